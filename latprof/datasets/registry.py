@@ -1,0 +1,41 @@
+"""Search spaces by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from latprof.datasets.proxyless import ProxylessSpace
+from latprof.datasets.space import SearchSpace
+from latprof.errors import InvalidValueError, UnknownNameError
+
+_SPACES: dict[str, Callable[..., SearchSpace]] = {ProxylessSpace.name: ProxylessSpace}
+
+
+def space_names() -> list[str]:
+    """Names that :func:`get_space` knows, sorted."""
+    return sorted(_SPACES)
+
+
+def get_space(name: str, **options: Any) -> SearchSpace:
+    """Make a search space, for example ``get_space("proxyless", resolution=192)``.
+
+    Raises UnknownNameError, which lists what exists, and InvalidValueError for unknown options.
+    """
+    if name not in _SPACES:
+        raise UnknownNameError("space", name, _SPACES)
+    try:
+        return _SPACES[name](**options)
+    except TypeError as error:
+        raise InvalidValueError(f"space {name}: {error}") from None
+
+
+def space_from_description(text: str) -> SearchSpace:
+    """Rebuild a space from :attr:`SearchSpace.description`."""
+    try:
+        values = json.loads(text)
+        name, options = values["name"], dict(values["options"])
+    except (ValueError, KeyError, TypeError):
+        raise InvalidValueError("not the description of a search space", got=text[:80]) from None
+    return get_space(name, **options)

@@ -1,0 +1,241 @@
+"""The contract of a search space, and the architectures it holds."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latprof.datasets.layers import Block
+from latprof.errors import InvalidValueError
+from latprof.graph.operators import Network, Operator
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+
+Choices: TypeAlias = NDArray[np.uint8]
+Floats: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True, order=True)
+class Architecture:
+    """A network of a search space: one choice (an index) for each decision.
+
+    ``str(architecture)`` is its spelling, for example ``"proxyless:1,0,6,6,..."``.
+    """
+
+    space: str
+    choices: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.space}:{','.join(map(str, self.choices))}"
+
+
+class SearchSpace(ABC):
+    """A finite set of architectures, described by decisions with named candidates.
+
+    A space is immutable and safe to share between threads. Batches are arrays of shape
+    (n, decisions), one index of a candidate each, dtype uint8; every method that takes
+    ``architectures`` takes such an array or a sequence of :class:`Architecture`.
+
+    Subclasses set ``name`` and implement :attr:`candidates`, :meth:`blocks` and ``options``.
+    Decisions are independent here: any combination of allowed candidates is an architecture.
+    """
+
+    name: str = ""
+
+    @property
+    @abstractmethod
+    def options(self) -> Mapping[str, Any]:
+        """The arguments the space was made with, as plain JSON values."""
+
+    @property
+    @abstractmethod
+    def candidates(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the candidates of every decision; their number may differ."""
+
+    @property
+    @abstractmethod
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one image."""
+
+    @abstractmethod
+    def blocks(self, architecture: Architecture) -> tuple[Block, ...]:
+        """The architecture's blocks in order, fixed ones included."""
+
+    @abstractmethod
+    def head(self, architecture: Architecture, batch_size: int = 1) -> tuple[Operator, ...]:
+        """The operators after the last block: pool and classifier."""
+
+    @property
+    def description(self) -> str:
+        """Canonical JSON of name and options: the identity that stores and packs carry."""
+        return json.dumps({"name": self.name, "options": dict(self.options)}, sort_keys=True)
+
+    @cached_property
+    def num_choices(self) -> NDArray[np.int64]:
+        """Number of candidates of each decision, shape (decisions,)."""
+        return np.array([len(names) for names in self.candidates])
+
+    # Making architectures ------------------------------------------------------------------
+
+    def sample(self, n: int, seed: int = 0) -> list[Architecture]:
+        """Draw ``n`` distinct architectures, uniformly; see :meth:`sample_choices`."""
+        return self.architectures(self.sample_choices(n, seed))
+
+    def sample_choices(self, n: int, seed: int = 0) -> Choices:
+        """Draw ``n`` distinct architectures, uniformly, as an array of shape (n, decisions).
+
+        The first m of n are the m drawn alone with the same seed. Raises InvalidValueError when
+        ``n`` is below 1 or the space holds fewer.
+        """
+        if n < 1:
+            raise InvalidValueError(
+                "the number of architectures is too small",
+                field="n",
+                expected="at least 1",
+                got=str(n),
+            )
+        total = float(np.prod(self.num_choices.astype(float)))
+        if n > total:
+            raise InvalidValueError(
+                f"space {self.name} holds only {total:.0f} architectures", got=str(n)
+            )
+        generator = np.random.default_rng(seed)
+        drawn: Choices = np.empty((0, len(self.num_choices)), dtype=np.uint8)
+        while len(drawn) < n:
+            uniform = generator.random((4096, len(self.num_choices)))
+            more = (uniform * self.num_choices).astype(np.uint8)
+            drawn = np.concatenate([drawn, more])
+            _, first = np.unique(drawn, axis=0, return_index=True)
+            drawn = drawn[np.sort(first)]
+        return drawn[:n]
+
+    def architectures(self, choices: Choices) -> list[Architecture]:
+        """Turn an array of shape (n, decisions) into architectures."""
+        return [Architecture(self.name, tuple(row)) for row in choices.tolist()]
+
+    def parse(self, text: str) -> Architecture:
+        """Read an architecture's spelling, with or without the space's name before a colon."""
+        prefix, colon, body = text.rpartition(":")
+        if colon and prefix != self.name:
+            raise InvalidValueError(
+                f"architecture {text!r} is of another space", expected=self.name, got=prefix
+            )
+        try:
+            values = [int(part) for part in body.replace("-", ",").split(",")]
+            return self.architectures(self.choices([Architecture(self.name, tuple(values))]))[0]
+        except ValueError:
+            raise InvalidValueError(
+                f"not an architecture: {text!r}",
+                expected=f"{len(self.num_choices)} numbers with commas between them",
+            ) from None
+
+    def choices(self, architectures: Sequence[Architecture] | NDArray[Any]) -> Choices:
+        """Return checked choices, shape (n, decisions), of a batch in either form.
+
+        Raises InvalidValueError for a wrong length, another space or an index that is no candidate.
+        """
+        if isinstance(architectures, np.ndarray):
+            values = architectures
+        else:
+            other = {a.space for a in architectures} - {self.name}
+            if other:
+                raise InvalidValueError(
+                    "architectures of another space", expected=self.name, got=", ".join(other)
+                )
+            lengths = {len(a.choices) for a in architectures} - {len(self.num_choices)}
+            if lengths:
+                raise InvalidValueError(
+                    f"an architecture of {self.name} has the wrong number of choices",
+                    expected=str(len(self.num_choices)),
+                    got=", ".join(map(str, sorted(lengths))),
+                )
+            values = np.array([a.choices for a in architectures], dtype=np.int64)
+            values = values.reshape(-1, len(self.num_choices))
+        if values.ndim != 2 or values.shape[1] != len(self.num_choices):
+            raise InvalidValueError(
+                f"choices of {self.name} have the wrong shape",
+                expected=f"(n, {len(self.num_choices)})",
+                got=str(values.shape),
+            )
+        if values.dtype.kind not in "ui":
+            raise InvalidValueError(
+                "choices are indices", expected="an integer array", got=str(values.dtype)
+            )
+        if values.size and (np.any(values.max(axis=0) >= self.num_choices) or values.min() < 0):
+            row, column = np.argwhere((values >= self.num_choices) | (values < 0))[0]
+            raise InvalidValueError(
+                f"decision {column} of architecture {row} has no candidate {values[row, column]}",
+                expected=f"0 to {self.num_choices[column] - 1}",
+            )
+        return values.astype(np.uint8, copy=False)
+
+    def encode(self, architectures: Sequence[Architecture] | NDArray[Any]) -> NDArray[np.float32]:
+        """One-hot encode a batch: shape (n, sum of num_choices), decision after decision."""
+        choices = self.choices(architectures)
+        starts = np.concatenate([[0], np.cumsum(self.num_choices)[:-1]])
+        encoded = np.zeros((len(choices), int(self.num_choices.sum())), dtype=np.float32)
+        np.put_along_axis(encoded, starts + choices, 1.0, axis=1)
+        return encoded
+
+    # Knowing what they cost ----------------------------------------------------------------
+
+    def operators(
+        self, architecture: Architecture, batch_size: int = 1
+    ) -> tuple[Operator, ...]:
+        """The architecture's operators in execution order, normalisation and activation fused."""
+        inside = [op for block in self.blocks(architecture) for op in block.operators(batch_size)]
+        return (*inside, *self.head(architecture, batch_size))
+
+    def macs(self, architecture: Architecture) -> int:
+        """Multiply-accumulates for one image: convolutions and the classifier."""
+        return sum(op.macs for op in self.operators(architecture))
+
+    def parameters(self, architecture: Architecture) -> int:
+        """Learnt values, as the papers count them."""
+        return sum(op.parameters for op in self.operators(architecture))
+
+    # Building them -------------------------------------------------------------------------
+
+    def build_onnx(
+        self,
+        architecture: Architecture,
+        *,
+        batch_size: int = 1,
+        seed: int = 0,
+        batch_norm: Literal["folded", "kept"] = "folded",
+    ) -> onnx.ModelProto:
+        """Build the ONNX model (opset 17) with He-initialised weights, without torch.
+
+        ``batch_norm="folded"`` puts the normalisation into the convolutions, as inference exports
+        do; ``"kept"`` leaves it as operators. Both compute the same function.
+        """
+        from latprof.datasets.onnx_export import build_onnx
+
+        return build_onnx(self, architecture, batch_size=batch_size, seed=seed, batch_norm=batch_norm)
+
+    def build_torch(self, architecture: Architecture, *, seed: int = 0) -> torch.nn.Module:
+        """Build the torch module, in eval mode, with the weights of :meth:`build_onnx`.
+
+        Raises MissingDependencyError where torch is not installed.
+        """
+        from latprof.datasets.torch_export import build_torch
+
+        return build_torch(self, architecture, seed=seed)
+
+    def recognize(self, network: Network) -> Architecture | None:
+        """Return the architecture that ``network`` is, judged by its convolutions, or None."""
+        return None
+
+
+def spaces_of(architectures: Iterable[Architecture]) -> set[str]:
+    """Names of the spaces that architectures belong to."""
+    return {a.space for a in architectures}

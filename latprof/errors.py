@@ -1,0 +1,273 @@
+"""Every exception that latprof raises on purpose, as one tree.
+
+::
+
+    LatprofError                          code             exit status
+    ├── UsageError                        usage            2
+    │   ├── UnknownNameError              unknown-name     2
+    │   ├── InvalidValueError             invalid-value    2
+    │   ├── MissingDependencyError        missing-extra    2
+    │   ├── TargetMismatchError           target-mismatch  2
+    │   └── OutputPathError               output-path      2
+    ├── InputFileError                    input-file       3
+    │   ├── ModelFileError                model-file       3
+    │   │   └── DynamicShapeError         dynamic-shape    3
+    │   ├── StoreError                    store            3
+    │   │   └── StoreVersionError         store-version    3
+    │   ├── NotEnoughDataError            not-enough-data  3
+    │   └── PackError                     pack             3
+    │       ├── PackAlteredError          pack-altered     3
+    │       ├── PackVersionError          pack-version     3
+    │       └── PackSpaceError            pack-space       3
+    ├── CoverageError                     coverage         1
+    ├── DeviceError                       device           4
+    │   ├── UnsupportedModelError         unsupported      4
+    │   └── RuntimeFailedError            runtime-failed   4
+    ├── DiskFullError                     disk-full        5
+    ├── PartialResultsError               partial          5
+    └── MeasurementTimeoutError           timeout          124
+
+``code`` is stable and meant for programs; ``exit_status`` is what the command line exits with.
+An interruption by the user is Python's own ``KeyboardInterrupt`` (exit status 130).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LatprofError(Exception):
+    """Base of every error that latprof raises on purpose.
+
+    Parameters
+    ----------
+    problem : str
+        What went wrong and where, in one line without a final full stop.
+    field : str, optional
+        The argument, option or file field at fault.
+    expected, got : str, optional
+        What would have been right, and what was there instead.
+    hint : str, optional
+        The next thing to do.
+    """
+
+    code = "error"
+    exit_status = 1
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        field: str | None = None,
+        expected: str | None = None,
+        got: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.field = field
+        self.expected = expected
+        self.got = got
+        self.hint = hint
+
+    def __str__(self) -> str:
+        detail = ", ".join(
+            f"{label} {value}"
+            for label, value in (("expected", self.expected), ("got", self.got))
+            if value is not None
+        )
+        text = self.problem + (f" ({detail})" if detail else "")
+        return " ".join((text + (f"; {self.hint}" if self.hint else "")).split())
+
+    def to_dict(self) -> dict[str, str | int | None]:
+        """Return the error as plain values, for ``--json`` and for rows of the store."""
+        return {
+            "code": self.code,
+            "exit_status": self.exit_status,
+            "problem": self.problem,
+            "field": self.field,
+            "expected": self.expected,
+            "got": self.got,
+            "hint": self.hint,
+        }
+
+
+class UsageError(LatprofError):
+    """The call itself is wrong: an argument, an option or a combination of them."""
+
+    code = "usage"
+    exit_status = 2
+
+
+class UnknownNameError(UsageError):
+    """A name that is not registered; the message lists the ones that are."""
+
+    code = "unknown-name"
+
+    def __init__(self, kind: str, got: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        close = difflib.get_close_matches(got, names, n=1)
+        super().__init__(
+            f"unknown {kind} {got!r}",
+            field=kind,
+            hint=(f"did you mean {close[0]!r}? " if close else "") + f"known: {', '.join(names)}",
+        )
+        self.known = names
+
+
+class InvalidValueError(UsageError):
+    """A value of the right kind outside its limits."""
+
+    code = "invalid-value"
+
+
+class MissingDependencyError(UsageError):
+    """An optional library is not installed; the message names the extra that brings it."""
+
+    code = "missing-extra"
+
+    def __init__(self, library: str, extra: str, needed_for: str) -> None:
+        super().__init__(
+            f"{needed_for} needs {library}, which is not installed",
+            field=library,
+            hint=f"pip install 'latprof[{extra}]'",
+        )
+
+
+class TargetMismatchError(UsageError):
+    """Numbers of different targets were about to be mixed without being asked to."""
+
+    code = "target-mismatch"
+
+
+class OutputPathError(UsageError):
+    """A path that should be written cannot be."""
+
+    code = "output-path"
+
+
+class InputFileError(LatprofError):
+    """A file from outside cannot be used."""
+
+    code = "input-file"
+    exit_status = 3
+
+
+class ModelFileError(InputFileError):
+    """A file is missing, empty, truncated or not an ONNX model."""
+
+    code = "model-file"
+
+
+class DynamicShapeError(ModelFileError):
+    """A model's input has dimensions without a size."""
+
+    code = "dynamic-shape"
+
+
+class StoreError(InputFileError):
+    """A file is not a latprof store, or is damaged."""
+
+    code = "store"
+
+
+class StoreVersionError(StoreError):
+    """A store was written by a version with another schema."""
+
+    code = "store-version"
+
+
+class NotEnoughDataError(InputFileError):
+    """There are too few measurements for what was asked."""
+
+    code = "not-enough-data"
+
+
+class PackError(InputFileError):
+    """A file is not a predictor pack."""
+
+    code = "pack"
+
+
+class PackAlteredError(PackError):
+    """A file inside a pack does not have the checksum its manifest states."""
+
+    code = "pack-altered"
+
+
+class PackVersionError(PackError):
+    """A pack is of a newer format than this version reads."""
+
+    code = "pack-version"
+
+
+class PackSpaceError(PackError):
+    """A pack was trained on another search space than the one asked about."""
+
+    code = "pack-space"
+
+
+class CoverageError(LatprofError):
+    """A predictor does not know a part of the network it was asked about.
+
+    ``missing`` lists the unknown keys. No predictor ever counts an unknown part as 0 ms.
+    """
+
+    code = "coverage"
+    exit_status = 1
+
+    def __init__(self, problem: str, missing: Iterable[str], *, hint: str | None = None) -> None:
+        super().__init__(problem, hint=hint)
+        self.missing = tuple(missing)
+
+
+class DeviceError(LatprofError):
+    """A device or its runtime cannot do what was asked."""
+
+    code = "device"
+    exit_status = 4
+
+
+class UnsupportedModelError(DeviceError):
+    """The runtime refuses the model, for example for an operator it lacks."""
+
+    code = "unsupported"
+
+
+class RuntimeFailedError(DeviceError):
+    """The runtime, or the process it ran in, failed while measuring."""
+
+    code = "runtime-failed"
+
+
+class DiskFullError(LatprofError):
+    """The disk is full; what was acknowledged before is kept."""
+
+    code = "disk-full"
+    exit_status = 5
+
+
+class PartialResultsError(LatprofError):
+    """The work ended with some of its parts failed; the rest is stored."""
+
+    code = "partial"
+    exit_status = 5
+
+
+class MeasurementTimeoutError(LatprofError):
+    """One measurement took longer than its time-out."""
+
+    code = "timeout"
+    exit_status = 124
+
+
+#: The documented exit statuses of the command line.
+EXIT_OK = 0
+EXIT_FINDING = 1
+EXIT_USAGE = 2
+EXIT_INPUT = 3
+EXIT_DEVICE = 4
+EXIT_PARTIAL = 5
+EXIT_TIMEOUT = 124
+EXIT_INTERRUPTED = 130

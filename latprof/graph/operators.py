@@ -1,0 +1,98 @@
+"""Operators: what a network is made of, with shapes resolved and costs counted."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+Shape = tuple[int, ...]
+
+#: Kind of work by ONNX operator type; what is not listed is its own type in lower case.
+_KINDS = {
+    "Gemm": "linear",
+    "MatMul": "linear",
+    "Add": "add",
+    "GlobalAveragePool": "pool",
+    "ReduceMean": "pool",
+    "AveragePool": "pool",
+    "MaxPool": "pool",
+    "BatchNormalization": "normalization",
+    "LayerNormalization": "normalization",
+    "InstanceNormalization": "normalization",
+    "Clip": "activation",
+    "Relu": "activation",
+    "HardSwish": "activation",
+    "HardSigmoid": "activation",
+    "Sigmoid": "activation",
+    "Flatten": "layout",
+    "Reshape": "layout",
+    "Transpose": "layout",
+}
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator with resolved shapes.
+
+    ``kernel``, ``stride`` and ``groups`` are those of a convolution or pool, else 0, 1 and 1.
+    ``parameters`` counts the learnt values, ``weight_shape`` is the shape of the first weight.
+    """
+
+    name: str
+    op_type: str
+    input_shapes: tuple[Shape, ...]
+    output_shapes: tuple[Shape, ...]
+    weight_shape: Shape = ()
+    parameters: int = 0
+    kernel: int = 0
+    stride: int = 1
+    groups: int = 1
+
+    @property
+    def kind(self) -> str:
+        """The kind of kernel: ``"conv1x1"``, ``"depthwise5x5"``, ``"linear"``, ``"add"``..."""
+        if self.op_type in ("Conv", "FusedConv", "ConvTranspose"):
+            size = f"{self.kernel}x{self.kernel}"
+            if self.groups > 1 and self.groups == self.input_shapes[0][1]:
+                return f"depthwise{size}"
+            return f"grouped{size}" if self.groups > 1 else f"conv{size}"
+        return _KINDS.get(self.op_type, self.op_type.lower())
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one run (the whole batch); 0 for what multiplies no weights."""
+        if not self.output_shapes:
+            return 0
+        outputs = math.prod(self.output_shapes[0])
+        if self.op_type in ("Conv", "FusedConv"):
+            return outputs * math.prod(self.weight_shape[1:])
+        if self.op_type == "ConvTranspose":
+            return math.prod(self.input_shapes[0]) * math.prod(self.weight_shape[1:])
+        if self.op_type in ("Gemm", "MatMul") and self.input_shapes:
+            return outputs * self.input_shapes[0][-1]
+        return 0
+
+    @property
+    def activation_elements(self) -> int:
+        """Values read from and written to other operators in one run."""
+        return sum(math.prod(s) for s in (*self.input_shapes, *self.output_shapes))
+
+
+@dataclass(frozen=True)
+class Network:
+    """Operators in execution order, with the shapes of the network's inputs and outputs."""
+
+    name: str
+    operators: tuple[Operator, ...]
+    inputs: tuple[tuple[str, Shape], ...]
+    outputs: tuple[tuple[str, Shape], ...]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one run."""
+        return sum(op.macs for op in self.operators)
+
+    @property
+    def parameters(self) -> int:
+        """Learnt values: weights, biases, and the scale and shift of normalisations."""
+        return sum(op.parameters for op in self.operators)

@@ -1,0 +1,112 @@
+"""The paired measurement, independent of any runtime.
+
+A shared host's clock moves by tens of percent in steps of seconds, so the milliseconds of one
+network alone say little. Here a reference network runs before and after every burst of the network
+in question, and what is kept is the ratio: whatever slowed both falls out. ``docs/measuring.md``
+has the evidence.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from latprof.errors import RuntimeFailedError
+from latprof.measurement.records import Burst, PairedProtocol, PairedSamples
+
+
+class LoadedModel(Protocol):
+    """A network that is loaded and ready to run: all that the protocol knows of a runtime."""
+
+    def run(self, times: int) -> Sequence[float]:
+        """Run ``times`` times back to back; return each run's duration in milliseconds.
+
+        Durations come from a monotonic clock (or the device's own), without any work of the host
+        that a user's call would not have.
+        """
+        ...
+
+
+def runs_per_burst(latency_ms: float, protocol: PairedProtocol) -> int:
+    """Return how many counted runs of a network of ``latency_ms`` fill one burst.
+
+    The count is a power of two (or a limit), so that two visits to one network, whose calibration
+    differs a little, run the same cycle.
+    """
+    wanted = protocol.burst_ms / max(latency_ms, 1e-6)
+    power = 2 ** max(0, round(math.log2(max(wanted, 1.0))))
+    return min(protocol.max_runs, max(protocol.min_runs, power))
+
+
+def calibrate(model: LoadedModel, *, runs: int = 3) -> float:
+    """Warm a network up and return its latency in ms, roughly: the least of a few runs."""
+    model.run(1)
+    return min(_checked(model.run(runs), runs))
+
+
+def measure_paired(
+    target: LoadedModel,
+    reference: LoadedModel,
+    protocol: PairedProtocol,
+    *,
+    target_runs: int | None = None,
+    reference_runs: int | None = None,
+) -> PairedSamples:
+    """Measure one visit: reference and target bursts in turn, all raw runs returned.
+
+    Parameters
+    ----------
+    target, reference : LoadedModel
+        The network in question and the target's reference network, both warmed up by the caller
+        or through the calibration here.
+    protocol : PairedProtocol
+        Bursts and runs.
+    target_runs, reference_runs : int, optional
+        Counted runs a burst; found by :func:`calibrate` where not given.
+
+    Raises
+    ------
+    RuntimeFailedError
+        When a run returns another number of durations than asked, or one that is not above 0.
+    """
+    n_target = target_runs or runs_per_burst(calibrate(target), protocol)
+    n_reference = reference_runs or runs_per_burst(calibrate(reference), protocol)
+    n_target += protocol.dropped_runs
+    n_reference += protocol.dropped_runs
+    target_bursts: list[Burst] = []
+    with garbage_collection_paused():
+        # One target burst before the cycle, so that the first round finds the same caches as the
+        # others: a reference burst that follows a target burst.
+        target.run(n_target)
+        reference_bursts = [_checked(reference.run(n_reference), n_reference)]
+        for _ in range(protocol.rounds):
+            target_bursts.append(_checked(target.run(n_target), n_target))
+            reference_bursts.append(_checked(reference.run(n_reference), n_reference))
+    return PairedSamples(tuple(target_bursts), tuple(reference_bursts), protocol.dropped_runs)
+
+
+@contextmanager
+def garbage_collection_paused() -> Iterator[None]:
+    """Collect garbage now and not again until the end of the block."""
+    enabled = gc.isenabled()
+    gc.collect(0)
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _checked(durations_ms: Sequence[float], expected: int) -> Burst:
+    burst = tuple(float(value) for value in durations_ms)
+    if len(burst) != expected or not all(0.0 < value < math.inf for value in burst):
+        raise RuntimeFailedError(
+            "the runtime returned unusable durations",
+            expected=f"{expected} finite values above 0 ms",
+            got=f"{len(burst)} values, the least {min(burst, default=math.nan)}",
+        )
+    return burst

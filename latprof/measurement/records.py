@@ -1,0 +1,240 @@
+"""What a measurement is: the immutable records that the protocol fills and the store keeps."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from latprof.errors import InvalidValueError
+
+#: Runs of one burst, in the order they ran, in milliseconds. The first run is kept and not used.
+Burst = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Target:
+    """The identity of a measurement: where and how a network ran.
+
+    Numbers of two targets are never mixed, compared or trained on together unless the caller says
+    so. Two targets are the same exactly when all their fields are equal.
+
+    Parameters
+    ----------
+    device : str
+        Kind of device and its address: ``"cpu"``, ``"cuda:0"``, ``"adb:SERIAL"``.
+    device_name : str
+        What the device is, precise enough that another processor reads differently.
+    runtime, runtime_version : str
+        The library that runs the network.
+    precision : str
+        ``"float32"``, ``"float16"``, ``"int8"``...
+    batch_size, threads : int
+        Images a run, and threads inside an operator.
+    input_shape : tuple of int, optional
+        Shape of one run's input, batch first; None where each model brings its own.
+    cores : str
+        Cores the process was pinned to, ``""`` where it was free to move.
+    """
+
+    device: str
+    device_name: str
+    runtime: str
+    runtime_version: str
+    precision: str = "float32"
+    batch_size: int = 1
+    threads: int = 1
+    input_shape: tuple[int, ...] | None = None
+    cores: str = ""
+
+    @property
+    def spelling(self) -> str:
+        """The short form the command line takes, for example ``"cpu:onnxruntime"``."""
+        return f"{self.device}:{self.runtime}"
+
+    @property
+    def key(self) -> str:
+        """Canonical JSON of every field: equal keys mean equal targets."""
+        return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the target as plain JSON values."""
+        values = dataclasses.asdict(self)
+        values["input_shape"] = None if self.input_shape is None else list(self.input_shape)
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Target:
+        """Rebuild a target from :meth:`to_dict`; raises InvalidValueError for anything else."""
+        names = {f.name for f in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - names)
+        if unknown:
+            raise InvalidValueError(f"target has unknown fields: {', '.join(unknown)}")
+        shape = values.get("input_shape")
+        try:
+            fields = {**values, "input_shape": None if shape is None else tuple(map(int, shape))}
+            return cls(**fields)
+        except (TypeError, ValueError) as error:
+            raise InvalidValueError(f"target cannot be read: {error}") from None
+
+    def describe(self) -> str:
+        """One line for people."""
+        shape = "" if self.input_shape is None else " " + "x".join(map(str, self.input_shape))
+        pinned = f", cores {self.cores}" if self.cores else ""
+        return (
+            f"{self.spelling} {self.runtime_version} on {self.device_name}, {self.precision}, "
+            f"batch {self.batch_size}{shape}, {self.threads} thread"
+            f"{'s' if self.threads != 1 else ''}{pinned}"
+        )
+
+    def differences(self, other: Target) -> list[str]:
+        """Name the fields in which two targets differ, with both values."""
+        mine, theirs = self.to_dict(), other.to_dict()
+        return [f"{k} {mine[k]!r} against {theirs[k]!r}" for k in mine if mine[k] != theirs[k]]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The network that is measured.
+
+    ``kind`` is ``"architecture"`` (then ``space`` is the search space's description and ``key`` the
+    architecture's spelling) or ``"model"`` (then ``key`` is the SHA-256 of the file's content and
+    ``name`` its path).
+    """
+
+    kind: str
+    key: str
+    name: str
+    space: str = ""
+
+
+@dataclass(frozen=True)
+class PairedProtocol:
+    """Settings of the paired measurement; its defaults are what a serious run takes.
+
+    One *visit* to a network is a frozen cycle: a burst of the reference, a burst of the target,
+    a burst of the reference, and so on; every target burst has a reference burst on either side.
+
+    Parameters
+    ----------
+    rounds : int
+        Target bursts in one visit.
+    visits : int
+        Visits to one network, each in another process and spread over the campaign; the label is
+        the median of all their rounds' ratios (see :mod:`latprof.measurement.statistics`).
+    burst_ms : float
+        Time one burst should take; networks much shorter than it run more often a burst.
+    min_runs, max_runs : int
+        Limits of the runs in a burst that count.
+    dropped_runs : int
+        Runs at the start of each burst that are kept but not used: the caches belong to the other
+        network then.
+    """
+
+    rounds: int = 4
+    visits: int = 4
+    burst_ms: float = 40.0
+    min_runs: int = 3
+    max_runs: int = 512
+    dropped_runs: int = 1
+
+    def __post_init__(self) -> None:
+        for name, low in (("rounds", 1), ("visits", 1), ("min_runs", 1), ("dropped_runs", 0)):
+            if getattr(self, name) < low:
+                raise InvalidValueError(
+                    f"protocol: {name} is too small",
+                    field=name,
+                    expected=f"at least {low}",
+                    got=str(getattr(self, name)),
+                )
+        if not self.burst_ms > 0 or self.max_runs < self.min_runs:
+            raise InvalidValueError("protocol: burst_ms must be above 0 and max_runs >= min_runs")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain JSON values."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class PairedSamples:
+    """Every raw run of one visit, in milliseconds.
+
+    ``target`` holds r bursts, ``reference`` r + 1: ``reference[i]`` ran before and
+    ``reference[i + 1]`` after ``target[i]``. ``dropped_runs`` leading runs of each burst are
+    warm-up: kept here, left out of the statistics.
+    """
+
+    target: tuple[Burst, ...]
+    reference: tuple[Burst, ...]
+    dropped_runs: int = 1
+
+    def __post_init__(self) -> None:
+        if len(self.reference) != len(self.target) + 1 or not self.target:
+            raise InvalidValueError(
+                "paired samples need one reference burst more than target bursts",
+                expected=f"{len(self.target) + 1} reference bursts",
+                got=str(len(self.reference)),
+            )
+        if any(len(b) <= self.dropped_runs for b in (*self.target, *self.reference)):
+            raise InvalidValueError("a burst has no runs beyond the dropped ones")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a measurement has no samples: an error's stable code and its line."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One visit to one network on one target: samples or a failure, never both.
+
+    ``label`` is 0 for the measurement proper and 1 for its repetition (the pairs from which the
+    noise floor comes); ``visit`` counts from 0 within a label. ``started_at`` is Unix time in
+    seconds; ``wall_s`` is the whole visit's time, ``load_s`` the part that built and loaded the
+    network. ``conditions`` is the state of the host before and after
+    (:mod:`latprof.measurement.conditions`).
+    """
+
+    subject: Subject
+    target: Target
+    label: int
+    visit: int
+    started_at: float
+    wall_s: float
+    load_s: float
+    process: str
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+    samples: PairedSamples | None = None
+    failure: Failure | None = None
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.samples is None) == (self.failure is None):
+            raise InvalidValueError("a measurement has either samples or a failure")
+
+    @property
+    def ok(self) -> bool:
+        """Whether the visit produced samples."""
+        return self.samples is not None
+
+
+@dataclass(frozen=True)
+class KernelTime:
+    """One kernel of one network as the runtime ran it.
+
+    ``operators`` are the names of the graph's nodes it covers (several after fusion),
+    ``latency_ms`` the median over the profiled runs.
+    """
+
+    position: int
+    kind: str
+    name: str
+    operators: tuple[str, ...]
+    latency_ms: float
+    input_shapes: tuple[tuple[int, ...], ...] = ()
+    output_shapes: tuple[tuple[int, ...], ...] = ()

@@ -1,0 +1,133 @@
+"""Statistics of paired measurements: from raw runs to a latency, and how far to trust it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from latprof.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from latprof.measurement.records import PairedSamples
+
+Floats = NDArray[np.float64]
+
+
+def burst_medians(samples: PairedSamples) -> tuple[Floats, Floats]:
+    """Medians in ms of target bursts, shape (r,), and reference bursts, shape (r + 1,)."""
+    drop = samples.dropped_runs
+    return (
+        np.array([np.median(burst[drop:]) for burst in samples.target]),
+        np.array([np.median(burst[drop:]) for burst in samples.reference]),
+    )
+
+
+def round_ratios(samples: PairedSamples) -> Floats:
+    """Ratio of each target burst to the mean of the reference bursts around it, shape (r,)."""
+    target, reference = burst_medians(samples)
+    return target / ((reference[:-1] + reference[1:]) / 2)
+
+
+def visit_ratio(samples: PairedSamples) -> float:
+    """The paired statistic of one visit: the median of its rounds' ratios."""
+    return float(np.median(round_ratios(samples)))
+
+
+def raw_median_ms(samples: PairedSamples) -> float:
+    """Median of all counted runs of the target, in ms: the statistic without pairing."""
+    drop = samples.dropped_runs
+    return float(np.median(np.concatenate([burst[drop:] for burst in samples.target])))
+
+
+def raw_minimum_ms(samples: PairedSamples) -> float:
+    """Least of all counted runs of the target, in ms."""
+    drop = samples.dropped_runs
+    return float(min(min(burst[drop:]) for burst in samples.target))
+
+
+def reference_drift(samples: PairedSamples) -> float:
+    """How far the reference moved within the visit: largest over smallest burst median, less 1."""
+    _, reference = burst_medians(samples)
+    return float(reference.max() / reference.min() - 1)
+
+
+def combine_visits(ratios: ArrayLike) -> float:
+    """One ratio from the visits' ratios: the mean of the middle half.
+
+    The interquartile mean resists a disturbed visit as the median does, and wastes less: for normal
+    noise its variance is about a fifth above the mean's, the median's is more than half above.
+    With fewer than four visits it is the mean of two and the median of three.
+    """
+    values = np.sort(np.asarray(ratios, dtype=np.float64))
+    if not len(values):
+        raise InvalidValueError("no visits to combine")
+    cut = 1 if len(values) == 3 else len(values) // 4
+    return float(values[cut : len(values) - cut].mean())
+
+
+def coefficient_of_variation(values: ArrayLike, axis: int = 0) -> Floats:
+    """Standard deviation (n - 1) over mean, along ``axis``."""
+    array = np.asarray(values, dtype=np.float64)
+    spread: Floats = array.std(axis=axis, ddof=1) / array.mean(axis=axis)
+    return spread
+
+
+@dataclass(frozen=True)
+class NoiseFloor:
+    """How well a label repeats: the error that a perfect predictor would still show.
+
+    ``relative`` is the standard deviation of one shipped measurement as a fraction, ``rmse_ms`` the
+    same in milliseconds, ``pairs`` the number of networks it was estimated from and ``method`` how:
+    ``"repeats"`` (measured again) or ``"visits"`` (spread of the visits within one label).
+    """
+
+    relative: float
+    rmse_ms: float
+    pairs: int
+    method: str
+
+    @property
+    def percent(self) -> float:
+        """``relative`` in percent."""
+        return 100 * self.relative
+
+
+def noise_floor_of_repeats(first_ms: ArrayLike, second_ms: ArrayLike) -> NoiseFloor:
+    """Noise floor from networks measured twice.
+
+    Root mean square over the networks of (second / first - 1), divided by the square root of 2.
+    """
+    first = np.asarray(first_ms, dtype=np.float64)
+    second = np.asarray(second_ms, dtype=np.float64)
+    if first.shape != second.shape or not len(first):
+        raise InvalidValueError("the noise floor needs pairs of measurements")
+    relative = math.sqrt(float(np.mean((second / first - 1) ** 2)) / 2)
+    rmse = math.sqrt(float(np.mean((second - first) ** 2)) / 2)
+    return NoiseFloor(relative, rmse, len(first), "repeats")
+
+
+def noise_floor_of_visits(visits: Sequence[ArrayLike], latency_ms: ArrayLike) -> NoiseFloor:
+    """Noise floor from the spread of each network's visits, where nothing was measured again.
+
+    The pooled variance of a visit, divided by the number of visits; the interquartile mean's
+    inefficiency against the mean (a fifth) is included. It assumes independent visits.
+    """
+    relative, latency = [], np.asarray(latency_ms, dtype=np.float64)
+    for ratios in visits:
+        values = np.asarray(ratios, dtype=np.float64)
+        if len(values) > 1:
+            relative.append(1.2 * values.var(ddof=1) / values.mean() ** 2 / len(values))
+        else:
+            relative.append(math.nan)
+    variances = np.array(relative)
+    known = np.isfinite(variances)
+    if not known.any():
+        raise InvalidValueError("no network was visited more than once")
+    rmse = math.sqrt(float(np.mean(variances[known] * latency[known] ** 2)))
+    mean_variance = float(np.mean(variances[known]))
+    return NoiseFloor(math.sqrt(mean_variance), rmse, int(known.sum()), "visits")
