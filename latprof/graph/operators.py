@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 Shape = tuple[int, ...]
 
@@ -36,6 +36,8 @@ class Operator:
 
     ``kernel``, ``stride`` and ``groups`` are those of a convolution or pool, else 0, 1 and 1.
     ``parameters`` counts the learnt values, ``weight_shape`` is the shape of the first weight.
+    ``input_shapes`` are those of values that other operators (or the caller) make, not of weights;
+    ``reads`` and ``writes`` name the values where the operator was read from a graph.
     """
 
     name: str
@@ -47,14 +49,23 @@ class Operator:
     kernel: int = 0
     stride: int = 1
     groups: int = 1
+    reads: tuple[str, ...] = field(default=(), compare=False)
+    writes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def kind(self) -> str:
         """The kind of kernel: ``"conv1x1"``, ``"depthwise5x5"``, ``"linear"``, ``"add"``..."""
         if self.op_type in ("Conv", "FusedConv", "ConvTranspose"):
-            size = f"{self.kernel}x{self.kernel}"
-            if self.groups > 1 and self.groups == self.input_shapes[0][1]:
+            sides = self.weight_shape[2:] or (self.kernel, self.kernel)
+            size = "x".join(map(str, sides))
+            if (
+                self.groups > 1
+                and self.weight_shape[1:2] == (1,)
+                and self.op_type != "ConvTranspose"
+            ):
                 return f"depthwise{size}"
+            if self.op_type == "ConvTranspose":
+                return f"transposed{size}"
             return f"grouped{size}" if self.groups > 1 else f"conv{size}"
         return _KINDS.get(self.op_type, self.op_type.lower())
 
@@ -68,9 +79,19 @@ class Operator:
             return outputs * math.prod(self.weight_shape[1:])
         if self.op_type == "ConvTranspose":
             return math.prod(self.input_shapes[0]) * math.prod(self.weight_shape[1:])
-        if self.op_type in ("Gemm", "MatMul") and self.input_shapes:
-            return outputs * self.input_shapes[0][-1]
+        if self.op_type in ("Gemm", "MatMul") and self.input_shapes and self.output_shapes[0]:
+            return outputs * self._summed_size
         return 0
+
+    @property
+    def _summed_size(self) -> int:
+        """Length of the dimension that a matrix product sums over."""
+        data, rows = self.input_shapes[0], self.output_shapes[0]
+        if self.op_type == "Gemm":  # the input may be transposed: only its size is certain
+            return math.prod(data) // max(rows[0], 1)
+        if len(self.weight_shape) == 2 and self.weight_shape != (data[-1], rows[-1]):
+            return self.weight_shape[1]  # the weight is the left factor
+        return data[-1]
 
     @property
     def activation_elements(self) -> int:

@@ -9,6 +9,7 @@ has the evidence.
 from __future__ import annotations
 
 import gc
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,22 @@ class LoadedModel(Protocol):
         ...
 
 
+class Rotation:
+    """Several loads of one network that take turns, a burst each.
+
+    Where its memory lies makes a load up to 2 % faster or slower than the next load of the same
+    file, for as long as it lives. A reference that is loaded once lends that accident to everything
+    measured beside it; three loads in turn lend a third of its variance.
+    """
+
+    def __init__(self, loads: Sequence[LoadedModel]) -> None:
+        self._loads = itertools.cycle(loads)
+
+    def run(self, times: int) -> Sequence[float]:
+        """Run the next load's burst."""
+        return next(self._loads).run(times)
+
+
 def runs_per_burst(latency_ms: float, protocol: PairedProtocol) -> int:
     """Return how many counted runs of a network of ``latency_ms`` fill one burst.
 
@@ -37,12 +54,12 @@ def runs_per_burst(latency_ms: float, protocol: PairedProtocol) -> int:
     differs a little, run the same cycle.
     """
     wanted = protocol.burst_ms / max(latency_ms, 1e-6)
-    power = 2 ** max(0, round(math.log2(max(wanted, 1.0))))
+    power = 1 << round(math.log2(max(wanted, 1.0)))
     return min(protocol.max_runs, max(protocol.min_runs, power))
 
 
-def calibrate(model: LoadedModel, *, runs: int = 3) -> float:
-    """Warm a network up and return its latency in ms, roughly: the least of a few runs."""
+def calibrate(model: LoadedModel, *, runs: int = 1) -> float:
+    """Run a network once cold and ``runs`` times warm; return the least warm latency in ms."""
     model.run(1)
     return min(_checked(model.run(runs), runs))
 
@@ -78,9 +95,6 @@ def measure_paired(
     n_reference += protocol.dropped_runs
     target_bursts: list[Burst] = []
     with garbage_collection_paused():
-        # One target burst before the cycle, so that the first round finds the same caches as the
-        # others: a reference burst that follows a target burst.
-        target.run(n_target)
         reference_bursts = [_checked(reference.run(n_reference), n_reference)]
         for _ in range(protocol.rounds):
             target_bursts.append(_checked(target.run(n_target), n_target))

@@ -114,34 +114,50 @@ class Subject:
 class PairedProtocol:
     """Settings of the paired measurement; its defaults are what a serious run takes.
 
-    One *visit* to a network is a frozen cycle: a burst of the reference, a burst of the target,
-    a burst of the reference, and so on; every target burst has a reference burst on either side.
+    One *visit* to a network loads it afresh and runs a frozen cycle: a burst of the reference, a
+    burst of the target, a burst of the reference, and so on; every target burst has a reference
+    burst on either side. Two loads of one network differ more than two bursts of one load, so the
+    defaults take few runs a visit and many visits.
 
     Parameters
     ----------
     rounds : int
         Target bursts in one visit.
     visits : int
-        Visits to one network, each in another process and spread over the campaign; the label is
-        the median of all their rounds' ratios (see :mod:`latprof.measurement.statistics`).
+        Visits to one network, each a fresh load, spread over the campaign and its processes; the
+        label combines their ratios (:func:`latprof.measurement.statistics.combine_visits`).
     burst_ms : float
-        Time one burst should take; networks much shorter than it run more often a burst.
+        Time that the counted runs of one burst should take; shorter networks run more often.
     min_runs, max_runs : int
-        Limits of the runs in a burst that count.
+        Limits of the counted runs in a burst.
     dropped_runs : int
-        Runs at the start of each burst that are kept but not used: the caches belong to the other
+        Runs at the start of each burst that are kept but not counted: the caches hold the other
         network then.
+    reference_loads : int
+        Loads of the reference network that take turns.
+    max_drift : float
+        A visit whose reference bursts differ by more than this fraction is marked as disturbed,
+        kept, and done again.
     """
 
-    rounds: int = 4
-    visits: int = 4
-    burst_ms: float = 40.0
-    min_runs: int = 3
+    rounds: int = 2
+    visits: int = 8
+    burst_ms: float = 16.0
+    min_runs: int = 2
     max_runs: int = 512
     dropped_runs: int = 1
+    reference_loads: int = 3
+    max_drift: float = 0.1
 
     def __post_init__(self) -> None:
-        for name, low in (("rounds", 1), ("visits", 1), ("min_runs", 1), ("dropped_runs", 0)):
+        lower_limits = {
+            "rounds": 1,
+            "visits": 1,
+            "min_runs": 1,
+            "dropped_runs": 0,
+            "reference_loads": 1,
+        }
+        for name, low in lower_limits.items():
             if getattr(self, name) < low:
                 raise InvalidValueError(
                     f"protocol: {name} is too small",
@@ -149,8 +165,10 @@ class PairedProtocol:
                     expected=f"at least {low}",
                     got=str(getattr(self, name)),
                 )
-        if not self.burst_ms > 0 or self.max_runs < self.min_runs:
-            raise InvalidValueError("protocol: burst_ms must be above 0 and max_runs >= min_runs")
+        if not (self.burst_ms > 0 and self.max_drift > 0) or self.max_runs < self.min_runs:
+            raise InvalidValueError(
+                "protocol: burst_ms and max_drift must be above 0 and max_runs at least min_runs"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
@@ -197,7 +215,8 @@ class Measurement:
     noise floor comes); ``visit`` counts from 0 within a label. ``started_at`` is Unix time in
     seconds; ``wall_s`` is the whole visit's time, ``load_s`` the part that built and loaded the
     network. ``conditions`` is the state of the host before and after
-    (:mod:`latprof.measurement.conditions`).
+    (:mod:`latprof.measurement.conditions`). A ``disturbed`` visit has samples, but conditions changed
+    while they were taken: it is kept, done again, and left out of the statistics.
     """
 
     subject: Subject
@@ -208,10 +227,10 @@ class Measurement:
     wall_s: float
     load_s: float
     process: str
-    protocol: Mapping[str, Any] = field(default_factory=dict)
     samples: PairedSamples | None = None
     failure: Failure | None = None
     conditions: Mapping[str, Any] = field(default_factory=dict)
+    disturbed: bool = False
 
     def __post_init__(self) -> None:
         if (self.samples is None) == (self.failure is None):

@@ -3,21 +3,51 @@
 from __future__ import annotations
 
 import inspect
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latprof.datasets.space import Architecture, SearchSpace
-from latprof.errors import InvalidValueError, NotEnoughDataError
+from latprof.errors import InvalidValueError, NotEnoughDataError, PackError
+
+if TYPE_CHECKING:
+    from latprof.measurement.records import Target
 
 Floats: TypeAlias = NDArray[np.float64]
 Batch: TypeAlias = Sequence[Architecture] | NDArray[np.integer[Any]]
 
 #: What a fitted predictor saves: file names inside a pack, and their bytes. Never a pickle.
 PackFiles: TypeAlias = dict[str, bytes]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Predicted latencies of n architectures, with the interval and the target they hold for.
+
+    Parameters
+    ----------
+    latency_ms, low_ms, high_ms : array of shape (n,)
+        The prediction, and the ends of its interval.
+    coverage : float
+        Share of measurements that fall inside such intervals, for networks drawn as the training
+        rows were; 0 where the interval is not known and both ends are the prediction.
+    target : Target or None
+        Where these milliseconds hold.
+    """
+
+    latency_ms: Floats
+    low_ms: Floats
+    high_ms: Floats
+    coverage: float
+    target: Target | None
+
+    def __len__(self) -> int:
+        return len(self.latency_ms)
 
 
 class Predictor(ABC):
@@ -35,10 +65,13 @@ class Predictor(ABC):
 
     #: The name that the command line takes and a pack's manifest carries.
     name: ClassVar[str] = ""
-    #: Fewest training rows that :meth:`fit` accepts.
-    min_rows: ClassVar[int] = 10
+    #: Fewest training rows that :meth:`fit` accepts: what is left of ten after a fifth is held out.
+    min_rows: ClassVar[int] = 8
 
     space: SearchSpace
+    #: What models that had not seen a training row predicted for it, shape (n,), in milliseconds;
+    #: there after :meth:`fit`, not saved. Intervals are made from it.
+    out_of_fold_ms_: Floats
 
     def fit(self, architectures: Batch, latency_ms: ArrayLike) -> Self:
         """Learn from n measured architectures.
@@ -85,6 +118,35 @@ class Predictor(ABC):
         """
         self._check_fitted()
         return self._predict(self.space.choices(architectures))
+
+    def save(self, path: str | os.PathLike[str], target: Target | None = None) -> None:
+        """Save the fitted predictor as a pack, with ``target`` as where its milliseconds hold.
+
+        The pack has no held-out figures and no interval; those come from
+        :func:`latprof.predictors.training.train`. Raises InvalidValueError before :meth:`fit`,
+        OutputPathError and DiskFullError.
+        """
+        from latprof.predictors.pack import Pack, save_pack
+
+        save_pack(Pack(predictor=self, target=target), path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], space: SearchSpace | None = None) -> Self:
+        """Load the predictor of a pack; see :func:`latprof.predictors.pack.load_pack`.
+
+        Raises PackError, also where the pack holds another kind of predictor than this class.
+        """
+        from latprof.predictors.pack import load_pack
+
+        predictor = load_pack(path, space=space).predictor
+        if not isinstance(predictor, cls):
+            raise PackError(
+                f"pack {os.fspath(path)} holds another predictor",
+                expected=cls.name,
+                got=predictor.name,
+                hint="Predictor.load takes any",
+            )
+        return predictor
 
     def get_params(self) -> dict[str, Any]:
         """Return the arguments of ``__init__``: ``type(p)(**p.get_params())`` is p, unfitted."""

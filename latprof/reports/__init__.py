@@ -1,0 +1,23 @@
+"""How results are shown: one self-contained HTML page, and its figures as pictures."""
+
+from latprof.reports.data import (
+    BLOCK_COST_COLUMNS,
+    KERNEL_COLUMNS,
+    LABEL_COLUMNS,
+    VISIT_COLUMNS,
+    ReportData,
+)
+from latprof.reports.page import render_html, write_html, write_pngs
+from latprof.reports.report import build_report
+
+__all__ = [
+    "BLOCK_COST_COLUMNS",
+    "KERNEL_COLUMNS",
+    "LABEL_COLUMNS",
+    "VISIT_COLUMNS",
+    "ReportData",
+    "build_report",
+    "render_html",
+    "write_html",
+    "write_pngs",
+]

@@ -1,0 +1,48 @@
+# The two commands for newcomers: `make demo` and `make test`. Everything lives in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: help demo test check bench clean
+
+help: ## What can be made.
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "latprof needs Python 3.11 or later; say which: make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.developer: $(VENV)/.installed
+	$(PIP) torch
+	$(PIP) --editable '.[dev,torch]'
+	@touch $@
+
+demo: $(VENV)/.installed ## Measure 150 networks on this computer, learn from them, write a report.
+	@mkdir -p $(DEMO)
+	$(BIN)/latprof doctor || true
+	$(BIN)/latprof collect --space proxyless --target cpu:onnxruntime -n 150 --ops --store $(DEMO)/lat.db
+	$(BIN)/latprof train $(DEMO)/lat.db --output $(DEMO)/cpu.pack
+	$(BIN)/latprof report $(DEMO)/lat.db --pack $(DEMO)/cpu.pack --output $(DEMO)/report.html
+	@echo "The report: $(CURDIR)/$(DEMO)/report.html"
+
+test: $(VENV)/.developer ## Run the test suite.
+	$(BIN)/pytest --cov --cov-report=term $(PYTEST_ARGS)
+
+check: $(VENV)/.developer ## Lint, types, and the built wheel in a clean environment.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python tests/check_wheel.py
+
+bench: $(VENV)/.developer ## Print the promised figures (needs a quiet machine, about half an hour).
+	$(BIN)/python -m benchmarks
+
+clean: ## Remove what the other targets made.
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .coverage

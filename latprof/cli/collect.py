@@ -1,0 +1,169 @@
+"""``latprof collect``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from latprof.cli.console import (
+    Json,
+    Seed,
+    Shapes,
+    complete_space,
+    complete_target,
+    note,
+    parse_shapes,
+    print_json,
+)
+from latprof.errors import EXIT_DEVICE, EXIT_INTERRUPTED, EXIT_PARTIAL, UsageError
+
+if TYPE_CHECKING:
+    from latprof.measurement.records import Target
+    from latprof.measurement.store import Store
+    from latprof.profilers.campaign import Outcome
+    from latprof.profilers.collection import Collection
+
+
+def collect(
+    models: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[MODEL.onnx]...", help="Your own models, in place of --space."),
+    ] = None,
+    space: Annotated[
+        str | None,
+        typer.Option(help="Search space to sample from.", autocompletion=complete_space),
+    ] = None,
+    target: Annotated[
+        str,
+        typer.Option(
+            help="What to measure on; `latprof devices` lists them.", autocompletion=complete_target
+        ),
+    ] = "cpu:onnxruntime",
+    n: Annotated[int, typer.Option("-n", help="Architectures to sample.")] = 5000,
+    store: Annotated[
+        str, typer.Option(metavar="STORE", help="Where to keep them: a file or a database URL.")
+    ] = "latprof.db",
+    seed: Seed = 0,
+    ops: Annotated[
+        bool, typer.Option("--ops", help="Also time the kernels of each network.")
+    ] = False,
+    batch_size: Annotated[int, typer.Option(help="Images a run.")] = 1,
+    threads: Annotated[int, typer.Option(help="Threads inside an operator.")] = 1,
+    cores: Annotated[
+        str, typer.Option(metavar="I,J", help="Pin the measuring process to these cores.")
+    ] = "",
+    resolution: Annotated[int, typer.Option(help="Height and width of the space's images.")] = 224,
+    shape: Shapes = None,
+    repeat_fraction: Annotated[
+        float, typer.Option(help="Share measured again, a pass later, for the noise floor.")
+    ] = 0.05,
+    visits: Annotated[int, typer.Option(help="Fresh loads of each network.")] = 8,
+    rounds: Annotated[int, typer.Option(help="Bursts of the network in each visit.")] = 2,
+    timeout: Annotated[float, typer.Option(help="Longest time for one visit, in seconds.")] = 300.0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure networks and keep every measurement as it is made.
+
+    Interrupt it as you like: the same command goes on where it was.
+
+    Examples:
+
+    `latprof collect --space proxyless -n 5000 --store lat.db`
+
+    `latprof collect model.onnx other.onnx --store mine.db`
+    """
+    from latprof.measurement.records import PairedProtocol
+    from latprof.measurement.store import Store
+    from latprof.profilers.base import RunOptions
+    from latprof.profilers.collection import Collection
+    from latprof.profilers.registry import profiler_class
+
+    if bool(models) == bool(space):
+        raise UsageError(
+            "nothing to measure" if not models else "both models and a space",
+            expected="either --space NAME or model files",
+        )
+    profiler_class(target)
+    rest: dict[str, Any] = {
+        "target": target,
+        "options": RunOptions(batch_size, threads, _cores(cores)),
+        "protocol": PairedProtocol(rounds=rounds, visits=visits),
+    }
+    if space:
+        from latprof.datasets.registry import get_space
+
+        wanted = get_space(space, resolution=resolution)
+        collection = Collection.of_space(wanted, n, seed=seed, **rest)
+    else:
+        collection = Collection.of_models(models or [], shapes=parse_shapes(shape), **rest)
+    collection.identity()
+    with Store.open(store, create=True) as opened:
+        found, outcome = _run(
+            collection,
+            opened,
+            quiet=quiet,
+            repeat_fraction=repeat_fraction,
+            seed=seed,
+            ops=ops,
+            timeout_s=timeout,
+        )
+        _print_outcome(opened, found, outcome, as_json=as_json)
+    if outcome.failed:
+        raise typer.Exit(EXIT_PARTIAL if outcome.made + outcome.resumed else EXIT_DEVICE)
+
+
+def _cores(text: str) -> tuple[int, ...]:
+    import os
+
+    try:
+        cores = tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise UsageError("--cores takes numbers with commas", field="cores", got=text) from None
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    if cores and not set(cores) <= allowed:
+        names = ",".join(map(str, sorted(allowed)))
+        raise UsageError("no such cores here", field="cores", expected=f"of {names}", got=text)
+    return cores
+
+
+def _run(
+    collection: Collection, store: Store, *, quiet: bool, **options: Any
+) -> tuple[Target, Outcome]:
+    from latprof.cli.progress import progress_display
+
+    with progress_display(quiet=quiet) as show:
+        try:
+            return collection.run(store, on_progress=show, **options)
+        except KeyboardInterrupt:
+            note("latprof: interrupted; the same command goes on where it was")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _print_outcome(store: Store, target: Target, outcome: Outcome, *, as_json: bool) -> None:
+    from latprof.measurement.summary import summarize
+
+    for name, failure in outcome.failures[:10]:
+        note(f"latprof: failed: {name}: {failure.message} [{failure.code}]")
+    if len(outcome.failures) > 10:
+        note(f"latprof: and {len(outcome.failures) - 10} more failures, all in the store")
+    if not outcome.made + outcome.resumed:
+        return
+    summary = summarize(store, target)
+    values = summary.to_dict() | {
+        "visits_made": outcome.made,
+        "visits_resumed": outcome.resumed,
+        "visits_failed": outcome.failed,
+        "visits_redone": outcome.disturbed,
+    }
+    if as_json:
+        print_json(values)
+        return
+    for line in summary.lines():
+        typer.echo(line)
+    typer.echo(
+        f"this run        {outcome.made} visits made, {outcome.resumed} found done, "
+        f"{outcome.failed} failed, {outcome.disturbed} redone for a disturbance"
+    )

@@ -1,0 +1,111 @@
+"""What every command shares: options, output, and the line that an error becomes.
+
+Results go to stdout, progress and errors to stderr; nothing is coloured outside a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from latprof.errors import LatprofError
+
+
+def complete_space() -> list[str]:
+    """Names of search spaces, for shell completion."""
+    from latprof.datasets.registry import space_names
+
+    return space_names()
+
+
+def complete_target() -> list[str]:
+    """Spellings of targets, for shell completion."""
+    from latprof.profilers.registry import target_spellings
+
+    return target_spellings()
+
+
+def complete_predictor() -> list[str]:
+    """Names of predictors, for shell completion."""
+    from latprof.predictors.registry import predictor_names
+
+    return predictor_names()
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Seed = Annotated[int, typer.Option(help="Seed of every random choice; the same seed, the same run.")]
+Shapes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shape",
+        metavar="[INPUT=]N,C,H,W",
+        help="Shape of a model's input whose own is dynamic; once for each input.",
+    ),
+]
+StoreFile = Annotated[str, typer.Argument(metavar="STORE", help="A store: a file or a database URL.")]
+StoredTargetName = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        help="Which of the store's targets, where it holds several: its spelling or a part of "
+        "its description.",
+    ),
+]
+PackFile = Annotated[Path, typer.Option("--pack", metavar="PACK", help="A pack made by train.")]
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document; what is not finite becomes null."""
+    typer.echo(json.dumps(_finite(value), indent=2))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    if isinstance(value, float) and not (float("-inf") < value < float("inf")):
+        return None
+    return value
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> None:
+    """Print aligned columns: the first ``left`` to the left, the others to the right."""
+    lines = [list(header), *(list(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    for number, line in enumerate(lines):
+        cells = [
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        text = "  ".join(cells).rstrip()
+        typer.secho(text, bold=number == 0)
+
+
+def note(text: str) -> None:
+    """Print a line for people to stderr."""
+    typer.echo(text, err=True)
+
+
+def print_error(error: LatprofError) -> None:
+    """Print an error as one line on stderr."""
+    typer.secho("latprof: ", nl=False, err=True, bold=True)
+    typer.echo(f"{error} [{error.code}]", err=True)
+
+
+def parse_shapes(texts: Sequence[str] | None) -> dict[str | None, tuple[int, ...]]:
+    """Read ``--shape`` options; the key None is a shape without a name, for the only input."""
+    from latprof.graph.reader import parse_shape
+
+    return dict(map(parse_shape, texts or []))
+
+
+def is_terminal() -> bool:
+    """Whether a person is looking at stderr."""
+    return sys.stderr.isatty()

@@ -1,0 +1,80 @@
+"""The ``latprof`` command."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from latprof import __version__
+from latprof.cli.collect import collect
+from latprof.cli.console import print_error
+from latprof.cli.devices import devices
+from latprof.cli.doctor import doctor
+from latprof.cli.export import export
+from latprof.cli.predict import predict
+from latprof.cli.report import report
+from latprof.cli.train import train
+from latprof.errors import EXIT_INTERRUPTED, LatprofError
+
+app = typer.Typer(
+    name="latprof",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"latprof {__version__}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog="Exit status: 0 fine, 1 a finding, 2 usage, 3 bad input file, 4 device, 5 partial "
+    "results, 124 time-out, 130 interrupted."
+)
+def latprof(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Tell how many milliseconds a neural network takes on a device, before anyone runs it there.
+
+    Measure networks on a device (**collect**), learn from the measurements (**train**), ask about
+    networks that were never run (**predict**), and see how far to trust it all (**report**). Start
+    with **doctor**: it finds what spoils timings on this host.
+    """
+
+
+for command, panel in (
+    (devices, "This host"),
+    (doctor, "This host"),
+    (collect, "Measure"),
+    (export, "Measure"),
+    (train, "Predict"),
+    (predict, "Predict"),
+    (report, "Predict"),
+):
+    app.command(rich_help_panel=panel)(command)
+
+
+def main() -> None:
+    """Run the command line; errors become one line on stderr and the documented exit status."""
+    try:
+        app()
+    except LatprofError as error:
+        print_error(error)
+        sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has had enough of it.
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,120 @@
+"""``latprof predict``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from latprof.cli.console import (
+    Json,
+    PackFile,
+    Shapes,
+    note,
+    parse_shapes,
+    print_json,
+    print_table,
+)
+
+if TYPE_CHECKING:
+    from latprof.predictors.networks import Answer
+    from latprof.predictors.pack import Pack
+
+
+def predict(
+    networks: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL.onnx|ARCHITECTURE...",
+            help="ONNX files, or architectures as numbers with commas between them.",
+        ),
+    ],
+    pack: PackFile,
+    shape: Shapes = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse a model with operators the pack does not know.")
+    ] = False,
+    operators: Annotated[
+        bool, typer.Option("--operators", help="Also print what each operator takes.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Tell the latency of networks from a pack, without running them.
+
+    A model of the pack's search space is recognised by its shapes, whoever exported it. Any other is
+    predicted operator by operator, and the share of its work that the pack knows is printed.
+    """
+    from latprof.predictors.pack import load_pack
+
+    loaded = load_pack(pack)
+    shapes = parse_shapes(shape)
+    answers = [_answer(loaded, text, shapes, strict=strict) for text in networks]
+    if as_json:
+        print_json([answer.to_dict() for answer in answers])
+        return
+    _print(loaded, answers)
+    if operators:
+        for answer in answers:
+            _print_operators(answer)
+
+
+def _answer(
+    pack: Pack, text: str, shapes: dict[str | None, tuple[int, ...]], *, strict: bool
+) -> Answer:
+    from latprof.errors import InvalidValueError
+    from latprof.graph.reader import read_network
+    from latprof.predictors.networks import predict_architectures, predict_network
+
+    path = Path(text)
+    space = pack.predictor.space
+    if path.suffix == ".onnx" or path.exists():
+        network = read_network(path, shapes=shapes or None)
+        return predict_network(pack, network, text, strict=strict)
+    try:
+        architecture = space.parse(text)
+    except InvalidValueError as error:
+        raise InvalidValueError(
+            f"{text!r} is neither a file nor an architecture of {space.name}: {error}"
+        ) from None
+    return predict_architectures(pack, [architecture])[0]
+
+
+def _print(pack: Pack, answers: list[Answer]) -> None:
+    coverage = f"{pack.interval_coverage:.0%} interval"
+    print_table(
+        ("network", "ms", coverage, "known"),
+        [
+            (
+                answer.name,
+                f"{answer.latency_ms:.3f}",
+                f"{answer.low_ms:.3f} to {answer.high_ms:.3f}",
+                f"{answer.coverage:.0%}",
+            )
+            for answer in answers
+        ],
+    )
+    if pack.target is not None:
+        note(f"for {pack.target.describe()}")
+    for answer in answers:
+        if answer.how == "operators":
+            unknown = f"; unknown: {', '.join(answer.unknown)}" if answer.unknown else ""
+            note(
+                f"{answer.name} is not of the space {pack.predictor.space.name} that the pack was "
+                f"trained on: predicted from its operators, and the interval is too narrow{unknown}"
+            )
+
+
+def _print_operators(answer: Answer) -> None:
+    if not answer.operators:
+        note(f"{answer.name} was predicted as a whole; it has no operator table")
+        return
+    typer.echo(f"\n{answer.name}")
+    print_table(
+        ("operator", "kind", "ms", "known"),
+        [
+            (op.name, op.kind, f"{op.latency_ms:.4f}", "yes" if op.known else "no")
+            for op in answer.operators
+        ],
+        left=2,
+    )

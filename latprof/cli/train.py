@@ -1,0 +1,128 @@
+"""``latprof train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from latprof.cli.console import (
+    Json,
+    Seed,
+    StoredTargetName,
+    StoreFile,
+    complete_predictor,
+    note,
+    print_json,
+    print_table,
+)
+
+if TYPE_CHECKING:
+    from latprof.predictors.pack import Pack
+
+
+def train(
+    store: StoreFile,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="PACK", help="Where to save the predictor.")
+    ],
+    predictor: Annotated[
+        str,
+        typer.Option(
+            help="lookup-table, linear, xgboost or hybrid.", autocompletion=complete_predictor
+        ),
+    ] = "hybrid",
+    target: StoredTargetName = None,
+    test_fraction: Annotated[
+        float, typer.Option(help="Share of the networks held out of the fit, to test it.")
+    ] = 0.2,
+    seed: Seed = 0,
+    compare: Annotated[
+        bool, typer.Option(help="Fit the other predictors too, on the same split, for the table.")
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """Fit a predictor to a store's measurements and save it as a pack.
+
+    Prints the error on networks held out of the fit beside the noise floor, the error that a perfect
+    predictor would still show.
+    """
+    from latprof.measurement.store import Store
+    from latprof.predictors.from_store import train_from_store
+    from latprof.predictors.pack import save_pack
+
+    with Store.open(store) as opened:
+        pack = train_from_store(
+            opened,
+            opened.only_target(target),
+            predictor=predictor,
+            test_fraction=test_fraction,
+            seed=seed,
+            compare=compare,
+        )
+    save_pack(pack, output)
+    if as_json:
+        print_json(_values(pack, output))
+    else:
+        _print(pack)
+    note(f"saved as {output}")
+
+
+def _values(pack: Pack, output: Path) -> dict[str, object]:
+    assert pack.metrics is not None
+    floor = pack.noise_floor
+    return {
+        "pack": str(output),
+        "predictor": pack.predictor.name,
+        "target": None if pack.target is None else pack.target.to_dict(),
+        "training_rows": pack.training_rows,
+        "held_out": pack.metrics.to_dict(),
+        "comparison": {name: metrics.to_dict() for name, metrics in pack.comparison.items()},
+        "noise_floor_percent": None if floor is None else floor.percent,
+        "noise_floor_ms": None if floor is None else floor.rmse_ms,
+        "interval_coverage": pack.interval_coverage,
+        "interval_relative": pack.interval_relative,
+    }
+
+
+def _print(pack: Pack) -> None:
+    from latprof.measurement.summary import describe_noise_floor
+
+    assert pack.metrics is not None
+    if pack.target is not None:
+        typer.echo(f"target       {pack.target.describe()}")
+    typer.echo(
+        f"rows         {pack.training_rows} to fit, {pack.metrics.rows} held out; errors below are "
+        "on the held-out ones"
+    )
+    typer.echo(f"noise floor  {describe_noise_floor(pack.noise_floor)}")
+    typer.echo(
+        f"interval     {pack.interval_coverage:.0%} within +-{pack.interval_relative:.2%}\n"
+    )
+    rows = {pack.predictor.name: pack.metrics} | dict(pack.comparison)
+    print_table(
+        (
+            "predictor",
+            "RMSE ms",
+            "RMSE %",
+            "MAPE %",
+            "within 5 %",
+            "within 10 %",
+            "Spearman",
+            "Kendall",
+        ),
+        [
+            (
+                name + (" (saved)" if name == pack.predictor.name else ""),
+                f"{m.rmse_ms:.4f}",
+                f"{m.rmse_percent:.2f}",
+                f"{m.mape_percent:.2f}",
+                f"{m.within_5_percent:.1f}",
+                f"{m.within_10_percent:.1f}",
+                f"{m.spearman:.4f}",
+                f"{m.kendall:.4f}",
+            )
+            for name, m in sorted(rows.items(), key=lambda item: item[1].rmse_ms)
+        ],
+    )

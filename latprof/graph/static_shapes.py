@@ -1,0 +1,208 @@
+"""Static shapes: the sizes of a model's inputs fixed, and those of all its values inferred."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import onnx
+from onnx import shape_inference
+
+from latprof.errors import DynamicShapeError, InvalidValueError, ModelFileError
+from latprof.graph.model_file import graph_inputs, without_data
+from latprof.graph.shape_arithmetic import fold_shape_arithmetic
+
+if TYPE_CHECKING:
+    from latprof.graph.operators import Shape
+
+#: Shapes by input name; the key None stands for the model's only input.
+InputShapes: TypeAlias = Mapping[str, Sequence[int]] | Mapping[str | None, Sequence[int]]
+
+#: Largest number of elements of one tensor that is taken seriously.
+MAX_ELEMENTS = 2**40
+#: Rounds of inference and shape arithmetic; each resolves one more chain of reshapes.
+_MAX_PASSES = 8
+_USUAL_IMAGE = (1, 3, 224, 224)
+
+
+def parse_shape(text: str) -> tuple[str | None, Shape]:
+    """Read ``"input=1,3,224,224"`` or ``"1,3,224,224"`` (or with ``x`` between the numbers).
+
+    Returns the input's name, or None where the text has none, and the shape. Raises
+    InvalidValueError for anything else.
+    """
+    name, equals, numbers = text.rpartition("=")
+    parts = numbers.strip().replace("x", ",").split(",")
+    # int() takes more than digits: "1_0", "+1", other scripts' numerals.
+    plain = all(p.strip().isascii() and p.strip().isdigit() and len(p) < 12 for p in parts)
+    shape = tuple(int(p) for p in parts) if plain else ()
+    if not shape or min(shape) < 1 or (equals and not name.strip()):
+        raise InvalidValueError(
+            f"not a shape: {text!r}",
+            field="shape",
+            expected="NAME=1,3,224,224 or 1,3,224,224",
+        )
+    return (name.strip() if equals else None), shape
+
+
+def fix_inputs(model: onnx.ModelProto, shapes: InputShapes | None, label: str) -> None:
+    """Give the inputs of ``model`` the sizes of ``shapes``, in place, and check that all have one.
+
+    Where a size changes, what the file says about later shapes is dropped.
+
+    Raises
+    ------
+    InvalidValueError
+        For an unknown input, another number of dimensions, or a size below 1.
+    DynamicShapeError
+        Where an input still has a dimension without a size.
+    """
+    inputs = {value.name: value for value in graph_inputs(model.graph)}
+    for value in inputs.values():
+        if not value.type.HasField("tensor_type"):
+            raise ModelFileError(f"{label}: input {value.name!r} is not a tensor")
+    changed = False
+    for name, shape in _by_name(shapes or {}, list(inputs)).items():
+        changed |= _set_shape(inputs[name], shape)
+    for value in inputs.values():
+        _check_static(value, label)
+    if changed:
+        _forget_shapes(model.graph)
+
+
+def infer_shapes(model: onnx.ModelProto, label: str) -> dict[str, Shape | None]:
+    """Infer the shape of every value of a model with static inputs; None where it stays unknown.
+
+    Raises ModelFileError where the graph contradicts itself or a size is absurd.
+    """
+    light = onnx.ModelProto()
+    light.CopyFrom(model)
+    without_data(light)
+    shapes = _infer_once(light, label)
+    for _ in range(_MAX_PASSES):
+        resolved = all(shapes.get(name) is not None for n in light.graph.node for name in n.output)
+        if resolved or not fold_shape_arithmetic(light, shapes):
+            break
+        shapes = _infer_once(light, label)
+    return shapes
+
+
+def _infer_once(model: onnx.ModelProto, label: str) -> dict[str, Shape | None]:
+    try:
+        inferred = shape_inference.infer_shapes(
+            model, check_type=False, strict_mode=False, data_prop=True
+        )
+    except Exception as error:  # noqa: BLE001 - the C++ side raises several unrelated types
+        reason = " ".join(str(error).split())[:300]
+        raise ModelFileError(f"{label}: shapes cannot be inferred: {reason}") from None
+    shapes: dict[str, Shape | None] = {}
+    graph = inferred.graph
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        shapes[value.name] = _static_shape(value)
+    for tensor in graph.initializer:
+        shapes[tensor.name] = tuple(tensor.dims)
+    for name, known in shapes.items():
+        if known is not None and (min(known, default=0) < 0 or math.prod(known) > MAX_ELEMENTS):
+            raise ModelFileError(
+                f"{label}: the value {name!r} has an impossible shape",
+                expected=f"sizes from 0, and at most {MAX_ELEMENTS} elements",
+                got=str(known),
+            )
+    return shapes
+
+
+def _by_name(shapes: InputShapes, names: list[str]) -> dict[str, tuple[int, ...]]:
+    """Resolve the key None and refuse names that are no inputs and sizes below 1."""
+    result = {}
+    for key, shape in shapes.items():
+        name = key
+        if name is None:
+            if len(names) != 1:
+                raise InvalidValueError(
+                    "the model has several inputs: say which the shape is for",
+                    field="shape",
+                    hint=f"inputs: {', '.join(names)}",
+                )
+            name = names[0]
+        if name not in names:
+            raise InvalidValueError(
+                f"the model has no input {name!r}",
+                field="shape",
+                hint=f"inputs: {', '.join(names)}",
+            )
+        sizes = tuple(int(size) for size in shape)
+        if not sizes or min(sizes) < 1 or math.prod(sizes) > MAX_ELEMENTS:
+            raise InvalidValueError(
+                f"impossible shape for input {name!r}",
+                field="shape",
+                expected="sizes of at least 1",
+                got=",".join(map(str, sizes)) or "nothing",
+            )
+        result[name] = sizes
+    return result
+
+
+def _set_shape(value: onnx.ValueInfoProto, sizes: Shape) -> bool:
+    """Write ``sizes`` into an input; return whether that changed it."""
+    tensor_type = value.type.tensor_type
+    if tensor_type.HasField("shape") and len(tensor_type.shape.dim) != len(sizes):
+        raise InvalidValueError(
+            f"input {value.name!r} has another number of dimensions",
+            field="shape",
+            expected=str(len(tensor_type.shape.dim)),
+            got=str(len(sizes)),
+        )
+    if _static_shape(value) == sizes:
+        return False
+    tensor_type.shape.ClearField("dim")
+    for size in sizes:
+        tensor_type.shape.dim.add().dim_value = size
+    return True
+
+
+def _static_shape(value: onnx.ValueInfoProto) -> Shape | None:
+    """Return the shape of a tensor whose dimensions all have a size, else None."""
+    tensor_type = value.type.tensor_type
+    if not value.type.HasField("tensor_type") or not tensor_type.HasField("shape"):
+        return None
+    if not all(dim.HasField("dim_value") for dim in tensor_type.shape.dim):
+        return None
+    return tuple(dim.dim_value for dim in tensor_type.shape.dim)
+
+
+def _check_static(value: onnx.ValueInfoProto, label: str) -> None:
+    """Raise DynamicShapeError where an input has a dimension without a size above 0."""
+    tensor_type = value.type.tensor_type
+    name = value.name
+    if not tensor_type.HasField("shape"):
+        raise DynamicShapeError(
+            f"{label}: input {name!r} has no shape",
+            field=name,
+            hint=f"pass --shape {name}={','.join(map(str, _USUAL_IMAGE))}",
+        )
+    dims = tensor_type.shape.dim
+    unknown = [
+        f"{index} ({dim.dim_param!r})" if dim.dim_param else str(index)
+        for index, dim in enumerate(dims)
+        if dim.dim_value < 1
+    ]
+    if unknown:
+        usual = _USUAL_IMAGE if len(dims) == 4 else (1,) * len(dims)
+        example = (d.dim_value if d.dim_value > 0 else u for d, u in zip(dims, usual, strict=True))
+        raise DynamicShapeError(
+            f"{label}: input {name!r} has no size in dimension {', '.join(unknown)}",
+            field=name,
+            hint=f"pass --shape {name}={','.join(map(str, example))} with the sizes to assume",
+        )
+    sizes = tuple(dim.dim_value for dim in dims)
+    if math.prod(sizes) > MAX_ELEMENTS:
+        raise ModelFileError(f"{label}: input {name!r} has an impossible shape", got=str(sizes))
+
+
+def _forget_shapes(graph: onnx.GraphProto) -> None:
+    """Drop inferred shapes that an input's new size may contradict."""
+    del graph.value_info[:]
+    for output in graph.output:
+        if output.type.HasField("tensor_type"):
+            output.type.tensor_type.ClearField("shape")

@@ -1,0 +1,70 @@
+"""Writing files so that a reader sees the old content or the new, never a part."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+from latprof.errors import DiskFullError, OutputPathError
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
+    """Write ``content`` to ``path``: a temporary file beside it, fsync, rename. Returns the path.
+
+    The file gets the permissions of any newly made file. Raises DiskFullError where the disk or the
+    quota is full, OutputPathError where the path cannot be written; neither leaves a trace.
+    """
+    target = Path(path)
+    temporary: str | None = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:40]}.", dir=target.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), 0o666 & ~_umask())
+            os.fsync(file.fileno())
+        Path(temporary).replace(target)
+        temporary = None
+        _sync_directory(target.parent)
+    except OSError as error:
+        raise output_error(target, error) from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+    return target
+
+
+def output_error(path: Path, error: OSError) -> DiskFullError | OutputPathError:
+    """The error of this package that an OSError while writing ``path`` stands for."""
+    if error.errno in _FULL:
+        return DiskFullError(
+            f"no space left to write {path}", hint="free some space, or choose another place"
+        )
+    return OutputPathError(
+        f"cannot write {path}: {error.strerror or error}",
+        field="path",
+        hint="choose a path in an existing directory that you may write to",
+    )
+
+
+def _umask() -> int:
+    """The process's umask, which only setting it tells."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make the rename itself last; some file systems do not offer this."""
+    with contextlib.suppress(OSError):
+        handle = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

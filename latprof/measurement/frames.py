@@ -1,0 +1,180 @@
+"""Tables out of a store: visits, labels and kernels as pandas DataFrames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import stats
+
+from latprof.errors import NotEnoughDataError
+from latprof.measurement.conditions import steal_fraction
+from latprof.measurement.statistics import (
+    NoiseFloor,
+    burst_medians,
+    combine_visits,
+    noise_floor_of_repeats,
+    noise_floor_of_visits,
+    raw_median_ms,
+    raw_minimum_ms,
+    reference_drift,
+    visit_ratio,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from latprof.measurement.records import Measurement, PairedSamples, Target
+    from latprof.measurement.store import Store
+
+#: Of the interval around a label.
+INTERVAL_COVERAGE = 0.9
+#: Pairs below which the noise floor is taken from the visits' spread instead.
+FEWEST_PAIRS = 10
+
+_SUBJECT = ["kind", "space", "subject"]
+
+
+def visits_frame(store: Store, target: Target) -> pd.DataFrame:
+    """One row a visit, in the order they were stored.
+
+    Columns: kind, space, subject, name, label, visit, started_at (Unix s), process, ratio,
+    raw_median_ms, raw_minimum_ms, reference_ms (median of the reference's burst medians), drift
+    (fraction), timed_s (inside timed runs), load_s, wall_s, steal (fraction), load1, disturbed,
+    failure_code, failure_message.
+    """
+    import pandas as pd
+
+    frame = pd.DataFrame([_visit_row(m) for m in store.measurements(target)])
+    if frame.empty:
+        raise NotEnoughDataError(f"{store.location} holds no measurements of {target.describe()}")
+    return frame
+
+
+def _visit_row(measurement: Measurement) -> dict[str, Any]:
+    subject, samples = measurement.subject, measurement.samples
+    conditions = measurement.conditions
+    before, after = conditions.get("before", {}), conditions.get("after", {})
+    nothing = float("nan")
+    row = {
+        "kind": subject.kind,
+        "space": subject.space,
+        "subject": subject.key,
+        "name": subject.name,
+        "label": measurement.label,
+        "visit": measurement.visit,
+        "started_at": measurement.started_at,
+        "process": measurement.process,
+        "ratio": nothing,
+        "raw_median_ms": nothing,
+        "raw_minimum_ms": nothing,
+        "reference_ms": nothing,
+        "drift": nothing,
+        "timed_s": 0.0,
+        "load_s": measurement.load_s,
+        "wall_s": measurement.wall_s,
+        "steal": steal_fraction(before, after) if before and after else nothing,
+        "load1": after.get("load1", nothing),
+        "disturbed": measurement.disturbed,
+        "failure_code": None if measurement.failure is None else measurement.failure.code,
+        "failure_message": None if measurement.failure is None else measurement.failure.message,
+    }
+    return row if samples is None else row | _statistics(samples)
+
+
+def _statistics(samples: PairedSamples) -> dict[str, float]:
+    return {
+        "ratio": visit_ratio(samples),
+        "raw_median_ms": raw_median_ms(samples),
+        "raw_minimum_ms": raw_minimum_ms(samples),
+        "reference_ms": float(np.median(burst_medians(samples)[1])),
+        "drift": reference_drift(samples),
+        "timed_s": sum(map(sum, (*samples.target, *samples.reference))) / 1e3,
+    }
+
+
+def labels_frame(visits: pd.DataFrame, reference_ms: float) -> pd.DataFrame:
+    """One row a network and label, from the visits that count.
+
+    Disturbed visits count only where a network has no others. Columns: kind, space, subject, name,
+    label, visits, ratio, latency_ms (ratio times ``reference_ms``), low_ms, high_ms (a 90 % interval
+    from the spread of the visits, NaN for a single visit), raw_median_ms.
+
+    Raises NotEnoughDataError when no visit has samples.
+    """
+    import pandas as pd
+
+    usable = visits[visits["failure_code"].isna()]
+    rows = [
+        _label_row(dict(zip([*_SUBJECT, "label"], key, strict=True)), group, reference_ms)
+        for key, group in usable.groupby([*_SUBJECT, "label"], sort=False)
+    ]
+    if not rows:
+        raise NotEnoughDataError("every measurement failed; there is nothing to learn from")
+    return pd.DataFrame(rows)
+
+
+def _label_row(key: dict[str, Any], group: pd.DataFrame, reference_ms: float) -> dict[str, Any]:
+    clean = group[~group["disturbed"]]
+    counted = clean if len(clean) else group
+    ratios = counted["ratio"].to_numpy()
+    ratio, half = combine_visits(ratios), float("nan")
+    if len(ratios) > 1:
+        quantile = stats.t.ppf((1 + INTERVAL_COVERAGE) / 2, len(ratios) - 1)
+        half = float(quantile * ratios.std(ddof=1) / np.sqrt(len(ratios)))
+    return key | {
+        "name": counted["name"].iloc[0],
+        "visits": len(ratios),
+        "ratio": ratio,
+        "latency_ms": ratio * reference_ms,
+        "low_ms": (ratio - half) * reference_ms,
+        "high_ms": (ratio + half) * reference_ms,
+        "raw_median_ms": float(np.median(counted["raw_median_ms"])),
+    }
+
+
+def noise_floor(visits: pd.DataFrame, labels: pd.DataFrame) -> NoiseFloor | None:
+    """The noise floor of a store's labels, None where nothing tells.
+
+    From the networks that were measured again where there are at least :data:`FEWEST_PAIRS`, each
+    with all its visits; else from the spread of the visits.
+    """
+    first, second = (labels[labels["label"] == number] for number in (0, 1))
+    pairs = first.merge(second, on=_SUBJECT, suffixes=("", "_again"))
+    pairs = pairs[pairs["visits"] == pairs["visits_again"]]
+    if len(pairs) >= FEWEST_PAIRS:
+        return noise_floor_of_repeats(
+            pairs["latency_ms"].to_numpy(), pairs["latency_ms_again"].to_numpy()
+        )
+    usable = visits[
+        visits["failure_code"].isna() & ~visits["disturbed"] & (visits["label"] == 0)
+    ]
+    ratios = {key: group.to_numpy() for key, group in usable.groupby(_SUBJECT)["ratio"]}
+    latency_ms = first.set_index(_SUBJECT)["latency_ms"]
+    kept = [key for key in latency_ms.index if len(ratios.get(key, ())) > 1]
+    if not kept:
+        return None
+    return noise_floor_of_visits([ratios[key] for key in kept], latency_ms.loc[kept].to_numpy())
+
+
+def kernels_frame(store: Store, target: Target) -> pd.DataFrame:
+    """One row a kernel: kind_of_subject, space, subject, position, kind, name, block, latency_ms."""
+    import pandas as pd
+
+    columns = ["space", "subject", "position", "kind", "name", "block", "latency_ms"]
+    return pd.DataFrame(_kernel_rows(store, target), columns=columns)
+
+
+def _kernel_rows(store: Store, target: Target) -> Iterator[tuple[object, ...]]:
+    for subject, kernel in store.kernels(target):
+        block = kernel.name.rpartition(".")[0] if subject.kind == "architecture" else ""
+        yield (
+            subject.space,
+            subject.key,
+            kernel.position,
+            kernel.kind,
+            kernel.name,
+            block or kernel.name,
+            kernel.latency_ms,
+        )

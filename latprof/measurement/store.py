@@ -1,0 +1,529 @@
+"""The store: every measurement of every target, in one file that survives whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from latprof.errors import (
+    DiskFullError,
+    NotEnoughDataError,
+    OutputPathError,
+    StoreError,
+    StoreVersionError,
+    TargetMismatchError,
+    UsageError,
+)
+from latprof.measurement import schema
+from latprof.measurement.records import (
+    Failure,
+    KernelTime,
+    Measurement,
+    PairedSamples,
+    Subject,
+    Target,
+)
+from latprof.measurement.statistics import burst_medians
+
+#: Share of the reference's burst medians that are faster than its constant ("quiet state").
+QUIET_QUANTILE = 0.1
+
+
+@dataclass(frozen=True)
+class StoredTarget:
+    """A target of a store, its reference network and its frozen constant (None: not yet frozen)."""
+
+    target: Target
+    reference: str
+    reference_ms: float | None
+    measurements: int
+
+
+class Store:
+    """Measurements in a database: SQLite in one file, or any SQLAlchemy URL.
+
+    What :meth:`add` has returned from is on the disk: with SQLite each measurement is its own
+    transaction, in a write-ahead log with ``synchronous=FULL``. A store may be read while it is being
+    written; several processes may write to it. Not safe to share between threads.
+
+    Use :meth:`open`, best in a ``with`` statement.
+    """
+
+    def __init__(self, engine: sa.Engine, location: str) -> None:
+        self.location = location
+        self._engine = engine
+        self._ids: dict[tuple[str, ...], int] = {}
+
+    @classmethod
+    def open(cls, location: str | Path, *, create: bool = False) -> Self:
+        """Open a store.
+
+        Parameters
+        ----------
+        location : str or Path
+            A file, or a SQLAlchemy URL (recognised by ``://``).
+        create : bool
+            Make the store where there is none.
+
+        Raises
+        ------
+        StoreError
+            When there is no store and ``create`` is not set, or the file is something else.
+        StoreVersionError
+            When it was written with another schema.
+        OutputPathError
+            When it should be made and cannot be.
+        """
+        text = str(location)
+        url = sa.make_url(text) if "://" in text else _file_url(Path(text), create=create)
+        store = cls(sa.create_engine(url), text)
+        if url.get_backend_name() == "sqlite":
+            sa.event.listen(store._engine, "connect", _configure_sqlite)
+        try:
+            with store._errors():
+                store._prepare(create=create)
+        except Exception:
+            store.close()
+            raise
+        return store
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; the store on disk is complete at any time."""
+        self._engine.dispose()
+
+    def _prepare(self, *, create: bool) -> None:
+        with self._engine.begin() as connection:
+            present = sa.inspect(connection).has_table(schema.meta.name)
+            if present:
+                query = sa.select(schema.meta.c.value).where(schema.meta.c.name == "schema_version")
+                version = connection.execute(query).scalar()
+                if version != str(schema.SCHEMA_VERSION):
+                    raise StoreVersionError(
+                        f"{self.location} was written with another schema",
+                        expected=f"version {schema.SCHEMA_VERSION}",
+                        got=f"version {version}",
+                        hint="use the latprof version that wrote it, or collect into a new file",
+                    )
+                return
+            if not create or sa.inspect(connection).get_table_names():
+                raise StoreError(f"{self.location} is not a latprof store")
+            schema.metadata.create_all(connection)
+            rows = {"schema_version": str(schema.SCHEMA_VERSION), "created_by": "latprof"}
+            connection.execute(
+                sa.insert(schema.meta), [{"name": k, "value": v} for k, v in rows.items()]
+            )
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn the database's errors into ours."""
+        try:
+            yield
+        except exc.DatabaseError as error:
+            raise _translated(error, self.location) from None
+
+    # Writing -------------------------------------------------------------------------------
+
+    def add(self, measurement: Measurement, campaign_id: int | None = None) -> bool:
+        """Store one measurement; on return it is durable.
+
+        Returns False, and stores nothing, when another process has stored this very visit.
+        """
+        row = {
+            "subject_id": self._subject_id(measurement.subject),
+            "target_id": self._target_id(measurement.target),
+            "campaign_id": campaign_id,
+            "label": measurement.label,
+            "visit": measurement.visit,
+            "started_at": measurement.started_at,
+            "wall_s": measurement.wall_s,
+            "load_s": measurement.load_s,
+            "process": measurement.process,
+            "samples": _samples_json(measurement.samples),
+            "disturbed": measurement.disturbed,
+            "failure_code": measurement.failure.code if measurement.failure else None,
+            "failure_message": measurement.failure.message if measurement.failure else None,
+            "conditions": _json(measurement.conditions),
+        }
+        try:
+            with self._errors(), self._engine.begin() as connection:
+                connection.execute(sa.insert(schema.measurements), row)
+        except _DuplicateError:
+            return False
+        return True
+
+    def add_kernels(
+        self, subject: Subject, target: Target, kernels: Sequence[KernelTime]
+    ) -> None:
+        """Store a network's per-kernel times, in place of earlier ones."""
+        table = schema.kernels
+        key = {"subject_id": self._subject_id(subject), "target_id": self._target_id(target)}
+        rows = [
+            key
+            | {
+                "position": kernel.position,
+                "kind": kernel.kind,
+                "name": kernel.name,
+                "operators": _json(kernel.operators),
+                "latency_ms": kernel.latency_ms,
+                "input_shapes": _json(kernel.input_shapes),
+                "output_shapes": _json(kernel.output_shapes),
+            }
+            for kernel in kernels
+        ]
+        with self._errors(), self._engine.begin() as connection:
+            connection.execute(
+                sa.delete(table).where(
+                    table.c.subject_id == key["subject_id"], table.c.target_id == key["target_id"]
+                )
+            )
+            if rows:
+                connection.execute(sa.insert(table), rows)
+
+    def add_target(self, target: Target, reference: str) -> None:
+        """Make a target known, with the name of its reference network.
+
+        Raises TargetMismatchError when the store has this target with another reference.
+        """
+        with self._errors(), self._engine.begin() as connection:
+            table = schema.targets
+            query = sa.select(table.c.reference).where(table.c.key == target.key)
+            known = connection.execute(query).scalar()
+            if known is None:
+                connection.execute(sa.insert(table), {"key": target.key, "reference": reference})
+            elif known != reference:
+                raise TargetMismatchError(
+                    f"{target.spelling} has another reference network in {self.location}",
+                    expected=known,
+                    got=reference,
+                    hint="collect into another store",
+                )
+
+    def start_campaign(
+        self,
+        target: Target,
+        plan: Mapping[str, Any],
+        protocol: Mapping[str, Any],
+        host: Mapping[str, Any],
+    ) -> int:
+        """Record that a collection starts; return its number."""
+        row = {
+            "target_id": self._target_id(target),
+            "started_at": time.time(),
+            "plan": _json(plan),
+            "protocol": _json(protocol),
+            "host": _json(host),
+        }
+        with self._errors(), self._engine.begin() as connection:
+            key = connection.execute(sa.insert(schema.campaigns), row).inserted_primary_key
+        assert key is not None
+        return int(key[0])
+
+    def end_campaign(self, campaign_id: int) -> None:
+        """Record that a collection has done all it was asked to."""
+        table = schema.campaigns
+        with self._errors(), self._engine.begin() as connection:
+            connection.execute(
+                sa.update(table).where(table.c.id == campaign_id).values(ended_at=time.time())
+            )
+
+    def freeze_reference_ms(self, target: Target) -> float:
+        """Fix what a millisecond is on ``target``: its reference's quiet-state latency.
+
+        The 10th percentile of the reference's burst medians so far; a constant that is frozen
+        already is returned unchanged.
+        """
+        frozen = self.stored_target(target).reference_ms
+        if frozen is not None:
+            return frozen
+        value = self.provisional_reference_ms(target)
+        table = schema.targets
+        with self._errors(), self._engine.begin() as connection:
+            unfrozen = sa.and_(table.c.key == target.key, table.c.reference_ms.is_(None))
+            connection.execute(sa.update(table).where(unfrozen).values(reference_ms=value))
+        stored = self.stored_target(target).reference_ms
+        assert stored is not None
+        return stored
+
+    # Reading -------------------------------------------------------------------------------
+
+    def targets(self) -> list[StoredTarget]:
+        """Every target of the store, in the order they came."""
+        table, counted = schema.targets, schema.measurements
+        count = sa.func.count(counted.c.id)
+        query = (
+            sa.select(table.c.key, table.c.reference, table.c.reference_ms, count)
+            .join_from(table, counted, isouter=True)
+            .group_by(table.c.id)
+            .order_by(table.c.id)
+        )
+        return [
+            StoredTarget(Target.from_dict(json.loads(key)), reference, value, number)
+            for key, reference, value, number in self._rows(query)
+        ]
+
+    def stored_target(self, target: Target) -> StoredTarget:
+        """The store's record of ``target``; raises TargetMismatchError where it has none."""
+        for stored in self.targets():
+            if stored.target == target:
+                return stored
+        raise TargetMismatchError(f"{self.location} holds nothing of {target.describe()}")
+
+    def only_target(self, spelling: str | None = None) -> StoredTarget:
+        """The one target of the store, or the one that ``spelling`` names.
+
+        ``spelling`` is the short form or any part of the full description. Raises
+        TargetMismatchError when several fit (they are never mixed) or none does, and
+        NotEnoughDataError for a store without measurements.
+        """
+        found = [stored for stored in self.targets() if stored.measurements]
+        if not found:
+            raise NotEnoughDataError(f"{self.location} holds no measurements")
+        fitting = [
+            stored
+            for stored in found
+            if spelling is None or spelling in (stored.target.spelling, stored.target.describe())
+        ] or [s for s in found if spelling and spelling in s.target.describe()]
+        if len(fitting) == 1:
+            return fitting[0]
+        names = "; ".join(stored.target.describe() for stored in fitting or found)
+        raise TargetMismatchError(
+            f"{self.location} holds {len(fitting) or 'no'} targets"
+            + (f" that fit {spelling!r}" if spelling else ", which are never mixed"),
+            hint=f"choose one with --target and a part of its description: {names}",
+        )
+
+    def finished_visits(self, target: Target) -> set[tuple[str, str, str, int, int]]:
+        """(kind, space, key, label, visit) of every visit that needs no more work."""
+        table, subject = schema.measurements, schema.subjects
+        query = self._of_target(
+            sa.select(
+                subject.c.kind, subject.c.space, subject.c.key, table.c.label, table.c.visit
+            ).join_from(table, subject),
+            target,
+            table,
+        ).where(table.c.failure_code.is_(None), table.c.disturbed == sa.false())
+        return {tuple(row) for row in self._rows(query)}
+
+    def subjects_with_kernels(self, target: Target) -> set[tuple[str, str, str]]:
+        """(kind, space, key) of the networks whose kernels are stored."""
+        table, subject = schema.kernels, schema.subjects
+        query = self._of_target(
+            sa.select(subject.c.kind, subject.c.space, subject.c.key)
+            .join_from(table, subject)
+            .distinct(),
+            target,
+            table,
+        )
+        return {tuple(row) for row in self._rows(query)}
+
+    def measurements(self, target: Target) -> Iterator[Measurement]:
+        """Every visit to every network on ``target``, in the order they were stored."""
+        table, subject = schema.measurements, schema.subjects
+        query = self._of_target(
+            sa.select(table, subject.c.kind, subject.c.space, subject.c.key, subject.c.name)
+            .join_from(table, subject)
+            .order_by(table.c.id),
+            target,
+            table,
+        )
+        for row in self._rows(query):
+            yield _measurement(row, target)
+
+    def kernels(self, target: Target) -> Iterator[tuple[Subject, KernelTime]]:
+        """Every stored kernel on ``target`` with the network it belongs to."""
+        table, subject = schema.kernels, schema.subjects
+        query = self._of_target(
+            sa.select(
+                table,
+                subject.c.kind.label("subject_kind"),
+                subject.c.space,
+                subject.c.key,
+                subject.c.name.label("subject_name"),
+            )
+            .join_from(table, subject)
+            .order_by(table.c.subject_id, table.c.position),
+            target,
+            table,
+        )
+        for row in self._rows(query):
+            kernel = KernelTime(
+                position=row.position,
+                kind=row.kind,
+                name=row.name,
+                operators=tuple(json.loads(row.operators)),
+                latency_ms=row.latency_ms,
+                input_shapes=_shapes(row.input_shapes),
+                output_shapes=_shapes(row.output_shapes),
+            )
+            yield Subject(row.subject_kind, row.key, row.subject_name, row.space), kernel
+
+    def campaigns(self, target: Target) -> list[dict[str, Any]]:
+        """The collections on ``target``: start and end (Unix time), plan, protocol, host."""
+        table = schema.campaigns
+        query = self._of_target(sa.select(table).order_by(table.c.id), target, table)
+        return [
+            {
+                "id": row.id,
+                "started_at": row.started_at,
+                "ended_at": row.ended_at,
+                **{name: json.loads(getattr(row, name)) for name in ("plan", "protocol", "host")},
+            }
+            for row in self._rows(query)
+        ]
+
+    def provisional_reference_ms(self, target: Target) -> float:
+        """What :meth:`freeze_reference_ms` would freeze now."""
+        medians = [
+            burst_medians(measurement.samples)[1]
+            for measurement in self.measurements(target)
+            if measurement.samples is not None
+        ]
+        if not medians:
+            raise NotEnoughDataError(f"{self.location} holds no measurement without a failure")
+        return float(np.quantile(np.concatenate(medians), QUIET_QUANTILE))
+
+    # Helpers -------------------------------------------------------------------------------
+
+    def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+        with self._errors(), self._engine.connect() as connection:
+            return connection.execute(query).all()
+
+    @staticmethod
+    def _of_target(query: sa.Select[Any], target: Target, table: sa.Table) -> sa.Select[Any]:
+        return query.join(schema.targets, table.c.target_id == schema.targets.c.id).where(
+            schema.targets.c.key == target.key
+        )
+
+    def _target_id(self, target: Target) -> int:
+        return self._identity(schema.targets, {"key": target.key}, {})
+
+    def _subject_id(self, subject: Subject) -> int:
+        identity = {"kind": subject.kind, "space": subject.space, "key": subject.key}
+        return self._identity(schema.subjects, identity, {"name": subject.name})
+
+    def _identity(self, table: sa.Table, identity: dict[str, str], rest: dict[str, str]) -> int:
+        """Return a row's id, inserting the row where it may be made here."""
+        cached = self._ids.get((table.name, *identity.values()))
+        if cached is not None:
+            return cached
+        query = sa.select(table.c.id).filter_by(**identity)
+        with self._errors(), self._engine.begin() as connection:
+            found = connection.execute(query).scalar()
+            if found is None and table is schema.targets:
+                raise UsageError("a target is made known by add_target before it is measured")
+            if found is None:
+                with contextlib.suppress(exc.IntegrityError), connection.begin_nested():
+                    connection.execute(sa.insert(table), identity | rest)
+                found = connection.execute(query).scalar_one()
+        self._ids[table.name, *identity.values()] = int(found)
+        return int(found)
+
+
+class _DuplicateError(Exception):
+    """A row that may be there once is there already."""
+
+
+def _file_url(path: Path, *, create: bool) -> sa.URL:
+    if path.is_dir():
+        raise StoreError(f"{path} is a directory, not a store")
+    if not path.exists():
+        if not create:
+            raise StoreError(f"no store at {path}", hint="make one with latprof collect")
+        if not path.parent.is_dir():
+            raise OutputPathError(
+                f"cannot make the store {path}: no directory {path.parent}", field="store"
+            )
+    return sa.URL.create("sqlite", database=str(path))
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA busy_timeout=30000")
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _translated(error: exc.DatabaseError, location: str) -> Exception:
+    reason = str(error.orig)
+    if "UNIQUE constraint" in reason or "unique constraint" in reason:
+        return _DuplicateError()
+    if "disk is full" in reason or "No space left" in reason:
+        return DiskFullError(
+            f"the disk of {location} is full",
+            hint="what was measured before is kept; make room and run the same command again",
+        )
+    if any(words in reason for words in ("readonly", "unable to open", "Permission denied")):
+        return OutputPathError(f"{location} cannot be written: {reason}", field="store")
+    if "not a database" in reason or "malformed" in reason or "encrypted" in reason:
+        return StoreError(f"{location} is not a latprof store: {reason}")
+    if "disk I/O error" in reason:
+        return StoreError(f"{location} cannot be read or written: {reason}")
+    return StoreError(f"{location}: {reason}")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _samples_json(samples: PairedSamples | None) -> str | None:
+    if samples is None:
+        return None
+
+    def rounded(bursts: Sequence[Sequence[float]]) -> list[list[float]]:
+        return [[round(ms, 6) for ms in burst] for burst in bursts]
+
+    return _json(
+        {
+            "target": rounded(samples.target),
+            "reference": rounded(samples.reference),
+            "dropped_runs": samples.dropped_runs,
+        }
+    )
+
+
+def _shapes(text: str) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(shape) for shape in json.loads(text))
+
+
+def _measurement(row: sa.Row[Any], target: Target) -> Measurement:
+    samples = failure = None
+    if row.failure_code is None:
+        values = json.loads(row.samples)
+        samples = PairedSamples(
+            tuple(map(tuple, values["target"])),
+            tuple(map(tuple, values["reference"])),
+            values["dropped_runs"],
+        )
+    else:
+        failure = Failure(row.failure_code, row.failure_message or "")
+    return Measurement(
+        subject=Subject(row.kind, row.key, row.name, row.space),
+        target=target,
+        label=row.label,
+        visit=row.visit,
+        started_at=row.started_at,
+        wall_s=row.wall_s,
+        load_s=row.load_s,
+        process=row.process,
+        samples=samples,
+        failure=failure,
+        conditions=json.loads(row.conditions),
+        disturbed=row.disturbed,
+    )

@@ -1,0 +1,73 @@
+"""``linear``: ridge regression on one-hot blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latprof.datasets.space import SearchSpace
+from latprof.predictors.additive import AdditiveTable
+from latprof.predictors.base import Floats, PackFiles, Predictor
+from latprof.predictors.features import space_tables
+from latprof.predictors.plain_data import Fields, to_json
+from latprof.predictors.ridge import fit_ridge
+
+_FILE = "linear.json"
+
+
+class LinearPredictor(Predictor):
+    """Ridge regression on the one-hot encoding of the choices: the baseline without knowledge.
+
+    The penalty is chosen by exact leave-one-out. A candidate that no training row had counts as the
+    mean of its position's candidates, since the ridge leaves its coefficient at 0 and, the intercept
+    being free, those of a position sum to 0.
+
+    Attributes
+    ----------
+    table_ : array of shape (positions, candidates)
+        Coefficients in ms relative to the mean of the position; NaN where there is no candidate.
+    intercept_ms_ : float
+        Latency in ms of the mean candidate at every position.
+    penalty_ : float
+        The ridge's penalty.
+    """
+
+    name: ClassVar[str] = "linear"
+
+    table_: Floats
+    intercept_ms_: float
+    penalty_: float
+    _additive: AdditiveTable
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+
+    def _fit(self, choices: NDArray[np.uint8], latency_ms: Floats) -> None:
+        tables = space_tables(self.space)
+        ridge = fit_ridge(tables.one_hot(choices), latency_ms)
+        self._set(AdditiveTable(ridge.intercept, tables.padded(ridge.coefficients)), ridge.penalty)
+        self.out_of_fold_ms_ = ridge.left_out
+
+    def _set(self, additive: AdditiveTable, penalty: float) -> None:
+        self._additive = additive
+        self.table_, self.intercept_ms_ = additive.entries_ms, additive.intercept_ms
+        self.penalty_ = penalty
+
+    def _predict(self, choices: NDArray[np.uint8]) -> Floats:
+        return self._additive.predict(choices)
+
+    def to_files(self) -> PackFiles:
+        self._check_fitted()
+        return {_FILE: to_json({**self._additive.to_fields(), "penalty": self.penalty_})}
+
+    @classmethod
+    def from_files(cls, space: SearchSpace, files: Mapping[str, bytes]) -> Self:
+        fields = Fields.of_file(files, _FILE)
+        predictor = cls(space)
+        predictor._set(
+            AdditiveTable.from_fields(fields, space_tables(space)), fields.number("penalty", 0)
+        )
+        return predictor

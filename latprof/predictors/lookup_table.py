@@ -1,0 +1,172 @@
+"""``lookup-table``: an additive table of block latencies, one entry per position and candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latprof.datasets.space import SearchSpace
+from latprof.errors import CoverageError
+from latprof.predictors.additive import AdditiveTable
+from latprof.predictors.base import Floats, PackFiles, Predictor
+from latprof.predictors.block_prior import shape_designs
+from latprof.predictors.features import SpaceTables, space_tables
+from latprof.predictors.plain_data import Fields, to_json
+from latprof.predictors.ridge import best_ridge
+
+_FILE = "lookup_table.json"
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One entry of a lookup table.
+
+    ``block`` names the position, ``candidate`` the choice there, ``key`` is the block's key in the
+    format of the ProxylessNAS tables, ``count`` the number of training rows that had it.
+    """
+
+    position: int
+    choice: int
+    block: str
+    candidate: str
+    key: str
+    latency_ms: float
+    count: int
+
+
+class LookupTablePredictor(Predictor):
+    """Latency as a fixed part plus one table entry per position.
+
+    The entries are a ridge's, with what is known of block costs as its prior
+    (:mod:`latprof.predictors.block_prior`): with few rows an entry is what blocks of its shape cost,
+    with many it is this block's own. An architecture with a candidate that no training row had is
+    refused: its entry is missing, not 0.
+
+    Only differences between a position's candidates can be learned from whole networks. What fixes
+    their level: the zero operation costs 0 ms by construction. At positions without it (or where no
+    row had it) the mean over the candidates seen is set to what their shapes cost: the totals of
+    their multiply-accumulates, elements and operators times costs per unit, fitted by least squares
+    with no cost below 0. The rest is in ``fixed_ms_``; sums do not depend on it.
+
+    Attributes
+    ----------
+    table_ : array of shape (positions, candidates)
+        Milliseconds of each block; NaN where a candidate does not exist or was never seen.
+    counts_ : array of shape (positions, candidates)
+        Training rows that had each candidate.
+    fixed_ms_ : float
+        What every architecture of the space takes: stem, head, and the runtime's own time.
+    """
+
+    name: ClassVar[str] = "lookup-table"
+
+    table_: Floats
+    counts_: NDArray[np.int64]
+    fixed_ms_: float
+    _additive: AdditiveTable
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+
+    def _fit(self, choices: NDArray[np.uint8], latency_ms: Floats) -> None:
+        tables = space_tables(self.space)
+        one_hot = tables.one_hot(choices)
+        entries, ridge = best_ridge(shape_designs(tables), one_hot, latency_ms)
+        counts = one_hot.sum(axis=0)
+        levels = _levels(tables, entries, counts, _shape_costs(tables, one_hot, latency_ms))
+        entries = np.where(counts > 0, entries - levels[tables.positions], np.nan)
+        fixed = ridge.intercept + float(levels.sum())
+        self._set(AdditiveTable(fixed, tables.padded(entries)), tables.padded(counts))
+        self.out_of_fold_ms_ = ridge.left_out
+
+    def _set(self, additive: AdditiveTable, counts: Floats) -> None:
+        self._additive = additive
+        self.table_, self.fixed_ms_ = additive.entries_ms, additive.intercept_ms
+        self.counts_ = np.nan_to_num(counts).astype(np.int64)
+
+    def _predict(self, choices: NDArray[np.uint8]) -> Floats:
+        latency = self._additive.predict(choices)
+        if np.isnan(latency).any():
+            self._refuse(choices)
+        return latency
+
+    def _refuse(self, choices: NDArray[np.uint8]) -> None:
+        """Name the entries that ``choices`` needs and the table does not have."""
+        blocks = space_tables(self.space).blocks
+        asked = np.unique(
+            [(p, c) for p in range(choices.shape[1]) for c in np.unique(choices[:, p])], axis=0
+        )
+        missing = [
+            f"{blocks[p][c].name} {blocks[p][c].key}"
+            for p, c in asked.tolist()
+            if np.isnan(self.table_[p, c])
+        ]
+        shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if missing[5:] else "")
+        raise CoverageError(
+            f"the lookup table has no entry for {shown}",
+            missing,
+            hint="measure architectures that have it, or use the hybrid predictor",
+        )
+
+    def rows(self) -> list[TableRow]:
+        """The table as rows, position after position, entries never seen left out."""
+        self._check_fitted()
+        return [
+            TableRow(
+                position=position,
+                choice=choice,
+                block=block.name,
+                candidate=self.space.candidates[position][choice],
+                key=block.key,
+                latency_ms=float(self.table_[position, choice]),
+                count=int(self.counts_[position, choice]),
+            )
+            for position, blocks in enumerate(space_tables(self.space).blocks)
+            for choice, block in enumerate(blocks)
+            if self.counts_[position, choice]
+        ]
+
+    def to_files(self) -> PackFiles:
+        self._check_fitted()
+        return {_FILE: to_json({**self._additive.to_fields(), "counts": self.counts_})}
+
+    @classmethod
+    def from_files(cls, space: SearchSpace, files: Mapping[str, bytes]) -> Self:
+        fields = Fields.of_file(files, _FILE)
+        additive = AdditiveTable.from_fields(fields, space_tables(space), whole=False)
+        counts = fields.array("counts", additive.entries_ms.shape)
+        if np.any((counts < 0) | (counts != np.round(counts)) | (counts > 2**53)):
+            fields.wrong("counts", "numbers of training rows")
+        if np.any((counts > 0) != np.isfinite(additive.entries_ms)):
+            fields.wrong("counts", "rows for every entry, and for no other")
+        predictor = cls(space)
+        predictor._set(additive, counts)
+        return predictor
+
+
+def _shape_costs(tables: SpaceTables, one_hot: Floats, latency_ms: Floats) -> Floats:
+    """What each block costs in ms by its shape totals alone, shape (columns,); never below 0."""
+    from scipy.optimize import nnls
+
+    totals = tables.totals / np.maximum(tables.totals.max(axis=0), 1e-300)
+    features = one_hot @ totals
+    costs, _ = nnls(features - features.mean(axis=0), latency_ms - latency_ms.mean())
+    shaped: Floats = totals @ costs
+    return shaped
+
+
+def _levels(tables: SpaceTables, entries: Floats, counts: Floats, shaped: Floats) -> Floats:
+    """What to take off each position's entries so that they are costs, shape (positions,)."""
+    levels = np.zeros(len(tables.num_choices))
+    for position in range(len(levels)):
+        seen = (tables.positions == position) & (counts > 0)
+        zero = seen & tables.zero_columns
+        if zero.any():
+            levels[position] = entries[zero].mean()
+        else:
+            levels[position] = (entries[seen] - shaped[seen]).mean()
+    return levels

@@ -1,0 +1,138 @@
+"""Predicting networks that come as graphs: ONNX files, members of the pack's space or not."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from latprof.errors import CoverageError, PackError, PackSpaceError
+from latprof.graph.fusion import fuse
+from latprof.predictors.from_store import OPERATOR_COSTS_FILE
+from latprof.predictors.operator_costs import OperatorCostModel
+
+if TYPE_CHECKING:
+    from latprof.datasets.space import Architecture
+    from latprof.graph.operators import Network
+    from latprof.measurement.records import Target
+    from latprof.predictors.pack import Pack
+
+
+@dataclass(frozen=True)
+class OperatorLatency:
+    """One fused operator's share of a prediction; ``known`` is False where its cost is a guess."""
+
+    name: str
+    kind: str
+    latency_ms: float
+    known: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The predicted latency of one network.
+
+    ``how`` is ``"architecture"`` where the network belongs to the pack's space (then ``architecture``
+    is its spelling and the interval holds) or ``"operators"`` where its operators' costs are summed
+    (then ``coverage`` is the share of its work that the pack has seen the like of, and the interval is
+    that of the training networks only). Latencies in milliseconds.
+    """
+
+    name: str
+    target: Target | None
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+    how: str
+    architecture: str | None = None
+    coverage: float = 1.0
+    unknown: tuple[str, ...] = ()
+    operators: tuple[OperatorLatency, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the answer as plain JSON values."""
+        values = dataclasses.asdict(self)
+        values["target"] = None if self.target is None else self.target.to_dict()
+        return values
+
+
+def predict_architectures(pack: Pack, architectures: list[Architecture]) -> list[Answer]:
+    """Predict architectures of the pack's space."""
+    if not architectures:
+        return []
+    predicted = pack.predict(architectures)
+    return [
+        Answer(str(architecture), pack.target, ms, low, high, "architecture", str(architecture))
+        for architecture, ms, low, high in zip(
+            architectures,
+            predicted.latency_ms.tolist(),
+            predicted.low_ms.tolist(),
+            predicted.high_ms.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def predict_network(pack: Pack, network: Network, name: str, *, strict: bool = False) -> Answer:
+    """Predict a network that was read from a model.
+
+    Parameters
+    ----------
+    pack : Pack
+    network : Network
+    name : str
+        What the answer calls it.
+    strict : bool
+        Refuse a network whose operators the pack does not all know.
+
+    Raises
+    ------
+    CoverageError
+        With ``strict``, naming the unknown operators.
+    PackSpaceError
+        When the network is not of the pack's space and the pack knows nothing else.
+    """
+    architecture = _member(pack, network)
+    if architecture is not None:
+        answer = predict_architectures(pack, [architecture])[0]
+        return dataclasses.replace(answer, name=name)
+    if OPERATOR_COSTS_FILE not in pack.extra_files:
+        raise PackSpaceError(
+            f"{name} is not of the pack's space {pack.predictor.space.name}, and the pack has no "
+            "operator costs",
+            hint="train a pack with this version of latprof",
+        )
+    try:
+        model = OperatorCostModel.from_bytes(pack.extra_files[OPERATOR_COSTS_FILE])
+    except PackError as error:
+        raise PackError(f"the pack's operator costs cannot be read: {error}") from None
+    found = model.predict(fuse(network))
+    if strict and found.coverage < 1:
+        raise CoverageError(
+            f"the pack knows only {found.coverage:.0%} of {name}; "
+            f"unknown: {', '.join(found.unknown_kinds)}",
+            found.unknown_kinds,
+            hint="leave out --strict for a guess, or collect networks with such operators",
+        )
+    spread = model.interval_relative
+    return Answer(
+        name=name,
+        target=pack.target,
+        latency_ms=found.latency_ms,
+        low_ms=found.latency_ms * max(0.0, 1 - spread),
+        high_ms=found.latency_ms * (1 + spread),
+        how="operators",
+        coverage=found.coverage,
+        unknown=tuple(found.unknown_kinds),
+        operators=tuple(OperatorLatency(*entry) for entry in found.per_operator),
+    )
+
+
+def _member(pack: Pack, network: Network) -> Architecture | None:
+    """The architecture that ``network`` is, where it is one and runs as the pack's target does."""
+    space = pack.predictor.space
+    shapes = [shape for _, shape in network.inputs]
+    wanted = None if pack.target is None else pack.target.input_shape
+    if wanted is not None and shapes != [wanted]:
+        return None
+    return space.recognize(network)

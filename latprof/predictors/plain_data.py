@@ -1,0 +1,169 @@
+"""Plain data out of files that nobody vouches for: bounded JSON, and fields of checked types.
+
+Everything here ends in a value of the stated type or in PackError.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latprof.errors import PackError, UsageError
+
+Floats: TypeAlias = NDArray[np.float64]
+
+
+def to_json(values: Mapping[str, Any]) -> bytes:
+    """Encode values as JSON with sorted keys; NaN and infinities become null."""
+    return json.dumps(_plain(values), sort_keys=True, indent=1, allow_nan=False).encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+@contextmanager
+def refusing(what: str) -> Iterator[None]:
+    """Turn whatever malformed content sets off inside the block into PackError."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        raise PackError(f"{what} is malformed: {error}") from None
+    except UsageError as error:  # a value that a constructor refused
+        raise PackError(f"{what} is malformed: {error.problem}", got=error.got) from None
+    except (RecursionError, MemoryError):
+        raise PackError(f"{what} is malformed: nested too deep or too large") from None
+
+
+@dataclass(frozen=True)
+class Fields:
+    """A JSON object read field by field; ``what`` names it in errors."""
+
+    what: str
+    values: Mapping[str, Any]
+
+    @classmethod
+    def of_json(cls, what: str, data: bytes) -> Fields:
+        """Parse one JSON object; raises PackError for anything else, NaN included."""
+        with refusing(what):
+            values = json.loads(data.decode("utf-8"), parse_constant=_no_constant)
+        if not isinstance(values, dict):
+            raise PackError(f"{what} is malformed", expected="an object", got=type(values).__name__)
+        return cls(what, values)
+
+    @classmethod
+    def of_file(cls, files: Mapping[str, bytes], name: str) -> Fields:
+        """Parse the file ``name`` among ``files``; raises PackError when it is not there."""
+        if name not in files:
+            raise PackError(f"the pack has no file {name}")
+        return cls.of_json(name, files[name])
+
+    def wrong(self, name: str, expected: str) -> NoReturn:
+        """Raise PackError for the field ``name``."""
+        got = repr(self.values[name])[:60] if name in self.values else "nothing"
+        raise PackError(f"{self.what}: field {name} is wrong", expected=expected, got=got)
+
+    def text(self, name: str, limit: int = 100_000) -> str:
+        """A string of at most ``limit`` characters."""
+        value = self.values.get(name)
+        if not isinstance(value, str) or len(value) > limit:
+            self.wrong(name, "a string")
+        return value
+
+    def integer(self, name: str, low: int = 0, high: int = 2**53) -> int:
+        """A whole number within limits."""
+        value = self.values.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            self.wrong(name, f"a whole number from {low} to {high}")
+        return value
+
+    def number(self, name: str, low: float = -1e300, high: float = 1e300) -> float:
+        """A finite number within limits."""
+        value = self.values.get(name)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+            self.wrong(name, f"a number from {low:g} to {high:g}")
+        return float(value)
+
+    def optional_number(self, name: str, low: float = -1e300, high: float = 1e300) -> float | None:
+        """A finite number within limits, or None for null."""
+        if name in self.values and self.values[name] is None:
+            return None
+        return self.number(name, low, high)
+
+    def fields(self, name: str) -> Fields:
+        """An object."""
+        value = self.values.get(name)
+        if not isinstance(value, dict):
+            self.wrong(name, "an object")
+        return Fields(f"{self.what}: {name}", value)
+
+    def optional_fields(self, name: str) -> Fields | None:
+        """An object, or None for null."""
+        if name in self.values and self.values[name] is None:
+            return None
+        return self.fields(name)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A list of strings."""
+        value = self.values.get(name)
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            self.wrong(name, "a list of strings")
+        return tuple(value)
+
+    def array(self, name: str, shape: tuple[int | None, ...], *, nullable: bool = False) -> Floats:
+        """Finite numbers of ``shape`` (None: any length); with ``nullable``, null becomes NaN."""
+        value = self.values.get(name)
+        if not isinstance(value, list):
+            self.wrong(name, "a list of numbers")
+        _check_numbers(self, name, value, len(shape), nullable=nullable)
+        with refusing(f"{self.what}: field {name}"):
+            array = np.array(value, dtype=np.float64)
+        if not len(value):
+            array = array.reshape((0,) + tuple(size or 0 for size in shape[1:]))
+        if array.ndim != len(shape) or any(
+            want is not None and want != got for want, got in zip(shape, array.shape, strict=True)
+        ):
+            self.wrong(name, f"numbers of shape {shape}")
+        finite = ~np.isinf(array) if nullable else np.isfinite(array)
+        if not finite.all():
+            self.wrong(name, "finite numbers")
+        return array
+
+    def integers(self, name: str, length: int | None, low: int, high: int) -> NDArray[np.int64]:
+        """Whole numbers within limits, shape (length,)."""
+        array = self.array(name, (length,))
+        if np.any((array != np.round(array)) | (array < low) | (array > high)):
+            self.wrong(name, f"whole numbers from {low} to {high}")
+        return array.astype(np.int64)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
+
+
+def _check_numbers(fields: Fields, name: str, values: list[Any], depth: int, *, nullable: bool) -> None:
+    """Refuse what NumPy would turn into numbers in silence: strings, truth values, nulls."""
+    if depth > 1:
+        for value in values:
+            if not isinstance(value, list):
+                fields.wrong(name, "lists of numbers")
+            _check_numbers(fields, name, value, depth - 1, nullable=nullable)
+        return
+    allowed = {int, float, type(None)} if nullable else {int, float}
+    if not {type(value) for value in values} <= allowed:
+        fields.wrong(name, "numbers")

@@ -1,0 +1,108 @@
+"""The contract of a profiler: all that a runtime has to provide to be measured.
+
+A profiler loads a model, runs it n times and returns n durations, and may break a run down into
+kernels. The paired protocol, the store, resume and statistics are written once, above it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from latprof.errors import DeviceError, InvalidValueError
+from latprof.measurement.protocol import LoadedModel
+from latprof.measurement.records import KernelTime, Target
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How networks run on a target; part of its identity.
+
+    Parameters
+    ----------
+    batch_size : int
+        Images a run, for networks that latprof builds; a user's model brings its own.
+    threads : int
+        Threads inside an operator.
+    cores : tuple of int
+        Cores to pin the measuring process to; empty leaves it to the scheduler.
+    """
+
+    batch_size: int = 1
+    threads: int = 1
+    cores: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "threads"):
+            if getattr(self, name) < 1:
+                raise InvalidValueError(
+                    f"{name} is too small",
+                    field=name,
+                    expected="at least 1",
+                    got=str(getattr(self, name)),
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options as plain JSON values."""
+        return asdict(self) | {"cores": list(self.cores)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunOptions:
+        """Rebuild options from :meth:`to_dict`."""
+        return cls(values["batch_size"], values["threads"], tuple(values["cores"]))
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a profiler can measure here.
+
+    ``state`` is ``"ready"`` or ``"missing"``; ``detail`` says what is there, or what is not;
+    ``remedy`` what to install.
+    """
+
+    state: Literal["ready", "missing"]
+    detail: str
+    remedy: str = ""
+
+
+class Profiler(ABC):
+    """Runs models on one device through one runtime.
+
+    A profiler lives in a measuring process of its own (:mod:`latprof.profilers.worker`) and is used
+    by one thread. It may assume that nothing else of latprof runs there.
+    """
+
+    #: What the command line takes: device and runtime.
+    spelling: ClassVar[str] = ""
+    #: The input of random numbers starts from this seed, the same for every load.
+    input_seed: ClassVar[int] = 0
+
+    def __init__(self, options: RunOptions) -> None:
+        self.options = options
+
+    @classmethod
+    @abstractmethod
+    def availability(cls) -> Availability:
+        """Say whether this profiler can measure here, without loading its runtime."""
+
+    @abstractmethod
+    def target(self, input_shape: tuple[int, ...] | None) -> Target:
+        """Return the identity of what this profiler measures, without loading its runtime."""
+
+    @abstractmethod
+    def load(self, model: bytes | Path) -> LoadedModel:
+        """Load an ONNX model and make its input: random numbers, never zeros.
+
+        A path is for models whose weights lie in files beside them. Raises UnsupportedModelError
+        where the runtime refuses it.
+        """
+
+    def kernel_times(self, model: bytes | Path, runs: int) -> Sequence[KernelTime]:
+        """Return the kernels of one run in order, each with its median over ``runs`` runs.
+
+        Raises DeviceError where the runtime cannot tell.
+        """
+        raise DeviceError(f"{self.spelling} does not report per-kernel times")

@@ -1,0 +1,116 @@
+"""One visit to one network: load it, run the paired cycle, read the conditions around it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
+
+from latprof.errors import LatprofError
+from latprof.measurement.conditions import read_conditions
+from latprof.measurement.protocol import (
+    LoadedModel,
+    Rotation,
+    calibrate,
+    measure_paired,
+    runs_per_burst,
+)
+from latprof.measurement.records import Failure, KernelTime, PairedProtocol, PairedSamples
+from latprof.profilers.base import Profiler
+from latprof.profilers.networks import Network
+
+#: Runs of a network whose kernels are timed.
+KERNEL_RUNS = 15
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What one visit brought: samples, or the failure in their place.
+
+    ``started_at`` is Unix time in seconds; ``wall_s`` the whole visit's time; ``load_s`` the part
+    that built and loaded the network; ``process`` names the measuring process.
+    """
+
+    started_at: float
+    wall_s: float
+    load_s: float
+    process: str
+    samples: PairedSamples | None = None
+    failure: Failure | None = None
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Measurer(Protocol):
+    """Something that visits networks: a bench in this process, or a process that has one."""
+
+    def visit(self, network: Network) -> Visit:
+        """Measure a network once; every failure is a value in the result."""
+        ...
+
+    def kernel_times(self, network: Network) -> Sequence[KernelTime] | Failure:
+        """Time a network's kernels, or say why not."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the device."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+
+class Bench:
+    """A profiler with its reference network loaded; satisfies :class:`Measurer`.
+
+    Everything happens in the calling process and thread. Use it directly for experiments; campaigns
+    use :class:`latprof.profilers.remote.RemoteBench`, which survives what a runtime does.
+    """
+
+    def __init__(
+        self, profiler: Profiler, reference: Network, protocol: PairedProtocol, process: str = ""
+    ) -> None:
+        self._profiler = profiler
+        self._protocol = protocol
+        self._process = process
+        model = reference.model(profiler.options.batch_size)
+        loads: list[LoadedModel] = [
+            profiler.load(model) for _ in range(protocol.reference_loads)
+        ]
+        self._reference_runs = runs_per_burst(min(map(calibrate, loads)), protocol)
+        self._reference = Rotation(loads)
+
+    def visit(self, network: Network) -> Visit:
+        started_at, start = time.time(), time.perf_counter()
+        load_s = 0.0
+        try:
+            model = self._profiler.load(network.model(self._profiler.options.batch_size))
+            load_s = time.perf_counter() - start
+            before = read_conditions()
+            samples = measure_paired(
+                model, self._reference, self._protocol, reference_runs=self._reference_runs
+            )
+            conditions = {"before": before, "after": read_conditions()}
+        except LatprofError as error:
+            wall_s = time.perf_counter() - start
+            failure = Failure(error.code, str(error))
+            return Visit(started_at, wall_s, load_s, self._process, failure=failure)
+        wall_s = time.perf_counter() - start
+        return Visit(started_at, wall_s, load_s, self._process, samples, None, conditions)
+
+    def kernel_times(self, network: Network) -> Sequence[KernelTime] | Failure:
+        try:
+            model = network.model(self._profiler.options.batch_size)
+            return self._profiler.kernel_times(model, KERNEL_RUNS)
+        except LatprofError as error:
+            return Failure(error.code, str(error))
+
+    def close(self) -> None:
+        """Nothing to let go of: the loads end with this object."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()

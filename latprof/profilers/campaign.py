@@ -1,0 +1,337 @@
+"""A campaign: many networks, each visited several times, spread over time and processes.
+
+Every pass visits every network once, in another order and in fresh measuring processes, so that neither
+an hour's weather nor one process's luck stays with one network. What is in the store is not done again:
+the same call resumes where it was interrupted, however hard.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from latprof.errors import InvalidValueError, NotEnoughDataError
+from latprof.measurement.records import Failure, Measurement, PairedProtocol, Target
+from latprof.measurement.statistics import burst_medians, reference_drift
+from latprof.measurement.store import Store
+from latprof.profilers.bench import Measurer, Visit
+from latprof.profilers.networks import Network
+
+#: Networks that one measuring process visits before the next process takes over.
+NETWORKS_PER_PROCESS = 40
+#: A share is measured again, but at least this many where there are as many: fewer pairs than this
+#: say little about noise.
+FEWEST_REPEATS = 20
+#: Further tries of a visit that failed or was disturbed.
+RETRIES = 2
+#: Failures that another try would only repeat.
+_FINAL_FAILURES = frozenset(
+    {"unsupported", "model-file", "dynamic-shape", "invalid-value", "unknown-name"}
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a campaign shall do.
+
+    Parameters
+    ----------
+    networks : sequence of Network
+        All distinct.
+    protocol : PairedProtocol
+    repeat_fraction : float
+        Share of the networks that is measured a second time, for the noise floor; from 0 to 1.
+    seed : int
+        Of the order of visits and of the choice of repeated networks.
+    ops : bool
+        Also time every network's kernels, once.
+    source : mapping
+        What the networks are, as plain JSON values for the store: space, seed, number...
+    """
+
+    networks: Sequence[Network]
+    protocol: PairedProtocol = field(default_factory=PairedProtocol)
+    repeat_fraction: float = 0.05
+    seed: int = 0
+    ops: bool = False
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.repeat_fraction <= 1:
+            raise InvalidValueError(
+                "repeat_fraction is a share",
+                field="repeat_fraction",
+                expected="0 to 1",
+                got=str(self.repeat_fraction),
+            )
+
+    @property
+    def repeated(self) -> int:
+        """How many networks are measured again."""
+        if self.repeat_fraction == 0:
+            return 0
+        wanted = max(math.ceil(self.repeat_fraction * len(self.networks)), FEWEST_REPEATS)
+        return min(wanted, len(self.networks))
+
+    def passes(self) -> Iterator[list[Task]]:
+        """The passes over the networks; each task is one visit.
+
+        A repeated network's second measurement lags a full pass behind the first, and so never
+        shares a process with the visit that it repeats.
+        """
+        generator = np.random.default_rng(self.seed)
+        again = generator.permutation(len(self.networks))[: self.repeated].tolist()
+        visits = self.protocol.visits
+        for number in range(visits + bool(again)):
+            tasks = []
+            if number < visits:
+                tasks += [Task(network, 0, number) for network in self.networks]
+            if number > 0:
+                tasks += [Task(self.networks[index], 1, number - 1) for index in again]
+            yield [tasks[index] for index in generator.permutation(len(tasks))]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One visit that is to be made."""
+
+    network: Network
+    label: int
+    visit: int
+
+    @property
+    def key(self) -> tuple[str, str, str, int, int]:
+        """The visit's identity in a store."""
+        subject = self.network.subject
+        return (subject.kind, subject.space, subject.key, self.label, self.visit)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a campaign stands; visits are counted.
+
+    ``drift`` is how far the reference's latency is now from its least in this run, as a fraction;
+    ``left_s`` the time the rest will take, NaN until that can be told.
+    """
+
+    total: int
+    done: int
+    failed: int
+    left: int
+    left_s: float
+    drift: float
+    elapsed_s: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run of a campaign did: visits made, found done already, failed, disturbed."""
+
+    made: int
+    resumed: int
+    failed: int
+    disturbed: int
+    elapsed_s: float
+    failures: tuple[tuple[str, Failure], ...] = ()
+
+
+def collect(
+    plan: Plan,
+    store: Store,
+    target: Target,
+    reference: str,
+    make_measurer: Callable[[], Measurer],
+    *,
+    host: Mapping[str, Any] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Outcome:
+    """Make all the plan's visits that the store does not hold yet.
+
+    Parameters
+    ----------
+    plan : Plan
+    store : Store
+        Open for writing; every visit is in it as soon as it is made, failures too.
+    target : Target
+        The identity under which the measurements are stored.
+    reference : str
+        The reference network's name.
+    make_measurer : callable
+        Makes what visits the networks; called afresh every :data:`NETWORKS_PER_PROCESS` visits.
+    host : mapping, optional
+        Facts about the host, stored with the campaign.
+    on_progress : callable, optional
+        Called after every visit.
+
+    Returns
+    -------
+    Outcome
+        Failed visits are counted and stored; they raise nothing.
+    """
+    store.add_target(target, reference)
+    campaign_id = store.start_campaign(
+        target, plan.source, plan.protocol.to_dict(), dict(host or {})
+    )
+    run = _Run(plan, store, target, campaign_id, on_progress)
+    for tasks in plan.passes():
+        queue = deque(task for task in tasks if task.key not in run.finished)
+        while queue:
+            with make_measurer() as measurer:
+                for task in islice(_drain(queue), NETWORKS_PER_PROCESS):
+                    if run.do(measurer, task):
+                        queue.append(task)
+    store.end_campaign(campaign_id)
+    if not run.failed:
+        try:
+            store.freeze_reference_ms(target)
+        except NotEnoughDataError:
+            pass
+    return run.outcome()
+
+
+def _drain(queue: deque[Task]) -> Iterator[Task]:
+    while queue:
+        yield queue.popleft()
+
+
+class _Run:
+    """The state of one run of a campaign."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        target: Target,
+        campaign_id: int,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self._plan, self._store, self._target = plan, store, target
+        self._campaign_id, self._on_progress = campaign_id, on_progress
+        self.finished = store.finished_visits(target)
+        self._with_kernels = store.subjects_with_kernels(target)
+        self._total = (len(plan.networks) + plan.repeated) * plan.protocol.visits
+        wanted = {task.key for tasks in plan.passes() for task in tasks}
+        self._resumed = len(wanted & self.finished)
+        self._made = self.failed = self._disturbed = 0
+        self._tries: dict[tuple[str, str, str, int, int], int] = {}
+        self._hopeless: dict[tuple[str, str, str], Failure] = {}
+        self._failures: list[tuple[str, Failure]] = []
+        self._start = time.monotonic()
+        self._recent: deque[tuple[float, int]] = deque(maxlen=200)
+        self._least_reference_ms = math.inf
+        self._drift = 0.0
+
+    def do(self, measurer: Measurer, task: Task) -> bool:
+        """Make one visit and store it; return whether it should be tried again."""
+        subject = task.network.subject
+        if task.key[:3] in self._hopeless:
+            self.failed += 1
+            self._report()
+            return False
+        visit = measurer.visit(task.network)
+        self._note_reference(visit)
+        again = self._judge(task, visit)
+        disturbed = visit.samples is not None and self._is_disturbed(visit)
+        self._store.add(
+            Measurement(
+                subject=subject,
+                target=self._target,
+                label=task.label,
+                visit=task.visit,
+                started_at=visit.started_at,
+                wall_s=visit.wall_s,
+                load_s=visit.load_s,
+                process=visit.process,
+                samples=visit.samples,
+                failure=visit.failure,
+                conditions=visit.conditions,
+                disturbed=disturbed,
+            ),
+            self._campaign_id,
+        )
+        if visit.samples is not None and self._plan.ops:
+            self._time_kernels(measurer, task.network)
+        self._report()
+        return again
+
+    def _judge(self, task: Task, visit: Visit) -> bool:
+        """Count a visit; return whether it should be tried again."""
+        tries = self._tries[task.key] = self._tries.get(task.key, 0) + 1
+        if visit.failure is not None:
+            if visit.failure.code in _FINAL_FAILURES:
+                self._hopeless[task.key[:3]] = visit.failure
+            elif tries <= RETRIES:
+                return True
+            self.failed += 1
+            self._failures.append((task.network.subject.name, visit.failure))
+            return False
+        if self._is_disturbed(visit) and tries <= RETRIES:
+            self._disturbed += 1
+            return True
+        self._made += 1
+        return False
+
+    def _is_disturbed(self, visit: Visit) -> bool:
+        assert visit.samples is not None
+        return reference_drift(visit.samples) > self._plan.protocol.max_drift
+
+    def _time_kernels(self, measurer: Measurer, network: Network) -> None:
+        subject = network.subject
+        key = (subject.kind, subject.space, subject.key)
+        if key in self._with_kernels:
+            return
+        kernels = measurer.kernel_times(network)
+        self._with_kernels.add(key)
+        if isinstance(kernels, Failure):
+            self._failures.append((f"kernels of {subject.name}", kernels))
+        else:
+            self._store.add_kernels(subject, self._target, kernels)
+
+    def _report(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress(self.progress())
+
+    def progress(self) -> Progress:
+        """Where the run stands."""
+        settled = self._made + self.failed
+        left = self._total - self._resumed - settled
+        elapsed_s = time.monotonic() - self._start
+        self._recent.append((elapsed_s, settled))
+        first_s, first_settled = self._recent[0]
+        left_s = math.nan
+        if settled > first_settled:
+            left_s = left * (elapsed_s - first_s) / (settled - first_settled)
+        return Progress(
+            total=self._total,
+            done=self._resumed + self._made,
+            failed=self.failed,
+            left=left,
+            left_s=left_s,
+            drift=self._drift,
+            elapsed_s=elapsed_s,
+        )
+
+    def _note_reference(self, visit: Visit) -> None:
+        """Follow the reference's latency, for the progress line."""
+        if visit.samples is not None:
+            now = float(np.median(burst_medians(visit.samples)[1]))
+            self._least_reference_ms = min(self._least_reference_ms, now)
+            self._drift = now / self._least_reference_ms - 1
+
+    def outcome(self) -> Outcome:
+        """What the run did."""
+        return Outcome(
+            made=self._made,
+            resumed=self._resumed,
+            failed=self.failed,
+            disturbed=self._disturbed,
+            elapsed_s=time.monotonic() - self._start,
+            failures=tuple(self._failures),
+        )

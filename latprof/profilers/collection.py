@@ -1,0 +1,128 @@
+"""Collections as a user asks for them: a space or model files, a target, a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from latprof.datasets.space import SearchSpace
+from latprof.errors import InvalidValueError, UnsupportedModelError, UsageError
+from latprof.measurement.records import PairedProtocol, Target
+from latprof.measurement.store import Store
+from latprof.profilers.base import RunOptions
+from latprof.profilers.campaign import Outcome, Plan, Progress, collect
+from latprof.profilers.host import host_facts
+from latprof.profilers.networks import Network, reference_network
+from latprof.profilers.registry import profiler_class
+from latprof.profilers.remote import DEFAULT_TIMEOUT_S, RemoteBench
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Networks to be measured on one target: made by :meth:`of_space` or :meth:`of_models`.
+
+    ``input_shape`` is that of every network (batch first), None where each model brings its own;
+    ``source`` says what the networks are, for the store.
+    """
+
+    networks: Sequence[Network]
+    input_shape: tuple[int, ...] | None
+    source: Mapping[str, Any]
+    target: str = "cpu:onnxruntime"
+    options: RunOptions = field(default_factory=RunOptions)
+    protocol: PairedProtocol = field(default_factory=PairedProtocol)
+
+    @classmethod
+    def of_space(
+        cls, space: SearchSpace, n: int, *, seed: int = 0, options: RunOptions, **rest: Any
+    ) -> Collection:
+        """Sample ``n`` distinct architectures; the first m of n are those of m alone."""
+        networks = [Network.of_architecture(space, a) for a in space.sample(n, seed)]
+        shape = (options.batch_size, *space.input_shape)
+        source = {"space": space.description, "n": n, "seed": seed}
+        return cls(networks, shape, source, options=options, **rest)
+
+    @classmethod
+    def of_models(
+        cls,
+        paths: Sequence[Path],
+        *,
+        shapes: Mapping[str | None, Sequence[int]] | None = None,
+        options: RunOptions,
+        **rest: Any,
+    ) -> Collection:
+        """The networks in ONNX files; raises ModelFileError for the first that cannot be used."""
+        if options.batch_size != 1:
+            raise UsageError(
+                "a model's batch size is in the model",
+                field="batch_size",
+                hint="leave --batch-size out, or give --shape with the batch you want",
+            )
+        networks: dict[tuple[str, str], Network] = {}
+        for path in paths:
+            network = Network.of_model(path, shapes)
+            networks.setdefault((network.subject.kind, network.subject.key), network)
+        source = {"models": [str(path) for path in paths]}
+        return cls(list(networks.values()), None, source, options=options, **rest)
+
+    def identity(self) -> Target:
+        """The target's identity; raises UnsupportedModelError where it cannot be measured here."""
+        profiler = profiler_class(self.target)
+        availability = profiler.availability()
+        if availability.state != "ready":
+            raise UnsupportedModelError(
+                f"{self.target} cannot be measured here: {availability.detail}",
+                hint=availability.remedy,
+            )
+        return profiler(self.options).target(self.input_shape)
+
+    def run(
+        self,
+        store: Store,
+        *,
+        repeat_fraction: float = 0.05,
+        seed: int = 0,
+        ops: bool = False,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> tuple[Target, Outcome]:
+        """Measure what the store does not hold yet; see :func:`latprof.profilers.campaign.collect`.
+
+        Parameters
+        ----------
+        store : Store
+            Open for writing.
+        repeat_fraction : float
+            Share of the networks that is measured again, for the noise floor.
+        seed : int
+            Of the order of visits.
+        ops : bool
+            Also time kernels.
+        timeout_s : float
+            Longest time for one visit.
+        on_progress : callable, optional
+            Called after every visit.
+        """
+        if not timeout_s > 0:
+            raise InvalidValueError("timeout is too small", field="timeout", got=str(timeout_s))
+        target = self.identity()
+        resolution = 224 if self.input_shape is None else self.input_shape[-1]
+        name, reference = reference_network(resolution)
+        plan = Plan(
+            self.networks,
+            self.protocol,
+            repeat_fraction=repeat_fraction,
+            seed=seed,
+            ops=ops,
+            source=self.source,
+        )
+        make_measurer = partial(
+            RemoteBench, self.target, self.options, reference, self.protocol, timeout_s
+        )
+        outcome = collect(
+            plan, store, target, name, make_measurer, host=host_facts(), on_progress=on_progress
+        )
+        return target, outcome

@@ -1,0 +1,142 @@
+"""``cpu:onnxruntime``: ONNX Runtime's CPU execution provider."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latprof.errors import DynamicShapeError, RuntimeFailedError, UnsupportedModelError
+from latprof.measurement.records import KernelTime, Target
+from latprof.profilers.base import Availability, Profiler
+from latprof.profilers.host import processor_name
+from latprof.profilers.onnxruntime_profile import read_kernels
+
+_DTYPES = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(float16)": np.float16,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(int8)": np.int8,
+    "tensor(uint8)": np.uint8,
+    "tensor(bool)": np.bool_,
+}
+#: Only what is fatal reaches the process's stderr; everything else arrives as an exception.
+_LOG_FATAL = 4
+
+
+class CpuOnnxRuntime(Profiler):
+    """Measures on this computer's processor with ONNX Runtime, sequential execution."""
+
+    spelling = "cpu:onnxruntime"
+
+    @classmethod
+    def availability(cls) -> Availability:
+        try:
+            version = importlib.metadata.version("onnxruntime")
+        except importlib.metadata.PackageNotFoundError:
+            return Availability("missing", "onnxruntime is not installed", "pip install onnxruntime")
+        return Availability("ready", f"ONNX Runtime {version} on {processor_name()}")
+
+    def target(self, input_shape: tuple[int, ...] | None) -> Target:
+        return Target(
+            device="cpu",
+            device_name=processor_name(),
+            runtime="onnxruntime",
+            runtime_version=importlib.metadata.version("onnxruntime"),
+            batch_size=self.options.batch_size,
+            threads=self.options.threads,
+            input_shape=input_shape,
+            cores=",".join(map(str, self.options.cores)),
+        )
+
+    def load(self, model: bytes | Path) -> OnnxRuntimeModel:
+        return OnnxRuntimeModel(self._session(model), self.input_seed)
+
+    def kernel_times(self, model: bytes | Path, runs: int) -> Sequence[KernelTime]:
+        with tempfile.TemporaryDirectory(prefix="latprof-") as directory:
+            session = self._session(model, profile_prefix=os.path.join(directory, "profile"))
+            loaded = OnnxRuntimeModel(session, self.input_seed)
+            loaded.run(runs + 1)
+            events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        return read_kernels(events, runs, model)
+
+    def _session(self, model: bytes | Path, profile_prefix: str = "") -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.options.threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = _LOG_FATAL
+        if profile_prefix:
+            options.enable_profiling = True
+            options.profile_file_prefix = profile_prefix
+        source = str(model) if isinstance(model, Path) else model
+        try:
+            return onnxruntime.InferenceSession(
+                source, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # the runtime's exceptions have no common base
+            raise UnsupportedModelError(
+                f"ONNX Runtime refuses the model: {_first_line(error)}",
+                hint="see which operators and types its CPU provider has, or another opset",
+            ) from None
+
+
+class OnnxRuntimeModel:
+    """A session with its input, ready to be run."""
+
+    def __init__(self, session: Any, seed: int) -> None:
+        self._session = session
+        self._outputs = [output.name for output in session.get_outputs()]
+        generator = np.random.default_rng(seed)
+        self._feed = {value.name: _random_input(value, generator) for value in session.get_inputs()}
+
+    def run(self, times: int) -> list[float]:
+        run, outputs, feed = self._session.run, self._outputs, self._feed
+        clock = time.perf_counter_ns
+        durations = []
+        try:
+            for _ in range(times):
+                start = clock()
+                run(outputs, feed)
+                durations.append((clock() - start) / 1e6)
+        except Exception as error:  # the runtime's exceptions have no common base
+            raise RuntimeFailedError(
+                f"ONNX Runtime failed while running: {_first_line(error)}"
+            ) from None
+        return durations
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def _random_input(value: Any, generator: np.random.Generator) -> NDArray[Any]:
+    """Random values of an input's shape: normal for floats, 1 to 7 for integers (valid indices)."""
+    if not all(isinstance(size, int) and size > 0 for size in value.shape):
+        raise DynamicShapeError(
+            f"input {value.name!r} has the dynamic shape {value.shape}",
+            hint=f"give it with --shape {value.name}=1,3,224,224 (with the right numbers)",
+        )
+    dtype = _DTYPES.get(value.type)
+    if dtype is None:
+        raise UnsupportedModelError(
+            f"input {value.name!r} is of a type latprof makes no input for", got=value.type
+        )
+    if np.issubdtype(dtype, np.floating):
+        return generator.standard_normal(value.shape).astype(dtype)
+    if dtype is np.bool_:
+        return generator.random(value.shape) < 0.5
+    return generator.integers(1, 8, value.shape).astype(dtype)

@@ -1,0 +1,127 @@
+"""Reads ONNX Runtime's profile: the kernels that really ran, mapped back to the graph's operators."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latprof.errors import RuntimeFailedError
+from latprof.graph.operators import Operator, Shape
+from latprof.measurement.records import KernelTime
+
+_SUFFIX = "_kernel_time"
+#: What the layout optimiser appends to the name of a value whose kernel it replaced.
+_BLOCKED_LAYOUT = "_nchwc"
+#: Operators that are fused into the convolution before them.
+_FUSED_AFTER = frozenset({"BatchNormalization", "Clip", "Relu", "Add", "HardSigmoid", "Sigmoid"})
+
+
+def read_kernels(
+    events: Sequence[Mapping[str, Any]], runs: int, model: bytes | Path
+) -> list[KernelTime]:
+    """Return the kernels of one run in order, each with its median over all but the first run.
+
+    Parameters
+    ----------
+    events : sequence of mapping
+        The profile's JSON: events with ``cat``, ``name``, ``dur`` (microseconds) and ``args``.
+    runs : int
+        Runs that count; the profile holds one more, the cold one.
+    model : bytes or Path
+        The ONNX model, for the names of its operators.
+
+    Raises
+    ------
+    RuntimeFailedError
+        When the profile lacks kernels of some runs.
+    """
+    times: dict[tuple[int, str], list[float]] = defaultdict(list)
+    details: dict[tuple[int, str], Mapping[str, Any]] = {}
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith(_SUFFIX):
+            key = (int(event["args"]["node_index"]), event["name"].removesuffix(_SUFFIX))
+            times[key].append(event["dur"] / 1000)
+            details[key] = event["args"]
+    if not times or any(len(durations) != runs + 1 for durations in times.values()):
+        raise RuntimeFailedError("ONNX Runtime's profile does not hold every run of every kernel")
+    producers = _producers(model)
+    return [
+        _kernel(position, name, durations, details[index, name], producers)
+        for position, ((index, name), durations) in enumerate(times.items())
+    ]
+
+
+def _kernel(
+    position: int,
+    name: str,
+    durations: Sequence[float],
+    details: Mapping[str, Any],
+    producers: Mapping[str, tuple[str, str, str]],
+) -> KernelTime:
+    op_type = str(details.get("op_name", ""))
+    inputs = _shapes(details.get("input_type_shape"))
+    outputs = _shapes(details.get("output_type_shape"))
+    operators = _operators(name, op_type, producers)
+    return KernelTime(
+        position=position,
+        kind=_kind(op_type, inputs, outputs),
+        name=operators[0] if operators else name,
+        operators=operators,
+        latency_ms=float(np.median(durations[1:])),
+        input_shapes=inputs,
+        output_shapes=outputs,
+    )
+
+
+def _kind(op_type: str, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]) -> str:
+    """The kind of work, in the words of :attr:`Operator.kind`."""
+    weight = inputs[1] if len(inputs) > 1 else ()
+    if op_type.endswith("Conv") and len(weight) == 4:
+        groups = inputs[0][1] // weight[1]
+        return Operator(
+            "", "Conv", inputs[:1], outputs, weight, kernel=weight[2], groups=groups
+        ).kind
+    if op_type.startswith("Reorder"):
+        return "layout"
+    return Operator("", op_type, inputs, outputs).kind
+
+
+def _producers(model: bytes | Path) -> dict[str, tuple[str, str, str]]:
+    """Map each value's and each node's name to (node name, operator type, first input)."""
+    import onnx
+
+    if isinstance(model, Path):
+        graph = onnx.load(model, load_external_data=False).graph
+    else:
+        graph = onnx.load_model_from_string(model).graph
+    found: dict[str, tuple[str, str, str]] = {}
+    for node in graph.node:
+        entry = (node.name, node.op_type, node.input[0] if node.input else "")
+        found.update(dict.fromkeys((node.name, *node.output), entry))
+    return found
+
+
+def _operators(
+    name: str, op_type: str, producers: Mapping[str, tuple[str, str, str]]
+) -> tuple[str, ...]:
+    """Names of the graph's operators in a kernel, in order; empty for what the runtime added."""
+    entry = producers.get(name.removesuffix(_BLOCKED_LAYOUT))
+    chain: list[str] = []
+    while entry is not None:
+        node, kind, value = entry
+        chain.insert(0, node)
+        if not op_type.endswith("Conv") or kind not in _FUSED_AFTER:
+            break
+        entry = producers.get(value)
+    return tuple(chain)
+
+
+def _shapes(entries: object) -> tuple[Shape, ...]:
+    """Shapes of a profile's entries such as ``[{"float": [1, 3, 224, 224]}]``."""
+    if not isinstance(entries, list):
+        return ()
+    return tuple(tuple(map(int, shape)) for entry in entries for shape in entry.values())

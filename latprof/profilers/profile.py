@@ -1,0 +1,158 @@
+"""Measure one network now: the campaign's protocol without a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from latprof.datasets.registry import get_space
+from latprof.datasets.space import Architecture, SearchSpace
+from latprof.errors import RuntimeFailedError, UnsupportedModelError
+from latprof.measurement.records import Failure, KernelTime, PairedProtocol, PairedSamples, Target
+from latprof.measurement.statistics import (
+    burst_medians,
+    combine_visits,
+    raw_median_ms,
+    visit_ratio,
+)
+from latprof.measurement.store import QUIET_QUANTILE
+from latprof.profilers.base import RunOptions
+from latprof.profilers.bench import Measurer
+from latprof.profilers.networks import Network, reference_network
+from latprof.profilers.registry import profiler_class
+from latprof.profilers.remote import DEFAULT_TIMEOUT_S, RemoteBench
+
+#: Measuring processes that share the visits of one profile.
+_PROCESSES = 2
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One network's measurement.
+
+    ``latency_ms`` is ``ratio`` times ``reference_ms``, the quiet-state latency of the reference
+    network in this very measurement; ``samples`` are all raw runs, one entry a visit.
+    """
+
+    name: str
+    target: Target
+    reference: str
+    reference_ms: float
+    ratio: float
+    samples: tuple[PairedSamples, ...]
+    kernels: tuple[KernelTime, ...] = ()
+
+    @property
+    def latency_ms(self) -> float:
+        """The latency in milliseconds."""
+        return self.ratio * self.reference_ms
+
+    @property
+    def relative_error(self) -> float:
+        """Standard error of ``latency_ms`` as a fraction, from the spread of the visits."""
+        ratios = np.array([visit_ratio(samples) for samples in self.samples])
+        if len(ratios) < 2:
+            return float("nan")
+        return float(ratios.std(ddof=1) / np.sqrt(len(ratios)) / ratios.mean())
+
+    @property
+    def raw_median_ms(self) -> float:
+        """The median of all counted runs, without pairing."""
+        return float(np.median([raw_median_ms(samples) for samples in self.samples]))
+
+
+def profile(
+    network: Architecture | str | Path,
+    target: str = "cpu:onnxruntime",
+    *,
+    space: SearchSpace | None = None,
+    batch_size: int = 1,
+    threads: int = 1,
+    shapes: Mapping[str | None, Sequence[int]] | None = None,
+    protocol: PairedProtocol | None = None,
+    kernels: bool = False,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+) -> Profile:
+    """Measure one network with the paired protocol, in processes of its own.
+
+    Parameters
+    ----------
+    network : Architecture, str or Path
+        An architecture, or the path of an ONNX file.
+    target : str
+        A target's short spelling; see ``latprof devices``.
+    space : SearchSpace, optional
+        The architecture's space, where it was made with options.
+    batch_size, threads : int
+        Images a run (of architectures) and threads inside an operator.
+    shapes : mapping of str to sequence of int, optional
+        Shapes of a model's inputs whose own are dynamic.
+    protocol : PairedProtocol, optional
+    kernels : bool
+        Also time the kernels.
+    timeout_s : float
+        Longest time for one visit.
+
+    Raises
+    ------
+    ModelFileError, DynamicShapeError, UnknownNameError, InvalidValueError
+        For what cannot be measured.
+    UnsupportedModelError, RuntimeFailedError
+        When the runtime refuses the network, or every visit failed.
+    """
+    protocol = protocol or PairedProtocol()
+    options = RunOptions(batch_size=batch_size, threads=threads)
+    if isinstance(network, Architecture):
+        space = space or get_space(network.space)
+        source = Network.of_architecture(space, network)
+        shape: tuple[int, ...] | None = (batch_size, *space.input_shape)
+        reference_name, reference = reference_network(space.input_shape[-1])
+    else:
+        source, shape = Network.of_model(network, shapes), None
+        reference_name, reference = reference_network()
+    identity = profiler_class(target)(options).target(shape)
+
+    def bench() -> RemoteBench:
+        return RemoteBench(target, options, reference, protocol, timeout_s)
+
+    samples, times = _visit(bench, source, protocol.visits, kernels=kernels)
+    medians = np.concatenate([burst_medians(visit)[1] for visit in samples])
+    return Profile(
+        name=source.subject.name,
+        target=identity,
+        reference=reference_name,
+        reference_ms=float(np.quantile(medians, QUIET_QUANTILE)),
+        ratio=combine_visits([visit_ratio(visit) for visit in samples]),
+        samples=tuple(samples),
+        kernels=times,
+    )
+
+
+def _visit(
+    bench: Callable[[], Measurer], source: Network, visits: int, *, kernels: bool
+) -> tuple[list[PairedSamples], tuple[KernelTime, ...]]:
+    samples: list[PairedSamples] = []
+    times: tuple[KernelTime, ...] = ()
+    failure = None
+    for part in range(min(_PROCESSES, visits)):
+        with bench() as measurer:
+            for _ in range(part, visits, _PROCESSES):
+                visit = measurer.visit(source)
+                if visit.samples is not None:
+                    samples.append(visit.samples)
+                    continue
+                failure = visit.failure
+                break
+            if kernels and not times and samples:
+                found = measurer.kernel_times(source)
+                if isinstance(found, Failure):
+                    raise RuntimeFailedError(found.message)
+                times = tuple(found)
+    if not samples:
+        assert failure is not None
+        error = UnsupportedModelError if failure.code == "unsupported" else RuntimeFailedError
+        raise error(failure.message)
+    return samples, times

@@ -1,0 +1,206 @@
+"""A bench in a process of its own, which may crash or hang without taking the campaign along."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from latprof.errors import MeasurementTimeoutError, RuntimeFailedError
+from latprof.measurement.records import Failure, KernelTime, PairedProtocol, PairedSamples
+from latprof.profilers.base import RunOptions
+from latprof.profilers.bench import Visit
+from latprof.profilers.networks import Network
+
+#: A visit that takes longer is given up, in seconds.
+DEFAULT_TIMEOUT_S = 300.0
+
+
+class RemoteBench:
+    """Visits networks in a measuring process; satisfies :class:`latprof.profilers.bench.Measurer`.
+
+    The process starts at the first visit, and afresh after it crashed or was given up. A crash, a
+    hang and a refusal are all values in the result.
+
+    Parameters
+    ----------
+    target : str
+        A target's short spelling.
+    options : RunOptions
+    reference : Network
+        The target's reference network.
+    protocol : PairedProtocol
+    timeout_s : float
+        Longest time for one visit.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        options: RunOptions,
+        reference: Network,
+        protocol: PairedProtocol,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> None:
+        self._configuration = {
+            "target": target,
+            "options": options.to_dict(),
+            "reference": reference.to_dict(),
+            "protocol": protocol.to_dict(),
+            "host": platform.node(),
+        }
+        self._timeout_s = timeout_s
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as this object
+        self._buffer = b""
+
+    def visit(self, network: Network) -> Visit:
+        started_at, start = time.time(), time.perf_counter()
+        answer = self._ask({"do": "visit", "network": network.to_dict()})
+        wall_s = time.perf_counter() - start
+        failure = _failure(answer)
+        samples = None
+        if failure is None:
+            values = answer["samples"]
+            samples = PairedSamples(
+                tuple(map(tuple, values["target"])),
+                tuple(map(tuple, values["reference"])),
+                values["dropped_runs"],
+            )
+        return Visit(
+            started_at=answer.get("started_at", started_at),
+            wall_s=answer.get("wall_s", wall_s),
+            load_s=answer.get("load_s", 0.0),
+            process=answer.get("process", ""),
+            samples=samples,
+            failure=failure,
+            conditions=answer.get("conditions", {}),
+        )
+
+    def kernel_times(self, network: Network) -> Sequence[KernelTime] | Failure:
+        answer = self._ask({"do": "kernels", "network": network.to_dict()})
+        failure = _failure(answer)
+        if failure is not None:
+            return failure
+        return [_kernel(values) for values in answer["kernels"]]
+
+    def close(self) -> None:
+        """End the process, at once if it is in the middle of something."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        try:
+            process.wait(timeout=0.5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+        self._log.close()
+
+    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            if self._process is None:
+                self._start()
+            self._send(request)
+            return self._receive()
+        except (RuntimeFailedError, MeasurementTimeoutError) as error:
+            self.close()
+            return {"failure": [error.code, str(error)]}
+
+    def _start(self) -> None:
+        self._buffer = b""
+        self._log.seek(0)
+        self._log.truncate()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "latprof.profilers.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=os.environ | {"PYTHONHASHSEED": "0"},
+        )
+        self._send(self._configuration)
+        answer = self._receive()
+        if "failure" in answer:
+            raise RuntimeFailedError(f"the measuring process cannot start: {answer['failure'][1]}")
+
+    def _send(self, values: Mapping[str, Any]) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(values).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError:
+            raise self._death() from None
+
+    def _receive(self) -> dict[str, Any]:
+        """Wait for one line, at most the time-out."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        deadline = time.monotonic() + self._timeout_s
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            while b"\n" not in self._buffer:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    raise MeasurementTimeoutError(
+                        f"the visit took longer than {self._timeout_s:g} s",
+                        hint="allow more with --timeout",
+                    )
+                chunk = os.read(self._process.stdout.fileno(), 1 << 16)
+                if not chunk:
+                    raise self._death()
+                self._buffer += chunk
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _death(self) -> RuntimeFailedError:
+        assert self._process is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=5)
+        code = self._process.returncode
+        if code is not None and code < 0:
+            how = f"was killed by {signal.Signals(-code).name}"
+        else:
+            how = f"ended with status {code}"
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        said = f": {lines[-1][:300]}" if lines else ""
+        return RuntimeFailedError(f"the measuring process {how}{said}")
+
+
+def _failure(answer: Mapping[str, Any]) -> Failure | None:
+    return Failure(*answer["failure"]) if "failure" in answer else None
+
+
+def _kernel(values: Mapping[str, Any]) -> KernelTime:
+    def shapes(name: str) -> tuple[tuple[int, ...], ...]:
+        return tuple(tuple(shape) for shape in values[name])
+
+    return KernelTime(
+        position=values["position"],
+        kind=values["kind"],
+        name=values["name"],
+        operators=tuple(values["operators"]),
+        latency_ms=values["latency_ms"],
+        input_shapes=shapes("input_shapes"),
+        output_shapes=shapes("output_shapes"),
+    )

@@ -1,0 +1,66 @@
+"""From measurements to the content of a report, before any renderer."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from typing import TYPE_CHECKING
+
+from latprof import __version__
+from latprof.reports.arrays import floats
+from latprof.reports.content import Report
+from latprof.reports.sections.breakdown import breakdown_sections
+from latprof.reports.sections.conditions import (
+    conditions_section,
+    failures_section,
+    protocol_section,
+)
+from latprof.reports.sections.latency import headline_tiles, latency_section
+from latprof.reports.sections.prediction import prediction_sections
+from latprof.reports.sections.stability import stability_sections
+from latprof.reports.wording import duration, moment
+
+if TYPE_CHECKING:
+    from latprof.reports.data import ReportData
+
+
+def build_report(data: ReportData) -> Report:
+    """Compute everything that the report of ``data`` shows, independent of its rendering."""
+    return Report(
+        title=data.title,
+        subtitle=data.target.describe(),
+        facts=_facts(data),
+        tiles=headline_tiles(data),
+        sections=(
+            *prediction_sections(data),
+            latency_section(data),
+            *breakdown_sections(data),
+            *stability_sections(data),
+            *failures_section(data),
+            conditions_section(data),
+            protocol_section(data),
+        ),
+        footer=_footer(data),
+    )
+
+
+def _facts(data: ReportData) -> tuple[tuple[str, str], ...]:
+    started = floats(data.visits["started_at"])
+    facts = [("Target", data.target.spelling), ("Reference", data.reference)]
+    if len(started):
+        facts.append(("Measured", moment(float(started.min()))))
+    wall = data.campaign.get("wall_s")
+    if wall is not None and math.isfinite(float(wall)):
+        facts.append(("Took", duration(float(wall))))
+    if data.pack is not None:
+        facts.append(("Predictor", data.pack.predictor.name))
+    return tuple(facts)
+
+
+def _footer(data: ReportData) -> str:
+    written = moment(dt.datetime.now(dt.UTC).timestamp())
+    pack = "" if data.pack is None else f" The pack is by latprof {data.pack.latprof_version}."
+    return (
+        f"Written by latprof {__version__} on {written}.{pack} This page needs no network; every "
+        "figure comes from the samples in the store."
+    )

@@ -1,0 +1,81 @@
+"""The contract suite that every profiler passes: subclass it in your own tests.
+
+::
+
+    class TestMyProfiler(ProfilerContract):
+        def make(self, options):
+            return MyProfiler(options)
+"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from latprof.datasets.proxyless import ProxylessSpace
+from latprof.errors import LatprofError, UnsupportedModelError
+from latprof.measurement.protocol import measure_paired
+from latprof.measurement.records import PairedProtocol
+from latprof.profilers.base import Profiler, RunOptions
+
+
+class ProfilerContract:
+    """What :class:`latprof.profilers.base.Profiler` promises, as tests for pytest."""
+
+    def make(self, options: RunOptions) -> Profiler:
+        """Return the profiler under test."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def model(self) -> bytes:
+        """A small real network."""
+        space = ProxylessSpace(widths=(8,) * 9, resolution=64, num_classes=10)
+        content: bytes = space.build_onnx(space.sample(1)[0]).SerializeToString()
+        return content
+
+    def test_target_spelling_is_the_profilers(self) -> None:
+        profiler = self.make(RunOptions())
+        assert profiler.target(None).spelling == profiler.spelling
+
+    def test_target_identity_is_stable_and_holds_the_options(self) -> None:
+        first = self.make(RunOptions(batch_size=2, threads=2)).target((2, 3, 8, 8))
+        again = self.make(RunOptions(batch_size=2, threads=2)).target((2, 3, 8, 8))
+        other = self.make(RunOptions(batch_size=2, threads=1)).target((2, 3, 8, 8))
+        assert first == again
+        assert first != other
+        assert (first.batch_size, first.threads, first.input_shape) == (2, 2, (2, 3, 8, 8))
+
+    def test_run_returns_as_many_positive_finite_durations_as_asked(self, model: bytes) -> None:
+        loaded = self.make(RunOptions()).load(model)
+        for times in (1, 5):
+            durations = list(loaded.run(times))
+            assert len(durations) == times
+            assert all(0 < ms < math.inf for ms in durations)
+
+    def test_two_loads_live_side_by_side(self, model: bytes) -> None:
+        profiler = self.make(RunOptions())
+        first, second = profiler.load(model), profiler.load(model)
+        samples = measure_paired(first, second, PairedProtocol(rounds=1))
+        assert len(samples.target) == 1
+        assert len(samples.reference) == 2
+
+    def test_garbage_is_refused_with_one_of_our_errors(self) -> None:
+        with pytest.raises(UnsupportedModelError):
+            self.make(RunOptions()).load(b"this is no model")
+
+    def test_kernel_times_are_in_order_and_positive_or_refused(self, model: bytes) -> None:
+        try:
+            kernels = self.make(RunOptions()).kernel_times(model, 3)
+        except LatprofError:
+            return
+        assert [kernel.position for kernel in kernels] == list(range(len(kernels)))
+        assert all(kernel.latency_ms >= 0 for kernel in kernels)
+        assert sum(kernel.latency_ms for kernel in kernels) > 0
+
+    def test_availability_says_ready_where_it_measures(self) -> None:
+        availability = self.make(RunOptions()).availability()
+        assert availability.state == "ready"
+        assert availability.detail
+
+

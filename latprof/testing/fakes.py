@@ -1,0 +1,108 @@
+"""A profiler without a device: latencies from operator counts, a clock that drifts as told.
+
+For tests of everything above the runtime, here and in other packages. Nothing sleeps: durations are
+computed, so a thousand visits take about a second.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import onnx
+
+from latprof.errors import UnsupportedModelError
+from latprof.measurement.records import KernelTime, Target
+from latprof.profilers.base import Availability, Profiler, RunOptions
+
+
+def steady(_run: int) -> float:
+    """A clock that never changes."""
+    return 1.0
+
+
+def stepping(step: float = 0.25, every: int = 40) -> Callable[[int], float]:
+    """A clock that is slower by ``step`` in every other stretch of ``every`` runs."""
+    return lambda run: 1.0 + step * (run // every % 2)
+
+
+class FakeProfiler(Profiler):
+    """Satisfies the contract of :class:`Profiler`; a run takes 0.1 ms for each operator.
+
+    Parameters
+    ----------
+    options : RunOptions
+    clock : callable
+        From the number of runs so far to how much slower the host is.
+    noise : float
+        Standard deviation of a run's relative noise.
+    load_noise : float
+        Standard deviation of what one load is slower or faster by for as long as it lives.
+    """
+
+    spelling: ClassVar[str] = "fake:clock"
+
+    def __init__(
+        self,
+        options: RunOptions,
+        clock: Callable[[int], float] = steady,
+        noise: float = 0.0,
+        load_noise: float = 0.0,
+    ) -> None:
+        super().__init__(options)
+        self._clock, self._noise, self._load_noise = clock, noise, load_noise
+        self._runs = itertools.count()
+        self._generator = np.random.default_rng(0)
+
+    @classmethod
+    def availability(cls) -> Availability:
+        return Availability("ready", "computed, not measured")
+
+    def target(self, input_shape: tuple[int, ...] | None) -> Target:
+        return Target(
+            "fake",
+            "no device",
+            "clock",
+            "1",
+            batch_size=self.options.batch_size,
+            threads=self.options.threads,
+            input_shape=input_shape,
+        )
+
+    def load(self, model: bytes | Path) -> FakeModel:
+        operators = len(self._graph(model).node)
+        luck = 1.0 + self._load_noise * self._generator.standard_normal()
+        return FakeModel(0.1 * operators * luck, self._duration)
+
+    def kernel_times(self, model: bytes | Path, runs: int) -> Sequence[KernelTime]:  # noqa: ARG002
+        return [
+            KernelTime(position, node.op_type.lower(), node.name, (node.name,), 0.1)
+            for position, node in enumerate(self._graph(model).node)
+        ]
+
+    def _graph(self, model: bytes | Path) -> onnx.GraphProto:
+        content = model.read_bytes() if isinstance(model, Path) else model
+        try:
+            graph: onnx.GraphProto = onnx.load_model_from_string(content).graph
+        except Exception:  # protobuf's exceptions have no public base
+            raise UnsupportedModelError("not an ONNX model") from None
+        if not graph.node:
+            raise UnsupportedModelError("a model without operators")
+        return graph
+
+    def _duration(self, latency_ms: float) -> float:
+        slower = self._clock(next(self._runs))
+        return latency_ms * slower * (1 + self._noise * abs(self._generator.standard_normal()))
+
+
+class FakeModel:
+    """A loaded model whose durations are computed."""
+
+    def __init__(self, latency_ms: float, duration: Callable[[float], float]) -> None:
+        self._latency_ms, self._duration = latency_ms, duration
+
+    def run(self, times: int) -> list[float]:
+        return [self._duration(self._latency_ms) for _ in range(times)]

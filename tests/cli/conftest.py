@@ -1,0 +1,48 @@
+"""A real collection, made once, and a way to run the command line as a user does."""
+
+import subprocess
+import sys
+
+import pytest
+
+#: Small images, few visits: the command's own work, quickly.
+COLLECT = (
+    *("collect", "--space", "proxyless", "--resolution", "64", "--visits", "2"),
+    *("-n", "14", "--ops", "-q"),
+)
+
+
+@pytest.fixture(scope="session")
+def latprof():
+    """Run ``latprof`` in a process of its own; returns the completed process."""
+
+    def run(*arguments, timeout=120, **keywords):
+        command = [sys.executable, "-c", "from latprof.cli.main import main; main()"]
+        return subprocess.run(
+            [*command, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            **keywords,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def collected(latprof, tmp_path_factory):
+    """A store with 14 networks measured on this computer, with kernels; read only."""
+    store = tmp_path_factory.mktemp("collected") / "lat.db"
+    done = latprof(*COLLECT, "--store", store)
+    assert done.returncode == 0, done.stderr
+    return store
+
+
+@pytest.fixture(scope="session")
+def pack(latprof, collected):
+    """A pack trained on it; read only."""
+    path = collected.with_name("cpu.pack")
+    done = latprof("train", collected, "-o", path)
+    assert done.returncode == 0, done.stderr
+    return path

@@ -1,0 +1,199 @@
+"""Bad input ends in one clear line on stderr and the documented exit status."""
+
+import os
+import sqlite3
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+ARCHITECTURE = "1,0,6,6,2,0,1,1,5,1,1,1,4,1,1,1,5,5,2,2,5"
+
+
+def write_model(path, shape, op_type="Relu", domain=""):
+    node = helper.make_node(op_type, ["x"], ["y"], domain=domain)
+    info = [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n in "xy"]
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid(domain or "unused", 1)]
+    graph = helper.make_graph([node], "g", info[:1], info[1:])
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    return path
+
+
+@pytest.fixture
+def refused(latprof):
+    """Run, expect an exit status and one line that holds the words; return the line."""
+
+    def run(status, words, *arguments, **keywords):
+        done = latprof(*arguments, **keywords)
+        assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
+        lines = [line for line in done.stderr.splitlines() if line.startswith("latprof: ")]
+        assert len(lines) == 1, done.stderr
+        assert "Traceback" not in done.stderr
+        for word in words.split("|"):
+            assert word in lines[0], lines[0]
+        return lines[0]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "bad.onnx|[model-file]"),
+        (b"", "bad.onnx|empty|[model-file]"),
+        (b"hello, this is text\n", "bad.onnx|[model-file]"),
+        (b"\x08\x08\x12\x07pytorch\xff\xff\xff", "bad.onnx|[model-file]"),
+    ],
+)
+@pytest.mark.parametrize("command", ["collect", "predict"])
+def test_what_is_no_model(refused, pack, tmp_path, content, words, command):
+    path = tmp_path / "bad.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    rest = ("--pack", pack) if command == "predict" else ("--store", tmp_path / "lat.db")
+    refused(3, words, command, path, *rest)
+    assert not (tmp_path / "lat.db").exists()
+
+
+def test_a_truncated_model(refused, pack, tmp_path):
+    whole = write_model(tmp_path / "whole.onnx", [1, 3, 8, 8]).read_bytes()
+    path = tmp_path / "cut.onnx"
+    path.write_bytes(whole[: len(whole) // 2])
+    refused(3, "cut.onnx|[model-file]", "predict", path, "--pack", pack)
+
+
+def test_a_dynamic_shape_names_the_dimension_and_the_option(refused, latprof, tmp_path):
+    path = write_model(tmp_path / "dynamic.onnx", ["batch", 3, 8, 8])
+    store = tmp_path / "lat.db"
+    refused(3, "batch|--shape|[dynamic-shape]", "collect", path, "--store", store)
+    done = latprof(
+        *("collect", path, "--shape", "x=2,3,8,8", "--store", store, "--visits", "2", "-q")
+    )
+    assert done.returncode == 0, done.stderr
+    refused(2, "shape", "collect", path, "--shape", "x=2,q", "--store", store)
+
+
+def test_an_operator_the_runtime_lacks(latprof, tmp_path):
+    path = write_model(tmp_path / "odd.onnx", [1, 3], "NoSuchOperator", "nowhere")
+    done = latprof("collect", path, "--store", tmp_path / "lat.db", "-q")
+    assert done.returncode == 4
+    assert done.stderr.count("\n") == 1
+    assert "NoSuchOperator" in done.stderr
+    assert "[unsupported]" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--space", "proxyles"), "unknown space|did you mean 'proxyless'"),
+        (("--space", "proxyless", "--target", "cpu:onnx"), "unknown target|cpu:onnxruntime"),
+        (("--space", "proxyless", "-n", "0"), "at least 1|[invalid-value]"),
+        (("--space", "proxyless", "-n", "-3"), "at least 1|[invalid-value]"),
+        (("--space", "proxyless", "--threads", "0"), "threads|at least 1"),
+        (("--space", "proxyless", "--batch-size", "0"), "batch_size|at least 1"),
+        (("--space", "proxyless", "--visits", "0"), "visits|at least 1"),
+        (("--space", "proxyless", "--repeat-fraction", "2"), "share|0 to 1"),
+        (("--space", "proxyless", "--timeout", "0"), "timeout"),
+        (("--space", "proxyless", "--cores", "9999"), "no such cores"),
+        (("--space", "proxyless", "--cores", "a"), "numbers with commas"),
+        (("--space", "proxyless", "--resolution", "8"), "at least 32"),
+        ((), "--space"),
+        (("--space", "proxyless", "model.onnx"), "either"),
+    ],
+)
+def test_wrong_arguments_of_collect(refused, tmp_path, arguments, words):
+    refused(2, words, "collect", *arguments, "--store", tmp_path / "lat.db")
+
+
+def test_an_unknown_predictor_lists_those_that_exist(refused, collected, tmp_path):
+    words = "unknown predictor|hybrid, linear, lookup-table, xgboost"
+    refused(2, words, "train", collected, "-o", tmp_path / "p", "--predictor", "forest")
+
+
+def test_three_rows_are_too_few_to_train_on(refused, latprof, tmp_path):
+    store = tmp_path / "lat.db"
+    done = latprof(
+        *("collect", "--space", "proxyless", "-n", "3", "--resolution", "64"),
+        *("--visits", "1", "-q", "--store", store),
+    )
+    assert done.returncode == 0, done.stderr
+    refused(3, "3|at least|[not-enough-data]", "train", store, "-o", tmp_path / "p.pack")
+    assert not (tmp_path / "p.pack").exists()
+
+
+def test_a_store_of_another_version(refused, collected, tmp_path):
+    path = tmp_path / "old.db"
+    source, copy = sqlite3.connect(collected), sqlite3.connect(path)
+    source.backup(copy)
+    copy.execute("UPDATE latprof_meta SET value='77' WHERE name='schema_version'")
+    copy.commit()
+    copy.close()
+    source.close()
+    for command in (("train", path, "-o", tmp_path / "p"), ("report", path), ("export", path)):
+        rest = ("--csv", tmp_path / "t.csv") if command[0] == "export" else ()
+        refused(3, "version 77|[store-version]", *command, *rest)
+
+
+def test_a_store_that_is_none(refused, tmp_path):
+    path = tmp_path / "text.db"
+    path.write_text("no database")
+    refused(3, "not a latprof store", "report", path)
+    refused(3, "no store at", "report", tmp_path / "missing.db")
+    refused(3, "not a latprof store", "collect", "--space", "proxyless", "--store", path)
+
+
+def test_a_pack_that_is_none_or_altered(refused, pack, tmp_path):
+    path = tmp_path / "x.pack"
+    refused(3, "x.pack|[pack]", "predict", ARCHITECTURE, "--pack", path)
+    path.write_bytes(b"")
+    refused(3, "x.pack|[pack]", "predict", ARCHITECTURE, "--pack", path)
+    content = bytearray(pack.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    refused(3, "x.pack|[pack", "predict", ARCHITECTURE, "--pack", path)
+
+
+def test_an_architecture_of_another_space_or_none(refused, pack):
+    refused(2, "another space", "predict", "fbnet:1,2,3", "--pack", pack)
+    refused(2, "neither a file nor an architecture", "predict", "banana", "--pack", pack)
+    refused(2, "wrong number of choices", "predict", "1,2,3", "--pack", pack)
+    refused(2, "no candidate 9", "predict", "9" + ARCHITECTURE[1:], "--pack", pack)
+
+
+def test_strict_refuses_what_the_pack_does_not_know(refused, pack, tmp_path):
+    path = write_model(tmp_path / "odd.onnx", [1, 3, 64, 64], "Erf")
+    refused(1, "erf|[coverage]", "predict", path, "--pack", pack, "--strict")
+
+
+@pytest.mark.parametrize("where", ["missing/out", "."])
+def test_an_unwritable_path(refused, collected, pack, tmp_path, where):
+    path = tmp_path / where
+    refused(2, "[output-path]", "train", collected, "-o", path)
+    refused(2, "[output-path]", "report", collected, "-o", path)
+    refused(2, "[output-path]", "export", collected, "--csv", path)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_while_writing_a_table(latprof, collected, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    script = f"ulimit -f 1; exec {os.sys.executable} -c 'from latprof.cli.main import main; main()' "
+    import subprocess
+
+    done = subprocess.run(
+        ["bash", "-c", script + f"report {collected} -o {small}/r.html"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "MPLCONFIGDIR": str(tmp_path)},
+    )
+    assert done.returncode != 0
+    assert list(small.iterdir()) == [], "nothing half-written is left"
+
+
+def test_nowhere_to_export_to(refused, collected):
+    refused(2, "--parquet", "export", collected)
+
+
+def test_an_unknown_target_of_a_store_lists_what_it_holds(refused, collected):
+    refused(2, "onnxruntime", "report", collected, "--target", "cuda")

@@ -1,0 +1,150 @@
+"""The main journey, command after command, on real measurements of this computer."""
+
+import csv
+import json
+
+import pytest
+
+from latprof.datasets.proxyless import ProxylessSpace
+
+SPACE = ProxylessSpace(resolution=64)
+ARCHITECTURE = "1,0,6,6,2,0,1,1,5,1,1,1,4,1,1,1,5,5,2,2,5"
+
+
+def test_help_names_every_command(latprof):
+    done = latprof("--help")
+    assert done.returncode == 0
+    for command in ("collect", "devices", "doctor", "export", "predict", "report", "train"):
+        assert command in done.stdout
+        assert latprof(command, "--help").returncode == 0
+    assert "130 interrupted" in done.stdout
+
+
+def test_devices_lists_targets_and_their_state(latprof):
+    listed = json.loads(latprof("devices", "--json").stdout)
+    assert {"target": "cpu:onnxruntime", "state": "ready"}.items() <= listed[0].items()
+    assert "cpu:onnxruntime" in latprof("devices").stdout
+
+
+def test_doctor_gives_each_line_a_status_and_a_remedy(latprof):
+    done = latprof("doctor", "--json")
+    checks = json.loads(done.stdout)
+    assert {check["status"] for check in checks} <= {"OK", "WARN", "FAIL"}
+    assert done.returncode == (1 if any(c["status"] == "FAIL" for c in checks) else 0)
+    assert all(check["remedy"] for check in checks if check["status"] != "OK")
+
+
+def test_collecting_again_finds_everything_done(latprof, collected):
+    from tests.cli.conftest import COLLECT
+
+    done = latprof(*COLLECT, "--store", collected, "--json")
+    values = json.loads(done.stdout)
+    assert (values["visits_made"], values["visits_resumed"]) == (0, 56)
+    assert values["networks"] == 14
+    assert values["target"]["input_shape"] == [1, 3, 64, 64]
+    assert 0 < values["noise_floor_percent"] < 100
+    assert 0 < values["untimed_fraction"] < 1
+
+
+def test_train_prints_every_metric_of_every_predictor_and_the_floor(latprof, collected, tmp_path):
+    done = latprof("train", collected, "-o", tmp_path / "p.pack", "--predictor", "linear")
+    assert done.returncode == 0, done.stderr
+    for word in ("RMSE ms", "RMSE %", "MAPE", "within 5 %", "within 10 %", "Spearman", "Kendall"):
+        assert word in done.stdout
+    assert "noise floor" in done.stdout
+    assert "linear (saved)" in done.stdout
+    for name in ("lookup-table", "xgboost", "hybrid"):
+        assert name in done.stdout
+
+
+def test_the_same_seed_trains_the_same_predictor(latprof, collected, tmp_path):
+    values = [
+        json.loads(latprof("train", collected, "-o", tmp_path / f"{i}.pack", "--json").stdout)
+        for i in range(2)
+    ]
+    assert values[0]["held_out"] == values[1]["held_out"]
+    assert values[0]["comparison"].keys() >= {"lookup-table", "linear", "xgboost"}
+
+
+def test_predict_answers_for_architectures_with_interval_and_target(latprof, pack):
+    done = latprof("predict", ARCHITECTURE, f"proxyless:{ARCHITECTURE}", "--pack", pack, "--json")
+    first, second = json.loads(done.stdout)
+    assert first["latency_ms"] == second["latency_ms"]
+    assert first["low_ms"] < first["latency_ms"] < first["high_ms"]
+    assert first["target"]["runtime"] == "onnxruntime"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "member.onnx"
+    model = SPACE.build_onnx(SPACE.parse(ARCHITECTURE), batch_norm="kept")
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_a_model_of_the_space_is_recognised_and_predicted_as_its_architecture(
+    latprof, pack, model
+):
+    found, spelled = json.loads(
+        latprof("predict", model, ARCHITECTURE, "--pack", pack, "--json").stdout
+    )
+    assert found["how"] == "architecture"
+    assert found["latency_ms"] == pytest.approx(spelled["latency_ms"], rel=0.2)
+
+
+def test_another_model_is_predicted_from_its_operators_with_its_coverage(
+    latprof, pack, tmp_path
+):
+    other = ProxylessSpace(widths=(8,) * 9, resolution=64)
+    path = tmp_path / "other.onnx"
+    path.write_bytes(other.build_onnx(other.sample(1)[0]).SerializeToString())
+    done = latprof("predict", path, "--pack", pack, "--json")
+    (answer,) = json.loads(done.stdout)
+    assert answer["how"] == "operators"
+    assert answer["latency_ms"] > 0
+    assert 0 < answer["coverage"] <= 1
+    assert sum(op["latency_ms"] for op in answer["operators"]) <= answer["latency_ms"] * 1.001
+    printed = latprof("predict", path, "--pack", pack, "--operators")
+    assert "feature_mix" in printed.stdout
+    assert "not of the space" in printed.stderr
+
+
+def test_report_is_one_page_and_pictures(latprof, collected, pack, tmp_path):
+    page, plots = tmp_path / "report.html", tmp_path / "plots"
+    done = latprof("report", collected, "--pack", pack, "-o", page, "--png", plots)
+    assert done.returncode == 0, done.stderr
+    text = page.read_text(encoding="utf-8")
+    assert "noise floor" in text.lower()
+    assert "depthwise5x5" in text
+    assert len(list(plots.glob("*.png"))) >= 5
+
+
+def test_export_writes_parquet_with_identity_and_csv(latprof, collected, tmp_path):
+    import pyarrow.parquet as pq
+
+    parquet, table = tmp_path / "t.parquet", tmp_path / "t.csv"
+    done = latprof("export", collected, "--parquet", parquet, "--csv", table)
+    assert done.returncode == 0, done.stderr
+    arrow = pq.read_table(parquet)
+    assert arrow.num_rows == 28
+    assert json.loads(json.loads(arrow.schema.metadata[b"latprof.target"]))["device"] == "cpu"
+    with table.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 28
+    assert all(float(row["latency_ms"]) > 0 for row in rows)
+    done = latprof("export", collected, "--csv", table, "--visits")
+    assert len(table.read_text(encoding="utf-8").splitlines()) >= 57
+
+
+def test_own_models_are_collected_and_reported(latprof, model, tmp_path):
+    store = tmp_path / "mine.db"
+    done = latprof("collect", model, "--store", store, "--visits", "2", "-q", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["networks"] == 1
+    assert latprof("report", store, "-o", tmp_path / "r.html").returncode == 0
+
+
+def test_nothing_is_coloured_outside_a_terminal(latprof, collected):
+    for arguments in (("devices",), ("doctor",), ("train", collected, "-o", "/dev/null")):
+        done = latprof(*arguments)
+        assert "\x1b[" not in done.stdout + done.stderr

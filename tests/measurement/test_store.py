@@ -1,0 +1,219 @@
+"""The store keeps what it acknowledged, once, and refuses what it cannot read."""
+
+import dataclasses
+import os
+import sqlite3
+
+import pytest
+
+from latprof.errors import (
+    DiskFullError,
+    NotEnoughDataError,
+    OutputPathError,
+    StoreError,
+    StoreVersionError,
+    TargetMismatchError,
+)
+from latprof.measurement.frames import labels_frame, noise_floor, visits_frame
+from latprof.measurement.records import (
+    Failure,
+    KernelTime,
+    Measurement,
+    PairedSamples,
+    Subject,
+    Target,
+)
+from latprof.measurement.store import Store
+
+TARGET = Target("cpu", "a processor", "onnxruntime", "1.0", input_shape=(1, 3, 224, 224))
+
+
+def measurement(name="a", label=0, visit=0, ratio=2.0, **changes):
+    samples = PairedSamples(
+        ((9.0, ratio * 5, ratio * 5),) * 2, ((8.0, 5.0, 5.0),) * 3, dropped_runs=1
+    )
+    made = Measurement(
+        subject=Subject("architecture", name, f"space:{name}", "space"),
+        target=TARGET,
+        label=label,
+        visit=visit,
+        started_at=1000.0 + visit,
+        wall_s=0.2,
+        load_s=0.05,
+        process="host/1",
+        samples=samples,
+    )
+    return dataclasses.replace(made, **changes)
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store.open(tmp_path / "lat.db", create=True) as opened:
+        opened.add_target(TARGET, "reference")
+        yield opened
+
+
+def test_a_measurement_comes_back_as_it_was_stored(store):
+    stored = measurement(conditions={"before": {"load1": 0.5}, "after": {"load1": 0.7}})
+    assert store.add(stored)
+    assert list(store.measurements(TARGET)) == [stored]
+
+
+def test_a_failure_is_a_row_too_and_does_not_finish_the_visit(store):
+    failed = measurement(samples=None, failure=Failure("timeout", "too long"))
+    store.add(failed)
+    assert list(store.measurements(TARGET)) == [failed]
+    assert store.finished_visits(TARGET) == set()
+
+
+def test_one_visit_counts_once_however_many_processes_store_it(store, tmp_path):
+    with Store.open(tmp_path / "lat.db") as other:
+        assert store.add(measurement())
+        assert not other.add(measurement())
+        assert other.add(measurement(visit=1))
+    assert len(list(store.measurements(TARGET))) == 2
+
+
+def test_a_disturbed_visit_may_be_done_again_and_the_clean_one_counts(store):
+    store.add(measurement(ratio=3.0, disturbed=True))
+    assert store.finished_visits(TARGET) == set()
+    store.add(measurement(ratio=2.0))
+    store.add(measurement(visit=1, ratio=2.0))
+    labels = labels_frame(visits_frame(store, TARGET), 5.0)
+    assert labels["ratio"].tolist() == [2.0]
+    assert labels["latency_ms"].tolist() == [10.0]
+
+
+def test_the_store_is_durable_and_in_wal_mode(store, tmp_path):
+    connection = sqlite3.connect(tmp_path / "lat.db")
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    with store._engine.connect() as inside:
+        assert inside.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+    connection.close()
+
+
+def test_the_reference_constant_is_frozen_once(store):
+    store.add(measurement())
+    assert store.stored_target(TARGET).reference_ms is None
+    assert store.freeze_reference_ms(TARGET) == 5.0
+    slower = measurement(visit=1)
+    store.add(dataclasses.replace(slower, samples=PairedSamples(((9.0, 9.0),), ((1.0, 1.0),) * 2)))
+    assert store.provisional_reference_ms(TARGET) < 5.0
+    assert store.freeze_reference_ms(TARGET) == 5.0
+
+
+def test_a_target_keeps_its_reference_network(store):
+    with pytest.raises(TargetMismatchError, match="reference"):
+        store.add_target(TARGET, "another")
+
+
+def test_two_targets_are_never_mixed_unasked(store):
+    store.add(measurement())
+    other = dataclasses.replace(TARGET, threads=2)
+    store.add_target(other, "reference")
+    store.add(measurement(target=other))
+    with pytest.raises(TargetMismatchError, match="2 targets"):
+        store.only_target()
+    with pytest.raises(TargetMismatchError, match="2 targets"):
+        store.only_target("cpu:onnxruntime")
+    assert store.only_target("2 threads").target == other
+    with pytest.raises(TargetMismatchError, match="no targets"):
+        store.only_target("cuda")
+
+
+def test_an_empty_store_says_so(store):
+    with pytest.raises(NotEnoughDataError, match="no measurements"):
+        store.only_target()
+
+
+def test_kernels_come_back_in_order_and_replace_earlier_ones(store):
+    subject = measurement().subject
+    kernels = [
+        KernelTime(i, "conv1x1", f"k{i}", (f"n{i}",), 0.5, ((1, 3),), ((1, 4),)) for i in range(3)
+    ]
+    store.add_kernels(subject, TARGET, kernels)
+    store.add_kernels(subject, TARGET, kernels[:2])
+    assert [kernel for _, kernel in store.kernels(TARGET)] == kernels[:2]
+    assert store.subjects_with_kernels(TARGET) == {("architecture", "space", "a")}
+
+
+def test_the_noise_floor_comes_from_networks_measured_again(store):
+    for index in range(12):
+        for visit in range(2):
+            store.add(measurement(f"n{index}", visit=visit, ratio=2.0))
+            store.add(measurement(f"n{index}", label=1, visit=visit, ratio=2.0 * 1.01))
+    visits = visits_frame(store, TARGET)
+    floor = noise_floor(visits, labels_frame(visits, 5.0))
+    assert floor is not None
+    assert (floor.method, floor.pairs) == ("repeats", 12)
+    assert floor.percent == pytest.approx(1 / 2**0.5)
+    assert floor.rmse_ms == pytest.approx(0.1 / 2**0.5)
+
+
+def test_without_repeats_the_noise_floor_comes_from_the_visits(store):
+    for visit, ratio in enumerate((1.98, 2.0, 2.02, 2.0)):
+        store.add(measurement(visit=visit, ratio=ratio))
+    visits = visits_frame(store, TARGET)
+    floor = noise_floor(visits, labels_frame(visits, 5.0))
+    assert floor is not None
+    assert floor.method == "visits"
+    assert 0.2 < floor.percent < 0.8
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database at all, only text\n" * 100])
+def test_something_else_is_refused(tmp_path, content):
+    (tmp_path / "x.db").write_bytes(content)
+    with pytest.raises(StoreError, match="not a latprof store"):
+        Store.open(tmp_path / "x.db")
+
+
+def test_a_truncated_store_is_refused_with_one_line(store, tmp_path):
+    store.add(measurement())
+    store.close()
+    content = (tmp_path / "lat.db").read_bytes()
+    (tmp_path / "cut.db").write_bytes(content[: len(content) // 3])
+    with pytest.raises(StoreError) as caught, Store.open(tmp_path / "cut.db") as cut:
+        list(cut.measurements(TARGET))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_database_of_another_program_is_left_alone(tmp_path):
+    path = tmp_path / "other.db"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE mine (x)")
+    connection.commit()
+    connection.close()
+    with pytest.raises(StoreError, match="not a latprof store"):
+        Store.open(path, create=True)
+
+
+def test_a_store_of_another_version_is_refused(store, tmp_path):
+    with store._engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE latprof_meta SET value='99' WHERE name='schema_version'")
+    with pytest.raises(StoreVersionError, match="version 99"):
+        Store.open(tmp_path / "lat.db")
+
+
+def test_a_missing_store_is_made_only_when_asked(tmp_path):
+    with pytest.raises(StoreError, match="no store at"):
+        Store.open(tmp_path / "none.db")
+    assert not (tmp_path / "none.db").exists()
+    with pytest.raises(StoreError, match="directory"):
+        Store.open(tmp_path)
+    with pytest.raises(OutputPathError, match="no directory"):
+        Store.open(tmp_path / "no" / "lat.db", create=True)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_keeps_what_was_acknowledged(store):
+    store.add(measurement())
+    with store._engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+    with pytest.raises(DiskFullError, match="is full") as caught:
+        for visit in range(1, 400):
+            with store._engine.connect() as connection:
+                connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+                connection.commit()
+            store.add(measurement(visit=visit, conditions={"note": "x" * 2000}))
+    assert caught.value.exit_status == 5
+    assert measurement() in list(store.measurements(TARGET))

@@ -1,0 +1,175 @@
+"""A campaign visits everything the plan says, spreads it, resumes it, and survives failures."""
+
+import math
+from collections import Counter
+
+import pytest
+
+from latprof.datasets.proxyless import ProxylessSpace
+from latprof.errors import InvalidValueError
+from latprof.measurement.frames import labels_frame, noise_floor, visits_frame
+from latprof.measurement.records import Failure, PairedProtocol
+from latprof.measurement.store import Store
+from latprof.profilers.base import RunOptions
+from latprof.profilers.bench import Bench, Visit
+from latprof.profilers.campaign import Plan, collect
+from latprof.profilers.networks import Network
+from latprof.testing.fakes import FakeProfiler, stepping
+
+SPACE = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
+NETWORKS = [Network.of_architecture(SPACE, a) for a in SPACE.sample(6)]
+REFERENCE = Network.of_architecture(SPACE, SPACE.sample(1, seed=9)[0])
+PROTOCOL = PairedProtocol(visits=3)
+TARGET = FakeProfiler(RunOptions()).target((1, 3, 32, 32))
+
+
+def bench(**clock):
+    return lambda: Bench(FakeProfiler(RunOptions(), **clock), REFERENCE, PROTOCOL, "here")
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store.open(tmp_path / "lat.db", create=True) as opened:
+        yield opened
+
+
+def run(store, plan=None, make=None, **rest):
+    return collect(plan or Plan(NETWORKS, PROTOCOL), store, TARGET, "r", make or bench(), **rest)
+
+
+def test_every_network_gets_its_visits_and_repeats_in_other_passes(store):
+    outcome = run(store)
+    assert (outcome.made, outcome.resumed, outcome.failed) == (36, 0, 0)
+    visits = visits_frame(store, TARGET)
+    assert Counter(visits["label"]) == {0: 18, 1: 18}
+    order = {(r.subject, r.label, r.visit): i for i, r in enumerate(visits.itertuples())}
+    for network in NETWORKS:
+        times = [order[network.subject.key, 0, visit] for visit in range(3)]
+        assert times == sorted(times)
+        assert times[1] >= len(NETWORKS), "the second visit belongs to the second pass"
+        assert order[network.subject.key, 1, 0] > times[0]
+
+
+def test_passes_visit_in_another_order_each_and_the_same_for_one_seed():
+    first, again = (list(Plan(NETWORKS, PROTOCOL, seed=3).passes()) for _ in range(2))
+    assert first == again
+    names = [[task.network.subject.key for task in tasks if task.label == 0] for tasks in first[:3]]
+    assert names[0] != names[1]
+    assert sorted(names[0]) == sorted(names[1])
+
+
+def test_the_same_call_resumes_and_a_larger_one_adds(store):
+    class StopError(Exception):
+        pass
+
+    def stop(progress):
+        if progress.done == 10:
+            raise StopError
+
+    with pytest.raises(StopError):
+        run(store, on_progress=stop)
+    outcome = run(store)
+    assert (outcome.made, outcome.resumed) == (26, 10)
+    more = [Network.of_architecture(SPACE, a) for a in SPACE.sample(8)]
+    assert more[:6] == NETWORKS
+    outcome = run(store, Plan(more, PROTOCOL))
+    assert (outcome.made, outcome.resumed) == (12, 36)
+
+
+def test_progress_counts_up_to_the_end(store):
+    seen = []
+    run(store, on_progress=seen.append)
+    assert [p.done for p in seen] == list(range(1, 37))
+    assert seen[-1].left == 0
+    assert all(p.done + p.failed + p.left == p.total == 36 for p in seen)
+    assert math.isnan(seen[0].left_s) or seen[0].left_s >= 0
+
+
+def test_pairing_removes_what_the_clock_does(store):
+    run(store, make=bench(clock=stepping(0.25, every=200), load_noise=0.005))
+    visits = visits_frame(store, TARGET)
+    kept = visits[~visits["disturbed"]].groupby("subject")
+    raw = kept["raw_median_ms"].std() / kept["raw_median_ms"].mean()
+    paired = kept["ratio"].std() / kept["ratio"].mean()
+    assert paired.mean() < 0.02
+    assert raw.mean() > 3 * paired.mean()
+
+
+def test_a_visit_during_which_the_clock_jumps_is_marked_and_done_again(store):
+    outcome = run(store, make=bench(clock=stepping(0.5, every=37)))
+    assert outcome.disturbed > 0
+    visits = visits_frame(store, TARGET)
+    assert visits["disturbed"].sum() >= outcome.disturbed
+    clean = visits[~visits["disturbed"]]
+    assert clean["drift"].max() <= PROTOCOL.max_drift
+
+
+class Flaky:
+    """A measurer that fails as told, then hands on to a bench."""
+
+    def __init__(self, failures, code):
+        self.failures, self.code, self.bench = failures, code, bench()()
+
+    def visit(self, network):
+        if self.failures.get(network.subject.key, 0) > 0:
+            self.failures[network.subject.key] -= 1
+            return Visit(1.0, 0.1, 0.0, "p", failure=Failure(self.code, "told to"))
+        return self.bench.visit(network)
+
+    def kernel_times(self, network):
+        return self.bench.kernel_times(network)
+
+    def close(self):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+
+def test_a_passing_failure_is_stored_and_tried_again(store):
+    failures = {NETWORKS[0].subject.key: 2}
+    outcome = run(store, make=lambda: Flaky(failures, "runtime-failed"))
+    assert (outcome.made, outcome.failed) == (36, 0)
+    assert visits_frame(store, TARGET)["failure_code"].notna().sum() == 2
+
+
+def test_a_final_failure_is_not_repeated_and_the_rest_goes_on(store):
+    failures = {NETWORKS[0].subject.key: 1000}
+    outcome = run(store, make=lambda: Flaky(failures, "unsupported"))
+    assert (outcome.made, outcome.failed) == (30, 6)
+    assert 1000 - failures[NETWORKS[0].subject.key] == 1
+    assert len(outcome.failures) == 1
+
+
+def test_ops_store_kernels_of_every_network_once(store):
+    run(store, Plan(NETWORKS, PROTOCOL, ops=True))
+    keys = {subject.key for subject, _ in store.kernels(TARGET)}
+    assert keys == {network.subject.key for network in NETWORKS}
+
+
+def test_a_finished_campaign_freezes_the_reference_constant(store):
+    run(store)
+    operators = len(SPACE.operators(SPACE.parse(REFERENCE.subject.key)))
+    assert store.stored_target(TARGET).reference_ms > 0.1 * operators
+    assert store.campaigns(TARGET)[0]["ended_at"] is not None
+
+
+def test_the_floor_of_a_campaign_matches_its_noise(store):
+    networks = [Network.of_architecture(SPACE, a) for a in SPACE.sample(40)]
+    make = bench(load_noise=0.01)
+    plan = Plan(networks, PairedProtocol(visits=4), repeat_fraction=1.0)
+    collect(plan, store, TARGET, "r", make)
+    visits = visits_frame(store, TARGET)
+    floor = noise_floor(visits, labels_frame(visits, 1.0))
+    assert floor is not None
+    assert floor.pairs == 40
+    assert 0.3 < floor.percent < 1.0, "1 % a load over the root of 4 visits, and the reference's"
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])
+def test_a_repeat_fraction_outside_its_limits_is_refused(fraction):
+    with pytest.raises(InvalidValueError, match="share"):
+        Plan(NETWORKS, PROTOCOL, repeat_fraction=fraction)
