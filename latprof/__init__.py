@@ -1,7 +1,7 @@
 """How many milliseconds a neural network takes on a device, before anyone runs it there.
 
-Profilers measure, predictors learn from what was measured, searchers use what was learned. Names are
-loaded when they are first used: ``import latprof`` itself is light.
+Profilers measure, predictors learn from what was measured, searchers use what was learned. Names
+are loaded when they are first used: ``import latprof`` itself is light.
 """
 
 from __future__ import annotations

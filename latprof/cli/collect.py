@@ -69,7 +69,7 @@ def collect(
 
     Interrupt it as you like: the same command goes on where it was.
 
-    Examples:
+    For example:
 
     `latprof collect --space proxyless -n 5000 --store lat.db`
 

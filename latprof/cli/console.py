@@ -39,7 +39,9 @@ def complete_predictor() -> list[str]:
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Seed = Annotated[int, typer.Option(help="Seed of every random choice; the same seed, the same run.")]
+Seed = Annotated[
+    int, typer.Option(help="Seed of every random choice; the same seed, the same run.")
+]
 Shapes = Annotated[
     list[str] | None,
     typer.Option(
@@ -48,7 +50,9 @@ Shapes = Annotated[
         help="Shape of a model's input whose own is dynamic; once for each input.",
     ),
 ]
-StoreFile = Annotated[str, typer.Argument(metavar="STORE", help="A store: a file or a database URL.")]
+StoreFile = Annotated[
+    str, typer.Argument(metavar="STORE", help="A store: a file or a database URL.")
+]
 StoredTargetName = Annotated[
     str | None,
     typer.Option(

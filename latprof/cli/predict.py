@@ -42,8 +42,8 @@ def predict(
 ) -> None:
     """Tell the latency of networks from a pack, without running them.
 
-    A model of the pack's search space is recognised by its shapes, whoever exported it. Any other is
-    predicted operator by operator, and the share of its work that the pack knows is printed.
+    A model of the pack's search space is recognised by its shapes, whoever exported it. Any other
+    is predicted operator by operator, and the share of its work that the pack knows is printed.
     """
     from latprof.predictors.pack import load_pack
 

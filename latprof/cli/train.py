@@ -45,12 +45,13 @@ def train(
 ) -> None:
     """Fit a predictor to a store's measurements and save it as a pack.
 
-    Prints the error on networks held out of the fit beside the noise floor, the error that a perfect
-    predictor would still show.
+    Prints the error on networks held out of the fit beside the noise floor, the error that a
+    perfect predictor would still show.
     """
     from latprof.measurement.store import Store
     from latprof.predictors.from_store import train_from_store
     from latprof.predictors.pack import save_pack
+    from latprof.predictors.registry import predictor_names
 
     with Store.open(store) as opened:
         pack = train_from_store(
@@ -66,6 +67,8 @@ def train(
         print_json(_values(pack, output))
     else:
         _print(pack)
+    for name in set(predictor_names()) - set(pack.comparison) if compare else ():
+        note(f"{name} is not in the table: held-out networks have blocks that no fitted one has")
     note(f"saved as {output}")
 
 
@@ -97,9 +100,7 @@ def _print(pack: Pack) -> None:
         "on the held-out ones"
     )
     typer.echo(f"noise floor  {describe_noise_floor(pack.noise_floor)}")
-    typer.echo(
-        f"interval     {pack.interval_coverage:.0%} within +-{pack.interval_relative:.2%}\n"
-    )
+    typer.echo(f"interval     {pack.interval_coverage:.0%} within +-{pack.interval_relative:.2%}\n")
     rows = {pack.predictor.name: pack.metrics} | dict(pack.comparison)
     print_table(
         (

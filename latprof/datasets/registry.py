@@ -35,7 +35,7 @@ def space_from_description(text: str) -> SearchSpace:
     """Rebuild a space from :attr:`SearchSpace.description`."""
     try:
         values = json.loads(text)
-        name, options = values["name"], dict(values["options"])
+        name, options = str(values["name"]), dict(values["options"])
     except (ValueError, KeyError, TypeError):
         raise InvalidValueError("not the description of a search space", got=text[:80]) from None
     return get_space(name, **options)

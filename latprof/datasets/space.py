@@ -158,7 +158,12 @@ class SearchSpace(ABC):
                     expected=str(len(self.num_choices)),
                     got=", ".join(map(str, sorted(lengths))),
                 )
-            values = np.array([a.choices for a in architectures], dtype=np.int64)
+            try:
+                values = np.array([a.choices for a in architectures], dtype=np.int64)
+            except OverflowError:
+                raise InvalidValueError(
+                    f"an architecture of {self.name} has a choice that is no candidate"
+                ) from None
             values = values.reshape(-1, len(self.num_choices))
         if values.ndim != 2 or values.shape[1] != len(self.num_choices):
             raise InvalidValueError(

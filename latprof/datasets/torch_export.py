@@ -60,6 +60,6 @@ def build_torch(space: SearchSpace, architecture: Architecture, *, seed: int = 0
     _, head = space.head(architecture)
     classifier = nn.Linear(head.weight_shape[1], head.weight_shape[0])
     for name, array in source.linear(*head.weight_shape).items():
-        setattr(getattr(classifier, name), "data", torch.from_numpy(array))
+        getattr(classifier, name).data = torch.from_numpy(array)
     module: nn.Module = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), classifier)
     return module.eval()

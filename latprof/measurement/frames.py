@@ -98,8 +98,8 @@ def labels_frame(visits: pd.DataFrame, reference_ms: float) -> pd.DataFrame:
     """One row a network and label, from the visits that count.
 
     Disturbed visits count only where a network has no others. Columns: kind, space, subject, name,
-    label, visits, ratio, latency_ms (ratio times ``reference_ms``), low_ms, high_ms (a 90 % interval
-    from the spread of the visits, NaN for a single visit), raw_median_ms.
+    label, visits, ratio, latency_ms (ratio times ``reference_ms``), low_ms, high_ms (a 90 %
+    interval from the spread of the visits, NaN for a single visit), raw_median_ms.
 
     Raises NotEnoughDataError when no visit has samples.
     """
@@ -147,9 +147,7 @@ def noise_floor(visits: pd.DataFrame, labels: pd.DataFrame) -> NoiseFloor | None
         return noise_floor_of_repeats(
             pairs["latency_ms"].to_numpy(), pairs["latency_ms_again"].to_numpy()
         )
-    usable = visits[
-        visits["failure_code"].isna() & ~visits["disturbed"] & (visits["label"] == 0)
-    ]
+    usable = visits[visits["failure_code"].isna() & ~visits["disturbed"] & (visits["label"] == 0)]
     ratios = {key: group.to_numpy() for key, group in usable.groupby(_SUBJECT)["ratio"]}
     latency_ms = first.set_index(_SUBJECT)["latency_ms"]
     kept = [key for key in latency_ms.index if len(ratios.get(key, ())) > 1]
@@ -159,7 +157,7 @@ def noise_floor(visits: pd.DataFrame, labels: pd.DataFrame) -> NoiseFloor | None
 
 
 def kernels_frame(store: Store, target: Target) -> pd.DataFrame:
-    """One row a kernel: kind_of_subject, space, subject, position, kind, name, block, latency_ms."""
+    """One row a kernel: space, subject, position, kind, name, block, latency_ms."""
     import pandas as pd
 
     columns = ["space", "subject", "position", "kind", "name", "block", "latency_ms"]

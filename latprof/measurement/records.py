@@ -215,8 +215,8 @@ class Measurement:
     noise floor comes); ``visit`` counts from 0 within a label. ``started_at`` is Unix time in
     seconds; ``wall_s`` is the whole visit's time, ``load_s`` the part that built and loaded the
     network. ``conditions`` is the state of the host before and after
-    (:mod:`latprof.measurement.conditions`). A ``disturbed`` visit has samples, but conditions changed
-    while they were taken: it is kept, done again, and left out of the statistics.
+    (:mod:`latprof.measurement.conditions`). A ``disturbed`` visit has samples, but conditions
+    changed while they were taken: it is kept, done again, and left out of the statistics.
     """
 
     subject: Subject

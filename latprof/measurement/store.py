@@ -52,8 +52,8 @@ class Store:
     """Measurements in a database: SQLite in one file, or any SQLAlchemy URL.
 
     What :meth:`add` has returned from is on the disk: with SQLite each measurement is its own
-    transaction, in a write-ahead log with ``synchronous=FULL``. A store may be read while it is being
-    written; several processes may write to it. Not safe to share between threads.
+    transaction, in a write-ahead log with ``synchronous=FULL``. A store may be read while it is
+    being written; several processes may write to it. Not safe to share between threads.
 
     Use :meth:`open`, best in a ``with`` statement.
     """
@@ -166,9 +166,7 @@ class Store:
             return False
         return True
 
-    def add_kernels(
-        self, subject: Subject, target: Target, kernels: Sequence[KernelTime]
-    ) -> None:
+    def add_kernels(self, subject: Subject, target: Target, kernels: Sequence[KernelTime]) -> None:
         """Store a network's per-kernel times, in place of earlier ones."""
         table = schema.kernels
         key = {"subject_id": self._subject_id(subject), "target_id": self._target_id(target)}
@@ -273,7 +271,7 @@ class Store:
         )
         return [
             StoredTarget(Target.from_dict(json.loads(key)), reference, value, number)
-            for key, reference, value, number in self._rows(query)
+            for key, reference, value, number in map(tuple, self._rows(query))
         ]
 
     def stored_target(self, target: Target) -> StoredTarget:

@@ -22,8 +22,8 @@ _PAUSE_S = 60.0
 class Summary:
     """A target's measurements in figures.
 
-    ``networks_an_hour`` and ``untimed_fraction`` count all time from a visit's start to the next one's
-    (pauses left out): building, loading, warm-up, starting processes and writing.
+    ``networks_an_hour`` and ``untimed_fraction`` count all time from a visit's start to the next
+    one's (pauses left out): building, loading, warm-up, starting processes and writing.
     """
 
     target: Target
@@ -62,8 +62,10 @@ class Summary:
             f"reference       {self.reference}, {self.reference_ms:.3f} ms when quiet",
             f"networks        {self.networks} measured{failed}, mean {self.mean_ms:.3f} ms",
             f"noise floor     {describe_noise_floor(self.noise_floor)}",
-            f"cost            {self.networks_an_hour:.0f} networks an hour, "
-            f"{self.untimed_fraction:.0%} of the time outside timed runs",
+            (
+                f"cost            {self.networks_an_hour:.0f} networks an hour, "
+                f"{self.untimed_fraction:.0%} of the time outside timed runs"
+            ),
         ]
 
 
@@ -105,8 +107,8 @@ def summarize(store: Store, target: Target) -> Summary:
 def campaign_cost(visits: pd.DataFrame) -> tuple[float, float]:
     """Networks an hour, and the share of time outside timed runs.
 
-    A network counts in the share of its planned visits that were made, repeats included, so the rate is
-    right for an unfinished collection too.
+    A network counts in the share of its planned visits that were made, so the rate is right for an
+    unfinished collection too; the time that repeats take is in it.
     """
     ordered = visits.sort_values("started_at")
     starts = ordered["started_at"].to_numpy()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.predictors.features import SpaceTables
-from latprof.predictors.plain_data import Fields
+if TYPE_CHECKING:
+    from latprof.predictors.features import SpaceTables
+    from latprof.predictors.plain_data import Fields
 
 Floats: TypeAlias = NDArray[np.float64]
 Choices: TypeAlias = NDArray[np.uint8]
@@ -73,7 +74,9 @@ class AdditiveTable:
         return {"intercept_ms": self.intercept_ms, "entries_ms": self.entries_ms}
 
     @classmethod
-    def from_fields(cls, fields: Fields, tables: SpaceTables, *, whole: bool = True) -> AdditiveTable:
+    def from_fields(
+        cls, fields: Fields, tables: SpaceTables, *, whole: bool = True
+    ) -> AdditiveTable:
         """Rebuild a table of a space; ``whole`` refuses one with entries missing.
 
         Raises PackError for another shape, or entries where the space has no candidate.

@@ -1,10 +1,10 @@
 """What the entries of an additive latency table share, before a network is measured.
 
-An architecture's latency is, to first order, a sum of block costs. With few rows the costs cannot be
-told apart one by one, but they are not independent unknowns either: a cost follows from the block's
-shape, and similar blocks cost similar times. Both are said here with *designs*, matrices of shape
-(columns, q): the table's entries are ``design @ coefficients``, and a ridge on the coefficients
-shrinks the entries towards what the design can say cheaply.
+An architecture's latency is, to first order, a sum of block costs. With few rows the costs cannot
+be told apart one by one, but they are not independent unknowns either: a cost follows from the
+block's shape, and similar blocks cost similar times. Both are said here with *designs*, matrices of
+shape (columns, q): the table's entries are ``design @ coefficients``, and a ridge on the
+coefficients shrinks the entries towards what the design can say cheaply.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.predictors.features import SpaceTables, convolution_groups
+from latprof.predictors.ridge import RidgeFit, best_ridge
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -50,9 +51,16 @@ def shape_designs(tables: SpaceTables) -> list[Floats]:
     ]
 
 
-def one_hot_design(tables: SpaceTables) -> Floats:
-    """The design without knowledge: every entry is an unknown of its own."""
-    return np.eye(len(tables.positions))
+def fit_block_costs(
+    tables: SpaceTables, one_hot: Floats, latency_ms: Floats
+) -> tuple[Floats, RidgeFit]:
+    """Fit the entries of an additive table to n latencies by the prior that predicts them best.
+
+    The priors are :func:`shape_designs`, and none at all: every entry an unknown of its own.
+    Returns the entries in ms, shape (columns,), of any level at a position, and the ridge.
+    """
+    designs = [*shape_designs(tables), np.eye(len(tables.positions))]
+    return best_ridge(designs, one_hot, latency_ms)
 
 
 def _scaled_totals(tables: SpaceTables) -> Floats:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from latprof.datasets.space import SearchSpace
 from latprof.predictors.base import Floats, PackFiles, Predictor
 from latprof.predictors.boosting import SETTINGS, Task, choose, fit_trees
 from latprof.predictors.evaluation import fold_numbers
 from latprof.predictors.features import space_tables
 from latprof.predictors.plain_data import Fields, to_json
 from latprof.predictors.trees import TreeEnsemble
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from latprof.datasets.space import SearchSpace
 
 _FILE = "trees.json"
 _FOLDS = 4

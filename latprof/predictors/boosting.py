@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.predictors.features import SpaceTables
 from latprof.predictors.trees import TreeEnsemble
+
+if TYPE_CHECKING:
+    from latprof.predictors.features import SpaceTables
 
 Floats: TypeAlias = NDArray[np.float64]
 Singles: TypeAlias = NDArray[np.float32]
@@ -32,7 +34,7 @@ class BoostingSettings:
     colsample_bynode: float = 1.0
 
     def parameters(self, seed: int) -> dict[str, Any]:
-        """Parameters of :func:`xgboost.train`; one thread, so that they give the same trees anywhere."""
+        """Parameters of :func:`xgboost.train`; with one thread the trees are always the same."""
         return {
             "tree_method": "hist",
             "objective": "reg:squarederror",
@@ -151,8 +153,8 @@ def choose(
 ) -> Chosen:
     """Choose among candidates, each with its tasks (one a fold), by cross-validation.
 
-    All are fitted on the first fold; the ``finalists`` best of them on the others too. The number of
-    trees is that of the least error over all rows.
+    All are fitted on the first fold; the ``finalists`` best of them on the others too. The number
+    of trees is that of the least error over all rows.
     """
 
     def run(job: tuple[int, int]) -> Path:

@@ -6,13 +6,15 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latprof.errors import InvalidValueError
-from latprof.predictors.base import Predictor
+
+if TYPE_CHECKING:
+    from latprof.predictors.base import Predictor
 
 Floats: TypeAlias = NDArray[np.float64]
 Indices: TypeAlias = NDArray[np.int64]
@@ -33,7 +35,8 @@ class Metrics:
     within_5_percent, within_10_percent : float
         Percent of rows whose prediction is within 5 (10) % of the measured latency.
     spearman, kendall : float
-        Rank correlations (Kendall's tau-b); NaN where all predictions or all measurements are equal.
+        Rank correlations (Kendall's tau-b); NaN where all predictions, or all measurements, are
+        equal.
     rows : int
     """
 
@@ -85,7 +88,7 @@ def evaluate(predicted_ms: ArrayLike, measured_ms: ArrayLike) -> Metrics:
         )
     if not (np.isfinite(predicted).all() and np.isfinite(measured).all() and measured.min() > 0):
         raise InvalidValueError("latencies must be finite, the measured ones above 0")
-    relative = np.abs(predicted / measured - 1)
+    relative = np.abs(predicted - measured) / measured
     rmse = float(np.sqrt(np.mean((predicted - measured) ** 2)))
     spearman, kendall = _rank_correlations(predicted, measured)
     return Metrics(
@@ -154,5 +157,7 @@ def cross_validated_predictions(
     predicted = np.empty(len(latency))
     for fold in range(folds):
         held = numbers == fold
-        predicted[held] = predictor.clone().fit(choices[~held], latency[~held]).predict(choices[held])
+        predicted[held] = (
+            predictor.clone().fit(choices[~held], latency[~held]).predict(choices[held])
+        )
     return predicted

@@ -1,9 +1,9 @@
 """What the blocks of a search space cost, as tables that whole batches are looked up in.
 
 Every quantity here belongs to one candidate at one position, so the tables are computed once from
-:meth:`~latprof.datasets.space.SearchSpace.blocks`, and a batch of architectures is a gather. Rows of
-the tables, called *columns* after the columns of the one-hot encoding, run decision after decision
-in the order of :meth:`~latprof.datasets.space.SearchSpace.encode`.
+:meth:`~latprof.datasets.space.SearchSpace.blocks`, and a batch of architectures is a gather. Rows
+of the tables, called *columns* after the columns of the one-hot encoding, run decision after
+decision in the order of :meth:`~latprof.datasets.space.SearchSpace.encode`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from latprof.datasets.layers import Block
 from latprof.datasets.space import Architecture, SearchSpace
 from latprof.errors import InvalidValueError
-from latprof.graph.operators import Operator
+
+if TYPE_CHECKING:
+    from latprof.graph.operators import Operator
 
 Floats: TypeAlias = NDArray[np.float64]
 Choices: TypeAlias = NDArray[np.uint8]
@@ -136,7 +138,10 @@ class SpaceTables:
             named[f"operators {group}"] = lambda op, group=group: _kind_group(op.kind) == group  # type: ignore[misc]
         named["weights"] = lambda op: math.prod(op.weight_shape) if op.weight_shape else 0
         table = np.array(
-            [[sum(count(op) for op in operators) for count in named.values()] for operators in blocks],
+            [
+                [sum(count(op) for op in operators) for count in named.values()]
+                for operators in blocks
+            ],
             dtype=np.float64,
         )
         kept = np.flatnonzero(np.any(table != 0, axis=0))

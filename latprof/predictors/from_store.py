@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from latprof.datasets.registry import space_from_description
 from latprof.errors import NotEnoughDataError, UsageError
 from latprof.measurement.frames import labels_frame, noise_floor, visits_frame
+from latprof.predictors.evaluation import split_rows
 from latprof.predictors.operator_costs import OperatorCostModel
-from latprof.predictors.registry import predictor_names
+from latprof.predictors.registry import predictor_class
 from latprof.predictors.training import train
 
 if TYPE_CHECKING:
@@ -41,10 +43,7 @@ def train_from_store(
     UsageError
         When the store holds architectures of several spaces.
     """
-    if predictor not in predictor_names():
-        from latprof.errors import UnknownNameError
-
-        raise UnknownNameError("predictor", predictor, predictor_names())
+    predictor_class(predictor)
     visits = visits_frame(store, stored.target)
     reference_ms = stored.reference_ms or store.provisional_reference_ms(stored.target)
     labels = labels_frame(visits, reference_ms)
@@ -66,9 +65,10 @@ def train_from_store(
     rows = rows.sort_values("subject")
     architectures = [space.parse(key) for key in rows["subject"]]
     latency_ms = rows["latency_ms"].to_numpy()
+    choices = space.choices(architectures)
     pack = train(
         space,
-        space.choices(architectures),
+        choices,
         latency_ms,
         predictor=predictor,
         target=stored.target,
@@ -80,7 +80,9 @@ def train_from_store(
         compare=compare,
     )
     store.freeze_reference_ms(stored.target)
-    return pack
-
-
-__all__ = ["OPERATOR_COSTS_FILE", "OperatorCostModel", "train_from_store"]
+    fitted, _ = split_rows(len(choices), test_fraction, seed)
+    costs = OperatorCostModel().fit(
+        [space.operators(architectures[row], stored.target.batch_size) for row in fitted],
+        latency_ms[fitted],
+    )
+    return dataclasses.replace(pack, extra_files={OPERATOR_COSTS_FILE: costs.to_bytes()})

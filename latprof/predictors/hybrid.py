@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from latprof.datasets.space import SearchSpace
 from latprof.predictors.additive import AdditiveTable
 from latprof.predictors.base import Floats, PackFiles, Predictor
-from latprof.predictors.block_prior import one_hot_design, shape_designs
+from latprof.predictors.block_prior import fit_block_costs
 from latprof.predictors.boosting import SETTINGS, Task, choose, fit_trees
 from latprof.predictors.evaluation import fold_numbers
 from latprof.predictors.features import SpaceTables, space_tables
 from latprof.predictors.plain_data import Fields, to_json
-from latprof.predictors.ridge import RidgeFit, best_ridge
 from latprof.predictors.trees import TreeEnsemble
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from latprof.datasets.space import SearchSpace
 
 _TABLE_FILE = "table.json"
 _TREES_FILE = "trees.json"
@@ -63,7 +65,7 @@ class HybridPredictor(Predictor):
     def _fit(self, choices: NDArray[np.uint8], latency_ms: Floats) -> None:
         tables = space_tables(self.space)
         one_hot, features = tables.one_hot(choices), tables.features(choices)
-        entries, ridge = _fit_additive(tables, one_hot, latency_ms)
+        entries, ridge = fit_block_costs(tables, one_hot, latency_ms)
         remainders, plain = self._tasks(tables, one_hot, latency_ms)
         candidates = [(tasks, settings) for tasks in (remainders, plain) for settings in SETTINGS]
         chosen = choose(features, candidates, seed=self.seed)
@@ -94,7 +96,7 @@ class HybridPredictor(Predictor):
         remainders, plain = [], []
         for fold in range(_FOLDS):
             train = numbers != fold
-            entries, ridge = _fit_additive(tables, one_hot[train], latency_ms[train])
+            entries, ridge = fit_block_costs(tables, one_hot[train], latency_ms[train])
             offset = ridge.intercept + one_hot[~train] @ entries
             measured = latency_ms[~train]
             remainders.append(Task(train, latency_ms[train] - ridge.left_out, offset, measured))
@@ -135,13 +137,6 @@ class HybridPredictor(Predictor):
             TreeEnsemble.from_fields(Fields.of_file(files, _TREES_FILE), tables),
         )
         return predictor
-
-
-def _fit_additive(
-    tables: SpaceTables, one_hot: Floats, latency_ms: Floats
-) -> tuple[Floats, RidgeFit]:
-    designs = [*shape_designs(tables), one_hot_design(tables)]
-    return best_ridge(designs, one_hot, latency_ms)
 
 
 def _better(first_ms: Floats, second_ms: Floats, measured_ms: Floats) -> bool:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-from latprof.datasets.space import SearchSpace
 from latprof.predictors.additive import AdditiveTable
 from latprof.predictors.base import Floats, PackFiles, Predictor
 from latprof.predictors.features import space_tables
 from latprof.predictors.plain_data import Fields, to_json
 from latprof.predictors.ridge import fit_ridge
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from latprof.datasets.space import SearchSpace
 
 _FILE = "linear.json"
 
@@ -22,8 +24,8 @@ class LinearPredictor(Predictor):
     """Ridge regression on the one-hot encoding of the choices: the baseline without knowledge.
 
     The penalty is chosen by exact leave-one-out. A candidate that no training row had counts as the
-    mean of its position's candidates, since the ridge leaves its coefficient at 0 and, the intercept
-    being free, those of a position sum to 0.
+    mean of its position's candidates, since the ridge leaves its coefficient at 0 and, the
+    intercept being free, those of a position sum to 0.
 
     Attributes
     ----------

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from latprof.datasets.space import SearchSpace
 from latprof.errors import CoverageError
 from latprof.predictors.additive import AdditiveTable
 from latprof.predictors.base import Floats, PackFiles, Predictor
-from latprof.predictors.block_prior import shape_designs
+from latprof.predictors.block_prior import fit_block_costs
 from latprof.predictors.features import SpaceTables, space_tables
 from latprof.predictors.plain_data import Fields, to_json
-from latprof.predictors.ridge import best_ridge
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from latprof.datasets.space import SearchSpace
 
 _FILE = "lookup_table.json"
 
@@ -42,9 +44,9 @@ class LookupTablePredictor(Predictor):
     """Latency as a fixed part plus one table entry per position.
 
     The entries are a ridge's, with what is known of block costs as its prior
-    (:mod:`latprof.predictors.block_prior`): with few rows an entry is what blocks of its shape cost,
-    with many it is this block's own. An architecture with a candidate that no training row had is
-    refused: its entry is missing, not 0.
+    (:mod:`latprof.predictors.block_prior`): with few rows an entry is what blocks of its shape
+    cost, with many it is this block's own. An architecture with a candidate that no training row
+    had is refused: its entry is missing, not 0.
 
     Only differences between a position's candidates can be learned from whole networks. What fixes
     their level: the zero operation costs 0 ms by construction. At positions without it (or where no
@@ -75,7 +77,7 @@ class LookupTablePredictor(Predictor):
     def _fit(self, choices: NDArray[np.uint8], latency_ms: Floats) -> None:
         tables = space_tables(self.space)
         one_hot = tables.one_hot(choices)
-        entries, ridge = best_ridge(shape_designs(tables), one_hot, latency_ms)
+        entries, ridge = fit_block_costs(tables, one_hot, latency_ms)
         counts = one_hot.sum(axis=0)
         levels = _levels(tables, entries, counts, _shape_costs(tables, one_hot, latency_ms))
         entries = np.where(counts > 0, entries - levels[tables.positions], np.nan)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from latprof.errors import CoverageError, PackError, PackSpaceError
-from latprof.graph.fusion import fuse
 from latprof.predictors.from_store import OPERATOR_COSTS_FILE
-from latprof.predictors.operator_costs import OperatorCostModel
+from latprof.predictors.operator_costs import OperatorCost, OperatorCostModel
 
 if TYPE_CHECKING:
     from latprof.datasets.space import Architecture
@@ -19,23 +18,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class OperatorLatency:
-    """One fused operator's share of a prediction; ``known`` is False where its cost is a guess."""
-
-    name: str
-    kind: str
-    latency_ms: float
-    known: bool
-
-
-@dataclass(frozen=True)
 class Answer:
     """The predicted latency of one network.
 
-    ``how`` is ``"architecture"`` where the network belongs to the pack's space (then ``architecture``
-    is its spelling and the interval holds) or ``"operators"`` where its operators' costs are summed
-    (then ``coverage`` is the share of its work that the pack has seen the like of, and the interval is
-    that of the training networks only). Latencies in milliseconds.
+    ``how`` is ``"architecture"`` where the network belongs to the pack's space (then
+    ``architecture`` is its spelling and the interval holds) or ``"operators"`` where its operators'
+    costs are summed (then ``coverage`` is the share of its work that the pack has seen the like of,
+    and the interval is that of the training networks only). Latencies in milliseconds.
     """
 
     name: str
@@ -47,7 +36,7 @@ class Answer:
     architecture: str | None = None
     coverage: float = 1.0
     unknown: tuple[str, ...] = ()
-    operators: tuple[OperatorLatency, ...] = ()
+    operators: tuple[OperatorCost, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as plain JSON values."""
@@ -106,15 +95,15 @@ def predict_network(pack: Pack, network: Network, name: str, *, strict: bool = F
         model = OperatorCostModel.from_bytes(pack.extra_files[OPERATOR_COSTS_FILE])
     except PackError as error:
         raise PackError(f"the pack's operator costs cannot be read: {error}") from None
-    found = model.predict(fuse(network))
+    found = model.predict(network)
+    unknown = (*found.unknown_kinds, *(f"{kind} of this size" for kind in found.unknown_sizes))
     if strict and found.coverage < 1:
         raise CoverageError(
-            f"the pack knows only {found.coverage:.0%} of {name}; "
-            f"unknown: {', '.join(found.unknown_kinds)}",
-            found.unknown_kinds,
+            f"the pack knows only {found.coverage:.0%} of {name}; unknown: {', '.join(unknown)}",
+            unknown,
             hint="leave out --strict for a guess, or collect networks with such operators",
         )
-    spread = model.interval_relative
+    spread = found.interval_relative
     return Answer(
         name=name,
         target=pack.target,
@@ -123,8 +112,8 @@ def predict_network(pack: Pack, network: Network, name: str, *, strict: bool = F
         high_ms=found.latency_ms * (1 + spread),
         how="operators",
         coverage=found.coverage,
-        unknown=tuple(found.unknown_kinds),
-        operators=tuple(OperatorLatency(*entry) for entry in found.per_operator),
+        unknown=unknown,
+        operators=found.per_operator,
     )
 
 

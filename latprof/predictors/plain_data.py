@@ -95,7 +95,11 @@ class Fields:
     def number(self, name: str, low: float = -1e300, high: float = 1e300) -> float:
         """A finite number within limits."""
         value = self.values.get(name)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+        if (
+            not isinstance(value, int | float)
+            or isinstance(value, bool)
+            or not low <= value <= high
+        ):
             self.wrong(name, f"a number from {low:g} to {high:g}")
         return float(value)
 
@@ -134,7 +138,7 @@ class Fields:
         with refusing(f"{self.what}: field {name}"):
             array = np.array(value, dtype=np.float64)
         if not len(value):
-            array = array.reshape((0,) + tuple(size or 0 for size in shape[1:]))
+            array = array.reshape((0, *(size or 0 for size in shape[1:])))
         if array.ndim != len(shape) or any(
             want is not None and want != got for want, got in zip(shape, array.shape, strict=True)
         ):
@@ -156,7 +160,9 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")
 
 
-def _check_numbers(fields: Fields, name: str, values: list[Any], depth: int, *, nullable: bool) -> None:
+def _check_numbers(
+    fields: Fields, name: str, values: list[Any], depth: int, *, nullable: bool
+) -> None:
     """Refuse what NumPy would turn into numbers in silence: strings, truth values, nulls."""
     if depth > 1:
         for value in values:

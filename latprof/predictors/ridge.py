@@ -79,7 +79,9 @@ def fit_ridge(features: Floats, target: Floats, column_weights: Floats | None = 
     )
 
 
-def best_ridge(designs: Iterable[Floats], one_hot: Floats, target: Floats) -> tuple[Floats, RidgeFit]:
+def best_ridge(
+    designs: Iterable[Floats], one_hot: Floats, target: Floats
+) -> tuple[Floats, RidgeFit]:
     """Fit ``one_hot @ design`` for every design and keep the one of least leave-one-out error.
 
     A design, shape (columns, q), says what the entries of an additive table share: they are

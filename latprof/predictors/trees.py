@@ -13,14 +13,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latprof.errors import PackError
-from latprof.predictors.features import SpaceTables
 from latprof.predictors.plain_data import Fields
+
+if TYPE_CHECKING:
+    from latprof.predictors.features import SpaceTables
 
 Floats: TypeAlias = NDArray[np.float64]
 Singles: TypeAlias = NDArray[np.float32]
@@ -85,7 +87,7 @@ class TreeEnsemble:
         while len(nodes):  # one level of all trees after the other
             feature = self.feature[nodes]
             elsewhere = tables.positions != tables.feature_positions[feature][:, None]
-            below = tables.feature_values[local][:, feature].T < self.value[nodes][:, None]
+            below = self.value[nodes][:, None] > tables.feature_values[local][:, feature].T
             first = self._starts[self._tree[nodes]]
             left, right = first + self.left[nodes], first + self.right[nodes]
             reachable[left] = reachable[nodes] & (elsewhere | below)
@@ -105,7 +107,9 @@ class TreeEnsemble:
         tree = self._tree[leaves]
         rank = np.arange(len(leaves)) - np.searchsorted(tree, tree)
         width = int(rank.max(initial=0)) + 1
-        dtype = next(t for t in (np.uint8, np.uint16, np.uint32, np.uint64) if width <= 8 * t().nbytes)
+        dtype = next(
+            t for t in (np.uint8, np.uint16, np.uint32, np.uint64) if width <= 8 * t().nbytes
+        )
         masks = np.zeros((len(self.tables.positions), len(self.sizes)), dtype=dtype)
         reachable = self._reachable()[leaves]
         for bit in range(width):
@@ -164,13 +168,14 @@ class TreeEnsemble:
             fields.wrong("sizes", f"at most {_MAX_TREES} trees")
         nodes = int(sizes.sum())
         feature = fields.integers("feature", nodes, -1, len(tables.feature_names) - 1)
-        children = [fields.integers(name, nodes, -1, 2 * MAX_LEAVES) for name in ("left", "right")]
+        left = fields.integers("left", nodes, -1, 2 * MAX_LEAVES)
+        right = fields.integers("right", nodes, -1, 2 * MAX_LEAVES)
         value = fields.array("value", (nodes,))
         if np.any(np.abs(value) > 1e12):
             fields.wrong("value", "milliseconds and thresholds")
-        _check_forest(fields, sizes, feature, *children)
+        _check_forest(fields, sizes, feature, left, right)
         base = fields.number("base_ms", -1e12, 1e12)
-        return cls(tables, base, sizes, feature, *children, value.astype(np.float32))
+        return cls(tables, base, sizes, feature, left, right, value.astype(np.float32))
 
     @classmethod
     def from_xgboost(

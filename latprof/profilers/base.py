@@ -10,11 +10,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from latprof.errors import DeviceError, InvalidValueError
-from latprof.measurement.protocol import LoadedModel
-from latprof.measurement.records import KernelTime, Target
+
+if TYPE_CHECKING:
+    from latprof.measurement.protocol import LoadedModel
+    from latprof.measurement.records import KernelTime, Target
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,11 @@ class Profiler(ABC):
         where the runtime refuses it.
         """
 
-    def kernel_times(self, model: bytes | Path, runs: int) -> Sequence[KernelTime]:
+    def kernel_times(
+        self,
+        model: bytes | Path,  # noqa: ARG002 - of the contract
+        runs: int,  # noqa: ARG002 - of the contract
+    ) -> Sequence[KernelTime]:
         """Return the kernels of one run in order, each with its median over ``runs`` runs.
 
         Raises DeviceError where the runtime cannot tell.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from latprof.errors import LatprofError
 from latprof.measurement.conditions import read_conditions
@@ -17,8 +17,10 @@ from latprof.measurement.protocol import (
     runs_per_burst,
 )
 from latprof.measurement.records import Failure, KernelTime, PairedProtocol, PairedSamples
-from latprof.profilers.base import Profiler
-from latprof.profilers.networks import Network
+
+if TYPE_CHECKING:
+    from latprof.profilers.base import Profiler
+    from latprof.profilers.networks import Network
 
 #: Runs of a network whose kernels are timed.
 KERNEL_RUNS = 15
@@ -75,9 +77,7 @@ class Bench:
         self._protocol = protocol
         self._process = process
         model = reference.model(profiler.options.batch_size)
-        loads: list[LoadedModel] = [
-            profiler.load(model) for _ in range(protocol.reference_loads)
-        ]
+        loads: list[LoadedModel] = [profiler.load(model) for _ in range(protocol.reference_loads)]
         self._reference_runs = runs_per_burst(min(map(calibrate, loads)), protocol)
         self._reference = Rotation(loads)
 

@@ -1,28 +1,31 @@
 """A campaign: many networks, each visited several times, spread over time and processes.
 
-Every pass visits every network once, in another order and in fresh measuring processes, so that neither
-an hour's weather nor one process's luck stays with one network. What is in the store is not done again:
-the same call resumes where it was interrupted, however hard.
+Every pass visits every network once, in another order and in fresh measuring processes, so that
+neither an hour's weather nor one process's luck stays with one network. What is in the store is not
+done again: the same call resumes where it was interrupted, however hard.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from latprof.errors import InvalidValueError, NotEnoughDataError
 from latprof.measurement.records import Failure, Measurement, PairedProtocol, Target
 from latprof.measurement.statistics import burst_medians, reference_drift
-from latprof.measurement.store import Store
-from latprof.profilers.bench import Measurer, Visit
-from latprof.profilers.networks import Network
+
+if TYPE_CHECKING:
+    from latprof.measurement.store import Store
+    from latprof.profilers.bench import Measurer, Visit
+    from latprof.profilers.networks import Network
 
 #: Networks that one measuring process visits before the next process takes over.
 NETWORKS_PER_PROCESS = 40
@@ -189,10 +192,8 @@ def collect(
                         queue.append(task)
     store.end_campaign(campaign_id)
     if not run.failed:
-        try:
+        with contextlib.suppress(NotEnoughDataError):
             store.freeze_reference_ms(target)
-        except NotEnoughDataError:
-            pass
     return run.outcome()
 
 

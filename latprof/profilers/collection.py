@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from latprof.datasets.space import SearchSpace
 from latprof.errors import InvalidValueError, UnsupportedModelError, UsageError
 from latprof.measurement.records import PairedProtocol, Target
-from latprof.measurement.store import Store
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign import Outcome, Plan, Progress, collect
-from latprof.profilers.host import host_facts
+from latprof.profilers.host import checks, host_facts
 from latprof.profilers.networks import Network, reference_network
 from latprof.profilers.registry import profiler_class
 from latprof.profilers.remote import DEFAULT_TIMEOUT_S, RemoteBench
+
+if TYPE_CHECKING:
+    from latprof.datasets.space import SearchSpace
+    from latprof.measurement.store import Store
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,8 @@ class Collection:
         make_measurer = partial(
             RemoteBench, self.target, self.options, reference, self.protocol, timeout_s
         )
+        host = {"facts": host_facts(), "checks": [dataclasses.asdict(c) for c in checks()]}
         outcome = collect(
-            plan, store, target, name, make_measurer, host=host_facts(), on_progress=on_progress
+            plan, store, target, name, make_measurer, host=host, on_progress=on_progress
         )
         return target, outcome

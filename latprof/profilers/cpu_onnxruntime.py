@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from latprof.errors import DynamicShapeError, RuntimeFailedError, UnsupportedModelError
 from latprof.measurement.records import KernelTime, Target
 from latprof.profilers.base import Availability, Profiler
 from latprof.profilers.host import processor_name
 from latprof.profilers.onnxruntime_profile import read_kernels
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _DTYPES = {
     "tensor(float)": np.float32,
@@ -44,7 +45,9 @@ class CpuOnnxRuntime(Profiler):
         try:
             version = importlib.metadata.version("onnxruntime")
         except importlib.metadata.PackageNotFoundError:
-            return Availability("missing", "onnxruntime is not installed", "pip install onnxruntime")
+            return Availability(
+                "missing", "onnxruntime is not installed", "pip install onnxruntime"
+            )
         return Availability("ready", f"ONNX Runtime {version} on {processor_name()}")
 
     def target(self, input_shape: tuple[int, ...] | None) -> Target:
@@ -64,7 +67,7 @@ class CpuOnnxRuntime(Profiler):
 
     def kernel_times(self, model: bytes | Path, runs: int) -> Sequence[KernelTime]:
         with tempfile.TemporaryDirectory(prefix="latprof-") as directory:
-            session = self._session(model, profile_prefix=os.path.join(directory, "profile"))
+            session = self._session(model, profile_prefix=str(Path(directory) / "profile"))
             loaded = OnnxRuntimeModel(session, self.input_seed)
             loaded.run(runs + 1)
             events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
@@ -83,10 +86,8 @@ class CpuOnnxRuntime(Profiler):
             options.profile_file_prefix = profile_prefix
         source = str(model) if isinstance(model, Path) else model
         try:
-            return onnxruntime.InferenceSession(
-                source, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # the runtime's exceptions have no common base
+            return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # noqa: BLE001 - the runtime's exceptions have no common base
             raise UnsupportedModelError(
                 f"ONNX Runtime refuses the model: {_first_line(error)}",
                 hint="see which operators and types its CPU provider has, or another opset",
@@ -111,7 +112,7 @@ class OnnxRuntimeModel:
                 start = clock()
                 run(outputs, feed)
                 durations.append((clock() - start) / 1e6)
-        except Exception as error:  # the runtime's exceptions have no common base
+        except Exception as error:  # noqa: BLE001 - the runtime's exceptions have no common base
             raise RuntimeFailedError(
                 f"ONNX Runtime failed while running: {_first_line(error)}"
             ) from None
@@ -135,8 +136,11 @@ def _random_input(value: Any, generator: np.random.Generator) -> NDArray[Any]:
         raise UnsupportedModelError(
             f"input {value.name!r} is of a type latprof makes no input for", got=value.type
         )
+    values: NDArray[Any]
     if np.issubdtype(dtype, np.floating):
-        return generator.standard_normal(value.shape).astype(dtype)
-    if dtype is np.bool_:
-        return generator.random(value.shape) < 0.5
-    return generator.integers(1, 8, value.shape).astype(dtype)
+        values = generator.standard_normal(value.shape)
+    elif dtype is np.bool_:
+        values = generator.random(value.shape) < 0.5
+    else:
+        values = generator.integers(1, 8, value.shape)
+    return values.astype(dtype)

@@ -36,7 +36,8 @@ class Network:
     ) -> Network:
         """The network in an ONNX file, with the shapes of inputs whose own are dynamic.
 
-        The key None in ``shapes`` stands for a model's only input. Raises ModelFileError or DynamicShapeError where the file cannot be used.
+        The key None in ``shapes`` stands for a model's only input. Raises ModelFileError or
+        DynamicShapeError where the file cannot be used.
         """
         from latprof.graph.reader import model_digest, read_network
 

@@ -1,4 +1,4 @@
-"""Reads ONNX Runtime's profile: the kernels that really ran, mapped back to the graph's operators."""
+"""Reads ONNX Runtime's profile: the kernels that ran, mapped back to the graph's operators."""
 
 from __future__ import annotations
 

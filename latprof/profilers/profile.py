@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,10 +21,12 @@ from latprof.measurement.statistics import (
 )
 from latprof.measurement.store import QUIET_QUANTILE
 from latprof.profilers.base import RunOptions
-from latprof.profilers.bench import Measurer
 from latprof.profilers.networks import Network, reference_network
 from latprof.profilers.registry import profiler_class
 from latprof.profilers.remote import DEFAULT_TIMEOUT_S, RemoteBench
+
+if TYPE_CHECKING:
+    from latprof.profilers.bench import Measurer
 
 #: Measuring processes that share the visits of one profile.
 _PROCESSES = 2

@@ -13,13 +13,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from latprof.errors import MeasurementTimeoutError, RuntimeFailedError
 from latprof.measurement.records import Failure, KernelTime, PairedProtocol, PairedSamples
-from latprof.profilers.base import RunOptions
 from latprof.profilers.bench import Visit
-from latprof.profilers.networks import Network
+
+if TYPE_CHECKING:
+    from latprof.profilers.base import RunOptions
+    from latprof.profilers.networks import Network
 
 #: A visit that takes longer is given up, in seconds.
 DEFAULT_TIMEOUT_S = 300.0

@@ -135,8 +135,8 @@ class Tile:
 class Section:
     """One section of the report.
 
-    ``lead`` says in a sentence with figures what the section shows. ``missing`` names, for each part
-    without data, the command that brings it. ``warnings`` are what a reader must know first.
+    ``lead`` says in a sentence with figures what the section shows. ``missing`` names the
+    command that brings each part without data. ``warnings`` are what a reader must know first.
     """
 
     slug: str

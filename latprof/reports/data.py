@@ -92,9 +92,10 @@ class ReportData:
         Facts of the host, in the order they are shown.
     doctor : tuple of DoctorLine
     campaign : mapping
-        ``wall_s``, ``overhead_share`` (share of the wall time outside timed runs, a fraction),
-        ``networks_per_hour``, ``done``, ``failed`` and ``protocol`` (the settings, as in
-        :meth:`~latprof.measurement.records.PairedProtocol.to_dict`); each may be missing.
+        ``wall_s`` (of all visits together), ``overhead_share`` (share of the time outside timed
+        runs, a fraction), ``networks_per_hour``, ``done`` and ``failed`` (visits), ``protocol``
+        (its settings, as in :meth:`~latprof.measurement.records.PairedProtocol.to_dict`); each may
+        be missing.
 
     Raises
     ------

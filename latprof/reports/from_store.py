@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from latprof.errors import TargetMismatchError
+from latprof.datasets.registry import space_from_description
+from latprof.errors import NotEnoughDataError, TargetMismatchError
 from latprof.measurement.frames import kernels_frame, labels_frame, noise_floor, visits_frame
 from latprof.measurement.summary import campaign_cost
 from latprof.predictors.lookup_table import LookupTablePredictor
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 def report_data(store: Store, stored: StoredTarget, pack: Pack | None = None) -> ReportData:
     """Gather what a report on one target shows.
 
-    The host's facts are those of the target's last campaign, not of the host that writes the report.
-    Raises TargetMismatchError for a pack of another target.
+    The host's facts are those of the target's last campaign, not of the host that writes the
+    report. Raises TargetMismatchError for a pack of another target.
     """
     target = stored.target
     if pack is not None and pack.target is not None and pack.target != target:
@@ -45,7 +46,13 @@ def report_data(store: Store, stored: StoredTarget, pack: Pack | None = None) ->
         kernels=kernels_frame(store, target),
         pack=pack,
         block_costs=_block_costs(labels),
-        conditions=tuple((str(name), str(value)) for name, value in last["host"].items()),
+        conditions=tuple(
+            (str(name), str(value)) for name, value in last["host"].get("facts", {}).items()
+        ),
+        doctor=tuple(
+            (check["status"], check["name"], check["finding"], check["remedy"])
+            for check in last["host"].get("checks", ())
+        ),
         campaign={
             "wall_s": float(visits["wall_s"].sum()),
             "overhead_share": untimed,
@@ -54,4 +61,27 @@ def report_data(store: Store, stored: StoredTarget, pack: Pack | None = None) ->
             "failed": int(visits["failure_code"].notna().sum()),
             "protocol": last["protocol"],
         },
+    )
+
+
+def _block_costs(labels: pd.DataFrame) -> pd.DataFrame:
+    """Where the time goes by block: the entries of a lookup table fitted to all labels."""
+    import pandas as pd
+
+    rows = labels[(labels["label"] == 0) & (labels["kind"] == "architecture")]
+    nothing = pd.DataFrame(columns=list(BLOCK_COST_COLUMNS))
+    if len(set(rows["space"])) != 1:
+        return nothing
+    space = space_from_description(rows["space"].iloc[0])
+    table = LookupTablePredictor(space)
+    try:
+        table.fit([space.parse(key) for key in rows["subject"]], rows["latency_ms"])
+    except NotEnoughDataError:
+        return nothing
+    return pd.DataFrame(
+        [
+            (row.position, row.block, row.candidate, row.key, row.latency_ms, row.count)
+            for row in table.rows()
+        ],
+        columns=list(BLOCK_COST_COLUMNS),
     )

@@ -185,6 +185,7 @@ def _layout(figure: Figure) -> Spec:
         x |= {"constrain": "domain", "nticks": _SQUARE_TICKS}
         y |= {"scaleanchor": "x", "scaleratio": 1, "constrain": "domain"}
         y["nticks"] = _SQUARE_TICKS
+    marks = (*figure.rules, *figure.bands, *(s for s in figure.series if s.in_legend))
     layout: Spec = {
         "xaxis": x,
         "yaxis": y,
@@ -193,9 +194,9 @@ def _layout(figure: Figure) -> Spec:
         "font": {"family": _FONT, "size": 13, "color": "@ink"},
         "paper_bgcolor": "@card",
         "plot_bgcolor": "@card",
-        "margin": {"l": 60, "r": 16, "t": 54, "b": 46},
+        "margin": {"l": 60, "r": 16, "t": 54 if marks else 30, "b": 46},
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
-        "showlegend": True,
+        "showlegend": bool(marks),
         "hoverlabel": {"bgcolor": "@card", "bordercolor": "@line", "font": {"color": "@ink"}},
         "shapes": [*map(_band, figure.bands), *(_rule(figure, rule) for rule in figure.rules)],
         "height": figure.height_px,

@@ -32,24 +32,18 @@ def render_html(data: ReportData) -> str:
 
 def render_report(report: Report) -> str:
     """Return a report's content as one HTML page; see :func:`render_html`."""
-    import markupsafe
-
     figures = report.figures
     specifications = {f.slug: interactive.specification(f) for f in figures}
-    return (
-        _environment()
-        .get_template("page.html.j2")
-        .render(
-            report=report,
-            light=markupsafe.Markup(theme.css_variables(theme.LIGHT)),
-            dark=markupsafe.Markup(theme.css_variables(theme.DARK)),
-            style=_source("style.css"),
-            script=_source("plots.js"),
-            pictures={f.slug: _picture(f) for f in figures},
-            # Safe as mark-up: to_json leaves no "<", ">" or "&" in it.
-            specifications=markupsafe.Markup(interactive.to_json(specifications)),
-            plotly=markupsafe.Markup(interactive.plotly_javascript()) if figures else "",
-        )
+    template = _environment().get_template("page.html.j2")
+    return template.render(
+        report=report,
+        light=theme.css_variables(theme.LIGHT),
+        dark=theme.css_variables(theme.DARK),
+        style=_source("style.css"),
+        script=_source("plots.js"),
+        pictures={f.slug: _picture(f) for f in figures},
+        specifications=interactive.to_json(specifications),
+        plotly=interactive.plotly_javascript() if figures else "",
     )
 
 
@@ -98,7 +92,5 @@ def _environment() -> jinja2.Environment:
 
 @cache
 def _source(name: str) -> str:
-    """A style sheet or script of this package, as mark-up."""
-    import markupsafe
-
-    return markupsafe.Markup((_TEMPLATES / name).read_text("utf-8"))  # noqa: S704 - our own file
+    """A style sheet or script of this package."""
+    return (_TEMPLATES / name).read_text("utf-8")

@@ -38,12 +38,15 @@ def ms_column(values: Iterable[float]) -> list[str]:
 
 
 def percent(fraction: float, digits: int | None = None) -> str:
-    """A fraction in percent, with the sign: 0.0123 is ``"1.2 %"``; small ones get two decimals."""
+    """A fraction in percent, with the sign: 0.0123 is ``"1.2 %"``, with a space that does not break.
+
+    Below 1 % there are two decimals.
+    """
     if not math.isfinite(fraction):
         return UNKNOWN
     value = 100 * fraction
     places = digits if digits is not None else (2 if abs(value) < 1 else 1)
-    return f"{value:,.{places}f} %"
+    return f"{value:,.{places}f}\u00a0%"
 
 
 def duration(seconds: float) -> str:

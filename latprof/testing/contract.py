@@ -77,5 +77,3 @@ class ProfilerContract:
         availability = self.make(RunOptions()).availability()
         assert availability.state == "ready"
         assert availability.detail
-
-

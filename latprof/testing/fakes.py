@@ -87,7 +87,7 @@ class FakeProfiler(Profiler):
         content = model.read_bytes() if isinstance(model, Path) else model
         try:
             graph: onnx.GraphProto = onnx.load_model_from_string(content).graph
-        except Exception:  # protobuf's exceptions have no public base
+        except Exception:  # noqa: BLE001 - protobuf's exceptions have no public base
             raise UnsupportedModelError("not an ONNX model") from None
         if not graph.node:
             raise UnsupportedModelError("a model without operators")

@@ -177,7 +177,9 @@ def test_an_unwritable_path(refused, collected, pack, tmp_path, where):
 def test_a_full_disk_while_writing_a_table(latprof, collected, tmp_path):
     small = tmp_path / "small"
     small.mkdir()
-    script = f"ulimit -f 1; exec {os.sys.executable} -c 'from latprof.cli.main import main; main()' "
+    script = (
+        f"ulimit -f 1; exec {os.sys.executable} -c 'from latprof.cli.main import main; main()' "
+    )
     import subprocess
 
     done = subprocess.run(

@@ -1,7 +1,8 @@
-"""Collects into a store and is killed, again and again; run by test_kill.py in a process of its own.
+"""Collects into a store and is killed, again and again; test_kill.py runs it in its own process.
 
-Each round forks a child that collects from a fake profiler and reports every visit that the store has
-acknowledged; the parent kills it after a random moment and compares the store with what was reported.
+Each round forks a child that collects from a fake profiler and reports every visit that the store
+has acknowledged; the parent kills it after a random moment and compares the store with what was
+reported.
 """
 
 import os
@@ -44,7 +45,13 @@ def collect_until_killed(path, pipe):
     with AcknowledgingStore.open(path, create=True) as store:
         store.acknowledge = pipe
         os.write(pipe, b"ready\n")
-        collect(PLAN, store, TARGET, "r", lambda: Bench(FakeProfiler(RunOptions()), NETWORKS[0], PROTOCOL))
+        collect(
+            PLAN,
+            store,
+            TARGET,
+            "r",
+            lambda: Bench(FakeProfiler(RunOptions()), NETWORKS[0], PROTOCOL),
+        )
 
 
 def round_of(path, delay_s):
@@ -73,7 +80,10 @@ def round_of(path, delay_s):
 
 def stored_visits(path):
     with Store.open(path) as store:
-        return {(key, str(label), str(visit)) for _, _, key, label, visit in store.finished_visits(TARGET)}
+        return {
+            (key, str(label), str(visit))
+            for _, _, key, label, visit in store.finished_visits(TARGET)
+        }
 
 
 def main(directory, kills):

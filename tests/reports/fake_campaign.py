@@ -1,7 +1,5 @@
 """A campaign as a store would hand it over, drawn from a seeded model of a drifting host."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 
@@ -9,6 +7,8 @@ from latprof.datasets.proxyless import ProxylessSpace
 from latprof.measurement.records import PairedProtocol, Target
 from latprof.measurement.statistics import combine_visits, noise_floor_of_repeats
 from latprof.predictors.evaluation import evaluate
+from latprof.predictors.lookup_table import LookupTablePredictor
+from latprof.predictors.pack import HeldOut, Pack
 from latprof.reports import ReportData
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> $\\frac{ & \u2028 モデル"
@@ -66,7 +66,7 @@ def fake_measurements(networks=150, visits=8, repeats=20, seed=1, names=None):
     rng = np.random.default_rng(seed)
     costs = true_costs(rng)
     architectures = SPACE.sample(networks, seed)
-    table = costs.pivot(index="position", columns="choice", values="latency_ms")
+    table = costs.pivot_table(index="position", columns="choice", values="latency_ms")
     latency = np.array(
         [
             6.0 + sum(table.loc[p, SPACE.candidates[p][c]] for p, c in enumerate(a.choices))
@@ -89,7 +89,7 @@ def _visits(architectures, latency, visits, repeats, rng):
     ratio = latency[index] / REFERENCE_MS * noise
     reference = REFERENCE_MS * slow * rng.normal(1.004, 0.004, len(plan))
     raw = ratio * reference * np.exp(rng.normal(0, 0.03, len(plan)))
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {
             "subject": [str(architectures[i]) for i in index],
             "label": label,
@@ -109,7 +109,6 @@ def _visits(architectures, latency, visits, repeats, rng):
             "failure_message": pd.Series([None] * len(plan), dtype=object),
         }
     )
-    return frame
 
 
 def _labels(visits, architectures, names):
@@ -153,31 +152,27 @@ def _kernels(architectures, table, rng):
 
 
 def fake_pack(labels, seed=2, names=None, target=TARGET):
-    """A pack with held-out predictions for a fifth of the labels, as its manifest tells them."""
+    """A pack with a real lookup table, and held-out predictions for a fifth of the labels."""
     rng = np.random.default_rng(seed)
     first = labels[labels["label"] == 0]
     held = first.sample(max(len(first) // 5, 1), random_state=seed)
+    rest = first.drop(held.index)
+    lookup_table = LookupTablePredictor(SPACE)
+    lookup_table.fit([SPACE.parse(key) for key in rest["subject"]], rest["latency_ms"])
     measured = held["latency_ms"].to_numpy()
-    kinds = {"hybrid": 0.011, "lookup-table": 0.0125, "linear": 0.0135, "xgboost": 0.031}
-    predicted = {k: measured * rng.normal(1, s, len(held)) for k, s in kinds.items()}
-    return SimpleNamespace(
-        predictor=SimpleNamespace(name="hybrid", space=SPACE),
+    spread = {"hybrid": 0.012, "lookup-table": 0.0125, "linear": 0.0135, "xgboost": 0.031}
+    predicted = {k: measured * rng.normal(1, s, len(held)) for k, s in spread.items()}
+    return Pack(
+        predictor=lookup_table,
         target=target,
-        metrics=evaluate(predicted["hybrid"], measured),
+        metrics=evaluate(predicted["lookup-table"], measured),
         comparison={k: evaluate(p, measured) for k, p in predicted.items()},
-        noise_floor=None,
         reference="proxyless-reference",
         reference_ms=REFERENCE_MS,
-        training_rows=len(first) - len(held),
+        training_rows=len(rest),
         interval_coverage=0.9,
         interval_relative=0.021,
-        held_out=SimpleNamespace(
-            architectures=tuple(names or held["name"]),
-            measured_ms=measured,
-            predicted_ms=predicted["hybrid"],
-        ),
-        created_at="2026-09-20T10:00:00+00:00",
-        latprof_version="0.1.0",
+        held_out=HeldOut(tuple(names or held["name"]), measured, predicted["lookup-table"]),
     )
 
 
@@ -187,7 +182,7 @@ def fake_report_data(networks=150, visits=8, repeats=20, seed=1, **changes):
     broken = visit_rows.index[5:8]
     visit_rows.loc[broken, "failure_code"] = ["timeout", "runtime-failed", "timeout"]
     visit_rows.loc[broken, "failure_message"] = "the worker answered nothing for 60 s"
-    pairs = labels.pivot(index="subject", columns="label", values="latency_ms").dropna()
+    pairs = labels.pivot_table(index="subject", columns="label", values="latency_ms").dropna()
     values = {
         "target": TARGET,
         "reference": "proxyless-reference",

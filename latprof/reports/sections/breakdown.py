@@ -85,7 +85,8 @@ def _from_kernels(kernels: pd.DataFrame, title: str) -> Section:
     table = kernels.assign(latency_ms=floats(kernels["latency_ms"]))
     networks = table["subject"].nunique()
     blocks = list(dict.fromkeys(table.sort_values("position", kind="stable")["block"].astype(str)))
-    total = table.groupby(["block", "kind"])["latency_ms"].sum().unstack() / networks
+    total = table.pivot_table(index="block", columns="kind", values="latency_ms", aggfunc="sum")
+    total = total / networks
     order = total.sum(axis=1).sort_values(ascending=False)
     kinds = list(total.sum().sort_values(ascending=False).index.astype(str))
     lead = (
@@ -165,7 +166,7 @@ def _cost_table(table: pd.DataFrame, blocks: list[str], choices: list[str]) -> T
     return Table(
         "The lookup table: cost of each candidate (ms)",
         (Column("Block", numeric=False), *(Column(f"{choice} (ms)") for choice in choices)),
-        tuple((str(b), *(number(float(v), 3) for v in costs.loc[b])) for b in blocks),
+        tuple((b, *(number(v, 3) for v in floats(costs.loc[b]))) for b in blocks),
         folded=True,
     )
 

@@ -154,45 +154,43 @@ def protocol_section(data: ReportData) -> Section:
     )
 
 
+_CYCLE = """
+The clock of a host changes by tens of percent within seconds, so a time alone says little. Each
+visit to a network therefore loads it afresh and runs a frozen cycle: a burst of the reference, a
+burst of the network, a burst of the reference, and so on, {rounds} bursts of the network in all. The
+counted runs of a burst take about {burst_ms} ms; {dropped_runs} before them are kept but not counted,
+since the caches then hold the other network."""
+_LABEL = """
+A burst's time is the median of its runs, its ratio that time over the mean of the two reference
+bursts around it; a visit's ratio is the median of its bursts' ratios. The {visits} visits to each
+network, spread over the campaign, give its label: the mean of the middle half of their ratios. A
+visit during which the host changed too much is marked as disturbed, kept, and done again."""
+_FLOOR = """
+The noise floor is the standard deviation of one such label, in percent: the root mean square of the
+relative difference over the networks measured twice, divided by √2. Every raw run is kept in the
+store."""
+
+
 def _protocol_words(settings: Mapping[str, Any]) -> tuple[str, ...]:
     """The protocol in words, with its settings where they are known."""
-
-    def known(name: str, otherwise: str) -> str:
-        value = settings.get(name)
-        return otherwise if value is None else f"{value:g}"
-
-    return (
-        (
-            "The clock of a host changes by tens of percent within seconds, so a time alone says little. "
-            "Each visit to a network therefore loads it afresh and runs a frozen cycle: a burst of the "
-            "reference, a burst of the network, a burst of the reference, and so on, "
-            f"{known('rounds', 'several')} bursts of the network in all. A burst takes about "
-            f"{known('burst_ms', 'some tens of')} ms; its first {known('dropped_runs', 'few')} "
-            "run(s) are kept but not counted, since the caches then hold the other network."
-        ),
-        (
-            "A burst's time is the median of its runs, its ratio that time over the mean of the two "
-            "reference bursts around it; a visit's ratio is the median of its bursts' ratios. "
-            f"{known('visits', 'Several')} visits to each network, spread over the campaign, give its "
-            "label: the mean of the middle half of the visits' ratios. A visit during which the host "
-            "changed too much is marked as disturbed, kept, and done again."
-        ),
-        (
-            "The noise floor is the standard deviation of one such label, in percent: the root mean "
-            "square of the relative difference over the networks measured twice, divided by √2. Every raw "
-            "run is kept in the store."
-        ),
-    )
+    words = {
+        "rounds": "some",
+        "burst_ms": "some tens of",
+        "dropped_runs": "few",
+        "visits": "several",
+    }
+    words |= {name: _setting(settings[name]) for name in words if settings.get(name) is not None}
+    return tuple(" ".join(text.format(**words).split()) for text in (_CYCLE, _LABEL, _FLOOR))
 
 
 def _cost_rows(campaign: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """What the campaign cost, as far as it is known."""
     rows = (
-        ("Wall time", "wall_s", duration),
+        ("Wall time of the visits", "wall_s", duration),
         ("Outside timed runs", "overhead_share", percent),
         ("Networks per hour", "networks_per_hour", lambda v: number(v, 0)),
-        ("Measured", "done", lambda v: number(v, 0)),
-        ("Failed", "failed", lambda v: number(v, 0)),
+        ("Visits done", "done", lambda v: number(v, 0)),
+        ("Visits failed", "failed", lambda v: number(v, 0)),
     )
     return tuple(
         (label, write(float(campaign[key])))

@@ -9,7 +9,7 @@ import numpy as np
 from latprof.reports.arrays import above_zero, floats, histogram
 from latprof.reports.content import Axis, Column, Figure, Rule, Section, Series, Table, Tile
 from latprof.reports.sections.prediction import floor_of
-from latprof.reports.wording import count, distinct, ms, ms_column, number, percent, short
+from latprof.reports.wording import UNKNOWN, count, distinct, ms, ms_column, number, percent, short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -177,7 +177,14 @@ def _network_table(caption: str, rows: pd.DataFrame, *, folded: bool = False) ->
             Column("Visits"),
         ),
         tuple(
-            (name, latency, f"{low} to {high}", number(float(ratio), 4), raw, f"{int(visits)}")
+            (
+                name,
+                latency,
+                low if low == UNKNOWN else f"{low} to {high}",
+                number(float(ratio), 4),
+                raw,
+                f"{int(visits)}",
+            )
             for name, latency, low, high, ratio, raw, visits in zip(
                 rows["name"].astype(str),
                 *(ms_column(rows[c]) for c in ("latency_ms", "low_ms", "high_ms")),

@@ -89,7 +89,7 @@ def _predicted_against_measured(data: ReportData, pack: Pack) -> Section:
         f"{ms(rmse)} ms, {percent(relative)} of their mean{beside}."
     )
     paragraphs = []
-    if pack.interval_coverage is not None and math.isfinite(pack.interval_coverage):
+    if pack.interval_coverage > 0:
         paragraphs.append(
             f"Its intervals of ±{percent(pack.interval_relative)} are made to hold "
             f"{percent(pack.interval_coverage, 0)} of the networks; they hold "
@@ -233,9 +233,9 @@ def _errors(data: ReportData, held_out: HeldOut) -> Section:
     )
     inside = [float(np.mean(np.abs(error) <= limit)) for limit in (1, 5, 10)]
     lead = (
-        f"{percent(inside[1])} of {count(len(error), 'held-out network')} are predicted within 5 %, "
-        f"{percent(inside[2])} within 10 %, {percent(inside[0])} within 1 %; the mean error is "
-        f"{error.mean():+.2f} %."
+        f"Of {count(len(error), 'held-out network')} {percent(inside[0])} are predicted within "
+        f"1 %, {percent(inside[1])} within 5 %, {percent(inside[2])} within 10 %; the mean error "
+        f"is {error.mean():+.2f} %."
     )
     if floor is not None:
         lead += (

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from latprof.reports.data import ReportData
 
 _POINTS = 1200
-_BINS = 200
+_BINS = 80
 
 
 def stability_sections(data: ReportData) -> tuple[Section, ...]:
@@ -94,7 +94,7 @@ def _drift_figure(data: ReportData, started: Floats, reference: Floats) -> Figur
             "series-6",
         )
     ]
-    if len(elapsed) > 60:
+    if len(elapsed) > 200:
         x, y = _binned_median(elapsed, reference)
         series.append(Series("Median of its time", "line", x.tolist(), y.tolist(), "series-1"))
     return Figure(

@@ -5,12 +5,17 @@
   var plots = Array.prototype.slice.call(document.querySelectorAll("[data-figure]"));
   // A finger on a plot scrolls the page; it shall not zoom the plot by accident.
   var touch = window.matchMedia("(pointer: coarse)").matches;
-  var config = {
-    responsive: true,
-    displaylogo: false,
-    displayModeBar: touch ? false : "hover",
-    modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
-  };
+
+  function configured(plot) {
+    return {
+      responsive: true,
+      displaylogo: false,
+      displayModeBar: touch || isNarrow(plot) ? false : "hover",
+      // Only these: one of plotly's own buttons sends the plot to a web site.
+      modeBarButtons: [["toImage"], ["zoom2d", "pan2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"]],
+      plotlyServerURL: "",
+    };
+  }
 
   function themed(value, style) {
     if (Array.isArray(value)) {
@@ -30,14 +35,17 @@
     return result;
   }
 
+  function isNarrow(plot) {
+    return plot.clientWidth < 520;
+  }
+
   function fitted(layout, plot) {
-    var width = plot.clientWidth;
-    if (width < 520) {
+    if (isNarrow(plot)) {
       layout.font.size = 11;
-      layout.margin = { l: 44, r: 8, t: 30, b: 40 };
+      layout.margin = { l: 44, r: 8, t: 12, b: 40 };
     }
     if ("square" in plot.dataset) {
-      layout.height = Math.min(layout.height, width + 50);
+      layout.height = Math.min(layout.height, plot.clientWidth + 50);
       plot.style.height = layout.height + "px";
     }
     if (touch) {
@@ -49,7 +57,7 @@
   function draw(plot) {
     var style = getComputedStyle(document.documentElement);
     var figure = themed(specifications[plot.dataset.figure], style);
-    Plotly.react(plot, figure.data, fitted(figure.layout, plot), config);
+    Plotly.react(plot, figure.data, fitted(figure.layout, plot), configured(plot));
   }
 
   function drawAll() {

@@ -1,0 +1,46 @@
+"""Predictors by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from latprof.errors import InvalidValueError, UnknownNameError
+from latprof.predictors.boosted_trees import XGBoostPredictor
+from latprof.predictors.hybrid import HybridPredictor
+from latprof.predictors.linear import LinearPredictor
+from latprof.predictors.lookup_table import LookupTablePredictor
+
+if TYPE_CHECKING:
+    from latprof.datasets.space import SearchSpace
+    from latprof.predictors.base import Predictor
+
+#: Predictors by the name that the command line takes and packs carry.
+PREDICTORS: dict[str, type[Predictor]] = {
+    kind.name: kind
+    for kind in (LookupTablePredictor, LinearPredictor, XGBoostPredictor, HybridPredictor)
+}
+
+
+def predictor_names() -> list[str]:
+    """Names that :func:`make_predictor` knows, sorted."""
+    return sorted(PREDICTORS)
+
+
+def predictor_class(name: str) -> type[Predictor]:
+    """The predictor of that name; raises UnknownNameError, which lists what exists."""
+    if name not in PREDICTORS:
+        raise UnknownNameError("predictor", name, PREDICTORS)
+    return PREDICTORS[name]
+
+
+def make_predictor(name: str, space: SearchSpace, **parameters: Any) -> Predictor:
+    """Make an unfitted predictor, for example ``make_predictor("hybrid", space, seed=1)``.
+
+    Raises UnknownNameError, which lists what exists, and InvalidValueError for other parameters.
+    """
+    kind: Callable[..., Predictor] = predictor_class(name)
+    try:
+        return kind(space, **parameters)
+    except TypeError as error:
+        raise InvalidValueError(f"predictor {name}: {error}") from None

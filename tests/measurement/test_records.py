@@ -1,0 +1,134 @@
+"""Records: identities that survive storage, and states that cannot exist."""
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latprof.errors import InvalidValueError
+from latprof.measurement.records import (
+    Failure,
+    Measurement,
+    PairedProtocol,
+    PairedSamples,
+    Subject,
+    Target,
+)
+
+TARGET = Target("cpu", "a processor", "onnxruntime", "1.31.0", input_shape=(1, 3, 224, 224))
+SAMPLES = PairedSamples(((2.0, 1.0),), ((2.0, 1.0), (2.0, 1.0)))
+WORDS = st.text(max_size=20)
+
+
+def _measurement(**more):
+    subject = Subject("model", "0" * 64, "model.onnx")
+    return Measurement(subject, TARGET, 0, 0, 1.7e9, 1.0, 0.1, "process", **more)
+
+
+@given(
+    WORDS,
+    WORDS,
+    WORDS,
+    st.integers(1, 512),
+    st.none() | st.lists(st.integers(1, 512), min_size=1, max_size=5).map(tuple),
+)
+def test_a_target_survives_its_key(device, name, cores, batch_size, shape):
+    target = Target(device, name, "r", "1", "float32", batch_size, 1, shape, cores)
+
+    assert Target.from_dict(json.loads(target.key)) == target
+    assert Target.from_dict(json.loads(target.key)).key == target.key
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Target)])
+def test_targets_that_differ_in_any_field_have_other_keys_and_say_so(name):
+    value = getattr(TARGET, name)
+    other_value = (
+        value + 1 if isinstance(value, int) else (2, 3) if name == "input_shape" else "other"
+    )
+    other = dataclasses.replace(TARGET, **{name: other_value})
+
+    assert other.key != TARGET.key
+    (difference,) = TARGET.differences(other)
+    assert difference.startswith(f"{name} ")
+    assert TARGET.differences(TARGET) == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"device": "cpu"},
+        {**TARGET.to_dict(), "colour": "red"},
+        {**TARGET.to_dict(), "input_shape": "abc"},
+        {**TARGET.to_dict(), "input_shape": 5},
+        {**TARGET.to_dict(), "input_shape": [None]},
+    ],
+)
+def test_what_is_no_target_is_refused(values):
+    with pytest.raises(InvalidValueError, match="target"):
+        Target.from_dict(values)
+
+
+def test_a_target_reads_well():
+    pinned = dataclasses.replace(TARGET, threads=4, cores="0-3")
+
+    assert TARGET.spelling == "cpu:onnxruntime"
+    assert TARGET.describe().endswith("float32, batch 1 1x3x224x224, 1 thread")
+    assert pinned.describe().endswith("4 threads, cores 0-3")
+
+
+def test_a_measurement_has_samples_or_a_failure_never_both():
+    failure = Failure("runtime-failed", "it broke")
+
+    assert _measurement(samples=SAMPLES).ok
+    assert not _measurement(failure=failure).ok
+    with pytest.raises(InvalidValueError):
+        _measurement()
+    with pytest.raises(InvalidValueError):
+        _measurement(samples=SAMPLES, failure=failure)
+
+
+@pytest.mark.parametrize(
+    ("target", "reference"),
+    [
+        ((), ((2.0, 1.0),)),
+        (((2.0, 1.0),), ((2.0, 1.0),)),
+        (((2.0, 1.0),), ((2.0, 1.0),) * 3),
+        (((2.0,),), ((2.0, 1.0),) * 2),
+        (((2.0, 1.0),), ((2.0, 1.0), (2.0,))),
+    ],
+)
+def test_incomplete_samples_are_refused(target, reference):
+    with pytest.raises(InvalidValueError):
+        PairedSamples(target, reference)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"rounds": 0},
+        {"visits": 0},
+        {"min_runs": 0},
+        {"dropped_runs": -1},
+        {"burst_ms": 0.0},
+        {"burst_ms": float("nan")},
+        {"min_runs": 9, "max_runs": 8},
+    ],
+)
+def test_impossible_protocols_are_refused(settings):
+    with pytest.raises(InvalidValueError, match="protocol"):
+        PairedProtocol(**settings)
+
+
+def test_a_protocol_survives_its_dictionary():
+    protocol = PairedProtocol(rounds=7)
+
+    assert PairedProtocol(**json.loads(json.dumps(protocol.to_dict()))) == protocol
+
+
+def test_records_are_immutable():
+    for record in (TARGET, SAMPLES, PairedProtocol(), _measurement(samples=SAMPLES)):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(record, dataclasses.fields(record)[0].name, None)

@@ -1,0 +1,142 @@
+"""Statistics of paired samples, against values worked out by hand and by simulation."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latprof.errors import InvalidValueError
+from latprof.measurement.records import PairedSamples
+from latprof.measurement.statistics import (
+    burst_medians,
+    coefficient_of_variation,
+    combine_visits,
+    noise_floor_of_repeats,
+    noise_floor_of_visits,
+    raw_median_ms,
+    raw_minimum_ms,
+    reference_drift,
+    round_ratios,
+    visit_ratio,
+)
+
+SAMPLES = PairedSamples(
+    target=((99.0, 4.0, 6.0, 5.0), (99.0, 8.0, 8.0, 2.0)),
+    reference=((99.0, 2.0, 2.0), (99.0, 3.0, 3.0), (99.0, 5.0, 5.0)),
+)
+POSITIVE = st.floats(0.01, 100)
+
+
+def test_statistics_of_known_samples():
+    target, reference = burst_medians(SAMPLES)
+
+    assert target.tolist() == [5.0, 8.0]
+    assert reference.tolist() == [2.0, 3.0, 5.0]
+    assert round_ratios(SAMPLES).tolist() == [2.0, 2.0]
+    assert visit_ratio(SAMPLES) == 2.0
+    assert raw_median_ms(SAMPLES) == 5.5
+    assert raw_minimum_ms(SAMPLES) == 2.0
+    assert reference_drift(SAMPLES) == 1.5
+
+
+def test_nothing_is_dropped_where_nothing_is_to_be():
+    samples = PairedSamples(((4.0,),), ((2.0,), (2.0,)), dropped_runs=0)
+
+    assert visit_ratio(samples) == 2.0
+
+
+@given(st.lists(POSITIVE, min_size=6, max_size=6), st.floats(0.1, 10))
+def test_ratios_do_not_know_the_clock(values, factor):
+    def samples(scale):
+        a, b, c, d, e, f = (value * scale for value in values)
+        return PairedSamples(((9.0, a), (9.0, b, c)), ((9.0, d), (9.0, e), (9.0, f)))
+
+    assert visit_ratio(samples(factor)) == pytest.approx(visit_ratio(samples(1.0)))
+
+
+@pytest.mark.parametrize(
+    ("visits", "combined"),
+    [
+        ([2.0], 2.0),
+        ([1.0, 3.0], 2.0),
+        ([1.0, 2.0, 90.0], 2.0),
+        ([0.1, 1.0, 3.0, 90.0], 2.0),
+        ([90.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 91.0], 3.5),
+    ],
+)
+def test_visits_combine_to_the_mean_of_their_middle(visits, combined):
+    assert combine_visits(visits) == pytest.approx(combined)
+    assert combine_visits(visits[::-1]) == pytest.approx(combined)
+
+
+@given(st.lists(POSITIVE, min_size=1, max_size=12))
+def test_a_combination_lies_between_its_visits(visits):
+    assert min(visits) * (1 - 1e-12) <= combine_visits(visits) <= max(visits) * (1 + 1e-12)
+
+
+def test_the_combination_wastes_as_little_as_documented():
+    visits = np.random.default_rng(0).standard_normal((20_000, 8))
+    combined = np.array([combine_visits(row) for row in visits[:5000]])
+
+    inefficiency = combined.var() / visits.mean(axis=1).var()
+    assert 1.1 < inefficiency < 1.35
+    assert inefficiency < np.median(visits, axis=1).var() / visits.mean(axis=1).var()
+
+
+def test_no_visits_do_not_combine():
+    with pytest.raises(InvalidValueError):
+        combine_visits([])
+
+
+def test_coefficient_of_variation_is_along_its_axis():
+    values = [[1.0, 2.0], [3.0, 2.0]]
+
+    assert coefficient_of_variation(values) == pytest.approx([np.sqrt(2) / 2, 0.0])
+    assert coefficient_of_variation(values, axis=1) == pytest.approx(
+        [np.sqrt(0.5) / 1.5, np.sqrt(0.5) / 2.5]
+    )
+
+
+def test_the_noise_floor_of_repeats_finds_the_noise_that_was_put_in():
+    random = np.random.default_rng(1)
+    truth = random.uniform(5, 20, 5000)
+    first, second = (truth * (1 + 0.01 * random.standard_normal(5000)) for _ in range(2))
+
+    floor = noise_floor_of_repeats(first, second)
+
+    assert floor.relative == pytest.approx(0.01, rel=0.05)
+    assert floor.percent == pytest.approx(1.0, rel=0.05)
+    assert floor.rmse_ms == pytest.approx(0.01 * np.sqrt(np.mean(truth**2)), rel=0.05)
+    assert (floor.pairs, floor.method) == (5000, "repeats")
+
+
+def test_the_noise_floor_of_visits_agrees_with_that_of_repeats():
+    random = np.random.default_rng(2)
+    truth = random.uniform(5, 20, 2000)
+    visits = truth[:, None] * (1 + 0.02 * random.standard_normal((2000, 8)))
+    again = truth[:, None] * (1 + 0.02 * random.standard_normal((2000, 8)))
+    labels, second = ([combine_visits(row) for row in rows] for rows in (visits, again))
+
+    by_visits = noise_floor_of_visits(list(visits), labels)
+    by_repeats = noise_floor_of_repeats(labels, second)
+
+    assert by_visits.relative == pytest.approx(by_repeats.relative, rel=0.06)
+    assert by_visits.rmse_ms == pytest.approx(by_repeats.rmse_ms, rel=0.06)
+    assert by_visits.method == "visits"
+
+
+def test_networks_visited_once_are_left_out_of_the_noise_floor():
+    floor = noise_floor_of_visits([[1.0, 1.1], [2.0]], [1.05, 2.0])
+
+    assert floor.pairs == 1
+
+
+@pytest.mark.parametrize(("first", "second"), [([], []), ([1.0], [1.0, 2.0])])
+def test_a_noise_floor_needs_pairs(first, second):
+    with pytest.raises(InvalidValueError):
+        noise_floor_of_repeats(first, second)
+
+
+def test_a_noise_floor_needs_a_second_visit():
+    with pytest.raises(InvalidValueError):
+        noise_floor_of_visits([[1.0]], [1.0])
