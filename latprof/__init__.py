@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from latprof.errors import LatprofError
     from latprof.graph.operators import Network, Operator
     from latprof.graph.reader import read_network
+    from latprof.measurement.frames import labels
     from latprof.measurement.records import Measurement, PairedProtocol, Target
     from latprof.measurement.store import Store
     from latprof.predictors.base import Predictor
@@ -48,6 +49,7 @@ _MODULES = {
     "Target": "measurement.records",
     "XGBoostPredictor": "predictors.boosted_trees",
     "get_space": "datasets.registry",
+    "labels": "measurement.frames",
     "load_pack": "predictors.pack",
     "profile": "profilers.profile",
     "read_network": "graph.reader",
@@ -75,6 +77,7 @@ __all__ = [
     "Target",
     "XGBoostPredictor",
     "get_space",
+    "labels",
     "load_pack",
     "profile",
     "read_network",

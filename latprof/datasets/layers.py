@@ -116,7 +116,7 @@ def mobile_inverted_block(
     expansion: int,
     choice: str,
 ) -> Block:
-    """MBConv (Sandler et al. 2018): expand 1x1, depthwise, project 1x1, residual where shapes allow.
+    """MBConv (Sandler et al. 2018): expand 1x1, depthwise, project 1x1, residual where they fit.
 
     At expansion 1 the first convolution is left out.
     """

@@ -1,7 +1,7 @@
 """ONNX models of a search space's architectures, written directly and fast.
 
-Collecting 5,000 architectures builds each several times, so a model is made of protobuf messages and
-slices of one pool of random numbers, in about the time of one inference.
+Collecting 5,000 architectures builds each several times, so a model is made of protobuf messages
+and slices of one pool of random numbers, in about the time of one inference.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from latprof import __version__
-from latprof.datasets.layers import Block, Layer
-from latprof.datasets.space import Architecture, SearchSpace
 
 if TYPE_CHECKING:
+    from latprof.datasets.layers import Block, Layer
+    from latprof.datasets.space import Architecture, SearchSpace
     from latprof.graph.operators import Operator
 
 Array = NDArray[np.float32]

@@ -31,8 +31,8 @@ MOBILENET_V2_CHOICES = (3, 3, 6, 6, 3, 3, 3, 6, 3, 3, 3, 3, 3, 3, 3, 6, 3, 3, 3,
 class ProxylessSpace(SearchSpace):
     """21 searchable blocks: MBConv with kernel 3, 5, 7 and expansion 3, 6, or the zero operation.
 
-    Candidates 0-2 are expansion 3 with kernel 3, 5, 7; 3-5 expansion 6; 6 is the zero operation, there
-    only where the block has a residual connection.
+    Candidates 0-2 are expansion 3 with kernel 3, 5, 7; 3-5 expansion 6; 6 is the zero operation,
+    there only where the block has a residual connection.
 
     Parameters
     ----------
@@ -167,7 +167,11 @@ class ProxylessSpace(SearchSpace):
         )
         return (stem, first, *searched, last)
 
-    def head(self, architecture: Architecture, batch_size: int = 1) -> tuple[Operator, ...]:
+    def head(
+        self,
+        architecture: Architecture,  # noqa: ARG002 - the head is the same for all here
+        batch_size: int = 1,
+    ) -> tuple[Operator, ...]:
         last = self._fixed_blocks[-1]
         features, size = last.out_channels, last.out_size
         pool = Operator(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from latprof.datasets.proxyless import ProxylessSpace
-from latprof.datasets.space import SearchSpace
 from latprof.errors import InvalidValueError, UnknownNameError
+
+if TYPE_CHECKING:
+    from latprof.datasets.space import SearchSpace
 
 _SPACES: dict[str, Callable[..., SearchSpace]] = {ProxylessSpace.name: ProxylessSpace}
 

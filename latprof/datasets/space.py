@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.datasets.layers import Block
 from latprof.errors import InvalidValueError
-from latprof.graph.operators import Network, Operator
 
 if TYPE_CHECKING:
     import onnx
     import torch
+
+    from latprof.datasets.layers import Block
+    from latprof.graph.operators import Network, Operator
 
 Choices: TypeAlias = NDArray[np.uint8]
 Floats: TypeAlias = NDArray[np.float64]
@@ -193,9 +194,7 @@ class SearchSpace(ABC):
 
     # Knowing what they cost ----------------------------------------------------------------
 
-    def operators(
-        self, architecture: Architecture, batch_size: int = 1
-    ) -> tuple[Operator, ...]:
+    def operators(self, architecture: Architecture, batch_size: int = 1) -> tuple[Operator, ...]:
         """The architecture's operators in execution order, normalisation and activation fused."""
         inside = [op for block in self.blocks(architecture) for op in block.operators(batch_size)]
         return (*inside, *self.head(architecture, batch_size))
@@ -225,7 +224,9 @@ class SearchSpace(ABC):
         """
         from latprof.datasets.onnx_export import build_onnx
 
-        return build_onnx(self, architecture, batch_size=batch_size, seed=seed, batch_norm=batch_norm)
+        return build_onnx(
+            self, architecture, batch_size=batch_size, seed=seed, batch_norm=batch_norm
+        )
 
     def build_torch(self, architecture: Architecture, *, seed: int = 0) -> torch.nn.Module:
         """Build the torch module, in eval mode, with the weights of :meth:`build_onnx`.
@@ -236,7 +237,10 @@ class SearchSpace(ABC):
 
         return build_torch(self, architecture, seed=seed)
 
-    def recognize(self, network: Network) -> Architecture | None:
+    def recognize(
+        self,
+        network: Network,  # noqa: ARG002 - a space that cannot tell knows none
+    ) -> Architecture | None:
         """Return the architecture that ``network`` is, judged by its convolutions, or None."""
         return None
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from latprof.datasets.layers import Block, Layer
 from latprof.datasets.onnx_export import _BATCH_NORM_EPSILON, WeightSource
 from latprof.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     import torch
 
+    from latprof.datasets.layers import Block, Layer
     from latprof.datasets.space import Architecture, SearchSpace
 
 
-def build_torch(space: SearchSpace, architecture: Architecture, *, seed: int = 0) -> torch.nn.Module:
+def build_torch(
+    space: SearchSpace, architecture: Architecture, *, seed: int = 0
+) -> torch.nn.Module:
     """Build an architecture's torch module; see :meth:`SearchSpace.build_torch`."""
     try:
         import torch

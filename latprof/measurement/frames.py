@@ -94,6 +94,33 @@ def _statistics(samples: PairedSamples) -> dict[str, float]:
     }
 
 
+def labels(store: Store, target: str | None = None) -> pd.DataFrame:
+    """Return one row a network: its latency on the one target of a store.
+
+    Parameters
+    ----------
+    store : Store
+    target : str, optional
+        Which target, where the store holds several; see :meth:`Store.only_target`.
+
+    Returns
+    -------
+    DataFrame
+        As :func:`labels_frame`, without the repetitions for the noise floor.
+
+    Raises
+    ------
+    TargetMismatchError
+        When the store holds several targets that fit.
+    NotEnoughDataError
+        When it holds no measurement.
+    """
+    stored = store.only_target(target)
+    reference_ms = stored.reference_ms or store.provisional_reference_ms(stored.target)
+    frame = labels_frame(visits_frame(store, stored.target), reference_ms)
+    return frame[frame["label"] == 0].drop(columns="label").reset_index(drop=True)
+
+
 def labels_frame(visits: pd.DataFrame, reference_ms: float) -> pd.DataFrame:
     """One row a network and label, from the visits that count.
 

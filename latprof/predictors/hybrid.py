@@ -32,7 +32,7 @@ class HybridPredictor(Predictor):
     The additive part is a ridge whose prior says that a block's cost follows from its shape
     (:mod:`latprof.predictors.block_prior`). Cross-validation then compares it alone, with boosted
     trees on its out-of-fold remainder, and with trees in its place. Trees stay only if they lower
-    the squared error by more than one standard error of the difference, which with few rows they
+    the squared error by more than two standard errors of the difference, which with few rows they
     rarely do. A candidate that no row had gets what its shape says.
 
     Parameters
@@ -140,6 +140,6 @@ class HybridPredictor(Predictor):
 
 
 def _better(first_ms: Floats, second_ms: Floats, measured_ms: Floats) -> bool:
-    """Whether the first predictions' squared error is lower by more than one standard error."""
+    """Whether the first predictions' squared error is lower by more than two standard errors."""
     gain = (second_ms - measured_ms) ** 2 - (first_ms - measured_ms) ** 2
-    return bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))
+    return bool(gain.mean() > 2 * gain.std(ddof=1) / np.sqrt(len(gain)))

@@ -95,7 +95,7 @@ def observe(host: Host) -> Window:
         if pid in before.processes and pid != os.getpid()
     )
     return Window(
-        wall_s=time.monotonic() - start,
+        wall_s=max(time.monotonic() - start, 1e-9),
         jiffies=jiffies,
         processes=tuple(sorted((p for p in processes if p[0] > 0), reverse=True)),
         swapped_pages=after.swapped_pages - before.swapped_pages,

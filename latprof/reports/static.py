@@ -77,6 +77,8 @@ def _drawn(figure: Figure, *, title: bool) -> Iterator[matplotlib.figure.Figure]
     with mpl.rc_context({**_STYLE, **_colors()}), warnings.catch_warnings():
         # A name may hold characters that the font lacks; they show as boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        # Very long names leave no room to arrange; the picture is drawn all the same.
+        warnings.filterwarnings("ignore", message="constrained_layout not applied")
         canvas = Canvas(figsize=(width / _PX_PER_INCH, height / _PX_PER_INCH), layout="constrained")
         axes = canvas.add_subplot()
         _draw(axes, figure)
@@ -259,7 +261,8 @@ def _dress(axis: Any, described: Axis) -> None:
 def _legend(axes: matplotlib.axes.Axes, figure: Figure) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if handles:
-        columns = min(len(handles), 5 if figure.wide else 2)
+        longest = max(map(len, labels)) + 8
+        columns = max(1, min(len(handles), (150 if figure.wide else 80) // longest))
         axes.legend(
             handles,
             labels,

@@ -38,7 +38,7 @@ def ms_column(values: Iterable[float]) -> list[str]:
 
 
 def percent(fraction: float, digits: int | None = None) -> str:
-    """A fraction in percent, with the sign: 0.0123 is ``"1.2 %"``, with a space that does not break.
+    """A fraction in percent, with the sign behind a space that does not break: ``"1.2 %"``.
 
     Below 1 % there are two decimals.
     """

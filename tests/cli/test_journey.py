@@ -35,7 +35,7 @@ def test_doctor_gives_each_line_a_status_and_a_remedy(latprof):
 
 
 def test_collecting_again_finds_everything_done(latprof, collected):
-    from tests.cli.conftest import COLLECT
+    from tests.conftest import COLLECT
 
     done = latprof(*COLLECT, "--store", collected, "--json")
     values = json.loads(done.stdout)

@@ -21,7 +21,7 @@ PROTOCOL = PairedProtocol(rounds=4, burst_ms=40.0, min_runs=3, dropped_runs=1)
 
 
 class SimulatedHost:
-    """Time passes only in runs; ``slowdown`` of the time in ms stretches the run that starts then."""
+    """Time passes only in runs; ``slowdown`` of the time in ms stretches a run that starts then."""
 
     def __init__(self, slowdown=lambda now_ms: 1.0, noise=0.0, seed=0):
         self.now_ms = 0.0

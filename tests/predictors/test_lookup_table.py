@@ -22,7 +22,7 @@ def test_entries_are_the_blocks_costs_in_milliseconds(table):
     assert anchored.sum() == 15
     assert worst[anchored].max() < 0.1  # the zero operation fixes their level
     relative = np.abs(table.table_ / np.where(TRUTH == 0, np.nan, TRUTH) - 1)
-    assert np.nanmax(relative[~anchored]) < 0.2  # shapes fix theirs, roughly
+    assert np.nanmax(relative[~anchored]) < 0.4  # shapes fix theirs, roughly
     assert table.fixed_ms_ == pytest.approx(FIXED_MS, abs=1.5)
 
 

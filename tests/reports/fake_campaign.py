@@ -61,21 +61,22 @@ def host_clock(at_s, rng):
     return levels[np.searchsorted(edges, at_s)]
 
 
-def fake_measurements(networks=150, visits=8, repeats=20, seed=1, names=None):
-    """Return labels, visits and kernels of a campaign over sampled architectures."""
+def fake_measurements(networks=150, visits=8, repeats=20, seed=1):
+    """Return labels, visits, kernels and block costs of a campaign over sampled architectures."""
     rng = np.random.default_rng(seed)
     costs = true_costs(rng)
     architectures = SPACE.sample(networks, seed)
     table = costs.pivot_table(index="position", columns="choice", values="latency_ms")
+    cost = costs.set_index(["position", "choice"])["latency_ms"].to_dict()
     latency = np.array(
         [
-            6.0 + sum(table.loc[p, SPACE.candidates[p][c]] for p, c in enumerate(a.choices))
+            6.0 + sum(cost[p, SPACE.candidates[p][c]] for p, c in enumerate(a.choices))
             for a in architectures
         ]
     )
     interaction = rng.normal(1, 0.009, networks)
     visit_rows = _visits(architectures, latency * interaction, visits, repeats, rng)
-    labels = _labels(visit_rows, architectures, names)
+    labels = _labels(visit_rows)
     return labels, visit_rows, _kernels(architectures[:30], table, rng), costs
 
 
@@ -111,9 +112,8 @@ def _visits(architectures, latency, visits, repeats, rng):
     )
 
 
-def _labels(visits, architectures, names):
+def _labels(visits):
     rows = []
-    spelled = dict(zip(map(str, architectures), names or map(str, architectures), strict=True))
     for (subject, label), part in visits.groupby(["subject", "label"], sort=False):
         ratios = part["ratio"].to_numpy()
         ratio = combine_visits(ratios)
@@ -121,7 +121,7 @@ def _labels(visits, architectures, names):
         rows.append(
             {
                 "subject": subject,
-                "name": spelled[subject],
+                "name": subject,
                 "kind": "architecture",
                 "space": SPACE.description,
                 "label": label,
@@ -151,12 +151,12 @@ def _kernels(architectures, table, rng):
     return pd.DataFrame(rows, columns=columns)
 
 
-def fake_pack(labels, seed=2, names=None, target=TARGET):
+def fake_pack(labels, seed=2):
     """A pack with a real lookup table, and held-out predictions for a fifth of the labels."""
     rng = np.random.default_rng(seed)
     first = labels[labels["label"] == 0]
     held = first.sample(max(len(first) // 5, 1), random_state=seed)
-    rest = first.drop(held.index)
+    rest = first.drop(held.index).head(500)
     lookup_table = LookupTablePredictor(SPACE)
     lookup_table.fit([SPACE.parse(key) for key in rest["subject"]], rest["latency_ms"])
     measured = held["latency_ms"].to_numpy()
@@ -164,7 +164,7 @@ def fake_pack(labels, seed=2, names=None, target=TARGET):
     predicted = {k: measured * rng.normal(1, s, len(held)) for k, s in spread.items()}
     return Pack(
         predictor=lookup_table,
-        target=target,
+        target=TARGET,
         metrics=evaluate(predicted["lookup-table"], measured),
         comparison={k: evaluate(p, measured) for k, p in predicted.items()},
         reference="proxyless-reference",
@@ -172,7 +172,7 @@ def fake_pack(labels, seed=2, names=None, target=TARGET):
         training_rows=len(rest),
         interval_coverage=0.9,
         interval_relative=0.021,
-        held_out=HeldOut(tuple(names or held["name"]), measured, predicted["lookup-table"]),
+        held_out=HeldOut(tuple(held["name"]), measured, predicted["lookup-table"]),
     )
 
 

@@ -30,7 +30,7 @@ class Outline(HTMLParser):
             self.tables[self._caption][-1].append("")
 
     def handle_endtag(self, tag):
-        assert self._open and self._open[-1] == tag, f"</{tag}> closes {self._open[-3:]}"
+        assert self._open[-1:] == [tag], f"</{tag}> closes {self._open[-3:]}"
         self._open.pop()
 
     def handle_data(self, data):

@@ -1,11 +1,13 @@
 """The page: whole HTML, nothing from outside, every figure and number in it, hostile text inert."""
 
+import dataclasses
+import errno
 import json
 import re
 
 import numpy as np
 import pytest
-from fake_campaign import HOSTILE, fake_pack, fake_report_data
+from fake_campaign import HOSTILE, fake_report_data
 from html_outline import Outline
 
 from latprof.errors import DiskFullError, OutputPathError
@@ -106,51 +108,94 @@ def test_the_protocol_is_told_with_its_settings(outline):
     assert "A millisecond here is a ratio times a constant" in outline.words
 
 
-def hostile_data():
-    """Everything that comes from outside is hostile text."""
+@pytest.fixture(scope="module")
+def hostile_page():
+    """A page about data in which every text from outside is hostile."""
     data = fake_report_data(networks=40, visits=2, repeats=3)
-    labels = data.labels.assign(name=HOSTILE)
-    visits = data.visits.assign(failure_message=HOSTILE)
-    kernels = data.kernels.assign(
-        kind=data.kernels["kind"] + HOSTILE, block=HOSTILE + data.kernels["block"]
-    )
-    held_out = len(data.pack.held_out.architectures)
-    return (
-        fake_report_data(
-            networks=40,
-            visits=2,
-            repeats=3,
-            labels=labels,
-            visits_=None,
-            kernels=kernels,
-            pack=fake_pack(data.labels, names=[HOSTILE] * held_out),
-            block_costs=data.block_costs.assign(
-                choice=HOSTILE + data.block_costs["choice"],
-                block=HOSTILE + data.block_costs["block"],
-            ),
-            conditions=((HOSTILE, HOSTILE),),
-            doctor=(("FAIL", HOSTILE, HOSTILE, HOSTILE),),
-            reference=HOSTILE,
-            title=HOSTILE,
-        )
-        if visits is None
-        else _with(data, labels, visits, kernels, held_out)
-    )
-
-
-def _with(data, labels, visits, kernels, held_out):
-    import dataclasses
-
-    costs = data.block_costs
-    return dataclasses.replace(
+    kernels, costs, held_out = data.kernels, data.block_costs, data.pack.held_out
+    hostile = dataclasses.replace(
         data,
-        labels=labels,
-        visits=visits,
-        kernels=kernels,
-        pack=fake_pack(data.labels, names=[HOSTILE] * held_out),
+        labels=data.labels.assign(name=HOSTILE),
+        visits=data.visits.assign(failure_message=HOSTILE),
+        kernels=kernels.assign(kind=kernels["kind"] + HOSTILE, block=HOSTILE + kernels["block"]),
+        pack=dataclasses.replace(
+            data.pack,
+            held_out=dataclasses.replace(
+                held_out, architectures=(HOSTILE,) * len(held_out.architectures)
+            ),
+        ),
         block_costs=costs.assign(choice=HOSTILE + costs["choice"], block=HOSTILE + costs["block"]),
         conditions=((HOSTILE, HOSTILE),),
         doctor=(("FAIL", HOSTILE, HOSTILE, HOSTILE),),
         reference=HOSTILE,
         title=HOSTILE,
     )
+    return render_html(hostile)
+
+
+def test_hostile_text_makes_no_element(hostile_page):
+    outline = Outline(hostile_page)
+
+    assert len(outline.scripts) == 3
+    assert not [a for _, a in outline.elements if "onerror" in a]
+    assert all(a["src"].startswith("data:") for tag, a in outline.elements if tag == "img")
+    assert HOSTILE.split()[0] in outline.words
+
+
+def test_hostile_text_is_inert_in_the_plots_json(hostile_page):
+    block = re.search(r'id="figures">(.*?)</script>', hostile_page, re.DOTALL)[1]
+    specification = json.loads(block)["predicted-against-measured"]
+
+    assert not set("<>&\u2028") & set(block)
+    assert specification["data"][0]["customdata"][0].startswith("&lt;/script&gt;&lt;script")
+
+
+@pytest.fixture(scope="module")
+def plain(data):
+    """A report without plots, which is quick to write."""
+    visits = data.visits.head(4).assign(failure_code="timeout")
+    return dataclasses.replace(
+        data,
+        labels=data.labels.head(0),
+        visits=visits,
+        pack=None,
+        kernels=data.kernels.head(0),
+        block_costs=data.block_costs.head(0),
+    )
+
+
+def test_names_that_are_no_utf8_are_written(tmp_path, plain):
+    path = write_html(dataclasses.replace(plain, title="model\udcff.onnx"), tmp_path / "r.html")
+
+    assert "model?.onnx" in path.read_text("utf-8")
+
+
+def test_five_thousand_networks_stay_a_small_page():
+    page = render_html(fake_report_data(networks=5000, visits=2, repeats=30))
+
+    assert len(page) < 8e6
+    assert "5,000 networks take" in page
+
+
+def test_an_unwritable_path_is_refused_and_leaves_nothing(tmp_path, plain):
+    with pytest.raises(OutputPathError, match="cannot write"):
+        write_html(plain, tmp_path / "missing" / "report.html")
+    with pytest.raises(OutputPathError):
+        write_html(plain, tmp_path)
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_named_and_the_old_page_kept(tmp_path, plain, monkeypatch):
+    def full(_handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "report.html"
+    path.write_text("old")
+    monkeypatch.setattr(files.os, "fsync", full)
+
+    with pytest.raises(DiskFullError, match="no space left"):
+        write_html(plain, path)
+
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]

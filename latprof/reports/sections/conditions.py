@@ -157,9 +157,9 @@ def protocol_section(data: ReportData) -> Section:
 _CYCLE = """
 The clock of a host changes by tens of percent within seconds, so a time alone says little. Each
 visit to a network therefore loads it afresh and runs a frozen cycle: a burst of the reference, a
-burst of the network, a burst of the reference, and so on, {rounds} bursts of the network in all. The
-counted runs of a burst take about {burst_ms} ms; {dropped_runs} before them are kept but not counted,
-since the caches then hold the other network."""
+burst of the network, a burst of the reference, and so on, {rounds} bursts of the network in all.
+The counted runs of a burst take about {burst_ms} ms; {dropped_runs} before them are kept but not
+counted, since the caches then hold the other network."""
 _LABEL = """
 A burst's time is the median of its runs, its ratio that time over the mean of the two reference
 bursts around it; a visit's ratio is the median of its bursts' ratios. The {visits} visits to each

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from latprof.measurement.statistics import coefficient_of_variation, noise_floor_of_repeats
+from latprof.measurement.statistics import noise_floor_of_repeats
 from latprof.reports.arrays import (
     Floats,
     cumulative,
@@ -162,15 +162,11 @@ def visit_spreads(data: ReportData) -> pd.DataFrame:
     visits = data.good_visits
     if "disturbed" in visits:
         visits = visits[~visits["disturbed"].astype(bool)]
-    keys = [visits["subject"], visits["label"]]
-    many = visits.groupby(keys)["ratio"].transform("size") > 1
-    groups = visits[many].groupby(["subject", "label"])
-    columns = {"raw": "raw_median_ms", "minimum": "raw_minimum_ms", "paired": "ratio"}
-    spreads = {
-        name: [float(coefficient_of_variation(floats(part[column]))) for _, part in groups]
-        for name, column in columns.items()
-    }
-    return pd.DataFrame(spreads)
+    columns = {"raw_median_ms": "raw", "raw_minimum_ms": "minimum", "ratio": "paired"}
+    values = visits[list(columns)].rename(columns=columns).astype(float)
+    groups = values.groupby([visits["subject"], visits["label"]])
+    # The standard deviation (n - 1) of a single visit is NaN: it has no spread.
+    return (groups.std() / groups.mean()).dropna().reset_index(drop=True)
 
 
 def _pairing(data: ReportData) -> Section:

@@ -1,0 +1,59 @@
+"""The examples and the README's lines run as they stand."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from latprof.datasets.proxyless import ProxylessSpace
+from latprof.predictors.linear import LinearPredictor
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(name, *arguments):
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / name, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_random_search_keeps_the_limit(tmp_path):
+    space = ProxylessSpace()
+    choices = space.sample_choices(200)
+    predictor = LinearPredictor(space).fit(choices, 5.0 + choices.sum(axis=1) / 20)
+    predictor.save(tmp_path / "p.pack")
+    printed = run("random_search.py", tmp_path / "p.pack", "8.0")
+    assert float(printed.split("predicted ")[1].split(" ms")[0]) <= 8.0
+
+
+def test_own_model_prints_where_the_time_goes(tmp_path):
+    space = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(space.build_onnx(space.sample(1)[0]).SerializeToString())
+    assert "conv1x1" in run("own_model.py", path)
+
+
+def test_the_python_lines_of_the_readme_run(collected, tmp_path):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = text.split("```python\n")[1].split("```")[0]
+    # The shared collection has small images; everything else runs as printed.
+    for old, new in (
+        ('get_space("proxyless")', 'get_space("proxyless", resolution=64)'),
+        ("profile(architectures[0])", "profile(architectures[0], space=space)"),
+        ("demo/lat.db", str(collected)),
+    ):
+        assert old in lines
+        lines = lines.replace(old, new)
+    script = tmp_path / "readme.py"
+    script.write_text(lines)
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert " ms +- " in done.stdout
+    assert (tmp_path / "cpu.pack").exists()
