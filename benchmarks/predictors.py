@@ -2,9 +2,8 @@
 
 Real architectures of the ProxylessNAS space with latencies from a seeded model: block costs that
 follow from shapes, but not linearly, costs between neighbouring blocks where said, and measurement
-noise of 0.8 %. Predictions run in one thread, fits in up
-to two. ``--check`` exits with status 1 where a promised figure is
-missed.
+noise of 0.8 %. Predictions run in one thread, fits in up to two. ``--check`` exits with status 1
+where a promised figure is missed.
 """
 
 from __future__ import annotations

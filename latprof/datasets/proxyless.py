@@ -9,6 +9,7 @@ from typing import Any
 from latprof.datasets.layers import Block, convolution_block, mobile_inverted_block
 from latprof.datasets.space import Architecture, SearchSpace
 from latprof.errors import InvalidValueError
+from latprof.graph.fusion import fuse
 from latprof.graph.operators import Network, Operator
 
 _DEPTHS = (4, 4, 4, 4, 4, 1)
@@ -191,7 +192,11 @@ class ProxylessSpace(SearchSpace):
         return (pool, classifier)
 
     def recognize(self, network: Network) -> Architecture | None:
-        """Return the architecture whose convolutions ``network`` has, in order, or None."""
+        """Return the architecture that ``network`` is, by its operators and their shapes, or None.
+
+        Names, weights and who exported it do not matter. Zero operations end up last among blocks
+        that look alike: the networks are the same.
+        """
 
         def signature(op: Operator) -> tuple[object, ...]:
             return (op.kind, op.stride, op.weight_shape, op.output_shapes[0][1:])
@@ -215,6 +220,8 @@ class ProxylessSpace(SearchSpace):
                     break
             else:
                 return None
-        if found[start:] != last:
-            return None
-        return Architecture(self.name, tuple(choices))
+        architecture = Architecture(self.name, tuple(choices))
+        kinds = [op.kind for op in fuse(network).operators]
+        sizes = [shape[-1] for _, shape in network.outputs if shape]
+        same = kinds == [op.kind for op in self.operators(architecture)]
+        return architecture if found[start:] == last and same and sizes == [self.num_classes] else None

@@ -22,6 +22,7 @@ Mask: TypeAlias = NDArray[np.bool_]
 #: Rounds without a better held-out error after which a fit ends.
 _PATIENCE = 40
 MAX_ROUNDS = 1000
+_ROWS_FOR_THREADS = 1000
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,6 @@ def choose(
     *,
     seed: int,
     finalists: int = 2,
-    threads: int = 2,
 ) -> Chosen:
     """Choose among candidates, each with its tasks (one a fold), by cross-validation.
 
@@ -163,7 +163,8 @@ def choose(
 
     folds = len(candidates[0][0])
     # XGBoost leaves the interpreter's lock, and each fit is its own: the order does not matter.
-    with ThreadPoolExecutor(threads) as pool:
+    # Fits of few rows are mostly interpreter, and gain nothing from a second thread.
+    with ThreadPoolExecutor(2 if len(features) >= _ROWS_FOR_THREADS else 1) as pool:
         first = list(pool.map(run, [(index, 0) for index in range(len(candidates))]))
         order = np.argsort([path.errors.min() for path in first], kind="stable")[:finalists]
         jobs = [(int(index), fold) for index in order for fold in range(1, folds)]

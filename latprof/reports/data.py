@@ -86,7 +86,7 @@ class ReportData:
     pack : Pack, optional
         The trained predictor, with its held-out predictions.
     block_costs : DataFrame
-        The additive table of a predictor, one row a position and choice, columns
+        A fitted lookup table, one row a position and choice, columns
         :data:`BLOCK_COST_COLUMNS`; ``count`` is the number of training networks with that choice.
     conditions : tuple of (name, value)
         Facts of the host, in the order they are shown.

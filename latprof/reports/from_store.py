@@ -78,10 +78,12 @@ def _block_costs(labels: pd.DataFrame) -> pd.DataFrame:
         table.fit([space.parse(key) for key in rows["subject"]], rows["latency_ms"])
     except NotEnoughDataError:
         return nothing
+    entries = [
+        (row.position, row.block, row.candidate, row.key, row.latency_ms, row.count)
+        for row in table.rows()
+    ]
+    fixed = (-1, "fixed part", "stem, first block, head", "", table.fixed_ms_, len(rows))
     return pd.DataFrame(
-        [
-            (row.position, row.block, row.candidate, row.key, row.latency_ms, row.count)
-            for row in table.rows()
-        ],
+        [fixed, *entries],
         columns=list(BLOCK_COST_COLUMNS),
     )

@@ -261,8 +261,8 @@ def _dress(axis: Any, described: Axis) -> None:
 def _legend(axes: matplotlib.axes.Axes, figure: Figure) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if handles:
-        longest = max(map(len, labels)) + 8
-        columns = max(1, min(len(handles), (150 if figure.wide else 80) // longest))
+        longest = max(map(len, labels)) + 12
+        columns = max(1, min(len(handles), (130 if figure.wide else 75) // longest))
         axes.legend(
             handles,
             labels,

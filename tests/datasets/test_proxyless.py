@@ -170,3 +170,16 @@ def _zeros_last(architecture):
     choices = architecture.choices
     stages = [choices[i : i + 4] for i in range(0, len(choices), 4)]
     return [[stage[0], *sorted(stage[1:], key=lambda c: c == 6)] for stage in stages]
+
+
+def test_what_only_resembles_the_space_is_not_recognised():
+    space = ProxylessSpace(resolution=64)
+    other = ProxylessSpace(resolution=64, num_classes=10)
+    model = other.build_onnx(other.sample(1)[0])
+    assert space.recognize(read_network(model)) is None
+    model = space.build_onnx(space.sample(1)[0])
+    assert space.recognize(read_network(model)) is not None
+    clip = next(node for node in model.graph.node if node.op_type == "Clip")
+    clip.op_type = "HardSwish"
+    del clip.input[1:]
+    assert space.recognize(read_network(model)) is None

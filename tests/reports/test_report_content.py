@@ -59,8 +59,9 @@ def test_the_error_histogram_counts_every_network_and_draws_the_floor(data):
     assert sum(noise.y) * step / bars.width == pytest.approx(sum(bars.y), rel=1e-3)
 
 
-def test_piled_blocks_add_up_to_the_mean_network(data):
-    figure = figures_of(data)["time-by-block"]
+def test_without_kernels_the_blocks_come_from_the_fitted_table(data):
+    changed = dataclasses.replace(data, kernels=data.kernels.head(0))
+    figure = figures_of(changed)["time-by-block"]
     costs = data.block_costs
     expected = costs.groupby("position")["latency_ms"].mean().sum()
 
@@ -68,9 +69,12 @@ def test_piled_blocks_add_up_to_the_mean_network(data):
     assert len(figure.x.categories) == 21
 
 
-def test_without_a_table_the_blocks_come_from_the_kernels(data):
-    changed = dataclasses.replace(data, block_costs=data.block_costs.head(0))
-    figure = figures_of(changed)["time-by-block"]
+@pytest.mark.parametrize("table", [True, False])
+def test_measured_kernels_say_where_the_time_goes_before_a_fitted_table(data, table):
+    kept = data.block_costs if table else data.block_costs.head(0)
+    figures = figures_of(dataclasses.replace(data, block_costs=kept))
+    figure = figures["time-by-block"]
+    assert ("candidate-costs" in figures) == table
     mean = data.kernels.groupby("subject")["latency_ms"].sum().mean()
 
     assert figure.x.categories[0] == "stem"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,11 +30,20 @@ def breakdown_sections(data: ReportData) -> tuple[Section, ...]:
 
 def _by_block(data: ReportData) -> Section:
     title = "Where the time goes, by block"
-    if len(data.block_costs):
-        return _from_block_costs(data.block_costs, title)
     named = data.kernels[data.kernels["block"].fillna("").astype(str) != ""]
+    costs = _from_block_costs(data.block_costs, title) if len(data.block_costs) else None
     if len(named):
-        return _from_kernels(named, title)
+        measured = _from_kernels(named, title)
+        if costs is None:
+            return measured
+        # Measured times say where the time goes, the fitted table what another choice would cost.
+        return dataclasses.replace(
+            measured,
+            figures=(*measured.figures, *costs.figures[1:]),
+            tables=(*measured.tables, *costs.tables),
+        )
+    if costs is not None:
+        return costs
     return Section(
         "blocks",
         title,
@@ -55,8 +65,7 @@ def _from_block_costs(costs: pd.DataFrame, title: str) -> Section:
         choice=costs["choice"].astype(str),
     )
     blocks = list(dict.fromkeys(table["block"]))
-    # What only one block offers (the stem, the head) comes last, where piles fold into "others".
-    choices = list(table["choice"].value_counts(sort=True).index)
+    choices = _cheapest_first(table)
     seen = table.groupby("block")["count"].transform("sum")
     table["share_ms"] = table["latency_ms"] * table["count"] / seen.where(seen > 0, 1)
     mean = table.groupby("block")["share_ms"].sum().reindex(blocks)
@@ -64,7 +73,7 @@ def _from_block_costs(costs: pd.DataFrame, title: str) -> Section:
     lead = (
         f"In the average sampled network {short(str(order.index[0]), 36)} takes most time, "
         f"{ms(float(order.iloc[0]))} of the {ms(float(mean.sum()))} ms in {len(blocks)} blocks; "
-        f"costs are those of the predictor's additive table."
+        "costs are those of a lookup table fitted to the measurements."
     )
     stacked = _stacked_blocks(
         table.pivot_table(index="block", columns="choice", values="share_ms", aggfunc="sum"),
@@ -79,6 +88,17 @@ def _from_block_costs(costs: pd.DataFrame, title: str) -> Section:
         figures=(stacked, _candidate_costs(table, blocks, choices)),
         tables=(_cost_table(table, blocks, choices),),
     )
+
+
+def _cheapest_first(table: pd.DataFrame) -> list[str]:
+    """The choices by their mean rank within a block, cheapest first.
+
+    What only one block offers (the stem, the head) comes last, where piles fold into "others".
+    """
+    rank = table.groupby("block")["latency_ms"].rank(pct=True)
+    offered = table.groupby("choice")["block"].nunique()
+    order = rank.groupby(table["choice"]).mean().to_frame("rank").assign(once=offered == 1)
+    return [str(choice) for choice in order.sort_values(["once", "rank"], kind="stable").index]
 
 
 def _from_kernels(kernels: pd.DataFrame, title: str) -> Section:

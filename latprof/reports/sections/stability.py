@@ -281,7 +281,7 @@ def _repeat_figure(pairs: pd.DataFrame, change: Floats, floor: float) -> Figure:
         title="Second measurement against the first",
         alt=f"Relative difference of {len(first)} repeated networks, within {reach:.1f} percent.",
         x=Axis("First measurement (ms)", limits=padded(first, share=0.06)),
-        y=Axis("Second measurement, difference (%)", limits=(-reach, reach)),
+        y=Axis("Second less first (%)", limits=(-reach, reach)),
         series=(
             Series(
                 "Repeated network",
