@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from latprof.profilers.networks import Network
 
 #: Networks that one measuring process visits before the next process takes over.
-NETWORKS_PER_PROCESS = 40
+NETWORKS_PER_PROCESS = 100
 #: A share is measured again, but at least this many where there are as many: fewer pairs than this
 #: say little about noise.
 FEWEST_REPEATS = 20

@@ -54,9 +54,7 @@ class Network:
         if self.path is None:
             space = space_from_description(self.subject.space)
             architecture = space.parse(self.subject.key)
-            built = space.build_onnx(architecture, batch_size=batch_size)
-            content: bytes = built.SerializeToString()
-            return content
+            return space.onnx_bytes(architecture, batch_size=batch_size)
         if not self.shapes:
             return self.path
         from latprof.graph.reader import model_bytes
