@@ -17,7 +17,7 @@ from latprof.cli.console import (
     parse_shapes,
     print_json,
 )
-from latprof.errors import EXIT_DEVICE, EXIT_INTERRUPTED, EXIT_PARTIAL, UsageError
+from latprof.errors import EXIT_DEVICE, EXIT_INTERRUPTED, EXIT_PARTIAL, EXIT_TIMEOUT, UsageError
 
 if TYPE_CHECKING:
     from latprof.measurement.records import Target
@@ -112,7 +112,15 @@ def collect(
         )
         _print_outcome(opened, found, outcome, as_json=as_json)
     if outcome.failed:
-        raise typer.Exit(EXIT_PARTIAL if outcome.made + outcome.resumed else EXIT_DEVICE)
+        raise typer.Exit(_status(outcome))
+
+
+def _status(outcome: Outcome) -> int:
+    """Exit status of a run with failures."""
+    if outcome.made + outcome.resumed:
+        return EXIT_PARTIAL
+    only_timeouts = {failure.code for _, failure in outcome.failures} == {"timeout"}
+    return EXIT_TIMEOUT if only_timeouts else EXIT_DEVICE
 
 
 def _cores(text: str) -> tuple[int, ...]:

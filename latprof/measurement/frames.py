@@ -16,6 +16,7 @@ from latprof.measurement.statistics import (
     combine_visits,
     noise_floor_of_repeats,
     noise_floor_of_visits,
+    quiet_kernels,
     raw_median_ms,
     raw_minimum_ms,
     reference_drift,
@@ -183,23 +184,24 @@ def noise_floor(visits: pd.DataFrame, labels: pd.DataFrame) -> NoiseFloor | None
     return noise_floor_of_visits([ratios[key] for key in kept], latency_ms.loc[kept].to_numpy())
 
 
-def kernels_frame(store: Store, target: Target) -> pd.DataFrame:
-    """One row a kernel: space, subject, position, kind, name, block, latency_ms."""
+def kernels_frame(store: Store, target: Target, reference_ms: float) -> pd.DataFrame:
+    """One row a kernel: space, subject, position, kind, name, block, latency_ms (quiet host)."""
     import pandas as pd
 
     columns = ["space", "subject", "position", "kind", "name", "block", "latency_ms"]
-    return pd.DataFrame(_kernel_rows(store, target), columns=columns)
+    return pd.DataFrame(_kernel_rows(store, target, reference_ms), columns=columns)
 
 
-def _kernel_rows(store: Store, target: Target) -> Iterator[tuple[object, ...]]:
-    for subject, kernel in store.kernels(target):
-        block = kernel.name.rpartition(".")[0] if subject.kind == "architecture" else ""
-        yield (
-            subject.space,
-            subject.key,
-            kernel.position,
-            kernel.kind,
-            kernel.name,
-            block or kernel.name,
-            kernel.latency_ms,
-        )
+def _kernel_rows(store: Store, target: Target, reference_ms: float) -> Iterator[tuple[object, ...]]:
+    for subject, profile in store.kernel_profiles(target):
+        for kernel in quiet_kernels(profile, reference_ms):
+            block = kernel.name.rpartition(".")[0] if subject.kind == "architecture" else ""
+            yield (
+                subject.space,
+                subject.key,
+                kernel.position,
+                kernel.kind,
+                kernel.name,
+                block or kernel.name,
+                kernel.latency_ms,
+            )

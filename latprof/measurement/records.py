@@ -198,6 +198,15 @@ class PairedSamples:
         if any(len(b) <= self.dropped_runs for b in (*self.target, *self.reference)):
             raise InvalidValueError("a burst has no runs beyond the dropped ones")
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PairedSamples:
+        """Rebuild samples from :func:`dataclasses.asdict`, lists in place of tuples."""
+        return cls(
+            tuple(map(tuple, values["target"])),
+            tuple(map(tuple, values["reference"])),
+            values["dropped_runs"],
+        )
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -247,7 +256,7 @@ class KernelTime:
     """One kernel of one network as the runtime ran it.
 
     ``operators`` are the names of the graph's nodes it covers (several after fusion),
-    ``latency_ms`` the median over the profiled runs.
+    ``latency_ms`` the median over the profiled runs, by the clock of that moment.
     """
 
     position: int
@@ -257,3 +266,18 @@ class KernelTime:
     latency_ms: float
     input_shapes: tuple[tuple[int, ...], ...] = ()
     output_shapes: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class KernelProfile:
+    """The kernels of one network, profiled inside a paired cycle.
+
+    ``samples`` are the raw runs of that cycle: the network ran with the runtime's profiler on, so
+    their ratio against an ordinary visit's is what profiling costs, and their reference bursts say
+    how fast the host was.
+    """
+
+    kernels: tuple[KernelTime, ...]
+    samples: PairedSamples
+    started_at: float
+    process: str

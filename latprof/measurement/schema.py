@@ -99,13 +99,25 @@ Index(
     postgresql_where=_counts,
 )
 
-#: Per-kernel times of a network; shapes and operators are JSON.
-kernels = Table(
-    "kernels",
+#: One row a network whose kernels were timed; ``samples`` as in measurements, profiler on.
+kernel_profiles = Table(
+    "kernel_profiles",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("subject_id", ForeignKey("subjects.id"), nullable=False),
     Column("target_id", ForeignKey("targets.id"), nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("process", Text, nullable=False),
+    Column("samples", Text, nullable=False),
+    UniqueConstraint("subject_id", "target_id", name="one_profile"),
+)
+
+#: The kernels of a profile in the order they ran; shapes and operators are JSON.
+kernels = Table(
+    "kernels",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("profile_id", ForeignKey("kernel_profiles.id"), nullable=False),
     Column("position", Integer, nullable=False),
     Column("kind", Text, nullable=False),
     Column("name", Text, nullable=False),
@@ -113,5 +125,5 @@ kernels = Table(
     Column("latency_ms", Float, nullable=False),
     Column("input_shapes", Text, nullable=False),
     Column("output_shapes", Text, nullable=False),
-    UniqueConstraint("subject_id", "target_id", "position", name="one_kernel"),
+    UniqueConstraint("profile_id", "position", name="one_kernel"),
 )

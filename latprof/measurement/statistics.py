@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from latprof.errors import InvalidValueError
 
 if TYPE_CHECKING:
-    from latprof.measurement.records import PairedSamples
+    from latprof.measurement.records import KernelProfile, KernelTime, PairedSamples
 
 Floats = NDArray[np.float64]
 
@@ -68,6 +69,19 @@ def combine_visits(ratios: ArrayLike) -> float:
         raise InvalidValueError("no visits to combine")
     cut = 1 if len(values) == 3 else len(values) // 4
     return float(values[cut : len(values) - cut].mean())
+
+
+def quiet_kernels(profile: KernelProfile, reference_ms: float) -> tuple[KernelTime, ...]:
+    """Kernel times as the quiet host would have them, in ms.
+
+    Scaled by the reference's constant over the median of its bursts around the profiled runs.
+    """
+    _, reference = burst_medians(profile.samples)
+    scale = reference_ms / float(np.median(reference))
+    return tuple(
+        dataclasses.replace(kernel, latency_ms=kernel.latency_ms * scale)
+        for kernel in profile.kernels
+    )
 
 
 def coefficient_of_variation(values: ArrayLike, axis: int = 0) -> Floats:

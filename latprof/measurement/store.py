@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from latprof.errors import (
 from latprof.measurement import schema
 from latprof.measurement.records import (
     Failure,
+    KernelProfile,
     KernelTime,
     Measurement,
     PairedSamples,
@@ -166,13 +168,17 @@ class Store:
             return False
         return True
 
-    def add_kernels(self, subject: Subject, target: Target, kernels: Sequence[KernelTime]) -> None:
-        """Store a network's per-kernel times, in place of earlier ones."""
-        table = schema.kernels
-        key = {"subject_id": self._subject_id(subject), "target_id": self._target_id(target)}
+    def add_kernels(self, subject: Subject, target: Target, profile: KernelProfile) -> bool:
+        """Store a network's per-kernel times; return False where it has some already."""
+        row = {
+            "subject_id": self._subject_id(subject),
+            "target_id": self._target_id(target),
+            "started_at": profile.started_at,
+            "process": profile.process,
+            "samples": _samples_json(profile.samples),
+        }
         rows = [
-            key
-            | {
+            {
                 "position": kernel.position,
                 "kind": kernel.kind,
                 "name": kernel.name,
@@ -181,16 +187,19 @@ class Store:
                 "input_shapes": _json(kernel.input_shapes),
                 "output_shapes": _json(kernel.output_shapes),
             }
-            for kernel in kernels
+            for kernel in profile.kernels
         ]
-        with self._errors(), self._engine.begin() as connection:
-            connection.execute(
-                sa.delete(table).where(
-                    table.c.subject_id == key["subject_id"], table.c.target_id == key["target_id"]
+        try:
+            with self._errors(), self._engine.begin() as connection:
+                made = connection.execute(sa.insert(schema.kernel_profiles), row)
+                key = made.inserted_primary_key
+                assert key is not None
+                connection.execute(
+                    sa.insert(schema.kernels), [{"profile_id": key[0], **r} for r in rows]
                 )
-            )
-            if rows:
-                connection.execute(sa.insert(table), rows)
+        except _DuplicateError:
+            return False
+        return True
 
     def add_target(self, target: Target, reference: str) -> None:
         """Make a target known, with the name of its reference network.
@@ -319,11 +328,9 @@ class Store:
 
     def subjects_with_kernels(self, target: Target) -> set[tuple[str, str, str]]:
         """(kind, space, key) of the networks whose kernels are stored."""
-        table, subject = schema.kernels, schema.subjects
+        table, subject = schema.kernel_profiles, schema.subjects
         query = self._of_target(
-            sa.select(subject.c.kind, subject.c.space, subject.c.key)
-            .join_from(table, subject)
-            .distinct(),
+            sa.select(subject.c.kind, subject.c.space, subject.c.key).join_from(table, subject),
             target,
             table,
         )
@@ -342,33 +349,23 @@ class Store:
         for row in self._rows(query):
             yield _measurement(row, target)
 
-    def kernels(self, target: Target) -> Iterator[tuple[Subject, KernelTime]]:
-        """Every stored kernel on ``target`` with the network it belongs to."""
-        table, subject = schema.kernels, schema.subjects
-        query = self._of_target(
-            sa.select(
-                table,
-                subject.c.kind.label("subject_kind"),
-                subject.c.space,
-                subject.c.key,
-                subject.c.name.label("subject_name"),
-            )
+    def kernel_profiles(self, target: Target) -> Iterator[tuple[Subject, KernelProfile]]:
+        """Every network whose kernels were timed on ``target``, in the order they were stored."""
+        table, subject, kernel = schema.kernel_profiles, schema.subjects, schema.kernels
+        of_profile: dict[int, list[KernelTime]] = defaultdict(list)
+        query = sa.select(kernel).join_from(kernel, table).order_by(kernel.c.position)
+        for row in self._rows(self._of_target(query, target, table)):
+            of_profile[row.profile_id].append(_kernel(row))
+        query = (
+            sa.select(table, subject.c.kind, subject.c.space, subject.c.key, subject.c.name)
             .join_from(table, subject)
-            .order_by(table.c.subject_id, table.c.position),
-            target,
-            table,
+            .order_by(table.c.id)
         )
-        for row in self._rows(query):
-            kernel = KernelTime(
-                position=row.position,
-                kind=row.kind,
-                name=row.name,
-                operators=tuple(json.loads(row.operators)),
-                latency_ms=row.latency_ms,
-                input_shapes=_shapes(row.input_shapes),
-                output_shapes=_shapes(row.output_shapes),
+        for row in self._rows(self._of_target(query, target, table)):
+            profile = KernelProfile(
+                tuple(of_profile[row.id]), _samples(row.samples), row.started_at, row.process
             )
-            yield Subject(row.subject_kind, row.key, row.subject_name, row.space), kernel
+            yield Subject(row.kind, row.key, row.name, row.space), profile
 
     def campaigns(self, target: Target) -> list[dict[str, Any]]:
         """The collections on ``target``: start and end (Unix time), plan, protocol, host."""
@@ -500,15 +497,26 @@ def _shapes(text: str) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(shape) for shape in json.loads(text))
 
 
+def _samples(text: str) -> PairedSamples:
+    return PairedSamples.from_dict(json.loads(text))
+
+
+def _kernel(row: sa.Row[Any]) -> KernelTime:
+    return KernelTime(
+        position=row.position,
+        kind=row.kind,
+        name=row.name,
+        operators=tuple(json.loads(row.operators)),
+        latency_ms=row.latency_ms,
+        input_shapes=_shapes(row.input_shapes),
+        output_shapes=_shapes(row.output_shapes),
+    )
+
+
 def _measurement(row: sa.Row[Any], target: Target) -> Measurement:
     samples = failure = None
     if row.failure_code is None:
-        values = json.loads(row.samples)
-        samples = PairedSamples(
-            tuple(map(tuple, values["target"])),
-            tuple(map(tuple, values["reference"])),
-            values["dropped_runs"],
-        )
+        samples = _samples(row.samples)
     else:
         failure = Failure(row.failure_code, row.failure_message or "")
     return Measurement(

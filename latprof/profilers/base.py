@@ -10,12 +10,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from latprof.errors import DeviceError, InvalidValueError
+from latprof.measurement.protocol import LoadedModel
 
 if TYPE_CHECKING:
-    from latprof.measurement.protocol import LoadedModel
     from latprof.measurement.records import KernelTime, Target
 
 
@@ -70,6 +70,17 @@ class Availability:
     remedy: str = ""
 
 
+class ProfiledModel(LoadedModel, Protocol):
+    """A network that runs with the runtime's profiler on."""
+
+    def kernel_times(self) -> Sequence[KernelTime]:
+        """End profiling; return one run's kernels in order, each the median over the warm runs.
+
+        The first two runs are not warm.
+        """
+        ...
+
+
 class Profiler(ABC):
     """Runs models on one device through one runtime.
 
@@ -102,13 +113,9 @@ class Profiler(ABC):
         where the runtime refuses it.
         """
 
-    def kernel_times(
-        self,
-        model: bytes | Path,  # noqa: ARG002 - of the contract
-        runs: int,  # noqa: ARG002 - of the contract
-    ) -> Sequence[KernelTime]:
-        """Return the kernels of one run in order, each with its median over ``runs`` runs.
+    def load_profiled(self, model: bytes | Path) -> ProfiledModel:  # noqa: ARG002 - of the contract
+        """Load an ONNX model with the runtime's own profiler on.
 
-        Raises DeviceError where the runtime cannot tell.
+        Raises DeviceError where the runtime cannot tell kernels apart, else as :meth:`load`.
         """
         raise DeviceError(f"{self.spelling} does not report per-kernel times")

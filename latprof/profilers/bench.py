@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,14 +17,14 @@ from latprof.measurement.protocol import (
     measure_paired,
     runs_per_burst,
 )
-from latprof.measurement.records import Failure, KernelTime, PairedProtocol, PairedSamples
+from latprof.measurement.records import Failure, KernelProfile, PairedProtocol, PairedSamples
 
 if TYPE_CHECKING:
     from latprof.profilers.base import Profiler
     from latprof.profilers.networks import Network
 
-#: Runs of a network whose kernels are timed.
-KERNEL_RUNS = 15
+#: Bursts of a network whose kernels are timed.
+KERNEL_ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Measurer(Protocol):
         """Measure a network once; every failure is a value in the result."""
         ...
 
-    def kernel_times(self, network: Network) -> Sequence[KernelTime] | Failure:
+    def profile(self, network: Network) -> KernelProfile | Failure:
         """Time a network's kernels, or say why not."""
         ...
 
@@ -99,12 +100,18 @@ class Bench:
         wall_s = time.perf_counter() - start
         return Visit(started_at, wall_s, load_s, self._process, samples, None, conditions)
 
-    def kernel_times(self, network: Network) -> Sequence[KernelTime] | Failure:
+    def profile(self, network: Network) -> KernelProfile | Failure:
+        started_at = time.time()
+        protocol = dataclasses.replace(self._protocol, rounds=KERNEL_ROUNDS)
         try:
-            model = network.model(self._profiler.options.batch_size)
-            return self._profiler.kernel_times(model, KERNEL_RUNS)
+            model = self._profiler.load_profiled(network.model(self._profiler.options.batch_size))
+            samples = measure_paired(
+                model, self._reference, protocol, reference_runs=self._reference_runs
+            )
+            kernels = tuple(model.kernel_times())
         except LatprofError as error:
             return Failure(error.code, str(error))
+        return KernelProfile(kernels, samples, started_at, self._process)
 
     def close(self) -> None:
         """Nothing to let go of: the loads end with this object."""

@@ -288,12 +288,12 @@ class _Run:
         key = (subject.kind, subject.space, subject.key)
         if key in self._with_kernels:
             return
-        kernels = measurer.kernel_times(network)
+        profile = measurer.profile(network)
         self._with_kernels.add(key)
-        if isinstance(kernels, Failure):
-            self._failures.append((f"kernels of {subject.name}", kernels))
+        if isinstance(profile, Failure):
+            self._failures.append((f"kernels of {subject.name}", profile))
         else:
-            self._store.add_kernels(subject, self._target, kernels)
+            self._store.add_kernels(subject, self._target, profile)
 
     def _report(self) -> None:
         if self._on_progress is not None:

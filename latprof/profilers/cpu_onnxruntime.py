@@ -65,13 +65,10 @@ class CpuOnnxRuntime(Profiler):
     def load(self, model: bytes | Path) -> OnnxRuntimeModel:
         return OnnxRuntimeModel(self._session(model), self.input_seed)
 
-    def kernel_times(self, model: bytes | Path, runs: int) -> Sequence[KernelTime]:
-        with tempfile.TemporaryDirectory(prefix="latprof-") as directory:
-            session = self._session(model, profile_prefix=str(Path(directory) / "profile"))
-            loaded = OnnxRuntimeModel(session, self.input_seed)
-            loaded.run(runs + 1)
-            events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-        return read_kernels(events, runs, model)
+    def load_profiled(self, model: bytes | Path) -> ProfiledOnnxRuntimeModel:
+        directory = tempfile.TemporaryDirectory(prefix="latprof-")
+        session = self._session(model, profile_prefix=str(Path(directory.name) / "profile"))
+        return ProfiledOnnxRuntimeModel(session, self.input_seed, model, directory)
 
     def _session(self, model: bytes | Path, profile_prefix: str = "") -> Any:
         import onnxruntime
@@ -117,6 +114,27 @@ class OnnxRuntimeModel:
                 f"ONNX Runtime failed while running: {_first_line(error)}"
             ) from None
         return durations
+
+
+class ProfiledOnnxRuntimeModel(OnnxRuntimeModel):
+    """A session with ONNX Runtime's profiler on, which writes into ``directory``."""
+
+    def __init__(
+        self,
+        session: Any,
+        seed: int,
+        model: bytes | Path,
+        directory: tempfile.TemporaryDirectory[str],
+    ) -> None:
+        super().__init__(session, seed)
+        self._model, self._directory = model, directory
+
+    def kernel_times(self) -> Sequence[KernelTime]:
+        """End profiling and read what it wrote."""
+        path = Path(self._session.end_profiling())
+        events = json.loads(path.read_text(encoding="utf-8"))
+        self._directory.cleanup()
+        return read_kernels(events, self._model)
 
 
 def _first_line(error: Exception) -> str:

@@ -20,17 +20,17 @@ _BLOCKED_LAYOUT = "_nchwc"
 _FUSED_AFTER = frozenset({"BatchNormalization", "Clip", "Relu", "Add", "HardSigmoid", "Sigmoid"})
 
 
-def read_kernels(
-    events: Sequence[Mapping[str, Any]], runs: int, model: bytes | Path
-) -> list[KernelTime]:
-    """Return the kernels of one run in order, each with its median over all but the first run.
+#: Runs at the start that are left out: they allocate and fill caches.
+_COLD_RUNS = 2
+
+
+def read_kernels(events: Sequence[Mapping[str, Any]], model: bytes | Path) -> list[KernelTime]:
+    """Return the kernels of one run in order, each with its median over the warm runs.
 
     Parameters
     ----------
     events : sequence of mapping
         The profile's JSON: events with ``cat``, ``name``, ``dur`` (microseconds) and ``args``.
-    runs : int
-        Runs that count; the profile holds one more, the cold one.
     model : bytes or Path
         The ONNX model, for the names of its operators.
 
@@ -46,7 +46,8 @@ def read_kernels(
             key = (int(event["args"]["node_index"]), event["name"].removesuffix(_SUFFIX))
             times[key].append(event["dur"] / 1000)
             details[key] = event["args"]
-    if not times or any(len(durations) != runs + 1 for durations in times.values()):
+    runs = {len(durations) for durations in times.values()}
+    if len(runs) != 1 or min(runs) <= _COLD_RUNS:
         raise RuntimeFailedError("ONNX Runtime's profile does not hold every run of every kernel")
     producers = _producers(model)
     return [
@@ -71,7 +72,7 @@ def _kernel(
         kind=_kind(op_type, inputs, outputs),
         name=operators[0] if operators else name,
         operators=operators,
-        latency_ms=float(np.median(durations[1:])),
+        latency_ms=float(np.median(durations[_COLD_RUNS:])),
         input_shapes=inputs,
         output_shapes=outputs,
     )

@@ -11,11 +11,26 @@ import numpy as np
 
 from latprof.datasets.registry import get_space
 from latprof.datasets.space import Architecture, SearchSpace
-from latprof.errors import RuntimeFailedError, UnsupportedModelError
-from latprof.measurement.records import Failure, KernelTime, PairedProtocol, PairedSamples, Target
+from latprof.errors import (
+    DynamicShapeError,
+    LatprofError,
+    MeasurementTimeoutError,
+    ModelFileError,
+    RuntimeFailedError,
+    UnsupportedModelError,
+)
+from latprof.measurement.records import (
+    Failure,
+    KernelProfile,
+    KernelTime,
+    PairedProtocol,
+    PairedSamples,
+    Target,
+)
 from latprof.measurement.statistics import (
     burst_medians,
     combine_visits,
+    quiet_kernels,
     raw_median_ms,
     visit_ratio,
 )
@@ -30,6 +45,11 @@ if TYPE_CHECKING:
 
 #: Measuring processes that share the visits of one profile.
 _PROCESSES = 2
+#: What a failure becomes where there is no row to keep it in.
+_ERRORS: dict[str, type[LatprofError]] = {
+    error.code: error
+    for error in (UnsupportedModelError, MeasurementTimeoutError, ModelFileError, DynamicShapeError)
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +66,7 @@ class Profile:
     reference_ms: float
     ratio: float
     samples: tuple[PairedSamples, ...]
-    kernels: tuple[KernelTime, ...] = ()
+    kernel_profile: KernelProfile | None = None
 
     @property
     def latency_ms(self) -> float:
@@ -60,6 +80,12 @@ class Profile:
         if len(ratios) < 2:
             return float("nan")
         return float(ratios.std(ddof=1) / np.sqrt(len(ratios)) / ratios.mean())
+
+    @property
+    def kernels(self) -> tuple[KernelTime, ...]:
+        """The kernels of one run in order, in quiet-state milliseconds; empty if not asked for."""
+        found = self.kernel_profile
+        return () if found is None else quiet_kernels(found, self.reference_ms)
 
     @property
     def raw_median_ms(self) -> float:
@@ -103,7 +129,7 @@ def profile(
     ------
     ModelFileError, DynamicShapeError, UnknownNameError, InvalidValueError
         For what cannot be measured.
-    UnsupportedModelError, RuntimeFailedError
+    UnsupportedModelError, RuntimeFailedError, MeasurementTimeoutError
         When the runtime refuses the network, or every visit failed.
     """
     protocol = protocol or PairedProtocol()
@@ -121,7 +147,7 @@ def profile(
     def bench() -> RemoteBench:
         return RemoteBench(target, options, reference, protocol, timeout_s)
 
-    samples, times = _visit(bench, source, protocol.visits, kernels=kernels)
+    samples, kernel_profile = _visit(bench, source, protocol.visits, kernels=kernels)
     medians = np.concatenate([burst_medians(visit)[1] for visit in samples])
     return Profile(
         name=source.subject.name,
@@ -130,15 +156,15 @@ def profile(
         reference_ms=float(np.quantile(medians, QUIET_QUANTILE)),
         ratio=combine_visits([visit_ratio(visit) for visit in samples]),
         samples=tuple(samples),
-        kernels=times,
+        kernel_profile=kernel_profile,
     )
 
 
 def _visit(
     bench: Callable[[], Measurer], source: Network, visits: int, *, kernels: bool
-) -> tuple[list[PairedSamples], tuple[KernelTime, ...]]:
+) -> tuple[list[PairedSamples], KernelProfile | None]:
     samples: list[PairedSamples] = []
-    times: tuple[KernelTime, ...] = ()
+    kernel_profile = None
     failure = None
     for part in range(min(_PROCESSES, visits)):
         with bench() as measurer:
@@ -149,13 +175,12 @@ def _visit(
                     continue
                 failure = visit.failure
                 break
-            if kernels and not times and samples:
-                found = measurer.kernel_times(source)
+            if kernels and kernel_profile is None and samples:
+                found = measurer.profile(source)
                 if isinstance(found, Failure):
                     raise RuntimeFailedError(found.message)
-                times = tuple(found)
+                kernel_profile = found
     if not samples:
         assert failure is not None
-        error = UnsupportedModelError if failure.code == "unsupported" else RuntimeFailedError
-        raise error(failure.message)
-    return samples, times
+        raise _ERRORS.get(failure.code, RuntimeFailedError)(failure.message)
+    return samples, kernel_profile

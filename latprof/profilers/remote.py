@@ -12,11 +12,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from latprof.errors import MeasurementTimeoutError, RuntimeFailedError
-from latprof.measurement.records import Failure, KernelTime, PairedProtocol, PairedSamples
+from latprof.measurement.records import (
+    Failure,
+    KernelProfile,
+    KernelTime,
+    PairedProtocol,
+    PairedSamples,
+)
 from latprof.profilers.bench import Visit
 
 if TYPE_CHECKING:
@@ -72,12 +78,7 @@ class RemoteBench:
         failure = _failure(answer)
         samples = None
         if failure is None:
-            values = answer["samples"]
-            samples = PairedSamples(
-                tuple(map(tuple, values["target"])),
-                tuple(map(tuple, values["reference"])),
-                values["dropped_runs"],
-            )
+            samples = PairedSamples.from_dict(answer["samples"])
         return Visit(
             started_at=answer.get("started_at", started_at),
             wall_s=answer.get("wall_s", wall_s),
@@ -88,12 +89,18 @@ class RemoteBench:
             conditions=answer.get("conditions", {}),
         )
 
-    def kernel_times(self, network: Network) -> Sequence[KernelTime] | Failure:
+    def profile(self, network: Network) -> KernelProfile | Failure:
         answer = self._ask({"do": "kernels", "network": network.to_dict()})
         failure = _failure(answer)
         if failure is not None:
             return failure
-        return [_kernel(values) for values in answer["kernels"]]
+        values = answer["profile"]
+        return KernelProfile(
+            tuple(map(_kernel, values["kernels"])),
+            PairedSamples.from_dict(values["samples"]),
+            values["started_at"],
+            values["process"],
+        )
 
     def close(self) -> None:
         """End the process, at once if it is in the middle of something."""

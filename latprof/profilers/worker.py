@@ -56,10 +56,10 @@ def serve(bench: Bench, request: dict[str, Any]) -> dict[str, Any]:
     """Answer one request with plain JSON values."""
     network = Network.from_dict(request["network"])
     if request["do"] == "kernels":
-        kernels = bench.kernel_times(network)
-        if isinstance(kernels, Failure):
-            return {"failure": [kernels.code, kernels.message]}
-        return {"kernels": [dataclasses.asdict(kernel) for kernel in kernels]}
+        profile = bench.profile(network)
+        if isinstance(profile, Failure):
+            return {"failure": [profile.code, profile.message]}
+        return {"profile": dataclasses.asdict(profile)}
     return visit_to_dict(bench.visit(network))
 
 

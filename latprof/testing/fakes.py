@@ -77,11 +77,13 @@ class FakeProfiler(Profiler):
         luck = 1.0 + self._load_noise * self._generator.standard_normal()
         return FakeModel(0.1 * operators * luck, self._duration)
 
-    def kernel_times(self, model: bytes | Path, runs: int) -> Sequence[KernelTime]:  # noqa: ARG002
-        return [
+    def load_profiled(self, model: bytes | Path) -> FakeModel:
+        loaded = self.load(model)
+        loaded.kernels = [
             KernelTime(position, node.op_type.lower(), node.name, (node.name,), 0.1)
             for position, node in enumerate(self._graph(model).node)
         ]
+        return loaded
 
     def _graph(self, model: bytes | Path) -> onnx.GraphProto:
         content = model.read_bytes() if isinstance(model, Path) else model
@@ -103,6 +105,10 @@ class FakeModel:
 
     def __init__(self, latency_ms: float, duration: Callable[[float], float]) -> None:
         self._latency_ms, self._duration = latency_ms, duration
+        self.kernels: Sequence[KernelTime] = ()
 
     def run(self, times: int) -> list[float]:
         return [self._duration(self._latency_ms) for _ in range(times)]
+
+    def kernel_times(self) -> Sequence[KernelTime]:
+        return self.kernels

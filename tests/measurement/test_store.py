@@ -16,6 +16,7 @@ from latprof.errors import (
 from latprof.measurement.frames import labels_frame, noise_floor, visits_frame
 from latprof.measurement.records import (
     Failure,
+    KernelProfile,
     KernelTime,
     Measurement,
     PairedSamples,
@@ -125,14 +126,15 @@ def test_an_empty_store_says_so(store):
         store.only_target()
 
 
-def test_kernels_come_back_in_order_and_replace_earlier_ones(store):
+def test_kernels_come_back_in_order_and_are_stored_once(store):
     subject = measurement().subject
     kernels = [
         KernelTime(i, "conv1x1", f"k{i}", (f"n{i}",), 0.5, ((1, 3),), ((1, 4),)) for i in range(3)
     ]
-    store.add_kernels(subject, TARGET, kernels)
-    store.add_kernels(subject, TARGET, kernels[:2])
-    assert [kernel for _, kernel in store.kernels(TARGET)] == kernels[:2]
+    profile = KernelProfile(tuple(kernels), measurement().samples, 1000.0, "host/1")
+    assert store.add_kernels(subject, TARGET, profile)
+    assert not store.add_kernels(subject, TARGET, profile)
+    assert list(store.kernel_profiles(TARGET)) == [(subject, profile)]
     assert store.subjects_with_kernels(TARGET) == {("architecture", "space", "a")}
 
 

@@ -116,8 +116,8 @@ class Flaky:
             return Visit(1.0, 0.1, 0.0, "p", failure=Failure(self.code, "told to"))
         return self.bench.visit(network)
 
-    def kernel_times(self, network):
-        return self.bench.kernel_times(network)
+    def profile(self, network):
+        return self.bench.profile(network)
 
     def close(self):
         pass
@@ -146,7 +146,9 @@ def test_a_final_failure_is_not_repeated_and_the_rest_goes_on(store):
 
 def test_ops_store_kernels_of_every_network_once(store):
     run(store, Plan(NETWORKS, PROTOCOL, ops=True))
-    keys = {subject.key for subject, _ in store.kernels(TARGET)}
+    profiles = list(store.kernel_profiles(TARGET))
+    assert len(profiles) == len(NETWORKS)
+    keys = {subject.key for subject, _ in profiles}
     assert keys == {network.subject.key for network in NETWORKS}
 
 

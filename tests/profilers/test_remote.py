@@ -7,6 +7,7 @@ import pytest
 from latprof.datasets.proxyless import ProxylessSpace
 from latprof.measurement.records import Failure, PairedProtocol
 from latprof.profilers.base import RunOptions
+from latprof.profilers.bench import KERNEL_ROUNDS
 from latprof.profilers.networks import Network
 from latprof.profilers.registry import target_spellings
 from latprof.profilers.remote import RemoteBench
@@ -77,8 +78,10 @@ def test_a_real_visit_brings_samples_conditions_and_its_process():
 
 def test_real_kernels_are_named_for_the_graphs_operators():
     with bench() as remote:
-        kernels = remote.kernel_times(NETWORK)
-    assert not isinstance(kernels, Failure)
+        profile = remote.profile(NETWORK)
+    assert not isinstance(profile, Failure)
+    kernels = profile.kernels
+    assert len(profile.samples.target) == KERNEL_ROUNDS
     names = {op.name for op in SPACE.operators(SPACE.parse(NETWORK.subject.key))}
     found = {name for kernel in kernels for name in kernel.operators}
     convolutions = {name for name in names if not name.endswith(".add")}
