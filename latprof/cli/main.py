@@ -14,6 +14,7 @@ from latprof.cli.devices import devices
 from latprof.cli.doctor import doctor
 from latprof.cli.export import export
 from latprof.cli.predict import predict
+from latprof.cli.profile import profile
 from latprof.cli.report import report
 from latprof.cli.train import train
 from latprof.errors import EXIT_INTERRUPTED, LatprofError
@@ -57,6 +58,7 @@ for command, panel in (
     (devices, "This host"),
     (doctor, "This host"),
     (collect, "Measure"),
+    (profile, "Measure"),
     (export, "Measure"),
     (train, "Predict"),
     (predict, "Predict"),

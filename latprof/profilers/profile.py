@@ -88,6 +88,23 @@ class Profile:
         return () if found is None else quiet_kernels(found, self.reference_ms)
 
     @property
+    def kernel_sum_ms(self) -> float:
+        """Sum of the kernels' times."""
+        return sum(kernel.latency_ms for kernel in self.kernels)
+
+    @property
+    def gap_ms(self) -> float:
+        """What the latency holds beyond the kernels: the runtime's own work between them."""
+        return self.latency_ms - self.kernel_sum_ms
+
+    @property
+    def profiling_overhead_ms(self) -> float:
+        """By how much the runtime's profiler made a run longer; NaN without a kernel profile."""
+        if self.kernel_profile is None:
+            return float("nan")
+        return (visit_ratio(self.kernel_profile.samples) - self.ratio) * self.reference_ms
+
+    @property
     def raw_median_ms(self) -> float:
         """The median of all counted runs, without pairing."""
         return float(np.median([raw_median_ms(samples) for samples in self.samples]))
