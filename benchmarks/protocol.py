@@ -2,9 +2,10 @@
 
 Visits to twelve architectures with more rounds and runs than the default, four loads in each of
 eight processes, first free to move between cores, then pinned to one. From the same raw samples the
-statistics are computed as if fewer rounds and runs had been made. Printed are coefficients of
-variation (CV) between visits to one architecture, averaged over the architectures, and how much of
-it is the process and the load.
+statistics are computed as if fewer rounds and runs had been made. Printed are the coefficient of
+variation (CV) between visits to one architecture; how many visits the time of a default label pays
+for; and the noise floor of labels made of that many visits, drawn again and again. Disturbed visits
+are left out, as the protocol does.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import numpy as np
 from latprof.datasets.registry import get_space
 from latprof.measurement.records import PairedProtocol, PairedSamples
 from latprof.measurement.statistics import (
-    coefficient_of_variation,
+    combine_visits,
     raw_median_ms,
     raw_minimum_ms,
+    reference_drift,
     visit_ratio,
 )
 from latprof.profilers.base import RunOptions
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 #: More than any statistic below uses.
 PROTOCOL = PairedProtocol(rounds=4, min_runs=4, burst_ms=32.0, max_drift=10.0)
 LOADS = 4
+#: Building, loading and calibrating a network of this space, roughly.
+BEFORE_MS = 65.0
 
 Samples = list[list[list[PairedSamples]]]
 
@@ -67,11 +71,6 @@ def cut(samples: PairedSamples, rounds: int, runs: int) -> PairedSamples:
     )
 
 
-def paired(rounds: int, runs: int) -> Callable[[PairedSamples], float]:
-    """The paired statistic with so many rounds and counted runs."""
-    return lambda samples: visit_ratio(cut(samples, rounds, runs))
-
-
 def table(found: Samples, statistic: Callable[[PairedSamples], float]) -> NDArray[np.float64]:
     """Apply a statistic to every visit; shape (processes, loads, networks)."""
     return np.array([[[statistic(s) for s in load] for load in process] for process in found])
@@ -80,17 +79,53 @@ def table(found: Samples, statistic: Callable[[PairedSamples], float]) -> NDArra
 def spread(values: NDArray[np.float64]) -> float:
     """CV between all visits to one network, averaged over the networks, in percent."""
     visits = values.reshape(-1, values.shape[-1])
-    return 100 * float(coefficient_of_variation(visits).mean())
+    return 100 * float(np.mean(np.nanstd(visits, axis=0, ddof=1) / np.nanmean(visits, axis=0)))
+
+
+def label_floor(values: NDArray[np.float64], visits: int, draws: int = 200) -> float:
+    """Noise floor in percent of labels of so many visits, from pairs of labels without overlap."""
+    pool = values.reshape(-1, values.shape[-1])
+    generator = np.random.default_rng(0)
+    squares = []
+    for _ in range(draws):
+        order = generator.permutation(len(pool))
+        first, second = (pool[order[start : start + visits]] for start in (0, visits))
+        for a, b in zip(first.T, second.T, strict=True):
+            labels = [combine_visits(half[np.isfinite(half)]) for half in (a, b)]
+            squares.append((labels[1] / labels[0] - 1) ** 2)
+    return 100 * float(np.sqrt(np.mean(squares) / 2))
+
+
+def cost_ms(found: Samples, rounds: int, runs: int) -> float:
+    """Mean time of a visit with so many rounds and runs: timed runs, and what comes before them."""
+    timed = [
+        sum(map(sum, (*shorter.target, *shorter.reference)))
+        for process in found
+        for load in process
+        for shorter in (cut(samples, rounds, runs) for samples in load)
+    ]
+    return BEFORE_MS + float(np.mean(timed))
 
 
 def components(values: NDArray[np.float64]) -> tuple[float, float]:
     """Standard deviations, in percent: of what a process has for all networks, and of a load."""
     logarithms = np.log(values)
-    logarithms -= logarithms.mean(axis=(0, 1))
-    process = logarithms.mean(axis=(1, 2))
-    rest = logarithms - logarithms.mean(axis=1, keepdims=True)
-    load = np.sqrt((rest**2).sum() / (rest.size * (LOADS - 1) / LOADS))
+    logarithms -= np.nanmean(logarithms, axis=(0, 1))
+    process = np.nanmean(logarithms, axis=(1, 2))
+    rest = logarithms - np.nanmean(logarithms, axis=1, keepdims=True)
+    load = np.sqrt(np.nanmean(rest**2) * LOADS / (LOADS - 1))
     return 100 * float(process.std(ddof=1)), 100 * float(load)
+
+
+def paired(rounds: int, runs: int) -> Callable[[PairedSamples], float]:
+    """The paired statistic with so many rounds and counted runs; NaN for a disturbed visit."""
+
+    def statistic(samples: PairedSamples) -> float:
+        shorter = cut(samples, rounds, runs)
+        disturbed = reference_drift(shorter) > PairedProtocol().max_drift
+        return float("nan") if disturbed else visit_ratio(shorter)
+
+    return statistic
 
 
 def main() -> None:
@@ -101,33 +136,28 @@ def main() -> None:
     arguments = parser.parse_args()
     space = get_space("proxyless")
     networks = [Network.of_architecture(space, a) for a in space.sample(arguments.networks, seed=2)]
-    print(
-        f"{len(networks)} architectures, {arguments.processes} processes, {LOADS} loads in each; "
-        "CV between visits"
-    )
-    statistics: list[tuple[str, Callable[[PairedSamples], float]]] = [
-        ("raw median, 4 bursts of 4 runs", raw_median_ms),
-        ("raw minimum of 16 runs", raw_minimum_ms),
-    ]
-    for rounds, runs in ((1, 1), (1, 2), (2, 2), (2, 4), (4, 2), (4, 4)):
+    print(f"{len(networks)} architectures, {arguments.processes} processes, {LOADS} loads in each")
+    for label, pinned in (("free to move", False), ("pinned to a core", True)):
+        found = measure(networks, arguments.processes, pinned=pinned)
+        print_table(label, found)
+
+
+def print_table(label: str, found: Samples) -> None:
+    """Print the spread of every statistic."""
+    print(f"\n{label:28} {'CV of a visit':>14} {'visits paid':>12} {'floor of a label':>17}")
+    for name, statistic in (("raw median", raw_median_ms), ("raw minimum", raw_minimum_ms)):
+        print(f"{name + ', 4 x 4 runs':28} {spread(table(found, statistic)):12.2f} %")
+    budget_ms = PairedProtocol().visits * cost_ms(found, 2, 2)
+    for rounds, runs in ((1, 1), (1, 2), (2, 1), (2, 2), (2, 4), (4, 2), (4, 4)):
+        values = table(found, paired(rounds, runs))
+        visits = round(budget_ms / cost_ms(found, rounds, runs))
         name = f"paired, {rounds} x {runs} runs" + (
             " (default)" if (rounds, runs) == (2, 2) else ""
         )
-        statistics.append((name, paired(rounds, runs)))
-    free = measure(networks, arguments.processes, pinned=False)
-    pinned = measure(networks, arguments.processes, pinned=True)
-    print(f"{'statistic':32} {'free':>8} {'pinned':>8}")
-    for name, statistic in statistics:
-        cells = [spread(table(found, statistic)) for found in (free, pinned)]
-        print(f"{name:32} {cells[0]:6.2f} % {cells[1]:6.2f} %")
-    for label, found in (("free", free), ("pinned", pinned)):
-        process, load = components(table(found, paired(2, 2)))
-        print(f"{label}: common to a process {process:.2f} %, between loads in it {load:.2f} %")
-    values = table(free, paired(2, 2)).reshape(-1, len(networks))
-    print("labels of k visits, their CV if visits were independent:", end="")
-    for visits in (1, 2, 4, 8):
-        print(f"  {visits}: {spread(values) / visits**0.5:.2f} %", end="")
-    print()
+        floor = label_floor(values, visits)
+        print(f"{name:28} {spread(values):12.2f} % {visits:12} {floor:15.2f} %")
+    process, load = components(table(found, paired(2, 2)))
+    print(f"default: common to a process {process:.2f} %, between loads in it {load:.2f} %")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from latprof.datasets.space import Architecture, SearchSpace
     from latprof.errors import LatprofError
 
 
@@ -108,6 +109,17 @@ def parse_shapes(texts: Sequence[str] | None) -> dict[str | None, tuple[int, ...
     from latprof.graph.reader import parse_shape
 
     return dict(map(parse_shape, texts or []))
+
+
+def network_of(text: str) -> str | tuple[SearchSpace, Architecture]:
+    """Read a network: ``space:architecture`` for a space that exists, else a path."""
+    from latprof.datasets.registry import get_space, space_names
+
+    name, colon, _ = text.partition(":")
+    if colon and name in space_names() and not Path(text).exists():
+        space = get_space(name)
+        return space, space.parse(text)
+    return text
 
 
 def is_terminal() -> bool:

@@ -9,6 +9,7 @@ import typer
 
 from latprof import __version__
 from latprof.cli.collect import collect
+from latprof.cli.compare import compare
 from latprof.cli.console import print_error
 from latprof.cli.devices import devices
 from latprof.cli.doctor import doctor
@@ -59,6 +60,7 @@ for command, panel in (
     (doctor, "This host"),
     (collect, "Measure"),
     (profile, "Measure"),
+    (compare, "Measure"),
     (export, "Measure"),
     (train, "Predict"),
     (predict, "Predict"),

@@ -13,6 +13,7 @@ from latprof.cli.console import (
     Json,
     Shapes,
     complete_target,
+    network_of,
     note,
     parse_shapes,
     print_json,
@@ -67,8 +68,9 @@ def profile(
     """
     from latprof.profilers.profile import profile as measure
 
+    asked = network_of(network)
     found = measure(
-        _network(network),
+        asked if isinstance(asked, str) else asked[1],
         target,
         batch_size=batch_size,
         threads=threads,
@@ -91,15 +93,6 @@ def profile(
         _print_kernels(found, by)
 
 
-def _network(text: str) -> Any:
-    from latprof.datasets.registry import get_space, space_names
-
-    name, colon, _ = text.partition(":")
-    if colon and name in space_names() and not Path(text).exists():
-        return get_space(name).parse(text)
-    return text
-
-
 def _print_figures(found: Profile) -> None:
     typer.echo(f"network    {found.name}")
     typer.echo(f"target     {found.target.describe()}")
@@ -111,7 +104,7 @@ def _print_figures(found: Profile) -> None:
         f"{found.gap_ms:+.3f} ms ({found.gap_ms / found.latency_ms:+.1%}) outside them"
     )
     typer.echo(
-        f"profiling  made the run {found.profiling_overhead_ms:+.3f} ms longer; the latency above is "
+        f"profiling  made a run {found.profiling_overhead_ms:+.3f} ms longer; the latency above is "
         "without it\n"
     )
 

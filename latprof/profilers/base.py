@@ -7,7 +7,7 @@ kernels. The paired protocol, the store, resume and statistics are written once,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
@@ -73,10 +73,10 @@ class Availability:
 class ProfiledModel(LoadedModel, Protocol):
     """A network that runs with the runtime's profiler on."""
 
-    def kernel_times(self) -> Sequence[KernelTime]:
-        """End profiling; return one run's kernels in order, each the median over the warm runs.
+    def kernel_times(self, counted: Collection[int]) -> Sequence[KernelTime]:
+        """End profiling; return one run's kernels in order, each the median over the counted runs.
 
-        The first two runs are not warm.
+        ``counted`` are numbers of runs, from 0 for the first after loading.
         """
         ...
 

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from latprof.profilers.base import Profiler
     from latprof.profilers.networks import Network
 
-#: Bursts of a network whose kernels are timed.
-KERNEL_ROUNDS = 5
+#: Bursts of a network whose kernels are timed, and counted runs in each.
+KERNEL_ROUNDS = 4
+KERNEL_RUNS = 4
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,15 @@ class Bench:
         protocol = dataclasses.replace(self._protocol, rounds=KERNEL_ROUNDS)
         try:
             model = self._profiler.load_profiled(network.model(self._profiler.options.batch_size))
+            calibrate(model)
             samples = measure_paired(
-                model, self._reference, protocol, reference_runs=self._reference_runs
+                model,
+                self._reference,
+                protocol,
+                target_runs=KERNEL_RUNS,
+                reference_runs=self._reference_runs,
             )
-            kernels = tuple(model.kernel_times())
+            kernels = tuple(model.kernel_times(_counted_runs(samples)))
         except LatprofError as error:
             return Failure(error.code, str(error))
         return KernelProfile(kernels, samples, started_at, self._process)
@@ -121,3 +127,13 @@ class Bench:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _counted_runs(samples: PairedSamples) -> list[int]:
+    """Numbers of the target's counted runs since it was loaded; calibration made the first two."""
+    numbers: list[int] = []
+    start = 2
+    for burst in samples.target:
+        numbers += range(start + samples.dropped_runs, start + len(burst))
+        start += len(burst)
+    return numbers

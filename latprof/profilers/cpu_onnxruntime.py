@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,12 +129,12 @@ class ProfiledOnnxRuntimeModel(OnnxRuntimeModel):
         super().__init__(session, seed)
         self._model, self._directory = model, directory
 
-    def kernel_times(self) -> Sequence[KernelTime]:
+    def kernel_times(self, counted: Collection[int]) -> Sequence[KernelTime]:
         """End profiling and read what it wrote."""
         path = Path(self._session.end_profiling())
         events = json.loads(path.read_text(encoding="utf-8"))
         self._directory.cleanup()
-        return read_kernels(events, self._model)
+        return read_kernels(events, self._model, counted)
 
 
 def _first_line(error: Exception) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,12 @@ _BLOCKED_LAYOUT = "_nchwc"
 _FUSED_AFTER = frozenset({"BatchNormalization", "Clip", "Relu", "Add", "HardSigmoid", "Sigmoid"})
 
 
-#: Runs at the start that are left out: they allocate and fill caches.
-_COLD_RUNS = 2
 
 
-def read_kernels(events: Sequence[Mapping[str, Any]], model: bytes | Path) -> list[KernelTime]:
-    """Return the kernels of one run in order, each with its median over the warm runs.
+def read_kernels(
+    events: Sequence[Mapping[str, Any]], model: bytes | Path, counted: Collection[int]
+) -> list[KernelTime]:
+    """Return the kernels of one run in order, each with its median over the counted runs.
 
     Parameters
     ----------
@@ -33,6 +33,9 @@ def read_kernels(events: Sequence[Mapping[str, Any]], model: bytes | Path) -> li
         The profile's JSON: events with ``cat``, ``name``, ``dur`` (microseconds) and ``args``.
     model : bytes or Path
         The ONNX model, for the names of its operators.
+
+    counted : collection of int
+        Numbers of the runs that count, from 0 for the first in the profile.
 
     Raises
     ------
@@ -47,11 +50,13 @@ def read_kernels(events: Sequence[Mapping[str, Any]], model: bytes | Path) -> li
             times[key].append(event["dur"] / 1000)
             details[key] = event["args"]
     runs = {len(durations) for durations in times.values()}
-    if len(runs) != 1 or min(runs) <= _COLD_RUNS:
+    if len(runs) != 1 or not counted or min(runs) <= max(counted):
         raise RuntimeFailedError("ONNX Runtime's profile does not hold every run of every kernel")
     producers = _producers(model)
     return [
-        _kernel(position, name, durations, details[index, name], producers)
+        _kernel(
+            position, name, [durations[run] for run in counted], details[index, name], producers
+        )
         for position, ((index, name), durations) in enumerate(times.items())
     ]
 
@@ -72,7 +77,7 @@ def _kernel(
         kind=_kind(op_type, inputs, outputs),
         name=operators[0] if operators else name,
         operators=operators,
-        latency_ms=float(np.median(durations[_COLD_RUNS:])),
+        latency_ms=float(np.median(durations)),
         input_shapes=inputs,
         output_shapes=outputs,
     )

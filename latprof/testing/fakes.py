@@ -7,7 +7,7 @@ computed, so a thousand visits take about a second.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -41,6 +41,8 @@ class FakeProfiler(Profiler):
         Standard deviation of a run's relative noise.
     load_noise : float
         Standard deviation of what one load is slower or faster by for as long as it lives.
+    seed : int
+        Of the noise.
     """
 
     spelling: ClassVar[str] = "fake:clock"
@@ -51,11 +53,12 @@ class FakeProfiler(Profiler):
         clock: Callable[[int], float] = steady,
         noise: float = 0.0,
         load_noise: float = 0.0,
+        seed: int = 0,
     ) -> None:
         super().__init__(options)
         self._clock, self._noise, self._load_noise = clock, noise, load_noise
         self._runs = itertools.count()
-        self._generator = np.random.default_rng(0)
+        self._generator = np.random.default_rng(seed)
 
     @classmethod
     def availability(cls) -> Availability:
@@ -110,5 +113,5 @@ class FakeModel:
     def run(self, times: int) -> list[float]:
         return [self._duration(self._latency_ms) for _ in range(times)]
 
-    def kernel_times(self) -> Sequence[KernelTime]:
+    def kernel_times(self, counted: Collection[int]) -> Sequence[KernelTime]:  # noqa: ARG002
         return self.kernels

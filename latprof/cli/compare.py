@@ -1,0 +1,167 @@
+"""``latprof compare``."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from latprof.cli.console import (
+    Json,
+    Shapes,
+    complete_target,
+    network_of,
+    note,
+    parse_shapes,
+    print_json,
+    print_table,
+)
+from latprof.errors import EXIT_FINDING, UsageError
+
+if TYPE_CHECKING:
+    from latprof.measurement.comparison import Comparison
+
+
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A model, an architecture, or a store.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="What to compare it with.")],
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="What to measure on (cpu:onnxruntime where not given), or which of the stores' "
+            "targets.",
+            autocompletion=complete_target,
+        ),
+    ] = None,
+    fail_if: Annotated[
+        str | None,
+        typer.Option(metavar="CONDITION", help="Exit with status 1 if it holds: 'slower>3%'."),
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="Rate of false verdicts that is accepted.")] = 0.05,
+    processes: Annotated[int, typer.Option(help="Measuring processes, for two networks.")] = 8,
+    visits: Annotated[int, typer.Option(help="Visits to each network in each process.")] = 3,
+    threads: Annotated[int, typer.Option(help="Threads inside an operator.")] = 1,
+    batch_size: Annotated[int, typer.Option(help="Images a run, for architectures.")] = 1,
+    shape: Shapes = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD", help="A field of two stores' targets that may differ."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say whether B is faster or slower than A, or that there is no evidence of either.
+
+    Two networks are measured now, in turn, in fresh processes. Two stores are compared network by
+    network, and all verdicts together keep the error rate (Holm's correction).
+    """
+    from latprof.measurement.comparison import Condition
+
+    condition = None if fail_if is None else Condition.parse(fail_if)
+    stores = [_is_store(text) for text in (a, b)]
+    if any(stores) and not all(stores):
+        raise UsageError("a store and a network cannot be compared", got=f"{a} and {b}")
+    if all(stores):
+        found = _stores(a, b, target, alpha, ignore or [])
+    else:
+        found = [
+            _networks(
+                a,
+                b,
+                target or "cpu:onnxruntime",
+                alpha,
+                (processes, visits, threads, batch_size),
+                parse_shapes(shape),
+            )
+        ]
+    failed = [c for c in found if condition is not None and condition.holds(c)]
+    if as_json:
+        print_json([dataclasses.asdict(comparison) for comparison in found])
+    else:
+        _print(found)
+    if failed:
+        note(f"latprof: {fail_if} holds for {', '.join(c.name for c in failed)}")
+        raise typer.Exit(EXIT_FINDING)
+
+
+def _is_store(text: str) -> bool:
+    if "://" in text:
+        return True
+    path = Path(text)
+    if not path.is_file():
+        return path.suffix == ".db"
+    with path.open("rb") as file:
+        return file.read(16) == b"SQLite format 3\0"
+
+
+def _stores(
+    a: str, b: str, target: str | None, alpha: float, ignore: list[str]
+) -> list[Comparison]:
+    from latprof.measurement.store import Store
+    from latprof.profilers.comparing import compare_stores
+
+    with Store.open(a) as first, Store.open(b) as second:
+        return compare_stores(
+            (first, first.only_target(target)),
+            (second, second.only_target(target)),
+            alpha=alpha,
+            ignore=ignore,
+        )
+
+
+def _networks(
+    a: str,
+    b: str,
+    target: str,
+    alpha: float,
+    effort: tuple[int, int, int, int],
+    shapes: dict[str | None, tuple[int, ...]],
+) -> Comparison:
+    from latprof.measurement.records import PairedProtocol
+    from latprof.profilers.base import RunOptions
+    from latprof.profilers.comparing import compare_networks
+    from latprof.profilers.networks import Network, reference_network
+    from latprof.profilers.registry import profiler_class
+    from latprof.profilers.remote import RemoteBench
+
+    processes, visits, threads, batch_size = effort
+    profiler_class(target)
+    options = RunOptions(batch_size=batch_size, threads=threads)
+    networks = []
+    for text in (a, b):
+        found = network_of(text)
+        if isinstance(found, str):
+            networks.append(Network.of_model(found, shapes or None))
+        else:
+            networks.append(Network.of_architecture(*found))
+    _, reference = reference_network()
+    make_measurer = partial(RemoteBench, target, options, reference, PairedProtocol())
+    return compare_networks(
+        networks[0], networks[1], make_measurer, alpha=alpha, processes=processes, visits=visits
+    )
+
+
+def _print(found: list[Comparison]) -> None:
+    print_table(
+        ("network", "verdict", "effect", "interval", "p", "corrected p"),
+        [
+            (
+                c.name,
+                c.verdict,
+                f"{c.effect:+.2%}",
+                f"{c.low:+.2%} to {c.high:+.2%}",
+                f"{c.p_value:.2g}",
+                f"{c.adjusted_p_value:.2g}",
+            )
+            for c in found
+        ],
+        left=2,
+    )
+    counts = {verdict: sum(c.verdict == verdict for c in found) for verdict in ("faster", "slower")}
+    if len(found) > 1:
+        note(
+            f"{len(found)} networks: {counts['faster']} faster, {counts['slower']} slower, "
+            f"{len(found) - sum(counts.values())} without evidence"
+        )

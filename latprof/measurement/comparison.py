@@ -1,0 +1,168 @@
+"""Is one network, or one state of the world, faster than another? Verdicts with a known error rate.
+
+The unit of evidence is a measuring process, never a round or a run: what two processes have in
+common is the network, what two rounds have in common is one load's luck, and counting rounds would
+call differences that are not there.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+from scipy import stats
+
+from latprof.errors import InvalidValueError, NotEnoughDataError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+Verdict: TypeAlias = Literal["faster", "slower", "no evidence"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """B against A for one network.
+
+    ``effect`` is the relative difference of B's latency from A's (0.03: B takes 3 % longer),
+    ``low`` and ``high`` its confidence interval (not corrected for many networks), ``p_value`` that
+    of no difference, and ``adjusted_p_value`` the same after Holm's correction over all networks
+    compared.
+    """
+
+    name: str
+    effect: float
+    low: float
+    high: float
+    p_value: float
+    adjusted_p_value: float
+    verdict: Verdict
+    samples: int
+
+
+def compare_pairs(name: str, a: ArrayLike, b: ArrayLike, alpha: float = 0.05) -> Comparison:
+    """Compare two networks that were measured in turn in the same processes.
+
+    Parameters
+    ----------
+    name : str
+    a, b : array of shape (processes, visits)
+        Visit ratios, or milliseconds; row i of both comes from process i.
+    alpha : float
+        Rate of false verdicts that is accepted.
+
+    Returns
+    -------
+    Comparison
+        From Student's t test on the processes' mean differences of logarithms.
+    """
+    _check_alpha(alpha)
+    first, second = (np.asarray(values, dtype=np.float64) for values in (a, b))
+    if first.ndim != 2 or second.ndim != 2 or len(first) != len(second):
+        raise InvalidValueError("a comparison in pairs takes as many processes of either side")
+    if len(first) < 2:
+        raise NotEnoughDataError("a comparison needs at least 2 processes", got=str(len(first)))
+    differences = np.log(second).mean(axis=1) - np.log(first).mean(axis=1)
+    error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
+    return _comparison(name, float(differences.mean()), error, len(differences) - 1, alpha)
+
+
+def compare_groups(name: str, a: ArrayLike, b: ArrayLike, alpha: float = 0.05) -> Comparison:
+    """Compare visits that were made at different times, each in a process of its own.
+
+    ``a`` and ``b`` are of shapes (n,) and (m,): visit ratios, or milliseconds. From Welch's t test
+    on their logarithms.
+    """
+    _check_alpha(alpha)
+    first, second = (np.log(np.asarray(values, dtype=np.float64)) for values in (a, b))
+    if min(len(first), len(second)) < 2:
+        raise NotEnoughDataError(f"{name} needs at least 2 visits on either side to be compared")
+    variances = [float(v.var(ddof=1)) / len(v) for v in (first, second)]
+    error = math.sqrt(sum(variances))
+    freedom = float(len(first) + len(second) - 2)
+    if error > 0:
+        parts = zip(variances, (first, second), strict=True)
+        freedom = error**4 / sum(v**2 / (len(x) - 1) for v, x in parts)
+    return _comparison(name, float(second.mean() - first.mean()), error, freedom, alpha)
+
+
+def _check_alpha(alpha: float) -> None:
+    if not 0 < alpha < 1:
+        raise InvalidValueError("alpha is a rate", expected="between 0 and 1", got=str(alpha))
+
+
+def _comparison(
+    name: str, difference: float, error: float, freedom: float, alpha: float
+) -> Comparison:
+    half = float(stats.t.ppf(1 - alpha / 2, freedom)) * error
+    p_value = 1.0 if difference == 0 else 0.0
+    if error > 0:
+        p_value = float(2 * stats.t.sf(abs(difference) / error, freedom))
+    return Comparison(
+        name=name,
+        effect=math.expm1(difference),
+        low=math.expm1(difference - half),
+        high=math.expm1(difference + half),
+        p_value=p_value,
+        adjusted_p_value=p_value,
+        verdict=_verdict(difference, p_value, alpha),
+        samples=round(freedom) + 1,
+    )
+
+
+def _verdict(difference: float, p_value: float, alpha: float) -> Verdict:
+    if p_value >= alpha:
+        return "no evidence"
+    return "slower" if difference > 0 else "faster"
+
+
+def holm(comparisons: Sequence[Comparison], alpha: float = 0.05) -> list[Comparison]:
+    """Correct verdicts over m comparisons, so that all together err at the rate ``alpha``.
+
+    Holm (1979): the k-th smallest p-value is multiplied by m - k + 1 and made no smaller than those
+    before it.
+    """
+    _check_alpha(alpha)
+    order = np.argsort([c.p_value for c in comparisons], kind="stable")
+    corrected: list[Comparison | None] = [None] * len(comparisons)
+    largest = 0.0
+    for rank, index in enumerate(order.tolist()):
+        found = comparisons[index]
+        largest = max(largest, min(1.0, found.p_value * (len(comparisons) - rank)))
+        corrected[index] = Comparison(
+            found.name,
+            found.effect,
+            found.low,
+            found.high,
+            found.p_value,
+            largest,
+            _verdict(found.effect, largest, alpha),
+            found.samples,
+        )
+    return [c for c in corrected if c is not None]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """When a comparison counts as a failure: a verdict, and an effect beyond ``limit``, a fraction."""
+
+    verdict: Verdict
+    limit: float
+
+    @classmethod
+    def parse(cls, text: str) -> Condition:
+        """Read ``slower>3%`` or ``faster>10%``."""
+        match = re.fullmatch(r"\s*(slower|faster)\s*>\s*(\d+(?:\.\d+)?)\s*%\s*", text)
+        if match is None:
+            raise InvalidValueError(
+                "not a condition", field="fail-if", expected="for example slower>3%", got=text
+            )
+        return cls("slower" if match[1] == "slower" else "faster", float(match[2]) / 100)
+
+    def holds(self, comparison: Comparison) -> bool:
+        """Whether the verdict is given and its effect is beyond the limit."""
+        return comparison.verdict == self.verdict and abs(comparison.effect) > self.limit

@@ -1,0 +1,107 @@
+"""Verdicts err as rarely as they say, find what is there, and are corrected over many networks."""
+
+import numpy as np
+import pytest
+
+from latprof.errors import InvalidValueError, NotEnoughDataError
+from latprof.measurement.comparison import (
+    Comparison,
+    Condition,
+    compare_groups,
+    compare_pairs,
+    holm,
+)
+
+PROCESS_NOISE, LOAD_NOISE = 0.005, 0.015
+
+
+def visits(generator, processes=8, loads=3, scale=1.0):
+    common = 1 + PROCESS_NOISE * generator.standard_normal((processes, 1))
+    return scale * common * (1 + LOAD_NOISE * generator.standard_normal((processes, loads)))
+
+
+def test_no_difference_is_called_about_as_often_as_alpha():
+    generator = np.random.default_rng(0)
+    called = [
+        compare_pairs("n", visits(generator), visits(generator)).verdict != "no evidence"
+        for _ in range(1000)
+    ]
+    assert 0.03 < np.mean(called) < 0.065
+
+
+def test_three_percent_is_found_nine_times_in_ten():
+    generator = np.random.default_rng(1)
+    found = [
+        compare_pairs("n", visits(generator), visits(generator, scale=1.03)).verdict == "slower"
+        for _ in range(300)
+    ]
+    assert np.mean(found) >= 0.9
+
+
+def test_the_interval_holds_the_true_effect_as_often_as_it_says():
+    generator = np.random.default_rng(2)
+    inside = []
+    for _ in range(500):
+        found = compare_groups(
+            "n", visits(generator, 8, 1).ravel(), visits(generator, 8, 1, 1.05).ravel()
+        )
+        inside.append(found.low <= 0.05 <= found.high)
+    assert 0.92 < np.mean(inside) < 0.98
+
+
+def test_what_a_process_has_for_both_falls_out():
+    common = np.array([[1.0], [1.3], [0.8], [1.1]])
+    found = compare_pairs("n", common * [[1.0, 1.001]], common * [[1.02, 1.021]])
+    assert found.effect == pytest.approx(0.02, abs=1e-3)
+    assert found.verdict == "slower"
+    assert found.low > 0.01
+
+
+def one(p_value, effect=0.1):
+    verdict = "slower" if p_value < 0.05 else "no evidence"
+    return Comparison("n", effect, 0.0, 0.2, p_value, p_value, verdict, 8)
+
+
+def test_holm_multiplies_the_smallest_most_and_keeps_the_order():
+    found = holm([one(0.04), one(0.001), one(0.02), one(0.9)])
+    assert [c.adjusted_p_value for c in found] == pytest.approx([0.08, 0.004, 0.06, 0.9])
+    assert [c.verdict for c in found] == ["no evidence", "slower", "no evidence", "no evidence"]
+
+
+def test_equal_values_are_no_evidence_and_different_ones_without_noise_are():
+    same = np.ones((3, 2))
+    assert compare_pairs("n", same, same).verdict == "no evidence"
+    assert compare_pairs("n", same, 2 * same).verdict == "slower"
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict", "limit"),
+    [("slower>3%", "slower", 0.03), (" faster > 2.5 %", "faster", 0.025)],
+)
+def test_conditions_are_read(text, verdict, limit):
+    condition = Condition.parse(text)
+    assert (condition.verdict, condition.limit) == (verdict, limit)
+
+
+@pytest.mark.parametrize("text", ["", "slower", "slower>3", "worse>3%", "slower>-1%", "slower>3%%"])
+def test_other_conditions_are_refused(text):
+    with pytest.raises(InvalidValueError, match="not a condition"):
+        Condition.parse(text)
+
+
+def test_a_condition_needs_the_verdict_and_the_size():
+    condition = Condition.parse("slower>3%")
+    assert condition.holds(one(0.001, effect=0.04))
+    assert not condition.holds(one(0.001, effect=0.02))
+    assert not condition.holds(one(0.5, effect=0.04))
+
+
+def test_too_little_to_compare_is_refused():
+    with pytest.raises(NotEnoughDataError):
+        compare_pairs("n", np.ones((1, 5)), np.ones((1, 5)))
+    with pytest.raises(NotEnoughDataError):
+        compare_groups("n", [1.0], [1.0, 2.0])
+    with pytest.raises(InvalidValueError):
+        compare_pairs("n", np.ones((2, 5)), np.ones((3, 5)))
+    with pytest.raises(InvalidValueError):
+        compare_groups("n", [1.0, 2.0], [1.0, 2.0], alpha=0)
