@@ -148,7 +148,7 @@ def holm(comparisons: Sequence[Comparison], alpha: float = 0.05) -> list[Compari
 
 @dataclass(frozen=True)
 class Condition:
-    """When a comparison counts as a failure: a verdict, and an effect beyond ``limit``, a fraction."""
+    """When a comparison is a failure: a verdict, and an effect beyond ``limit``, a fraction."""
 
     verdict: Verdict
     limit: float

@@ -194,7 +194,8 @@ def _layout(figure: Figure) -> Spec:
         "font": {"family": _FONT, "size": 13, "color": "@ink"},
         "paper_bgcolor": "@card",
         "plot_bgcolor": "@card",
-        "margin": {"l": 60, "r": 16, "t": 54 if marks else 30, "b": 46},
+        # Two rows of legend need room below the toolbar.
+        "margin": {"l": 60, "r": 16, "t": (54 if len(marks) < 8 else 76) if marks else 30, "b": 46},
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
         "showlegend": bool(marks),
         "hoverlabel": {"bgcolor": "@card", "bordercolor": "@line", "font": {"color": "@ink"}},

@@ -10,6 +10,7 @@ from fake_campaign import REFERENCE_MS, TARGET
 from latprof.errors import InvalidValueError, NotEnoughDataError
 from latprof.measurement.statistics import noise_floor_of_repeats
 from latprof.reports import BLOCK_COST_COLUMNS, ReportData, build_report, render_html, write_pngs
+from latprof.reports.sections.breakdown import _in_running_order
 from latprof.reports.sections.stability import visit_spreads
 
 
@@ -208,3 +209,14 @@ def test_empty_tables_default_to_their_columns(data):
 
     assert isinstance(changed.kernels, pd.DataFrame)
     assert list(changed.block_costs.columns) == list(BLOCK_COST_COLUMNS)
+
+
+def test_blocks_stand_in_an_order_that_holds_in_every_network():
+    rows = [
+        (name, position, block, 1.0)
+        for name, blocks in (("a", "stem b1 b3 head"), ("b", "stem b2 b3 b4 head"), ("c", "b1 b2"))
+        for position, block in enumerate(blocks.split())
+    ]
+    kernels = pd.DataFrame(rows, columns=["subject", "position", "block", "latency_ms"])
+
+    assert _in_running_order(kernels) == ["stem", "b1", "b2", "b3", "b4", "head"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import graphlib
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -104,7 +106,7 @@ def _cheapest_first(table: pd.DataFrame) -> list[str]:
 def _from_kernels(kernels: pd.DataFrame, title: str) -> Section:
     table = kernels.assign(latency_ms=floats(kernels["latency_ms"]))
     networks = table["subject"].nunique()
-    blocks = list(dict.fromkeys(table.sort_values("position", kind="stable")["block"].astype(str)))
+    blocks = _in_running_order(table)
     total = table.pivot_table(index="block", columns="kind", values="latency_ms", aggfunc="sum")
     total = total / networks
     order = total.sum(axis=1).sort_values(ascending=False)
@@ -121,6 +123,20 @@ def _from_kernels(kernels: pd.DataFrame, title: str) -> Section:
         figures=(_stacked_blocks(total, blocks, kinds, "kernel kind"),),
         tables=(_block_table(total, blocks),),
     )
+
+
+def _in_running_order(kernels: pd.DataFrame) -> list[str]:
+    """Blocks in an order that holds in every network, though none may have all of them."""
+    follows: graphlib.TopologicalSorter[str] = graphlib.TopologicalSorter()
+    for _, network in kernels.sort_values("position", kind="stable").groupby("subject", sort=False):
+        names = list(dict.fromkeys(network["block"].astype(str)))
+        follows.add(names[0])
+        for before, after in itertools.pairwise(names):
+            follows.add(after, before)
+    try:
+        return list(follows.static_order())
+    except graphlib.CycleError:  # networks of different spaces: there is no such order
+        return list(dict.fromkeys(kernels["block"].astype(str)))
 
 
 def _stacked_blocks(shares: pd.DataFrame, blocks: list[str], parts: list[str], part: str) -> Figure:

@@ -1,0 +1,77 @@
+"""One network's kernels, and verdicts between networks and stores, from the command line."""
+
+import json
+
+import pytest
+
+from latprof.datasets.proxyless import ProxylessSpace
+
+SPACE = ProxylessSpace(widths=(8,) * 9, resolution=64, num_classes=10)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A shallow and a deep network: the second takes several times as long."""
+    place = tmp_path_factory.mktemp("models")
+    shallow = [6 if 6 < count else 0 for count in SPACE.num_choices]
+    for name, choices in (("shallow", shallow), ("deep", [5] * 21)):
+        architecture = SPACE.parse(",".join(map(str, choices)))
+        (place / f"{name}.onnx").write_bytes(SPACE.onnx_bytes(architecture))
+    return place / "shallow.onnx", place / "deep.onnx"
+
+
+def test_profile_prints_kernels_that_add_up_and_writes_a_trace(latprof, models, tmp_path):
+    trace = tmp_path / "trace.json"
+    done = latprof("profile", models[1], "--json", "--trace", trace)
+    assert done.returncode == 0, done.stderr
+    values = json.loads(done.stdout)
+    total = sum(kernel["latency_ms"] for kernel in values["kernels"])
+    assert total == pytest.approx(values["kernel_sum_ms"])
+    assert values["gap_ms"] == pytest.approx(values["latency_ms"] - total)
+    assert "stage1.block0.depthwise" in {kernel["name"] for kernel in values["kernels"]}
+    events = json.loads(trace.read_text())["traceEvents"]
+    spans = [event for event in events if event["ph"] == "X"]
+    assert len(spans) >= len(values["kernels"])
+    for before, after in zip(spans, spans[1:], strict=False):
+        assert after["ts"] == pytest.approx(before["ts"] + before["dur"], abs=0.01)
+
+
+@pytest.mark.parametrize("order", ["run", "time", "kind"])
+def test_profile_lists_by_run_time_or_kind(latprof, models, order):
+    done = latprof("profile", models[0], "--by", order)
+    assert done.returncode == 0, done.stderr
+    for word in ("latency", "outside them", "profiling", "conv1x1", "depthwise3x3"):
+        assert word in done.stdout
+
+
+def test_compare_gives_a_verdict_and_the_condition_sets_the_status(latprof, models):
+    effort = ("--processes", "3", "--visits", "2")
+    done = latprof("compare", *models, *effort, "--fail-if", "slower>3%", "--json")
+    assert done.returncode == 1, done.stderr
+    (found,) = json.loads(done.stdout)
+    assert found["verdict"] == "slower"
+    assert found["effect"] > 1
+    assert "slower>3% holds" in done.stderr
+    done = latprof("compare", *reversed(models), *effort, "--fail-if", "slower>3%")
+    assert done.returncode == 0, done.stderr
+    assert "faster" in done.stdout
+
+
+def test_a_store_compared_with_itself_shows_no_difference(latprof, collected):
+    done = latprof("compare", collected, collected, "--fail-if", "slower>0%", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found) == 14
+    assert {c["verdict"] for c in found} == {"no evidence"}
+
+
+def test_what_cannot_be_compared_is_refused(latprof, collected, models):
+    done = latprof("compare", collected, models[0])
+    assert done.returncode == 2
+    assert "a store and a network" in done.stderr
+    done = latprof("compare", *models, "--fail-if", "worse")
+    assert done.returncode == 2
+    assert "not a condition" in done.stderr
+    done = latprof("profile", "nothing.onnx")
+    assert done.returncode == 3
+    assert "[model-file]" in done.stderr
