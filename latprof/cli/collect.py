@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def collect(
     models: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[MODEL.onnx]...", help="Your own models, in place of --space."),
+        typer.Argument(metavar="MODEL.onnx", help="Your own models, in place of --space."),
     ] = None,
     space: Annotated[
         str | None,

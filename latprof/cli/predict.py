@@ -26,7 +26,7 @@ def predict(
     networks: Annotated[
         list[str],
         typer.Argument(
-            metavar="MODEL.onnx|ARCHITECTURE...",
+            metavar="MODEL.onnx|ARCHITECTURE",
             help="ONNX files, or architectures as numbers with commas between them.",
         ),
     ],

@@ -1,5 +1,6 @@
 """One network's kernels, and verdicts between networks and stores, from the command line."""
 
+import itertools
 import json
 
 import pytest
@@ -13,7 +14,7 @@ SPACE = ProxylessSpace(widths=(8,) * 9, resolution=64, num_classes=10)
 def models(tmp_path_factory):
     """A shallow and a deep network: the second takes several times as long."""
     place = tmp_path_factory.mktemp("models")
-    shallow = [6 if 6 < count else 0 for count in SPACE.num_choices]
+    shallow = [6 if count > 6 else 0 for count in SPACE.num_choices]
     for name, choices in (("shallow", shallow), ("deep", [5] * 21)):
         architecture = SPACE.parse(",".join(map(str, choices)))
         (place / f"{name}.onnx").write_bytes(SPACE.onnx_bytes(architecture))
@@ -32,7 +33,7 @@ def test_profile_prints_kernels_that_add_up_and_writes_a_trace(latprof, models, 
     events = json.loads(trace.read_text())["traceEvents"]
     spans = [event for event in events if event["ph"] == "X"]
     assert len(spans) >= len(values["kernels"])
-    for before, after in zip(spans, spans[1:], strict=False):
+    for before, after in itertools.pairwise(spans):
         assert after["ts"] == pytest.approx(before["ts"] + before["dur"], abs=0.01)
 
 
