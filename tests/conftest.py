@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-#: Small images, few visits: the command's own work, quickly.
-COLLECT = (
-    *("collect", "--space", "proxyless", "--resolution", "64", "--visits", "2"),
-    *("-n", "14", "--ops", "-q"),
-)
+
+@pytest.fixture(scope="session")
+def collect_options():
+    """Small images, few visits: the command's own work, quickly."""
+    return "collect --space proxyless --resolution 64 --visits 2 -n 14 --ops -q".split()
 
 
 @pytest.fixture(scope="session")
@@ -31,10 +31,10 @@ def latprof():
 
 
 @pytest.fixture(scope="session")
-def collected(latprof, tmp_path_factory):
+def collected(latprof, collect_options, tmp_path_factory):
     """A store with 14 networks measured on this computer, with kernels; read only."""
     store = tmp_path_factory.mktemp("collected") / "lat.db"
-    done = latprof(*COLLECT, "--store", store)
+    done = latprof(*collect_options, "--store", store)
     assert done.returncode == 0, done.stderr
     return store
 

@@ -191,7 +191,7 @@ def test_a_full_disk_ends_a_collection_and_keeps_what_was_measured(refused, latp
     refused(5, "is full|[disk-full]", "collect", *options, "--store", store)
     done = latprof("export", store, "--csv", small_disk.parent / "t.csv")
     assert done.returncode == 0, done.stderr
-    assert len((small_disk.parent / "t.csv").read_text().splitlines()) > 10
+    assert len((small_disk.parent / "t.csv").read_text().splitlines()) >= 4
 
 
 def test_a_full_disk_leaves_nothing_half_written(refused, collected, small_disk):

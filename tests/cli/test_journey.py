@@ -34,10 +34,8 @@ def test_doctor_gives_each_line_a_status_and_a_remedy(latprof):
     assert all(check["remedy"] for check in checks if check["status"] != "OK")
 
 
-def test_collecting_again_finds_everything_done(latprof, collected):
-    from tests.conftest import COLLECT
-
-    done = latprof(*COLLECT, "--store", collected, "--json")
+def test_collecting_again_finds_everything_done(latprof, collect_options, collected):
+    done = latprof(*collect_options, "--store", collected, "--json")
     values = json.loads(done.stdout)
     # What was disturbed to the last try is tried again; nothing else is.
     assert values["visits_made"] + values["visits_resumed"] == 56
