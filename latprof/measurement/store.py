@@ -6,35 +6,40 @@ import contextlib
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import sqlalchemy as sa
 from sqlalchemy import exc
 
 from latprof.errors import (
-    DiskFullError,
     NotEnoughDataError,
-    OutputPathError,
     StoreError,
     StoreVersionError,
     TargetMismatchError,
     UsageError,
 )
 from latprof.measurement import schema
+from latprof.measurement.database import (
+    DuplicateError,
+    configure_sqlite,
+    file_url,
+    translated_error,
+)
 from latprof.measurement.records import (
-    Failure,
     KernelProfile,
     KernelTime,
     Measurement,
-    PairedSamples,
     Subject,
     Target,
 )
+from latprof.measurement.rows import kernel_of, measurement_of, samples_of, samples_to_json, to_json
 from latprof.measurement.statistics import burst_medians
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
 
 #: Share of the reference's burst medians that are faster than its constant ("quiet state").
 QUIET_QUANTILE = 0.1
@@ -86,10 +91,10 @@ class Store:
             When it should be made and cannot be.
         """
         text = str(location)
-        url = sa.make_url(text) if "://" in text else _file_url(Path(text), create=create)
+        url = sa.make_url(text) if "://" in text else file_url(Path(text), create=create)
         store = cls(sa.create_engine(url), text)
         if url.get_backend_name() == "sqlite":
-            sa.event.listen(store._engine, "connect", _configure_sqlite)
+            sa.event.listen(store._engine, "connect", configure_sqlite)
         try:
             with store._errors():
                 store._prepare(create=create)
@@ -136,7 +141,7 @@ class Store:
         try:
             yield
         except exc.DatabaseError as error:
-            raise _translated(error, self.location) from None
+            raise translated_error(error, self.location) from None
 
     # Writing -------------------------------------------------------------------------------
 
@@ -155,16 +160,16 @@ class Store:
             "wall_s": measurement.wall_s,
             "load_s": measurement.load_s,
             "process": measurement.process,
-            "samples": _samples_json(measurement.samples),
+            "samples": samples_to_json(measurement.samples),
             "disturbed": measurement.disturbed,
             "failure_code": measurement.failure.code if measurement.failure else None,
             "failure_message": measurement.failure.message if measurement.failure else None,
-            "conditions": _json(measurement.conditions),
+            "conditions": to_json(measurement.conditions),
         }
         try:
             with self._errors(), self._engine.begin() as connection:
                 connection.execute(sa.insert(schema.measurements), row)
-        except _DuplicateError:
+        except DuplicateError:
             return False
         return True
 
@@ -175,17 +180,17 @@ class Store:
             "target_id": self._target_id(target),
             "started_at": profile.started_at,
             "process": profile.process,
-            "samples": _samples_json(profile.samples),
+            "samples": samples_to_json(profile.samples),
         }
         rows = [
             {
                 "position": kernel.position,
                 "kind": kernel.kind,
                 "name": kernel.name,
-                "operators": _json(kernel.operators),
+                "operators": to_json(kernel.operators),
                 "latency_ms": kernel.latency_ms,
-                "input_shapes": _json(kernel.input_shapes),
-                "output_shapes": _json(kernel.output_shapes),
+                "input_shapes": to_json(kernel.input_shapes),
+                "output_shapes": to_json(kernel.output_shapes),
             }
             for kernel in profile.kernels
         ]
@@ -197,7 +202,7 @@ class Store:
                 connection.execute(
                     sa.insert(schema.kernels), [{"profile_id": key[0], **r} for r in rows]
                 )
-        except _DuplicateError:
+        except DuplicateError:
             return False
         return True
 
@@ -231,9 +236,9 @@ class Store:
         row = {
             "target_id": self._target_id(target),
             "started_at": time.time(),
-            "plan": _json(plan),
-            "protocol": _json(protocol),
-            "host": _json(host),
+            "plan": to_json(plan),
+            "protocol": to_json(protocol),
+            "host": to_json(host),
         }
         with self._errors(), self._engine.begin() as connection:
             key = connection.execute(sa.insert(schema.campaigns), row).inserted_primary_key
@@ -347,7 +352,7 @@ class Store:
             table,
         )
         for row in self._rows(query):
-            yield _measurement(row, target)
+            yield measurement_of(row, target)
 
     def kernel_profiles(self, target: Target) -> Iterator[tuple[Subject, KernelProfile]]:
         """Every network whose kernels were timed on ``target``, in the order they were stored."""
@@ -355,7 +360,7 @@ class Store:
         of_profile: dict[int, list[KernelTime]] = defaultdict(list)
         query = sa.select(kernel).join_from(kernel, table).order_by(kernel.c.position)
         for row in self._rows(self._of_target(query, target, table)):
-            of_profile[row.profile_id].append(_kernel(row))
+            of_profile[row.profile_id].append(kernel_of(row))
         query = (
             sa.select(table, subject.c.kind, subject.c.space, subject.c.key, subject.c.name)
             .join_from(table, subject)
@@ -363,7 +368,7 @@ class Store:
         )
         for row in self._rows(self._of_target(query, target, table)):
             profile = KernelProfile(
-                tuple(of_profile[row.id]), _samples(row.samples), row.started_at, row.process
+                tuple(of_profile[row.id]), samples_of(row.samples), row.started_at, row.process
             )
             yield Subject(row.kind, row.key, row.name, row.space), profile
 
@@ -427,109 +432,3 @@ class Store:
                 found = connection.execute(query).scalar_one()
         self._ids[table.name, *identity.values()] = int(found)
         return int(found)
-
-
-class _DuplicateError(Exception):
-    """A row that may be there once is there already."""
-
-
-def _file_url(path: Path, *, create: bool) -> sa.URL:
-    if path.is_dir():
-        raise StoreError(f"{path} is a directory, not a store")
-    if not path.exists():
-        if not create:
-            raise StoreError(f"no store at {path}", hint="make one with latprof collect")
-        if not path.parent.is_dir():
-            raise OutputPathError(
-                f"cannot make the store {path}: no directory {path.parent}", field="store"
-            )
-    return sa.URL.create("sqlite", database=str(path))
-
-
-def _configure_sqlite(connection: Any, _record: object) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout=30000")
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
-
-
-def _translated(error: exc.DatabaseError, location: str) -> Exception:
-    reason = str(error.orig)
-    if "UNIQUE constraint" in reason or "unique constraint" in reason:
-        return _DuplicateError()
-    if "disk is full" in reason or "No space left" in reason:
-        return DiskFullError(
-            f"the disk of {location} is full",
-            hint="what was measured before is kept; make room and run the same command again",
-        )
-    if any(words in reason for words in ("readonly", "unable to open", "Permission denied")):
-        return OutputPathError(f"{location} cannot be written: {reason}", field="store")
-    if "not a database" in reason or "malformed" in reason or "encrypted" in reason:
-        return StoreError(f"{location} is not a latprof store: {reason}")
-    if "disk I/O error" in reason:
-        return StoreError(f"{location} cannot be read or written: {reason}")
-    return StoreError(f"{location}: {reason}")
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"))
-
-
-def _samples_json(samples: PairedSamples | None) -> str | None:
-    if samples is None:
-        return None
-
-    def rounded(bursts: Sequence[Sequence[float]]) -> list[list[float]]:
-        return [[round(ms, 6) for ms in burst] for burst in bursts]
-
-    return _json(
-        {
-            "target": rounded(samples.target),
-            "reference": rounded(samples.reference),
-            "dropped_runs": samples.dropped_runs,
-        }
-    )
-
-
-def _shapes(text: str) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(shape) for shape in json.loads(text))
-
-
-def _samples(text: str) -> PairedSamples:
-    return PairedSamples.from_dict(json.loads(text))
-
-
-def _kernel(row: sa.Row[Any]) -> KernelTime:
-    return KernelTime(
-        position=row.position,
-        kind=row.kind,
-        name=row.name,
-        operators=tuple(json.loads(row.operators)),
-        latency_ms=row.latency_ms,
-        input_shapes=_shapes(row.input_shapes),
-        output_shapes=_shapes(row.output_shapes),
-    )
-
-
-def _measurement(row: sa.Row[Any], target: Target) -> Measurement:
-    samples = failure = None
-    if row.failure_code is None:
-        samples = _samples(row.samples)
-    else:
-        failure = Failure(row.failure_code, row.failure_message or "")
-    return Measurement(
-        subject=Subject(row.kind, row.key, row.name, row.space),
-        target=target,
-        label=row.label,
-        visit=row.visit,
-        started_at=row.started_at,
-        wall_s=row.wall_s,
-        load_s=row.load_s,
-        process=row.process,
-        samples=samples,
-        failure=failure,
-        conditions=json.loads(row.conditions),
-        disturbed=row.disturbed,
-    )
