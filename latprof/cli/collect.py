@@ -127,7 +127,7 @@ def _cores(text: str) -> tuple[int, ...]:
     import os
 
     try:
-        cores = tuple(int(part) for part in text.split(",") if part.strip())
+        cores = tuple(sorted({int(part) for part in text.split(",") if part.strip()}))
     except ValueError:
         raise UsageError("--cores takes numbers with commas", field="cores", got=text) from None
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()

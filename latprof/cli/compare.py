@@ -87,13 +87,18 @@ def compare(
 
 
 def _is_store(text: str) -> bool:
+    from latprof.measurement.files import what_is_at
+
     if "://" in text:
         return True
     path = Path(text)
-    if not path.is_file():
+    if what_is_at(path) != "file":
         return path.suffix == ".db"
-    with path.open("rb") as file:
-        return file.read(16) == b"SQLite format 3\0"
+    try:
+        with path.open("rb") as file:
+            return file.read(16) == b"SQLite format 3\0"
+    except OSError:
+        return False
 
 
 def _stores(

@@ -82,7 +82,7 @@ def _finite(value: Any) -> Any:
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> None:
     """Print aligned columns: the first ``left`` to the left, the others to the right."""
-    lines = [list(header), *(list(row) for row in rows)]
+    lines = [list(header), *([one_line(cell) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     for number, line in enumerate(lines):
         cells = [
@@ -93,30 +93,50 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: i
         typer.secho(text, bold=number == 0)
 
 
+def one_line(text: str) -> str:
+    """Text from outside, with what would break a line or steer a terminal written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def milliseconds(value: float, digits: int = 3) -> str:
+    """A time with so many decimals; a short one with two significant digits, never as 0."""
+    small = 0 < abs(value) < 10 ** (1 - digits)
+    return f"{value:.2g}" if small else f"{value:.{digits}f}"
+
+
 def note(text: str) -> None:
     """Print a line for people to stderr."""
-    typer.echo(text, err=True)
+    typer.echo(one_line(text), err=True)
 
 
 def print_error(error: LatprofError) -> None:
     """Print an error as one line on stderr."""
     typer.secho("latprof: ", nl=False, err=True, bold=True)
-    typer.echo(f"{error} [{error.code}]", err=True)
+    typer.echo(one_line(f"{error} [{error.code}]"), err=True)
 
 
 def parse_shapes(texts: Sequence[str] | None) -> dict[str | None, tuple[int, ...]]:
     """Read ``--shape`` options; the key None is a shape without a name, for the only input."""
+    from latprof.errors import InvalidValueError
     from latprof.graph.reader import parse_shape
 
-    return dict(map(parse_shape, texts or []))
+    shapes: dict[str | None, tuple[int, ...]] = {}
+    for name, shape in map(parse_shape, texts or []):
+        if name in shapes:
+            raise InvalidValueError(
+                "two shapes for one input", field="shape", got=name or "two without a name"
+            )
+        shapes[name] = shape
+    return shapes
 
 
 def network_of(text: str) -> str | tuple[SearchSpace, Architecture]:
     """Read a network: ``space:architecture`` for a space that exists, else a path."""
     from latprof.datasets.registry import get_space, space_names
+    from latprof.measurement.files import what_is_at
 
     name, colon, _ = text.partition(":")
-    if colon and name in space_names() and not Path(text).exists():
+    if colon and name in space_names() and not what_is_at(Path(text)):
         space = get_space(name)
         return space, space.parse(text)
     return text

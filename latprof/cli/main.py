@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Annotated
 
@@ -18,7 +19,13 @@ from latprof.cli.predict import predict
 from latprof.cli.profile import profile
 from latprof.cli.report import report
 from latprof.cli.train import train
-from latprof.errors import EXIT_INTERRUPTED, LatprofError
+from latprof.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_PARTIAL,
+    DiskFullError,
+    LatprofError,
+)
 
 app = typer.Typer(
     name="latprof",
@@ -78,7 +85,13 @@ def main() -> None:
         sys.exit(error.exit_status)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output has had enough of it.
-        sys.stderr.close()
-        sys.exit(0)
+    except SystemExit as leaving:
+        # Whoever read our output has had enough of it; click makes that a failure.
+        if isinstance(leaving.__context__, BrokenPipeError):
+            sys.exit(EXIT_OK)
+        raise
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print_error(DiskFullError("no space left to write the output"))
+        sys.exit(EXIT_PARTIAL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from latprof.cli.console import (
     Json,
     PackFile,
     Shapes,
+    milliseconds,
     note,
     parse_shapes,
     print_json,
@@ -64,18 +66,19 @@ def _answer(
 ) -> Answer:
     from latprof.errors import InvalidValueError
     from latprof.graph.reader import read_network
+    from latprof.measurement.files import what_is_at
     from latprof.predictors.networks import predict_architectures, predict_network
 
-    path = Path(text)
     space = pack.predictor.space
-    if path.suffix == ".onnx" or path.exists():
+    path = Path(text)
+    if path.suffix == ".onnx" or what_is_at(path):
         network = read_network(path, shapes=shapes or None)
         return predict_network(pack, network, text, strict=strict)
     try:
         architecture = space.parse(text)
     except InvalidValueError as error:
         raise InvalidValueError(
-            f"{text!r} is neither a file nor an architecture of {space.name}: {error}"
+            f"{text[:200]!r} is neither a file nor an architecture of {space.name}: {error}"
         ) from None
     return predict_architectures(pack, [architecture])[0]
 
@@ -87,8 +90,8 @@ def _print(pack: Pack, answers: list[Answer]) -> None:
         [
             (
                 answer.name,
-                f"{answer.latency_ms:.3f}",
-                f"{answer.low_ms:.3f} to {answer.high_ms:.3f}",
+                milliseconds(answer.latency_ms),
+                _interval(answer),
                 f"{answer.coverage:.0%}",
             )
             for answer in answers
@@ -101,8 +104,14 @@ def _print(pack: Pack, answers: list[Answer]) -> None:
             unknown = f"; unknown: {', '.join(answer.unknown)}" if answer.unknown else ""
             note(
                 f"{answer.name} is not of the space {pack.predictor.space.name} that the pack was "
-                f"trained on: predicted from its operators, and the interval is too narrow{unknown}"
+                f"trained on: predicted from its operators, more roughly{unknown}"
             )
+
+
+def _interval(answer: Answer) -> str:
+    if math.isnan(answer.low_ms):
+        return "not known"
+    return f"{milliseconds(answer.low_ms)} to {milliseconds(answer.high_ms)}"
 
 
 def _print_operators(answer: Answer) -> None:
@@ -113,7 +122,7 @@ def _print_operators(answer: Answer) -> None:
     print_table(
         ("operator", "kind", "ms", "known"),
         [
-            (op.name, op.kind, f"{op.latency_ms:.4f}", "yes" if op.known else "no")
+            (op.name, op.kind, milliseconds(op.latency_ms, 4), "yes" if op.known else "no")
             for op in answer.operators
         ],
         left=2,

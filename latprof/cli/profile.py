@@ -13,8 +13,10 @@ from latprof.cli.console import (
     Json,
     Shapes,
     complete_target,
+    milliseconds,
     network_of,
     note,
+    one_line,
     parse_shapes,
     print_json,
     print_table,
@@ -94,13 +96,14 @@ def profile(
 
 
 def _print_figures(found: Profile) -> None:
-    typer.echo(f"network    {found.name}")
+    typer.echo(f"network    {one_line(found.name)}")
     typer.echo(f"target     {found.target.describe()}")
     typer.echo(
-        f"latency    {found.latency_ms:.3f} ms +- {found.relative_error:.1%} (standard error)"
+        f"latency    {milliseconds(found.latency_ms)} ms +- {found.relative_error:.1%} "
+        "(standard error)"
     )
     typer.echo(
-        f"kernels    {found.kernel_sum_ms:.3f} ms in {len(found.kernels)}; "
+        f"kernels    {milliseconds(found.kernel_sum_ms)} ms in {len(found.kernels)}; "
         f"{found.gap_ms:+.3f} ms ({found.gap_ms / found.latency_ms:+.1%}) outside them"
     )
     typer.echo(
@@ -122,7 +125,7 @@ def _print_kernels(found: Profile, by: Order) -> None:
                 _shape(kernel.input_shapes),
                 _shape(kernel.output_shapes),
                 str(len(kernel.operators)),
-                f"{kernel.latency_ms:.4f}",
+                milliseconds(kernel.latency_ms, 4),
                 f"{kernel.latency_ms / found.kernel_sum_ms:.1%}",
             )
             for kernel in kernels
@@ -139,7 +142,7 @@ def _print_kinds(found: Profile) -> None:
     print_table(
         ("kind", "kernels", "ms", "share"),
         [
-            (kind, str(len(kinds[kind])), f"{ms:.4f}", f"{ms / found.kernel_sum_ms:.1%}")
+            (kind, str(len(kinds[kind])), milliseconds(ms, 4), f"{ms / found.kernel_sum_ms:.1%}")
             for kind, ms in sorted(times.items(), key=lambda item: -item[1])
         ],
     )

@@ -25,6 +25,10 @@ Choices: TypeAlias = NDArray[np.uint8]
 Floats: TypeAlias = NDArray[np.float64]
 
 
+#: What every random generator that latprof uses takes.
+LARGEST_SEED = 2**63 - 1
+
+
 @dataclass(frozen=True, order=True)
 class Architecture:
     """A network of a search space: one choice (an index) for each decision.
@@ -109,10 +113,10 @@ class SearchSpace(ABC):
             raise InvalidValueError(
                 f"space {self.name} holds only {total:.0f} architectures", got=str(n)
             )
-        generator = np.random.default_rng(seed)
+        generator = np.random.default_rng(check_seed(seed))
         drawn: Choices = np.empty((0, len(self.num_choices)), dtype=np.uint8)
         while len(drawn) < n:
-            uniform = generator.random((4096, len(self.num_choices)))
+            uniform = generator.random((max(4096, n - len(drawn)), len(self.num_choices)))
             more = (uniform * self.num_choices).astype(np.uint8)
             drawn = np.concatenate([drawn, more])
             _, first = np.unique(drawn, axis=0, return_index=True)
@@ -147,6 +151,12 @@ class SearchSpace(ABC):
         if isinstance(architectures, np.ndarray):
             values = architectures
         else:
+            if not all(isinstance(a, Architecture) for a in architectures):
+                raise InvalidValueError(
+                    f"not architectures of {self.name}",
+                    expected="a sequence of Architecture, or an integer array",
+                    hint="read a spelling with space.parse",
+                )
             other = {a.space for a in architectures} - {self.name}
             if other:
                 raise InvalidValueError(
@@ -259,6 +269,15 @@ class SearchSpace(ABC):
     ) -> Architecture | None:
         """Return the architecture that ``network`` is, judged by its convolutions, or None."""
         return None
+
+
+def check_seed(seed: int) -> int:
+    """Return ``seed``; raises InvalidValueError for one that no random generator here takes."""
+    if not 0 <= seed <= LARGEST_SEED:
+        raise InvalidValueError(
+            "seed is out of range", field="seed", expected=f"0 to {LARGEST_SEED}", got=str(seed)
+        )
+    return seed
 
 
 def spaces_of(architectures: Iterable[Architecture]) -> set[str]:

@@ -136,7 +136,7 @@ def _by_name(shapes: InputShapes, names: list[str]) -> dict[str, tuple[int, ...]
             raise InvalidValueError(
                 f"impossible shape for input {name!r}",
                 field="shape",
-                expected="sizes of at least 1",
+                expected=f"sizes of at least 1, and at most {MAX_ELEMENTS} elements",
                 got=",".join(map(str, sizes)) or "nothing",
             )
         result[name] = sizes

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 from latprof.errors import DiskFullError, OutputPathError
 
@@ -16,12 +18,21 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
     """Write ``content`` to ``path``: a temporary file beside it, fsync, rename. Returns the path.
 
-    The file gets the permissions of any newly made file. Raises DiskFullError where the disk or the
-    quota is full, OutputPathError where the path cannot be written; neither leaves a trace.
+    The file gets the permissions of any newly made file. A link stays, what it leads to is written;
+    a device or a pipe is written to as it is, never replaced by a file. Raises DiskFullError where
+    the disk or the quota is full, OutputPathError where the path cannot be written; neither leaves
+    a trace.
     """
     target = Path(path)
     temporary: str | None = None
     try:
+        found = what_is_at(target)
+        if found == "directory":
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if found == "special":
+            target.write_bytes(content)
+            return target
+        target = Path(os.path.realpath(target))
         handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:40]}.", dir=target.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -31,26 +42,41 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
         Path(temporary).replace(target)
         temporary = None
         _sync_directory(target.parent)
-    except OSError as error:
-        raise output_error(target, error) from error
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        raise output_error(Path(path), error) from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 Path(temporary).unlink()
-    return target
+    return Path(path)
 
 
-def output_error(path: Path, error: OSError) -> DiskFullError | OutputPathError:
+def output_error(path: Path, error: OSError | ValueError) -> DiskFullError | OutputPathError:
     """The error of this package that an OSError while writing ``path`` stands for."""
-    if error.errno in _FULL:
+    if isinstance(error, OSError) and error.errno in _FULL:
         return DiskFullError(
             f"no space left to write {path}", hint="free some space, or choose another place"
         )
     return OutputPathError(
-        f"cannot write {path}: {error.strerror or error}",
+        f"cannot write {path}: {getattr(error, 'strerror', None) or error}".replace("\0", "\\0"),
         field="path",
         hint="choose a path in an existing directory that you may write to",
     )
+
+
+def what_is_at(path: Path) -> Literal["file", "directory", "special"] | None:
+    """What lies at ``path``, links followed; None where nothing does, or nothing can.
+
+    Unlike :meth:`Path.exists` this does not raise for a name that is too long. ``"special"`` is a
+    device or a pipe.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return None
+    if stat.S_ISDIR(mode):
+        return "directory"
+    return "file" if stat.S_ISREG(mode) else "special"
 
 
 def _umask() -> int:

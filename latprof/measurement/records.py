@@ -150,20 +150,21 @@ class PairedProtocol:
     max_drift: float = 0.1
 
     def __post_init__(self) -> None:
-        lower_limits = {
-            "rounds": 1,
-            "visits": 1,
-            "min_runs": 1,
-            "dropped_runs": 0,
-            "reference_loads": 1,
+        limits = {
+            "rounds": (1, 10_000),
+            "visits": (1, 10_000),
+            "min_runs": (1, 1_000_000),
+            "dropped_runs": (0, 1_000_000),
+            "reference_loads": (1, 100),
         }
-        for name, low in lower_limits.items():
-            if getattr(self, name) < low:
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
                 raise InvalidValueError(
-                    f"protocol: {name} is too small",
+                    f"protocol: {name} is too {'small' if value < low else 'large'}",
                     field=name,
-                    expected=f"at least {low}",
-                    got=str(getattr(self, name)),
+                    expected=f"at least {low}" if value < low else f"at most {high}",
+                    got=str(value),
                 )
         if not (self.burst_ms > 0 and self.max_drift > 0) or self.max_runs < self.min_runs:
             raise InvalidValueError(

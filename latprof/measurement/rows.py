@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from latprof.measurement.records import (
@@ -43,13 +44,45 @@ def samples_to_json(samples: PairedSamples | None) -> str | None:
     )
 
 
+def json_object(text: str) -> dict[str, Any]:
+    """A JSON object from a column; raises ValueError or TypeError for anything else."""
+    values = json.loads(text)
+    if not isinstance(values, dict):
+        raise TypeError("not a JSON object")
+    return values
+
+
+def duration(value: float | None) -> float | None:
+    """Return a time from a column, None for none; raises ValueError unless it is one above 0."""
+    if value is not None and not (isinstance(value, int | float) and 0 < value < math.inf):
+        raise ValueError(f"{value!r} is no time")
+    return value
+
+
 def _shapes(text: str) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(shape) for shape in json.loads(text))
 
 
 def samples_of(text: str) -> PairedSamples:
-    """Raw runs from a column that :func:`samples_to_json` filled."""
-    return PairedSamples.from_dict(json.loads(text))
+    """Raw runs from a column that :func:`samples_to_json` filled.
+
+    Raises ValueError, TypeError, KeyError or InvalidValueError for anything else.
+    """
+    samples = PairedSamples.from_dict(json_object(text))
+    for burst in (*samples.target, *samples.reference):
+        for ms in burst:
+            if not (type(ms) in (int, float) and 0 < ms < math.inf):
+                raise ValueError(f"{ms!r} is no time")
+    if type(samples.dropped_runs) is not int or samples.dropped_runs < 0:
+        raise ValueError("dropped_runs is no count")
+    return samples
+
+
+def _conditions(text: str) -> dict[str, Any]:
+    values = json_object(text)
+    if not all(isinstance(values.get(moment, {}), dict) for moment in ("before", "after")):
+        raise TypeError("conditions are no readings")
+    return values
 
 
 def kernel_of(row: sa.Row[Any]) -> KernelTime:
@@ -68,6 +101,8 @@ def kernel_of(row: sa.Row[Any]) -> KernelTime:
 def measurement_of(row: sa.Row[Any], target: Target) -> Measurement:
     """A measurement from a row of the measurements table joined with its subject."""
     samples = failure = None
+    if not all(isinstance(t, int | float) for t in (row.started_at, row.wall_s, row.load_s)):
+        raise TypeError("its times are no numbers")
     if row.failure_code is None:
         samples = samples_of(row.samples)
     else:
@@ -83,6 +118,6 @@ def measurement_of(row: sa.Row[Any], target: Target) -> Measurement:
         process=row.process,
         samples=samples,
         failure=failure,
-        conditions=json.loads(row.conditions),
+        conditions=_conditions(row.conditions),
         disturbed=row.disturbed,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from latprof.errors import (
+    InvalidValueError,
     NotEnoughDataError,
     StoreError,
     StoreVersionError,
@@ -25,7 +25,9 @@ from latprof.measurement import schema
 from latprof.measurement.database import (
     DuplicateError,
     configure_sqlite,
+    database_url,
     file_url,
+    make_engine,
     translated_error,
 )
 from latprof.measurement.records import (
@@ -35,7 +37,15 @@ from latprof.measurement.records import (
     Subject,
     Target,
 )
-from latprof.measurement.rows import kernel_of, measurement_of, samples_of, samples_to_json, to_json
+from latprof.measurement.rows import (
+    duration,
+    json_object,
+    kernel_of,
+    measurement_of,
+    samples_of,
+    samples_to_json,
+    to_json,
+)
 from latprof.measurement.statistics import burst_medians
 
 if TYPE_CHECKING:
@@ -84,15 +94,22 @@ class Store:
         Raises
         ------
         StoreError
-            When there is no store and ``create`` is not set, or the file is something else.
+            When there is no store and ``create`` is not set, or the file is something else. Reading
+            a damaged row raises it too.
+        UsageError
+            For a URL of a database that does not exist here, or that keeps nothing.
         StoreVersionError
             When it was written with another schema.
         OutputPathError
             When it should be made and cannot be.
         """
         text = str(location)
-        url = sa.make_url(text) if "://" in text else file_url(Path(text), create=create)
-        store = cls(sa.create_engine(url), text)
+        if "://" in text:
+            url = database_url(text)
+            text = url.render_as_string()  # for messages: without the password
+        else:
+            url = file_url(Path(text), create=create)
+        store = cls(make_engine(url), text)
         if url.get_backend_name() == "sqlite":
             sa.event.listen(store._engine, "connect", configure_sqlite)
         try:
@@ -140,8 +157,20 @@ class Store:
         """Turn the database's errors into ours."""
         try:
             yield
-        except exc.DatabaseError as error:
+        except exc.DBAPIError as error:
             raise translated_error(error, self.location) from None
+
+    @contextlib.contextmanager
+    def reading(self, what: str) -> Iterator[None]:
+        """Turn what a damaged row raises into a StoreError."""
+        try:
+            yield
+        except (ValueError, TypeError, KeyError, AttributeError, InvalidValueError) as error:
+            reason = f"no {error}" if isinstance(error, KeyError) else error
+            raise StoreError(
+                f"{self.location} is damaged: {what} cannot be read: {reason}",
+                hint="restore a copy, or collect into a new file",
+            ) from None
 
     # Writing -------------------------------------------------------------------------------
 
@@ -283,10 +312,11 @@ class Store:
             .group_by(table.c.id)
             .order_by(table.c.id)
         )
-        return [
-            StoredTarget(Target.from_dict(json.loads(key)), reference, value, number)
-            for key, reference, value, number in map(tuple, self._rows(query))
-        ]
+        with self.reading("a target"):
+            return [
+                StoredTarget(Target.from_dict(json_object(key)), name, duration(value), number)
+                for key, name, value, number in map(tuple, self._rows(query))
+            ]
 
     def stored_target(self, target: Target) -> StoredTarget:
         """The store's record of ``target``; raises TargetMismatchError where it has none."""
@@ -315,7 +345,7 @@ class Store:
         names = "; ".join(stored.target.describe() for stored in fitting or found)
         raise TargetMismatchError(
             f"{self.location} holds {len(fitting) or 'no'} targets"
-            + (f" that fit {spelling!r}" if spelling else ", which are never mixed"),
+            + (f" that fit {spelling!r}" if spelling is not None else ", which are never mixed"),
             hint=f"choose one with --target and a part of its description: {names}",
         )
 
@@ -352,7 +382,9 @@ class Store:
             table,
         )
         for row in self._rows(query):
-            yield measurement_of(row, target)
+            with self.reading(f"measurement {row.id}"):
+                measurement = measurement_of(row, target)
+            yield measurement
 
     def kernel_profiles(self, target: Target) -> Iterator[tuple[Subject, KernelProfile]]:
         """Every network whose kernels were timed on ``target``, in the order they were stored."""
@@ -360,31 +392,33 @@ class Store:
         of_profile: dict[int, list[KernelTime]] = defaultdict(list)
         query = sa.select(kernel).join_from(kernel, table).order_by(kernel.c.position)
         for row in self._rows(self._of_target(query, target, table)):
-            of_profile[row.profile_id].append(kernel_of(row))
+            with self.reading(f"kernel {row.id}"):
+                of_profile[row.profile_id].append(kernel_of(row))
         query = (
             sa.select(table, subject.c.kind, subject.c.space, subject.c.key, subject.c.name)
             .join_from(table, subject)
             .order_by(table.c.id)
         )
         for row in self._rows(self._of_target(query, target, table)):
-            profile = KernelProfile(
-                tuple(of_profile[row.id]), samples_of(row.samples), row.started_at, row.process
-            )
+            with self.reading(f"kernel profile {row.id}"):
+                samples = samples_of(row.samples)
+            profile = KernelProfile(tuple(of_profile[row.id]), samples, row.started_at, row.process)
             yield Subject(row.kind, row.key, row.name, row.space), profile
 
     def campaigns(self, target: Target) -> list[dict[str, Any]]:
         """The collections on ``target``: start and end (Unix time), plan, protocol, host."""
         table = schema.campaigns
         query = self._of_target(sa.select(table).order_by(table.c.id), target, table)
-        return [
-            {
-                "id": row.id,
-                "started_at": row.started_at,
-                "ended_at": row.ended_at,
-                **{name: json.loads(getattr(row, name)) for name in ("plan", "protocol", "host")},
-            }
-            for row in self._rows(query)
-        ]
+        with self.reading("a campaign"):
+            return [
+                {
+                    "id": row.id,
+                    "started_at": row.started_at,
+                    "ended_at": row.ended_at,
+                    **{n: json_object(getattr(row, n)) for n in ("plan", "protocol", "host")},
+                }
+                for row in self._rows(query)
+            ]
 
     def provisional_reference_ms(self, target: Target) -> float:
         """What :meth:`freeze_reference_ms` would freeze now."""

@@ -6,13 +6,10 @@ states the digest and size of every other file, so that no byte of content can c
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import io
 import os
 import re
-import secrets
 import stat
 import struct
 import zipfile
@@ -20,13 +17,8 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from latprof.errors import (
-    DiskFullError,
-    InvalidValueError,
-    OutputPathError,
-    PackAlteredError,
-    PackError,
-)
+from latprof.errors import InvalidValueError, PackAlteredError, PackError
+from latprof.measurement.files import write_atomically
 
 MANIFEST = "manifest.json"
 _DIGEST = "manifest.sha256"
@@ -80,38 +72,7 @@ def write_archive(
             archive.writestr(zipfile.ZipInfo(name), data, compress_type=kind)
     if len(buffer.getbuffer()) > _MAX_PACK_BYTES:
         raise InvalidValueError("the pack is too large", expected=f"{_MAX_PACK_BYTES >> 20} MiB")
-    _write_in_one_step(Path(path), buffer.getvalue())
-
-
-def _write_in_one_step(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-    except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(
-                f"no space left to write {path}", hint="free some space and save again"
-            ) from None
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise OutputPathError(
-            f"cannot write {path}: {reason}", field="path", hint="choose another path"
-        ) from None
-    with contextlib.suppress(OSError):  # the rename itself, where the file system can promise it
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+    write_atomically(path, buffer.getvalue())
 
 
 # Reading ---------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from latprof.datasets.space import check_seed
 from latprof.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -126,13 +127,13 @@ def split_rows(n: int, test_fraction: float = 0.2, seed: int = 0) -> tuple[Indic
             got=f"{n} rows, {test_fraction}",
         )
     count = min(max(round(n * test_fraction), 1), n - 1)
-    order = np.random.default_rng(seed).permutation(n)
+    order = np.random.default_rng(check_seed(seed)).permutation(n)
     return np.sort(order[count:]), np.sort(order[:count])
 
 
 def fold_numbers(n: int, folds: int, seed: int = 0) -> Indices:
     """Assign n rows to folds of equal size (give or take one), at random. Shape (n,)."""
-    numbers: Indices = np.random.default_rng(seed).permutation(np.arange(n) % folds)
+    numbers: Indices = np.random.default_rng(check_seed(seed)).permutation(np.arange(n) % folds)
     return numbers
 
 

@@ -60,10 +60,11 @@ def train_from_store(
             f"{store.location} holds architectures of {len(descriptions)} spaces",
             hint="keep each space in a store of its own",
         )
-    space = space_from_description(descriptions[0])
     # Sorted, so that the split depends on which networks there are and not on who came first.
     rows = rows.sort_values("subject")
-    architectures = [space.parse(key) for key in rows["subject"]]
+    with store.reading("an architecture"):
+        space = space_from_description(descriptions[0])
+        architectures = [space.parse(key) for key in rows["subject"]]
     latency_ms = rows["latency_ms"].to_numpy()
     choices = space.choices(architectures)
     pack = train(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,8 @@ class Answer:
 
     ``how`` is ``"architecture"`` where the network belongs to the pack's space (then
     ``architecture`` is its spelling and the interval holds) or ``"operators"`` where its operators'
-    costs are summed (then ``coverage`` is the share of its work that the pack has seen the like of,
-    and the interval is that of the training networks only). Latencies in milliseconds.
+    costs are summed (then ``coverage`` is the share of its work that the pack has seen the like of;
+    the interval is that of the training networks only, and NaN below full coverage). Latencies in milliseconds.
     """
 
     name: str
@@ -103,12 +104,13 @@ def predict_network(pack: Pack, network: Network, name: str, *, strict: bool = F
             unknown,
             hint="leave out --strict for a guess, or collect networks with such operators",
         )
-    spread = found.interval_relative
+    # What the pack has not seen the like of may take any time: there is no interval then.
+    spread = found.interval_relative if found.coverage == 1 else math.nan
     return Answer(
         name=name,
         target=pack.target,
         latency_ms=found.latency_ms,
-        low_ms=found.latency_ms * max(0.0, 1 - spread),
+        low_ms=found.latency_ms * (1 - min(spread, 1.0)),
         high_ms=found.latency_ms * (1 + spread),
         how="operators",
         coverage=found.coverage,

@@ -38,13 +38,14 @@ class RunOptions:
     cores: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "threads"):
-            if getattr(self, name) < 1:
+        for name, high in (("batch_size", 1 << 20), ("threads", 1024)):
+            value = getattr(self, name)
+            if not 1 <= value <= high:
                 raise InvalidValueError(
-                    f"{name} is too small",
+                    f"{name} is too {'small' if value < 1 else 'large'}",
                     field=name,
-                    expected="at least 1",
-                    got=str(getattr(self, name)),
+                    expected="at least 1" if value < 1 else f"at most {high}",
+                    got=str(value),
                 )
 
     def to_dict(self) -> dict[str, Any]:

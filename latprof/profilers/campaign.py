@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latprof.datasets.space import check_seed
 from latprof.errors import InvalidValueError, NotEnoughDataError
 from latprof.measurement.records import Failure, Measurement, PairedProtocol, Target
 from latprof.measurement.statistics import burst_medians, reference_drift
@@ -74,6 +75,7 @@ class Plan:
                 expected="0 to 1",
                 got=str(self.repeat_fraction),
             )
+        check_seed(self.seed)
 
     @property
     def repeated(self) -> int:

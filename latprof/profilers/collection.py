@@ -16,11 +16,14 @@ from latprof.profilers.campaign import Outcome, Plan, Progress, collect
 from latprof.profilers.host import checks, host_facts
 from latprof.profilers.networks import Network, reference_network
 from latprof.profilers.registry import profiler_class
-from latprof.profilers.remote import DEFAULT_TIMEOUT_S, RemoteBench
+from latprof.profilers.remote import DEFAULT_TIMEOUT_S, RemoteBench, check_timeout
 
 if TYPE_CHECKING:
     from latprof.datasets.space import SearchSpace
     from latprof.measurement.store import Store
+
+#: Networks of one campaign; its plan is held in memory.
+MAX_NETWORKS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,17 @@ class Collection:
     def of_space(
         cls, space: SearchSpace, n: int, *, seed: int = 0, options: RunOptions, **rest: Any
     ) -> Collection:
-        """Sample ``n`` distinct architectures; the first m of n are those of m alone."""
+        """Sample ``n`` distinct architectures; the first m of n are those of m alone.
+
+        Raises InvalidValueError for fewer than 1 or more than a campaign can hold.
+        """
+        if n > MAX_NETWORKS:
+            raise InvalidValueError(
+                "too many architectures for one collection",
+                field="n",
+                expected=f"at most {MAX_NETWORKS}",
+                got=str(n),
+            )
         networks = [Network.of_architecture(space, a) for a in space.sample(n, seed)]
         shape = (options.batch_size, *space.input_shape)
         source = {"space": space.description, "n": n, "seed": seed}
@@ -109,8 +122,7 @@ class Collection:
         on_progress : callable, optional
             Called after every visit.
         """
-        if not timeout_s > 0:
-            raise InvalidValueError("timeout is too small", field="timeout", got=str(timeout_s))
+        check_timeout(timeout_s)
         target = self.identity()
         resolution = 224 if self.input_shape is None else self.input_shape[-1]
         name, reference = reference_network(resolution)

@@ -139,7 +139,11 @@ class ProfiledOnnxRuntimeModel(OnnxRuntimeModel):
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    # The runtime puts its own source's path and signature before what it has to say.
+    text = lines[0]
+    return text if len(text) <= 300 else f"{text[:80]} ... {text[-215:]}"
 
 
 def _random_input(value: Any, generator: np.random.Generator) -> NDArray[Any]:
@@ -155,10 +159,17 @@ def _random_input(value: Any, generator: np.random.Generator) -> NDArray[Any]:
             f"input {value.name!r} is of a type latprof makes no input for", got=value.type
         )
     values: NDArray[Any]
-    if np.issubdtype(dtype, np.floating):
-        values = generator.standard_normal(value.shape)
-    elif dtype is np.bool_:
-        values = generator.random(value.shape) < 0.5
-    else:
-        values = generator.integers(1, 8, value.shape)
-    return values.astype(dtype)
+    try:
+        if np.issubdtype(dtype, np.floating):
+            values = generator.standard_normal(value.shape)
+        elif dtype is np.bool_:
+            values = generator.random(value.shape) < 0.5
+        else:
+            values = generator.integers(1, 8, value.shape)
+        return values.astype(dtype)
+    except (MemoryError, ValueError):  # ValueError: more elements than an array may have
+        raise UnsupportedModelError(
+            f"input {value.name!r} does not fit into memory",
+            got="x".join(map(str, value.shape)),
+            hint="take a smaller batch or resolution",
+        ) from None

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from latprof.errors import MeasurementTimeoutError, RuntimeFailedError
+from latprof.errors import InvalidValueError, MeasurementTimeoutError, RuntimeFailedError
 from latprof.measurement.records import (
     Failure,
     KernelProfile,
@@ -31,6 +31,19 @@ if TYPE_CHECKING:
 
 #: A visit that takes longer is given up, in seconds.
 DEFAULT_TIMEOUT_S = 300.0
+#: Longer than any visit, and what the operating system can wait for.
+MAX_TIMEOUT_S = 1e6
+
+
+def check_timeout(timeout_s: float) -> None:
+    """Raise InvalidValueError unless ``timeout_s`` can be waited for."""
+    if not 0 < timeout_s <= MAX_TIMEOUT_S:
+        raise InvalidValueError(
+            "timeout is out of range",
+            field="timeout",
+            expected=f"above 0 and at most {MAX_TIMEOUT_S:.0f} s",
+            got=str(timeout_s),
+        )
 
 
 class RemoteBench:
@@ -59,6 +72,7 @@ class RemoteBench:
         protocol: PairedProtocol,
         timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> None:
+        check_timeout(timeout_s)
         self._configuration = {
             "target": target,
             "options": options.to_dict(),

@@ -35,6 +35,8 @@ def report_data(store: Store, stored: StoredTarget, pack: Pack | None = None) ->
     labels = labels_frame(visits, reference_ms)
     campaigns = store.campaigns(target)
     rate, untimed = campaign_cost(visits)
+    with store.reading("an architecture"):
+        block_costs = _block_costs(labels)
     last = campaigns[-1] if campaigns else {"host": {}, "protocol": {}}
     return ReportData(
         target=target,
@@ -45,7 +47,7 @@ def report_data(store: Store, stored: StoredTarget, pack: Pack | None = None) ->
         noise_floor=noise_floor(visits, labels),
         kernels=kernels_frame(store, target, reference_ms),
         pack=pack,
-        block_costs=_block_costs(labels),
+        block_costs=block_costs,
         conditions=tuple(
             (str(name), str(value)) for name, value in last["host"].get("facts", {}).items()
         ),

@@ -1,7 +1,10 @@
 """Bad input ends in one clear line on stderr and the documented exit status."""
 
+import os
 import sqlite3
 import subprocess
+import sys
+from pathlib import Path
 
 import onnx
 import pytest
@@ -94,6 +97,15 @@ def test_an_operator_the_runtime_lacks(latprof, tmp_path):
         (("--space", "proxyless", "--visits", "0"), "visits|at least 1"),
         (("--space", "proxyless", "--repeat-fraction", "2"), "share|0 to 1"),
         (("--space", "proxyless", "--timeout", "0"), "timeout"),
+        (("--space", "proxyless", "--timeout", "inf"), "timeout|at most"),
+        (("--space", "proxyless", "--seed", "-1"), "seed|0 to"),
+        (("--space", "proxyless", "--seed", "99999999999999999999"), "seed|0 to"),
+        (("--space", "proxyless", "-n", "1000001"), "too many|at most 1000000"),
+        (("--space", "proxyless", "--visits", "99999999999"), "visits|at most"),
+        (("--space", "proxyless", "--rounds", "99999999999"), "rounds|at most"),
+        (("--space", "proxyless", "--threads", "100000"), "threads|at most"),
+        (("--space", "proxyless", "--batch-size", "99999999999"), "batch_size|at most"),
+        (("--space", "proxyless", "--resolution", "1000000"), "resolution|at most"),
         (("--space", "proxyless", "--cores", "9999"), "no such cores"),
         (("--space", "proxyless", "--cores", "a"), "numbers with commas"),
         (("--space", "proxyless", "--resolution", "8"), "at least 32"),
@@ -103,6 +115,117 @@ def test_an_operator_the_runtime_lacks(latprof, tmp_path):
 )
 def test_wrong_arguments_of_collect(refused, tmp_path, arguments, words):
     refused(2, words, "collect", *arguments, "--store", tmp_path / "lat.db")
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("sqlite://", "in memory"),
+        ("sqlite:///:memory:", "in memory"),
+        ("://", "database URL"),
+        ("nonsense://host/name", "unknown kind of database: nonsense"),
+    ],
+)
+def test_a_database_url_that_cannot_keep_a_measurement(refused, url, words):
+    refused(2, words, "collect", "--space", "proxyless", "-n", "1", "--store", url)
+    refused(2, words, "export", url, "--csv", "t.csv")
+
+
+def test_a_store_that_is_no_file(refused, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    refused(3, "a device or a pipe", "collect", "--space", "proxyless", "--store", "/dev/full")
+    refused(3, "a device or a pipe", "report", tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("predictor", ["hybrid", "linear"])
+@pytest.mark.parametrize("seed", ["-1", "99999999999999999999"])
+def test_a_seed_out_of_range(refused, collected, tmp_path, predictor, seed):
+    options = ("--predictor", predictor, "--seed", seed)
+    refused(2, "seed|0 to", "train", collected, "-o", tmp_path / "p", *options)
+
+
+def test_a_name_that_no_file_can_have(refused, collected, pack):
+    name = "a" * 5000
+    refused(2, "neither a file nor", "predict", name, "--pack", pack)
+    refused(2, "neither a file nor", "predict", "1," * 3000, "--pack", pack)
+    refused(3, "no store at", "export", name, "--csv", "t.csv")
+    refused(2, "cannot write", "export", collected, "--csv", name)
+    refused(2, "cannot write", "train", collected, "-o", "", "--no-compare")
+    refused(3, "cannot read", "profile", name)
+    refused(2, "cannot be compared", "compare", name, collected)
+
+
+def test_two_shapes_for_one_input(refused, pack, tmp_path):
+    path = write_model(tmp_path / "m.onnx", ["n", 3, 8, 8])
+    shapes = ("--shape", "1,3,8,8", "--shape", "2,3,8,8")
+    refused(2, "two shapes", "predict", path, "--pack", pack, *shapes)
+
+
+def test_a_name_cannot_break_a_line_or_steer_the_terminal(latprof, pack, tmp_path):
+    path = write_model(tmp_path / "a\nb\x1b[31m.onnx", [1, 3, 8, 8])
+    done = latprof("predict", path, "--pack", pack)
+    assert done.returncode == 0, done.stderr
+    assert "a\\nb\\x1b[31m.onnx" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+    assert len(done.stdout.splitlines()) == 2
+
+
+def test_a_short_time_is_not_printed_as_zero(latprof, pack, tmp_path):
+    path = write_model(tmp_path / "tiny.onnx", [1, 1])
+    done = latprof("predict", path, "--pack", pack, "--operators")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert float(lines[1].split()[1]) > 0
+    assert float(lines[-1].split()[-2]) > 0
+
+
+def test_whoever_reads_the_output_may_leave(pack, tmp_path):
+    command = [sys.executable, "-c", "from latprof.cli.main import main; main()"]
+    many = [ARCHITECTURE] * 3000
+    with (
+        (tmp_path / "errors").open("w+") as errors,
+        subprocess.Popen(
+            [*command, "predict", *many, "--pack", pack], stdout=subprocess.PIPE, stderr=errors
+        ) as process,
+    ):
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(timeout=60) == 0
+        errors.seek(0)
+        assert "Traceback" not in errors.read()
+
+
+def test_output_that_finds_no_room(pack):
+    command = [sys.executable, "-c", "from latprof.cli.main import main; main()"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*command, "predict", ARCHITECTURE, "--pack", pack],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 5
+    assert "no space left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_input_larger_than_memory(latprof, tmp_path):
+    path = write_model(tmp_path / "large.onnx", [2**19, 2**20])
+    done = latprof("collect", path, "--store", tmp_path / "lat.db", "-q")
+    assert done.returncode == 4
+    assert done.stderr.count("\n") == 1
+    assert "does not fit into memory" in done.stderr
+
+
+def test_an_operator_set_newer_than_the_runtime_says_so(latprof, tmp_path):
+    path = write_model(tmp_path / "new.onnx", [1, 3, 8, 8])
+    model = onnx.load(path)
+    model.opset_import[0].version = 99
+    onnx.save(model, path)
+    done = latprof("collect", path, "--store", tmp_path / "lat.db", "-q")
+    assert done.returncode == 4
+    assert "is till opset" in done.stderr  # the end of what the runtime says
 
 
 def test_an_unknown_predictor_lists_those_that_exist(refused, collected, tmp_path):

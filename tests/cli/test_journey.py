@@ -99,6 +99,7 @@ def test_another_model_is_predicted_from_its_operators_with_its_coverage(latprof
     assert answer["how"] == "operators"
     assert answer["latency_ms"] > 0
     assert 0 < answer["coverage"] <= 1
+    assert (answer["low_ms"] is None) == (answer["coverage"] < 1)
     assert sum(op["latency_ms"] for op in answer["operators"]) <= answer["latency_ms"] * 1.001
     printed = latprof("predict", path, "--pack", pack, "--operators")
     assert "feature_mix" in printed.stdout
@@ -140,7 +141,7 @@ def test_own_models_are_collected_and_reported(latprof, model, tmp_path):
     assert latprof("report", store, "-o", tmp_path / "r.html").returncode == 0
 
 
-def test_nothing_is_coloured_outside_a_terminal(latprof, collected):
-    for arguments in (("devices",), ("doctor",), ("train", collected, "-o", "/dev/null")):
+def test_nothing_is_coloured_outside_a_terminal(latprof, collected, tmp_path):
+    for arguments in (("devices",), ("doctor",), ("train", collected, "-o", tmp_path / "p.pack")):
         done = latprof(*arguments)
         assert "\x1b[" not in done.stdout + done.stderr

@@ -1,5 +1,6 @@
 """The store keeps what it acknowledged, once, and refuses what it cannot read."""
 
+import contextlib
 import dataclasses
 import sqlite3
 
@@ -12,6 +13,7 @@ from latprof.errors import (
     StoreError,
     StoreVersionError,
     TargetMismatchError,
+    UsageError,
 )
 from latprof.measurement.frames import labels_frame, noise_floor, visits_frame
 from latprof.measurement.records import (
@@ -72,6 +74,50 @@ def test_one_visit_counts_once_however_many_processes_store_it(store, tmp_path):
         assert not other.add(measurement())
         assert other.add(measurement(visit=1))
     assert len(list(store.measurements(TARGET))) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE measurements SET samples = '{{{'",
+        "UPDATE measurements SET samples = NULL",
+        "UPDATE measurements SET samples = '3'",
+        "UPDATE measurements SET samples = '{\"target\": []}'",
+        "UPDATE measurements SET samples = replace(samples, '5.0', '-5.0')",
+        "UPDATE measurements SET samples = replace(samples, '5.0', '0')",
+        "UPDATE measurements SET samples = replace(samples, '5.0', 'NaN')",
+        "UPDATE measurements SET samples = replace(samples, '5.0', '\"5\"')",
+        "UPDATE measurements SET conditions = '[]'",
+        "UPDATE measurements SET wall_s = 'long'",
+        "UPDATE targets SET reference_ms = 'slow'",
+        "UPDATE targets SET reference_ms = -5",
+        "UPDATE targets SET key = '[]'",
+        "UPDATE targets SET key = '{\"a\": 1}'",
+        "UPDATE targets SET key = 'nothing'",
+    ],
+)
+def test_a_damaged_row_is_named_and_never_a_number(store, tmp_path, change):
+    store.add(measurement())
+    with contextlib.closing(sqlite3.connect(tmp_path / "lat.db")) as connection:
+        connection.execute(change)
+        connection.commit()
+    with pytest.raises(StoreError, match=r"lat\.db is damaged"):
+        labels_frame(visits_frame(store, store.only_target().target), 1.0)
+
+
+def test_a_lock_held_by_another_process_is_named(store, tmp_path):
+    with contextlib.closing(sqlite3.connect(tmp_path / "lat.db")) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        with store._engine.connect() as waiting:
+            waiting.exec_driver_sql("PRAGMA busy_timeout=1")
+        with pytest.raises(StoreError, match="locked by another process"):
+            store.add(measurement())
+
+
+def test_a_password_in_a_url_is_not_shown():
+    with pytest.raises(UsageError) as raised:
+        Store.open("nonsense://me:secret@host/name")
+    assert "secret" not in str(raised.value)
 
 
 def test_a_disturbed_visit_may_be_done_again_and_the_clean_one_counts(store):
