@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -278,8 +278,3 @@ def check_seed(seed: int) -> int:
             "seed is out of range", field="seed", expected=f"0 to {LARGEST_SEED}", got=str(seed)
         )
     return seed
-
-
-def spaces_of(architectures: Iterable[Architecture]) -> set[str]:
-    """Names of the spaces that architectures belong to."""
-    return {a.space for a in architectures}

@@ -10,7 +10,6 @@ a file reaches a native parser.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -250,8 +249,3 @@ def _check_forest(
         fields.wrong("left", "one parent for each node but the roots")
     if len(sizes) and np.bincount(tree[~split]).max() > MAX_LEAVES:
         fields.wrong("sizes", f"trees of at most {MAX_LEAVES} leaves")
-
-
-def ensemble_of_files(files: Mapping[str, bytes], name: str, tables: SpaceTables) -> TreeEnsemble:
-    """Read the trees in the file ``name`` of a pack; raises PackError."""
-    return TreeEnsemble.from_fields(Fields.of_file(files, name), tables)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from latprof.datasets.proxyless import ProxylessSpace
 from latprof.datasets.registry import get_space, space_from_description, space_names
-from latprof.datasets.space import Architecture, spaces_of
+from latprof.datasets.space import Architecture
 from latprof.errors import InvalidValueError, UnknownNameError
 
 SPACE = ProxylessSpace()
@@ -168,7 +168,3 @@ def test_unknown_spaces_and_options_are_refused():
     with pytest.raises(InvalidValueError, match="colour"):
         get_space("proxyless", colour="red")
     assert "proxyless" in space_names()
-
-
-def test_spaces_of_architectures():
-    assert spaces_of(SPACE.sample(3)) == {"proxyless"}
