@@ -7,11 +7,17 @@ away meanwhile. What is not visible on a host is left out, never guessed.
 from __future__ import annotations
 
 import math
+import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 _ROOT = Path("/")
 _FREQUENCY = "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq"
+#: The kernel counts a core's time in ticks of this many seconds.
+_TICK_S = 1 / (os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100)
+#: So far a difference of two counters may be off by the moments at which ticks fall.
+_UNSURE_S = 2 * _TICK_S
 
 
 def read_conditions(root: Path = _ROOT) -> dict[str, float]:
@@ -25,18 +31,20 @@ def read_conditions(root: Path = _ROOT) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        Of these, the ones visible here: ``load1`` (runnable tasks, average of a minute),
-        ``total_jiffies`` and ``steal_jiffies`` (since boot, all cores), ``clock_mhz`` (first core),
+        ``monotonic_s`` (now) and ``process_cpu_s`` (this process, so far), and of these the ones
+        visible here: ``load1`` (runnable tasks, average of a minute), ``total_jiffies``,
+        ``idle_jiffies`` and ``steal_jiffies`` (since boot, all cores), ``clock_mhz`` (first core),
         ``memory_available_bytes``, ``throttled_us`` (time the control group's quota held its
         processes back).
     """
-    values: dict[str, float] = {}
+    values = {"monotonic_s": time.monotonic(), "process_cpu_s": time.process_time()}
     load = _fields(root / "proc/loadavg")
     if load:
         _put(values, "load1", load[0])
     jiffies = cpu_jiffies(root)
     if jiffies:
         values["total_jiffies"] = sum(jiffies[:8])
+        values["idle_jiffies"] = jiffies[3] + jiffies[4]
         values["steal_jiffies"] = jiffies[7]
     _put(values, "clock_mhz", _clock_mhz(root))
     for line in read_text(root / "proc/meminfo", 512).splitlines():
@@ -59,6 +67,41 @@ def steal_fraction(before: Mapping[str, float], after: Mapping[str, float]) -> f
     except KeyError:
         return math.nan
     return min(max(steal / total, 0.0), 1.0) if total > 0 else math.nan
+
+
+def withheld_fraction(before: Mapping[str, float], after: Mapping[str, float]) -> float:
+    """Time taken from this host between two readings, over the time between them.
+
+    By the hypervisor (steal, summed over the cores) and by the control group's quota. Less than two
+    ticks of the kernel's clock count as none. NaN where neither is visible.
+    """
+    elapsed_s = _difference(before, after, "monotonic_s")
+    steal_s = _TICK_S * _difference(before, after, "steal_jiffies")
+    throttled_s = _difference(before, after, "throttled_us") / 1e6
+    if not elapsed_s > 0 or (math.isnan(steal_s) and math.isnan(throttled_s)):
+        return math.nan
+    steal_s = steal_s if steal_s >= _UNSURE_S else 0.0
+    return (steal_s + (throttled_s if throttled_s > 0 else 0.0)) / elapsed_s
+
+
+def other_load(before: Mapping[str, float], after: Mapping[str, float]) -> float:
+    """Cores that other processes of this host kept busy between two readings, on average.
+
+    Only what is certain: two ticks of the kernel's clock are in doubt and left out. NaN where the
+    kernel's counters are not visible.
+    """
+    elapsed_s = _difference(before, after, "monotonic_s")
+    total, idle, steal = (
+        _difference(before, after, f"{name}_jiffies") for name in ("total", "idle", "steal")
+    )
+    busy_s = _TICK_S * (total - idle - steal) - _difference(before, after, "process_cpu_s")
+    if not elapsed_s > 0 or math.isnan(busy_s):
+        return math.nan
+    return max(busy_s - _UNSURE_S, 0.0) / elapsed_s
+
+
+def _difference(before: Mapping[str, float], after: Mapping[str, float], name: str) -> float:
+    return after.get(name, math.nan) - before.get(name, math.nan)
 
 
 def cpu_jiffies(root: Path = _ROOT) -> list[float]:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from latprof.errors import NotEnoughDataError
-from latprof.measurement.conditions import steal_fraction
+from latprof.measurement.conditions import other_load, steal_fraction, withheld_fraction
 from latprof.measurement.statistics import (
     NoiseFloor,
     burst_medians,
@@ -42,8 +42,9 @@ def visits_frame(store: Store, target: Target) -> pd.DataFrame:
 
     Columns: kind, space, subject, name, label, visit, started_at (Unix s), process, ratio,
     raw_median_ms, raw_minimum_ms, reference_ms (median of the reference's burst medians), drift
-    (fraction), timed_s (inside timed runs), load_s, wall_s, steal (fraction), load1, disturbed,
-    failure_code, failure_message.
+    (fraction), timed_s (inside timed runs), load_s, wall_s, steal (fraction of all cores),
+    withheld (fraction of the time), other_load (cores), load1, disturbed, failure_code,
+    failure_message.
     """
     import pandas as pd
 
@@ -76,6 +77,8 @@ def _visit_row(measurement: Measurement) -> dict[str, Any]:
         "load_s": measurement.load_s,
         "wall_s": measurement.wall_s,
         "steal": steal_fraction(before, after) if before and after else nothing,
+        "withheld": withheld_fraction(before, after),
+        "other_load": other_load(before, after),
         "load1": after.get("load1", nothing),
         "disturbed": measurement.disturbed,
         "failure_code": None if measurement.failure is None else measurement.failure.code,

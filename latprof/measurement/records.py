@@ -138,6 +138,11 @@ class PairedProtocol:
     max_drift : float
         A visit whose reference bursts differ by more than this fraction is marked as disturbed,
         kept, and done again.
+    max_withheld : float
+        The same for one during which the hypervisor or a quota took more than this fraction of the
+        time away.
+    max_load : float
+        The same for one during which other processes kept more than this many cores busy.
     """
 
     rounds: int = 2
@@ -148,6 +153,8 @@ class PairedProtocol:
     dropped_runs: int = 1
     reference_loads: int = 3
     max_drift: float = 0.1
+    max_withheld: float = 0.1
+    max_load: float = 0.5
 
     def __post_init__(self) -> None:
         limits = {
@@ -166,9 +173,10 @@ class PairedProtocol:
                     expected=f"at least {low}" if value < low else f"at most {high}",
                     got=str(value),
                 )
-        if not (self.burst_ms > 0 and self.max_drift > 0) or self.max_runs < self.min_runs:
+        above_zero = (self.burst_ms, self.max_drift, self.max_withheld, self.max_load)
+        if not all(value > 0 for value in above_zero) or self.max_runs < self.min_runs:
             raise InvalidValueError(
-                "protocol: burst_ms and max_drift must be above 0 and max_runs at least min_runs"
+                "protocol: burst_ms and the limits must be above 0 and max_runs at least min_runs"
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -20,8 +20,9 @@ import numpy as np
 
 from latprof.datasets.space import check_seed
 from latprof.errors import InvalidValueError, NotEnoughDataError
+from latprof.measurement.disturbance import disturbances
 from latprof.measurement.records import Failure, Measurement, PairedProtocol, Target
-from latprof.measurement.statistics import burst_medians, reference_drift
+from latprof.measurement.statistics import burst_medians
 
 if TYPE_CHECKING:
     from latprof.measurement.store import Store
@@ -283,7 +284,7 @@ class _Run:
 
     def _is_disturbed(self, visit: Visit) -> bool:
         assert visit.samples is not None
-        return reference_drift(visit.samples) > self._plan.protocol.max_drift
+        return bool(disturbances(visit.samples, visit.conditions, self._plan.protocol))
 
     def _time_kernels(self, measurer: Measurer, network: Network) -> None:
         subject = network.subject

@@ -11,9 +11,10 @@ from latprof.errors import (
     TargetMismatchError,
 )
 from latprof.measurement.comparison import Comparison, compare_groups, compare_pairs, holm
+from latprof.measurement.disturbance import disturbances
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.frames import visits_frame
-from latprof.measurement.statistics import reference_drift, visit_ratio
+from latprof.measurement.statistics import visit_ratio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -64,7 +65,7 @@ def _ratio(measurer: Measurer, network: Network) -> float:
         if visit.samples is None:
             assert visit.failure is not None
             raise RuntimeFailedError(visit.failure.message)
-        if not left or reference_drift(visit.samples) <= PairedProtocol().max_drift:
+        if not left or not disturbances(visit.samples, visit.conditions, PairedProtocol()):
             break
     assert visit.samples is not None
     return visit_ratio(visit.samples)

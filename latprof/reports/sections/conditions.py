@@ -208,6 +208,8 @@ _SETTINGS = {
     "dropped_runs": "Runs dropped at a burst's start",
     "reference_loads": "Loads of the reference, in turn",
     "max_drift": "Drift that marks a visit as disturbed",
+    "max_withheld": "Time withheld that does so",
+    "max_load": "Other load that does so (cores)",
 }
 
 
