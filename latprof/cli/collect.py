@@ -14,7 +14,9 @@ from latprof.cli.console import (
     complete_space,
     complete_target,
     note,
+    parse_duration,
     parse_shapes,
+    parse_share,
     print_json,
 )
 from latprof.errors import EXIT_DEVICE, EXIT_INTERRUPTED, EXIT_PARTIAL, EXIT_TIMEOUT, UsageError
@@ -60,6 +62,19 @@ def collect(
         float, typer.Option(help="Share measured again, a pass later, for the noise floor.")
     ] = 0.05,
     visits: Annotated[int, typer.Option(help="Fresh loads of each network.")] = 8,
+    precision: Annotated[
+        str,
+        typer.Option(
+            metavar="1%",
+            help="Visit each network until its 90 % interval is this narrow (to either side).",
+        ),
+    ] = "",
+    max_visits: Annotated[
+        int, typer.Option(help="With --precision: most fresh loads of a network.")
+    ] = 64,
+    time_limit: Annotated[
+        str, typer.Option(metavar="2h", help="Stop after this time: seconds, or 90s, 30m, 2h.")
+    ] = "",
     rounds: Annotated[int, typer.Option(help="Bursts of the network in each visit.")] = 2,
     timeout: Annotated[float, typer.Option(help="Longest time for one visit, in seconds.")] = 300.0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
@@ -80,6 +95,7 @@ def collect(
     from latprof.profilers.base import RunOptions
     from latprof.profilers.collection import Collection
     from latprof.profilers.registry import profiler_class
+    from latprof.profilers.remote import check_timeout
 
     if bool(models) == bool(space):
         raise UsageError(
@@ -90,7 +106,18 @@ def collect(
     rest: dict[str, Any] = {
         "target": target,
         "options": RunOptions(batch_size, threads, _cores(cores)),
-        "protocol": PairedProtocol(rounds=rounds, visits=visits),
+        "protocol": PairedProtocol(
+            rounds=rounds,
+            visits=visits,
+            precision=parse_share(precision) if precision else 0.0,
+            max_visits=max_visits,
+        ),
+    }
+    options: dict[str, Any] = {
+        "repeat_fraction": repeat_fraction,
+        "seed": seed,
+        "ops": ops,
+        "time_limit_s": parse_duration(time_limit) if time_limit else None,
     }
     if space:
         from latprof.datasets.registry import get_space
@@ -99,17 +126,12 @@ def collect(
         collection = Collection.of_space(wanted, n, seed=seed, **rest)
     else:
         collection = Collection.of_models(models or [], shapes=parse_shapes(shape), **rest)
+    # All that can be refused is refused before a store is made.
     collection.identity()
+    collection.plan(**options)
+    check_timeout(timeout)
     with Store.open(store, create=True) as opened:
-        found, outcome = _run(
-            collection,
-            opened,
-            quiet=quiet,
-            repeat_fraction=repeat_fraction,
-            seed=seed,
-            ops=ops,
-            timeout_s=timeout,
-        )
+        found, outcome = _run(collection, opened, quiet=quiet, timeout_s=timeout, **options)
         _print_outcome(opened, found, outcome, as_json=as_json)
     if outcome.failed:
         raise typer.Exit(_status(outcome))
@@ -165,6 +187,7 @@ def _print_outcome(store: Store, target: Target, outcome: Outcome, *, as_json: b
         "visits_resumed": outcome.resumed,
         "visits_failed": outcome.failed,
         "visits_redone": outcome.disturbed,
+        "visits_left": outcome.left,
     }
     if as_json:
         print_json(values)
@@ -175,3 +198,5 @@ def _print_outcome(store: Store, target: Target, outcome: Outcome, *, as_json: b
         f"this run        {outcome.made} visits made, {outcome.resumed} found done, "
         f"{outcome.failed} failed, {outcome.disturbed} redone for a disturbance"
     )
+    if outcome.left:
+        note(f"latprof: the time is up with {outcome.left} visits left; the same command goes on")

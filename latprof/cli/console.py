@@ -130,6 +130,38 @@ def parse_shapes(texts: Sequence[str] | None) -> dict[str | None, tuple[int, ...
     return shapes
 
 
+def parse_share(text: str) -> float:
+    """Read a share: ``"1%"`` or ``"0.01"``; raises UsageError for what is not above 0, below 1."""
+    number, percent, rest = text.strip().partition("%")
+    try:
+        share = float(number) / (100 if percent else 1)
+    except ValueError:
+        share = float("nan")
+    if rest or not 0 < share < 1:
+        from latprof.errors import UsageError
+
+        raise UsageError("not a share", expected="for example 1% or 0.01", got=text)
+    return share
+
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_duration(text: str) -> float:
+    """Read seconds from ``"90"``, ``"90s"``, ``"30m"`` or ``"2h"``; or raise UsageError."""
+    stripped = text.strip()
+    unit = _UNITS_S.get(stripped[-1:], 0)
+    try:
+        seconds = float(stripped[:-1] if unit else stripped) * (unit or 1)
+    except ValueError:
+        seconds = float("nan")
+    if not 0 < seconds < float("inf"):
+        from latprof.errors import UsageError
+
+        raise UsageError("not a duration", expected="for example 90s, 30m or 2h", got=text)
+    return seconds
+
+
 def network_of(text: str) -> str | tuple[SearchSpace, Architecture]:
     """Read a network: ``space:architecture`` for a space that exists, else a path."""
     from latprof.datasets.registry import get_space, space_names

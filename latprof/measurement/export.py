@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from latprof.measurement.files import write_atomically
-from latprof.measurement.frames import labels_frame, visits_frame
+from latprof.measurement.frames import labels_frame, stopped_by, visits_frame
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 def export_table(store: Store, stored: StoredTarget, *, visits: bool = False) -> pd.DataFrame:
     """One row a network and label (or a visit), with the target's identity in ``attrs``.
 
-    Columns are those of :func:`latprof.measurement.frames.labels_frame` (or ``visits_frame``), and
-    ``target``, the description in words.
+    Columns are those of :func:`latprof.measurement.frames.labels_frame` and ``stopped_by`` (or
+    those of ``visits_frame``), and ``target``, the description in words.
     """
     reference_ms = stored.reference_ms or store.provisional_reference_ms(stored.target)
     table = visits_frame(store, stored.target)
     if not visits:
         table = labels_frame(table, reference_ms)
+        table["stopped_by"] = stopped_by(table, store, stored.target)
     table["target"] = stored.target.describe()
     table.attrs = {
         "latprof.target": stored.target.key,

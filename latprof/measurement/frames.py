@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import stats
 
 from latprof.errors import NotEnoughDataError
 from latprof.measurement.conditions import other_load, steal_fraction, withheld_fraction
+from latprof.measurement.records import PairedProtocol
 from latprof.measurement.statistics import (
     NoiseFloor,
     burst_medians,
@@ -20,6 +20,7 @@ from latprof.measurement.statistics import (
     raw_median_ms,
     raw_minimum_ms,
     reference_drift,
+    relative_half_width,
     visit_ratio,
 )
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from latprof.measurement.records import Measurement, PairedSamples, Target
     from latprof.measurement.store import Store
 
-#: Of the interval around a label.
-INTERVAL_COVERAGE = 0.9
 #: Pairs below which the noise floor is taken from the visits' spread instead.
 FEWEST_PAIRS = 10
 
@@ -122,7 +121,32 @@ def labels(store: Store, target: str | None = None) -> pd.DataFrame:
     stored = store.only_target(target)
     reference_ms = stored.reference_ms or store.provisional_reference_ms(stored.target)
     frame = labels_frame(visits_frame(store, stored.target), reference_ms)
+    frame["stopped_by"] = stopped_by(frame, store, stored.target)
     return frame[frame["label"] == 0].drop(columns="label").reset_index(drop=True)
+
+
+def stopped_by(labels: pd.DataFrame, store: Store, target: Target) -> list[str]:
+    """What ended the visits to each row of ``labels``, by the last of the target's campaigns.
+
+    ``"precision"``: the interval became narrow enough; ``"visits"``: their planned or greatest
+    number was reached; else ``"time"`` (the campaign's limit), ``"failures"`` or ``"interrupted"``.
+    Empty where no campaign is known.
+    """
+    campaigns = store.campaigns(target)
+    if not campaigns:
+        return [""] * len(labels)
+    last = campaigns[-1]
+    with store.reading("a campaign"):
+        protocol = PairedProtocol(**last["protocol"])
+    if last["ended_at"] is None:
+        otherwise = "interrupted"
+    else:
+        otherwise = "failures" if last["plan"].get("time_limit_s") is None else "time"
+    half = (labels["high_ms"] - labels["low_ms"]) / 2 / labels["latency_ms"]
+    return [
+        protocol.enough(visits, half_width) or otherwise
+        for visits, half_width in zip(labels["visits"], half, strict=True)
+    ]
 
 
 def labels_frame(visits: pd.DataFrame, reference_ms: float) -> pd.DataFrame:
@@ -150,17 +174,14 @@ def _label_row(key: dict[str, Any], group: pd.DataFrame, reference_ms: float) ->
     clean = group[~group["disturbed"]]
     counted = clean if len(clean) else group
     ratios = counted["ratio"].to_numpy()
-    ratio, half = combine_visits(ratios), float("nan")
-    if len(ratios) > 1:
-        quantile = stats.t.ppf((1 + INTERVAL_COVERAGE) / 2, len(ratios) - 1)
-        half = float(quantile * ratios.std(ddof=1) / np.sqrt(len(ratios)))
+    ratio, half = combine_visits(ratios), relative_half_width(ratios)
     return key | {
         "name": counted["name"].iloc[0],
         "visits": len(ratios),
         "ratio": ratio,
         "latency_ms": ratio * reference_ms,
-        "low_ms": (ratio - half) * reference_ms,
-        "high_ms": (ratio + half) * reference_ms,
+        "low_ms": ratio * (1 - half) * reference_ms,
+        "high_ms": ratio * (1 + half) * reference_ms,
         "raw_median_ms": float(np.median(counted["raw_median_ms"])),
     }
 
@@ -168,15 +189,16 @@ def _label_row(key: dict[str, Any], group: pd.DataFrame, reference_ms: float) ->
 def noise_floor(visits: pd.DataFrame, labels: pd.DataFrame) -> NoiseFloor | None:
     """The noise floor of a store's labels, None where nothing tells.
 
-    From the networks that were measured again where there are at least :data:`FEWEST_PAIRS`, each
-    with all its visits; else from the spread of the visits.
+    From the networks that were measured again where there are at least :data:`FEWEST_PAIRS`; else
+    from the spread of the visits.
     """
     first, second = (labels[labels["label"] == number] for number in (0, 1))
     pairs = first.merge(second, on=_SUBJECT, suffixes=("", "_again"))
-    pairs = pairs[pairs["visits"] == pairs["visits_again"]]
     if len(pairs) >= FEWEST_PAIRS:
         return noise_floor_of_repeats(
-            pairs["latency_ms"].to_numpy(), pairs["latency_ms_again"].to_numpy()
+            pairs["latency_ms"].to_numpy(),
+            pairs["latency_ms_again"].to_numpy(),
+            (pairs["visits"].to_numpy(), pairs["visits_again"].to_numpy()),
         )
     usable = visits[visits["failure_code"].isna() & ~visits["disturbed"] & (visits["label"] == 0)]
     ratios = {key: group.to_numpy() for key, group in usable.groupby(_SUBJECT)["ratio"]}

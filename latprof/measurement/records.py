@@ -126,6 +126,11 @@ class PairedProtocol:
     visits : int
         Visits to one network, each a fresh load, spread over the campaign and its processes; the
         label combines their ratios (:func:`latprof.measurement.statistics.combine_visits`).
+    precision : float
+        Visits are added until the 90 % interval around a network's latency reaches at most this
+        fraction to either side; 0 makes ``visits`` and no more.
+    max_visits : int
+        Most visits to one network where a precision is asked for.
     burst_ms : float
         Time that the counted runs of one burst should take; shorter networks run more often.
     min_runs, max_runs : int
@@ -155,11 +160,14 @@ class PairedProtocol:
     max_drift: float = 0.1
     max_withheld: float = 0.1
     max_load: float = 0.5
+    precision: float = 0.0
+    max_visits: int = 64
 
     def __post_init__(self) -> None:
         limits = {
             "rounds": (1, 10_000),
             "visits": (1, 10_000),
+            "max_visits": (self.visits if self.precision else 1, 10_000),
             "min_runs": (1, 1_000_000),
             "dropped_runs": (0, 1_000_000),
             "reference_loads": (1, 100),
@@ -173,11 +181,32 @@ class PairedProtocol:
                     expected=f"at least {low}" if value < low else f"at most {high}",
                     got=str(value),
                 )
+        if not 0 <= self.precision < 1:
+            raise InvalidValueError(
+                "protocol: precision is a fraction of the latency",
+                field="precision",
+                expected="at least 0 and below 1",
+                got=str(self.precision),
+            )
         above_zero = (self.burst_ms, self.max_drift, self.max_withheld, self.max_load)
         if not all(value > 0 for value in above_zero) or self.max_runs < self.min_runs:
             raise InvalidValueError(
                 "protocol: burst_ms and the limits must be above 0 and max_runs at least min_runs"
             )
+
+    @property
+    def most_visits(self) -> int:
+        """Visits to one network at most."""
+        return self.max_visits if self.precision else self.visits
+
+    def enough(self, visits: int, half_width: float) -> str:
+        """Why a network needs no more visits: ``"precision"``, ``"visits"``; empty if it does.
+
+        ``half_width`` is :func:`latprof.measurement.statistics.relative_half_width`.
+        """
+        if self.precision and visits >= self.visits and half_width <= self.precision:
+            return "precision"
+        return "visits" if visits >= self.most_visits else ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""

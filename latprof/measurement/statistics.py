@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import special
 
 from latprof.errors import InvalidValueError
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from latprof.measurement.records import KernelProfile, KernelTime, PairedSamples
 
 Floats = NDArray[np.float64]
+
+#: Of the interval around a label.
+INTERVAL_COVERAGE = 0.9
 
 
 def burst_medians(samples: PairedSamples) -> tuple[Floats, Floats]:
@@ -71,6 +75,18 @@ def combine_visits(ratios: ArrayLike) -> float:
     return float(values[cut : len(values) - cut].mean())
 
 
+def relative_half_width(ratios: ArrayLike, coverage: float = INTERVAL_COVERAGE) -> float:
+    """Half the width of the confidence interval around the visits' ratio, as a fraction of it.
+
+    Student's t on the visits, each a fresh load; NaN for fewer than two.
+    """
+    values = np.asarray(ratios, dtype=np.float64)
+    if len(values) < 2:
+        return math.nan
+    quantile = float(special.stdtrit(len(values) - 1, (1 + coverage) / 2))
+    return quantile * float(values.std(ddof=1)) / math.sqrt(len(values)) / combine_visits(values)
+
+
 def quiet_kernels(profile: KernelProfile, reference_ms: float) -> tuple[KernelTime, ...]:
     """Kernel times as the quiet host would have them, in ms.
 
@@ -111,17 +127,25 @@ class NoiseFloor:
         return 100 * self.relative
 
 
-def noise_floor_of_repeats(first_ms: ArrayLike, second_ms: ArrayLike) -> NoiseFloor:
-    """Noise floor from networks measured twice.
+def noise_floor_of_repeats(
+    first_ms: ArrayLike,
+    second_ms: ArrayLike,
+    visits: tuple[ArrayLike, ArrayLike] = (1, 1),
+) -> NoiseFloor:
+    """Noise floor of the first of two measurements of each network.
 
     Root mean square over the networks of (second / first - 1), divided by the square root of 2.
+    ``visits`` are the numbers of visits behind the first and the second; where they differ, the
+    square of a difference counts in the first's share of it, 1/n against 1/n + 1/m.
     """
     first = np.asarray(first_ms, dtype=np.float64)
     second = np.asarray(second_ms, dtype=np.float64)
     if first.shape != second.shape or not len(first):
         raise InvalidValueError("the noise floor needs pairs of measurements")
-    relative = math.sqrt(float(np.mean((second / first - 1) ** 2)) / 2)
-    rmse = math.sqrt(float(np.mean((second - first) ** 2)) / 2)
+    n, m = (np.asarray(number, dtype=np.float64) for number in visits)
+    share = m / (n + m)
+    relative = math.sqrt(float(np.mean(share * (second / first - 1) ** 2)))
+    rmse = math.sqrt(float(np.mean(share * (second - first) ** 2)))
     return NoiseFloor(relative, rmse, len(first), "repeats")
 
 

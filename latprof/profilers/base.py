@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from latprof.errors import DeviceError, InvalidValueError
+from latprof.measurement.conditions import read_conditions
 from latprof.measurement.protocol import LoadedModel
 
 if TYPE_CHECKING:
@@ -113,6 +114,14 @@ class Profiler(ABC):
         A path is for models whose weights lie in files beside them. Raises UnsupportedModelError
         where the runtime refuses it.
         """
+
+    def conditions(self) -> dict[str, float]:
+        """The state of what the networks run on, read just before and after the timed runs.
+
+        Names as in :func:`latprof.measurement.conditions.read_conditions`, which is what a profiler
+        of this host has; another device reports its own. What is not there disturbs no visit.
+        """
+        return read_conditions()
 
     def load_profiled(self, model: bytes | Path) -> ProfiledModel:  # noqa: ARG002 - of the contract
         """Load an ONNX model with the runtime's own profiler on.

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from latprof.errors import LatprofError
-from latprof.measurement.conditions import read_conditions
 from latprof.measurement.protocol import (
     LoadedModel,
     Rotation,
@@ -89,11 +88,11 @@ class Bench:
         try:
             model = self._profiler.load(network.model(self._profiler.options.batch_size))
             load_s = time.perf_counter() - start
-            before = read_conditions()
+            before = self._profiler.conditions()
             samples = measure_paired(
                 model, self._reference, self._protocol, reference_runs=self._reference_runs
             )
-            conditions = {"before": before, "after": read_conditions()}
+            conditions = {"before": before, "after": self._profiler.conditions()}
         except LatprofError as error:
             wall_s = time.perf_counter() - start
             failure = Failure(error.code, str(error))

@@ -1,8 +1,9 @@
 """A campaign: many networks, each visited several times, spread over time and processes.
 
 Every pass visits every network once, in another order and in fresh measuring processes, so that
-neither an hour's weather nor one process's luck stays with one network. What is in the store is not
-done again: the same call resumes where it was interrupted, however hard.
+neither an hour's weather nor one process's luck stays with one network. Where a precision is asked
+for, further passes visit those networks whose interval is still too wide. What is in the store is
+not done again: the same call resumes where it was interrupted, however hard.
 """
 
 from __future__ import annotations
@@ -10,11 +11,10 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from latprof.datasets.space import check_seed
 from latprof.errors import InvalidValueError, NotEnoughDataError
 from latprof.measurement.disturbance import disturbances
 from latprof.measurement.records import Failure, Measurement, PairedProtocol, Target
-from latprof.measurement.statistics import burst_medians
+from latprof.measurement.statistics import burst_medians, relative_half_width, visit_ratio
 
 if TYPE_CHECKING:
     from latprof.measurement.store import Store
@@ -36,6 +36,10 @@ NETWORKS_PER_PROCESS = 100
 FEWEST_REPEATS = 20
 #: Further tries of a visit that failed or was disturbed.
 RETRIES = 2
+_Item = TypeVar("_Item")
+_LabelKey: TypeAlias = tuple[str, str, str, int]
+#: Whether a network, in one of its two measurements, should be visited again.
+Wanting: TypeAlias = Callable[["Network", int], bool]
 #: Failures that another try would only repeat.
 _FINAL_FAILURES = frozenset(
     {"unsupported", "model-file", "dynamic-shape", "invalid-value", "unknown-name"}
@@ -57,6 +61,8 @@ class Plan:
         Of the order of visits and of the choice of repeated networks.
     ops : bool
         Also time every network's kernels, once.
+    time_limit_s : float, optional
+        No visit starts later than this after the campaign did.
     source : mapping
         What the networks are, as plain JSON values for the store: space, seed, number...
     """
@@ -66,6 +72,7 @@ class Plan:
     repeat_fraction: float = 0.05
     seed: int = 0
     ops: bool = False
+    time_limit_s: float | None = None
     source: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -75,6 +82,13 @@ class Plan:
                 field="repeat_fraction",
                 expected="0 to 1",
                 got=str(self.repeat_fraction),
+            )
+        if self.time_limit_s is not None and not 0 < self.time_limit_s < math.inf:
+            raise InvalidValueError(
+                "time limit is out of range",
+                field="time_limit_s",
+                expected="a finite time above 0 s",
+                got=str(self.time_limit_s),
             )
         check_seed(self.seed)
 
@@ -86,21 +100,32 @@ class Plan:
         wanted = max(math.ceil(self.repeat_fraction * len(self.networks)), FEWEST_REPEATS)
         return min(wanted, len(self.networks))
 
-    def passes(self) -> Iterator[list[Task]]:
+    def passes(self, wanting: Wanting = lambda _network, _label: False) -> Iterator[list[Task]]:
         """The passes over the networks; each task is one visit.
 
-        A repeated network's second measurement lags a full pass behind the first, and so never
-        shares a process with the visit that it repeats.
+        Every network has the protocol's visits; after these, ``wanting(network, label)`` tells at
+        the start of a pass which are visited once more, up to the protocol's most. A repeated
+        network's second measurement lags a full pass behind the first, and so never shares a
+        process with the visit that it repeats.
         """
         generator = np.random.default_rng(self.seed)
         again = generator.permutation(len(self.networks))[: self.repeated].tolist()
-        visits = self.protocol.visits
-        for number in range(visits + bool(again)):
-            tasks = []
-            if number < visits:
-                tasks += [Task(network, 0, number) for network in self.networks]
-            if number > 0:
-                tasks += [Task(self.networks[index], 1, number - 1) for index in again]
+        fewest, most = self.protocol.visits, self.protocol.most_visits
+
+        def tasks_of(networks: Iterable[Network], label: int, visit: int) -> list[Task]:
+            if not 0 <= visit < most:
+                return []
+            return [
+                Task(network, label, visit)
+                for network in networks
+                if visit < fewest or wanting(network, label)
+            ]
+
+        for number in range(most + bool(again)):
+            tasks = tasks_of(self.networks, 0, number)
+            tasks += tasks_of((self.networks[index] for index in again), 1, number - 1)
+            if not tasks:
+                return
             yield [tasks[index] for index in generator.permutation(len(tasks))]
 
 
@@ -115,8 +140,12 @@ class Task:
     @property
     def key(self) -> tuple[str, str, str, int, int]:
         """The visit's identity in a store."""
-        subject = self.network.subject
-        return (subject.kind, subject.space, subject.key, self.label, self.visit)
+        return (*_key(self.network), self.label, self.visit)
+
+
+def _key(network: Network) -> tuple[str, str, str]:
+    subject = network.subject
+    return subject.kind, subject.space, subject.key
 
 
 @dataclass(frozen=True)
@@ -138,7 +167,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run of a campaign did: visits made, found done already, failed, disturbed."""
+    """What one run of a campaign did: visits made, found done already, failed, disturbed.
+
+    ``left`` counts the planned visits that the time limit cut off.
+    """
 
     made: int
     resumed: int
@@ -146,6 +178,7 @@ class Outcome:
     disturbed: int
     elapsed_s: float
     failures: tuple[tuple[str, Failure], ...] = ()
+    left: int = 0
 
 
 def collect(
@@ -182,27 +215,37 @@ def collect(
         Failed visits are counted and stored; they raise nothing.
     """
     store.add_target(target, reference)
-    campaign_id = store.start_campaign(
-        target, plan.source, plan.protocol.to_dict(), dict(host or {})
-    )
+    asked = dict(plan.source)
+    if plan.time_limit_s is not None:
+        asked["time_limit_s"] = plan.time_limit_s
+    campaign_id = store.start_campaign(target, asked, plan.protocol.to_dict(), dict(host or {}))
     run = _Run(plan, store, target, campaign_id, on_progress)
-    for tasks in plan.passes():
-        queue = deque(task for task in tasks if task.key not in run.finished)
-        while queue:
-            with make_measurer() as measurer:
-                for task in islice(_drain(queue), NETWORKS_PER_PROCESS):
-                    if run.do(measurer, task):
-                        queue.append(task)
+    for tasks in plan.passes(run.wants_more):
+        _work_off(run.unfinished(tasks), run.do, make_measurer, run)
+    _work_off(run.without_kernels(), run.time_kernels, make_measurer, run)
     store.end_campaign(campaign_id)
-    if not run.failed:
+    if not run.failed and not run.time_is_up():
         with contextlib.suppress(NotEnoughDataError):
             store.freeze_reference_ms(target)
     return run.outcome()
 
 
-def _drain(queue: deque[Task]) -> Iterator[Task]:
-    while queue:
-        yield queue.popleft()
+def _work_off(
+    items: Iterable[_Item],
+    do: Callable[[Measurer, _Item], bool],
+    make_measurer: Callable[[], Measurer],
+    run: _Run,
+) -> None:
+    """Do every item, in a fresh measurer every so often; again at the end where ``do`` says so."""
+    queue = deque(items)
+    while queue and not run.time_is_up():
+        with make_measurer() as measurer:
+            for _ in range(NETWORKS_PER_PROCESS):
+                item = queue.popleft()
+                if do(measurer, item):
+                    queue.append(item)
+                if not queue or run.time_is_up():
+                    break
 
 
 class _Run:
@@ -225,12 +268,53 @@ class _Run:
         self._resumed = len(wanted & self.finished)
         self._made = self.failed = self._disturbed = 0
         self._tries: dict[tuple[str, str, str, int, int], int] = {}
-        self._hopeless: dict[tuple[str, str, str], Failure] = {}
+        self._hopeless: set[tuple[str, str, str]] = set()
+        self._given_up: set[tuple[str, str, str]] = set()
         self._failures: list[tuple[str, Failure]] = []
+        self._ratios: dict[_LabelKey, list[float]] = defaultdict(list)
+        if plan.protocol.precision:
+            self._recall()
         self._start = time.monotonic()
         self._recent: deque[tuple[float, int]] = deque(maxlen=200)
         self._least_reference_ms = math.inf
         self._drift = 0.0
+
+    def _recall(self) -> None:
+        """Read what earlier runs found, for the intervals."""
+        for measurement in self._store.measurements(self._target):
+            if measurement.samples is not None and not measurement.disturbed:
+                subject = measurement.subject
+                key = (subject.kind, subject.space, subject.key, measurement.label)
+                self._ratios[key].append(visit_ratio(measurement.samples))
+
+    def time_is_up(self) -> bool:
+        """Whether the plan's time limit is reached."""
+        limit_s = self._plan.time_limit_s
+        return limit_s is not None and time.monotonic() - self._start >= limit_s
+
+    def wants_more(self, network: Network, label: int) -> bool:
+        """Whether the interval around a network's latency is still too wide."""
+        key = _key(network)
+        if key in self._given_up:
+            return False
+        ratios = self._ratios[*key, label]
+        return not self._plan.protocol.enough(len(ratios), relative_half_width(ratios))
+
+    def unfinished(self, tasks: Sequence[Task]) -> list[Task]:
+        """The tasks of a pass that the store does not hold; those beyond the plan are counted."""
+        added = [task for task in tasks if task.visit >= self._plan.protocol.visits]
+        self._total += len(added)
+        self._resumed += sum(task.key in self.finished for task in added)
+        return [task for task in tasks if task.key not in self.finished]
+
+    def without_kernels(self) -> list[Network]:
+        """Networks whose kernels are asked for and not timed yet, though they could be measured."""
+        measured = {key[:3] for key in self.finished}
+        return [
+            network
+            for network in self._plan.networks
+            if self._plan.ops and _key(network) in measured - self._with_kernels
+        ]
 
     def do(self, measurer: Measurer, task: Task) -> bool:
         """Make one visit and store it; return whether it should be tried again."""
@@ -260,8 +344,10 @@ class _Run:
             ),
             self._campaign_id,
         )
+        if visit.samples is not None and not disturbed:
+            self._ratios[*task.key[:3], task.label].append(visit_ratio(visit.samples))
         if visit.samples is not None and self._plan.ops:
-            self._time_kernels(measurer, task.network)
+            self.time_kernels(measurer, task.network)
         self._report()
         return again
 
@@ -270,10 +356,11 @@ class _Run:
         tries = self._tries[task.key] = self._tries.get(task.key, 0) + 1
         if visit.failure is not None:
             if visit.failure.code in _FINAL_FAILURES:
-                self._hopeless[task.key[:3]] = visit.failure
+                self._hopeless.add(task.key[:3])
             elif tries <= RETRIES:
                 return True
             self.failed += 1
+            self._given_up.add(task.key[:3])
             self._failures.append((task.network.subject.name, visit.failure))
             return False
         if self._is_disturbed(visit) and tries <= RETRIES:
@@ -286,17 +373,18 @@ class _Run:
         assert visit.samples is not None
         return bool(disturbances(visit.samples, visit.conditions, self._plan.protocol))
 
-    def _time_kernels(self, measurer: Measurer, network: Network) -> None:
-        subject = network.subject
-        key = (subject.kind, subject.space, subject.key)
+    def time_kernels(self, measurer: Measurer, network: Network) -> bool:
+        """Time a network's kernels, once; there is no second try."""
+        subject, key = network.subject, _key(network)
         if key in self._with_kernels:
-            return
+            return False
         profile = measurer.profile(network)
         self._with_kernels.add(key)
         if isinstance(profile, Failure):
             self._failures.append((f"kernels of {subject.name}", profile))
         else:
             self._store.add_kernels(subject, self._target, profile)
+        return False
 
     def _report(self) -> None:
         if self._on_progress is not None:
@@ -338,4 +426,5 @@ class _Run:
             disturbed=self._disturbed,
             elapsed_s=time.monotonic() - self._start,
             failures=tuple(self._failures),
+            left=self._total - self._resumed - self._made - self.failed,
         )

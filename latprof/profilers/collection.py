@@ -95,15 +95,32 @@ class Collection:
             )
         return profiler(self.options).target(self.input_shape)
 
-    def run(
+    def plan(
         self,
-        store: Store,
         *,
         repeat_fraction: float = 0.05,
         seed: int = 0,
         ops: bool = False,
+        time_limit_s: float | None = None,
+    ) -> Plan:
+        """What :meth:`run` will do; raises InvalidValueError for what cannot be."""
+        return Plan(
+            self.networks,
+            self.protocol,
+            repeat_fraction=repeat_fraction,
+            seed=seed,
+            ops=ops,
+            time_limit_s=time_limit_s,
+            source=self.source,
+        )
+
+    def run(
+        self,
+        store: Store,
+        *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         on_progress: Callable[[Progress], None] | None = None,
+        **options: Any,
     ) -> tuple[Target, Outcome]:
         """Measure what the store does not hold yet; see :func:`latprof.profilers.campaign.collect`.
 
@@ -111,29 +128,18 @@ class Collection:
         ----------
         store : Store
             Open for writing.
-        repeat_fraction : float
-            Share of the networks that is measured again, for the noise floor.
-        seed : int
-            Of the order of visits.
-        ops : bool
-            Also time kernels.
         timeout_s : float
             Longest time for one visit.
         on_progress : callable, optional
             Called after every visit.
+        **options
+            As of :meth:`plan`.
         """
         check_timeout(timeout_s)
+        plan = self.plan(**options)
         target = self.identity()
         resolution = 224 if self.input_shape is None else self.input_shape[-1]
         name, reference = reference_network(resolution)
-        plan = Plan(
-            self.networks,
-            self.protocol,
-            repeat_fraction=repeat_fraction,
-            seed=seed,
-            ops=ops,
-            source=self.source,
-        )
         make_measurer = partial(
             RemoteBench, self.target, self.options, reference, self.protocol, timeout_s
         )

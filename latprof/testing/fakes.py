@@ -80,6 +80,9 @@ class FakeProfiler(Profiler):
         luck = 1.0 + self._load_noise * self._generator.standard_normal()
         return FakeModel(0.1 * operators * luck, self._duration)
 
+    def conditions(self) -> dict[str, float]:
+        return {}
+
     def load_profiled(self, model: bytes | Path) -> FakeModel:
         loaded = self.load(model)
         loaded.kernels = [

@@ -1,12 +1,19 @@
 """Conditions of the host, read from made-up trees and from this one."""
 
 import math
+import os
 import subprocess
 import sys
 
 import pytest
 
-from latprof.measurement.conditions import cgroup_cpu_stat, read_conditions, steal_fraction
+from latprof.measurement.conditions import (
+    cgroup_cpu_stat,
+    other_load,
+    read_conditions,
+    steal_fraction,
+    withheld_fraction,
+)
 
 STAT = "cpu  100 5 50 800 20 3 2 {steal} 7 0\ncpu0 1 2 3\n"
 
@@ -20,6 +27,14 @@ def _tree(root, **files):
     return root
 
 
+def _visible(root):
+    """What is read of the host, without the two clocks that are always there."""
+    values = read_conditions(root)
+    assert values.pop("monotonic_s") > 0
+    assert values.pop("process_cpu_s") > 0
+    return values
+
+
 def test_everything_visible_is_read(tmp_path):
     root = _tree(
         tmp_path,
@@ -31,9 +46,10 @@ def test_everything_visible_is_read(tmp_path):
         **{"sys__fs__cgroup__user__me__cpu.stat": "usage_usec 9\nthrottled_usec 1500\n"},
     )
 
-    assert read_conditions(root) == {
+    assert _visible(root) == {
         "load1": 0.25,
         "total_jiffies": 1000.0,
+        "idle_jiffies": 820.0,
         "steal_jiffies": 20.0,
         "clock_mhz": 2500.0,
         "memory_available_bytes": 65536.0,
@@ -42,7 +58,7 @@ def test_everything_visible_is_read(tmp_path):
 
 
 def test_what_is_not_visible_is_left_out(tmp_path):
-    assert read_conditions(tmp_path) == {}
+    assert _visible(tmp_path) == {}
 
 
 @pytest.mark.parametrize(
@@ -56,13 +72,13 @@ def test_what_is_not_visible_is_left_out(tmp_path):
     ],
 )
 def test_odd_content_is_left_out(tmp_path, files):
-    assert read_conditions(_tree(tmp_path, **files)) == {}
+    assert _visible(_tree(tmp_path, **files)) == {}
 
 
 def test_the_clock_is_read_from_the_processors_list_where_no_driver_shows_it(tmp_path):
     root = _tree(tmp_path, proc__cpuinfo="processor : 0\ncpu MHz\t\t: 2600.5\n")
 
-    assert read_conditions(root) == {"clock_mhz": 2600.5}
+    assert _visible(root) == {"clock_mhz": 2600.5}
 
 
 def test_throttled_time_of_the_older_control_groups_is_in_nanoseconds(tmp_path):
@@ -102,6 +118,53 @@ def test_the_steal_fraction_stays_within_its_limits():
 
     assert steal_fraction(before, {"total_jiffies": 1.0, "steal_jiffies": 4.0}) == 0.0
     assert steal_fraction(before, {"total_jiffies": 1.0, "steal_jiffies": 9.0}) == 1.0
+
+
+BEFORE = {
+    "monotonic_s": 10.0,
+    "process_cpu_s": 1.0,
+    "total_jiffies": 5000.0,
+    "idle_jiffies": 3000.0,
+    "steal_jiffies": 100.0,
+    "throttled_us": 0.0,
+}
+
+
+def _later(**changes):
+    return {name: value + changes.get(name, 0) for name, value in BEFORE.items()}
+
+
+def test_time_withheld_is_steal_and_throttling_over_the_time_between():
+    tick_s = 1 / os.sysconf("SC_CLK_TCK")
+    after = _later(monotonic_s=1.0, steal_jiffies=0.2 / tick_s, throttled_us=0.3e6)
+
+    assert withheld_fraction(BEFORE, after) == pytest.approx(0.5)
+    only_throttled = {"monotonic_s": 11.0, "throttled_us": 0.3e6}
+    assert withheld_fraction(BEFORE, only_throttled) == pytest.approx(0.3)
+
+
+def test_one_tick_of_steal_in_a_short_moment_is_no_evidence():
+    assert withheld_fraction(BEFORE, _later(monotonic_s=0.02, steal_jiffies=1)) == 0
+    assert withheld_fraction(BEFORE, _later(monotonic_s=0.02, steal_jiffies=2)) >= 0.5
+
+
+def test_the_load_of_others_leaves_this_process_out():
+    per_s = os.sysconf("SC_CLK_TCK")
+    after = _later(
+        monotonic_s=1.0, process_cpu_s=1.0, total_jiffies=4 * per_s, idle_jiffies=1.5 * per_s
+    )
+
+    assert other_load(BEFORE, after) == pytest.approx(1.5 - 2 / per_s)
+    alone = _later(
+        monotonic_s=1.0, process_cpu_s=1.0, total_jiffies=4 * per_s, idle_jiffies=3 * per_s
+    )
+    assert other_load(BEFORE, alone) == 0
+
+
+@pytest.mark.parametrize("function", [withheld_fraction, other_load])
+@pytest.mark.parametrize("after", [{}, BEFORE, {"monotonic_s": 11.0}])
+def test_what_cannot_be_seen_is_not_known(function, after):
+    assert math.isnan(function(BEFORE, after))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -1,14 +1,17 @@
 """A campaign visits everything the plan says, spreads it, resumes it, and survives failures."""
 
 import math
+import time
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from latprof.datasets.proxyless import ProxylessSpace
 from latprof.errors import InvalidValueError
-from latprof.measurement.frames import labels_frame, noise_floor, visits_frame
+from latprof.measurement.frames import labels, labels_frame, noise_floor, visits_frame
 from latprof.measurement.records import Failure, PairedProtocol
+from latprof.measurement.statistics import combine_visits, relative_half_width
 from latprof.measurement.store import Store
 from latprof.profilers.base import RunOptions
 from latprof.profilers.bench import Bench, Visit
@@ -169,6 +172,110 @@ def test_the_floor_of_a_campaign_matches_its_noise(store):
     assert floor is not None
     assert floor.pairs == 40
     assert 0.3 < floor.percent < 1.0, "1 % a load over the root of 4 visits, and the reference's"
+
+
+def test_kernels_are_timed_of_networks_that_were_measured_without(store):
+    run(store)
+    outcome = run(store, Plan(NETWORKS[:4], PROTOCOL, ops=True))
+    assert (outcome.made, outcome.resumed) == (0, 24)
+    assert {s.key for s, _ in store.kernel_profiles(TARGET)} == {
+        network.subject.key for network in NETWORKS[:4]
+    }
+
+
+def precise(precision=0.01, visits=3, max_visits=12, **rest):
+    protocol = PairedProtocol(visits=visits, precision=precision, max_visits=max_visits)
+    return Plan(NETWORKS, protocol, **rest)
+
+
+def ratios(store):
+    visits = visits_frame(store, TARGET)
+    return visits[~visits["disturbed"]].groupby(["subject", "label"])["ratio"]
+
+
+def test_visits_are_added_until_the_interval_is_narrow_enough(store):
+    outcome = run(store, precise(max_visits=50), bench(load_noise=0.01))
+    found = ratios(store)
+    assert all(relative_half_width(group) <= 0.01 for _, group in found)
+    counts = found.size()
+    assert counts.min() >= 3
+    assert counts.max() > counts.min(), "some networks need more than others"
+    assert outcome.made == counts.sum()
+    assert set(labels(store)["stopped_by"]) == {"precision"}
+
+
+def test_the_number_of_visits_stops_what_will_not_become_precise(store):
+    seen = []
+    run(store, precise(1e-6, max_visits=5), bench(load_noise=0.01), on_progress=seen.append)
+    assert set(ratios(store).size()) == {5}
+    assert set(labels(store)["stopped_by"]) == {"visits"}
+    assert (seen[-1].total, seen[-1].done, seen[-1].left) == (60, 60, 0)
+
+
+def test_a_narrower_interval_goes_on_from_the_visits_that_are_there(store):
+    run(store, precise(0.02), bench(load_noise=0.01))
+    before = ratios(store).size()
+    outcome = run(store, precise(0.008, max_visits=60), bench(load_noise=0.01))
+    assert outcome.resumed == before.sum()
+    assert ratios(store).size().sum() == before.sum() + outcome.made
+    again = run(store, precise(0.008, max_visits=60), bench(load_noise=0.01))
+    assert again.made == 0
+
+
+def test_a_failing_network_does_not_hold_up_the_precise_ones(store):
+    failures = {NETWORKS[0].subject.key: 10_000}
+    outcome = run(store, precise(), make=lambda: Flaky(failures, "runtime-failed"))
+    assert outcome.failed == 6, "three planned visits and three repeats, none beyond the plan"
+
+
+def test_the_time_limit_ends_a_campaign_and_the_label_says_so(store):
+    class Slow(Flaky):
+        def visit(self, network):
+            time.sleep(0.01)
+            return super().visit(network)
+
+    outcome = run(
+        store,
+        Plan(NETWORKS, PairedProtocol(visits=200), time_limit_s=0.3),
+        make=lambda: Slow({}, ""),
+    )
+    assert 6 <= outcome.made < 40
+    assert outcome.left == 12 * 200 - outcome.made
+    assert set(labels(store)["stopped_by"]) == {"time"}
+    assert store.only_target().reference_ms is None
+
+
+def test_an_interruption_is_told_from_a_limit(store):
+    class StopError(Exception):
+        pass
+
+    def stop(progress):
+        if progress.done == 20:
+            raise StopError
+
+    with pytest.raises(StopError):
+        run(store, on_progress=stop)
+    assert set(labels(store)["stopped_by"]) <= {"interrupted", "visits"}
+    assert "interrupted" in set(labels(store)["stopped_by"])
+
+
+def test_intervals_hold_what_they_promise_although_narrow_ones_stop_early():
+    """Stopping at a narrow interval favours those that are narrow by chance."""
+    generator = np.random.default_rng(0)
+    protocol = PairedProtocol(visits=8, precision=0.01, max_visits=64)
+    held = []
+    for _ in range(2000):
+        ratios = list(1 + 0.014 * generator.standard_normal(8))
+        while not protocol.enough(len(ratios), relative_half_width(ratios)):
+            ratios.append(1 + 0.014 * generator.standard_normal())
+        held.append(abs(combine_visits(ratios) - 1) <= relative_half_width(ratios))
+    assert 0.85 < np.mean(held) < 0.93
+
+
+@pytest.mark.parametrize("limit", [0.0, -1.0, math.inf, math.nan])
+def test_a_time_limit_outside_its_limits_is_refused(limit):
+    with pytest.raises(InvalidValueError, match="time limit"):
+        Plan(NETWORKS, PROTOCOL, time_limit_s=limit)
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])
