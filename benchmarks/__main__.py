@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("startup", "predictors", "repeatability", "collection_cost")
+NAMES = ("startup", "predictors", "dataset", "repeatability", "collection_cost")
 
 
 def main() -> None:

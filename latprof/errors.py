@@ -15,6 +15,7 @@
     │   ├── StoreError                    store            3
     │   │   └── StoreVersionError         store-version    3
     │   ├── NotEnoughDataError            not-enough-data  3
+    │   ├── DataSetError                  data-set         3
     │   └── PackError                     pack             3
     │       ├── PackAlteredError          pack-altered     3
     │       ├── PackVersionError          pack-version     3
@@ -182,6 +183,12 @@ class NotEnoughDataError(InputFileError):
     """There are too few measurements for what was asked."""
 
     code = "not-enough-data"
+
+
+class DataSetError(InputFileError):
+    """A data set's file that is missing, damaged or of another make."""
+
+    code = "data-set"
 
 
 class PackError(InputFileError):

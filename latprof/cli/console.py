@@ -62,7 +62,6 @@ StoredTargetName = Annotated[
         "its description.",
     ),
 ]
-PackFile = Annotated[Path, typer.Option("--pack", metavar="PACK", help="A pack made by train.")]
 
 
 def print_json(value: Any) -> None:

@@ -12,6 +12,7 @@ from latprof import __version__
 from latprof.cli.collect import collect
 from latprof.cli.compare import compare
 from latprof.cli.console import print_error
+from latprof.cli.datasets import datasets
 from latprof.cli.devices import devices
 from latprof.cli.doctor import doctor
 from latprof.cli.export import export
@@ -69,6 +70,7 @@ for command, panel in (
     (profile, "Measure"),
     (compare, "Measure"),
     (export, "Measure"),
+    (datasets, "Measure"),
     (train, "Predict"),
     (predict, "Predict"),
     (report, "Predict"),

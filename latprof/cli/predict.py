@@ -10,7 +10,6 @@ import typer
 
 from latprof.cli.console import (
     Json,
-    PackFile,
     Shapes,
     milliseconds,
     note,
@@ -18,10 +17,18 @@ from latprof.cli.console import (
     print_json,
     print_table,
 )
+from latprof.predictors.shipped import DEFAULT_PACK
 
 if TYPE_CHECKING:
     from latprof.predictors.networks import Answer
     from latprof.predictors.pack import Pack
+
+
+def complete_pack() -> list[str]:
+    """Names of the packs that come with latprof, for shell completion."""
+    from latprof.predictors.shipped import pack_names
+
+    return pack_names()
 
 
 def predict(
@@ -32,7 +39,15 @@ def predict(
             help="ONNX files, or architectures as numbers with commas between them.",
         ),
     ],
-    pack: PackFile,
+    pack: Annotated[
+        str,
+        typer.Option(
+            "--pack",
+            metavar="PACK",
+            help="A pack made by train, or the name of one that comes with latprof.",
+            autocompletion=complete_pack,
+        ),
+    ] = DEFAULT_PACK,
     shape: Shapes = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a model with operators the pack does not know.")
@@ -43,6 +58,9 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Tell the latency of networks from a pack, without running them.
+
+    Without `--pack` the answer is for the processor on which latprof's own data were measured; what
+    it holds for is printed with it.
 
     A model of the pack's search space is recognised by its shapes, whoever exported it. Any other
     is predicted operator by operator, and the share of its work that the pack knows is printed.

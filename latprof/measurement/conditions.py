@@ -85,19 +85,21 @@ def withheld_fraction(before: Mapping[str, float], after: Mapping[str, float]) -
 
 
 def other_load(before: Mapping[str, float], after: Mapping[str, float]) -> float:
-    """Cores that other processes of this host kept busy between two readings, on average.
+    """Share that other processes took of what this one left of the cores between two readings.
 
-    Only what is certain: two ticks of the kernel's clock are in doubt and left out. NaN where the
-    kernel's counters are not visible.
+    Of one core at least: where this process fills the only core, all that others take counts. Two
+    ticks of the kernel's clock are in doubt and left out. NaN where its counters are not visible.
     """
     elapsed_s = _difference(before, after, "monotonic_s")
-    total, idle, steal = (
-        _difference(before, after, f"{name}_jiffies") for name in ("total", "idle", "steal")
+    own_s = _difference(before, after, "process_cpu_s")
+    total_s, idle_s, steal_s = (
+        _TICK_S * _difference(before, after, f"{name}_jiffies")
+        for name in ("total", "idle", "steal")
     )
-    busy_s = _TICK_S * (total - idle - steal) - _difference(before, after, "process_cpu_s")
-    if not elapsed_s > 0 or math.isnan(busy_s):
+    others_s = total_s - idle_s - steal_s - own_s
+    if not elapsed_s > 0 or math.isnan(others_s):
         return math.nan
-    return max(busy_s - _UNSURE_S, 0.0) / elapsed_s
+    return max(others_s - _UNSURE_S, 0.0) / max(total_s - own_s, elapsed_s)
 
 
 def _difference(before: Mapping[str, float], after: Mapping[str, float], name: str) -> float:

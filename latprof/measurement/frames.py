@@ -42,8 +42,8 @@ def visits_frame(store: Store, target: Target) -> pd.DataFrame:
     Columns: kind, space, subject, name, label, visit, started_at (Unix s), process, ratio,
     raw_median_ms, raw_minimum_ms, reference_ms (median of the reference's burst medians), drift
     (fraction), timed_s (inside timed runs), load_s, wall_s, steal (fraction of all cores),
-    withheld (fraction of the time), other_load (cores), load1, disturbed, failure_code,
-    failure_message.
+    withheld (fraction of the time), other_load (share of spare cores), load1, disturbed,
+    failure_code, failure_message.
     """
     import pandas as pd
 

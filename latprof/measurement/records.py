@@ -147,7 +147,8 @@ class PairedProtocol:
         The same for one during which the hypervisor or a quota took more than this fraction of the
         time away.
     max_load : float
-        The same for one during which other processes kept more than this many cores busy.
+        The same for one during which other processes took more than this share of the cores' time
+        that the measurement left (:func:`latprof.measurement.conditions.other_load`).
     """
 
     rounds: int = 2

@@ -100,6 +100,42 @@ def quiet_kernels(profile: KernelProfile, reference_ms: float) -> tuple[KernelTi
     )
 
 
+@dataclass(frozen=True)
+class Reconciliation:
+    """How kernel sums relate to end-to-end latencies: latency = ``scale`` x sum + ``offset_ms``.
+
+    ``mape_percent`` is the mean absolute error of that line in percent of the latency,
+    ``gap_percent`` the mean of latency / sum - 1 without it: what the sum leaves out.
+    """
+
+    scale: float
+    offset_ms: float
+    mape_percent: float
+    gap_percent: float
+    networks: int
+
+
+def reconcile(kernel_sums_ms: ArrayLike, latency_ms: ArrayLike) -> Reconciliation:
+    """Fit a line from kernel sums to end-to-end latencies, both of shape (n,), n at least 3.
+
+    Least squares of the relative errors, so that a slow network counts as much as a fast one.
+    """
+    sums = np.asarray(kernel_sums_ms, dtype=np.float64)
+    latency = np.asarray(latency_ms, dtype=np.float64)
+    if sums.shape != latency.shape or len(sums) < 3:
+        raise InvalidValueError("reconciling needs the kernel sums of 3 networks at least")
+    columns = np.stack([sums, np.ones_like(sums)], axis=1) / latency[:, None]
+    (scale, offset), *_ = np.linalg.lstsq(columns, np.ones_like(sums), rcond=None)
+    errors = np.abs(scale * sums + offset - latency) / latency
+    return Reconciliation(
+        scale=float(scale),
+        offset_ms=float(offset),
+        mape_percent=100 * float(errors.mean()),
+        gap_percent=100 * float((latency / sums - 1).mean()),
+        networks=len(sums),
+    )
+
+
 def coefficient_of_variation(values: ArrayLike, axis: int = 0) -> Floats:
     """Standard deviation (n - 1) over mean, along ``axis``."""
     array = np.asarray(values, dtype=np.float64)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from latprof.errors import InvalidValueError, PackAlteredError, PackError
 from latprof.measurement.files import write_atomically
+from latprof.predictors.shipped import pack_names
 
 MANIFEST = "manifest.json"
 _DIGEST = "manifest.sha256"
@@ -123,7 +124,11 @@ def _read_bounded(name: str) -> bytes:
             data = file.read(_MAX_PACK_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise PackError(f"cannot read pack {name}: {reason}", field="path") from None
+        raise PackError(
+            f"cannot read pack {name}: {reason}",
+            field="path",
+            hint=f"packs that come with latprof: {', '.join(pack_names()) or 'none'}",
+        ) from None
     if len(data) > _MAX_PACK_BYTES:
         raise PackError(f"{name} is no pack", expected=f"at most {_MAX_PACK_BYTES >> 20} MiB")
     return data

@@ -114,23 +114,6 @@ def _rank_correlations(first: Floats, second: Floats) -> tuple[float, float]:
     return float(ranks), float(stats.kendalltau(first, second).statistic)
 
 
-def split_rows(n: int, test_fraction: float = 0.2, seed: int = 0) -> tuple[Indices, Indices]:
-    """Split n rows into training and test rows, both sorted, at random by ``seed``.
-
-    The test set has ``n * test_fraction`` rows, rounded, at least 1 and at most n - 1. Raises
-    InvalidValueError for fewer than 2 rows or a fraction outside (0, 1).
-    """
-    if n < 2 or not 0 < test_fraction < 1:
-        raise InvalidValueError(
-            "a split needs 2 rows and a test fraction between 0 and 1",
-            field="test_fraction",
-            got=f"{n} rows, {test_fraction}",
-        )
-    count = min(max(round(n * test_fraction), 1), n - 1)
-    order = np.random.default_rng(check_seed(seed)).permutation(n)
-    return np.sort(order[count:]), np.sort(order[:count])
-
-
 def fold_numbers(n: int, folds: int, seed: int = 0) -> Indices:
     """Assign n rows to folds of equal size (give or take one), at random. Shape (n,)."""
     numbers: Indices = np.random.default_rng(check_seed(seed)).permutation(np.arange(n) % folds)

@@ -6,9 +6,9 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from latprof.datasets.registry import space_from_description
+from latprof.datasets.splits import split_rows
 from latprof.errors import NotEnoughDataError, UsageError
 from latprof.measurement.frames import labels_frame, noise_floor, visits_frame
-from latprof.predictors.evaluation import split_rows
 from latprof.predictors.operator_costs import OperatorCostModel
 from latprof.predictors.registry import predictor_class
 from latprof.predictors.training import train

@@ -18,6 +18,7 @@ import latprof
 from latprof.errors import InvalidValueError, PackSpaceError
 from latprof.predictors.archive import read_archive, write_archive
 from latprof.predictors.base import Batch, Floats, Prediction, Predictor
+from latprof.predictors.shipped import resolve
 
 if TYPE_CHECKING:
     from latprof.datasets.space import SearchSpace
@@ -139,6 +140,7 @@ def load_pack(path: str | os.PathLike[str], space: SearchSpace | None = None) ->
     Parameters
     ----------
     path : path
+        Of a file, or one of :func:`latprof.predictors.shipped.pack_names`.
     space : SearchSpace, optional
         The space, where it is not one of :func:`latprof.datasets.registry.get_space`; it must have
         the description that the pack states, else PackSpaceError.
@@ -154,4 +156,5 @@ def load_pack(path: str | os.PathLike[str], space: SearchSpace | None = None) ->
     """
     from latprof.predictors.manifest import pack_from_files
 
-    return pack_from_files(os.fspath(path), read_archive(path), space)
+    name = resolve(os.fspath(path))
+    return pack_from_files(name, read_archive(name), space)

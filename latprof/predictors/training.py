@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from latprof.datasets.splits import split_rows
 from latprof.errors import CoverageError, InvalidValueError, NotEnoughDataError
-from latprof.predictors.evaluation import Metrics, evaluate, split_rows
+from latprof.predictors.evaluation import Metrics, evaluate
 from latprof.predictors.pack import HeldOut, Pack
 from latprof.predictors.registry import make_predictor, predictor_class, predictor_names
 

@@ -12,140 +12,34 @@ import contextlib
 import math
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from latprof.datasets.space import check_seed
-from latprof.errors import InvalidValueError, NotEnoughDataError
+from latprof.errors import NotEnoughDataError
 from latprof.measurement.disturbance import disturbances
-from latprof.measurement.records import Failure, Measurement, PairedProtocol, Target
+from latprof.measurement.records import Failure, Measurement, Target
 from latprof.measurement.statistics import burst_medians, relative_half_width, visit_ratio
+from latprof.profilers.plan import network_key
 
 if TYPE_CHECKING:
     from latprof.measurement.store import Store
     from latprof.profilers.bench import Measurer, Visit
     from latprof.profilers.networks import Network
+    from latprof.profilers.plan import Plan, Task
 
 #: Networks that one measuring process visits before the next process takes over.
 NETWORKS_PER_PROCESS = 100
-#: A share is measured again, but at least this many where there are as many: fewer pairs than this
-#: say little about noise.
-FEWEST_REPEATS = 20
 #: Further tries of a visit that failed or was disturbed.
 RETRIES = 2
 _Item = TypeVar("_Item")
 _LabelKey: TypeAlias = tuple[str, str, str, int]
-#: Whether a network, in one of its two measurements, should be visited again.
-Wanting: TypeAlias = Callable[["Network", int], bool]
 #: Failures that another try would only repeat.
 _FINAL_FAILURES = frozenset(
     {"unsupported", "model-file", "dynamic-shape", "invalid-value", "unknown-name"}
 )
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a campaign shall do.
-
-    Parameters
-    ----------
-    networks : sequence of Network
-        All distinct.
-    protocol : PairedProtocol
-    repeat_fraction : float
-        Share of the networks that is measured a second time, for the noise floor; from 0 to 1.
-    seed : int
-        Of the order of visits and of the choice of repeated networks.
-    ops : bool
-        Also time every network's kernels, once.
-    time_limit_s : float, optional
-        No visit starts later than this after the campaign did.
-    source : mapping
-        What the networks are, as plain JSON values for the store: space, seed, number...
-    """
-
-    networks: Sequence[Network]
-    protocol: PairedProtocol = field(default_factory=PairedProtocol)
-    repeat_fraction: float = 0.05
-    seed: int = 0
-    ops: bool = False
-    time_limit_s: float | None = None
-    source: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.repeat_fraction <= 1:
-            raise InvalidValueError(
-                "repeat_fraction is a share",
-                field="repeat_fraction",
-                expected="0 to 1",
-                got=str(self.repeat_fraction),
-            )
-        if self.time_limit_s is not None and not 0 < self.time_limit_s < math.inf:
-            raise InvalidValueError(
-                "time limit is out of range",
-                field="time_limit_s",
-                expected="a finite time above 0 s",
-                got=str(self.time_limit_s),
-            )
-        check_seed(self.seed)
-
-    @property
-    def repeated(self) -> int:
-        """How many networks are measured again."""
-        if self.repeat_fraction == 0:
-            return 0
-        wanted = max(math.ceil(self.repeat_fraction * len(self.networks)), FEWEST_REPEATS)
-        return min(wanted, len(self.networks))
-
-    def passes(self, wanting: Wanting = lambda _network, _label: False) -> Iterator[list[Task]]:
-        """The passes over the networks; each task is one visit.
-
-        Every network has the protocol's visits; after these, ``wanting(network, label)`` tells at
-        the start of a pass which are visited once more, up to the protocol's most. A repeated
-        network's second measurement lags a full pass behind the first, and so never shares a
-        process with the visit that it repeats.
-        """
-        generator = np.random.default_rng(self.seed)
-        again = generator.permutation(len(self.networks))[: self.repeated].tolist()
-        fewest, most = self.protocol.visits, self.protocol.most_visits
-
-        def tasks_of(networks: Iterable[Network], label: int, visit: int) -> list[Task]:
-            if not 0 <= visit < most:
-                return []
-            return [
-                Task(network, label, visit)
-                for network in networks
-                if visit < fewest or wanting(network, label)
-            ]
-
-        for number in range(most + bool(again)):
-            tasks = tasks_of(self.networks, 0, number)
-            tasks += tasks_of((self.networks[index] for index in again), 1, number - 1)
-            if not tasks:
-                return
-            yield [tasks[index] for index in generator.permutation(len(tasks))]
-
-
-@dataclass(frozen=True)
-class Task:
-    """One visit that is to be made."""
-
-    network: Network
-    label: int
-    visit: int
-
-    @property
-    def key(self) -> tuple[str, str, str, int, int]:
-        """The visit's identity in a store."""
-        return (*_key(self.network), self.label, self.visit)
-
-
-def _key(network: Network) -> tuple[str, str, str]:
-    subject = network.subject
-    return subject.kind, subject.space, subject.key
 
 
 @dataclass(frozen=True)
@@ -294,7 +188,7 @@ class _Run:
 
     def wants_more(self, network: Network, label: int) -> bool:
         """Whether the interval around a network's latency is still too wide."""
-        key = _key(network)
+        key = network_key(network)
         if key in self._given_up:
             return False
         ratios = self._ratios[*key, label]
@@ -313,7 +207,7 @@ class _Run:
         return [
             network
             for network in self._plan.networks
-            if self._plan.ops and _key(network) in measured - self._with_kernels
+            if self._plan.ops and network_key(network) in measured - self._with_kernels
         ]
 
     def do(self, measurer: Measurer, task: Task) -> bool:
@@ -375,7 +269,7 @@ class _Run:
 
     def time_kernels(self, measurer: Measurer, network: Network) -> bool:
         """Time a network's kernels, once; there is no second try."""
-        subject, key = network.subject, _key(network)
+        subject, key = network.subject, network_key(network)
         if key in self._with_kernels:
             return False
         profile = measurer.profile(network)

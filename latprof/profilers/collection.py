@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from latprof.errors import InvalidValueError, UnsupportedModelError, UsageError
 from latprof.measurement.records import PairedProtocol, Target
 from latprof.profilers.base import RunOptions
-from latprof.profilers.campaign import Outcome, Plan, Progress, collect
+from latprof.profilers.campaign import Outcome, Progress, collect
+from latprof.profilers.plan import Plan
 from latprof.profilers.host import checks, host_facts
 from latprof.profilers.networks import Network, reference_network
 from latprof.profilers.registry import profiler_class

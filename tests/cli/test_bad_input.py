@@ -109,12 +109,20 @@ def test_an_operator_the_runtime_lacks(latprof, tmp_path):
         (("--space", "proxyless", "--cores", "9999"), "no such cores"),
         (("--space", "proxyless", "--cores", "a"), "numbers with commas"),
         (("--space", "proxyless", "--resolution", "8"), "at least 32"),
+        (("--space", "proxyless", "--precision", "much"), "not a share|1%"),
+        (("--space", "proxyless", "--precision", "0"), "not a share|1%"),
+        (("--space", "proxyless", "--precision", "100%"), "not a share|1%"),
+        (("--space", "proxyless", "--precision", "1%", "--max-visits", "3"), "max_visits|at least"),
+        (("--space", "proxyless", "--time-limit", "soon"), "not a duration|2h"),
+        (("--space", "proxyless", "--time-limit", "-5m"), "not a duration|2h"),
+        (("--space", "proxyless", "--time-limit", "infh"), "not a duration|2h"),
         ((), "--space"),
         (("--space", "proxyless", "model.onnx"), "either"),
     ],
 )
 def test_wrong_arguments_of_collect(refused, tmp_path, arguments, words):
     refused(2, words, "collect", *arguments, "--store", tmp_path / "lat.db")
+    assert not (tmp_path / "lat.db").exists(), "a refusal leaves no store behind"
 
 
 @pytest.mark.parametrize(
@@ -266,6 +274,7 @@ def test_a_store_that_is_none(refused, tmp_path):
 
 
 def test_a_pack_that_is_none_or_altered(refused, pack, tmp_path):
+    refused(3, "cannot read pack|proxyless-cpu-ort1", "predict", ARCHITECTURE, "--pack", "ort1")
     path = tmp_path / "x.pack"
     refused(3, "x.pack|[pack]", "predict", ARCHITECTURE, "--pack", path)
     path.write_bytes(b"")
@@ -327,6 +336,15 @@ def test_a_time_out_has_its_own_status(latprof, tmp_path):
     done = latprof("collect", *options, "--store", tmp_path / "lat.db")
     assert done.returncode == 124
     assert "[timeout]" in done.stderr
+
+
+def test_what_cannot_become_a_data_set(refused, collected, tmp_path):
+    refused(2, "NAME.parquet", "export", collected, "--dataset", tmp_path / "mine.csv")
+    missing = ("--notes", tmp_path / "no.md")
+    refused(3, "no.md", "export", collected, "--dataset", tmp_path / "m.parquet", *missing)
+    assert not list(tmp_path.iterdir())
+    refused(2, "data set|proxyless-cpu-ort1", "datasets", "proxyless-cpu-ort")
+    refused(3, "there is no", "datasets", tmp_path / "none.parquet", "--json")
 
 
 def test_nowhere_to_export_to(refused, collected):

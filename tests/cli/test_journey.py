@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from latprof.datasets import load
 from latprof.datasets.proxyless import ProxylessSpace
 
 SPACE = ProxylessSpace(resolution=64)
@@ -131,6 +132,70 @@ def test_export_writes_parquet_with_identity_and_csv(latprof, collected, tmp_pat
     assert all(float(row["latency_ms"]) > 0 for row in rows)
     done = latprof("export", collected, "--csv", table, "--visits")
     assert len(table.read_text(encoding="utf-8").splitlines()) >= 57
+
+
+def test_collecting_to_a_precision_says_what_stopped_each_network(latprof, tmp_path):
+    store, table = tmp_path / "lat.db", tmp_path / "t.csv"
+    options = "--space proxyless --resolution 32 -n 3 --repeat-fraction 0 --visits 3 -q"
+    done = latprof(
+        *("collect", *options.split(), "--store", store),
+        *("--precision", "3%", "--max-visits", "12", "--time-limit", "60s", "--json"),
+    )
+    assert done.returncode == 0, done.stderr
+    latprof("export", store, "--csv", table)
+    with table.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3
+    for row in rows:
+        half = (float(row["high_ms"]) - float(row["low_ms"])) / 2 / float(row["latency_ms"])
+        assert row["stopped_by"] in {"precision", "visits", "time"}
+        assert (row["stopped_by"] == "precision") == (half <= 0.03)
+
+
+def test_a_time_limit_ends_the_collection_and_the_same_command_goes_on(latprof, tmp_path):
+    options = "collect --space proxyless --resolution 32 -n 4 --repeat-fraction 0 --visits 40 -q"
+    command = (*options.split(), "--store", tmp_path / "lat.db", "--time-limit", "1s")
+    done = latprof(*command)
+    assert done.returncode == 0, done.stderr
+    assert "the time is up" in done.stderr
+    again = json.loads(latprof(*command, "--json").stdout)
+    assert again["visits_resumed"] > 0
+
+
+def test_a_store_becomes_a_data_set_that_loads_by_its_path(latprof, collected, tmp_path):
+    path = tmp_path / "mine.parquet"
+    done = latprof("export", collected, "--dataset", path, "--licence", "CC0-1.0")
+    assert done.returncode == 0, done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "mine.kernels.parquet",
+        "mine.md",
+        "mine.parquet",
+        "mine.visits.parquet",
+    ]
+    frame = load(path)
+    assert len(frame) == 14
+    assert latprof("datasets", path).stdout == (tmp_path / "mine.md").read_text(encoding="utf-8")
+    assert json.loads(latprof("datasets", path, "--json").stdout) == frame.attrs
+
+
+def test_the_shipped_data_sets_are_listed_and_described(latprof):
+    names = [values["name"] for values in json.loads(latprof("datasets", "--json").stdout)]
+    assert "proxyless-cpu-ort1" in names
+    listed = latprof("datasets").stdout
+    for name in names:
+        assert name in listed
+        assert latprof("datasets", name).stdout.startswith(f"# {name}\n")
+
+
+def test_predict_answers_out_of_the_box(latprof, model):
+    done = latprof("predict", ARCHITECTURE, "--json")
+    assert done.returncode == 0, done.stderr
+    (answer,) = json.loads(done.stdout)
+    assert 1 < answer["low_ms"] < answer["latency_ms"] < answer["high_ms"] < 100
+    assert answer["target"]["threads"] == 1
+    done = latprof("predict", model, "--pack", "proxyless-cpu-ort1")
+    assert done.returncode == 0, done.stderr
+    assert "for cpu:onnxruntime" in done.stderr
 
 
 def test_own_models_are_collected_and_reported(latprof, model, tmp_path):

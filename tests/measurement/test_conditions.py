@@ -148,17 +148,22 @@ def test_one_tick_of_steal_in_a_short_moment_is_no_evidence():
     assert withheld_fraction(BEFORE, _later(monotonic_s=0.02, steal_jiffies=2)) >= 0.5
 
 
-def test_the_load_of_others_leaves_this_process_out():
+def _load(cores, idle, own=1.0):
+    """Of others, in a second in which ``own`` cores worked for this process."""
     per_s = os.sysconf("SC_CLK_TCK")
     after = _later(
-        monotonic_s=1.0, process_cpu_s=1.0, total_jiffies=4 * per_s, idle_jiffies=1.5 * per_s
+        monotonic_s=1.0, process_cpu_s=own, total_jiffies=cores * per_s, idle_jiffies=idle * per_s
     )
+    return other_load(BEFORE, after)
 
-    assert other_load(BEFORE, after) == pytest.approx(1.5 - 2 / per_s)
-    alone = _later(
-        monotonic_s=1.0, process_cpu_s=1.0, total_jiffies=4 * per_s, idle_jiffies=3 * per_s
-    )
-    assert other_load(BEFORE, alone) == 0
+
+def test_the_load_of_others_is_their_share_of_the_spare_cores():
+    unsure = 2 / os.sysconf("SC_CLK_TCK")
+    assert _load(cores=4, idle=1.5) == pytest.approx((1.5 - unsure) / 3)
+    assert _load(cores=4, idle=3) == 0
+    assert _load(cores=64, idle=60) < 0.1, "a few busy cores of many are no load"
+    assert _load(cores=1, idle=0, own=0.5) == pytest.approx(0.5 - unsure)
+    assert _load(cores=2, idle=0, own=1.5) == pytest.approx(0.5 - unsure)
 
 
 @pytest.mark.parametrize("function", [withheld_fraction, other_load])

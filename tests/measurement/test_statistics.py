@@ -15,7 +15,9 @@ from latprof.measurement.statistics import (
     noise_floor_of_visits,
     raw_median_ms,
     raw_minimum_ms,
+    reconcile,
     reference_drift,
+    relative_half_width,
     round_ratios,
     visit_ratio,
 )
@@ -140,3 +142,34 @@ def test_a_noise_floor_needs_pairs(first, second):
 def test_a_noise_floor_needs_a_second_visit():
     with pytest.raises(InvalidValueError):
         noise_floor_of_visits([[1.0]], [1.0])
+
+
+def test_the_noise_floor_is_that_of_the_first_measurement_whatever_the_second_had():
+    generator = np.random.default_rng(0)
+    n, m = 9, 2
+    first = 5 * (1 + 0.01 * generator.standard_normal((4000, n)).mean(axis=1))
+    second = 5 * (1 + 0.01 * generator.standard_normal((4000, m)).mean(axis=1))
+    floor = noise_floor_of_repeats(first, second, (np.full(4000, n), np.full(4000, m)))
+
+    assert floor.relative == pytest.approx(0.01 / n**0.5, rel=0.05)
+    assert floor.rmse_ms == pytest.approx(5 * 0.01 / n**0.5, rel=0.05)
+
+
+def test_the_half_width_is_students():
+    # t(0.95, 3) = 2.35336; mean 2, standard deviation 0.0163299
+    ratios = [1.98, 2.0, 2.02, 2.0]
+
+    assert relative_half_width(ratios) == pytest.approx(2.35336 * 0.0163299 / 2 / 2, rel=1e-4)
+    assert np.isnan(relative_half_width([2.0]))
+    assert np.isnan(relative_half_width([]))
+
+
+def test_reconciling_finds_the_line_and_what_is_left():
+    sums = np.array([1.0, 2.0, 4.0, 8.0])
+    found = reconcile(sums, 1.05 * sums + 0.1)
+
+    assert (found.scale, found.offset_ms) == pytest.approx((1.05, 0.1))
+    assert found.mape_percent == pytest.approx(0, abs=1e-9)
+    assert found.gap_percent == pytest.approx(5 + 10 * (1 / sums).mean())
+    with pytest.raises(InvalidValueError):
+        reconcile([1.0, 2.0], [1.0, 2.0])

@@ -13,7 +13,6 @@ from latprof.predictors.evaluation import (
     cross_validated_predictions,
     evaluate,
     fold_numbers,
-    split_rows,
 )
 from latprof.predictors.linear import LinearPredictor
 from latprof.predictors.ridge import fit_ridge
@@ -101,24 +100,6 @@ def test_what_cannot_be_compared_is_refused(predicted, measured_ms):
 def test_plain_values_that_are_no_metrics_are_refused(change):
     with pytest.raises(InvalidValueError):
         Metrics.from_dict({**evaluate([1.0, 2.0], [1.0, 2.0]).to_dict(), **change})
-
-
-@given(st.integers(2, 500), st.floats(0.001, 0.999), st.integers(0, 5))
-def test_a_split_holds_every_row_once_and_has_the_stated_size(n, fraction, seed):
-    train, test = split_rows(n, fraction, seed)
-    assert sorted([*train, *test]) == list(range(n))
-    assert len(test) == min(max(round(n * fraction), 1), n - 1)
-    again = split_rows(n, fraction, seed)
-    np.testing.assert_array_equal(again[1], test)
-
-
-def test_a_split_of_5000_is_4000_and_1000_and_depends_on_the_seed():
-    train, test = split_rows(5000)
-    assert (len(train), len(test)) == (4000, 1000)
-    assert set(test) != set(split_rows(5000, seed=1)[1])
-    for n, fraction in ((1, 0.2), (10, 0.0), (10, 1.0), (10, np.nan)):
-        with pytest.raises(InvalidValueError):
-            split_rows(n, fraction)
 
 
 @given(st.integers(2, 200), st.integers(2, 9))

@@ -9,7 +9,8 @@ from latprof.errors import (
     NotEnoughDataError,
     UnknownNameError,
 )
-from latprof.predictors.evaluation import evaluate, split_rows
+from latprof.datasets.splits import split_rows
+from latprof.predictors.evaluation import evaluate
 from latprof.predictors.training import conformal_interval, train
 
 

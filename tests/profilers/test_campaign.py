@@ -15,7 +15,8 @@ from latprof.measurement.statistics import combine_visits, relative_half_width
 from latprof.measurement.store import Store
 from latprof.profilers.base import RunOptions
 from latprof.profilers.bench import Bench, Visit
-from latprof.profilers.campaign import Plan, collect
+from latprof.profilers.campaign import collect
+from latprof.profilers.plan import Plan
 from latprof.profilers.networks import Network
 from latprof.testing.fakes import FakeProfiler, stepping
 

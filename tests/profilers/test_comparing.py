@@ -10,7 +10,8 @@ from latprof.measurement.records import PairedProtocol
 from latprof.measurement.store import Store
 from latprof.profilers.base import RunOptions
 from latprof.profilers.bench import Bench
-from latprof.profilers.campaign import Plan, collect
+from latprof.profilers.campaign import collect
+from latprof.profilers.plan import Plan
 from latprof.profilers.comparing import compare_networks, compare_stores
 from latprof.profilers.networks import Network
 from latprof.testing.fakes import FakeProfiler

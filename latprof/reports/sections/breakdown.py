@@ -7,9 +7,9 @@ import graphlib
 import itertools
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
+from latprof.measurement.statistics import reconcile
 from latprof.reports.arrays import floats
 from latprof.reports.content import Axis, Column, Figure, Section, Series, Table
 from latprof.reports.theme import series_color
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _MOST_STACKED = 8
 _OTHERS = "others"
+#: Networks from which the line between kernel sums and latencies is worth stating.
+_FEWEST_FOR_A_LINE = 10
 
 
 def breakdown_sections(data: ReportData) -> tuple[Section, ...]:
@@ -257,14 +259,22 @@ def _by_kernel_kind(data: ReportData) -> Section:
 def _whole_against_parts(data: ReportData, kernels: pd.DataFrame) -> str:
     """How the sum of the kernels compares with the latency of the whole."""
     sums = kernels.groupby("subject")["latency_ms"].sum()
-    whole = data.measured.set_index("subject")["latency_ms"].astype(float)
-    share = (sums / whole.reindex(sums.index)).dropna()
-    if share.empty or not np.isfinite(share.median()):
+    whole = data.measured.set_index("subject")["latency_ms"].astype(float).reindex(sums.index)
+    known = whole > 0
+    sums, whole = sums[known], whole[known]
+    if sums.empty:
         return ""
-    return (
-        f" The kernels of a network add up to {percent(float(share.median()))} of its latency "
-        "(median); what differs is the profiler's own cost and the host's clock at its moment."
-    )
+    share = percent(float((sums / whole).median()))
+    text = f" The kernels of a network add up to {share} of its latency (median)"
+    if len(sums) >= _FEWEST_FOR_A_LINE:
+        line = reconcile(sums, whole)
+        sign = "less" if line.offset_ms < 0 else "and"
+        text += (
+            f"; the latency is {number(line.scale, 4)} times their sum {sign} "
+            f"{number(abs(line.offset_ms), 3)} ms, with a mean error of "
+            f"{percent(line.mape_percent / 100)}"
+        )
+    return text + "; what differs is the profiler's own cost and the host's clock at its moment."
 
 
 def _kind_bars(table: pd.DataFrame) -> Figure:

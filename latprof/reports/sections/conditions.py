@@ -209,7 +209,7 @@ _SETTINGS = {
     "reference_loads": "Loads of the reference, in turn",
     "max_drift": "Drift that marks a visit as disturbed",
     "max_withheld": "Time withheld that does so",
-    "max_load": "Other load that does so (cores)",
+    "max_load": "Share of the spare cores that others take and do so",
 }
 
 

@@ -1,0 +1,152 @@
+"""What a shipped data set promises: ``python -m benchmarks.dataset [NAME]``.
+
+The noise floor; the error of every predictor on the held-out architectures, by the number of
+training rows (the mean of several draws, for few rows); the share within 3 %; kernel sums against
+end-to-end latencies. ``--check`` exits with status 1 where a promised figure is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latprof.datasets.published import datasheet, load, load_kernels
+from latprof.datasets.registry import space_from_description
+from latprof.errors import CoverageError, DataSetError
+from latprof.measurement.records import Target
+from latprof.measurement.statistics import reconcile
+from latprof.predictors.registry import make_predictor, predictor_names
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from latprof.datasets.space import SearchSpace
+
+#: Training rows, and draws of so many over which errors are averaged.
+ROWS = {4000: 1, 1000: 3, 300: 5, 100: 10, 30: 10}
+#: Promised errors of the best predictor in percent of the mean.
+LIMITS = {100: 1.6, 30: 2.1}
+FLOOR_LIMIT = 0.8
+WITHIN_3_LIMIT = 97.0
+KERNEL_LIMIT = 3.0
+
+Floats = NDArray[np.float64]
+Choices = NDArray[np.uint8]
+
+
+def rows_of(frame: pd.DataFrame, space: SearchSpace) -> tuple[Choices, Floats]:
+    """Choices of shape (n, decisions) and latencies in ms."""
+    choices = space.choices([space.parse(text) for text in frame["architecture"]])
+    return choices, frame["latency_ms"].to_numpy()
+
+
+def predict(
+    name: str, space: SearchSpace, train: tuple[Choices, Floats], choices: Choices
+) -> Floats:
+    """Held-out predictions, NaN where a candidate is not known."""
+    try:
+        return make_predictor(name, space).fit(*train).predict(choices)
+    except CoverageError:
+        return np.full(len(choices), np.nan)
+
+
+def rmse_percent(predicted: Floats, measured: Floats) -> float:
+    """Root mean square error in percent of the mean."""
+    return 100 * float(np.sqrt(np.mean((predicted - measured) ** 2)) / measured.mean())
+
+
+def promise(text: str, value: float, limit: float, *, at_least: bool = False) -> bool:
+    """Print a figure beside its limit."""
+    good = value >= limit if at_least else value <= limit
+    word = "at least" if at_least else "at most"
+    print(f"{text}: {value:.2f} % ({word} {limit:.2f} %){'' if good else '  MISSED'}")
+    return good
+
+
+def accuracy(frame: pd.DataFrame, floor_percent: float) -> bool:
+    """Print the table of errors and what follows from it."""
+    space = space_from_description(frame.attrs["space"])
+    choices, latency = rows_of(frame[frame["split"] == "train"], space)
+    test_choices, measured = rows_of(frame[frame["split"] == "test"], space)
+    names = predictor_names()
+    print(f"\nRMSE on {len(measured):,} held-out architectures, % of their mean, by training rows")
+    print(f"{'rows':>6}{'draws':>7}" + "".join(f"{name:>14}" for name in names))
+    best: dict[int, float] = {}
+    within = 0.0
+    for n, draws in ROWS.items():
+        if n > len(latency):
+            continue
+        errors: dict[str, list[float]] = {name: [] for name in names}
+        for draw in range(draws):
+            some = np.random.default_rng(draw).permutation(len(latency))[:n]
+            for name in names:
+                predicted = predict(name, space, (choices[some], latency[some]), test_choices)
+                errors[name].append(rmse_percent(predicted, measured))
+                if n == max(n for n in ROWS if n <= len(latency)):
+                    close = 100 * float(np.mean(np.abs(predicted / measured - 1) <= 0.03))
+                    within = max(within, close)
+        means = {name: float(np.mean(values)) for name, values in errors.items()}
+        best[n] = float(np.nanmin(list(means.values())))
+        cells = "".join(f"{'-' if np.isnan(m) else f'{m:.3f}':>14}" for m in means.values())
+        print(f"{n:6}{draws:7}{cells}", flush=True)
+    print("- a candidate of a held-out network was in no row of some draw\n")
+    most = max(best)
+    good = promise(
+        f"best predictor, {most:,} rows", best[most], max(1.3 * floor_percent, FLOOR_LIMIT)
+    )
+    for n, limit in LIMITS.items():
+        if n in best:
+            good &= promise(f"best predictor, {n} rows", best[n], limit)
+    good &= promise(
+        f"held-out networks within 3 %, {most:,} rows", within, WITHIN_3_LIMIT, at_least=True
+    )
+    return good
+
+
+def kernels(frame: pd.DataFrame, name: str) -> bool:
+    """Print how the kernels' sums meet the end-to-end latencies."""
+    try:
+        table = load_kernels(name)
+    except DataSetError:
+        print("no kernels")
+        return True
+    sums = table.astype({"latency_ms": float}).groupby("architecture")["latency_ms"].sum()
+    latency = frame.set_index("architecture")["latency_ms"].reindex(sums.index)
+    found = reconcile(sums, latency)
+    print(
+        f"kernels of {found.networks} networks: latency = {found.scale:.4f} x sum "
+        f"{found.offset_ms:+.4f} ms; without that {found.gap_percent:+.2f} % above the sum"
+    )
+    return promise("kernel sums against latencies, MAPE", found.mape_percent, KERNEL_LIMIT)
+
+
+def main() -> None:
+    """Print every promised figure of a data set."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", nargs="?", default="proxyless-cpu-ort1")
+    parser.add_argument("--check", action="store_true", help="exit with 1 where a figure is missed")
+    arguments = parser.parse_args()
+    frame = load(arguments.name)
+    assert datasheet(arguments.name)
+    floor = frame.attrs["noise_floor"]
+    print(
+        f"{arguments.name}: {len(frame):,} architectures, mean {frame['latency_ms'].mean():.3f} ms"
+    )
+    print(Target.from_dict(frame.attrs["target"]).describe())
+    share = 100 * floor["rmse_ms"] / float(frame["latency_ms"].mean())
+    good = promise(
+        f"noise floor, {floor['pairs']} pairs, RMSE over the mean ({floor['rmse_ms']:.4f} ms)",
+        share,
+        FLOOR_LIMIT,
+    )
+    good &= accuracy(frame, share)
+    good &= kernels(frame, arguments.name)
+    if arguments.check and not good:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

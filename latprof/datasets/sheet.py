@@ -1,0 +1,224 @@
+"""The datasheet of a measured data set: how, when, on what, how good, and what is wrong with it.
+
+Its questions follow Gebru et al., "Datasheets for Datasets", CACM 2021.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from latprof.measurement.records import PairedProtocol, Target
+from latprof.measurement.statistics import noise_floor_of_repeats, reconcile
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: A longer pause between two visits is an interruption of the collection, in seconds.
+_PAUSE_S = 60.0
+
+
+def write_datasheet(
+    metadata: Mapping[str, Any],
+    labels: pd.DataFrame,
+    visits: pd.DataFrame,
+    kernels: pd.DataFrame,
+    host: Mapping[str, Any],
+    notes: str = "",
+) -> str:
+    """Write the datasheet of what :func:`latprof.datasets.publishing.publish` writes.
+
+    ``metadata`` and the three tables are those of the files, ``host`` the facts and checks stored
+    with the campaign, ``notes`` the known defects as Markdown.
+    """
+    sections = (
+        _summary(metadata, labels),
+        _composition(metadata, labels, kernels),
+        _collection(metadata, visits),
+        _machine(host),
+        _quality(metadata, labels, visits),
+        _kernels(labels, kernels),
+        ["## Known defects", "", notes.strip() or "None is known beyond what is above."],
+        _use(metadata),
+    )
+    return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
+
+
+def _summary(metadata: Mapping[str, Any], labels: pd.DataFrame) -> list[str]:
+    floor, ms = metadata["noise_floor"], labels["latency_ms"]
+    quality = (
+        "not known: nothing was measured twice"
+        if floor is None
+        else f"{floor['percent']:.2f} % ({floor['rmse_ms']:.4f} ms)"
+    )
+    splits = labels["split"].value_counts()
+    rows = {
+        "Target": Target.from_dict(metadata["target"]).describe(),
+        "Architectures": f"{len(labels):,}: {splits.get('train', 0):,} train, "
+        f"{splits.get('test', 0):,} test",
+        "Latency": f"mean {ms.mean():.3f} ms, from {ms.min():.3f} to {ms.max():.3f} ms",
+        "Noise floor": quality,
+        "Measured": f"{_moment(labels['first_at'].min())} to {_moment(labels['last_at'].max())}",
+        "Licence": metadata["licence"],
+    }
+    return [
+        f"# {metadata['name']}",
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {name} | {value} |" for name, value in rows.items()),
+    ]
+
+
+def _composition(
+    metadata: Mapping[str, Any], labels: pd.DataFrame, kernels: pd.DataFrame
+) -> list[str]:
+    space = json.loads(metadata["space"])
+    again = int((labels["again_visits"] > 0).sum())
+    options = ", ".join(f"{name} {value}" for name, value in space["options"].items())
+    split = metadata["split"]
+    return [
+        "## What is in it",
+        "",
+        f"Distinct architectures of the search space `{space['name']}` ({options}), drawn at",
+        f"random. {again:,} of them, drawn at random too, were measured a second time in other",
+        "passes and processes (`again_ms`): from these pairs comes the noise floor. A label is",
+        "`ratio x reference_ms of the data set`; the ratio is what was measured.",
+        "",
+        f"The split is random: seed {split['seed']}, {split['test_fraction']:.0%} test, over the",
+        "architectures in alphabetical order. `latprof train` makes the same one.",
+        "",
+        f"`{metadata['name']}.visits.parquet` has every visit's ratio, the reference beside it and",
+        "what marked it as disturbed; single runs are left out."
+        + (
+            f" `{metadata['name']}.kernels.parquet` has\n{len(kernels):,} kernels of "
+            f"{kernels['architecture'].nunique():,} of the architectures."
+            if len(kernels)
+            else ""
+        ),
+    ]
+
+
+def _collection(metadata: Mapping[str, Any], visits: pd.DataFrame) -> list[str]:
+    starts = np.sort(visits["started_at"].to_numpy())
+    steps = np.diff(starts)
+    counted = visits[~visits["disturbed"]]
+    per_label = counted.groupby(["architecture", "label"]).size()
+    protocol = PairedProtocol(**metadata["protocol"]) if metadata["protocol"] else PairedProtocol()
+    return [
+        "## How it was measured",
+        "",
+        f"With `latprof collect` {metadata['latprof_version']}, by the paired protocol: a visit",
+        f"loads the network afresh and runs {protocol.rounds} bursts of it, each between two bursts",
+        f"of the reference network `{metadata['reference']}`; the visit's value is the ratio.",
+        f"{len(counted):,} visits count ({per_label.min()} to {per_label.max()} a label), combined",
+        "by the mean of their middle half. They were made in passes over all architectures, in",
+        f"another order each, by {visits['process'].nunique():,} processes, in "
+        f"{steps[steps < _PAUSE_S].sum() / 3600:.1f} hours.",
+        f"{int(visits['disturbed'].sum()):,} visits were marked as disturbed (reference moved by",
+        f"more than {protocol.max_drift:.0%} within the visit, more than "
+        f"{protocol.max_withheld:.0%} of the time withheld, or other",
+        f"processes on more than {protocol.max_load:.0%} of the spare cores) and made again.",
+        "",
+        "What a millisecond is: the reference's latency when the host is quiet (10th percentile",
+        f"of its bursts), {metadata['reference_ms']:.4f} ms.",
+    ]
+
+
+def _machine(host: Mapping[str, Any]) -> list[str]:
+    facts = host.get("facts", {})
+    if not facts:
+        return []
+    lines = ["## On what", "", "| | |", "|---|---|"]
+    lines += [f"| {name} | {value} |" for name, value in facts.items()]
+    warnings = [check for check in host.get("checks", ()) if check["status"] != "OK"]
+    if warnings:
+        lines += ["", "`latprof doctor` objected, when the last run began:", ""]
+        lines += [f"- {check['name']}: {check['finding']}" for check in warnings]
+    return lines
+
+
+def _quality(metadata: Mapping[str, Any], labels: pd.DataFrame, visits: pd.DataFrame) -> list[str]:
+    half = (labels["high_ms"] - labels["low_ms"]) / 2 / labels["latency_ms"]
+    low, middle, high = np.percentile(visits["reference_ms"], [5, 50, 95])
+    lines = ["## How good it is", ""]
+    if metadata["noise_floor"] is not None:
+        floor = metadata["noise_floor"]
+        lines += [
+            f"- Noise floor: {floor['percent']:.2f} % of the latency, {floor['rmse_ms']:.4f} ms "
+            f"RMSE, from {floor['pairs']} "
+            + ("pairs" if floor["method"] == "repeats" else "networks' visits")
+            + ". A perfect predictor would still show it.",
+        ]
+        lines += _raw_floor(visits)
+    if half.notna().any():
+        lines += [
+            f"- 90 % interval of a label: +-{half.median():.2%} in the median, "
+            f"+-{half.quantile(0.95):.2%} or less for 95 % of them.",
+        ]
+    lines += [
+        f"- The host's speed: the reference took {middle:.3f} ms in the median, {low:.3f} and "
+        f"{high:.3f} ms at the 5th and 95th percentile of the visits.",
+    ]
+    return lines
+
+
+def _raw_floor(visits: pd.DataFrame) -> Iterator[str]:
+    """What the floor would be without pairing, on the same visits."""
+    counted = visits[~visits["disturbed"]]
+    first, again = (
+        counted[counted["label"] == label]
+        .groupby("architecture")["raw_median_ms"]
+        .agg(["median", "size"])
+        for label in (0, 1)
+    )
+    pairs = first.merge(again, left_index=True, right_index=True, suffixes=("", "_again"))
+    if len(pairs):
+        floor = noise_floor_of_repeats(
+            pairs["median"], pairs["median_again"], (pairs["size"], pairs["size_again"])
+        )
+        yield f"- Without pairing (`raw_median_ms`) it would be {floor.percent:.2f} %."
+
+
+def _kernels(labels: pd.DataFrame, kernels: pd.DataFrame) -> list[str]:
+    if not len(kernels):
+        return []
+    sums = kernels.astype({"latency_ms": np.float64}).groupby("architecture")["latency_ms"].sum()
+    known = labels.set_index("architecture")["latency_ms"].reindex(sums.index).dropna()
+    if len(known) < 3:
+        return []
+    found = reconcile(sums.loc[known.index], known)
+    return [
+        "## Kernels",
+        "",
+        f"By the runtime's own profile, of {found.networks:,} architectures, at the quiet clock.",
+        f"The end-to-end latency is {found.scale:.4f} x the sum of the kernels "
+        f"{found.offset_ms:+.4f} ms, with a mean",
+        f"absolute error of {found.mape_percent:.2f} %; without scale and offset it is "
+        f"{found.gap_percent:+.2f} % above the sum.",
+    ]
+
+
+def _use(metadata: Mapping[str, Any]) -> list[str]:
+    return [
+        "## How to use it",
+        "",
+        "```python",
+        "from latprof.datasets import load",
+        "",
+        f'train = load("{metadata["name"]}", split="train")',
+        f'test = load("{metadata["name"]}", split="test")',
+        "```",
+        "",
+        "The latencies hold for the target above, and for no other processor, runtime version,",
+        "batch size or number of threads. The architectures are random: networks found by a",
+        "search, or made by hand, may lie outside what they cover.",
+    ]
+
+
+def _moment(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
