@@ -131,12 +131,10 @@ def main() -> None:
     arguments = parser.parse_args()
     frame = load(arguments.name)
     assert datasheet(arguments.name)
-    floor = frame.attrs["noise_floor"]
-    print(
-        f"{arguments.name}: {len(frame):,} architectures, mean {frame['latency_ms'].mean():.3f} ms"
-    )
+    floor, mean_ms = frame.attrs["noise_floor"], float(frame["latency_ms"].mean())
+    print(f"{arguments.name}: {len(frame):,} architectures, mean {mean_ms:.3f} ms")
     print(Target.from_dict(frame.attrs["target"]).describe())
-    share = 100 * floor["rmse_ms"] / float(frame["latency_ms"].mean())
+    share = 100 * floor["rmse_ms"] / mean_ms
     good = promise(
         f"noise floor, {floor['pairs']} pairs, RMSE over the mean ({floor['rmse_ms']:.4f} ms)",
         share,

@@ -19,6 +19,7 @@ import numpy as np
 from latprof.datasets.registry import get_space
 from latprof.measurement.records import PairedProtocol, PairedSamples
 from latprof.measurement.statistics import (
+    burst_medians,
     combine_visits,
     raw_median_ms,
     raw_minimum_ms,
@@ -128,11 +129,50 @@ def paired(rounds: int, runs: int) -> Callable[[PairedSamples], float]:
     return statistic
 
 
+def before_only(rounds: int, runs: int) -> Callable[[PairedSamples], float]:
+    """The statistic without brackets: each burst over the reference burst before it alone."""
+
+    def statistic(samples: PairedSamples) -> float:
+        shorter = cut(samples, rounds, runs)
+        if reference_drift(shorter) > PairedProtocol().max_drift:
+            return float("nan")
+        target, reference = burst_medians(shorter)
+        return float(np.median(target / reference[:-1]))
+
+    return statistic
+
+
+def breaths(values: NDArray[np.float64], draws: int = 400) -> tuple[float, float]:
+    """Noise floors in percent of labels of as many visits as a process made of each network.
+
+    First of labels made in one breath, all by one process; then of labels whose visits come from
+    that many processes, as a campaign spreads them.
+    """
+    generator = np.random.default_rng(0)
+    processes, loads, networks = values.shape
+    squares: tuple[list[float], list[float]] = ([], [])
+    for _ in range(draws):
+        one, other = generator.choice(processes, 2, replace=False)
+        order = generator.choice(processes, 2 * loads, replace=False)
+        picked = values[order, generator.integers(0, loads, 2 * loads)]
+        halves = ((values[one], values[other]), (picked[:loads], picked[loads:]))
+        for found, (first, second) in zip(squares, halves, strict=True):
+            for network in range(networks):
+                pair = [
+                    column[np.isfinite(column)]
+                    for column in (first[:, network], second[:, network])
+                ]
+                if all(map(len, pair)):
+                    found.append((combine_visits(pair[1]) / combine_visits(pair[0]) - 1) ** 2)
+    together, spread_out = (100 * float(np.sqrt(np.mean(found) / 2)) for found in squares)
+    return together, spread_out
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", type=int, default=12)
-    parser.add_argument("--processes", type=int, default=8)
+    parser.add_argument("--processes", type=int, default=2 * LOADS, help="at least twice the loads")
     arguments = parser.parse_args()
     space = get_space("proxyless")
     networks = [Network.of_architecture(space, a) for a in space.sample(arguments.networks, seed=2)]
@@ -156,6 +196,14 @@ def print_table(label: str, found: Samples) -> None:
         )
         floor = label_floor(values, visits)
         print(f"{name:28} {spread(values):12.2f} % {visits:12} {floor:15.2f} %")
+    values = table(found, before_only(2, 2))
+    floor = label_floor(values, PairedProtocol().visits)
+    print(f"{'2 x 2 runs, not bracketed':28} {spread(values):12.2f} % {'':12} {floor:15.2f} %")
+    together, spread_out = breaths(table(found, paired(2, 2)))
+    print(
+        f"labels of {LOADS} visits: {together:.2f} % in one breath, {spread_out:.2f} % spread over "
+        "processes"
+    )
     process, load = components(table(found, paired(2, 2)))
     print(f"default: common to a process {process:.2f} %, between loads in it {load:.2f} %")
 
