@@ -53,6 +53,8 @@ def main() -> None:
         for arguments in (
             ["--help"],
             ["devices"],
+            ["datasets", "proxyless-cpu-ort1"],
+            ["predict", "1,0,6,6,2,0,1,1,5,1,1,1,4,1,1,1,5,5,2,2,5"],
             "collect --space proxyless -n 12 --visits 2 --ops --store lat.db".split(),
             "train lat.db -o cpu.pack".split(),
             ["predict", "1,0,6,6,2,0,1,1,5,1,1,1,4,1,1,1,5,5,2,2,5", "--pack", "cpu.pack"],

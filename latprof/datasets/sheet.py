@@ -164,7 +164,29 @@ def _quality(metadata: Mapping[str, Any], labels: pd.DataFrame, visits: pd.DataF
         f"- The host's speed: the reference took {middle:.3f} ms in the median, {low:.3f} and "
         f"{high:.3f} ms at the 5th and 95th percentile of the visits.",
     ]
-    return lines
+    return [*lines, *_single_visits(visits)]
+
+
+def _single_visits(visits: pd.DataFrame) -> Iterator[str]:
+    """How far visits lie from the others to their architecture, and whether the host's speed shows."""
+    counted = visits[~visits["disturbed"]].astype({"ratio": np.float64})
+    ratios = counted.groupby(["architecture", "label"])["ratio"]
+    number = ratios.transform("size")
+    several = (number > 1).to_numpy()
+    if not several.any():
+        return
+    # A visit is in the mean that it is held against: the factor makes up for it.
+    residuals = (counted["ratio"] / ratios.transform("mean") - 1) * np.sqrt(number / (number - 1))
+    residual, speed = residuals[several].to_numpy(), counted["reference_ms"][several].to_numpy()
+    yield (
+        f"- Single visits differ from their architecture's mean by {residual.std():.2%} (standard "
+        f"deviation); one in a thousand by more than {np.quantile(np.abs(residual), 0.999):.0%}."
+    )
+    fast, slow = np.quantile(speed, [0.1, 0.9])
+    yield (
+        f"- Ratios are {residual[speed <= fast].mean():+.2%} from the mean on the tenth of the visits "
+        f"with the fastest reference, {residual[speed >= slow].mean():+.2%} on the slowest tenth."
+    )
 
 
 def _raw_floor(visits: pd.DataFrame) -> Iterator[str]:

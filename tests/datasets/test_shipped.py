@@ -1,0 +1,111 @@
+"""The data sets and packs that come with latprof: sound, small, and of one piece."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import latprof
+from latprof import datasets
+from latprof.datasets.registry import space_from_description
+from latprof.measurement.records import PairedProtocol, Target
+from latprof.predictors.evaluation import evaluate
+from latprof.predictors.pack import load_pack
+from latprof.predictors.shipped import DEFAULT_PACK, pack_names
+
+NAMES = datasets.dataset_names()
+FILES = Path(datasets.__file__).parent / "files"
+
+
+def test_the_data_sets_are_there_and_small():
+    assert {"proxyless-cpu-ort1", "proxyless-cpu-ort1-b8", "proxyless-cpu-ort2"} <= set(NAMES)
+    assert sum(path.stat().st_size for path in FILES.iterdir()) < 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "batch_size", "threads"),
+    [
+        ("proxyless-cpu-ort1", 5000, 1, 1),
+        ("proxyless-cpu-ort1-b8", 150, 8, 1),
+        ("proxyless-cpu-ort2", 600, 1, 2),
+    ],
+)
+def test_each_holds_the_first_architectures_of_its_seed(name, rows, batch_size, threads):
+    frame = datasets.load(name)
+    space = space_from_description(frame.attrs["space"])
+    assert space.description == latprof.get_space("proxyless").description
+    wanted = {str(a) for a in space.sample(rows, seed=0)}
+    assert {str(space.parse(text)) for text in frame["architecture"]} == wanted
+    assert len(frame) == rows
+    target = Target.from_dict(frame.attrs["target"])
+    assert (target.batch_size, target.threads) == (batch_size, threads)
+    assert target.input_shape == (batch_size, 3, 224, 224)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_labels_are_what_the_visits_say(name):
+    frame, visits = datasets.load(name), datasets.load_visits(name)
+    assert frame["latency_ms"].between(frame["low_ms"], frame["high_ms"]).all()
+    counted = visits[(visits["label"] == 0) & ~visits["disturbed"]]
+    ratios = counted.groupby("architecture")["ratio"]
+    middle = ratios.median().reindex(frame["architecture"]).to_numpy()
+    assert np.nanmax(np.abs(frame["ratio"] / middle - 1)) < 0.1
+    assert (ratios.size().reindex(frame["architecture"]).to_numpy() == frame["visits"]).mean() > 0.99
+    assert (counted["drift"] <= PairedProtocol(**frame.attrs["protocol"]).max_drift).all()
+    np.testing.assert_allclose(frame["ratio"] * frame.attrs["reference_ms"], frame["latency_ms"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_stated_floor_is_that_of_the_repeats(name):
+    frame = datasets.load(name)
+    again = frame[frame["again_visits"] > 0]
+    share = again["again_visits"] / (again["visits"] + again["again_visits"])
+    squares = share * (again["again_ms"] / again["latency_ms"] - 1) ** 2
+    floor = frame.attrs["noise_floor"]
+    assert floor["percent"] == pytest.approx(100 * np.sqrt(squares.mean()))
+    assert floor["percent"] <= 0.8
+    assert floor["pairs"] == len(again) >= 20
+
+
+def test_kernels_of_at_least_300_architectures_add_up():
+    frame = datasets.load("proxyless-cpu-ort1").set_index("architecture")
+    sums = datasets.load_kernels("proxyless-cpu-ort1").groupby("architecture")["latency_ms"].sum()
+    assert len(sums) >= 300
+    assert np.abs(sums / frame["latency_ms"].reindex(sums.index) - 1).median() < 0.05
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_datasheet_names_target_floor_licence_and_defects(name):
+    frame, text = datasets.load(name), datasets.datasheet(name)
+    floor = frame.attrs["noise_floor"]["percent"]
+    target = Target.from_dict(frame.attrs["target"]).describe()
+    for words in (f"{floor:.2f} %", target, "## Known defects", "Apache-2.0"):
+        assert words in text
+    assert "nan" not in text
+
+
+def test_every_data_set_has_a_pack_trained_on_it():
+    assert pack_names() == NAMES
+    assert DEFAULT_PACK in NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_pack_states_the_errors_that_it_has_on_the_held_out_rows(name):
+    pack, test = load_pack(name), datasets.load(name, split="test")
+    assert pack.target == Target.from_dict(test.attrs["target"])
+    assert pack.reference_ms == test.attrs["reference_ms"]
+    predicted = pack.predict([pack.space.parse(text) for text in test["architecture"]])
+    metrics = evaluate(predicted.latency_ms, test["latency_ms"])
+    assert metrics.rmse_percent == pytest.approx(pack.metrics.rmse_percent, rel=1e-3)
+    inside = test["latency_ms"].between(predicted.low_ms, predicted.high_ms).mean()
+    assert inside > 0.8
+
+
+def test_no_file_names_a_host_or_a_path():
+    for path in FILES.glob("*"):
+        content = path.read_bytes()
+        for word in (b"/tmp/", b"/home/", b"/root/", b"/work/"):
+            assert word not in content, (path.name, word)
+    for name in NAMES:
+        assert json.dumps(datasets.load(name).attrs).isprintable()
