@@ -70,8 +70,9 @@ def collect(
         ),
     ] = "",
     max_visits: Annotated[
-        int, typer.Option(help="With --precision: most fresh loads of a network.")
-    ] = 64,
+        int | None,
+        typer.Option(help="With --precision: most fresh loads of a network (64, or --visits)."),
+    ] = None,
     time_limit: Annotated[
         str, typer.Option(metavar="2h", help="Stop after this time: seconds, or 90s, 30m, 2h.")
     ] = "",
@@ -97,6 +98,10 @@ def collect(
     from latprof.profilers.registry import profiler_class
     from latprof.profilers.remote import check_timeout
 
+    if max_visits is not None and not precision:
+        raise UsageError(
+            "--max-visits is for --precision", hint="--visits sets the number of visits"
+        )
     if bool(models) == bool(space):
         raise UsageError(
             "nothing to measure" if not models else "both models and a space",
@@ -109,15 +114,15 @@ def collect(
         "protocol": PairedProtocol(
             rounds=rounds,
             visits=visits,
-            precision=parse_share(precision) if precision else 0.0,
-            max_visits=max_visits,
+            precision=parse_share(precision, "precision") if precision else 0.0,
+            max_visits=max(64, visits) if max_visits is None else max_visits,
         ),
     }
     options: dict[str, Any] = {
         "repeat_fraction": repeat_fraction,
         "seed": seed,
         "ops": ops,
-        "time_limit_s": parse_duration(time_limit) if time_limit else None,
+        "time_limit_s": parse_duration(time_limit, "time-limit") if time_limit else None,
     }
     if space:
         from latprof.datasets.registry import get_space
@@ -133,13 +138,13 @@ def collect(
     with Store.open(store, create=True) as opened:
         found, outcome = _run(collection, opened, quiet=quiet, timeout_s=timeout, **options)
         _print_outcome(opened, found, outcome, as_json=as_json)
-    if outcome.failed:
+    if outcome.failed or not outcome.made + outcome.resumed:
         raise typer.Exit(_status(outcome))
 
 
 def _status(outcome: Outcome) -> int:
-    """Exit status of a run with failures."""
-    if outcome.made + outcome.resumed:
+    """Exit status of a run with failures, or without anything."""
+    if outcome.made + outcome.resumed or not outcome.failures:
         return EXIT_PARTIAL
     only_timeouts = {failure.code for _, failure in outcome.failures} == {"timeout"}
     return EXIT_TIMEOUT if only_timeouts else EXIT_DEVICE
@@ -179,6 +184,21 @@ def _print_outcome(store: Store, target: Target, outcome: Outcome, *, as_json: b
         note(f"latprof: failed: {name}: {failure.message} [{failure.code}]")
     if len(outcome.failures) > 10:
         note(f"latprof: and {len(outcome.failures) - 10} more failures, all in the store")
+    left = [
+        f"{number} {what}"
+        for number, what in (
+            (outcome.left, "visits"),
+            (outcome.kernels_left, "networks' kernels"),
+        )
+        if number
+    ]
+    if left:
+        note(f"latprof: the time is up with {' and '.join(left)} left; the same command goes on")
+    if outcome.busy:
+        note(
+            "latprof: this host disturbed half of the visits or more, so they were not made again; "
+            "latprof doctor may say why"
+        )
     if not outcome.made + outcome.resumed:
         return
     summary = summarize(store, target)
@@ -186,7 +206,7 @@ def _print_outcome(store: Store, target: Target, outcome: Outcome, *, as_json: b
         "visits_made": outcome.made,
         "visits_resumed": outcome.resumed,
         "visits_failed": outcome.failed,
-        "visits_redone": outcome.disturbed,
+        "visits_disturbed": outcome.disturbed,
         "visits_left": outcome.left,
     }
     if as_json:
@@ -196,7 +216,5 @@ def _print_outcome(store: Store, target: Target, outcome: Outcome, *, as_json: b
         typer.echo(line)
     typer.echo(
         f"this run        {outcome.made} visits made, {outcome.resumed} found done, "
-        f"{outcome.failed} failed, {outcome.disturbed} redone for a disturbance"
+        f"{outcome.failed} failed, {outcome.disturbed} disturbed"
     )
-    if outcome.left:
-        note(f"latprof: the time is up with {outcome.left} visits left; the same command goes on")

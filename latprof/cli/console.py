@@ -129,7 +129,7 @@ def parse_shapes(texts: Sequence[str] | None) -> dict[str | None, tuple[int, ...
     return shapes
 
 
-def parse_share(text: str) -> float:
+def parse_share(text: str, option: str) -> float:
     """Read a share: ``"1%"`` or ``"0.01"``; raises UsageError for what is not above 0, below 1."""
     number, percent, rest = text.strip().partition("%")
     try:
@@ -139,14 +139,14 @@ def parse_share(text: str) -> float:
     if rest or not 0 < share < 1:
         from latprof.errors import UsageError
 
-        raise UsageError("not a share", expected="for example 1% or 0.01", got=text)
+        raise UsageError("not a share", field=option, expected="for example 1% or 0.01", got=text)
     return share
 
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def parse_duration(text: str) -> float:
+def parse_duration(text: str, option: str) -> float:
     """Read seconds from ``"90"``, ``"90s"``, ``"30m"`` or ``"2h"``; or raise UsageError."""
     stripped = text.strip()
     unit = _UNITS_S.get(stripped[-1:], 0)
@@ -157,7 +157,9 @@ def parse_duration(text: str) -> float:
     if not 0 < seconds < float("inf"):
         from latprof.errors import UsageError
 
-        raise UsageError("not a duration", expected="for example 90s, 30m or 2h", got=text)
+        raise UsageError(
+            "not a duration", field=option, expected="for example 90s, 30m or 2h", got=text
+        )
     return seconds
 
 

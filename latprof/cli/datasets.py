@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from latprof.cli.console import Json, print_json, print_table
+from latprof.cli.console import Json, one_line, print_json, print_table
 
 
 def complete_dataset() -> list[str]:
@@ -38,7 +38,8 @@ def datasets(
         if as_json:
             print_json(dict(load(name).attrs))
         else:
-            typer.echo(datasheet(name), nl=False)
+            for line in datasheet(name).splitlines():
+                typer.echo(one_line(line))
         return
     frames = {each: load(each) for each in dataset_names()}
     if as_json:

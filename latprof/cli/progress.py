@@ -29,7 +29,9 @@ def progress_display(*, quiet: bool) -> Iterator[Callable[[Progress], None]]:
 
 
 def describe(progress: Progress) -> str:
-    """One line: visits done, failed, left, time left, drift of the reference."""
+    """One line: visits done, failed, left, time left, drift of the reference; or kernels left."""
+    if progress.kernels_left:
+        return f"{progress.done}/{progress.total} visits, kernels of {progress.kernels_left} left"
     return (
         f"{progress.done}/{progress.total} visits, {progress.failed} failed, {progress.left} left, "
         f"{duration(progress.left_s)} to go, reference {progress.drift:+.1%}"
@@ -77,7 +79,7 @@ def _live() -> Iterator[Callable[[Progress], None]]:
 
     def show(progress: Progress) -> None:
         nonlocal last
-        if time.monotonic() - last < 0.5 and progress.left:
+        if time.monotonic() - last < 0.5 and progress.left + progress.kernels_left:
             return
         last = time.monotonic()
         settled = progress.done + progress.failed

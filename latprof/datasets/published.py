@@ -49,8 +49,8 @@ def load(name: str | os.PathLike[str], split: str | None = None) -> pd.DataFrame
         Columns: architecture (its spelling), split, latency_ms, low_ms and high_ms (90 % interval),
         ratio (to the reference network), visits, again_ms and again_visits (measured a second time,
         a pass later; NaN and 0 for most), raw_median_ms (as the clock was), reference_ms (median
-        beside this architecture's visits), first_at and last_at (Unix time, s), redone (visits
-        repeated for a disturbance) and stopped_by. ``attrs`` holds the target, the reference and
+        beside this architecture's visits), first_at and last_at (Unix time, s), disturbed (visits
+        that were, and do not count) and stopped_by. ``attrs`` holds the target, the reference and
         its constant, the noise floor, the space and the protocol, as plain JSON values.
 
     Raises
@@ -77,7 +77,8 @@ def load_visits(name: str | os.PathLike[str]) -> pd.DataFrame:
 
     Columns: architecture, label (1: of the second measurement), visit, process (a number),
     started_at (Unix time, s), ratio, raw_median_ms, reference_ms, drift (of the reference within
-    the visit, a fraction), disturbed. Errors as of :func:`load`.
+    the visit, a fraction), withheld (share of the time) and other_load (share of the spare cores),
+    disturbed. Errors as of :func:`load`.
     """
     return _read(_file(name).with_suffix(".visits.parquet"))
 
@@ -114,12 +115,13 @@ def _read(path: Path) -> pd.DataFrame:
     from pyarrow import ArrowException, parquet
 
     try:
-        table = parquet.read_table(path)
+        table = parquet.read_table(path, page_checksum_verification=True)
         metadata = json.loads((table.schema.metadata or {})[METADATA])
         version = metadata["format_version"]
+        frame: pd.DataFrame = table.to_pandas()
     except FileNotFoundError:
         raise DataSetError(f"there is no {path}") from None
-    except (OSError, ValueError, KeyError, TypeError, ArrowException):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, ArrowException):
         raise DataSetError(
             f"{path} is not a data set of latprof",
             hint="latprof export --dataset makes one from a store",
@@ -130,6 +132,5 @@ def _read(path: Path) -> pd.DataFrame:
             expected=f"version {FORMAT_VERSION}",
             got=f"version {version}",
         )
-    frame: pd.DataFrame = table.to_pandas()
     frame.attrs.update(metadata)
     return frame

@@ -51,6 +51,8 @@ def publish(
 ) -> list[Path]:
     """Write a store's architectures, as measured on one target, as a data set.
 
+    Freezes the target's reference constant, so that every later label is in the same milliseconds.
+
     Parameters
     ----------
     store, stored
@@ -82,7 +84,6 @@ def publish(
         raise UsageError(
             "a data set's file is called NAME.parquet", field="dataset", got=path.name[:200]
         )
-    reference_ms = stored.reference_ms or store.provisional_reference_ms(stored.target)
     visits = visits_frame(store, stored.target)
     visits = visits[visits["kind"] == "architecture"]
     usable = visits[visits["failure_code"].isna()]
@@ -90,8 +91,9 @@ def publish(
         raise NotEnoughDataError(f"{store.location} holds no architectures that were measured")
     if usable["space"].nunique() > 1:
         raise UsageError(f"{store.location} holds architectures of several spaces")
+    reference_ms = store.freeze_reference_ms(stored.target)
     labels = labels_frame(visits, reference_ms)
-    labels["stopped_by"] = stopped_by(labels, store, stored.target)
+    labels["stopped_by"] = stopped_by(labels, visits, store, stored.target)
     campaigns = store.campaigns(stored.target)
     floor = noise_floor(visits, labels)
     metadata: dict[str, Any] = {
@@ -125,8 +127,11 @@ def publish(
     }
     written = []
     for ending, frame in frames.items():
+        file = path.with_suffix(f"{ending}.parquet")
         if len(frame):
-            written.append(_write(frame, metadata, path.with_suffix(f"{ending}.parquet")))
+            written.append(_write(frame, metadata, file))
+        else:  # what an earlier export left there is of another store
+            file.unlink(missing_ok=True)
     host = campaigns[-1]["host"] if campaigns else {}
     text = write_datasheet(metadata, frames[""], frames[".visits"], frames[".kernels"], host, notes)
     written.append(write_atomically(path.with_suffix(".md"), text.encode()))
@@ -147,7 +152,7 @@ def _labels_table(labels: pd.DataFrame, visits: pd.DataFrame) -> pd.DataFrame:
         "reference_ms": of_label["reference_ms"].median(),
         "first_at": of_label["started_at"].min(),
         "last_at": of_label["started_at"].max(),
-        "redone": of_label["disturbed"].sum().astype(np.int16),
+        "disturbed": of_label["disturbed"].sum().astype(np.int16),
     }.items():
         table[name] = table["architecture"].map(values)
     table["visits"] = table["visits"].astype(np.int16)
@@ -158,7 +163,7 @@ def _visits_table(visits: pd.DataFrame) -> pd.DataFrame:
     """One row a visit; processes are numbered, so that no host's name leaves with the data."""
     table = visits.rename(columns={"subject": "architecture"})
     table["process"] = table.groupby("process", sort=False).ngroup().astype(np.int32)
-    columns = ("ratio", "raw_median_ms", "reference_ms", "drift")
+    columns = ("ratio", "raw_median_ms", "reference_ms", "drift", "withheld", "other_load")
     table = table[
         ["architecture", "label", "visit", "process", "started_at", *columns, "disturbed"]
     ].reset_index(drop=True)
@@ -208,5 +213,5 @@ def _write(frame: pd.DataFrame, metadata: dict[str, Any], path: Path) -> Path:
     table = pa.Table.from_pandas(frame, preserve_index=False)
     table = table.replace_schema_metadata({METADATA: json.dumps(metadata)})
     buffer = io.BytesIO()
-    parquet.write_table(table, buffer, compression="zstd", compression_level=19)
+    parquet.write_table(table, buffer, compression="zstd", compression_level=19, write_page_checksum=True)
     return write_atomically(path, buffer.getvalue())

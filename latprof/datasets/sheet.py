@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latprof.measurement.records import PairedProtocol, Target
+from latprof.measurement.records import Target
 from latprof.measurement.statistics import noise_floor_of_repeats, reconcile
 
 if TYPE_CHECKING:
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 #: A longer pause between two visits is an interruption of the collection, in seconds.
 _PAUSE_S = 60.0
+_LIMITS = {
+    "max_drift": "the reference moved by more than {:.0%} within the visit",
+    "max_withheld": "more than {:.0%} of the time was withheld",
+    "max_load": "other processes took more than {:.0%} of the spare cores",
+}
 
 
 def write_datasheet(
@@ -93,7 +98,7 @@ def _composition(
         "architectures in alphabetical order. `latprof train` makes the same one.",
         "",
         f"`{metadata['name']}.visits.parquet` has every visit's ratio, the reference beside it and",
-        "what marked it as disturbed; single runs are left out."
+        "the conditions that mark it as disturbed; single runs are left out."
         + (
             f" `{metadata['name']}.kernels.parquet` has\n{len(kernels):,} kernels of "
             f"{kernels['architecture'].nunique():,} of the architectures."
@@ -108,21 +113,26 @@ def _collection(metadata: Mapping[str, Any], visits: pd.DataFrame) -> list[str]:
     steps = np.diff(starts)
     counted = visits[~visits["disturbed"]]
     per_label = counted.groupby(["architecture", "label"]).size()
-    protocol = PairedProtocol(**metadata["protocol"]) if metadata["protocol"] else PairedProtocol()
+    protocol = metadata["protocol"]
+    limits = [
+        text.format(protocol[name])
+        for name, text in _LIMITS.items()
+        if name in protocol  # a store of an earlier version did not know them all
+    ]
+    rounds = protocol.get("rounds", "several")
     return [
         "## How it was measured",
         "",
-        f"With `latprof collect` {metadata['latprof_version']}, by the paired protocol: a visit",
-        f"loads the network afresh and runs {protocol.rounds} bursts of it, each between two bursts",
-        f"of the reference network `{metadata['reference']}`; the visit's value is the ratio.",
+        f"With `latprof collect` (exported by version {metadata['latprof_version']}), by the paired",
+        f"protocol: a visit loads the network afresh and runs {rounds} bursts of it, each between two",
+        f"bursts of the reference network `{metadata['reference']}`; the visit's value is the ratio.",
         f"{len(counted):,} visits count ({per_label.min()} to {per_label.max()} a label), combined",
         "by the mean of their middle half. They were made in passes over all architectures, in",
         f"another order each, by {visits['process'].nunique():,} processes, in "
         f"{steps[steps < _PAUSE_S].sum() / 3600:.1f} hours.",
-        f"{int(visits['disturbed'].sum()):,} visits were marked as disturbed (reference moved by",
-        f"more than {protocol.max_drift:.0%} within the visit, more than "
-        f"{protocol.max_withheld:.0%} of the time withheld, or other",
-        f"processes on more than {protocol.max_load:.0%} of the spare cores) and made again.",
+        f"{int(visits['disturbed'].sum()):,} visits were marked as disturbed "
+        f"({', '.join(limits)})",
+        "and do not count; most were made again.",
         "",
         "What a millisecond is: the reference's latency when the host is quiet (10th percentile",
         f"of its bursts), {metadata['reference_ms']:.4f} ms.",

@@ -6,10 +6,11 @@ away meanwhile. What is not visible on a host is left out, never guessed.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 _ROOT = Path("/")
@@ -33,15 +34,15 @@ def read_conditions(root: Path = _ROOT) -> dict[str, float]:
     dict of str to float
         ``monotonic_s`` (now) and ``process_cpu_s`` (this process, so far), and of these the ones
         visible here: ``load1`` (runnable tasks, average of a minute), ``total_jiffies``,
-        ``idle_jiffies`` and ``steal_jiffies`` (since boot, all cores), ``clock_mhz`` (first core),
-        ``memory_available_bytes``, ``throttled_us`` (time the control group's quota held its
-        processes back).
+        ``idle_jiffies`` and ``steal_jiffies`` (since boot, of the cores this process may use),
+        ``clock_mhz`` (first core), ``memory_available_bytes``, ``throttled_us`` (time the control
+        group's quota held its processes back).
     """
     values = {"monotonic_s": time.monotonic(), "process_cpu_s": time.process_time()}
     load = _fields(root / "proc/loadavg")
     if load:
         _put(values, "load1", load[0])
-    jiffies = cpu_jiffies(root)
+    jiffies = cpu_jiffies(root, _allowed_cores())
     if jiffies:
         values["total_jiffies"] = sum(jiffies[:8])
         values["idle_jiffies"] = jiffies[3] + jiffies[4]
@@ -70,18 +71,23 @@ def steal_fraction(before: Mapping[str, float], after: Mapping[str, float]) -> f
 
 
 def withheld_fraction(before: Mapping[str, float], after: Mapping[str, float]) -> float:
-    """Time taken from this host between two readings, over the time between them.
+    """Share of the time wanted between two readings that was not given.
 
-    By the hypervisor (steal, summed over the cores) and by the control group's quota. Less than two
-    ticks of the kernel's clock count as none. NaN where neither is visible.
+    By the hypervisor (steal, over the time that the cores were wanted) and by the control group's
+    quota (over the time between). Less than two ticks of the kernel's clock count as none. NaN
+    where neither is visible.
     """
     elapsed_s = _difference(before, after, "monotonic_s")
-    steal_s = _TICK_S * _difference(before, after, "steal_jiffies")
+    total_s, idle_s, steal_s = (
+        _TICK_S * _difference(before, after, f"{name}_jiffies")
+        for name in ("total", "idle", "steal")
+    )
     throttled_s = _difference(before, after, "throttled_us") / 1e6
     if not elapsed_s > 0 or (math.isnan(steal_s) and math.isnan(throttled_s)):
         return math.nan
-    steal_s = steal_s if steal_s >= _UNSURE_S else 0.0
-    return (steal_s + (throttled_s if throttled_s > 0 else 0.0)) / elapsed_s
+    wanted_s = max(total_s - idle_s, elapsed_s) if total_s >= idle_s else elapsed_s
+    stolen = steal_s / wanted_s if steal_s >= _UNSURE_S else 0.0
+    return stolen + (throttled_s / elapsed_s if throttled_s > 0 else 0.0)
 
 
 def other_load(before: Mapping[str, float], after: Mapping[str, float]) -> float:
@@ -106,17 +112,28 @@ def _difference(before: Mapping[str, float], after: Mapping[str, float], name: s
     return after.get(name, math.nan) - before.get(name, math.nan)
 
 
-def cpu_jiffies(root: Path = _ROOT) -> list[float]:
-    """Ticks of all cores since boot: user, nice, system, idle, iowait, irq, softirq, steal.
+def cpu_jiffies(root: Path = _ROOT, cores: Collection[int] = ()) -> list[float]:
+    """Ticks since boot: user, nice, system, idle, iowait, irq, softirq, steal.
 
-    Empty where ``/proc/stat`` is not visible or older than steal time.
+    Summed over ``cores`` where the kernel lists each of them, else over all. Empty where
+    ``/proc/stat`` is not visible or older than steal time.
     """
-    fields = _fields(root / "proc/stat")
-    try:
-        ticks = [float(field) for field in fields[1:9]]
-    except ValueError:
-        return []
-    return ticks if fields[:1] == ["cpu"] and len(ticks) == 8 else []
+    rows: dict[str, list[float]] = {}
+    for line in read_text(root / "proc/stat", 1 << 20).splitlines():
+        name, *fields = line.split() or [""]
+        if not name.startswith("cpu"):
+            break
+        with contextlib.suppress(ValueError):
+            rows[name] = [float(field) for field in fields[:8]]
+    complete = {name: ticks for name, ticks in rows.items() if len(ticks) == 8}
+    chosen = [f"cpu{core}" for core in cores]
+    if chosen and all(name in complete for name in chosen):
+        return [sum(column) for column in zip(*(complete[name] for name in chosen), strict=True)]
+    return complete.get("cpu", [])
+
+
+def _allowed_cores() -> set[int]:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 
 
 def cgroup_cpu_stat(root: Path = _ROOT) -> dict[str, float]:

@@ -26,8 +26,9 @@ def export_table(store: Store, stored: StoredTarget, *, visits: bool = False) ->
     reference_ms = stored.reference_ms or store.provisional_reference_ms(stored.target)
     table = visits_frame(store, stored.target)
     if not visits:
-        table = labels_frame(table, reference_ms)
-        table["stopped_by"] = stopped_by(table, store, stored.target)
+        found = table
+        table = labels_frame(found, reference_ms)
+        table["stopped_by"] = stopped_by(table, found, store, stored.target)
     table["target"] = stored.target.describe()
     table.attrs = {
         "latprof.target": stored.target.key,

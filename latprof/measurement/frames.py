@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -120,33 +120,48 @@ def labels(store: Store, target: str | None = None) -> pd.DataFrame:
     """
     stored = store.only_target(target)
     reference_ms = stored.reference_ms or store.provisional_reference_ms(stored.target)
-    frame = labels_frame(visits_frame(store, stored.target), reference_ms)
-    frame["stopped_by"] = stopped_by(frame, store, stored.target)
+    visits = visits_frame(store, stored.target)
+    frame = labels_frame(visits, reference_ms)
+    frame["stopped_by"] = stopped_by(frame, visits, store, stored.target)
     return frame[frame["label"] == 0].drop(columns="label").reset_index(drop=True)
 
 
-def stopped_by(labels: pd.DataFrame, store: Store, target: Target) -> list[str]:
-    """What ended the visits to each row of ``labels``, by the last of the target's campaigns.
+def stopped_by(
+    labels: pd.DataFrame, visits: pd.DataFrame, store: Store, target: Target
+) -> list[str]:
+    """What ended the visits to each row of ``labels``, by the last campaign that visited it.
 
     ``"precision"``: the interval became narrow enough; ``"visits"``: their planned or greatest
-    number was reached; else ``"time"`` (the campaign's limit), ``"failures"`` or ``"interrupted"``.
-    Empty where no campaign is known.
+    number was reached; else ``"time"`` (the campaign's limit), ``"failures"`` (of its visits) or
+    ``"interrupted"``. Empty where no campaign is known.
     """
-    campaigns = store.campaigns(target)
-    if not campaigns:
-        return [""] * len(labels)
-    last = campaigns[-1]
+    campaigns = {campaign["id"]: campaign for campaign in store.campaigns(target)}
     with store.reading("a campaign"):
-        protocol = PairedProtocol(**last["protocol"])
-    if last["ended_at"] is None:
-        otherwise = "interrupted"
-    else:
-        otherwise = "failures" if last["plan"].get("time_limit_s") is None else "time"
+        protocols = {key: PairedProtocol(**c["protocol"]) for key, c in campaigns.items()}
+        ended_by = {key: _ended_by(campaign) for key, campaign in campaigns.items()}
+    last = store.last_campaigns(target)
+    key = [*_SUBJECT, "label"]
+    # A visit that stayed disturbed after its retries is made, too.
+    made = visits[visits["failure_code"].isna()].groupby(key)["visit"].nunique()
     half = (labels["high_ms"] - labels["low_ms"]) / 2 / labels["latency_ms"]
-    return [
-        protocol.enough(visits, half_width) or otherwise
-        for visits, half_width in zip(labels["visits"], half, strict=True)
-    ]
+    reasons = []
+    for row, half_width in zip(labels[key].itertuples(index=False, name=None), half, strict=True):
+        campaign = last.get(row)
+        if campaign not in protocols:
+            reasons.append("")
+            continue
+        enough = protocols[campaign].enough(int(made[row]), half_width)
+        reasons.append(enough or ended_by[campaign])
+    return reasons
+
+
+def _ended_by(campaign: Mapping[str, Any]) -> str:
+    """What ended the visits that a campaign did not make."""
+    if campaign["ended_at"] is None:
+        return "interrupted"
+    limit_s = campaign["plan"].get("time_limit_s")
+    took_s = campaign["ended_at"] - campaign["started_at"]
+    return "time" if limit_s is not None and took_s >= float(limit_s) else "failures"
 
 
 def labels_frame(visits: pd.DataFrame, reference_ms: float) -> pd.DataFrame:

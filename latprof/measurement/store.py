@@ -361,6 +361,18 @@ class Store:
         ).where(table.c.failure_code.is_(None), table.c.disturbed == sa.false())
         return {tuple(row) for row in self._rows(query)}
 
+    def last_campaigns(self, target: Target) -> dict[tuple[str, str, str, int], int]:
+        """For each (kind, space, key, label) the number of the last campaign that visited it."""
+        table, subject = schema.measurements, schema.subjects
+        names = (subject.c.kind, subject.c.space, subject.c.key, table.c.label)
+        query = self._of_target(
+            sa.select(*names, sa.func.max(table.c.campaign_id)).join_from(table, subject),
+            target,
+            table,
+        ).where(table.c.campaign_id.is_not(None))
+        rows = map(tuple, self._rows(query.group_by(*names)))
+        return {(kind, space, key, label): last for kind, space, key, label, last in rows}
+
     def subjects_with_kernels(self, target: Target) -> set[tuple[str, str, str]]:
         """(kind, space, key) of the networks whose kernels are stored."""
         table, subject = schema.kernel_profiles, schema.subjects

@@ -107,14 +107,12 @@ def summarize(store: Store, target: Target) -> Summary:
 def campaign_cost(visits: pd.DataFrame) -> tuple[float, float]:
     """Networks an hour, and the share of time outside timed runs.
 
-    A network counts in the share of its planned visits that were made, so the rate is right for an
-    unfinished collection too; the time that repeats take is in it.
+    All of a network's visits so far count as its cost; the time that repeats take is in it.
     """
     ordered = visits.sort_values("started_at")
     starts = ordered["started_at"].to_numpy()
     steps = (starts[1:] - starts[:-1]).clip(min=0)
     elapsed_s = float(steps[steps < _PAUSE_S].sum() + ordered["wall_s"].iloc[-1])
-    planned = int(visits["visit"].max()) + 1
-    networks = float((visits["label"] == 0).sum()) / planned
+    networks = len(visits.loc[visits["label"] == 0, ["kind", "space", "subject"]].drop_duplicates())
     untimed = 1 - float(ordered["timed_s"].sum()) / elapsed_s
     return 3600 * networks / elapsed_s, untimed

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 NETWORKS_PER_PROCESS = 100
 #: Further tries of a visit that failed or was disturbed.
 RETRIES = 2
+#: Where at least half of so many visits in a row were disturbed, the host is always like that, and
+#: to make them again would bring the same.
+_PATIENCE = 40
 _Item = TypeVar("_Item")
 _LabelKey: TypeAlias = tuple[str, str, str, int]
 #: Failures that another try would only repeat.
@@ -44,7 +47,7 @@ _FINAL_FAILURES = frozenset(
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a campaign stands; visits are counted.
+    """Where a campaign stands; visits are counted, and after them networks without kernels.
 
     ``drift`` is how far the reference's latency is now from its least in this run, as a fraction;
     ``left_s`` the time the rest will take, NaN until that can be told.
@@ -57,13 +60,15 @@ class Progress:
     left_s: float
     drift: float
     elapsed_s: float
+    kernels_left: int = 0
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What one run of a campaign did: visits made, found done already, failed, disturbed.
 
-    ``left`` counts the planned visits that the time limit cut off.
+    ``left`` and ``kernels_left`` count the visits, and the networks whose kernels, the time limit
+    cut off; ``busy`` says that the host disturbed so many visits that they were not made again.
     """
 
     made: int
@@ -73,6 +78,8 @@ class Outcome:
     elapsed_s: float
     failures: tuple[tuple[str, Failure], ...] = ()
     left: int = 0
+    kernels_left: int = 0
+    busy: bool = False
 
 
 def collect(
@@ -115,13 +122,18 @@ def collect(
     campaign_id = store.start_campaign(target, asked, plan.protocol.to_dict(), dict(host or {}))
     run = _Run(plan, store, target, campaign_id, on_progress)
     for tasks in plan.passes(run.wants_more):
+        if run.time_is_up():
+            break
         _work_off(run.unfinished(tasks), run.do, make_measurer, run)
-    _work_off(run.without_kernels(), run.time_kernels, make_measurer, run)
+    without = run.without_kernels()
+    run.kernels_left = len(without)
+    _work_off(without, run.time_late_kernels, make_measurer, run)
     store.end_campaign(campaign_id)
-    if not run.failed and not run.time_is_up():
+    outcome = run.outcome()
+    if not outcome.failed and not outcome.left:
         with contextlib.suppress(NotEnoughDataError):
             store.freeze_reference_ms(target)
-    return run.outcome()
+    return outcome
 
 
 def _work_off(
@@ -160,15 +172,18 @@ class _Run:
         self._total = (len(plan.networks) + plan.repeated) * plan.protocol.visits
         wanted = {task.key for tasks in plan.passes() for task in tasks}
         self._resumed = len(wanted & self.finished)
-        self._made = self.failed = self._disturbed = 0
+        self._made = self.failed = self._disturbed = self.kernels_left = 0
         self._tries: dict[tuple[str, str, str, int, int], int] = {}
         self._hopeless: set[tuple[str, str, str]] = set()
         self._given_up: set[tuple[str, str, str]] = set()
         self._failures: list[tuple[str, Failure]] = []
         self._ratios: dict[_LabelKey, list[float]] = defaultdict(list)
+        self._kept_disturbed: dict[_LabelKey, int] = defaultdict(int)
+        self._lately: deque[bool] = deque(maxlen=_PATIENCE)
+        self._busy = False
+        self._start = time.monotonic()
         if plan.protocol.precision:
             self._recall()
-        self._start = time.monotonic()
         self._recent: deque[tuple[float, int]] = deque(maxlen=200)
         self._least_reference_ms = math.inf
         self._drift = 0.0
@@ -192,7 +207,8 @@ class _Run:
         if key in self._given_up:
             return False
         ratios = self._ratios[*key, label]
-        return not self._plan.protocol.enough(len(ratios), relative_half_width(ratios))
+        made = len(ratios) + self._kept_disturbed[*key, label]
+        return not self._plan.protocol.enough(made, relative_half_width(ratios))
 
     def unfinished(self, tasks: Sequence[Task]) -> list[Task]:
         """The tasks of a pass that the store does not hold; those beyond the plan are counted."""
@@ -203,12 +219,11 @@ class _Run:
 
     def without_kernels(self) -> list[Network]:
         """Networks whose kernels are asked for and not timed yet, though they could be measured."""
-        measured = {key[:3] for key in self.finished}
-        return [
-            network
-            for network in self._plan.networks
-            if self._plan.ops and network_key(network) in measured - self._with_kernels
-        ]
+        if not self._plan.ops:
+            return []
+        wanted = {key[:3] for key in self._store.finished_visits(self._target)}
+        wanted -= self._with_kernels
+        return [network for network in self._plan.networks if network_key(network) in wanted]
 
     def do(self, measurer: Measurer, task: Task) -> bool:
         """Make one visit and store it; return whether it should be tried again."""
@@ -257,9 +272,15 @@ class _Run:
             self._given_up.add(task.key[:3])
             self._failures.append((task.network.subject.name, visit.failure))
             return False
-        if self._is_disturbed(visit) and tries <= RETRIES:
+        disturbed = self._is_disturbed(visit)
+        self._lately.append(disturbed)
+        if disturbed:
             self._disturbed += 1
-            return True
+            always = len(self._lately) == _PATIENCE and sum(self._lately) >= _PATIENCE / 2
+            if tries <= RETRIES and not always:
+                return True
+            self._busy |= always
+            self._kept_disturbed[*task.key[:3], task.label] += 1
         self._made += 1
         return False
 
@@ -278,6 +299,13 @@ class _Run:
             self._failures.append((f"kernels of {subject.name}", profile))
         else:
             self._store.add_kernels(subject, self._target, profile)
+        return False
+
+    def time_late_kernels(self, measurer: Measurer, network: Network) -> bool:
+        """Time the kernels of a network that was measured without, after the visits."""
+        self.time_kernels(measurer, network)
+        self.kernels_left -= 1
+        self._report()
         return False
 
     def _report(self) -> None:
@@ -302,6 +330,7 @@ class _Run:
             left_s=left_s,
             drift=self._drift,
             elapsed_s=elapsed_s,
+            kernels_left=self.kernels_left,
         )
 
     def _note_reference(self, visit: Visit) -> None:
@@ -321,4 +350,6 @@ class _Run:
             elapsed_s=time.monotonic() - self._start,
             failures=tuple(self._failures),
             left=self._total - self._resumed - self._made - self.failed,
+            kernels_left=self.kernels_left,
+            busy=self._busy,
         )

@@ -113,6 +113,7 @@ def test_an_operator_the_runtime_lacks(latprof, tmp_path):
         (("--space", "proxyless", "--precision", "0"), "not a share|1%"),
         (("--space", "proxyless", "--precision", "100%"), "not a share|1%"),
         (("--space", "proxyless", "--precision", "1%", "--max-visits", "3"), "max_visits|at least"),
+        (("--space", "proxyless", "--max-visits", "9"), "--precision"),
         (("--space", "proxyless", "--time-limit", "soon"), "not a duration|2h"),
         (("--space", "proxyless", "--time-limit", "-5m"), "not a duration|2h"),
         (("--space", "proxyless", "--time-limit", "infh"), "not a duration|2h"),

@@ -9,6 +9,7 @@ import pytest
 
 from latprof.measurement.conditions import (
     cgroup_cpu_stat,
+    cpu_jiffies,
     other_load,
     read_conditions,
     steal_fraction,
@@ -134,10 +135,12 @@ def _later(**changes):
     return {name: value + changes.get(name, 0) for name, value in BEFORE.items()}
 
 
-def test_time_withheld_is_steal_and_throttling_over_the_time_between():
-    tick_s = 1 / os.sysconf("SC_CLK_TCK")
-    after = _later(monotonic_s=1.0, steal_jiffies=0.2 / tick_s, throttled_us=0.3e6)
+def test_time_withheld_is_steal_of_the_wanted_time_and_throttling():
+    per_s = os.sysconf("SC_CLK_TCK")
+    ticks = {"total_jiffies": 4 * per_s, "idle_jiffies": 2 * per_s, "steal_jiffies": 0.4 * per_s}
 
+    assert withheld_fraction(BEFORE, _later(monotonic_s=1.0, **ticks)) == pytest.approx(0.2)
+    after = _later(monotonic_s=1.0, throttled_us=0.3e6, **ticks)
     assert withheld_fraction(BEFORE, after) == pytest.approx(0.5)
     only_throttled = {"monotonic_s": 11.0, "throttled_us": 0.3e6}
     assert withheld_fraction(BEFORE, only_throttled) == pytest.approx(0.3)
@@ -146,6 +149,24 @@ def test_time_withheld_is_steal_and_throttling_over_the_time_between():
 def test_one_tick_of_steal_in_a_short_moment_is_no_evidence():
     assert withheld_fraction(BEFORE, _later(monotonic_s=0.02, steal_jiffies=1)) == 0
     assert withheld_fraction(BEFORE, _later(monotonic_s=0.02, steal_jiffies=2)) >= 0.5
+
+
+CORES = """cpu  10 0 0 10 0 0 0 4 0 0
+cpu0 1 0 0 9 0 0 0 1 0 0
+cpu1 2 0 0 8 0 0 0 1 0 0
+cpu2 9 0 0 1 0 0 0 1 0 0
+intr 1 2 3
+"""
+
+
+@pytest.mark.parametrize(
+    ("cores", "expected"),
+    [((), [10, 10, 4]), ((0,), [1, 9, 1]), ((0, 1), [3, 17, 2]), ((0, 7), [10, 10, 4])],
+)
+def test_ticks_are_those_of_the_cores_asked_for(tmp_path, cores, expected):
+    ticks = cpu_jiffies(_tree(tmp_path, proc__stat=CORES), cores)
+
+    assert [ticks[0], ticks[3], ticks[7]] == expected
 
 
 def _load(cores, idle, own=1.0):

@@ -161,6 +161,11 @@ def test_the_half_width_is_students():
 
     assert relative_half_width(ratios) == pytest.approx(2.35336 * 0.0163299 / 2 / 2, rel=1e-4)
     assert np.isnan(relative_half_width([2.0]))
+    # Eight visits: the outermost drawn in, 1 of 8 at either end; t(0.95, 5) = 2.01505
+    ratios = [1.5, 2.0, 1.98, 2.02, 2.0, 1.99, 2.01, 9.0]
+    spread = np.std([1.98, 1.98, 1.99, 2.0, 2.0, 2.01, 2.02, 2.02], ddof=1) / 0.75
+    expected = 2.01505 * spread / 8**0.5 / 2
+    assert relative_half_width(ratios) == pytest.approx(expected, rel=1e-4)
     assert np.isnan(relative_half_width([]))
 
 
@@ -173,3 +178,16 @@ def test_reconciling_finds_the_line_and_what_is_left():
     assert found.gap_percent == pytest.approx(5 + 10 * (1 / sums).mean())
     with pytest.raises(InvalidValueError):
         reconcile([1.0, 2.0], [1.0, 2.0])
+
+
+@pytest.mark.parametrize("visits", [4, 5, 8, 16])
+@pytest.mark.parametrize("outliers", [0.0, 0.02])
+def test_intervals_hold_what_they_promise_with_outliers_too(visits, outliers):
+    generator = np.random.default_rng(visits)
+    held = []
+    for _ in range(3000):
+        noise = 0.014 * generator.standard_normal(visits)
+        noise += 0.1 * (generator.random(visits) < outliers) * generator.choice([-1, 1], visits)
+        held.append(abs(combine_visits(1 + noise) - 1) <= relative_half_width(1 + noise))
+
+    assert 0.86 < np.mean(held) < 0.93

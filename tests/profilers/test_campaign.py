@@ -1,5 +1,6 @@
 """A campaign visits everything the plan says, spreads it, resumes it, and survives failures."""
 
+import itertools
 import math
 import time
 from collections import Counter
@@ -28,7 +29,13 @@ TARGET = FakeProfiler(RunOptions()).target((1, 3, 32, 32))
 
 
 def bench(**clock):
-    return lambda: Bench(FakeProfiler(RunOptions(), **clock), REFERENCE, PROTOCOL, "here")
+    seeds = itertools.count()  # no two processes have the same luck
+
+    def make():
+        profiler = FakeProfiler(RunOptions(), seed=next(seeds), **clock)
+        return Bench(profiler, REFERENCE, PROTOCOL, "here")
+
+    return make
 
 
 @pytest.fixture
@@ -244,6 +251,75 @@ def test_the_time_limit_ends_a_campaign_and_the_label_says_so(store):
     assert outcome.left == 12 * 200 - outcome.made
     assert set(labels(store)["stopped_by"]) == {"time"}
     assert store.only_target().reference_ms is None
+
+
+def test_a_time_limit_leaves_no_visits_that_were_never_planned(store):
+    class Slow(Flaky):
+        def visit(self, network):
+            time.sleep(0.01)
+            return super().visit(network)
+
+    plan = precise(1e-6, visits=1, max_visits=1000, time_limit_s=0.3)
+    outcome = run(store, plan, make=lambda: Slow({}, ""))
+    assert outcome.left <= 12, "at most the rest of the pass that was cut"
+
+
+def test_a_limit_that_only_the_last_visit_reaches_leaves_nothing_undone(store):
+    class Last(Flaky):
+        visits = 0
+
+        def visit(self, network):
+            Last.visits += 1
+            if Last.visits == 36:
+                time.sleep(1.0)
+            return super().visit(network)
+
+    outcome = run(store, Plan(NETWORKS, PROTOCOL, time_limit_s=0.99), make=lambda: Last({}, ""))
+    if Last.visits == 36:  # unless this host took a second for the others
+        assert outcome.left == 0
+        assert store.only_target().reference_ms is not None
+        assert set(labels(store)["stopped_by"]) == {"visits"}
+
+
+def test_kernels_that_the_time_limit_cut_off_are_counted(store):
+    run(store)
+    outcome = run(store, Plan(NETWORKS, PROTOCOL, ops=True, time_limit_s=1e-9))
+    assert (outcome.left, outcome.kernels_left) == (0, 6)
+    seen = []
+    outcome = run(store, Plan(NETWORKS, PROTOCOL, ops=True), on_progress=seen.append)
+    assert outcome.kernels_left == 0
+    assert [progress.kernels_left for progress in seen] == [5, 4, 3, 2, 1, 0]
+
+
+def test_a_host_that_is_always_disturbed_does_not_hold_up_the_campaign(store):
+    wild = bench(clock=stepping(0.5, every=7))
+    plan = Plan(NETWORKS, PairedProtocol(visits=20), repeat_fraction=0.0)
+    outcome = run(store, plan, make=wild)
+    assert outcome.busy
+    assert outcome.made == 120
+    assert outcome.disturbed < 1.7 * outcome.made, "not everything is made three times"
+    assert set(labels(store)["stopped_by"]) == {"visits"}
+
+
+def test_visits_that_stay_disturbed_count_towards_the_most(store):
+    wild = bench(clock=stepping(0.5, every=7))
+    outcome = run(store, precise(1e-6, visits=2, max_visits=6), make=wild)
+    assert outcome.made == 72
+
+
+def test_a_label_is_judged_by_the_campaign_that_visited_it(store):
+    run(store, precise(max_visits=50), bench(load_noise=0.01))
+    run(store, Plan(NETWORKS[:2], PairedProtocol(visits=3), ops=True, repeat_fraction=0.0))
+    assert set(labels(store)["stopped_by"]) == {"precision"}
+
+
+def test_a_failure_is_told_from_a_limit(store):
+    failures = {NETWORKS[0].subject.key: 7}
+    plan = Plan(NETWORKS, PROTOCOL, repeat_fraction=0.0, time_limit_s=3600.0)
+    run(store, plan, make=lambda: Flaky(failures, "runtime-failed"))
+    found = labels(store).set_index("subject")["stopped_by"]
+    assert found[NETWORKS[0].subject.key] == "failures"
+    assert set(found.drop(NETWORKS[0].subject.key)) == {"visits"}
 
 
 def test_an_interruption_is_told_from_a_limit(store):

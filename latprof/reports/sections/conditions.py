@@ -135,7 +135,12 @@ def protocol_section(data: ReportData) -> Section:
         columns = (Column("Quantity", numeric=False), Column("Value"))
         tables.append(Table("What the campaign cost", columns, cost, half=True))
     if settings:
-        rows = tuple((_plain(name), _setting(value)) for name, value in settings.items())
+        unused = () if settings.get("precision") else ("precision", "max_visits")
+        rows = tuple(
+            (_plain(name), _setting(value))
+            for name, value in settings.items()
+            if name not in unused
+        )
         columns = (Column("Setting", numeric=False), Column("Value"))
         tables.append(Table("Settings of the protocol", columns, rows, half=True))
     lead = (
@@ -162,12 +167,14 @@ The counted runs of a burst take about {burst_ms} ms; {dropped_runs} before them
 counted, since the caches then hold the other network."""
 _LABEL = """
 A burst's time is the median of its runs, its ratio that time over the mean of the two reference
-bursts around it; a visit's ratio is the median of its bursts' ratios. The {visits} visits to each
-network, spread over the campaign, give its label: the mean of the middle half of their ratios. A
-visit during which the host changed too much is marked as disturbed, kept, and done again."""
+bursts around it; a visit's ratio is the median of its bursts' ratios. The {visits} visits{more} to
+each network, spread over the campaign, give its label: the mean of the middle half of their
+ratios. A visit during which the host changed too much is marked as disturbed, kept, and done
+again."""
 _FLOOR = """
 The noise floor is the standard deviation of one such label, in percent: the root mean square of the
-relative difference over the networks measured twice, divided by √2. Every raw run is kept in the
+relative difference over the networks measured twice, divided by √2 (where the two had equal
+numbers of visits; else in the label's share). Every raw run is kept in the
 store."""
 
 
@@ -180,6 +187,7 @@ def _protocol_words(settings: Mapping[str, Any]) -> tuple[str, ...]:
         "visits": "several",
     }
     words |= {name: _setting(settings[name]) for name in words if settings.get(name) is not None}
+    words["more"] = " or more" if settings.get("precision") else ""
     return tuple(" ".join(text.format(**words).split()) for text in (_CYCLE, _LABEL, _FLOOR))
 
 
@@ -210,6 +218,8 @@ _SETTINGS = {
     "max_drift": "Drift that marks a visit as disturbed",
     "max_withheld": "Time withheld that does so",
     "max_load": "Share of the spare cores that others take and do so",
+    "precision": "Half the width of a label's interval that ends its visits",
+    "max_visits": "Most visits for that",
 }
 
 
