@@ -4,8 +4,9 @@ Visits to twelve architectures with more rounds and runs than the default, four 
 eight processes, first free to move between cores, then pinned to one. From the same raw samples the
 statistics are computed as if fewer rounds and runs had been made. Printed are the coefficient of
 variation (CV) between visits to one architecture; how many visits the time of a default label pays
-for; and the noise floor of labels made of that many visits, drawn again and again. Disturbed visits
-are left out, as the protocol does.
+for; and the noise floor of labels made of that many visits, drawn again and again. Visits during
+which the reference moved too much are left out, as the protocol does. Below the table: the same
+without brackets, and labels made in one breath against labels spread over processes.
 """
 
 from __future__ import annotations
