@@ -30,10 +30,10 @@ def main() -> None:
             text=True,
         )
     values = json.loads(done.stdout)
-    made, redone = values["visits_made"], values["visits_redone"]
+    made, disturbed = values["visits_made"], values["visits_disturbed"]
     # Here every network is measured twice; a campaign's own repeats are a twentieth of that.
     rate = 2 * values["networks_an_hour"]
-    print(f"{values['networks']} architectures, {made} visits, {redone} redone for a disturbance")
+    print(f"{values['networks']} architectures, {made} visits, {disturbed} disturbed")
     print(f"cost: {rate:.0f} measurements of an architecture an hour, at least 2000")
     print(f"time outside timed runs: {values['untimed_fraction']:.0%}")
     print(

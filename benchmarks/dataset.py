@@ -1,8 +1,9 @@
 """What a shipped data set promises: ``python -m benchmarks.dataset [NAME]``.
 
-The noise floor; the error of every predictor on the held-out architectures, by the number of
-training rows (the mean of several draws, for few rows); the share within 3 %; kernel sums against
-end-to-end latencies. ``--check`` exits with status 1 where a promised figure is missed.
+The noise floor, and what it would be with fewer visits or without parts of the protocol; the error
+of every predictor on the held-out architectures, by the number of training rows (the mean of
+several draws, for few rows); the share within 3 %; kernel sums against end-to-end latencies.
+``--check`` exits with status 1 where a promised figure is missed.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.datasets.published import datasheet, load, load_kernels
+from latprof.datasets.published import datasheet, load, load_kernels, load_visits
 from latprof.datasets.registry import space_from_description
 from latprof.errors import CoverageError, DataSetError
+from latprof.measurement.process_effects import process_effects
 from latprof.measurement.records import Target
-from latprof.measurement.statistics import reconcile
+from latprof.measurement.statistics import combine_visits, noise_floor_of_repeats, reconcile
 from latprof.predictors.registry import make_predictor, predictor_names
 
 if TYPE_CHECKING:
@@ -64,6 +66,28 @@ def promise(text: str, value: float, limit: float, *, at_least: bool = False) ->
     word = "at least" if at_least else "at most"
     print(f"{text}: {value:.2f} % ({word} {limit:.2f} %){'' if good else '  MISSED'}")
     return good
+
+
+def floors(visits: pd.DataFrame) -> None:
+    """Print the noise floors of labels made of the first so many visits, with and without parts.
+
+    "medians" are raw medians without a reference; "paired" are ratios to it; the last column also
+    divides out what the visits of one process have in common, found from these visits alone.
+    """
+    usable = visits[~visits["disturbed"]].astype({"ratio": float, "raw_median_ms": float})
+    print("\nnoise floor in % of labels of so many visits")
+    print(f"{'visits':>6}{'medians':>10}{'paired':>10}{'paired, processes apart':>26}")
+    for number in range(1, int(usable["visit"].max()) + 2):
+        some = usable[usable["visit"] < number].copy()
+        some["apart"] = some["ratio"] / process_effects(
+            some["architecture"].to_numpy(str), some["process"], some["ratio"]
+        )
+        cells = []
+        for column in ("raw_median_ms", "ratio", "apart"):
+            label = some.groupby(["architecture", "label"])[column].agg(combine_visits).unstack()
+            pairs = label.dropna()
+            cells.append(noise_floor_of_repeats(pairs[0], pairs[1]).percent)
+        print(f"{number:6}{cells[0]:10.2f}{cells[1]:10.2f}{cells[2]:26.2f}")
 
 
 def accuracy(frame: pd.DataFrame, floor_percent: float) -> bool:
@@ -140,6 +164,7 @@ def main() -> None:
         share,
         FLOOR_LIMIT,
     )
+    floors(load_visits(arguments.name))
     good &= accuracy(frame, share)
     good &= kernels(frame, arguments.name)
     if arguments.check and not good:

@@ -76,9 +76,10 @@ def load_visits(name: str | os.PathLike[str]) -> pd.DataFrame:
     """Load the visits behind a data set's latencies, one row a visit, raw runs left out.
 
     Columns: architecture, label (1: of the second measurement), visit, process (a number),
-    started_at (Unix time, s), ratio, raw_median_ms, reference_ms, drift (of the reference within
-    the visit, a fraction), withheld (share of the time) and other_load (share of the spare cores),
-    disturbed. Errors as of :func:`load`.
+    started_at (Unix time, s), ratio, process_effect (the factor that all ratios of a process share,
+    divided out of the labels; see :mod:`latprof.measurement.process_effects`), raw_median_ms,
+    reference_ms, drift (of the reference within the visit, a fraction), withheld (share of the
+    time) and other_load (share of the spare cores), disturbed. Errors as of :func:`load`.
     """
     return _read(_file(name).with_suffix(".visits.parquet"))
 

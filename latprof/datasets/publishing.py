@@ -163,7 +163,10 @@ def _visits_table(visits: pd.DataFrame) -> pd.DataFrame:
     """One row a visit; processes are numbered, so that no host's name leaves with the data."""
     table = visits.rename(columns={"subject": "architecture"})
     table["process"] = table.groupby("process", sort=False).ngroup().astype(np.int32)
-    columns = ("ratio", "raw_median_ms", "reference_ms", "drift", "withheld", "other_load")
+    columns = (
+        *("ratio", "process_effect", "raw_median_ms", "reference_ms"),
+        *("drift", "withheld", "other_load"),
+    )
     table = table[
         ["architecture", "label", "visit", "process", "started_at", *columns, "disturbed"]
     ].reset_index(drop=True)

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latprof.measurement.records import Target
-from latprof.measurement.statistics import noise_floor_of_repeats, reconcile
+from latprof.measurement.statistics import combine_visits, noise_floor_of_repeats, reconcile
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from latprof.measurement.statistics import NoiseFloor
 
 #: A longer pause between two visits is an interruption of the collection, in seconds.
 _PAUSE_S = 60.0
@@ -127,7 +129,8 @@ def _collection(metadata: Mapping[str, Any], visits: pd.DataFrame) -> list[str]:
         f"protocol: a visit loads the network afresh and runs {rounds} bursts of it, each between two",
         f"bursts of the reference network `{metadata['reference']}`; the visit's value is the ratio.",
         f"{len(counted):,} visits count ({per_label.min()} to {per_label.max()} a label), combined",
-        "by the mean of their middle half. They were made in passes over all architectures, in",
+        "by the mean of their middle half after what the visits of one process have in common was",
+        "divided out. They were made in passes over all architectures, in",
         f"another order each, by {visits['process'].nunique():,} processes, in "
         f"{steps[steps < _PAUSE_S].sum() / 3600:.1f} hours.",
         f"{int(visits['disturbed'].sum()):,} visits were marked as disturbed "
@@ -164,7 +167,7 @@ def _quality(metadata: Mapping[str, Any], labels: pd.DataFrame, visits: pd.DataF
             + ("pairs" if floor["method"] == "repeats" else "networks' visits")
             + ". A perfect predictor would still show it.",
         ]
-        lines += _raw_floor(visits)
+        lines += _other_floors(visits)
     if half.notna().any():
         lines += [
             f"- 90 % interval of a label: +-{half.median():.2%} in the median, "
@@ -180,6 +183,7 @@ def _quality(metadata: Mapping[str, Any], labels: pd.DataFrame, visits: pd.DataF
 def _single_visits(visits: pd.DataFrame) -> Iterator[str]:
     """How far visits lie from the others to their architecture, and whether the host's speed shows."""
     counted = visits[~visits["disturbed"]].astype({"ratio": np.float64})
+    counted["ratio"] /= counted["process_effect"]
     ratios = counted.groupby(["architecture", "label"])["ratio"]
     number = ratios.transform("size")
     several = (number > 1).to_numpy()
@@ -199,21 +203,38 @@ def _single_visits(visits: pd.DataFrame) -> Iterator[str]:
     )
 
 
-def _raw_floor(visits: pd.DataFrame) -> Iterator[str]:
-    """What the floor would be without pairing, on the same visits."""
-    counted = visits[~visits["disturbed"]]
+def _other_floors(visits: pd.DataFrame) -> Iterator[str]:
+    """What processes have in common, and the floors of labels made of the same visits otherwise."""
+    counted = visits[~visits["disturbed"]].astype({"ratio": np.float64})
+    effects = counted.groupby("process")["process_effect"].first().astype(np.float64) - 1
+    yield (
+        f"- The ratios of one process are off together, by {effects.std(ddof=0):.2%} (standard "
+        f"deviation over {len(effects):,} processes), {np.abs(effects).max():.1%} at worst; this is "
+        "divided out."
+    )
+    for column, words in (
+        ("ratio", "If it were not, the noise floor would be"),
+        ("raw_median_ms", "Without pairing (`raw_median_ms`) it would be"),
+    ):
+        floor = _floor_of(counted, column)
+        if floor is not None:
+            yield f"- {words} {floor.percent:.2f} %."
+
+
+def _floor_of(visits: pd.DataFrame, column: str) -> NoiseFloor | None:
+    """The noise floor of labels that combine a column of the visits; None without repeats."""
     first, again = (
-        counted[counted["label"] == label]
-        .groupby("architecture")["raw_median_ms"]
-        .agg(["median", "size"])
+        visits[visits["label"] == label]
+        .groupby("architecture")[column]
+        .agg(value=combine_visits, number="size")
         for label in (0, 1)
     )
     pairs = first.merge(again, left_index=True, right_index=True, suffixes=("", "_again"))
-    if len(pairs):
-        floor = noise_floor_of_repeats(
-            pairs["median"], pairs["median_again"], (pairs["size"], pairs["size_again"])
-        )
-        yield f"- Without pairing (`raw_median_ms`) it would be {floor.percent:.2f} %."
+    if pairs.empty:
+        return None
+    return noise_floor_of_repeats(
+        pairs["value"], pairs["value_again"], (pairs["number"], pairs["number_again"])
+    )
 
 
 def _kernels(labels: pd.DataFrame, kernels: pd.DataFrame) -> list[str]:

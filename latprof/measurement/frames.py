@@ -9,6 +9,7 @@ import numpy as np
 
 from latprof.errors import NotEnoughDataError
 from latprof.measurement.conditions import other_load, steal_fraction, withheld_fraction
+from latprof.measurement.process_effects import process_effects
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.statistics import (
     NoiseFloor,
@@ -43,14 +44,26 @@ def visits_frame(store: Store, target: Target) -> pd.DataFrame:
     raw_median_ms, raw_minimum_ms, reference_ms (median of the reference's burst medians), drift
     (fraction), timed_s (inside timed runs), load_s, wall_s, steal (fraction of all cores),
     withheld (fraction of the time), other_load (share of spare cores), load1, disturbed,
-    failure_code, failure_message.
+    failure_code, failure_message, process_effect (the factor by which all ratios of the visit's
+    process are off, see :mod:`latprof.measurement.process_effects`).
     """
     import pandas as pd
 
     frame = pd.DataFrame([_visit_row(m) for m in store.measurements(target)])
     if frame.empty:
         raise NotEnoughDataError(f"{store.location} holds no measurements of {target.describe()}")
+    frame["process_effect"] = _process_effects(frame)
     return frame
+
+
+def _process_effects(visits: pd.DataFrame) -> pd.Series[float]:
+    """Every visit's process effect; told by undisturbed visits, 1 where these tell nothing."""
+    telling = visits[visits["failure_code"].isna() & ~visits["disturbed"]]
+    networks = telling.groupby(_SUBJECT, sort=False).ngroup().to_numpy()
+    processes, first = np.unique(telling["process"].to_numpy(str), return_index=True)
+    effects = process_effects(networks, telling["process"].to_numpy(str), telling["ratio"])
+    of_process = dict(zip(processes.tolist(), effects[first].tolist(), strict=True))
+    return visits["process"].map(of_process).fillna(1.0)
 
 
 def _visit_row(measurement: Measurement) -> dict[str, Any]:
@@ -142,7 +155,9 @@ def stopped_by(
     last = store.last_campaigns(target)
     key = [*_SUBJECT, "label"]
     # A visit that stayed disturbed after its retries is made, too.
-    made = visits[visits["failure_code"].isna()].groupby(key)["visit"].nunique()
+    failed = visits["failure_code"].notna()
+    made = visits[~failed].groupby(key)["visit"].nunique()
+    with_failures = set(visits.loc[failed, key].itertuples(index=False, name=None))
     half = (labels["high_ms"] - labels["low_ms"]) / 2 / labels["latency_ms"]
     reasons = []
     for row, half_width in zip(labels[key].itertuples(index=False, name=None), half, strict=True):
@@ -150,8 +165,12 @@ def stopped_by(
         if campaign not in protocols:
             reasons.append("")
             continue
-        enough = protocols[campaign].enough(int(made[row]), half_width)
-        reasons.append(enough or ended_by[campaign])
+        protocol = protocols[campaign]
+        reason = protocol.enough(int(made[row]), half_width) or ended_by[campaign]
+        if reason == "failures" and protocol.precision and row not in with_failures:
+            # Narrow enough when the campaign last looked; visits to others have moved it since.
+            reason = "precision"
+        reasons.append(reason)
     return reasons
 
 
@@ -168,8 +187,9 @@ def labels_frame(visits: pd.DataFrame, reference_ms: float) -> pd.DataFrame:
     """One row a network and label, from the visits that count.
 
     Disturbed visits count only where a network has no others. Columns: kind, space, subject, name,
-    label, visits, ratio, latency_ms (ratio times ``reference_ms``), low_ms, high_ms (a 90 %
-    interval from the spread of the visits, NaN for a single visit), raw_median_ms.
+    label, visits, ratio (process effects divided out), latency_ms (ratio times ``reference_ms``),
+    low_ms, high_ms (a 90 % interval from the spread of the visits, NaN for a single visit),
+    raw_median_ms.
 
     Raises NotEnoughDataError when no visit has samples.
     """
@@ -188,7 +208,7 @@ def labels_frame(visits: pd.DataFrame, reference_ms: float) -> pd.DataFrame:
 def _label_row(key: dict[str, Any], group: pd.DataFrame, reference_ms: float) -> dict[str, Any]:
     clean = group[~group["disturbed"]]
     counted = clean if len(clean) else group
-    ratios = counted["ratio"].to_numpy()
+    ratios = (counted["ratio"] / counted["process_effect"]).to_numpy()
     ratio, half = combine_visits(ratios), relative_half_width(ratios)
     return key | {
         "name": counted["name"].iloc[0],
@@ -216,6 +236,7 @@ def noise_floor(visits: pd.DataFrame, labels: pd.DataFrame) -> NoiseFloor | None
             (pairs["visits"].to_numpy(), pairs["visits_again"].to_numpy()),
         )
     usable = visits[visits["failure_code"].isna() & ~visits["disturbed"] & (visits["label"] == 0)]
+    usable = usable.assign(ratio=usable["ratio"] / usable["process_effect"])
     ratios = {key: group.to_numpy() for key, group in usable.groupby(_SUBJECT)["ratio"]}
     latency_ms = first.set_index(_SUBJECT)["latency_ms"]
     kept = [key for key in latency_ms.index if len(ratios.get(key, ())) > 1]

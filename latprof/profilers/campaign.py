@@ -21,7 +21,8 @@ import numpy as np
 from latprof.errors import NotEnoughDataError
 from latprof.measurement.disturbance import disturbances
 from latprof.measurement.records import Failure, Measurement, Target
-from latprof.measurement.statistics import burst_medians, relative_half_width, visit_ratio
+from latprof.measurement.statistics import burst_medians, visit_ratio
+from latprof.profilers.intervals import Intervals
 from latprof.profilers.plan import network_key
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ class _Run:
         self._hopeless: set[tuple[str, str, str]] = set()
         self._given_up: set[tuple[str, str, str]] = set()
         self._failures: list[tuple[str, Failure]] = []
-        self._ratios: dict[_LabelKey, list[float]] = defaultdict(list)
+        self._intervals = Intervals()
         self._kept_disturbed: dict[_LabelKey, int] = defaultdict(int)
         self._lately: deque[bool] = deque(maxlen=_PATIENCE)
         self._busy = False
@@ -193,8 +194,12 @@ class _Run:
         for measurement in self._store.measurements(self._target):
             if measurement.samples is not None and not measurement.disturbed:
                 subject = measurement.subject
-                key = (subject.kind, subject.space, subject.key, measurement.label)
-                self._ratios[key].append(visit_ratio(measurement.samples))
+                self._intervals.add(
+                    (subject.kind, subject.space, subject.key),
+                    measurement.label,
+                    measurement.process,
+                    visit_ratio(measurement.samples),
+                )
 
     def time_is_up(self) -> bool:
         """Whether the plan's time limit is reached."""
@@ -206,9 +211,9 @@ class _Run:
         key = network_key(network)
         if key in self._given_up:
             return False
-        ratios = self._ratios[*key, label]
-        made = len(ratios) + self._kept_disturbed[*key, label]
-        return not self._plan.protocol.enough(made, relative_half_width(ratios))
+        made = len(self._intervals.ratios(key, label)) + self._kept_disturbed[*key, label]
+        half_width = self._intervals.relative_half_width(key, label)
+        return not self._plan.protocol.enough(made, half_width)
 
     def unfinished(self, tasks: Sequence[Task]) -> list[Task]:
         """The tasks of a pass that the store does not hold; those beyond the plan are counted."""
@@ -254,7 +259,9 @@ class _Run:
             self._campaign_id,
         )
         if visit.samples is not None and not disturbed:
-            self._ratios[*task.key[:3], task.label].append(visit_ratio(visit.samples))
+            self._intervals.add(
+                task.key[:3], task.label, visit.process, visit_ratio(visit.samples)
+            )
         if visit.samples is not None and self._plan.ops:
             self.time_kernels(measurer, task.network)
         self._report()

@@ -43,8 +43,9 @@ from latprof.profilers.remote import DEFAULT_TIMEOUT_S, RemoteBench
 if TYPE_CHECKING:
     from latprof.profilers.bench import Measurer
 
-#: Measuring processes that share the visits of one profile.
-_PROCESSES = 2
+#: Measuring processes that share the visits of one profile. One network alone cannot tell what a
+#: process does to all (:mod:`latprof.measurement.process_effects`); several processes bear it.
+_PROCESSES = 4
 #: What a failure becomes where there is no row to keep it in.
 _ERRORS: dict[str, type[LatprofError]] = {
     error.code: error
@@ -57,7 +58,8 @@ class Profile:
     """One network's measurement.
 
     ``latency_ms`` is ``ratio`` times ``reference_ms``, the quiet-state latency of the reference
-    network in this very measurement; ``samples`` are all raw runs, one entry a visit.
+    network in this very measurement; ``samples`` are all raw runs, one entry a visit, and
+    ``processes`` numbers the process that made each.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Profile:
     reference_ms: float
     ratio: float
     samples: tuple[PairedSamples, ...]
+    processes: tuple[int, ...]
     kernel_profile: KernelProfile | None = None
 
     @property
@@ -75,11 +78,16 @@ class Profile:
 
     @property
     def relative_error(self) -> float:
-        """Standard error of ``latency_ms`` as a fraction, from the spread of the visits."""
+        """Standard error of ``latency_ms`` as a fraction, from the spread of the processes.
+
+        Visits of one process share its luck, so its mean is one value. NaN for a single process.
+        """
         ratios = np.array([visit_ratio(samples) for samples in self.samples])
-        if len(ratios) < 2:
+        _, process = np.unique(self.processes, return_inverse=True)
+        means = np.bincount(process, ratios) / np.bincount(process)
+        if len(means) < 2:
             return float("nan")
-        return float(ratios.std(ddof=1) / np.sqrt(len(ratios)) / ratios.mean())
+        return float(means.std(ddof=1) / np.sqrt(len(means)) / means.mean())
 
     @property
     def kernels(self) -> tuple[KernelTime, ...]:
@@ -164,7 +172,7 @@ def profile(
     def bench() -> RemoteBench:
         return RemoteBench(target, options, reference, protocol, timeout_s)
 
-    samples, kernel_profile = _visit(bench, source, protocol.visits, kernels=kernels)
+    samples, processes, kernel_profile = _visit(bench, source, protocol.visits, kernels=kernels)
     medians = np.concatenate([burst_medians(visit)[1] for visit in samples])
     return Profile(
         name=source.subject.name,
@@ -173,14 +181,16 @@ def profile(
         reference_ms=float(np.quantile(medians, QUIET_QUANTILE)),
         ratio=combine_visits([visit_ratio(visit) for visit in samples]),
         samples=tuple(samples),
+        processes=tuple(processes),
         kernel_profile=kernel_profile,
     )
 
 
 def _visit(
     bench: Callable[[], Measurer], source: Network, visits: int, *, kernels: bool
-) -> tuple[list[PairedSamples], KernelProfile | None]:
+) -> tuple[list[PairedSamples], list[int], KernelProfile | None]:
     samples: list[PairedSamples] = []
+    processes: list[int] = []
     kernel_profile = None
     failure = None
     for part in range(min(_PROCESSES, visits)):
@@ -189,6 +199,7 @@ def _visit(
                 visit = measurer.visit(source)
                 if visit.samples is not None:
                     samples.append(visit.samples)
+                    processes.append(part)
                     continue
                 failure = visit.failure
                 break
@@ -200,4 +211,4 @@ def _visit(
     if not samples:
         assert failure is not None
         raise _ERRORS.get(failure.code, RuntimeFailedError)(failure.message)
-    return samples, kernel_profile
+    return samples, processes, kernel_profile

@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import sys
+import time
 from typing import Any, TextIO
 
 from latprof.errors import LatprofError
@@ -48,7 +49,8 @@ def make_bench(configuration: dict[str, Any]) -> Bench:
         profiler_class(configuration["target"])(options),
         Network.from_dict(configuration["reference"]),
         PairedProtocol(**configuration["protocol"]),
-        process=f"{configuration['host']}/{os.getpid()}",
+        # A number of a process is given again, after a restart of the host for example.
+        process=f"{configuration['host']}/{int(time.time())}/{os.getpid()}",
     )
 
 

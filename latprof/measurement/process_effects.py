@@ -1,0 +1,128 @@
+"""What the visits of one measuring process have in common, told apart from the networks.
+
+Where a process's memory lies makes it faster or slower towards its reference than other processes,
+by a fraction of a percent mostly, by several percent now and then, and for all networks that it
+visits alike. A campaign visits every network in several processes and many networks in each, so the
+two can be told apart: the logarithm of a visit's ratio is the network's, plus the process's, plus
+noise (two-way analysis of variance, with bounded influence: Huber, "Robust Statistics", 1981,
+section 7.8).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from latprof.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+#: A process with fewer visits (to networks that others visited too) is left as it is: its effect
+#: would be estimated no better than the noise that is to be removed.
+FEWEST_VISITS = 10
+#: Residuals beyond so many standard deviations count as if they were there (Huber's constant).
+_BOUND = 1.345
+_POLISHES = 4
+#: A step divides what is left by about the number of visits to a network.
+_MOST_STEPS = 100
+_TOLERANCE = 1e-6
+
+
+def process_effects(networks: ArrayLike, processes: ArrayLike, ratios: ArrayLike) -> NDArray[Any]:
+    """How far each visit is off because of the process that made it, as a factor near 1.
+
+    Parameters
+    ----------
+    networks, processes : array of shape (n,)
+        What was visited (any values that can be told apart) and which process did it.
+    ratios : array of shape (n,)
+        The visits' ratios to the reference, above 0.
+
+    Returns
+    -------
+    array of shape (n,)
+        ``ratios`` divided by it are free of what a process has in common. All factors together are
+        1 in the geometric mean over the visits that told them, so the level of the ratios stays.
+        1 for a process that made fewer than :data:`FEWEST_VISITS` visits to networks that other
+        processes visited too.
+
+    Raises
+    ------
+    InvalidValueError
+        For arrays of unequal lengths or a ratio that is not above 0.
+    """
+    values = np.asarray(ratios, dtype=np.float64)
+    network, process = (np.unique(np.asarray(a), return_inverse=True)[1] for a in (networks, processes))
+    if values.ndim != 1 or not values.shape == network.shape == process.shape:
+        raise InvalidValueError("visits need one network, one process and one ratio each")
+    if not np.all(np.isfinite(values) & (values > 0)):
+        raise InvalidValueError("a ratio is not above 0", field="ratios")
+    if not len(values):
+        return np.ones(0)
+    tells = _visited_by_others(network, process)
+    counts = np.bincount(process[tells], minlength=process.max() + 1)
+    corrected = counts >= FEWEST_VISITS
+    tells &= corrected[process]
+    # What is left may be visited by one process only now, or by none.
+    tells &= _visited_by_others(network, process, tells)
+    effects = np.zeros(len(counts))
+    if tells.any():
+        effects = _effects(network[tells], process[tells], np.log(values[tells]), len(counts))
+    return np.exp(effects)[process]
+
+
+def _visited_by_others(
+    network: NDArray[np.intp], process: NDArray[np.intp], among: NDArray[np.bool_] | None = None
+) -> NDArray[np.bool_]:
+    """Which visits are to networks that at least two processes visited, among some visits."""
+    rows = np.arange(len(network)) if among is None else np.flatnonzero(among)
+    pairs = np.unique(np.stack([network[rows], process[rows]]), axis=1)
+    return (np.bincount(pairs[0], minlength=network.max() + 1) > 1)[network]
+
+
+def _effects(
+    network: NDArray[np.intp], process: NDArray[np.intp], logarithms: NDArray[Any], number: int
+) -> NDArray[Any]:
+    """Fit both by turns, large residuals drawn in; shape (number,), 0 where a process tells none.
+
+    Medians come first: they put a process that is far off where it belongs, so that its visits are
+    not taken for outliers, all of them.
+    """
+    of_process = np.zeros(number)
+    for _ in range(_POLISHES):
+        of_network = _medians(network, logarithms - of_process[process])
+        medians = _medians(process, logarithms - of_network[network])
+        of_process[: len(medians)] = medians
+    per_network = np.maximum(np.bincount(network), 1)
+    counts = np.bincount(process, minlength=number)
+    for _ in range(_MOST_STEPS):
+        residuals = _drawn_in(logarithms - of_network[network] - of_process[process])
+        of_network += np.bincount(network, residuals, minlength=len(per_network)) / per_network
+        residuals = _drawn_in(logarithms - of_network[network] - of_process[process])
+        step = np.bincount(process, residuals, minlength=number) / np.maximum(counts, 1)
+        of_process += step
+        if np.abs(step).max() < _TOLERANCE:
+            break
+    of_process -= np.average(of_process, weights=counts)
+    of_process[counts == 0] = 0.0
+    return of_process
+
+
+def _medians(group: NDArray[np.intp], values: NDArray[Any]) -> NDArray[Any]:
+    """Median of the values of each group; 0 for a number that no value has."""
+    order = np.lexsort((values, group))
+    counts = np.bincount(group)
+    starts = np.cumsum(counts) - counts
+    found = np.zeros(len(counts))
+    some = counts > 0
+    sorted_values = values[order]
+    low, high = (starts + (counts - 1) // 2)[some], (starts + counts // 2)[some]
+    found[some] = (sorted_values[low] + sorted_values[high]) / 2
+    return found
+
+
+def _drawn_in(residuals: NDArray[Any]) -> NDArray[Any]:
+    bound = _BOUND * 1.4826 * float(np.median(np.abs(residuals)))
+    return np.clip(residuals, -bound, bound) if bound > 0 else residuals
