@@ -41,7 +41,7 @@ check: $(VENV)/.developer ## Lint, types, and the built wheel in a clean environ
 	$(BIN)/mypy
 	$(BIN)/python tests/check_wheel.py
 
-bench: $(VENV)/.developer ## Print the promised figures (needs a quiet machine, about half an hour).
+bench: $(VENV)/.developer ## Print the promised figures (needs a quiet machine, about an hour).
 	$(BIN)/python -m benchmarks
 
 clean: ## Remove what the other targets made.

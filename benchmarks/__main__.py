@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("startup", "predictors", "dataset", "repeatability", "collection_cost")
+NAMES = (
+    *("startup", "predictors", "dataset"),
+    *("protocol", "repeatability", "collection_cost", "comparison"),
+)
 
 
 def main() -> None:

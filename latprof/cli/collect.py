@@ -138,7 +138,7 @@ def collect(
     with Store.open(store, create=True) as opened:
         found, outcome = _run(collection, opened, quiet=quiet, timeout_s=timeout, **options)
         _print_outcome(opened, found, outcome, as_json=as_json)
-    if outcome.failed or not outcome.made + outcome.resumed:
+    if outcome.failures or not outcome.made + outcome.resumed:
         raise typer.Exit(_status(outcome))
 
 

@@ -19,7 +19,7 @@ from latprof.cli.console import (
     print_json,
     print_table,
 )
-from latprof.errors import EXIT_FINDING, UsageError
+from latprof.errors import EXIT_FINDING, EXIT_PARTIAL, UsageError
 
 if TYPE_CHECKING:
     from latprof.measurement.comparison import Comparison
@@ -57,14 +57,16 @@ def compare(
     Two networks are measured now, in turn, in fresh processes. Two stores are compared network by
     network, and all verdicts together keep the error rate (Holm's correction).
     """
-    from latprof.measurement.comparison import Condition
+    from latprof.measurement.comparison import Condition, check_alpha
 
     condition = None if fail_if is None else Condition.parse(fail_if)
+    check_alpha(alpha)
     stores = [_is_store(text) for text in (a, b)]
     if any(stores) and not all(stores):
         raise UsageError("a store and a network cannot be compared", got=f"{a} and {b}")
+    missing: tuple[str, ...] = ()
     if all(stores):
-        found = _stores(a, b, target, alpha, ignore or [])
+        found, missing = _stores(a, b, target, alpha, ignore or [])
     else:
         found = [
             _networks(
@@ -84,6 +86,10 @@ def compare(
     if failed:
         note(f"latprof: {fail_if} holds for {', '.join(c.name for c in failed)}")
         raise typer.Exit(EXIT_FINDING)
+    if missing:
+        names = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        note(f"latprof: {len(missing)} networks of {a} have no usable visits in {b}: {names}")
+        raise typer.Exit(EXIT_PARTIAL)
 
 
 def _is_store(text: str) -> bool:
@@ -103,17 +109,23 @@ def _is_store(text: str) -> bool:
 
 def _stores(
     a: str, b: str, target: str | None, alpha: float, ignore: list[str]
-) -> list[Comparison]:
+) -> tuple[list[Comparison], tuple[str, ...]]:
     from latprof.measurement.store import Store
     from latprof.profilers.comparing import compare_stores
 
     with Store.open(a) as first, Store.open(b) as second:
-        return compare_stores(
+        found = compare_stores(
             (first, first.only_target(target)),
             (second, second.only_target(target)),
             alpha=alpha,
             ignore=ignore,
         )
+    if found.in_milliseconds:
+        note(
+            "latprof: the targets differ, so milliseconds are compared; the error of what each "
+            "store calls a millisecond is not in the intervals"
+        )
+    return list(found.comparisons), found.missing
 
 
 def _networks(
@@ -127,7 +139,11 @@ def _networks(
     from latprof.measurement.records import PairedProtocol
     from latprof.profilers.base import RunOptions
     from latprof.profilers.comparing import compare_networks
-    from latprof.profilers.networks import Network, reference_network
+    from latprof.profilers.networks import (
+        Network,
+        check_batch_size_of_models,
+        reference_network,
+    )
     from latprof.profilers.registry import profiler_class
     from latprof.profilers.remote import RemoteBench
 
@@ -138,6 +154,7 @@ def _networks(
     for text in (a, b):
         found = network_of(text)
         if isinstance(found, str):
+            check_batch_size_of_models(batch_size)
             networks.append(Network.of_model(found, shapes or None))
         else:
             networks.append(Network.of_architecture(*found))

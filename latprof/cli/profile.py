@@ -126,7 +126,7 @@ def _print_kernels(found: Profile, by: Order) -> None:
                 _shape(kernel.output_shapes),
                 str(len(kernel.operators)),
                 milliseconds(kernel.latency_ms, 4),
-                f"{kernel.latency_ms / found.kernel_sum_ms:.1%}",
+                _share(kernel.latency_ms, found),
             )
             for kernel in kernels
         ],
@@ -142,10 +142,15 @@ def _print_kinds(found: Profile) -> None:
     print_table(
         ("kind", "kernels", "ms", "share"),
         [
-            (kind, str(len(kinds[kind])), milliseconds(ms, 4), f"{ms / found.kernel_sum_ms:.1%}")
+            (kind, str(len(kinds[kind])), milliseconds(ms, 4), _share(ms, found))
             for kind, ms in sorted(times.items(), key=lambda item: -item[1])
         ],
     )
+
+
+def _share(ms: float, found: Profile) -> str:
+    """Of the kernels' sum, which is 0 where none takes the runtime's whole microsecond."""
+    return f"{ms / found.kernel_sum_ms:.1%}" if found.kernel_sum_ms else "-"
 
 
 def _shape(shapes: tuple[tuple[int, ...], ...]) -> str:

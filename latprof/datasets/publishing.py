@@ -17,7 +17,7 @@ from latprof.datasets.splits import split_rows
 from latprof.errors import NotEnoughDataError, UsageError
 from latprof.measurement.files import write_atomically
 from latprof.measurement.frames import labels_frame, noise_floor, stopped_by, visits_frame
-from latprof.measurement.statistics import quiet_kernels
+from latprof.measurement.statistics import cut_bursts, quiet_kernels, visit_ratio
 
 if TYPE_CHECKING:
     import os
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from latprof.measurement.store import Store, StoredTarget
+
+#: Counted runs of the network and the reference over which a profiled visit is held against others.
+PROFILED_RUNS = (2, 2)
 
 _LABEL_COLUMNS = {
     "subject": "architecture",
@@ -112,6 +115,7 @@ def publish(
             "method": floor.method,
         },
         "protocol": campaigns[-1]["protocol"] if campaigns else {},
+        "profiling_overhead_percent": _profiling_overhead_percent(store, stored, visits),
         "split": {"seed": seed, "test_fraction": test_fraction},
         "licence": licence,
         "latprof_version": latprof.__version__,
@@ -203,6 +207,24 @@ def _kernel_rows(
                 _shapes(kernel.output_shapes),
                 kernel.latency_ms,
             )
+
+
+def _profiling_overhead_percent(
+    store: Store, stored: StoredTarget, visits: pd.DataFrame
+) -> float | None:
+    """By how much the runtime's profiler made a run longer, median over the networks.
+
+    Against the visits of the same networks, process effects left in on both sides: the processes
+    that timed kernels made no visits that could tell theirs.
+    """
+    counted = visits[visits["failure_code"].isna() & ~visits["disturbed"]]
+    ratios = counted.groupby("subject")["ratio"].median()
+    shares = [
+        visit_ratio(cut_bursts(profile.samples, *PROFILED_RUNS)) / ratios[subject.key] - 1
+        for subject, profile in store.kernel_profiles(stored.target)
+        if subject.key in ratios.index
+    ]
+    return 100 * float(np.median(shares)) if shares else None
 
 
 def _shapes(shapes: tuple[tuple[int, ...], ...]) -> str:

@@ -48,7 +48,7 @@ def write_datasheet(
         _collection(metadata, visits),
         _machine(host),
         _quality(metadata, labels, visits),
-        _kernels(labels, kernels),
+        _kernels(metadata, labels, kernels),
         ["## Known defects", "", notes.strip() or "None is known beyond what is above."],
         _use(metadata),
     )
@@ -92,8 +92,9 @@ def _composition(
         "## What is in it",
         "",
         f"Distinct architectures of the search space `{space['name']}` ({options}), drawn at",
-        f"random. {again:,} of them, drawn at random too, were measured a second time in other",
-        "passes and processes (`again_ms`): from these pairs comes the noise floor. A label is",
+        f"random. {again:,} of them, drawn at random too, were measured a second time",
+        "(`again_ms`), each visit a full pass after the one that it repeats and by another process:",
+        "from these pairs comes the noise floor. A label is",
         "`ratio x reference_ms of the data set`; the ratio is what was measured.",
         "",
         f"The split is random: seed {split['seed']}, {split['test_fraction']:.0%} test, over the",
@@ -237,7 +238,9 @@ def _floor_of(visits: pd.DataFrame, column: str) -> NoiseFloor | None:
     )
 
 
-def _kernels(labels: pd.DataFrame, kernels: pd.DataFrame) -> list[str]:
+def _kernels(
+    metadata: Mapping[str, Any], labels: pd.DataFrame, kernels: pd.DataFrame
+) -> list[str]:
     if not len(kernels):
         return []
     sums = kernels.astype({"latency_ms": np.float64}).groupby("architecture")["latency_ms"].sum()
@@ -253,7 +256,17 @@ def _kernels(labels: pd.DataFrame, kernels: pd.DataFrame) -> list[str]:
         f"{found.offset_ms:+.4f} ms, with a mean",
         f"absolute error of {found.mape_percent:.2f} %; without scale and offset it is "
         f"{found.gap_percent:+.2f} % above the sum.",
+        *_overhead(metadata),
     ]
+
+
+def _overhead(metadata: Mapping[str, Any]) -> Iterator[str]:
+    percent = metadata.get("profiling_overhead_percent")
+    if percent is not None:
+        yield (
+            f"With the profiler on, a run took {percent:+.1f} % longer (median); the end-to-end "
+            "latencies were measured without it."
+        )
 
 
 def _use(metadata: Mapping[str, Any]) -> list[str]:

@@ -31,7 +31,8 @@ class Comparison:
     ``effect`` is the relative difference of B's latency from A's (0.03: B takes 3 % longer),
     ``low`` and ``high`` its confidence interval (not corrected for many networks), ``p_value`` that
     of no difference, and ``adjusted_p_value`` the same after Holm's correction over all networks
-    compared.
+    compared. ``samples`` counts the processes that measured it, on both sides together where these
+    were not measured in turn.
     """
 
     name: str
@@ -60,7 +61,7 @@ def compare_pairs(name: str, a: ArrayLike, b: ArrayLike, alpha: float = 0.05) ->
     Comparison
         From Student's t test on the processes' mean differences of logarithms.
     """
-    _check_alpha(alpha)
+    check_alpha(alpha)
     first, second = (np.asarray(values, dtype=np.float64) for values in (a, b))
     if first.ndim != 2 or second.ndim != 2 or len(first) != len(second):
         raise InvalidValueError("a comparison in pairs takes as many processes of either side")
@@ -68,35 +69,46 @@ def compare_pairs(name: str, a: ArrayLike, b: ArrayLike, alpha: float = 0.05) ->
         raise NotEnoughDataError("a comparison needs at least 2 processes", got=str(len(first)))
     differences = np.log(second).mean(axis=1) - np.log(first).mean(axis=1)
     error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
-    return _comparison(name, float(differences.mean()), error, len(differences) - 1, alpha)
+    freedom = len(differences) - 1
+    return _comparison(
+        name, float(differences.mean()), error, freedom, alpha, samples=len(differences)
+    )
 
 
 def compare_groups(name: str, a: ArrayLike, b: ArrayLike, alpha: float = 0.05) -> Comparison:
-    """Compare visits that were made at different times, each in a process of its own.
+    """Compare measurements made at different times, each in a process of its own.
 
-    ``a`` and ``b`` are of shapes (n,) and (m,): visit ratios, or milliseconds. From Welch's t test
-    on their logarithms.
+    ``a`` and ``b`` are of shapes (n,) and (m,): ratios, or milliseconds, one a process. From
+    Welch's t test on their logarithms.
     """
-    _check_alpha(alpha)
+    check_alpha(alpha)
     first, second = (np.log(np.asarray(values, dtype=np.float64)) for values in (a, b))
     if min(len(first), len(second)) < 2:
-        raise NotEnoughDataError(f"{name} needs at least 2 visits on either side to be compared")
+        raise NotEnoughDataError(f"{name} needs visits by at least 2 processes on either side")
     variances = [float(v.var(ddof=1)) / len(v) for v in (first, second)]
     error = math.sqrt(sum(variances))
     freedom = float(len(first) + len(second) - 2)
     if error > 0:
         parts = zip(variances, (first, second), strict=True)
         freedom = error**4 / sum(v**2 / (len(x) - 1) for v, x in parts)
-    return _comparison(name, float(second.mean() - first.mean()), error, freedom, alpha)
+    return _comparison(
+        name,
+        float(second.mean() - first.mean()),
+        error,
+        freedom,
+        alpha,
+        samples=len(first) + len(second),
+    )
 
 
-def _check_alpha(alpha: float) -> None:
+def check_alpha(alpha: float) -> None:
+    """Raise InvalidValueError for what is no rate of false verdicts."""
     if not 0 < alpha < 1:
         raise InvalidValueError("alpha is a rate", expected="between 0 and 1", got=str(alpha))
 
 
 def _comparison(
-    name: str, difference: float, error: float, freedom: float, alpha: float
+    name: str, difference: float, error: float, freedom: float, alpha: float, *, samples: int
 ) -> Comparison:
     half = float(stats.t.ppf(1 - alpha / 2, freedom)) * error
     p_value = 1.0 if difference == 0 else 0.0
@@ -110,7 +122,7 @@ def _comparison(
         p_value=p_value,
         adjusted_p_value=p_value,
         verdict=_verdict(difference, p_value, alpha),
-        samples=round(freedom) + 1,
+        samples=samples,
     )
 
 
@@ -126,7 +138,7 @@ def holm(comparisons: Sequence[Comparison], alpha: float = 0.05) -> list[Compari
     Holm (1979): the k-th smallest p-value is multiplied by m - k + 1 and made no smaller than those
     before it.
     """
-    _check_alpha(alpha)
+    check_alpha(alpha)
     order = np.argsort([c.p_value for c in comparisons], kind="stable")
     corrected: list[Comparison | None] = [None] * len(comparisons)
     largest = 0.0

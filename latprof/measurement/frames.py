@@ -15,6 +15,8 @@ from latprof.measurement.statistics import (
     NoiseFloor,
     burst_medians,
     combine_visits,
+    counted_runs,
+    cut_bursts,
     noise_floor_of_repeats,
     noise_floor_of_visits,
     quiet_kernels,
@@ -35,13 +37,14 @@ if TYPE_CHECKING:
 FEWEST_PAIRS = 10
 
 _SUBJECT = ["kind", "space", "subject"]
+_RUNS = ["target_runs", "reference_runs"]
 
 
 def visits_frame(store: Store, target: Target) -> pd.DataFrame:
     """One row a visit, in the order they were stored.
 
-    Columns: kind, space, subject, name, label, visit, started_at (Unix s), process, ratio,
-    raw_median_ms, raw_minimum_ms, reference_ms (median of the reference's burst medians), drift
+    Columns: kind, space, subject, name, label, visit, started_at (Unix s), process, ratio (over as
+    many runs a burst as all visits to the network made), raw_median_ms, raw_minimum_ms, reference_ms (median of the reference's burst medians), drift
     (fraction), timed_s (inside timed runs), load_s, wall_s, steal (fraction of all cores),
     withheld (fraction of the time), other_load (share of spare cores), load1, disturbed,
     failure_code, failure_message, process_effect (the factor by which all ratios of the visit's
@@ -52,8 +55,24 @@ def visits_frame(store: Store, target: Target) -> pd.DataFrame:
     frame = pd.DataFrame([_visit_row(m) for m in store.measurements(target)])
     if frame.empty:
         raise NotEnoughDataError(f"{store.location} holds no measurements of {target.describe()}")
+    _compare_like_bursts(frame, store, target)
     frame["process_effect"] = _process_effects(frame)
-    return frame
+    return frame.drop(columns=_RUNS)
+
+
+def _compare_like_bursts(frame: pd.DataFrame, store: Store, target: Target) -> None:
+    """Take the ratios over the runs that all visits to a network, and to the reference, made."""
+    least_target = frame.groupby(_SUBJECT)["target_runs"].transform("min")
+    least_reference = frame["reference_runs"].min()
+    longer = (frame["target_runs"] > least_target) | (frame["reference_runs"] > least_reference)
+    if not longer.any():
+        return
+    ratios = frame["ratio"].to_numpy(copy=True)
+    for row, measurement in enumerate(store.measurements(target)):
+        if row < len(frame) and longer.iloc[row] and measurement.samples is not None:
+            cut = cut_bursts(measurement.samples, int(least_target[row]), int(least_reference))
+            ratios[row] = visit_ratio(cut)
+    frame["ratio"] = ratios
 
 
 def _process_effects(visits: pd.DataFrame) -> pd.Series[float]:
@@ -80,6 +99,8 @@ def _visit_row(measurement: Measurement) -> dict[str, Any]:
         "visit": measurement.visit,
         "started_at": measurement.started_at,
         "process": measurement.process,
+        "target_runs": nothing,
+        "reference_runs": nothing,
         "ratio": nothing,
         "raw_median_ms": nothing,
         "raw_minimum_ms": nothing,
@@ -100,7 +121,10 @@ def _visit_row(measurement: Measurement) -> dict[str, Any]:
 
 
 def _statistics(samples: PairedSamples) -> dict[str, float]:
+    target_runs, reference_runs = counted_runs(samples)
     return {
+        "target_runs": target_runs,
+        "reference_runs": reference_runs,
         "ratio": visit_ratio(samples),
         "raw_median_ms": raw_median_ms(samples),
         "raw_minimum_ms": raw_minimum_ms(samples),
@@ -157,7 +181,8 @@ def stopped_by(
     # A visit that stayed disturbed after its retries is made, too.
     failed = visits["failure_code"].notna()
     made = visits[~failed].groupby(key)["visit"].nunique()
-    with_failures = set(visits.loc[failed, key].itertuples(index=False, name=None))
+    # A campaign gives up a network whose visits fail, in both of its measurements.
+    with_failures = set(visits.loc[failed, _SUBJECT].itertuples(index=False, name=None))
     half = (labels["high_ms"] - labels["low_ms"]) / 2 / labels["latency_ms"]
     reasons = []
     for row, half_width in zip(labels[key].itertuples(index=False, name=None), half, strict=True):
@@ -167,7 +192,7 @@ def stopped_by(
             continue
         protocol = protocols[campaign]
         reason = protocol.enough(int(made[row]), half_width) or ended_by[campaign]
-        if reason == "failures" and protocol.precision and row not in with_failures:
+        if reason == "failures" and protocol.precision and row[:3] not in with_failures:
             # Narrow enough when the campaign last looked; visits to others have moved it since.
             reason = "precision"
         reasons.append(reason)

@@ -46,7 +46,7 @@ from latprof.measurement.rows import (
     samples_to_json,
     to_json,
 )
-from latprof.measurement.statistics import burst_medians
+from latprof.measurement.statistics import counted_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -132,6 +132,9 @@ class Store:
 
     def _prepare(self, *, create: bool) -> None:
         with self._engine.begin() as connection:
+            if create and self._engine.dialect.name == "sqlite":
+                # All tables or none: another process may make the same file at this moment.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
             present = sa.inspect(connection).has_table(schema.meta.name)
             if present:
                 query = sa.select(schema.meta.c.value).where(schema.meta.c.name == "schema_version")
@@ -240,19 +243,23 @@ class Store:
 
         Raises TargetMismatchError when the store has this target with another reference.
         """
-        with self._errors(), self._engine.begin() as connection:
-            table = schema.targets
-            query = sa.select(table.c.reference).where(table.c.key == target.key)
-            known = connection.execute(query).scalar()
-            if known is None:
-                connection.execute(sa.insert(table), {"key": target.key, "reference": reference})
-            elif known != reference:
-                raise TargetMismatchError(
-                    f"{target.spelling} has another reference network in {self.location}",
-                    expected=known,
-                    got=reference,
-                    hint="collect into another store",
-                )
+        table = schema.targets
+        query = sa.select(table.c.reference).where(table.c.key == target.key)
+        row = {"key": target.key, "reference": reference}
+        known = next((found.reference for found in self._rows(query)), None)
+        if known is None:
+            # Another collection may add it at this moment.
+            with contextlib.suppress(DuplicateError), self._errors():
+                with self._engine.begin() as connection:
+                    connection.execute(sa.insert(table), row)
+            known = self._rows(query)[0].reference
+        if known != reference:
+            raise TargetMismatchError(
+                f"{target.spelling} has another reference network in {self.location}",
+                expected=known,
+                got=reference,
+                hint="collect into another store",
+            )
 
     def start_campaign(
         self,
@@ -383,8 +390,11 @@ class Store:
         )
         return {tuple(row) for row in self._rows(query)}
 
-    def measurements(self, target: Target) -> Iterator[Measurement]:
-        """Every visit to every network on ``target``, in the order they were stored."""
+    def measurements(self, target: Target, limit: int | None = None) -> Iterator[Measurement]:
+        """Every visit to every network on ``target``, in the order they were stored.
+
+        With a ``limit`` the first so many that have samples.
+        """
         table, subject = schema.measurements, schema.subjects
         query = self._of_target(
             sa.select(table, subject.c.kind, subject.c.space, subject.c.key, subject.c.name)
@@ -393,6 +403,8 @@ class Store:
             target,
             table,
         )
+        if limit is not None:
+            query = query.where(table.c.failure_code.is_(None)).limit(limit)
         for row in self._rows(query):
             with self.reading(f"measurement {row.id}"):
                 measurement = measurement_of(row, target)
@@ -434,14 +446,25 @@ class Store:
 
     def provisional_reference_ms(self, target: Target) -> float:
         """What :meth:`freeze_reference_ms` would freeze now."""
-        medians = [
-            burst_medians(measurement.samples)[1]
+        drops_and_bursts = [
+            (measurement.samples.dropped_runs, burst)
             for measurement in self.measurements(target)
             if measurement.samples is not None
+            for burst in measurement.samples.reference
         ]
-        if not medians:
+        if not drops_and_bursts:
             raise NotEnoughDataError(f"{self.location} holds no measurement without a failure")
-        return float(np.quantile(np.concatenate(medians), QUIET_QUANTILE))
+        # Over the runs that every burst has, as the ratios are: later runs of a burst are faster.
+        runs = min(len(burst) - drop for drop, burst in drops_and_bursts)
+        medians = [np.median(burst[drop : drop + runs]) for drop, burst in drops_and_bursts]
+        return float(np.quantile(medians, QUIET_QUANTILE))
+
+    def reference_runs(self, target: Target) -> int | None:
+        """Counted runs in the reference's bursts of the first visit; None where there is none."""
+        for measurement in self.measurements(target, limit=1):
+            assert measurement.samples is not None
+            return counted_runs(measurement.samples)[1]
+        return None
 
     # Helpers -------------------------------------------------------------------------------
 

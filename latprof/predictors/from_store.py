@@ -45,11 +45,8 @@ def train_from_store(
     """
     predictor_class(predictor)
     visits = visits_frame(store, stored.target)
-    reference_ms = stored.reference_ms or store.provisional_reference_ms(stored.target)
-    labels = labels_frame(visits, reference_ms)
-    floor = noise_floor(visits, labels)
-    rows = labels[(labels["label"] == 0) & (labels["kind"] == "architecture")]
-    descriptions = sorted(rows["space"].unique())
+    measured = visits[(visits["kind"] == "architecture") & visits["failure_code"].isna()]
+    descriptions = sorted(measured["space"].unique())
     if not descriptions:
         raise NotEnoughDataError(
             f"{store.location} holds no architectures of a search space",
@@ -60,6 +57,10 @@ def train_from_store(
             f"{store.location} holds architectures of {len(descriptions)} spaces",
             hint="keep each space in a store of its own",
         )
+    reference_ms = store.freeze_reference_ms(stored.target)
+    labels = labels_frame(visits, reference_ms)
+    floor = noise_floor(visits, labels)
+    rows = labels[(labels["label"] == 0) & (labels["kind"] == "architecture")]
     # Sorted, so that the split depends on which networks there are and not on who came first.
     rows = rows.sort_values("subject")
     with store.reading("an architecture"):
@@ -80,7 +81,6 @@ def train_from_store(
         seed=seed,
         compare=compare,
     )
-    store.freeze_reference_ms(stored.target)
     fitted, _ = split_rows(len(choices), test_fraction, seed)
     costs = OperatorCostModel().fit(
         [space.operators(architectures[row], stored.target.batch_size) for row in fitted],

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from latprof.errors import LatprofError
+from latprof.measurement.disturbance import disturbances
 from latprof.measurement.protocol import (
     LoadedModel,
     Rotation,
@@ -64,22 +65,53 @@ class Measurer(Protocol):
     def __exit__(self, *exception: object) -> None: ...
 
 
+def undisturbed_visit(
+    measurer: Measurer, network: Network, protocol: PairedProtocol, tries: int = 3
+) -> Visit:
+    """Visit a network; again where the visit was disturbed. The last try counts in any case."""
+    while True:
+        visit = measurer.visit(network)
+        tries -= 1
+        if visit.samples is None or tries <= 0:
+            return visit
+        if not disturbances(visit.samples, visit.conditions, protocol):
+            return visit
+
+
 class Bench:
     """A profiler with its reference network loaded; satisfies :class:`Measurer`.
 
     Everything happens in the calling process and thread. Use it directly for experiments; campaigns
     use :class:`latprof.profilers.remote.RemoteBench`, which survives what a runtime does.
+
+    Parameters
+    ----------
+    profiler : Profiler
+    reference : Network
+    protocol : PairedProtocol
+    process : str
+        What the visits' ``process`` is.
+    reference_runs : int, optional
+        Counted runs in the reference's bursts, where other processes have settled it: a reference
+        near a limit would otherwise run half as often in some processes as in others.
     """
 
     def __init__(
-        self, profiler: Profiler, reference: Network, protocol: PairedProtocol, process: str = ""
+        self,
+        profiler: Profiler,
+        reference: Network,
+        protocol: PairedProtocol,
+        process: str = "",
+        reference_runs: int | None = None,
     ) -> None:
         self._profiler = profiler
         self._protocol = protocol
         self._process = process
         model = reference.model(profiler.options.batch_size)
         loads: list[LoadedModel] = [profiler.load(model) for _ in range(protocol.reference_loads)]
-        self._reference_runs = runs_per_burst(min(map(calibrate, loads)), protocol)
+        self._reference_runs = reference_runs or runs_per_burst(
+            min(map(calibrate, loads)), protocol
+        )
         self._reference = Rotation(loads)
 
     def visit(self, network: Network) -> Visit:

@@ -131,7 +131,7 @@ def collect(
     _work_off(without, run.time_late_kernels, make_measurer, run)
     store.end_campaign(campaign_id)
     outcome = run.outcome()
-    if not outcome.failed and not outcome.left:
+    if not outcome.left:
         with contextlib.suppress(NotEnoughDataError):
             store.freeze_reference_ms(target)
     return outcome
@@ -146,8 +146,12 @@ def _work_off(
     """Do every item, in a fresh measurer every so often; again at the end where ``do`` says so."""
     queue = deque(items)
     while queue and not run.time_is_up():
+        # Equal shares: what a process with few visits does to all of them could not be told. The
+        # last one also does what is to be done again.
+        processes = math.ceil(len(queue) / NETWORKS_PER_PROCESS)
+        share = math.ceil(len(queue) / processes) if processes > 1 else NETWORKS_PER_PROCESS
         with make_measurer() as measurer:
-            for _ in range(NETWORKS_PER_PROCESS):
+            for _ in range(share):
                 item = queue.popleft()
                 if do(measurer, item):
                     queue.append(item)
@@ -296,11 +300,16 @@ class _Run:
         return bool(disturbances(visit.samples, visit.conditions, self._plan.protocol))
 
     def time_kernels(self, measurer: Measurer, network: Network) -> bool:
-        """Time a network's kernels, once; there is no second try."""
+        """Time a network's kernels, once; again where the reference moved meanwhile."""
         subject, key = network.subject, network_key(network)
         if key in self._with_kernels:
             return False
-        profile = measurer.profile(network)
+        for _ in range(1 + RETRIES):
+            profile = measurer.profile(network)
+            if isinstance(profile, Failure) or not disturbances(
+                profile.samples, {}, self._plan.protocol
+            ):
+                break
         self._with_kernels.add(key)
         if isinstance(profile, Failure):
             self._failures.append((f"kernels of {subject.name}", profile))

@@ -9,13 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latprof.errors import InvalidValueError, UnsupportedModelError, UsageError
+from latprof.errors import InvalidValueError, UnsupportedModelError
 from latprof.measurement.records import PairedProtocol, Target
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign import Outcome, Progress, collect
 from latprof.profilers.plan import Plan
 from latprof.profilers.host import checks, host_facts
-from latprof.profilers.networks import Network, reference_network
+from latprof.profilers.networks import (
+    Network,
+    check_batch_size_of_models,
+    reference_network,
+)
 from latprof.profilers.registry import profiler_class
 from latprof.profilers.remote import DEFAULT_TIMEOUT_S, RemoteBench, check_timeout
 
@@ -72,12 +76,7 @@ class Collection:
         **rest: Any,
     ) -> Collection:
         """The networks in ONNX files; raises ModelFileError for the first that cannot be used."""
-        if options.batch_size != 1:
-            raise UsageError(
-                "a model's batch size is in the model",
-                field="batch_size",
-                hint="leave --batch-size out, or give --shape with the batch you want",
-            )
+        check_batch_size_of_models(options.batch_size)
         networks: dict[tuple[str, str], Network] = {}
         for path in paths:
             network = Network.of_model(path, shapes)
@@ -141,9 +140,11 @@ class Collection:
         target = self.identity()
         resolution = 224 if self.input_shape is None else self.input_shape[-1]
         name, reference = reference_network(resolution)
-        make_measurer = partial(
-            RemoteBench, self.target, self.options, reference, self.protocol, timeout_s
-        )
+        make = partial(RemoteBench, self.target, self.options, reference, self.protocol, timeout_s)
+
+        def make_measurer() -> RemoteBench:
+            return make(reference_runs=store.reference_runs(target))
+
         host = {"facts": host_facts(), "checks": [dataclasses.asdict(c) for c in checks()]}
         outcome = collect(
             plan, store, target, name, make_measurer, host=host, on_progress=on_progress

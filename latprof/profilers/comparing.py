@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
 
 from latprof.errors import (
     InvalidValueError,
@@ -11,19 +14,21 @@ from latprof.errors import (
     TargetMismatchError,
 )
 from latprof.measurement.comparison import Comparison, compare_groups, compare_pairs, holm
-from latprof.measurement.disturbance import disturbances
-from latprof.measurement.records import PairedProtocol
 from latprof.measurement.frames import visits_frame
-from latprof.measurement.statistics import visit_ratio
+from latprof.measurement.records import PairedProtocol, PairedSamples
+from latprof.measurement.statistics import visit_ratios
+from latprof.profilers.bench import undisturbed_visit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
-    import pandas as pd
+    from numpy.typing import NDArray
 
     from latprof.measurement.store import Store, StoredTarget
     from latprof.profilers.bench import Measurer
     from latprof.profilers.networks import Network
+
+Floats: TypeAlias = "NDArray[np.float64]"
 
 #: Default effort: measuring processes, and visits to each network in each of them.
 PROCESSES = 8
@@ -45,30 +50,23 @@ def measure_in_turn(
     """
     if processes < 2 or visits < 1:
         raise InvalidValueError("a comparison needs at least 2 processes and 1 visit")
-    found: tuple[list[list[float]], list[list[float]]] = ([], [])
+    found: tuple[list[PairedSamples], list[PairedSamples]] = ([], [])
     for process in range(processes):
-        rows: tuple[list[float], list[float]] = ([], [])
         with make_measurer() as measurer:
             for number in range(visits):
                 order = (0, 1) if (process + number) % 2 == 0 else (1, 0)
                 for side in order:
-                    rows[side].append(_ratio(measurer, (a, b)[side]))
-        for side in (0, 1):
-            found[side].append(rows[side])
-    return found
+                    found[side].append(_samples(measurer, (a, b)[side]))
+    first, second = (visit_ratios(samples).reshape(processes, visits) for samples in found)
+    return first.tolist(), second.tolist()
 
 
-def _ratio(measurer: Measurer, network: Network) -> float:
-    """One visit's ratio; a disturbed visit is done again, the last of three counts in any case."""
-    for left in reversed(range(3)):
-        visit = measurer.visit(network)
-        if visit.samples is None:
-            assert visit.failure is not None
-            raise RuntimeFailedError(visit.failure.message)
-        if not left or not disturbances(visit.samples, visit.conditions, PairedProtocol()):
-            break
-    assert visit.samples is not None
-    return visit_ratio(visit.samples)
+def _samples(measurer: Measurer, network: Network) -> PairedSamples:
+    visit = undisturbed_visit(measurer, network, PairedProtocol())
+    if visit.samples is None:
+        assert visit.failure is not None
+        raise RuntimeFailedError(visit.failure.message)
+    return visit.samples
 
 
 def compare_networks(
@@ -85,14 +83,31 @@ def compare_networks(
     return compare_pairs(f"{b.subject.name} against {a.subject.name}", *ratios, alpha)
 
 
+@dataclass(frozen=True)
+class StoreComparison:
+    """Store B against store A, network by network.
+
+    ``missing`` names the networks of A without usable visits in B; ``in_milliseconds`` says that
+    the targets differ, so that milliseconds were compared and not ratios to one reference.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    missing: tuple[str, ...]
+    in_milliseconds: bool
+
+
 def compare_stores(
     a: tuple[Store, StoredTarget],
     b: tuple[Store, StoredTarget],
     *,
     alpha: float = 0.05,
     ignore: Collection[str] = (),
-) -> list[Comparison]:
+) -> StoreComparison:
     """Compare every network that two stores have in common, store B with store A.
+
+    A network is the same where its architecture or its file's content is; else a model file is held
+    against the only one of the same name. Stores of one target are compared by the ratios to their
+    reference, so that what each calls a millisecond plays no part.
 
     Parameters
     ----------
@@ -105,9 +120,9 @@ def compare_stores(
     Raises
     ------
     TargetMismatchError
-        When the targets differ in other fields.
+        When the targets differ in other fields, or in their reference network.
     NotEnoughDataError
-        When the stores have no network in common.
+        When the stores have no network in common that two processes of either measured.
     """
     first, second = a[1].target.to_dict(), b[1].target.to_dict()
     unknown = sorted(set(ignore) - set(first))
@@ -115,31 +130,72 @@ def compare_stores(
         raise InvalidValueError(
             f"targets have no field {', '.join(unknown)}", expected=", ".join(first)
         )
-    different = [name for name in first if first[name] != second[name] and name not in ignore]
-    if different:
+    different = [name for name in first if first[name] != second[name]]
+    refused = [
+        f"{name} {first[name]!r} against {second[name]!r}"
+        for name in different
+        if name not in ignore
+    ]
+    if a[1].reference != b[1].reference:
+        refused.append(f"reference {a[1].reference!r} against {b[1].reference!r}")
+    if refused:
         raise TargetMismatchError(
             "the stores' targets differ",
-            got="; ".join(f"{n} {first[n]!r} against {second[n]!r}" for n in different),
+            got="; ".join(refused),
             hint="compare like with like, or name what may differ with --ignore",
         )
-    groups = [_visit_latencies(store, stored) for store, stored in (a, b)]
-    common = [key for key in groups[0] if key in groups[1]]
-    if not common:
+    groups = [_by_process(*side, in_milliseconds=bool(different)) for side in (a, b)]
+    pairs, missing = _matched(*groups)
+    if not pairs:
         raise NotEnoughDataError("the stores have no network in common")
-    return holm(
-        [compare_groups(key[2], groups[0][key], groups[1][key], alpha) for key in common], alpha
-    )
+    found = [
+        compare_groups(one[-1], groups[0][one], groups[1][other], alpha) for one, other in pairs
+    ]
+    return StoreComparison(tuple(holm(found, alpha)), missing, bool(different))
 
 
-def _visit_latencies(
-    store: Store, stored: StoredTarget
-) -> dict[tuple[str, str, str], pd.Series[float]]:
-    """Milliseconds of each network's undisturbed visits, at least two."""
-    reference_ms = stored.reference_ms or store.provisional_reference_ms(stored.target)
+#: Kind, space, key and name of a network.
+_NetworkKey: TypeAlias = tuple[str, str, str, str]
+
+
+def _by_process(
+    store: Store, stored: StoredTarget, *, in_milliseconds: bool
+) -> dict[_NetworkKey, Floats]:
+    """Each network's undisturbed visits, one value a process, of at least two processes.
+
+    What a process does to all its networks stays in: it is the larger part of what differs by
+    chance between two stores, so it must be in the evidence.
+    """
+    scale = 1.0
+    if in_milliseconds:
+        scale = stored.reference_ms or store.provisional_reference_ms(stored.target)
     visits = visits_frame(store, stored.target)
     usable = visits[visits["failure_code"].isna() & ~visits["disturbed"]]
+    logarithms = np.log(usable["ratio"]).groupby(
+        [usable[name] for name in ("kind", "space", "subject", "name", "process")]
+    )
+    values = np.exp(logarithms.mean()) * scale
     return {
-        (str(kind), str(space), str(name)): group * reference_ms
-        for (kind, space, name), group in usable.groupby(["kind", "space", "name"])["ratio"]
+        (str(kind), str(space), str(key), str(name)): group.to_numpy()
+        for (kind, space, key, name), group in values.groupby(level=[0, 1, 2, 3])
         if len(group) > 1
     }
+
+
+def _matched(
+    a: Mapping[_NetworkKey, Floats], b: Mapping[_NetworkKey, Floats]
+) -> tuple[list[tuple[_NetworkKey, _NetworkKey]], tuple[str, ...]]:
+    """Pairs of the same network in both, and the names of those that only ``a`` has."""
+    same = {key[:3]: key for key in b}
+    left = [key for key in b if key[:3] not in {k[:3] for k in a}]
+    pairs, missing = [], []
+    for key in a:
+        namesakes = [other for other in left if (other[0], other[3]) == (key[0], key[3])]
+        alone = sum((other[0], other[3]) == (key[0], key[3]) for other in a) == 1
+        if key[:3] in same:
+            pairs.append((key, same[key[:3]]))
+        elif key[0] == "model" and len(namesakes) == 1 and alone:
+            pairs.append((key, namesakes[0]))
+        else:
+            missing.append(key[3])
+    return pairs, tuple(missing)

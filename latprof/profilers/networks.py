@@ -10,7 +10,18 @@ from typing import Any
 from latprof.datasets.proxyless import MOBILE_CHOICES, MOBILE_WIDTHS, ProxylessSpace
 from latprof.datasets.registry import space_from_description
 from latprof.datasets.space import Architecture, SearchSpace
+from latprof.errors import UsageError
 from latprof.measurement.records import Subject
+
+
+def check_batch_size_of_models(batch_size: int) -> None:
+    """Raise UsageError for a batch size beside model files, which bring their own."""
+    if batch_size != 1:
+        raise UsageError(
+            "a model's batch size is in the model",
+            field="batch_size",
+            hint="leave --batch-size out, or give --shape with the batch you want",
+        )
 
 
 @dataclass(frozen=True)

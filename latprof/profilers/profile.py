@@ -33,10 +33,16 @@ from latprof.measurement.statistics import (
     quiet_kernels,
     raw_median_ms,
     visit_ratio,
+    visit_ratios,
 )
 from latprof.measurement.store import QUIET_QUANTILE
 from latprof.profilers.base import RunOptions
-from latprof.profilers.networks import Network, reference_network
+from latprof.profilers.bench import undisturbed_visit
+from latprof.profilers.networks import (
+    Network,
+    check_batch_size_of_models,
+    reference_network,
+)
 from latprof.profilers.registry import profiler_class
 from latprof.profilers.remote import DEFAULT_TIMEOUT_S, RemoteBench
 
@@ -82,7 +88,7 @@ class Profile:
 
         Visits of one process share its luck, so its mean is one value. NaN for a single process.
         """
-        ratios = np.array([visit_ratio(samples) for samples in self.samples])
+        ratios = visit_ratios(self.samples)
         _, process = np.unique(self.processes, return_inverse=True)
         means = np.bincount(process, ratios) / np.bincount(process)
         if len(means) < 2:
@@ -152,7 +158,7 @@ def profile(
 
     Raises
     ------
-    ModelFileError, DynamicShapeError, UnknownNameError, InvalidValueError
+    ModelFileError, DynamicShapeError, UnknownNameError, InvalidValueError, UsageError
         For what cannot be measured.
     UnsupportedModelError, RuntimeFailedError, MeasurementTimeoutError
         When the runtime refuses the network, or every visit failed.
@@ -165,6 +171,7 @@ def profile(
         shape: tuple[int, ...] | None = (batch_size, *space.input_shape)
         reference_name, reference = reference_network(space.input_shape[-1])
     else:
+        check_batch_size_of_models(batch_size)
         source, shape = Network.of_model(network, shapes), None
         reference_name, reference = reference_network()
     identity = profiler_class(target)(options).target(shape)
@@ -172,14 +179,14 @@ def profile(
     def bench() -> RemoteBench:
         return RemoteBench(target, options, reference, protocol, timeout_s)
 
-    samples, processes, kernel_profile = _visit(bench, source, protocol.visits, kernels=kernels)
+    samples, processes, kernel_profile = _visit(bench, source, protocol, kernels=kernels)
     medians = np.concatenate([burst_medians(visit)[1] for visit in samples])
     return Profile(
         name=source.subject.name,
         target=identity,
         reference=reference_name,
         reference_ms=float(np.quantile(medians, QUIET_QUANTILE)),
-        ratio=combine_visits([visit_ratio(visit) for visit in samples]),
+        ratio=combine_visits(visit_ratios(samples)),
         samples=tuple(samples),
         processes=tuple(processes),
         kernel_profile=kernel_profile,
@@ -187,16 +194,16 @@ def profile(
 
 
 def _visit(
-    bench: Callable[[], Measurer], source: Network, visits: int, *, kernels: bool
+    bench: Callable[[], Measurer], source: Network, protocol: PairedProtocol, *, kernels: bool
 ) -> tuple[list[PairedSamples], list[int], KernelProfile | None]:
     samples: list[PairedSamples] = []
     processes: list[int] = []
     kernel_profile = None
     failure = None
-    for part in range(min(_PROCESSES, visits)):
+    for part in range(min(_PROCESSES, protocol.visits)):
         with bench() as measurer:
-            for _ in range(part, visits, _PROCESSES):
-                visit = measurer.visit(source)
+            for _ in range(part, protocol.visits, _PROCESSES):
+                visit = undisturbed_visit(measurer, source, protocol)
                 if visit.samples is not None:
                     samples.append(visit.samples)
                     processes.append(part)

@@ -62,6 +62,8 @@ class RemoteBench:
     protocol : PairedProtocol
     timeout_s : float
         Longest time for one visit.
+    reference_runs : int, optional
+        See :class:`latprof.profilers.bench.Bench`.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class RemoteBench:
         reference: Network,
         protocol: PairedProtocol,
         timeout_s: float = DEFAULT_TIMEOUT_S,
+        reference_runs: int | None = None,
     ) -> None:
         check_timeout(timeout_s)
         self._configuration = {
@@ -79,6 +82,7 @@ class RemoteBench:
             "reference": reference.to_dict(),
             "protocol": protocol.to_dict(),
             "host": platform.node(),
+            "reference_runs": reference_runs,
         }
         self._timeout_s = timeout_s
         self._process: subprocess.Popen[bytes] | None = None

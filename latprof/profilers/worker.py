@@ -51,6 +51,7 @@ def make_bench(configuration: dict[str, Any]) -> Bench:
         PairedProtocol(**configuration["protocol"]),
         # A number of a process is given again, after a restart of the host for example.
         process=f"{configuration['host']}/{int(time.time())}/{os.getpid()}",
+        reference_runs=configuration["reference_runs"],
     )
 
 

@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 from latprof.errors import InvalidValueError
 from latprof.measurement.records import PairedSamples
 from latprof.measurement.statistics import (
+    ROUND_BOUND,
     burst_medians,
     coefficient_of_variation,
     combine_visits,
+    counted_runs,
+    cut_bursts,
     noise_floor_of_repeats,
     noise_floor_of_visits,
     raw_median_ms,
@@ -20,6 +23,7 @@ from latprof.measurement.statistics import (
     relative_half_width,
     round_ratios,
     visit_ratio,
+    visit_ratios,
 )
 
 SAMPLES = PairedSamples(
@@ -45,6 +49,29 @@ def test_nothing_is_dropped_where_nothing_is_to_be():
     samples = PairedSamples(((4.0,),), ((2.0,), (2.0,)), dropped_runs=0)
 
     assert visit_ratio(samples) == 2.0
+
+
+def test_of_two_rounds_an_interrupted_one_counts_for_little():
+    quiet = ((9.0, 1.0, 1.0),) * 3
+    interrupted = PairedSamples(((9.0, 2.0, 2.0), (9.0, 2.0, 20.0)), quiet)
+    assert visit_ratio(interrupted) == pytest.approx(2.0 * (1 + ROUND_BOUND / 2))
+    alike = PairedSamples(((9.0, 2.0, 2.0), (9.0, 2.1, 2.1)), quiet)
+    assert visit_ratio(alike) == pytest.approx(2.05)
+    three = PairedSamples((*interrupted.target, (9.0, 2.2, 2.2)), (*quiet, quiet[0]))
+    assert visit_ratio(three) == pytest.approx(2.2), "three rounds have a middle"
+
+
+def test_visits_are_compared_over_the_runs_that_all_made():
+    """A burst's later runs are faster here, for both: 4 and 3, 2 and 1.5 ms."""
+    short = PairedSamples(((9.0, 4.0),), ((9.0, 2.0),) * 2)
+    long = PairedSamples(((9.0, 4.0, 3.0, 3.0),), ((9.0, 2.0, 1.5),) * 2)
+    assert counted_runs(short) == (1, 1)
+    assert counted_runs(long) == (3, 2)
+    assert visit_ratio(long) != pytest.approx(2.0)
+    np.testing.assert_allclose(visit_ratios([short, long]), [2.0, 2.0])
+    np.testing.assert_allclose(visit_ratios([long]), [visit_ratio(long)])
+    assert cut_bursts(long, 3, 2) == long
+    assert visit_ratios([]).shape == (0,)
 
 
 @given(st.lists(POSITIVE, min_size=6, max_size=6), st.floats(0.1, 10))

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -66,6 +67,40 @@ def test_a_failure_is_a_row_too_and_does_not_finish_the_visit(store):
     store.add(failed)
     assert list(store.measurements(TARGET)) == [failed]
     assert store.finished_visits(TARGET) == set()
+
+
+def test_ratios_are_taken_over_the_runs_that_all_visits_made(store):
+    """The third run of a burst is faster; a process may settle on more runs than another."""
+    burst, reference = (9.0, 10.0, 8.0), (8.0, 5.0, 3.0)
+    longer = PairedSamples((burst, burst), (reference,) * 3)
+    store.add(measurement(visit=0, process="host/1", samples=longer))
+    assert visits_frame(store, TARGET)["ratio"].tolist() == [pytest.approx(9 / 4)]
+    assert store.provisional_reference_ms(TARGET) == pytest.approx(4.0)
+    assert store.reference_runs(TARGET) == 2
+    shorter = PairedSamples((burst[:2],) * 2, (reference[:2],) * 3)
+    store.add(measurement(visit=1, process="host/2", samples=shorter))
+    visits = visits_frame(store, TARGET)
+    assert visits["ratio"].tolist() == [pytest.approx(2.0)] * 2
+    assert store.provisional_reference_ms(TARGET) == pytest.approx(5.0)
+    assert "target_runs" not in visits.columns
+    # Another network with long bursts keeps its own; the reference is one for all.
+    store.add(measurement("b", samples=PairedSamples((burst,) * 2, (reference[:2],) * 3)))
+    assert visits_frame(store, TARGET)["ratio"].iloc[2] == pytest.approx(9 / 5)
+
+
+def test_a_store_without_visits_knows_no_reference_runs(store):
+    store.add(measurement(samples=None, failure=Failure("timeout", "too long")))
+    assert store.reference_runs(TARGET) is None
+
+
+def test_two_collections_may_make_one_store_at_the_same_moment(tmp_path):
+    def make(_number):
+        with Store.open(tmp_path / "new.db", create=True) as opened:
+            opened.add_target(TARGET, "reference")
+            return opened.stored_target(TARGET).reference
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(make, range(16))) == {"reference"}
 
 
 def test_one_visit_counts_once_however_many_processes_store_it(store, tmp_path):

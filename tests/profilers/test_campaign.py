@@ -191,6 +191,48 @@ def test_kernels_are_timed_of_networks_that_were_measured_without(store):
     }
 
 
+def test_what_a_process_does_to_all_its_networks_is_not_in_the_labels(store):
+    """The reference's loads differ from process to process; every network of one bears it."""
+    networks = [Network.of_architecture(SPACE, a) for a in SPACE.sample(40)]
+    numbers = itertools.count()
+
+    def make():
+        number = next(numbers)
+        profiler = FakeProfiler(RunOptions(), load_noise=0.002, seed=number)
+        lucky = LuckyReference(profiler, 1 + 0.05 * (number % 3 == 0))
+        return Bench(lucky, REFERENCE, PairedProtocol(), process=f"host/{number}")
+
+    collect(Plan(networks, PairedProtocol(visits=4), repeat_fraction=1.0), store, TARGET, "r", make)
+    visits = visits_frame(store, TARGET)
+    of_process = visits.groupby("process")["process_effect"].first()
+    assert of_process.max() / of_process.min() == pytest.approx(1.05, abs=0.01)
+    found = labels_frame(visits, 1.0)
+    by_hand = visits.assign(apart=visits["ratio"] / visits["process_effect"])
+    by_hand = by_hand.groupby(["subject", "label"])["apart"].agg(combine_visits)
+    ratios = found.set_index(["subject", "label"])["ratio"]
+    np.testing.assert_allclose(ratios, by_hand.reindex(ratios.index), rtol=1e-12)
+    assert noise_floor(visits, found).percent < 0.2
+    as_measured = labels_frame(visits.assign(process_effect=1.0), 1.0)
+    assert noise_floor(visits, as_measured).percent > 0.5
+
+
+class LuckyReference:
+    """A profiler whose first three loads, the reference's, are slower by a factor."""
+
+    def __init__(self, profiler, factor):
+        self._profiler, self._factor, self._left = profiler, factor, 3
+
+    def __getattr__(self, name):
+        return getattr(self._profiler, name)
+
+    def load(self, model):
+        loaded = self._profiler.load(model)
+        if self._left:
+            self._left -= 1
+            loaded._latency_ms *= self._factor
+        return loaded
+
+
 def precise(precision=0.01, visits=3, max_visits=12, **rest):
     protocol = PairedProtocol(visits=visits, precision=precision, max_visits=max_visits)
     return Plan(NETWORKS, protocol, **rest)

@@ -14,7 +14,7 @@ from latprof.profilers.campaign import collect
 from latprof.profilers.plan import Plan
 from latprof.profilers.comparing import compare_networks, compare_stores
 from latprof.profilers.networks import Network
-from latprof.testing.fakes import FakeProfiler
+from latprof.testing.fakes import FakeProfiler, steady
 
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
 NETWORKS = [Network.of_architecture(SPACE, a) for a in SPACE.sample(8)]
@@ -22,12 +22,12 @@ TARGET = FakeProfiler(RunOptions()).target((1, 3, 32, 32))
 PROTOCOL = PairedProtocol(visits=4)
 
 
-def bench(seed=0):
+def bench(seed=0, clock=steady, load_noise=0.005):
     def make():
         nonlocal seed
         seed += 1
-        profiler = FakeProfiler(RunOptions(), load_noise=0.005, seed=seed)
-        return Bench(profiler, NETWORKS[0], PROTOCOL)
+        profiler = FakeProfiler(RunOptions(), clock=clock, load_noise=load_noise, seed=seed)
+        return Bench(profiler, NETWORKS[0], PROTOCOL, process=f"host/{seed}")
 
     return make
 
@@ -54,10 +54,13 @@ def stores(tmp_path):
 
 
 def test_stores_are_compared_on_the_networks_they_share(stores):
-    found = compare_stores(*stores)
+    compared = compare_stores(*stores)
+    found = compared.comparisons
     assert {c.name for c in found} == {n.subject.name for n in NETWORKS[2:6]}
     assert all(abs(c.effect) < 0.02 for c in found)
     assert all(c.adjusted_p_value >= c.p_value for c in found)
+    assert set(compared.missing) == {n.subject.name for n in NETWORKS[:2]}
+    assert not compared.in_milliseconds
 
 
 def test_targets_that_differ_are_refused_unless_the_field_is_named(stores, tmp_path):
@@ -67,7 +70,9 @@ def test_targets_that_differ_are_refused_unless_the_field_is_named(stores, tmp_p
         pair = (stores[0], (store, store.stored_target(other)))
         with pytest.raises(TargetMismatchError, match="runtime_version '1' against '2'"):
             compare_stores(*pair)
-        assert len(compare_stores(*pair, ignore=["runtime_version"])) == 6
+        found = compare_stores(*pair, ignore=["runtime_version"])
+        assert len(found.comparisons) == 6
+        assert found.in_milliseconds
         with pytest.raises(InvalidValueError, match="no field"):
             compare_stores(*pair, ignore=["colour"])
 
@@ -77,3 +82,82 @@ def test_stores_without_a_network_in_common_say_so(stores, tmp_path):
         collect(Plan(NETWORKS[6:], PROTOCOL, repeat_fraction=0), store, TARGET, "r", bench())
         with pytest.raises(NotEnoughDataError, match="in common"):
             compare_stores(stores[0], (store, store.stored_target(TARGET)))
+
+
+def collected(path, networks, make, reference="r", protocol=PROTOCOL):
+    """A store with the networks measured, and its target."""
+    store = Store.open(path, create=True)
+    collect(Plan(networks, protocol, repeat_fraction=0), store, TARGET, reference, make)
+    return store, store.stored_target(TARGET)
+
+
+def test_what_a_store_calls_a_millisecond_makes_no_difference(tmp_path):
+    sides = [
+        collected(tmp_path / f"{slower}.db", NETWORKS, bench(seed, clock=lambda _run, s=slower: s))
+        for seed, slower in ((0, 1.0), (50, 1.1))
+    ]
+    constants = [store.stored_target(TARGET).reference_ms for store, _ in sides]
+    assert constants[1] > 1.05 * constants[0]
+    found = compare_stores(*sides).comparisons
+    assert {c.verdict for c in found} == {"no evidence"}
+    for store, _ in sides:
+        store.close()
+
+
+def test_two_stores_of_one_state_of_the_world_are_seldom_told_apart(tmp_path):
+    """Also where processes differ more than visits: a store has few, shared by all networks."""
+    called = 0
+    for trial in range(20):
+        sides = [
+            collected(tmp_path / f"{trial}-{side}.db", NETWORKS[:4], bench(1000 * trial + 500 * side))
+            for side in (0, 1)
+        ]
+        found = compare_stores(*sides).comparisons
+        called += any(c.verdict != "no evidence" for c in found)
+        for store, _ in sides:
+            store.close()
+    assert called <= 4, "a rate of 5 % gives 4 or fewer of 20 in 99.7 % of the cases"
+
+
+def test_visits_of_one_process_are_one_piece_of_evidence(tmp_path):
+    sides = [
+        collected(tmp_path / f"{side}.db", NETWORKS[:4], bench(side), protocol=PairedProtocol(visits=3))
+        for side in (0, 50)
+    ]
+    assert {c.samples for c in compare_stores(*sides).comparisons} == {6}
+    for store, _ in sides:
+        store.close()
+
+
+def test_stores_with_another_reference_are_refused(stores, tmp_path):
+    other = collected(tmp_path / "4.db", NETWORKS, bench(), reference="another")
+    with pytest.raises(TargetMismatchError, match="reference 'r' against 'another'"):
+        compare_stores(stores[0], other)
+    other[0].close()
+
+
+def test_a_changed_model_is_held_against_the_one_of_its_name(tmp_path):
+    deep, shallow = (
+        SPACE.onnx_bytes(SPACE.parse(",".join(map(str, choices))))
+        for choices in ([5] * 21, [6 if count > 6 else 0 for count in SPACE.num_choices])
+    )
+    sides = []
+    for side, (one, two) in enumerate(((shallow, deep), (deep, shallow))):
+        networks = []
+        for folder, content in (("one", one), ("two", two)):
+            place = tmp_path / str(side) / folder
+            place.mkdir(parents=True)
+            (place / f"{folder}.onnx").write_bytes(content)
+            networks.append(Network.of_model(place / f"{folder}.onnx"))
+        sides.append(collected(tmp_path / f"{side}.db", networks, bench(50 * side)))
+    # The content decides first: each model is in both stores, under another name.
+    assert {c.verdict for c in compare_stores(*sides).comparisons} == {"no evidence"}
+    changed = tmp_path / "changed"
+    changed.mkdir()
+    (changed / "one.onnx").write_bytes(SPACE.onnx_bytes(SPACE.parse(",".join(["4"] * 21))))
+    newer = collected(tmp_path / "newer.db", [Network.of_model(changed / "one.onnx")], bench(90))
+    found = compare_stores(sides[0], newer)
+    assert [(c.name, c.verdict) for c in found.comparisons] == [("one.onnx", "slower")]
+    assert found.missing == ("two.onnx",)
+    for store, _ in (*sides, newer):
+        store.close()
