@@ -86,9 +86,12 @@ def floors(visits: pd.DataFrame) -> None:
         )
         cells = []
         for column in ("raw_median_ms", "ratio", "apart"):
-            label = some.groupby(["architecture", "label"])[column].agg(combine_visits).unstack()
-            pairs = label.dropna()
-            cells.append(noise_floor_of_repeats(pairs[0], pairs[1]).percent)
+            labels = some.groupby(["architecture", "label"])[column].agg(combine_visits)
+            rows = labels.reset_index()
+            first, second = (rows[rows["label"] == number] for number in (0, 1))
+            pairs = first.merge(second, on="architecture", suffixes=("", "_again"))
+            floor = noise_floor_of_repeats(pairs[column], pairs[f"{column}_again"])
+            cells.append(floor.percent)
         print(f"{number:6}{cells[0]:10.2f}{cells[1]:10.2f}{cells[2]:26.2f}")
 
 
@@ -152,7 +155,9 @@ def kernels(frame: pd.DataFrame, name: str) -> bool:
         f"kernels of {found.networks} networks: latency = {found.scale:.4f} x sum "
         f"{found.offset_ms:+.4f} ms; without that {found.gap_percent:+.2f} % above the sum"
     )
-    print(f"profiling made a run {frame.attrs['profiling_overhead_percent']:+.1f} % longer (median)")
+    print(
+        f"profiling made a run {frame.attrs['profiling_overhead_percent']:+.1f} % longer (median)"
+    )
     good = promise("kernel sums against latencies, MAPE", found.mape_percent, KERNEL_LIMIT)
     return good and found.networks >= KERNEL_NETWORKS
 

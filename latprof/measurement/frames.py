@@ -44,11 +44,12 @@ def visits_frame(store: Store, target: Target) -> pd.DataFrame:
     """One row a visit, in the order they were stored.
 
     Columns: kind, space, subject, name, label, visit, started_at (Unix s), process, ratio (over as
-    many runs a burst as all visits to the network made), raw_median_ms, raw_minimum_ms, reference_ms (median of the reference's burst medians), drift
-    (fraction), timed_s (inside timed runs), load_s, wall_s, steal (fraction of all cores),
-    withheld (fraction of the time), other_load (share of spare cores), load1, disturbed,
-    failure_code, failure_message, process_effect (the factor by which all ratios of the visit's
-    process are off, see :mod:`latprof.measurement.process_effects`).
+    many runs a burst as all visits to the network made), raw_median_ms, raw_minimum_ms,
+    reference_ms (median of the reference's burst medians), drift (fraction), timed_s (inside timed
+    runs), load_s, wall_s, steal (fraction of all cores), withheld (fraction of the time),
+    other_load (share of spare cores), load1, disturbed, failure_code, failure_message,
+    process_effect (the factor by which all ratios of the visit's process are off, see
+    :mod:`latprof.measurement.process_effects`).
     """
     import pandas as pd
 

@@ -54,19 +54,24 @@ def process_effects(networks: ArrayLike, processes: ArrayLike, ratios: ArrayLike
         For arrays of unequal lengths or a ratio that is not above 0.
     """
     values = np.asarray(ratios, dtype=np.float64)
-    network, process = (np.unique(np.asarray(a), return_inverse=True)[1] for a in (networks, processes))
+    network, process = (
+        np.unique(np.asarray(names), return_inverse=True)[1] for names in (networks, processes)
+    )
     if values.ndim != 1 or not values.shape == network.shape == process.shape:
         raise InvalidValueError("visits need one network, one process and one ratio each")
     if not np.all(np.isfinite(values) & (values > 0)):
         raise InvalidValueError("a ratio is not above 0", field="ratios")
     if not len(values):
         return np.ones(0)
-    tells = _visited_by_others(network, process)
-    counts = np.bincount(process[tells], minlength=process.max() + 1)
-    corrected = counts >= FEWEST_VISITS
-    tells &= corrected[process]
-    # What is left may be visited by one process only now, or by none.
-    tells &= _visited_by_others(network, process, tells)
+    tells = np.ones(len(values), dtype=np.bool_)
+    while True:
+        # Processes that drop out may leave networks that only one process visited.
+        told = tells & _visited_by_others(network, process, tells)
+        counts = np.bincount(process[told], minlength=process.max() + 1)
+        told &= (counts >= FEWEST_VISITS)[process]
+        if np.array_equal(told, tells):
+            break
+        tells = told
     effects = np.zeros(len(counts))
     if tells.any():
         effects = _effects(network[tells], process[tells], np.log(values[tells]), len(counts))
@@ -74,11 +79,10 @@ def process_effects(networks: ArrayLike, processes: ArrayLike, ratios: ArrayLike
 
 
 def _visited_by_others(
-    network: NDArray[np.intp], process: NDArray[np.intp], among: NDArray[np.bool_] | None = None
+    network: NDArray[np.intp], process: NDArray[np.intp], among: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """Which visits are to networks that at least two processes visited, among some visits."""
-    rows = np.arange(len(network)) if among is None else np.flatnonzero(among)
-    pairs = np.unique(np.stack([network[rows], process[rows]]), axis=1)
+    pairs = np.unique(np.stack([network[among], process[among]]), axis=1)
     return (np.bincount(pairs[0], minlength=network.max() + 1) > 1)[network]
 
 

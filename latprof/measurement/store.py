@@ -249,9 +249,12 @@ class Store:
         known = next((found.reference for found in self._rows(query)), None)
         if known is None:
             # Another collection may add it at this moment.
-            with contextlib.suppress(DuplicateError), self._errors():
-                with self._engine.begin() as connection:
-                    connection.execute(sa.insert(table), row)
+            with (
+                contextlib.suppress(DuplicateError),
+                self._errors(),
+                self._engine.begin() as connection,
+            ):
+                connection.execute(sa.insert(table), row)
             known = self._rows(query)[0].reference
         if known != reference:
             raise TargetMismatchError(

@@ -37,7 +37,8 @@ def test_labels_of_few_visits_gain_most_from_it():
     network, process, ratios = network[kept], process[kept], ratios[kept]
     corrected = ratios / process_effects(network, process, ratios)
     errors = [
-        [values[network == n].mean() / costs[n] for n in range(60)] for values in (ratios, corrected)
+        [values[network == n].mean() / costs[n] for n in range(60)]
+        for values in (ratios, corrected)
     ]
     assert np.std(errors[1]) < 0.6 * np.std(errors[0])
 
@@ -71,6 +72,17 @@ def test_networks_of_one_visit_follow_their_process_and_tell_nothing():
     network, process = np.append(network, [900, 901]), np.append(process, [1, 2])
     found = process_effects(network, process, np.append(ratios, [3.0, 3.0]))
     assert found[-2] / found[-1] == pytest.approx(np.exp(0.04), rel=1e-4)
+
+
+def test_a_process_that_shares_networks_only_with_small_ones_is_left_alone():
+    """Process 0 made ten visits; nine of their networks were also visited by others, once each."""
+    shared = np.arange(20)
+    network = np.concatenate([np.arange(10), shared + 100, shared + 100, np.arange(9)])
+    process = np.concatenate([np.zeros(10), np.full(20, 1), np.full(20, 2), 10 + np.arange(9)])
+    ratios = np.where(process == 0, 1.2, np.where(process == 1, 1.05, 1.0))
+    found = process_effects(network, process, ratios)
+    np.testing.assert_array_equal(found[process == 0], 1.0)
+    assert found[10] / found[30] == pytest.approx(1.05, rel=1e-4)
 
 
 def test_names_may_be_of_any_kind():

@@ -274,7 +274,9 @@ def _whole_against_parts(data: ReportData, kernels: pd.DataFrame) -> str:
             f"{number(abs(line.offset_ms), 3)} ms, with a mean error of "
             f"{percent(line.mape_percent / 100)}"
         )
-    return text + "; what differs is the runtime's work between kernels and the host's state at that moment."
+    return text + (
+        "; what differs is the runtime's work between kernels and the host's state at that moment."
+    )
 
 
 def _kind_bars(table: pd.DataFrame) -> Figure:
