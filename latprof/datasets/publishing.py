@@ -27,6 +27,17 @@ if TYPE_CHECKING:
 
     from latprof.measurement.store import Store, StoredTarget
 
+#: Decimals of what only describes a visit: microseconds, tenths of a second, a tenth of a percent.
+_DECIMALS = {
+    "raw_median_ms": 3,
+    "reference_ms": 3,
+    "drift": 4,
+    "withheld": 3,
+    "other_load": 3,
+    "started_at": 1,
+    "first_at": 1,
+    "last_at": 1,
+}
 #: Counted runs of the network and the reference over which a profiled visit is held against others.
 PROFILED_RUNS = (2, 2)
 
@@ -160,7 +171,7 @@ def _labels_table(labels: pd.DataFrame, visits: pd.DataFrame) -> pd.DataFrame:
     }.items():
         table[name] = table["architecture"].map(values)
     table["visits"] = table["visits"].astype(np.int16)
-    return table
+    return _rounded(table)
 
 
 def _visits_table(visits: pd.DataFrame) -> pd.DataFrame:
@@ -175,8 +186,12 @@ def _visits_table(visits: pd.DataFrame) -> pd.DataFrame:
         ["architecture", "label", "visit", "process", "started_at", *columns, "disturbed"]
     ].reset_index(drop=True)
     small = dict.fromkeys(columns, np.float32) | {"label": np.int8, "visit": np.int16}
-    table["started_at"] = table["started_at"].round(1)
-    return table.astype(small)
+    return _rounded(table).astype(small)
+
+
+def _rounded(table: pd.DataFrame) -> pd.DataFrame:
+    """Without digits that say nothing and take most of the file: labels and ratios stay whole."""
+    return table.round({name: n for name, n in _DECIMALS.items() if name in table})
 
 
 def _kernels_table(store: Store, stored: StoredTarget, reference_ms: float) -> pd.DataFrame:
