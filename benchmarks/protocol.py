@@ -6,7 +6,8 @@ statistics are computed as if fewer rounds and runs had been made. Printed are t
 variation (CV) between visits to one architecture; how many visits the time of a default label pays
 for; and the noise floor of labels made of that many visits, drawn again and again. Visits during
 which the reference moved too much are left out, as the protocol does. Below the table: the same
-without brackets, and labels made in one breath against labels spread over processes.
+without brackets; labels made in one breath against labels spread over processes; and how much
+faster the later runs of a burst are.
 """
 
 from __future__ import annotations
@@ -143,6 +144,21 @@ def before_only(rounds: int, runs: int) -> Callable[[PairedSamples], float]:
     return statistic
 
 
+def positions(found: Samples) -> tuple[list[float], list[float]]:
+    """How long the runs of a burst take, in order, in percent of the first counted one.
+
+    Medians over all bursts of the networks, then of the reference.
+    """
+    visits = [samples for process in found for load in process for samples in load]
+    curves = []
+    for side in ("target", "reference"):
+        bursts = [burst for samples in visits for burst in getattr(samples, side)]
+        shortest = min(map(len, bursts))
+        runs = np.array([burst[:shortest] for burst in bursts])
+        curves.append((100 * np.median(runs / runs[:, 1:2], axis=0)).tolist())
+    return curves[0], curves[1]
+
+
 def breaths(values: NDArray[np.float64], draws: int = 400) -> tuple[float, float]:
     """Noise floors in percent of labels of as many visits as a process made of each network.
 
@@ -205,6 +221,9 @@ def print_table(label: str, found: Samples) -> None:
         f"labels of {LOADS} visits: {together:.2f} % in one breath, {spread_out:.2f} % spread over "
         "processes"
     )
+    for name, curve in zip(("network", "reference"), positions(found), strict=True):
+        runs = " ".join(f"{value:.1f}" for value in curve)
+        print(f"runs of a burst of the {name}, the dropped one first, % of the second: {runs}")
     process, load = components(table(found, paired(2, 2)))
     print(f"default: common to a process {process:.2f} %, between loads in it {load:.2f} %")
 

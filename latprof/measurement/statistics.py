@@ -61,9 +61,9 @@ def counted_runs(samples: PairedSamples) -> tuple[int, int]:
 def cut_bursts(samples: PairedSamples, target_runs: int, reference_runs: int) -> PairedSamples:
     """The same visit with no more than so many counted runs in a burst, the first ones.
 
-    A network runs faster the longer its burst is (by 3 % from the second to the fourth run, the
-    reference by 7 %), so visits compare only over the runs that all of them made. How many that are
-    is found when a process begins, and may differ between processes.
+    A burst's later runs are faster (``python -m benchmarks.protocol`` says by how much), so visits
+    compare only over the runs that all of them made. How many these are is found when a network is
+    loaded, and near a limit it differs from load to load.
     """
     drop = samples.dropped_runs
     target, reference = drop + target_runs, drop + reference_runs

@@ -163,17 +163,19 @@ def _by_process(
 ) -> dict[_NetworkKey, Floats]:
     """Each network's undisturbed visits, one value a process, of at least two processes.
 
-    What a process does to all its networks stays in: it is the larger part of what differs by
-    chance between two stores, so it must be in the evidence.
+    Disturbed visits count only where a network has too few others. What a process does to all its
+    networks stays in: two stores differ by it, so it must be in the evidence.
     """
     scale = 1.0
     if in_milliseconds:
         scale = stored.reference_ms or store.provisional_reference_ms(stored.target)
     visits = visits_frame(store, stored.target)
-    usable = visits[visits["failure_code"].isna() & ~visits["disturbed"]]
-    logarithms = np.log(usable["ratio"]).groupby(
-        [usable[name] for name in ("kind", "space", "subject", "name", "process")]
-    )
+    made = visits[visits["failure_code"].isna()]
+    network = ["kind", "space", "subject", "name"]
+    clean = made["process"].where(~made["disturbed"])
+    processes = clean.groupby([made[name] for name in network]).transform("nunique")
+    usable = made[~made["disturbed"] | (processes < 2)]
+    logarithms = np.log(usable["ratio"]).groupby([usable[name] for name in (*network, "process")])
     values = np.exp(logarithms.mean()) * scale
     return {
         (str(kind), str(space), str(key), str(name)): group.to_numpy()
