@@ -222,8 +222,8 @@ def print_table(label: str, found: Samples) -> None:
         "processes"
     )
     for name, curve in zip(("network", "reference"), positions(found), strict=True):
-        runs = " ".join(f"{value:.1f}" for value in curve)
-        print(f"runs of a burst of the {name}, the dropped one first, % of the second: {runs}")
+        shares = " ".join(f"{value:.1f}" for value in curve)
+        print(f"runs of a burst of the {name}, the dropped one first, % of the second: {shares}")
     process, load = components(table(found, paired(2, 2)))
     print(f"default: common to a process {process:.2f} %, between loads in it {load:.2f} %")
 

@@ -78,12 +78,12 @@ class Plan:
         return min(wanted, len(self.networks))
 
     def passes(self, wanting: Wanting = lambda _network, _label: False) -> Iterator[list[Task]]:
-        """The passes over the networks; each task is one visit.
+        """The passes over the networks; each task is one visit, each list for processes of its own.
 
         Every network has the protocol's visits; after these, ``wanting(network, label)`` tells at
         the start of a pass which are visited once more, up to the protocol's most. A repeated
-        network's second measurement lags a full pass behind the first, and so never shares a
-        process with the visit that it repeats.
+        network's second measurement lags a full pass behind the first, and no process makes visits
+        of both: what it does to all its networks would be in both, and the floor would not show it.
         """
         generator = np.random.default_rng(self.seed)
         again = generator.permutation(len(self.networks))[: self.repeated].tolist()
@@ -99,11 +99,12 @@ class Plan:
             ]
 
         for number in range(most + bool(again)):
-            tasks = tasks_of(self.networks, 0, number)
-            tasks += tasks_of((self.networks[index] for index in again), 1, number - 1)
-            if not tasks:
+            first = tasks_of(self.networks, 0, number)
+            second = tasks_of((self.networks[index] for index in again), 1, number - 1)
+            if not first and not second:
                 return
-            yield [tasks[index] for index in generator.permutation(len(tasks))]
+            for tasks in filter(None, (first, second)):
+                yield [tasks[index] for index in generator.permutation(len(tasks))]
 
 
 @dataclass(frozen=True)

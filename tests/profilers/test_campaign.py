@@ -97,7 +97,7 @@ def test_progress_counts_up_to_the_end(store):
 
 
 def test_pairing_removes_what_the_clock_does(store):
-    run(store, make=bench(clock=stepping(0.25, every=200), load_noise=0.005))
+    run(store, make=bench(clock=stepping(0.25, every=45), load_noise=0.005))
     visits = visits_frame(store, TARGET)
     kept = visits[~visits["disturbed"]].groupby("subject")
     raw = kept["raw_median_ms"].std() / kept["raw_median_ms"].mean()
