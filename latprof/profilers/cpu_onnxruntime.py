@@ -78,6 +78,9 @@ class CpuOnnxRuntime(Profiler):
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.log_severity_level = _LOG_FATAL
+        # A session's threads wait for the next run in a loop that keeps their cores busy; those of
+        # the reference would take turns with those of the network. They still do so within a run.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         if profile_prefix:
             options.enable_profiling = True
             options.profile_file_prefix = profile_prefix
