@@ -153,7 +153,8 @@ def kernels(frame: pd.DataFrame, name: str) -> bool:
     found = reconcile(sums.loc[latency.index], latency)
     print(
         f"kernels of {found.networks} networks: latency = {found.scale:.4f} x sum "
-        f"{found.offset_ms:+.4f} ms; without that {found.gap_percent:+.2f} % above the sum"
+        f"{found.offset_ms:+.4f} ms; without that the latencies are {found.gap_percent:+.2f} % "
+        "off the sum"
     )
     print(
         f"profiling made a run {frame.attrs['profiling_overhead_percent']:+.1f} % longer (median)"

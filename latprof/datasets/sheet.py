@@ -255,7 +255,7 @@ def _kernels(
         f"The end-to-end latency is {found.scale:.4f} x the sum of the kernels "
         f"{found.offset_ms:+.4f} ms, with a mean",
         f"absolute error of {found.mape_percent:.2f} %; without scale and offset it is "
-        f"{found.gap_percent:+.2f} % above the sum.",
+        f"{abs(found.gap_percent):.2f} % {'above' if found.gap_percent >= 0 else 'below'} the sum.",
         *_overhead(metadata),
     ]
 
