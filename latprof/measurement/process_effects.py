@@ -2,9 +2,9 @@
 
 Where a process's memory lies makes it faster or slower towards its reference than other processes,
 by a fraction of a percent on a quiet host and by more than one on a busy one, for all networks that
-it visits alike. A campaign visits every network in several processes and many networks in each, so the
-two can be told apart: the logarithm of a visit's ratio is the network's, plus the process's, plus
-noise (two-way analysis of variance, with bounded influence: Huber, "Robust Statistics", 1981,
+it visits alike. A campaign visits every network in several processes and many networks in each, so
+the two can be told apart: the logarithm of a visit's ratio is the network's, plus the process's,
+plus noise (two-way analysis of variance, with bounded influence: Huber, "Robust Statistics", 1981,
 section 7.8).
 """
 
