@@ -9,6 +9,7 @@ several draws, for few rows); the share within 3 %; kernel sums against end-to-e
 from __future__ import annotations
 
 import argparse
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,10 +17,11 @@ from numpy.typing import NDArray
 
 from latprof.datasets.published import datasheet, load, load_kernels, load_visits
 from latprof.datasets.registry import space_from_description
+from latprof.datasets.sheet import floor_of_visits
 from latprof.errors import CoverageError, DataSetError
 from latprof.measurement.process_effects import process_effects
 from latprof.measurement.records import Target
-from latprof.measurement.statistics import combine_visits, noise_floor_of_repeats, reconcile
+from latprof.measurement.statistics import reconcile
 from latprof.predictors.registry import make_predictor, predictor_names
 
 if TYPE_CHECKING:
@@ -84,14 +86,8 @@ def floors(visits: pd.DataFrame) -> None:
         some["apart"] = some["ratio"] / process_effects(
             some["architecture"].to_numpy(str), some["process"], some["ratio"]
         )
-        cells = []
-        for column in ("raw_median_ms", "ratio", "apart"):
-            labels = some.groupby(["architecture", "label"])[column].agg(combine_visits)
-            rows = labels.reset_index()
-            first, second = (rows[rows["label"] == number] for number in (0, 1))
-            pairs = first.merge(second, on="architecture", suffixes=("", "_again"))
-            floor = noise_floor_of_repeats(pairs[column], pairs[f"{column}_again"])
-            cells.append(floor.percent)
+        found = [floor_of_visits(some, column) for column in ("raw_median_ms", "ratio", "apart")]
+        cells = [math.nan if floor is None else floor.percent for floor in found]
         print(f"{number:6}{cells[0]:10.2f}{cells[1]:10.2f}{cells[2]:26.2f}")
 
 

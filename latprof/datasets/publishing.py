@@ -38,8 +38,6 @@ _DECIMALS = {
     "first_at": 1,
     "last_at": 1,
 }
-#: Counted runs of the network and the reference over which a profiled visit is held against others.
-PROFILED_RUNS = (2, 2)
 
 _LABEL_COLUMNS = {
     "subject": "architecture",
@@ -233,12 +231,14 @@ def _profiling_overhead_percent(
     that timed kernels made no visits that could tell theirs.
     """
     counted = visits[visits["failure_code"].isna() & ~visits["disturbed"]]
-    ratios = counted.groupby("subject")["ratio"].median()
-    shares = [
-        visit_ratio(cut_bursts(profile.samples, *PROFILED_RUNS)) / ratios[subject.key] - 1
-        for subject, profile in store.kernel_profiles(stored.target)
-        if subject.key in ratios.index
-    ]
+    columns = ["ratio", "target_runs", "reference_runs"]
+    known = counted.groupby("subject")[columns].median()
+    shares = []
+    for subject, profile in store.kernel_profiles(stored.target):
+        if subject.key in known.index:
+            ratio, target_runs, reference_runs = known.loc[subject.key].to_numpy(float)
+            cut = cut_bursts(profile.samples, int(target_runs), int(reference_runs))
+            shares.append(visit_ratio(cut) / ratio - 1)
     return 100 * float(np.median(shares)) if shares else None
 
 

@@ -217,13 +217,17 @@ def _other_floors(visits: pd.DataFrame) -> Iterator[str]:
         ("ratio", "If it were not, the noise floor would be"),
         ("raw_median_ms", "Without pairing (`raw_median_ms`) it would be"),
     ):
-        floor = _floor_of(counted, column)
+        floor = floor_of_visits(counted, column)
         if floor is not None:
             yield f"- {words} {floor.percent:.2f} %."
 
 
-def _floor_of(visits: pd.DataFrame, column: str) -> NoiseFloor | None:
-    """The noise floor of labels that combine a column of the visits; None without repeats."""
+def floor_of_visits(visits: pd.DataFrame, column: str) -> NoiseFloor | None:
+    """The noise floor of labels made of a data set's visits, from one of their columns.
+
+    ``visits`` are those that count, as :func:`latprof.datasets.published.load_visits` gives them.
+    None where nothing was measured a second time.
+    """
     first, again = (
         visits[visits["label"] == label]
         .groupby("architecture")[column]

@@ -37,18 +37,18 @@ if TYPE_CHECKING:
 FEWEST_PAIRS = 10
 
 _SUBJECT = ["kind", "space", "subject"]
-_RUNS = ["target_runs", "reference_runs"]
 
 
 def visits_frame(store: Store, target: Target) -> pd.DataFrame:
     """One row a visit, in the order they were stored.
 
-    Columns: kind, space, subject, name, label, visit, started_at (Unix s), process, ratio (over as
-    many runs a burst as all visits to the network made), raw_median_ms, raw_minimum_ms,
-    reference_ms (median of the reference's burst medians), drift (fraction), timed_s (inside timed
-    runs), load_s, wall_s, steal (fraction of all cores), withheld (fraction of the time),
-    other_load (share of spare cores), load1, disturbed, failure_code, failure_message,
-    process_effect (the factor by which all ratios of the visit's process are off, see
+    Columns: kind, space, subject, name, label, visit, started_at (Unix s), process, target_runs and
+    reference_runs (counted runs of a burst over which the ratio is taken: as many as all visits to
+    the network, and all to the target, made), ratio, raw_median_ms, raw_minimum_ms, reference_ms
+    (median of the reference's burst medians), drift (fraction), timed_s (inside timed runs),
+    load_s, wall_s, steal (fraction of all cores), withheld (fraction of the time), other_load
+    (share of spare cores), load1, disturbed, failure_code, failure_message, process_effect (the
+    factor by which all ratios of the visit's process are off, see
     :mod:`latprof.measurement.process_effects`).
     """
     import pandas as pd
@@ -58,21 +58,23 @@ def visits_frame(store: Store, target: Target) -> pd.DataFrame:
         raise NotEnoughDataError(f"{store.location} holds no measurements of {target.describe()}")
     _compare_like_bursts(frame, store, target)
     frame["process_effect"] = _process_effects(frame)
-    return frame.drop(columns=_RUNS)
+    return frame
 
 
 def _compare_like_bursts(frame: pd.DataFrame, store: Store, target: Target) -> None:
     """Take the ratios over the runs that all visits to a network, and to the reference, made."""
-    least_target = frame.groupby(_SUBJECT)["target_runs"].transform("min")
-    least_reference = frame["reference_runs"].min()
-    longer = (frame["target_runs"] > least_target) | (frame["reference_runs"] > least_reference)
+    made = frame[["target_runs", "reference_runs"]].copy()
+    frame["target_runs"] = frame.groupby(_SUBJECT)["target_runs"].transform("min")
+    frame["reference_runs"] = made["reference_runs"].min()
+    longer = (made > frame[["target_runs", "reference_runs"]]).any(axis=1).to_numpy()
     if not longer.any():
         return
     ratios = frame["ratio"].to_numpy(copy=True)
-    for row, measurement in enumerate(store.measurements(target)):
-        if row < len(frame) and longer.iloc[row] and measurement.samples is not None:
-            cut = cut_bursts(measurement.samples, int(least_target[row]), int(least_reference))
-            ratios[row] = visit_ratio(cut)
+    runs = frame[["target_runs", "reference_runs"]].to_numpy()
+    # Read again, so that not all raw runs are held; what was stored meanwhile comes last.
+    for row, measurement in zip(range(len(frame)), store.measurements(target), strict=False):
+        if longer[row] and measurement.samples is not None:
+            ratios[row] = visit_ratio(cut_bursts(measurement.samples, *map(int, runs[row])))
     frame["ratio"] = ratios
 
 

@@ -23,6 +23,8 @@ Floats = NDArray[np.float64]
 INTERVAL_COVERAGE = 0.9
 #: By how much the larger of two rounds may count as larger.
 ROUND_BOUND = 0.08
+#: Of the reference's burst medians: what it takes when the host is quiet.
+QUIET_QUANTILE = 0.1
 
 
 def burst_medians(samples: PairedSamples) -> tuple[Floats, Floats]:
@@ -80,6 +82,16 @@ def visit_ratios(visits: Sequence[PairedSamples]) -> Floats:
         return np.empty(0)
     runs = [min(numbers) for numbers in zip(*map(counted_runs, visits), strict=True)]
     return np.array([visit_ratio(cut_bursts(samples, *runs)) for samples in visits])
+
+
+def quiet_reference_ms(bursts: Sequence[Sequence[float]]) -> float:
+    """What the reference takes when the host is quiet, in ms, from its bursts' counted runs.
+
+    The 10th percentile of the bursts' medians over the runs that all of them have, as the ratios
+    are: later runs of a burst are faster.
+    """
+    runs = min(map(len, bursts))
+    return float(np.quantile([np.median(burst[:runs]) for burst in bursts], QUIET_QUANTILE))
 
 
 def raw_median_ms(samples: PairedSamples) -> float:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import sqlalchemy as sa
 from sqlalchemy import exc
 
@@ -46,13 +45,10 @@ from latprof.measurement.rows import (
     samples_to_json,
     to_json,
 )
-from latprof.measurement.statistics import counted_runs
+from latprof.measurement.statistics import counted_runs, quiet_reference_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-#: Share of the reference's burst medians that are faster than its constant ("quiet state").
-QUIET_QUANTILE = 0.1
 
 
 @dataclass(frozen=True)
@@ -449,18 +445,15 @@ class Store:
 
     def provisional_reference_ms(self, target: Target) -> float:
         """What :meth:`freeze_reference_ms` would freeze now."""
-        drops_and_bursts = [
-            (measurement.samples.dropped_runs, burst)
+        bursts = [
+            burst[measurement.samples.dropped_runs :]
             for measurement in self.measurements(target)
             if measurement.samples is not None
             for burst in measurement.samples.reference
         ]
-        if not drops_and_bursts:
+        if not bursts:
             raise NotEnoughDataError(f"{self.location} holds no measurement without a failure")
-        # Over the runs that every burst has, as the ratios are: later runs of a burst are faster.
-        runs = min(len(burst) - drop for drop, burst in drops_and_bursts)
-        medians = [np.median(burst[drop : drop + runs]) for drop, burst in drops_and_bursts]
-        return float(np.quantile(medians, QUIET_QUANTILE))
+        return quiet_reference_ms(bursts)
 
     def reference_runs(self, target: Target) -> int | None:
         """Counted runs in the reference's bursts of the first visit; None where there is none."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from latprof.errors import (
     InvalidValueError,
@@ -22,13 +24,11 @@ from latprof.profilers.bench import undisturbed_visit
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from numpy.typing import NDArray
-
     from latprof.measurement.store import Store, StoredTarget
     from latprof.profilers.bench import Measurer
     from latprof.profilers.networks import Network
 
-Floats: TypeAlias = "NDArray[np.float64]"
+Floats: TypeAlias = NDArray[np.float64]
 
 #: Default effort: measuring processes, and visits to each network in each of them.
 PROCESSES = 8
@@ -189,15 +189,18 @@ def _matched(
 ) -> tuple[list[tuple[_NetworkKey, _NetworkKey]], tuple[str, ...]]:
     """Pairs of the same network in both, and the names of those that only ``a`` has."""
     same = {key[:3]: key for key in b}
-    left = [key for key in b if key[:3] not in {k[:3] for k in a}]
+    ours = {key[:3] for key in a}
+    names = Counter(key[3] for key in a if key[0] == "model")
+    namesakes = defaultdict(list)
+    for key in b:
+        if key[0] == "model" and key[:3] not in ours:
+            namesakes[key[3]].append(key)
     pairs, missing = [], []
     for key in a:
-        namesakes = [other for other in left if (other[0], other[3]) == (key[0], key[3])]
-        alone = sum((other[0], other[3]) == (key[0], key[3]) for other in a) == 1
         if key[:3] in same:
             pairs.append((key, same[key[:3]]))
-        elif key[0] == "model" and len(namesakes) == 1 and alone:
-            pairs.append((key, namesakes[0]))
+        elif key[0] == "model" and names[key[3]] == len(namesakes[key[3]]) == 1:
+            pairs.append((key, namesakes[key[3]][0]))
         else:
             missing.append(key[3])
     return pairs, tuple(missing)

@@ -28,14 +28,14 @@ from latprof.measurement.records import (
     Target,
 )
 from latprof.measurement.statistics import (
-    burst_medians,
     combine_visits,
+    counted_runs,
     quiet_kernels,
+    quiet_reference_ms,
     raw_median_ms,
     visit_ratio,
     visit_ratios,
 )
-from latprof.measurement.store import QUIET_QUANTILE
 from latprof.profilers.base import RunOptions
 from latprof.profilers.bench import undisturbed_visit
 from latprof.profilers.networks import (
@@ -176,16 +176,17 @@ def profile(
         reference_name, reference = reference_network()
     identity = profiler_class(target)(options).target(shape)
 
-    def bench() -> RemoteBench:
-        return RemoteBench(target, options, reference, protocol, timeout_s)
+    def bench(reference_runs: int | None) -> RemoteBench:
+        return RemoteBench(target, options, reference, protocol, timeout_s, reference_runs)
 
     samples, processes, kernel_profile = _visit(bench, source, protocol, kernels=kernels)
-    medians = np.concatenate([burst_medians(visit)[1] for visit in samples])
     return Profile(
         name=source.subject.name,
         target=identity,
         reference=reference_name,
-        reference_ms=float(np.quantile(medians, QUIET_QUANTILE)),
+        reference_ms=quiet_reference_ms(
+            [burst[visit.dropped_runs :] for visit in samples for burst in visit.reference]
+        ),
         ratio=combine_visits(visit_ratios(samples)),
         samples=tuple(samples),
         processes=tuple(processes),
@@ -194,14 +195,19 @@ def profile(
 
 
 def _visit(
-    bench: Callable[[], Measurer], source: Network, protocol: PairedProtocol, *, kernels: bool
+    bench: Callable[[int | None], Measurer],
+    source: Network,
+    protocol: PairedProtocol,
+    *,
+    kernels: bool,
 ) -> tuple[list[PairedSamples], list[int], KernelProfile | None]:
     samples: list[PairedSamples] = []
     processes: list[int] = []
     kernel_profile = None
     failure = None
     for part in range(min(_PROCESSES, protocol.visits)):
-        with bench() as measurer:
+        # All processes run the reference as often as the first, so that they compare.
+        with bench(counted_runs(samples[0])[1] if samples else None) as measurer:
             for _ in range(part, protocol.visits, _PROCESSES):
                 visit = undisturbed_visit(measurer, source, protocol)
                 if visit.samples is not None:

@@ -146,12 +146,12 @@ class ReportData:
 
     @cached_property
     def repeated(self) -> pd.DataFrame:
-        """Networks measured twice, as often each time: subject, name, first_ms, second_ms."""
-        keys = ["subject", "space", "visits"]
-        first = self.measured[[*keys, "name", "latency_ms"]]
-        again = self.labels.loc[self.labels["label"] == 1, [*keys, "latency_ms"]]
+        """Networks measured twice: subject, name, first_ms, second_ms, visits, visits_again."""
+        keys = ["subject", "space"]
+        first = self.measured[[*keys, "visits", "name", "latency_ms"]]
+        again = self.labels.loc[self.labels["label"] == 1, [*keys, "visits", "latency_ms"]]
         pairs = first.rename(columns={"latency_ms": "first_ms"}).merge(
-            again.rename(columns={"latency_ms": "second_ms"}), on=keys
+            again.rename(columns={"latency_ms": "second_ms"}), on=keys, suffixes=("", "_again")
         )
         return pairs[np.isfinite(pairs["second_ms"].astype(float))]
 

@@ -114,6 +114,20 @@ def test_repeats_give_the_noise_floor_of_the_statistics_module(data):
     assert len(figures_of(data)["second-against-first"].series[0].x) == 20
 
 
+def test_repeats_with_fewer_visits_count_in_their_share(data):
+    labels = data.labels.copy()
+    again = labels.index[labels["label"] == 1]
+    labels.loc[again[:5], "visits"] = 2
+    changed = dataclasses.replace(data, labels=labels)
+    pairs = changed.repeated
+    visits = pairs["visits"].to_numpy(float), pairs["visits_again"].to_numpy(float)
+    floor = noise_floor_of_repeats(pairs["first_ms"], pairs["second_ms"], visits)
+
+    assert len(pairs) == len(data.repeated)
+    assert set(pairs["visits_again"]) == {2, 8}
+    assert f"a noise floor of {floor.percent:.2f} %" in sections_of(changed)["repeats"].lead
+
+
 def test_missing_parts_say_what_to_run(data):
     sections = sections_of(only_measurements(data, 3))
     wanted = {

@@ -254,7 +254,8 @@ def _repeats(data: ReportData) -> Section:
         )
     first, second = floats(pairs["first_ms"]), floats(pairs["second_ms"])
     change = 100 * (second / first - 1)
-    floor = noise_floor_of_repeats(first, second).percent
+    visits = floats(pairs["visits"]), floats(pairs["visits_again"])
+    floor = noise_floor_of_repeats(first, second, visits).percent
     lead = (
         f"{count(len(pairs), 'network')} measured again, later in the campaign, differ from the "
         f"first time by {number(float(np.median(np.abs(change))))} % (median) and "
