@@ -98,8 +98,10 @@ def _is_store(text: str) -> bool:
     if "://" in text:
         return True
     path = Path(text)
+    if path.suffix == ".db":
+        return True
     if what_is_at(path) != "file":
-        return path.suffix == ".db"
+        return False
     try:
         with path.open("rb") as file:
             return file.read(16) == b"SQLite format 3\0"

@@ -66,6 +66,13 @@ def test_a_store_compared_with_itself_shows_no_difference(latprof, collected):
     assert {c["verdict"] for c in found} == {"no evidence"}
 
 
+def test_an_empty_file_called_a_store_is_told_to_be_none(latprof, collected, tmp_path):
+    (tmp_path / "empty.db").touch()
+    done = latprof("compare", tmp_path / "empty.db", collected)
+    assert done.returncode == 3
+    assert "empty.db is not a latprof store" in done.stderr
+
+
 def test_what_cannot_be_compared_is_refused(latprof, collected, models):
     done = latprof("compare", collected, models[0])
     assert done.returncode == 2
