@@ -1,0 +1,141 @@
+"""What every importer of latencies returns: one column of a public collection, as a record."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latprof.datasets.importers.flags import SYNTHETIC
+from latprof.errors import DataSetError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from latprof.datasets.space import SearchSpace
+
+Choices: TypeAlias = NDArray[np.uint8]
+Floats: TypeAlias = NDArray[np.float64]
+Mask: TypeAlias = NDArray[np.bool_]
+
+#: Accelerators whose columns end in the batch size. A processor's or a phone's name may end in a
+#: number too: ``gold_6226`` is a Xeon Gold 6226 and ``essential_ph_1`` an Essential PH-1.
+_ACCELERATOR = re.compile(
+    r"(?P<device>(?:gtx_?|rtx_?)?\d{3,4}(?:ti)?(?:_?super)?|titan\w{0,8}?|rtx_?[a-z]?\d{4}"
+    r"|(?:tesla_?)?[akptv]\d{1,3})_(?P<batch>[1-9]\d{0,3})"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ImportedLatencies:
+    """One column of latencies of a public collection. All times are in milliseconds.
+
+    Parameters
+    ----------
+    name : str
+        Collection, space and device, for example ``"help/fbnet/pixel2"``.
+    latency_ms : array of shape (n,)
+        Every row of the file, usable or not.
+    usable : array of shape (n,), bool
+        Which rows are latencies of a network that runs: above 0, and connected.
+    device : str
+        As the file calls it, the batch size left out.
+    batch_size : int or None
+        Images a run; None where the file does not tell.
+    space : SearchSpace or None
+        Whose architectures the rows are.
+    choices : array of shape (n, decisions), uint8, or None
+        The rows as choices of ``space``.
+    names : tuple of str
+        Names of the rows where they are not of a space.
+    spread_ms : array of shape (n,) or None
+        Standard deviation over runs, where the file has it.
+    flags : frozenset of str
+        See :func:`latprof.datasets.importers.flags.detect_flags`.
+    source : str
+        The file.
+    licence, citation : str
+    """
+
+    name: str
+    latency_ms: Floats
+    usable: Mask
+    device: str
+    batch_size: int | None = None
+    space: SearchSpace | None = None
+    choices: Choices | None = None
+    names: tuple[str, ...] = ()
+    spread_ms: Floats | None = None
+    flags: frozenset[str] = field(default_factory=frozenset)
+    source: str = ""
+    licence: str = ""
+    citation: str = ""
+
+    @property
+    def usable_for_accuracy(self) -> bool:
+        """Whether an error against these numbers says something: not where they are synthetic."""
+        return SYNTHETIC not in self.flags
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """Spelling of each row: of the space's architecture, or the row's name."""
+        if self.space is None or self.choices is None:
+            return self.names
+        return tuple(str(a) for a in self.space.architectures(self.choices))
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a table like that of :func:`latprof.datasets.load`, one row an architecture.
+
+        Columns: architecture, latency_ms, usable, and spread_ms where the file has it. ``attrs``
+        holds the rest as plain JSON values.
+        """
+        import pandas as pd
+
+        columns: dict[str, Any] = {
+            "architecture": list(self.architectures),
+            "latency_ms": self.latency_ms,
+            "usable": self.usable,
+        }
+        if self.spread_ms is not None:
+            columns["spread_ms"] = self.spread_ms
+        frame = pd.DataFrame(columns)
+        frame.attrs.update(
+            name=self.name,
+            device=self.device,
+            batch_size=self.batch_size,
+            space=None if self.space is None else self.space.description,
+            flags=sorted(self.flags),
+            usable_for_accuracy=self.usable_for_accuracy,
+            source=self.source,
+            licence=self.licence,
+            citation=self.citation,
+        )
+        return frame
+
+
+def split_device(name: str) -> tuple[str, int | None]:
+    """Split a column's name into the device and the batch size, None where it is not told.
+
+    ``"v100_64"`` is a V100 at batch 64, ``"1080ti_1"`` a GTX 1080 Ti at batch 1, ``"gold_6226"`` a
+    processor of that name at a batch size that nobody stated.
+    """
+    found = _ACCELERATOR.fullmatch(name.lower())
+    if found is None:
+        return name, None
+    return name[: found.end("device")], int(found["batch"])
+
+
+def usable_rows(source: str, latency_ms: Floats, *, least: float = 0.0) -> Mask:
+    """Mark the rows that are latencies: finite, above 0 and not below ``least`` of the median.
+
+    Raises DataSetError where no row is.
+    """
+    timed = np.isfinite(latency_ms) & (latency_ms > 0)
+    if not timed.any():
+        raise DataSetError(f"{source} holds no latency", expected="numbers above 0")
+    with np.errstate(invalid="ignore"):
+        usable: Mask = timed & (latency_ms >= least * np.median(latency_ms[timed]))
+    return usable
