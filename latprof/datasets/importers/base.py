@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.datasets.importers.flags import SYNTHETIC
+from latprof.datasets.registry import get_space, space_names
 from latprof.errors import DataSetError
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ class ImportedLatencies:
         Names of the rows where they are not of a space.
     spread_ms : array of shape (n,) or None
         Standard deviation over runs, where the file has it.
+    feature_names : tuple of str
+    features : array of shape (n, features) or None
+        What the file says of each row, where the rows are described by numbers.
     flags : frozenset of str
         See :func:`latprof.datasets.importers.flags.detect_flags`.
     source : str
@@ -69,6 +73,8 @@ class ImportedLatencies:
     choices: Choices | None = None
     names: tuple[str, ...] = ()
     spread_ms: Floats | None = None
+    feature_names: tuple[str, ...] = ()
+    features: Floats | None = None
     flags: frozenset[str] = field(default_factory=frozenset)
     source: str = ""
     licence: str = ""
@@ -89,8 +95,8 @@ class ImportedLatencies:
     def to_frame(self) -> pd.DataFrame:
         """Return a table like that of :func:`latprof.datasets.load`, one row an architecture.
 
-        Columns: architecture, latency_ms, usable, and spread_ms where the file has it. ``attrs``
-        holds the rest as plain JSON values.
+        Columns: architecture, latency_ms, usable, and spread_ms and the features where the file has
+        them. ``attrs`` holds the rest as plain JSON values.
         """
         import pandas as pd
 
@@ -101,6 +107,8 @@ class ImportedLatencies:
         }
         if self.spread_ms is not None:
             columns["spread_ms"] = self.spread_ms
+        if self.features is not None:
+            columns |= dict(zip(self.feature_names, self.features.T, strict=True))
         frame = pd.DataFrame(columns)
         frame.attrs.update(
             name=self.name,
@@ -114,6 +122,11 @@ class ImportedLatencies:
             citation=self.citation,
         )
         return frame
+
+
+def registered_space(name: str) -> SearchSpace | None:
+    """The registered search space of this name, or None where there is none."""
+    return get_space(name) if name in space_names() else None
 
 
 def split_device(name: str) -> tuple[str, int | None]:

@@ -9,20 +9,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.datasets.importers.base import ImportedLatencies, split_device, usable_rows
+from latprof.datasets.importers.base import (
+    ImportedLatencies,
+    registered_space,
+    split_device,
+    usable_rows,
+)
 from latprof.datasets.importers.flags import detect_flags
 from latprof.datasets.importers.reading import indices, kind_of, numbers
 from latprof.datasets.importers.torch_files import read_torch_file
-from latprof.datasets.registry import get_space, space_names
 from latprof.errors import DataSetError, UnknownNameError
-
-if TYPE_CHECKING:
-    from latprof.datasets.space import SearchSpace
 
 Choices: TypeAlias = NDArray[np.uint8]
 
@@ -108,7 +109,7 @@ def load_help(root: str | os.PathLike[str], space: str, device: str) -> Imported
         usable=usable,
         device=target,
         batch_size=batch_size,
-        space=_space(importer.space),
+        space=registered_space(importer.space),
         choices=choices,
         flags=detect_flags(latency[usable], importer.labels(choices)[usable]),
         source=str(source),
@@ -287,8 +288,3 @@ def _importer(space: str) -> _Importer:
     if space not in _IMPORTERS:
         raise UnknownNameError("space", space, _IMPORTERS)
     return _IMPORTERS[space]
-
-
-def _space(name: str) -> SearchSpace | None:
-    """The registered space; None where this version has none of the name."""
-    return get_space(name) if name in space_names() else None

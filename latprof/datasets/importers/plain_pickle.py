@@ -1,58 +1,31 @@
 """A reader of pickles that hold plain data only.
 
 Python's own unpickler calls what a file tells it to call. This one calls nothing: it knows the
-operations that lists, dictionaries, text, numbers and NumPy scalars are written with (protocols 0
-to 5), and refuses any other. NumPy scalars come out as Python numbers, ordered dictionaries as
-dictionaries. What a file can make it use is bounded by the number of operations and containers.
+operations that lists, dictionaries, text, numbers, NumPy's numbers and arrays of one dimension are
+written with (protocols 0 to 5), and refuses any other. NumPy's numbers come out as Python's, arrays
+as lists. What a file can make it use is bounded by the number of operations and containers.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from latprof.datasets.importers.pickle_values import (
+    GLOBALS,
+    TENSOR_MODULES,
+    Dtype,
+    Maker,
+    Refused,
+    Role,
+)
 from latprof.errors import DataSetError
 
 _MAX_OPERATIONS = 12_000_000
 _MAX_CONTAINERS = 2_000_000
 _MAX_MEMO = 1 << 24
 _MAX_INTEGER_BYTES = 9
-#: Of a NumPy number.
-_MAX_NUMBER_BYTES = 8
-
-#: What a file may name, by the role it plays here.
-_GLOBALS = {
-    ("numpy.core.multiarray", "scalar"): "scalar",
-    ("numpy._core.multiarray", "scalar"): "scalar",
-    ("numpy", "dtype"): "dtype",
-    ("_codecs", "encode"): "encode",
-    ("collections", "OrderedDict"): "dict",
-}
-_NOT_SUPPORTED = {"torch", "torch._utils", "torch.storage", "torch.nn.parameter"}
-#: NumPy's spelling of a number's type, and that of :mod:`struct`.
-_FORMATS = dict(zip("b1 i1 u1 i2 u2 i4 u4 i8 u8 f2 f4 f8".split(), "?bBhHiIqQefd", strict=True))
-
-
-class _Refused(Exception):  # noqa: N818 - private; what is raised to users is a DataSetError
-    """The pickle holds something that is not read here, or is malformed."""
-
-
-@dataclass(eq=False)
-class _Role:
-    """A name that the file may use, standing in for what it names."""
-
-    role: str
-
-
-@dataclass(eq=False)
-class _Dtype:
-    """The type of a NumPy number: its format for struct, and its byte order."""
-
-    format: str
-    order: str = "<"
-
 
 _MARK = object()
 
@@ -80,7 +53,7 @@ def read_pickle(source: str, data: bytes) -> Any:
     reader = _Reader(data)
     try:
         return reader.run()
-    except _Refused as error:
+    except Refused as error:
         problem = str(error)
     except (IndexError, struct.error):
         problem = "it ends in the middle, or is damaged"
@@ -101,25 +74,26 @@ class _Reader:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
         self.containers = 0
+        self.maker = Maker()
 
     def run(self) -> Any:
         operations, data, size = self.operations, self.data, len(self.data)
         for _ in range(_MAX_OPERATIONS):
             if self.at >= size:
-                raise _Refused("it ends in the middle")
+                raise Refused("it ends in the middle")
             code = data[self.at]
             self.at += 1
             if code == 0x2E:  # STOP
                 return self.result()
             operation = operations.get(code)
             if operation is None:
-                raise _Refused(f"operation {bytes([code])!r} is not one of plain data")
+                raise Refused(f"operation {bytes([code])!r} is not one of plain data")
             operation(self)
-        raise _Refused("it holds too much")
+        raise Refused("it holds too much")
 
     def result(self) -> Any:
         if len(self.stack) != 1:
-            raise _Refused("it is damaged")
+            raise Refused("it is damaged")
         return self.plain(self.stack[0])
 
     # Bytes -----------------------------------------------------------------------------------
@@ -127,7 +101,7 @@ class _Reader:
     def take(self, count: int) -> bytes:
         end = self.at + count
         if count < 0 or end > len(self.data):
-            raise _Refused("it ends in the middle")
+            raise Refused("it ends in the middle")
         taken = self.data[self.at : end]
         self.at = end
         return taken
@@ -148,7 +122,7 @@ class _Reader:
     def push_container(self, value: Any) -> None:
         self.containers += 1
         if self.containers > _MAX_CONTAINERS:
-            raise _Refused("it holds too many lists, tuples or dictionaries")
+            raise Refused("it holds too many lists, tuples or dictionaries")
         self.stack.append(value)
 
     def pop_mark(self) -> list[Any]:
@@ -158,38 +132,38 @@ class _Reader:
                 values = stack[start + 1 :]
                 del stack[start:]
                 return values
-        raise _Refused("it is damaged")
+        raise Refused("it is damaged")
 
     @staticmethod
     def plain(value: Any) -> Any:
-        if value is _MARK or isinstance(value, _Role | _Dtype):
-            raise _Refused("a type or a function stands where a value should")
+        if value is _MARK or isinstance(value, Role | Dtype):
+            raise Refused("a type or a function stands where a value should")
         return value
 
     def fill(self, target: Any, values: list[Any]) -> None:
         """Put keys and values into a dictionary."""
         if type(target) is not dict or len(values) % 2:
-            raise _Refused("it is damaged")
+            raise Refused("it is damaged")
         for key, value in zip(values[::2], values[1::2], strict=True):
             # A tuple as key is not read: one that holds itself many times takes for ever to hash.
             if type(key) not in {str, int, float, bool}:
-                raise _Refused("a key of a dictionary is neither text nor a number")
+                raise Refused("a key of a dictionary is neither text nor a number")
             target[key] = self.plain(value)
 
     def extend(self, values: list[Any]) -> None:
         target = self.stack[-1]
         if type(target) is not list:
-            raise _Refused("it is damaged")
+            raise Refused("it is damaged")
         for value in values:
-            if value is _MARK or type(value) in {_Role, _Dtype}:
+            if value is _MARK or type(value) in {Role, Dtype}:
                 self.plain(value)
         target.extend(values)
 
     def remember(self, index: int) -> None:
         if not 0 <= index < _MAX_MEMO:
-            raise _Refused("it is damaged")
+            raise Refused("it is damaged")
         if self.stack[-1] is _MARK:
-            raise _Refused("it is damaged")
+            raise Refused("it is damaged")
         self.memo[index] = self.stack[-1]
 
     def recall(self, index: int) -> None:
@@ -199,64 +173,26 @@ class _Reader:
 
     def name(self, module: Any, name: Any) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
-            raise _Refused("it is damaged")
-        if module in _NOT_SUPPORTED:
-            raise _Refused("it holds tensors, which are not supported here")
-        role = _GLOBALS.get((module, name))
+            raise Refused("it is damaged")
+        if module in TENSOR_MODULES:
+            raise Refused("it holds tensors, which are not supported here")
+        role = GLOBALS.get((module, name))
         if role is None:
-            raise _Refused(f"it names {f'{module}.{name}'[:80]!r}, which is not plain data")
-        self.stack.append(_Role(role))
+            raise Refused(f"it names {f'{module}.{name}'[:80]!r}, which is not plain data")
+        self.stack.append(Role(role))
 
     def reduce(self) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
-        if type(function) is not _Role or type(arguments) is not tuple:
-            raise _Refused("it is damaged")
-        make: Callable[..., Any] = getattr(self, f"make_{function.role}")
-        self.push_container(make(*arguments))
-
-    # What is looked at here may be huge, or a tuple that holds itself many times over, and stand in
-    # the file a million times: types and lengths come first.
-
-    @staticmethod
-    def make_encode(text: str, encoding: str = "latin1") -> bytes:
-        if type(text) is not str or len(text) > _MAX_NUMBER_BYTES:
-            raise _Refused("bytes are not written as they should be")
-        if type(encoding) is not str or encoding not in {"latin1", "latin-1"}:
-            raise _Refused("bytes are not written as they should be")
-        return text.encode("latin-1")
-
-    @staticmethod
-    def make_dtype(spelling: str, _align: object = None, _copy: object = None) -> _Dtype:
-        if type(spelling) is not str or len(spelling) > 4:
-            raise _Refused("the type of a NumPy number is malformed")
-        order = spelling[:1] if spelling[:1] in {"<", ">"} else "<"
-        form = _FORMATS.get(spelling.lstrip("<>|="))
-        if form is None:
-            raise _Refused(f"NumPy type {spelling!r} is not one of numbers")
-        return _Dtype(form, order)
-
-    @staticmethod
-    def make_scalar(dtype: _Dtype, content: bytes | str) -> Any:
-        if type(dtype) is not _Dtype or len(content) > _MAX_NUMBER_BYTES:
-            raise _Refused("a NumPy number is malformed")
-        raw = content.encode("latin-1") if isinstance(content, str) else content
-        (value,) = struct.unpack(dtype.order + dtype.format, raw)
-        return value
-
-    @staticmethod
-    def make_dict() -> dict[Any, Any]:
-        return {}
+        if type(function) is not Role or type(arguments) is not tuple:
+            raise Refused("it is damaged")
+        self.push_container(self.maker.make(function.role, arguments))
 
     def build(self) -> None:
-        state, target = self.stack.pop(), self.stack[-1]
-        if type(target) is not _Dtype or type(state) is not tuple or len(state) < 2:
-            raise _Refused("it holds an object that is not plain data")
-        if type(state[1]) is not str or state[1] not in {"<", ">", "|", "="}:
-            raise _Refused("the type of a NumPy number is malformed")
-        target.order = ">" if state[1] == ">" else "<"
+        state = self.stack.pop()
+        self.maker.build(self.stack[-1], state)
 
     def persistent(self) -> None:
-        raise _Refused("it holds tensors, which are not supported here")
+        raise Refused("it holds tensors, which are not supported here")
 
     # Operations of the format, by their byte ---------------------------------------------------
 
@@ -265,13 +201,13 @@ class _Reader:
 
     def integer(self, size: int) -> None:
         if size > _MAX_INTEGER_BYTES:
-            raise _Refused("it holds a number that is too large")
+            raise Refused("it holds a number that is too large")
         self.stack.append(int.from_bytes(self.take(size), "little", signed=True))
 
     def integer_line(self) -> None:
         line = self.line().removesuffix("L")
         if len(line) > 20:
-            raise _Refused("it holds a number that is too large")
+            raise Refused("it holds a number that is too large")
         self.stack.append({"00": False, "01": True}.get(line, int(line)))
 
     def text(self, size: int) -> None:
@@ -280,13 +216,13 @@ class _Reader:
     def quoted(self) -> None:
         line = self.line()
         if len(line) < 2 or line[0] != line[-1] or line[0] not in "'\"" or "\\" in line:
-            raise _Refused("it holds text of an old form")
+            raise Refused("it holds text of an old form")
         self.stack.append(line[1:-1])
 
     def tuple(self, count: int) -> None:
         values = tuple(self.stack[len(self.stack) - count :]) if count else ()
         if len(values) < count or any(value is _MARK for value in values):
-            raise _Refused("it is damaged")
+            raise Refused("it is damaged")
         if count:
             del self.stack[-count:]
         self.push_container(values)
@@ -378,7 +314,7 @@ class _Reader:
     def protocol(self) -> None:
         version = self.number(self.u1)
         if version > 5:
-            raise _Refused(f"protocol {version} is not known")
+            raise Refused(f"protocol {version} is not known")
 
 
 def _ignore(_value: object) -> None:

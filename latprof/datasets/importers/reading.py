@@ -112,6 +112,13 @@ def number_of(text: str) -> float:
     return value if math.isfinite(value) else math.nan
 
 
+def number_in(path: str | os.PathLike[str], what: str, value: Any) -> float:
+    """Check that ``value`` is a plain finite number; DataSetError where it is not."""
+    if type(value) not in {int, float} or not abs(value) < 1e12:
+        raise DataSetError(f"{path}: {what} is no number of ms", got=kind_of(value))
+    return float(value)
+
+
 def numbers(
     path: str | os.PathLike[str], what: str, values: Any, length: int | None = None
 ) -> Floats:

@@ -1,0 +1,181 @@
+"""Lookup tables of blocks or operators, read from the files that search codes use.
+
+ProxylessNAS and Once-for-All keep theirs as YAML (key: count, mean, var), Single-Path NAS as JSON
+(layer, choice: ms). Times are in milliseconds.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latprof.datasets.importers.reading import kind_of, number_in, number_of, read_json, read_text
+from latprof.errors import CoverageError, DataSetError
+
+Floats: TypeAlias = NDArray[np.float64]
+
+_MAX_BYTES = 32 << 20
+_KEY = re.compile(r"(['\"]?)(?P<key>[^\s'\"#&*!|>%@`{}\[\],?]\S*?)\1:(?:[ \t]+(?P<rest>\S.*))?")
+_FIELD = re.compile(r"(?P<name>\w+):[ \t]+(?P<value>\S+)")
+_FIELDS = frozenset({"count", "mean", "var"})
+_EXPECTED = "lines 'key:' and below each 'count: N', 'mean: ms' and 'var: ms^2'"
+
+
+@dataclass(frozen=True)
+class TableEntry:
+    """What one block takes: the mean over ``count`` measurements, and their variance (ms^2)."""
+
+    latency_ms: float
+    count: int | None = None
+    variance: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class LookupTable:
+    """A table from the keys of blocks to what they take.
+
+    Parameters
+    ----------
+    name : str
+    entries : mapping of str to TableEntry
+    source, licence : str
+    """
+
+    name: str
+    entries: Mapping[str, TableEntry]
+    source: str = ""
+    licence: str = ""
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def latency_ms(self, keys: Iterable[str]) -> Floats:
+        """What each block takes, shape (n,), in ms.
+
+        Raises CoverageError, which lists them, where the table does not have a key; what is not in
+        the table never counts as 0 ms.
+        """
+        asked = list(keys)
+        missing = list(dict.fromkeys(key for key in asked if key not in self.entries))
+        if missing:
+            shown = ", ".join(missing[:5])
+            more = f" and {len(missing) - 5} more" if missing[5:] else ""
+            raise CoverageError(
+                f"the lookup table {self.name} has no entry for {shown}{more}",
+                missing,
+                hint="the table is of another space, width or resolution, or not whole",
+            )
+        return np.array([self.entries[key].latency_ms for key in asked], dtype=np.float64)
+
+    def total_ms(self, keys: Iterable[str]) -> float:
+        """What the blocks take together, in ms; raises as :meth:`latency_ms`."""
+        return float(self.latency_ms(keys).sum())
+
+
+def read_yaml_table(path: str | os.PathLike[str]) -> LookupTable:
+    """Read a table of ProxylessNAS or Once-for-All.
+
+    What is read is the YAML that these projects publish, and nothing more of that language: keys of
+    the block at the start of a line, and count, mean and var below it or in braces beside it.
+
+    Raises DataSetError for a file that is missing or of another form, with the line.
+    """
+    entries: dict[str, TableEntry] = {}
+    key, fields = "", dict[str, float]()
+    for number, line in enumerate(read_text(path, _MAX_BYTES).splitlines(), start=1):
+        text = line.partition(" #")[0].rstrip()
+        if not text or text in {"---", "..."} or text.startswith("#"):
+            continue
+        if text[0] in " \t":
+            if not key:
+                raise _malformed(path, number, text)
+            fields |= _fields(path, number, text.strip(), fields)
+            continue
+        _close(path, key, fields, entries)
+        found = _KEY.fullmatch(text)
+        if found is None or found["key"] in entries or len(found["key"]) > 1000:
+            raise _malformed(path, number, text)
+        key, fields = found["key"], {}
+        rest = found["rest"]
+        if rest is not None:
+            if not (rest.startswith("{") and rest.endswith("}")):
+                raise _malformed(path, number, text)
+            for part in rest[1:-1].split(","):
+                fields |= _fields(path, number, part.strip(), fields)
+    _close(path, key, fields, entries)
+    if not entries:
+        raise DataSetError(f"{path} is no lookup table", expected=_EXPECTED)
+    return LookupTable(os.fspath(path), entries, source=str(path))
+
+
+def _malformed(path: str | os.PathLike[str], number: int, text: str) -> DataSetError:
+    return DataSetError(
+        f"{path}, line {number}: not of a lookup table", expected=_EXPECTED, got=repr(text[:60])
+    )
+
+
+def _fields(
+    path: str | os.PathLike[str], number: int, text: str, known: Mapping[str, float]
+) -> dict[str, float]:
+    found = _FIELD.fullmatch(text)
+    if found is None or found["name"] in known:
+        raise _malformed(path, number, text)
+    value = number_of(found["value"])
+    if found["name"] in _FIELDS and not abs(value) < 1e12:
+        raise _malformed(path, number, text)
+    return {found["name"]: value}
+
+
+def _close(
+    path: str | os.PathLike[str],
+    key: str,
+    fields: Mapping[str, float],
+    entries: dict[str, TableEntry],
+) -> None:
+    """Add the entry that ends here."""
+    if not key:
+        return
+    if "mean" not in fields:
+        raise DataSetError(f"{path}: {key[:200]!r} has no mean", expected=_EXPECTED)
+    count = fields.get("count")
+    if count is not None and (count < 0 or count != int(count)):
+        raise DataSetError(f"{path}: the count of {key[:200]!r} is no count", got=str(count))
+    entries[key] = TableEntry(
+        fields["mean"], None if count is None else int(count), fields.get("var")
+    )
+
+
+def read_single_path_table(path: str | os.PathLike[str]) -> LookupTable:
+    """Read a table of Single-Path NAS: ``{layer: {choice: ms}}``.
+
+    Keys are ``"LAYER/CHOICE"``; the choices are 0 kernel 3 and expansion 3, 1 kernel 3 and
+    expansion 6, 2 kernel 5 and expansion 3, 3 kernel 5 and expansion 6. Raises DataSetError for a
+    file that is missing or malformed.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict) or not content:
+        raise DataSetError(
+            f"{path} is no table of Single-Path NAS",
+            expected="an object of layers",
+            got=kind_of(content),
+        )
+    entries = {}
+    for layer, choices in content.items():
+        if not layer.isdecimal() or not isinstance(choices, dict) or not choices:
+            raise DataSetError(
+                f"{path}: layer {layer[:40]!r} is malformed",
+                expected="a number, and an object of choices",
+                got=kind_of(choices),
+            )
+        for choice, value in choices.items():
+            key = f"{layer}/{choice}"
+            if not choice.isdecimal():
+                raise DataSetError(f"{path}: choice {key[:40]!r} is malformed", expected="a number")
+            entries[key] = TableEntry(number_in(path, key[:40], value))
+    return LookupTable(os.fspath(path), entries, source=str(path))
