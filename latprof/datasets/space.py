@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,22 @@ class Architecture:
         return f"{self.space}:{','.join(map(str, self.choices))}"
 
 
+@dataclass(frozen=True)
+class Part:
+    """A piece of every network of a space whose blocks depend on these decisions only.
+
+    Parameters
+    ----------
+    name : str
+        Names the piece in tables and messages; unique in its space.
+    decisions : tuple of int
+        The decisions that fix the part's blocks; at least one.
+    """
+
+    name: str
+    decisions: tuple[int, ...]
+
+
 class SearchSpace(ABC):
     """A finite set of architectures, described by decisions with named candidates.
 
@@ -51,7 +68,12 @@ class SearchSpace(ABC):
     ``architectures`` takes such an array or a sequence of :class:`Architecture`.
 
     Subclasses set ``name`` and implement :attr:`candidates`, :meth:`blocks` and ``options``.
-    Decisions are independent here: any combination of allowed candidates is an architecture.
+    Decisions are independent here: any combination of allowed candidates is an architecture. Where
+    a decision may not matter (a layer beyond its stage's depth) they override :meth:`active` and
+    :attr:`num_architectures`; where blocks depend on several decisions, or a decision fixes several
+    blocks, :attr:`parts`. A network's cost is, before any measurement, the sum over its parts and
+    over what never changes: ``Block.position`` is the index of the block's part, None for a block
+    that no decision changes.
     """
 
     name: str = ""
@@ -69,15 +91,22 @@ class SearchSpace(ABC):
     @property
     @abstractmethod
     def input_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of one image."""
+        """Channels, height and width of one image; the largest where architectures differ."""
+
+    def image_shape(
+        self,
+        architecture: Architecture,  # noqa: ARG002 - most spaces have one size of image
+    ) -> tuple[int, int, int]:
+        """Channels, height and width of the image that this architecture takes."""
+        return self.input_shape
 
     @abstractmethod
     def blocks(self, architecture: Architecture) -> tuple[Block, ...]:
-        """The architecture's blocks in order, fixed ones included."""
+        """The architecture's blocks in execution order, fixed ones included."""
 
     @abstractmethod
     def head(self, architecture: Architecture, batch_size: int = 1) -> tuple[Operator, ...]:
-        """The operators after the last block: pool and classifier."""
+        """The operators after the last block: the global pool, if any, and the classifier."""
 
     @property
     def description(self) -> str:
@@ -89,16 +118,81 @@ class SearchSpace(ABC):
         """Number of candidates of each decision, shape (decisions,)."""
         return np.array([len(names) for names in self.candidates])
 
+    # What the decisions mean ---------------------------------------------------------------
+
+    def active(self, choices: Choices) -> NDArray[np.bool_]:
+        """Which decisions matter in each of n architectures, shape (n, decisions)."""
+        return np.ones(choices.shape, dtype=np.bool_)
+
+    def canonical(self, choices: Choices) -> Choices:
+        """The same networks with inactive decisions set to 0, shape (n, decisions).
+
+        Two architectures are the same network where their canonical choices are.
+        """
+        matter = self.active(choices)
+        return choices if matter.all() else np.where(matter, choices, 0).astype(np.uint8)
+
+    @property
+    def num_architectures(self) -> int:
+        """Number of distinct networks, inactive decisions not counted."""
+        return math.prod(self.num_choices.tolist())
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts of every network; here one a decision, named after its block."""
+        first = self.architectures(np.zeros((1, len(self.num_choices)), dtype=np.uint8))[0]
+        names: dict[int | None, str] = {}
+        for block in self.blocks(first):
+            names.setdefault(block.position, block.name)
+        return tuple(
+            Part(names.get(index, f"decision{index}"), (index,))
+            for index in range(len(self.num_choices))
+        )
+
+    def part_blocks(self, part: int, local_choices: tuple[int, ...]) -> tuple[Block, ...]:
+        """Blocks of one part under these choices of its decisions; there may be none.
+
+        Raises InvalidValueError for a part that is not there, and choices that are none of its.
+        """
+        decisions = self.check_part(part, local_choices).decisions
+        choices = np.zeros((1, len(self.num_choices)), dtype=np.int64)
+        choices[0, list(decisions)] = local_choices
+        architecture = self.architectures(self.choices(choices))[0]
+        return tuple(block for block in self.blocks(architecture) if block.position == part)
+
+    def check_part(self, part: int, local_choices: tuple[int, ...]) -> Part:
+        """Return the part; raises InvalidValueError as :meth:`part_blocks` does."""
+        parts = self._parts_once
+        if not 0 <= part < len(parts):
+            raise InvalidValueError(
+                f"space {self.name} has no part {part}", expected=f"0 to {len(parts) - 1}"
+            )
+        sizes = [int(self.num_choices[decision]) for decision in parts[part].decisions]
+        if len(local_choices) != len(sizes) or any(
+            not 0 <= choice < size for choice, size in zip(local_choices, sizes, strict=True)
+        ):
+            raise InvalidValueError(
+                f"not choices of part {parts[part].name}",
+                expected=f"{len(sizes)} indices below {', '.join(map(str, sizes))}",
+                got=str(local_choices),
+            )
+        return parts[part]
+
+    @cached_property
+    def _parts_once(self) -> tuple[Part, ...]:
+        return self.parts
+
     # Making architectures ------------------------------------------------------------------
 
     def sample(self, n: int, seed: int = 0) -> list[Architecture]:
-        """Draw ``n`` distinct architectures, uniformly; see :meth:`sample_choices`."""
+        """Draw ``n`` distinct networks; see :meth:`sample_choices`."""
         return self.architectures(self.sample_choices(n, seed))
 
     def sample_choices(self, n: int, seed: int = 0) -> Choices:
-        """Draw ``n`` distinct architectures, uniformly, as an array of shape (n, decisions).
+        """Draw ``n`` distinct networks as canonical choices, shape (n, decisions).
 
-        The first m of n are the m drawn alone with the same seed. Raises InvalidValueError when
+        Each decision is drawn uniformly; of draws that are the same network the first counts. The
+        first m of n are the m drawn alone with the same seed. Raises InvalidValueError when
         ``n`` is below 1 or the space holds fewer.
         """
         if n < 1:
@@ -108,16 +202,16 @@ class SearchSpace(ABC):
                 expected="at least 1",
                 got=str(n),
             )
-        total = float(np.prod(self.num_choices.astype(float)))
+        total = self.num_architectures
         if n > total:
             raise InvalidValueError(
-                f"space {self.name} holds only {total:.0f} architectures", got=str(n)
+                f"space {self.name} holds only {total} architectures", got=str(n)
             )
         generator = np.random.default_rng(check_seed(seed))
         drawn: Choices = np.empty((0, len(self.num_choices)), dtype=np.uint8)
         while len(drawn) < n:
             uniform = generator.random((max(4096, n - len(drawn)), len(self.num_choices)))
-            more = (uniform * self.num_choices).astype(np.uint8)
+            more = self.canonical((uniform * self.num_choices).astype(np.uint8))
             drawn = np.concatenate([drawn, more])
             _, first = np.unique(drawn, axis=0, return_index=True)
             drawn = drawn[np.sort(first)]
@@ -195,11 +289,14 @@ class SearchSpace(ABC):
         return values.astype(np.uint8, copy=False)
 
     def encode(self, architectures: Sequence[Architecture] | NDArray[Any]) -> NDArray[np.float32]:
-        """One-hot encode a batch: shape (n, sum of num_choices), decision after decision."""
+        """One-hot encode a batch: shape (n, sum of num_choices), decision after decision.
+
+        The columns of a decision that is inactive in an architecture are all zero there.
+        """
         choices = self.choices(architectures)
         starts = np.concatenate([[0], np.cumsum(self.num_choices)[:-1]])
         encoded = np.zeros((len(choices), int(self.num_choices.sum())), dtype=np.float32)
-        np.put_along_axis(encoded, starts + choices, 1.0, axis=1)
+        np.put_along_axis(encoded, starts + choices, self.active(choices), axis=1)
         return encoded
 
     # Knowing what they cost ----------------------------------------------------------------
