@@ -88,8 +88,10 @@ class ImportedLatencies:
     @property
     def architectures(self) -> tuple[str, ...]:
         """Spelling of each row: of the space's architecture, or the row's name."""
-        if self.space is None or self.choices is None:
+        if self.choices is None:
             return self.names
+        if self.space is None:
+            return tuple(",".join(map(str, row)) for row in self.choices.tolist())
         return tuple(str(a) for a in self.space.architectures(self.choices))
 
     def to_frame(self) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -72,6 +72,11 @@ class LookupTable:
                 hint="the table is of another space, width or resolution, or not whole",
             )
         return np.array([self.entries[key].latency_ms for key in asked], dtype=np.float64)
+
+    def without_counts(self) -> LookupTable:
+        """The same times, for a table whose counts are not of measurements."""
+        entries = {key: TableEntry(entry.latency_ms) for key, entry in self.entries.items()}
+        return replace(self, entries=entries)
 
     def total_ms(self, keys: Iterable[str]) -> float:
         """What the blocks take together, in ms; raises as :meth:`latency_ms`."""

@@ -21,6 +21,8 @@ GLOBALS = {
     ("numpy", "ndarray"): "array type",
     ("numpy", "dtype"): "dtype",
     ("_codecs", "encode"): "encode",
+    ("__builtin__", "bytes"): "bytes",
+    ("builtins", "bytes"): "bytes",
     ("collections", "OrderedDict"): "dict",
 }
 TENSOR_MODULES = frozenset({"torch", "torch._utils", "torch.storage", "torch.nn.parameter"})
@@ -75,8 +77,8 @@ class Maker:
             return self._scalar(*arguments)
         if role == "array":
             return Array()
-        if role == "dict" and not arguments:
-            return {}
+        if role in {"dict", "bytes"} and not arguments:  # empty, both of them
+            return {} if role == "dict" else b""
         raise Refused("it is damaged")
 
     def _encode(self, text: str, encoding: str = "latin1") -> bytes:

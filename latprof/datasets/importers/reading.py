@@ -115,7 +115,7 @@ def number_of(text: str) -> float:
 def number_in(path: str | os.PathLike[str], what: str, value: Any) -> float:
     """Check that ``value`` is a plain finite number; DataSetError where it is not."""
     if type(value) not in {int, float} or not abs(value) < 1e12:
-        raise DataSetError(f"{path}: {what} is no number of ms", got=kind_of(value))
+        raise DataSetError(f"{path}: {what} is malformed", expected="ms", got=kind_of(value))
     return float(value)
 
 
@@ -136,7 +136,11 @@ def numbers(
         )
     for index, value in enumerate(values):
         if type(value) not in {int, float}:
-            raise DataSetError(f"{path}: entry {index} of {what} is no number", got=kind_of(value))
+            raise DataSetError(
+                f"{path}: entry {index} of {what} is malformed",
+                expected="a number",
+                got=kind_of(value),
+            )
     try:
         return np.array(values, dtype=np.float64).reshape(-1)
     except OverflowError:
@@ -154,7 +158,7 @@ def indices(path: str | os.PathLike[str], what: str, values: Any, length: int) -
     for value in values:
         if type(value) is not int or not 0 <= value < 1 << 31:
             raise DataSetError(
-                f"{path}: {what} holds something else than whole numbers", got=kind_of(value)
+                f"{path}: {what} is malformed", expected="whole numbers", got=kind_of(value)
             )
     return list(values)
 

@@ -3,23 +3,24 @@
 The authors' codes find a block by its key, which has the block's shape and not its position. Blocks
 of one shape at several positions (all but the first of a stage) therefore share an entry there: the
 mean over the positions, with the variance between them as its ``var``. Where the fitted table tells
-positions apart, a sum of the exported table differs from the prediction by :func:`sharing_error_ms`.
+positions apart, a sum of the exported table differs from the prediction: :func:`sharing_error_ms`.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latprof.datasets.importers.lookup_tables import LookupTable, TableEntry
 from latprof.datasets.proxyless import SEARCH_WIDTHS, ProxylessSpace
-from latprof.datasets.space import Architecture
+from latprof.datasets.space import Architecture, SearchSpace
 from latprof.errors import CoverageError, InvalidValueError
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -52,9 +53,20 @@ class FittedTable(Protocol):
     """A fixed part and entries by position: the lookup-table predictor, once fitted, is one."""
 
     fixed_ms_: float
-    space: Any
+    space: SearchSpace
 
     def rows(self) -> Sequence[Row]: ...
+
+
+def check_space(space: SearchSpace) -> ProxylessSpace:
+    """Return the space; raises InvalidValueError for one that these formats have no keys for."""
+    if not isinstance(space, ProxylessSpace):
+        raise InvalidValueError(
+            "the formats of lookup tables have no keys for this search space",
+            expected=ProxylessSpace.name,
+            got=space.name,
+        )
+    return space
 
 
 # Keys --------------------------------------------------------------------------------------
@@ -98,12 +110,12 @@ def proxyless_table(fitted: FittedTable) -> LookupTable:
 
     Raises InvalidValueError for a table of another space.
     """
-    space = _proxyless(fitted)
+    space = check_space(fitted.space)
     fixed, rows = _levelled(fitted)
     shared: dict[str, list[tuple[float, int]]] = {}
     for row, latency in rows:
         shared.setdefault(row.key, []).append((latency, row.count))
-    entries = _fixed_entries(space, fixed, max((row.count for row, _ in rows), default=0))
+    entries = _fixed_entries(space, fixed, _training_rows(fitted))
     for key, found in shared.items():
         latencies = [latency for latency, _ in found]
         entries[key] = TableEntry(
@@ -134,7 +146,7 @@ def sharing_error_ms(
 
     Shape (n,); NaN for architectures with a block that the table does not have.
     """
-    space = _proxyless(fitted)
+    space = check_space(fitted.space)
     difference = np.full((len(space.num_choices), int(space.num_choices.max())), np.nan)
     for row in fitted.rows():
         shared = 0.0 if row.key.startswith("zero-") else table.entries[row.key].latency_ms
@@ -195,7 +207,7 @@ def single_path_table(fitted: FittedTable) -> SinglePathTable:
     Raises InvalidValueError for another space, widths or resolution, and CoverageError where one of
     the four candidates was never measured.
     """
-    space = _proxyless(fitted)
+    space = check_space(fitted.space)
     if space.widths != SEARCH_WIDTHS or space.resolution != _SINGLE_PATH_RESOLUTION:
         raise InvalidValueError(
             "the network of Single-Path NAS has other widths or another resolution",
@@ -213,7 +225,7 @@ def single_path_table(fitted: FittedTable) -> SinglePathTable:
             missing,
             hint="measure architectures that have it",
         )
-    first = list(_fixed_entries(space, fixed, 0).values())[1].latency_ms
+    first = list(_fixed_entries(space, fixed).values())[1].latency_ms
     layers = {"0": {str(choice): first for choice in range(len(SINGLE_PATH_CANDIDATES))}}
     for position in positions:
         layers[str(position + 1)] = {
@@ -223,16 +235,6 @@ def single_path_table(fitted: FittedTable) -> SinglePathTable:
 
 
 # What both share ---------------------------------------------------------------------------
-
-
-def _proxyless(fitted: FittedTable) -> ProxylessSpace:
-    if not isinstance(fitted.space, ProxylessSpace):
-        raise InvalidValueError(
-            "the table's format has no keys for this search space",
-            expected=ProxylessSpace.name,
-            got=fitted.space.name,
-        )
-    return fitted.space
 
 
 def _levelled(fitted: FittedTable) -> tuple[float, list[tuple[Row, float]]]:
@@ -247,7 +249,18 @@ def _levelled(fitted: FittedTable) -> tuple[float, list[tuple[Row, float]]]:
     ]
 
 
-def _fixed_entries(space: ProxylessSpace, fixed_ms: float, count: int) -> dict[str, TableEntry]:
+def _training_rows(fitted: FittedTable) -> int:
+    """Rows that the table was fitted on: each had one candidate at every position."""
+    counts = Counter[int]()
+    for row in fitted.rows():
+        counts[row.position] += row.count
+    return max(counts.values(), default=0)
+
+
+def _fixed_entries(
+    space: ProxylessSpace, fixed_ms: float, count: int | None = None
+) -> dict[str, TableEntry]:
+    """Shares of the fixed part by multiply-accumulates: stem, first block, last, classifier."""
     parts = fixed_parts(space)
     total = sum(parts.values())
-    return {key: TableEntry(fixed_ms * macs / total, count, 0.0) for key, macs in parts.items()}
+    return {key: TableEntry(fixed_ms * macs / total, count) for key, macs in parts.items()}

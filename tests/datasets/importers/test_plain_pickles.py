@@ -1,0 +1,256 @@
+"""Files of torch.save are read without running them, and none of them hurts."""
+
+import collections
+import io
+import os
+import pickle
+import struct
+import time
+import zipfile
+
+import numpy as np
+import pytest
+from formats import pickled, torch_bytes
+
+from latprof.datasets.importers.plain_pickle import read_pickle
+from latprof.datasets.importers.torch_files import read_torch_file
+from latprof.errors import DataSetError
+
+PLAIN = {
+    "dataset": "imagenet",
+    "text": "µs, 試験",
+    "numbers": [0, -1, 255, 65535, 2**40, -(2**62), 1.5, float("inf"), True, False, None],
+    "nested": [[1, (2, 3)], {}, [], (), {"a": {"b": [()]}}, {3: 1, 2.5: 2}],
+    "many": list(range(3000)),
+    "bytes": b"\x00\xff",
+}
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_plain_data_comes_out_as_it_was(protocol):
+    value = dict(PLAIN)
+    if protocol < 3:  # bytes are a call there; protocol 0 writes text with escapes
+        value.pop("bytes")
+    if protocol == 0:
+        value["text"] = "plain"
+    assert read_pickle("it", pickle.dumps(value, protocol=protocol)) == value
+
+
+@pytest.mark.parametrize("old", [True, False])
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("name", ["f8", ">f8", "f4", "i8", ">i4", "u1", "i2", "bool"])
+def test_numbers_and_arrays_of_numpy_come_out_as_python_numbers(name, protocol, old):
+    array = np.array([0, 1, 1, 0, 1], dtype=name)
+    value = {"scalars": list(array), "array": array, "empty": array[:0]}
+    if protocol == 5:  # its arrays are in buffers beside the pickle
+        value = {"scalars": list(array)}
+    found = read_pickle("it", pickled(value, old_numpy=old, protocol=protocol))
+    assert found["scalars"] == array.tolist()
+    assert [type(x) for x in found["scalars"]] == [type(x) for x in array.tolist()]
+    if "array" in value:
+        assert found["array"] == array.tolist()
+        assert found["empty"] == []
+
+
+def test_arrays_of_objects_and_ordered_dictionaries():
+    value = collections.OrderedDict(config=np.array([{"C": 16}, None], dtype=object))
+    assert read_pickle("it", pickled(value)) == {"config": [{"C": 16}, None]}
+
+
+class Call:
+    def __init__(self, function, *arguments):
+        self.call = (function, arguments)
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Call(os.system, "touch owned"),
+        [Call(eval, "open('owned', 'w')")],
+        {"a": Call(getattr, "text", "upper")},
+        Call(np.load, "owned"),
+        np.dtype("f8"),
+        collections.OrderedDict,
+        np.array([[1.0, 2.0]]),
+        np.array(["text"]),
+        np.array([1 + 2j]),
+        {(1, 2): 3},
+        {1, 2},
+        10**40,
+        Exception("no"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_what_is_not_plain_data_is_refused_and_never_run(value, protocol, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataSetError, match="it cannot be read at byte"):
+        read_pickle("it", pickle.dumps(value, protocol=protocol))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\x80\x02X\x07\x00\x00\x00storageQ.", b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n."],
+)
+def test_tensors_are_said_to_be_not_supported(data):
+    with pytest.raises(DataSetError, match="tensors, which are not supported"):
+        read_pickle("it", data)
+
+
+def doubled(times):
+    """A tuple that holds itself twice, so many times over: short here, endless to walk."""
+    return b"\x80\x02)" + b"".join(b"q%cN0h%c" % (i % 256, i % 256) + b"\x86" for i in range(times))
+
+
+BOMBS = {
+    "a memo of 4 GiB": b"\x80\x02]r\xff\xff\xff\xff.",
+    "a text of 4 GiB": b"\x80\x02X\xff\xff\xff\xffabc.",
+    "bytes of 2^63": b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7fabc.",
+    "a frame of 2^63": b"\x80\x04\x95" + b"\xff" * 7 + b"\x7f.",
+    "a number of 256 MiB": b"\x80\x02\x8b\x00\x00\x00\x10abc.",
+    "a tuple as a key, endless to hash": doubled(200) + b"}h\x00K\x01s.",
+    "a tuple as a byte order": b"\x80\x02cnumpy\ndtype\nX\x02\x00\x00\x00f8\x85R"
+    b"(" + doubled(60)[2:] + b"1.",
+    "lists in lists": b"\x80\x02" + b"]" * 3_000_000 + b"a" * 2_999_999 + b".",
+    "marks only": b"\x80\x02" + b"(" * 3_000_000 + b".",
+    "one list taken again and again": b"\x80\x02]q\x00" + b"h\x000" * 2_000_000,
+    "an endless line": b"\x80\x02V" + b"a" * 1_000_000,
+    "digits": b"\x80\x02I" + b"9" * 4000 + b"\n.",
+    "an array of more than there is": pickled(np.zeros(4)).replace(b"K\x04\x85", b"M\xff\xff\x85"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_small_files_that_ask_for_much_are_refused_quickly(name):
+    start = time.monotonic()
+    with pytest.raises(DataSetError):
+        read_pickle("it", BOMBS[name])
+    assert time.monotonic() - start < 20  # not for ever
+
+
+def test_an_array_taken_again_and_again_has_a_budget():
+    one = pickled(np.zeros(100_000))
+    again = one[:-1] + b"0" + (one[2:-1] + b"0") * 60 + b"N."
+    with pytest.raises(DataSetError, match=r"hold too much|holds too much|damaged"):
+        read_pickle("it", again)
+
+
+def test_a_file_of_torch(tmp_path):
+    path = tmp_path / "a.pt"
+    for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        path.write_bytes(torch_bytes(pickled(PLAIN["nested"]), compression=compression))
+        assert read_torch_file(path) == PLAIN["nested"]
+
+
+def zip_of_zeros(size):
+    """A zip file that unpacks to ``size`` zeros; 1000 times smaller itself."""
+    return torch_bytes(bytes(size), compression=zipfile.ZIP_DEFLATED)
+
+
+def zip_that_lies():
+    """The same, but stating that it unpacks to 5 bytes."""
+    data = bytearray(zip_of_zeros(80 << 20))
+    for signature, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+        at = data.index(signature)
+        data[at + offset : at + offset + 4] = struct.pack("<I", 5)
+    return bytes(data)
+
+
+def many_members():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for number in range(100):
+            archive.writestr(f"{number}/data.pkl", b"N.")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: b"", "is empty"),
+        (lambda: b"hello", "not a file of torch.save"),
+        (lambda: pickle.dumps([1]), "not a file of torch.save"),
+        (lambda: torch_bytes(b"N.", name="other"), "holds 0 pickles"),
+        (lambda: torch_bytes(b"N.")[:-30], "damaged|not a file"),
+        (lambda: zip_of_zeros(80 << 20), "unpacks to too much"),
+        (zip_that_lies, "damaged|too much|cannot be read"),
+        (many_members, "not a file of torch.save"),
+        (lambda: torch_bytes(b"N.", compression=zipfile.ZIP_BZIP2), "packed in a way"),
+    ],
+)
+def test_files_that_are_no_file_of_torch(make, words, tmp_path):
+    path = tmp_path / "bad.pt"
+    path.write_bytes(make())
+    with pytest.raises(DataSetError, match=words) as caught:
+        read_torch_file(path)
+    assert "bad.pt" in str(caught.value)
+
+
+def test_what_is_no_plain_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.pt")
+    for path in (tmp_path / "pipe.pt", tmp_path, tmp_path / "none.pt", "/dev/zero", "a\0b"):
+        with pytest.raises(DataSetError):
+            read_torch_file(path)
+
+
+def test_no_mutated_file_does_worse_than_a_clear_error(tmp_path):
+    """4,000 altered pickles and 400 altered files: each is read, or refused with its name."""
+    value = {
+        "arch": [{"ks": [3, 5], "r": np.int64(224)}, {"ks": [7], "r": np.float64(2.5)}],
+        "array": np.arange(4.0),
+        "text": ["a" * 20] * 3,
+    }
+    generator = np.random.default_rng(0)
+    outcomes = collections.Counter()
+    sources = [
+        pickled(value),
+        pickled(value, protocol=4),
+        pickle.dumps(PLAIN["nested"], protocol=0),
+    ]
+    for trial in range(4000):
+        data = bytearray(sources[trial % len(sources)])
+        for _ in range(generator.integers(1, 4)):
+            at = int(generator.integers(len(data)))
+            kind = generator.integers(3)
+            if kind == 0:
+                data[at] = generator.integers(256)
+            elif kind == 1:
+                del data[at : at + int(generator.integers(1, 9))]
+            else:
+                data[at:at] = data[int(generator.integers(len(data))) :][:6]
+        try:
+            read_pickle("it", bytes(data))
+            outcomes["read"] += 1
+        except DataSetError:
+            outcomes["refused"] += 1
+    whole = torch_bytes(sources[0])
+    path = tmp_path / "mutated.pt"
+    for _ in range(400):
+        data = bytearray(whole)
+        for _ in range(generator.integers(1, 5)):
+            data[int(generator.integers(len(data)))] = generator.integers(256)
+        path.write_bytes(
+            data[: int(generator.integers(len(data)))] if generator.integers(2) else data
+        )
+        try:
+            read_torch_file(path)
+            outcomes["read"] += 1
+        except DataSetError as error:
+            outcomes["refused" if "mutated.pt" in str(error) else "without its name"] += 1
+    assert set(outcomes) == {"read", "refused"}
+    assert outcomes["refused"] > 1000
+    assert outcomes["read"] > 20  # a changed digit is still a number
+
+
+def test_a_wrong_checksum_is_noticed(tmp_path):
+    data = bytearray(torch_bytes(pickled([1, 2, 3])))
+    at = data.index(b"K\x02")
+    data[at + 1] = 9
+    path = tmp_path / "a.pt"
+    path.write_bytes(data)
+    with pytest.raises(DataSetError, match="damaged"):
+        read_torch_file(path)
