@@ -17,13 +17,27 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from latprof import __version__
+from latprof.datasets.steps import (
+    Activate,
+    Activation,
+    GlobalPool,
+    Layer,
+    Normalize,
+    PadChannels,
+    Pool,
+    Shuffle,
+    SqueezeExcite,
+    Step,
+    Zeroize,
+)
 
 if TYPE_CHECKING:
-    from latprof.datasets.layers import Block, Layer
+    from latprof.datasets.layers import Block
     from latprof.datasets.space import Architecture, SearchSpace
     from latprof.graph.operators import Operator
 
 Array = NDArray[np.float32]
+Tensor = NDArray[np.float32] | NDArray[np.int64]
 
 OPSET = 17
 _IR_VERSION = 8
@@ -57,16 +71,24 @@ class WeightSource:
         return (values * np.float32(scale)).reshape(shape)
 
     def layer(self, layer: Layer) -> dict[str, Array]:
-        """Weight of a convolution, and scale, shift, mean and variance of its normalisation."""
+        """Weight of a convolution, and its bias or what :meth:`normalization` makes."""
         fan_in = layer.in_channels // layer.groups * layer.kernel**2
-        gain = 2.0 if layer.activation else 1.0
-        channels = (layer.out_channels,)
+        deviation = math.sqrt(layer.weight_gain / fan_in)
+        weights = {"weight": self.normal(layer.weight_shape, deviation)}
+        if layer.bias:
+            weights["bias"] = self.normal((layer.out_channels,), 0.1)
+        if layer.normalized:
+            weights.update(self.normalization(layer.out_channels))
+        return weights
+
+    def normalization(self, channels: int) -> dict[str, Array]:
+        """Scale, shift, mean and variance of a normalisation."""
+        shape = (channels,)
         return {
-            "weight": self.normal(layer.weight_shape, math.sqrt(gain / fan_in)),
-            "scale": 1.0 + np.clip(self.normal(channels, 0.1), -0.3, 0.3),
-            "shift": self.normal(channels, 0.1),
-            "mean": self.normal(channels, 0.1),
-            "variance": 1.0 + np.clip(self.normal(channels, 0.1), -0.3, 0.3),
+            "scale": 1.0 + np.clip(self.normal(shape, 0.1), -0.3, 0.3),
+            "shift": self.normal(shape, 0.1),
+            "mean": self.normal(shape, 0.1),
+            "variance": 1.0 + np.clip(self.normal(shape, 0.1), -0.3, 0.3),
         }
 
     def linear(self, out_features: int, in_features: int) -> dict[str, Array]:
@@ -100,17 +122,18 @@ def onnx_bytes(
     batch_norm: Literal["folded", "kept"] = "folded",
 ) -> bytes:
     """Build an architecture's serialised ONNX model; see :meth:`SearchSpace.onnx_bytes`."""
-    writer = _GraphWriter(WeightSource(seed), keep_batch_norm=batch_norm == "kept")
-    value = "input"
-    for block in space.blocks(architecture):
-        value = writer.block(block, value)
-    pool, classifier = space.head(architecture, batch_size)
-    writer.head(pool, classifier, value)
+    writer = _GraphWriter(WeightSource(seed), batch_size, keep_batch_norm=batch_norm == "kept")
+    blocks = space.blocks(architecture)
+    writer.bounds(blocks)
+    for block in blocks:
+        writer.block(block)
+    head = space.head(architecture, batch_size)
+    writer.head(head)
     graph = helper.make_graph(
         writer.nodes,
         space.name,
-        [_tensor_info("input", (batch_size, *space.input_shape))],
-        [_tensor_info("output", classifier.output_shapes[0])],
+        [_tensor_info("input", (batch_size, *space.image_shape(architecture)))],
+        [_tensor_info("output", head[-1].output_shapes[0])],
     )
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION
@@ -124,7 +147,7 @@ def _tensor_info(name: str, shape: Sequence[int]) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
 
 
-def _weight_fields(weights: Sequence[tuple[str, Array]]) -> list[bytes | memoryview]:
+def _weight_fields(weights: Sequence[tuple[str, Tensor]]) -> list[bytes | memoryview]:
     """Serialise initialisers as a piece of a model that can be appended to the rest of it.
 
     Protobuf merges the occurrences of an embedded message, so a serialised model followed by a
@@ -133,8 +156,11 @@ def _weight_fields(weights: Sequence[tuple[str, Array]]) -> list[bytes | memoryv
     """
     fields: list[bytes | memoryview] = []
     for name, values in weights:
-        raw = np.ascontiguousarray(values, dtype="<f4").reshape(-1).view(np.uint8).data
-        tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=values.shape)
+        whole = values.dtype.kind == "i"
+        little_endian = np.ascontiguousarray(values, dtype="<i8" if whole else "<f4")
+        raw = little_endian.reshape(-1).view(np.uint8).data
+        data_type = TensorProto.INT64 if whole else TensorProto.FLOAT
+        tensor = TensorProto(name=name, data_type=data_type, dims=values.shape)
         head = tensor.SerializeToString() + _field_start(_RAW_DATA, raw.nbytes)
         fields += [_field_start(_INITIALIZER, len(head) + raw.nbytes), head, raw]
     size = sum(map(len, fields))
@@ -154,15 +180,23 @@ def _field_start(number: int, size: int) -> bytes:
 class _GraphWriter:
     """Collects the nodes and initialisers of one graph."""
 
-    def __init__(self, source: WeightSource, *, keep_batch_norm: bool) -> None:
+    def __init__(self, source: WeightSource, batch_size: int, *, keep_batch_norm: bool) -> None:
         self.nodes: list[onnx.NodeProto] = []
-        self.weights: list[tuple[str, Array]] = []
+        self.weights: list[tuple[str, Tensor]] = []
         self._source = source
+        self._batch_size = batch_size
         self._keep = keep_batch_norm
-        self._tensor("relu6.min", np.array(0.0, dtype=np.float32))
-        self._tensor("relu6.max", np.array(6.0, dtype=np.float32))
+        self._value = "input"  # what the last block wrote
+        self._outputs: dict[str, str] = {}
 
-    def _tensor(self, name: str, values: Array) -> str:
+    def bounds(self, blocks: Sequence[Block]) -> None:
+        """Write the bounds of ReLU6 where a block has it."""
+        steps = [step for block in blocks for step in block.layers]
+        if any(getattr(step, "activation", None) == "relu6" for step in steps):
+            self._tensor("relu6.min", np.array(0.0, dtype=np.float32))
+            self._tensor("relu6.max", np.array(6.0, dtype=np.float32))
+
+    def _tensor(self, name: str, values: Tensor) -> str:
         self.weights.append((name, values))
         return name
 
@@ -171,61 +205,136 @@ class _GraphWriter:
         self.nodes.append(helper.make_node(op_type, inputs, [output], name=name, **attributes))
         return output
 
-    def block(self, block: Block, value: str) -> str:
-        """Write a block; return the name of its output."""
-        result = value
-        for layer in block.layers:
-            result = self._layer(layer, result)
-        return self._node("Add", [value, result], f"{block.name}.add") if block.residual else result
+    def block(self, block: Block) -> None:
+        """Write a block, after those that it reads."""
+        value, *others = [self._outputs[name] for name in block.inputs] or [self._value]
+        for index, other in enumerate(others, start=1):
+            value = self._node("Add", [value, other], f"{block.name}.sum{index}")
+        result, size = value, block.in_size
+        for step in block.layers:
+            result = self._step(step, result, size)
+            size = step.output_size(size)
+        if block.residual:
+            result = self._node("Add", [value, result], f"{block.name}.add")
+        self._value = self._outputs[block.name] = result
+
+    def _step(  # noqa: PLR0911 - one case a step
+        self, step: Step, value: str, size: int
+    ) -> str:
+        match step:
+            case Layer():
+                return self._layer(step, value)
+            case Activate():
+                return self._activation(step.activation, value, step.name)
+            case Normalize():
+                weights = self._source.normalization(step.channels)
+                return self._normalization(step.name, weights, value)
+            case Pool():
+                return self._pool(step, value)
+            case GlobalPool():
+                return self._node("GlobalAveragePool", [value], step.name)
+            case SqueezeExcite():
+                return self._squeeze_excite(step, value)
+            case Shuffle():
+                return self._shuffle(step, value, size)
+            case Zeroize():
+                zero = self._tensor(f"{step.name}.zero", np.array(0.0, dtype=np.float32))
+                return self._node("Mul", [value, zero], step.name)
+            case PadChannels():
+                added = step.out_channels - step.in_channels
+                pads = np.array([0, 0, 0, 0, 0, added, 0, 0], dtype=np.int64)
+                return self._node(
+                    "Pad", [value, self._tensor(f"{step.name}.pads", pads)], step.name
+                )
 
     def _layer(self, layer: Layer, value: str) -> str:
         weights = self._source.layer(layer)
-        if self._keep:
-            inputs = [value, self._tensor(f"{layer.name}.weight", weights["weight"])]
-        else:
+        inputs = [value]
+        if layer.normalized and not self._keep:
             weight, bias = fold_batch_norm(weights)
-            inputs = [
-                value,
-                self._tensor(f"{layer.name}.weight", weight),
-                self._tensor(f"{layer.name}.bias", bias),
-            ]
+            inputs.append(self._tensor(f"{layer.name}.weight", weight))
+            inputs.append(self._tensor(f"{layer.name}.bias", bias))
+        else:
+            names = ("weight", "bias") if layer.bias else ("weight",)
+            inputs += [self._tensor(f"{layer.name}.{n}", weights[n]) for n in names]
+        dilated = {"dilations": [layer.dilation] * 2} if layer.dilation > 1 else {}
         value = self._node(
             "Conv",
             inputs,
             layer.name,
             kernel_shape=[layer.kernel] * 2,
             strides=[layer.stride] * 2,
-            pads=[layer.kernel // 2] * 4,
+            pads=[layer.padding] * 4,
             group=layer.groups,
+            **dilated,
         )
-        if self._keep:
-            names = ("scale", "shift", "mean", "variance")
-            parameters = [self._tensor(f"{layer.name}.{n}", weights[n]) for n in names]
-            value = self._node(
-                "BatchNormalization",
-                [value, *parameters],
-                f"{layer.name}.norm",
-                epsilon=_BATCH_NORM_EPSILON,
-            )
+        if layer.normalized and self._keep:
+            value = self._normalization(layer.name, weights, value, suffix=".norm")
         if layer.activation:
-            value = self._node("Clip", [value, "relu6.min", "relu6.max"], f"{layer.name}.relu6")
+            value = self._activation(layer.activation, value, layer.name)
         return value
 
-    def head(self, pool: Operator, classifier: Operator, value: str) -> None:
-        """Write global pool, flatten and classifier."""
+    def _normalization(
+        self, name: str, weights: dict[str, Array], value: str, suffix: str = ""
+    ) -> str:
+        names = ("scale", "shift", "mean", "variance")
+        parameters = [self._tensor(f"{name}.{n}", weights[n]) for n in names]
+        return self._node(
+            "BatchNormalization",
+            [value, *parameters],
+            f"{name}{suffix}",
+            epsilon=_BATCH_NORM_EPSILON,
+        )
+
+    def _activation(self, activation: Activation, value: str, name: str) -> str:
+        bounds = ["relu6.min", "relu6.max"] if activation == "relu6" else []
+        op_type = {"relu": "Relu", "relu6": "Clip", "hswish": "HardSwish"}[activation]
+        return self._node(op_type, [value, *bounds], f"{name}.{activation}")
+
+    def _pool(self, pool: Pool, value: str) -> str:
+        return self._node(
+            "AveragePool" if pool.kind == "avg" else "MaxPool",
+            [value],
+            pool.name,
+            kernel_shape=[pool.kernel] * 2,
+            strides=[pool.stride] * 2,
+            pads=[pool.padding] * 4,
+        )
+
+    def _squeeze_excite(self, step: SqueezeExcite, value: str) -> str:
+        gate = self._node("GlobalAveragePool", [value], f"{step.name}.pool")
+        gate = self._layer(step.excite, self._layer(step.squeeze, gate))
+        name = f"{step.name}.{step.gate}"
+        if step.gate == "sigmoid":
+            gate = self._node("Sigmoid", [gate], name)
+        else:
+            gate = self._node("HardSigmoid", [gate], name, alpha=1 / 6, beta=0.5)
+        return self._node("Mul", [value, gate], f"{step.name}.scale")
+
+    def _shuffle(self, step: Shuffle, value: str, size: int) -> str:
+        grouped = step.grouped_shape(size, self._batch_size)
+        shapes = (grouped, (self._batch_size, step.channels, size, size))
+        before, after = (
+            self._tensor(f"{step.name}.{label}", np.array(shape, dtype=np.int64))
+            for label, shape in zip(("grouped", "flat"), shapes, strict=True)
+        )
+        value = self._node("Reshape", [value, before], f"{step.name}.split")
+        value = self._node("Transpose", [value], f"{step.name}.transpose", perm=[0, 2, 1, 3, 4])
+        return self._node("Reshape", [value, after], f"{step.name}.join")
+
+    def head(self, operators: Sequence[Operator]) -> None:
+        """Write global pool (where there is one), flatten and classifier."""
+        *pools, classifier = operators
         weights = self._source.linear(*classifier.weight_shape)
-        value = self._node("GlobalAveragePool", [value], pool.name)
+        value = self._value
+        for pool in pools:
+            value = self._node("GlobalAveragePool", [value], pool.name)
         value = self._node("Flatten", [value], "flatten")
+        inputs = [
+            value,
+            self._tensor(f"{classifier.name}.weight", weights["weight"]),
+            self._tensor(f"{classifier.name}.bias", weights["bias"]),
+        ]
         self.nodes.append(
-            helper.make_node(
-                "Gemm",
-                [
-                    value,
-                    self._tensor(f"{classifier.name}.weight", weights["weight"]),
-                    self._tensor(f"{classifier.name}.bias", weights["bias"]),
-                ],
-                ["output"],
-                name=classifier.name,
-                transB=1,
-            )
+            helper.make_node("Gemm", inputs, ["output"], name=classifier.name, transB=1)
         )

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from latprof.datasets.layers import Block, convolution_block, mobile_inverted_block
+from latprof.datasets.layers import (
+    Block,
+    Place,
+    convolution_block,
+    mobile_inverted_block,
+    pool_and_classifier,
+)
 from latprof.datasets.space import Architecture, SearchSpace
 from latprof.errors import InvalidValueError
 from latprof.graph.fusion import fuse
-from latprof.graph.operators import Network, Operator
+
+if TYPE_CHECKING:
+    from latprof.graph.operators import Network, Operator
 
 _DEPTHS = (4, 4, 4, 4, 4, 1)
 _STRIDES = (2, 2, 2, 1, 2, 1)
@@ -114,52 +122,28 @@ class ProxylessSpace(SearchSpace):
 
     def _block(self, position: int, choice: int) -> Block:
         name, channels, width, size, stride, _ = self._positions[position]
+        place = Place(name, position, channels, width, size, stride)
         label = self.candidates[position][choice]
         if choice == _ZERO:
-            return Block(name, label, position, channels, width, size, size, ())
+            return place.block(label, ())
         return mobile_inverted_block(
-            name,
-            position=position,
-            in_channels=channels,
-            out_channels=width,
-            in_size=size,
+            place,
+            label,
             kernel=_KERNELS[choice % len(_KERNELS)],
-            stride=stride,
             expansion=_EXPANSIONS[choice // len(_KERNELS)],
-            choice=label,
         )
 
     @cached_property
     def _fixed_blocks(self) -> tuple[Block, Block, Block]:
-        size = -(-self.resolution // 2)
-        stem = convolution_block(
-            "stem",
-            in_channels=3,
-            out_channels=self.widths[0],
-            in_size=self.resolution,
-            kernel=3,
-            stride=2,
+        widths, last_size = self.widths, self._candidate_blocks[-1][0].out_size
+        stem = Place("stem", None, 3, widths[0], self.resolution, 2)
+        first = Place("first", None, widths[0], widths[1], stem.out_size)
+        last = Place("feature_mix", None, widths[-2], widths[-1], last_size)
+        return (
+            convolution_block(stem, kernel=3),
+            mobile_inverted_block(first, "3x3_MBConv1", kernel=3, expansion=1),
+            convolution_block(last, kernel=1),
         )
-        first = mobile_inverted_block(
-            "first",
-            position=None,
-            in_channels=self.widths[0],
-            out_channels=self.widths[1],
-            in_size=size,
-            kernel=3,
-            stride=1,
-            expansion=1,
-            choice="3x3_MBConv1",
-        )
-        last = convolution_block(
-            "feature_mix",
-            in_channels=self.widths[-2],
-            out_channels=self.widths[-1],
-            in_size=self._candidate_blocks[-1][0].out_size,
-            kernel=1,
-            stride=1,
-        )
-        return stem, first, last
 
     def blocks(self, architecture: Architecture) -> tuple[Block, ...]:
         choices = self.choices([architecture])[0]
@@ -175,22 +159,7 @@ class ProxylessSpace(SearchSpace):
         batch_size: int = 1,
     ) -> tuple[Operator, ...]:
         last = self._fixed_blocks[-1]
-        features, size = last.out_channels, last.out_size
-        pool = Operator(
-            "pool",
-            "GlobalAveragePool",
-            ((batch_size, features, size, size),),
-            ((batch_size, features, 1, 1),),
-        )
-        classifier = Operator(
-            "classifier",
-            "Gemm",
-            ((batch_size, features),),
-            ((batch_size, self.num_classes),),
-            weight_shape=(self.num_classes, features),
-            parameters=self.num_classes * (features + 1),
-        )
-        return (pool, classifier)
+        return pool_and_classifier(last.out_channels, last.out_size, self.num_classes, batch_size)
 
     def recognize(self, network: Network) -> Architecture | None:
         """Return the architecture that ``network`` is, by its operators and their shapes, or None.
@@ -225,4 +194,6 @@ class ProxylessSpace(SearchSpace):
         kinds = [op.kind for op in fuse(network).operators]
         sizes = [shape[-1] for _, shape in network.outputs if shape]
         same = kinds == [op.kind for op in self.operators(architecture)]
-        return architecture if found[start:] == last and same and sizes == [self.num_classes] else None
+        return (
+            architecture if found[start:] == last and same and sizes == [self.num_classes] else None
+        )
