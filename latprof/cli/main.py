@@ -16,6 +16,7 @@ from latprof.cli.datasets import datasets
 from latprof.cli.devices import devices
 from latprof.cli.doctor import doctor
 from latprof.cli.export import export
+from latprof.cli.lookup_table import lookup_table
 from latprof.cli.predict import predict
 from latprof.cli.profile import profile
 from latprof.cli.report import report
@@ -73,6 +74,7 @@ for command, panel in (
     (datasets, "Measure"),
     (train, "Predict"),
     (predict, "Predict"),
+    (lookup_table, "Predict"),
     (report, "Predict"),
 ):
     app.command(rich_help_panel=panel)(command)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -21,6 +21,7 @@ from latprof.errors import CoverageError, DataSetError
 Floats: TypeAlias = NDArray[np.float64]
 
 _MAX_BYTES = 32 << 20
+_MAX_BRACES = 2000
 _KEY = re.compile(r"(['\"]?)(?P<key>[^\s'\"#&*!|>%@`{}\[\],?]\S*?)\1:(?:[ \t]+(?P<rest>\S.*))?")
 _FIELD = re.compile(r"(?P<name>\w+):[ \t]+(?P<value>\S+)")
 _FIELDS = frozenset({"count", "mean", "var"})
@@ -93,10 +94,7 @@ def read_yaml_table(path: str | os.PathLike[str]) -> LookupTable:
     """
     entries: dict[str, TableEntry] = {}
     key, fields = "", dict[str, float]()
-    for number, line in enumerate(read_text(path, _MAX_BYTES).splitlines(), start=1):
-        text = line.partition(" #")[0].rstrip()
-        if not text or text in {"---", "..."} or text.startswith("#"):
-            continue
+    for number, text in _logical_lines(read_text(path, _MAX_BYTES)):
         if text[0] in " \t":
             if not key:
                 raise _malformed(path, number, text)
@@ -111,12 +109,33 @@ def read_yaml_table(path: str | os.PathLike[str]) -> LookupTable:
         if rest is not None:
             if not (rest.startswith("{") and rest.endswith("}")):
                 raise _malformed(path, number, text)
-            for part in rest[1:-1].split(","):
+            for part in rest[1:-1].rstrip().removesuffix(",").split(","):
                 fields |= _fields(path, number, part.strip(), fields)
     _close(path, key, fields, entries)
     if not entries:
         raise DataSetError(f"{path} is no lookup table", expected=_EXPECTED)
     return LookupTable(os.fspath(path), entries, source=str(path))
+
+
+def _logical_lines(content: str) -> Iterator[tuple[int, str]]:
+    """Number and text of each line that says something; braces over several lines are one."""
+    begun = ""
+    first = 0
+    for number, line in enumerate(content.splitlines(), start=1):
+        text = line.partition(" #")[0].rstrip()
+        if not text or text in {"---", "..."} or text.startswith("#"):
+            continue
+        if begun:
+            text = f"{begun} {text.strip()}"
+        else:
+            first = number
+        if text.count("{") == 1 and "}" not in text and len(text) < _MAX_BRACES:
+            begun = text
+        else:
+            begun = ""
+            yield first, text
+    if begun:
+        yield first, begun
 
 
 def _malformed(path: str | os.PathLike[str], number: int, text: str) -> DataSetError:
