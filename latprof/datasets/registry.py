@@ -6,13 +6,18 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from latprof.datasets.fbnet import FBNetSpace
 from latprof.datasets.proxyless import ProxylessSpace
 from latprof.errors import InvalidValueError, UnknownNameError
 
 if TYPE_CHECKING:
     from latprof.datasets.space import SearchSpace
 
-_SPACES: dict[str, Callable[..., SearchSpace]] = {ProxylessSpace.name: ProxylessSpace}
+_CLASSES: tuple[type[SearchSpace], ...] = (
+    FBNetSpace,
+    ProxylessSpace,
+)
+_SPACES: dict[str, Callable[..., SearchSpace]] = {space.name: space for space in _CLASSES}
 
 
 def space_names() -> list[str]:
