@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from latprof.datasets.fbnet import FBNetSpace
+from latprof.datasets.nasbench201 import NASBench201Space
 from latprof.datasets.proxyless import ProxylessSpace
 from latprof.errors import InvalidValueError, UnknownNameError
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _CLASSES: tuple[type[SearchSpace], ...] = (
     FBNetSpace,
+    NASBench201Space,
     ProxylessSpace,
 )
 _SPACES: dict[str, Callable[..., SearchSpace]] = {space.name: space for space in _CLASSES}
