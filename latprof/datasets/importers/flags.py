@@ -48,7 +48,8 @@ def detect_flags(latency_ms: Floats, labels: Labels | None) -> frozenset[str]:
         network agree that well. ``"integer-rounded"``: whole milliseconds, all of them.
         ``"heavy-tailed"``: of those held-out residuals at least 0.5 % are further than 5 robust
         standard deviations (1.4826 times the median absolute deviation) from their median.
-        With fewer rows than would tell, nothing is flagged.
+        What the additive model misses counts as residual too, so that blocks that act strongly on
+        each other can pass for a heavy tail. With fewer rows than would tell, nothing is flagged.
     """
     found = set()
     if len(latency_ms) >= _MIN_ROWS and np.all(latency_ms == np.round(latency_ms)):

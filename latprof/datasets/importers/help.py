@@ -111,11 +111,20 @@ def load_help(root: str | os.PathLike[str], space: str, device: str) -> Imported
         batch_size=batch_size,
         space=registered_space(importer.space),
         choices=choices,
-        flags=detect_flags(latency[usable], importer.labels(choices)[usable]),
+        flags=detect_flags(latency[usable], additive_labels(space, choices)[usable]),
         source=str(source),
         licence=LICENCE,
         citation=CITATION,
     )
+
+
+def additive_labels(space: str, choices: Choices) -> NDArray[np.int64]:
+    """What an additive model has an entry for, shape (n, positions): see ``detect_flags``.
+
+    A layer's candidate in ``"fbnet"``, an edge's operation in ``"nasbench201"``; in ``"ofa"`` the
+    resolution, and for each layer whether it is there, its kernel and its expansion as one.
+    """
+    return _importer(space).labels(choices)
 
 
 # Architectures -----------------------------------------------------------------------------

@@ -15,12 +15,19 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.datasets.importers.reading import kind_of, number_in, number_of, read_json, read_text
+from latprof.datasets.importers.reading import (
+    kind_of,
+    lines_of,
+    number_in,
+    number_of,
+    read_json,
+    read_text,
+)
 from latprof.errors import CoverageError, DataSetError
 
 Floats: TypeAlias = NDArray[np.float64]
 
-_MAX_BYTES = 32 << 20
+_MAX_BYTES = 16 << 20
 _MAX_BRACES = 2000
 _KEY = re.compile(r"(['\"]?)(?P<key>[^\s'\"#&*!|>%@`{}\[\],?]\S*?)\1:(?:[ \t]+(?P<rest>\S.*))?")
 _FIELD = re.compile(r"(?P<name>\w+):[ \t]+(?P<value>\S+)")
@@ -121,7 +128,7 @@ def _logical_lines(content: str) -> Iterator[tuple[int, str]]:
     """Number and text of each line that says something; braces over several lines are one."""
     begun = ""
     first = 0
-    for number, line in enumerate(content.splitlines(), start=1):
+    for number, line in lines_of(content):
         text = line.partition(" #")[0].rstrip()
         if not text or text in {"---", "..."} or text.startswith("#"):
             continue

@@ -22,7 +22,7 @@ from latprof.datasets.importers.pickle_values import (
 )
 from latprof.errors import DataSetError
 
-_MAX_OPERATIONS = 12_000_000
+_MAX_OPERATIONS = 6_000_000
 _MAX_CONTAINERS = 2_000_000
 _MAX_MEMO = 1 << 24
 _MAX_INTEGER_BYTES = 9

@@ -7,7 +7,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,7 +21,9 @@ Floats: TypeAlias = NDArray[np.float64]
 
 #: Larger than every file of the collections that are read here.
 MAX_FILE_BYTES = 64 << 20
-_MAX_ROWS = 2_000_000
+_MAX_CSV_BYTES = 16 << 20
+_MAX_JSON_BYTES = 8 << 20
+_MAX_ROWS = 1_000_000
 _MAX_FIELD = 1 << 16
 
 
@@ -53,10 +55,15 @@ def read_text(path: str | os.PathLike[str], limit: int = MAX_FILE_BYTES) -> str:
         raise DataSetError(f"{path} is not text", expected="UTF-8") from None
 
 
+def lines_of(text: str) -> Iterator[tuple[int, str]]:
+    """Number and content of each line, one at a time: lists of them can be far larger."""
+    return enumerate(io.StringIO(text, newline=None), start=1)
+
+
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file; raises DataSetError for what is none, or nested too deeply."""
     try:
-        return json.loads(read_text(path))
+        return json.loads(read_text(path, _MAX_JSON_BYTES))
     except RecursionError:
         raise DataSetError(f"{path} is nested too deeply") from None
     except ValueError as error:
@@ -71,12 +78,15 @@ def read_csv(
     Raises DataSetError where a required column is missing, a name is there twice, or a row has
     another number of fields; the message names the line.
     """
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    text = read_text(path, _MAX_CSV_BYTES)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[list[str]] = []
     try:
         header = next(reader, [])
         _check_header(path, header, required)
         for row in reader:
+            if not row:  # an empty line
+                continue
             if len(row) != len(header):
                 raise DataSetError(
                     f"{path}, line {reader.line_num}: wrong number of fields",

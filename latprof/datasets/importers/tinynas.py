@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.datasets.importers.reading import Floats, read_text
+from latprof.datasets.importers.reading import Floats, lines_of, read_text
 from latprof.errors import DataSetError
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ _LINE = re.compile(
     r"\{(Regular|Depthwise),((?:\d{1,9},){7}\d{1,9})\}[ \t]+"
     r"(-1(?:\.0*)?|\d[\d.]{0,30}(?:e[+-]?\d{1,3})?)"
 )
-_MAX_LINES = 5_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,10 +90,7 @@ def load_tinynas(path: str | os.PathLike[str]) -> ConvolutionLatencies:
     shapes: list[str] = []
     times: list[float] = []
     failed = 0
-    lines = read_text(path).splitlines()
-    if len(lines) > _MAX_LINES:
-        raise DataSetError(f"{path} is too long", expected=f"at most {_MAX_LINES} lines")
-    for number, line in enumerate(lines, start=1):
+    for number, line in lines_of(read_text(path)):
         text = line.strip()
         if not text:
             continue

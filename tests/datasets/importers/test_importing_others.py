@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from latprof.datasets.importers.hw_nas_bench import (
     load_hw_nas_bench,
     load_hw_nas_bench_table,
 )
+from latprof.datasets.importers.lookup_tables import read_single_path_table, read_yaml_table
 from latprof.datasets.importers.mobile_ml import (
     load_mobile_ml,
     load_mobile_ml_operators,
@@ -405,6 +407,63 @@ def test_what_hw_nas_bench_does_not_have(tmp_path):
         load_hw_nas_bench(path, "edgegpu", "mnist")
     with pytest.raises(UnknownNameError, match="pixel3"):
         load_hw_nas_bench_table(path, "edgegpu")
+
+
+def small_files(folder):
+    """A small file of each text format, and what reads it."""
+    e2e = write_csv(folder / "e2e.csv", E2E, [["a", 1, 2, 30, 4]])
+    ops = write_csv(folder / "ops.csv", OPERATORS, [["net", "CONV_2D", FEATURE, "320.4", "k"]])
+    hat = write_csv(folder / "hat.csv", HAT, [HAT_ROW])
+    row = [0, cell([0, 1, 2, 3, 4, 0]), 50]
+    accuracy = write_csv(folder / "a.csv", ["index", "architecture", "cifar10-test"], [row])
+    table = folder / "table.yaml"
+    table.write_text("Conv-input:4x4x3:\n  count: 9\n  mean: 4.5\n  var: 0.25\nb: {mean: 1}\n")
+    convolutions = folder / "conv.out"
+    convolutions.write_text("{Regular,1,8,5,5,8,1,1,0} 0.01\n{Regular,1,8,5,5,8,1,1,0} -1\n")
+    return [
+        (e2e, lambda path: load_mobile_ml(path, "pixel4|1large|float")),
+        (ops, load_mobile_ml_operators),
+        (hat, load_hat),
+        (accuracy, load_nasbench201_accuracies),
+        (table, read_yaml_table),
+        (convolutions, load_tinynas),
+        (write_json(folder / "macro.json", {"02112000": macro()}), load_nasbench_macro),
+        (write_json(folder / "sp.json", {"1": {"0": 4.5}}), read_single_path_table),
+    ]
+
+
+def test_no_mutated_text_file_does_worse_than_a_clear_error(tmp_path):
+    generator = np.random.default_rng(0)
+    outcomes = Counter()
+    for path, load in small_files(tmp_path):
+        load(path)
+        whole = path.read_bytes()
+        for _ in range(150):
+            data = bytearray(whole)
+            for _ in range(generator.integers(1, 4)):
+                at = int(generator.integers(len(data)))
+                if generator.integers(2):
+                    data[at] = generator.integers(256)
+                else:
+                    del data[at : at + int(generator.integers(1, 9))]
+            path.write_bytes(data)
+            try:
+                load(path)
+                outcomes["read"] += 1
+            except UnknownNameError:  # a column's name was changed
+                outcomes["refused"] += 1
+            except DataSetError as error:
+                outcomes["refused" if path.name in str(error) else "without its name"] += 1
+    assert set(outcomes) == {"read", "refused"}
+    assert outcomes["refused"] > 500
+
+
+@pytest.mark.parametrize("line", ["\n", "a\n", ",", "[]", "{}", "a:\n", "1,2\n", '"'])
+def test_large_files_of_nothing_are_refused(tmp_path, line):
+    for path, load in small_files(tmp_path):
+        path.write_text(line * ((4 << 20) // len(line)))
+        with pytest.raises((DataSetError, UnknownNameError)):
+            load(path)
 
 
 def test_a_cut_file_is_refused(tmp_path):
