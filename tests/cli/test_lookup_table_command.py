@@ -8,6 +8,7 @@ import yaml
 
 from latprof.datasets.importers.lookup_tables import read_yaml_table
 from latprof.datasets.proxyless import ProxylessSpace
+from latprof.datasets.registry import get_space
 from latprof.predictors.from_table import predictor_from_table
 from latprof.predictors.pack import load_pack
 from latprof.predictors.registry import make_predictor
@@ -25,6 +26,10 @@ def packs(tmp_path_factory):
         make_predictor(name, SPACE).fit(choices, latency).save(folder / f"{name}.pack")
     small = ProxylessSpace(resolution=64)
     make_predictor("lookup-table", small).fit(choices, latency).save(folder / "small.pack")
+    other = get_space("fbnet")
+    make_predictor("linear", other).fit(other.sample_choices(500), latency).save(
+        folder / "fbnet.pack"
+    )
     return folder
 
 
@@ -66,6 +71,7 @@ def test_bad_input_ends_in_one_line(latprof, packs, tmp_path):
         (2, "unknown format 'proxy'", (good, "--format", "proxy")),
         (3, "none.pack", (tmp_path / "none.pack",)),
         (3, "lookup_table_command.py", (__file__,)),
+        (2, "no keys for this search space", (packs / "fbnet.pack",)),
         (2, "another resolution", (packs / "small.pack", "--format", "single-path")),
         (2, "cannot write", (good, "-o", tmp_path / "none" / "table.yaml")),
     ):

@@ -260,6 +260,7 @@ def test_the_real_files(space, rows):
         assert (~found.usable).sum() == disconnected
         if found.space is not None:
             assert (found.space.choices(found.choices) == found.choices).all()
+            assert (found.space.canonical(found.choices) == found.choices).all()
 
 
 def test_the_phones_of_the_real_files_have_heavy_tails():
