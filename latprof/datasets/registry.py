@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from latprof.datasets.fbnet import FBNetSpace
 from latprof.datasets.nasbench201 import NASBench201Space
+from latprof.datasets.ofa_mobilenetv3 import OFAMobileNetV3Space
 from latprof.datasets.proxyless import ProxylessSpace
 from latprof.errors import InvalidValueError, UnknownNameError
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _CLASSES: tuple[type[SearchSpace], ...] = (
     FBNetSpace,
     NASBench201Space,
+    OFAMobileNetV3Space,
     ProxylessSpace,
 )
 _SPACES: dict[str, Callable[..., SearchSpace]] = {space.name: space for space in _CLASSES}

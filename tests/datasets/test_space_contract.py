@@ -17,6 +17,7 @@ from latprof.graph.reader import read_network
 SMALL = {
     "fbnet": {"resolution": 64, "num_classes": 10, "head_width": 64},
     "nasbench201": {"resolution": 16, "cells_per_stage": 2, "channels": 8},
+    "ofa-mobilenetv3": {"num_classes": 10, "resolutions": (64, 96)},
     "proxyless": {"resolution": 64, "num_classes": 10},
 }
 SPACES = {name: get_space(name, **SMALL.get(name, {})) for name in space_names()}
