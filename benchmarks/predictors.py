@@ -38,15 +38,16 @@ Choices = NDArray[np.uint8]
 def latencies_ms(choices: Choices, interaction: float = 0.0) -> Floats:
     """Noiseless latencies; ``interaction`` scales what neighbouring blocks cost each other."""
     costs = []
-    for block in space_tables(SPACE).column_blocks:
+    tables = space_tables(SPACE)
+    for blocks in tables.column_blocks:
         cost = 0.0
-        for op in block.operators():
+        for op in (op for block in blocks for op in block.operators()):
             channels, size = op.output_shapes[0][1:3]
             rate = 30e6 if op.kind == "conv1x1" else 6e6 * (1 + 0.1 * op.kernel)
             rate *= min(1.0, 0.6 + channels / 400) * min(1.0, 0.5 + size / 60)
             cost += op.macs / rate + op.activation_elements / 4e6 + 0.01
         costs.append(cost)
-    latency: Floats = 6.0 + space_tables(SPACE).one_hot(choices) @ np.array(costs)
+    latency: Floats = 6.0 + tables.sums(tables.columns(choices), np.array(costs)[:, None])[:, 0]
     pairs = np.random.default_rng(0).normal(0, interaction, (choices.shape[1] - 1, 7, 7))
     for position in range(len(pairs)):
         latency += pairs[position, choices[:, position], choices[:, position + 1]]

@@ -14,15 +14,31 @@ from numpy.typing import ArrayLike, NDArray
 
 from latprof.datasets.space import Architecture, SearchSpace
 from latprof.errors import InvalidValueError, NotEnoughDataError, PackError
+from latprof.predictors.calibration import COVERAGE, Calibration, calibrate
+from latprof.predictors.factors import Factor
+from latprof.predictors.features import space_tables
+from latprof.predictors.grid import is_small
 
 if TYPE_CHECKING:
+    import torch
+
     from latprof.measurement.records import Target
+    from latprof.predictors.trees import TreeEnsemble
 
 Floats: TypeAlias = NDArray[np.float64]
 Batch: TypeAlias = Sequence[Architecture] | NDArray[np.integer[Any]]
 
 #: What a fitted predictor saves: file names inside a pack, and their bytes. Never a pickle.
 PackFiles: TypeAlias = dict[str, bytes]
+
+
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """A fitted predictor as ``intercept_ms`` plus factors plus trees."""
+
+    intercept_ms: float
+    factors: tuple[Factor, ...] = ()
+    trees: TreeEnsemble | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +54,9 @@ class Prediction:
         rows were; 0 where the interval is not known and both ends are the prediction.
     target : Target or None
         Where these milliseconds hold.
+    distance : array of shape (n,), optional
+        From the training rows; above 1 is outside their region, where intervals may be too narrow
+        (see :meth:`Predictor.distance`). None where it is not known.
     """
 
     latency_ms: Floats
@@ -45,6 +64,7 @@ class Prediction:
     high_ms: Floats
     coverage: float
     target: Target | None
+    distance: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.latency_ms)
@@ -72,6 +92,8 @@ class Predictor(ABC):
     #: What models that had not seen a training row predicted for it, shape (n,), in milliseconds;
     #: there after :meth:`fit`, not saved. Intervals are made from it.
     out_of_fold_ms_: Floats
+    #: How far predictions can be trusted; None where that is not known.
+    calibration_: Calibration | None = None
 
     def fit(self, architectures: Batch, latency_ms: ArrayLike) -> Self:
         """Learn from n measured architectures.
@@ -107,17 +129,129 @@ class Predictor(ABC):
             )
         if not np.all(np.isfinite(target) & (target > 0)):
             raise InvalidValueError("latency_ms holds values that are not finite and above 0")
+        choices = self.space.canonical(choices)
+        self.__dict__.pop("_torch_modules", None)
         self._fit(choices, target)
+        tables = space_tables(self.space)
+        self.calibration_ = calibrate(tables, choices, self.out_of_fold_ms_, target)
         return self
 
-    def predict(self, architectures: Batch) -> Floats:
+    def predict(self, architectures: Batch, *, upper: float | None = None) -> Floats:
         """Predict n latencies in milliseconds, shape (n,).
 
-        Raises CoverageError where the predictor does not know a part of an architecture; an unknown
-        part is never counted as 0 ms.
+        Parameters
+        ----------
+        architectures : sequence of Architecture, or integer array of shape (n, decisions)
+        upper : float, optional
+            A share such as 0.95: return latencies that measurements stay below with this
+            probability, for searches under a hard limit. It holds for architectures drawn as the
+            training rows were; watch :meth:`distance`.
+
+        Raises
+        ------
+        CoverageError
+            Where the predictor does not know a part of an architecture; an unknown part is never
+            counted as 0 ms.
+        NotEnoughDataError
+            Where the training rows are too few for ``upper``, or the predictor has no calibration.
+        """
+        choices = self._checked(architectures)
+        latency = self._predict(choices)
+        if upper is None:
+            return latency
+        return self._calibrated().upper(choices, latency, upper)
+
+    def predict_interval(
+        self, architectures: Batch, coverage: float = COVERAGE
+    ) -> tuple[Floats, Floats]:
+        """Ends in ms of n intervals that each hold the measurement with probability ``coverage``.
+
+        Split-conformal, scaled by how difficult each architecture is. With too few training rows
+        for ``coverage`` they promise n / (n + 1). Raises as :meth:`predict`.
+        """
+        if not 0 < coverage < 1:
+            raise InvalidValueError("coverage is a share", expected="0 to 1", got=str(coverage))
+        choices = self._checked(architectures)
+        low, high, _ = self._calibrated().interval(choices, self._predict(choices), coverage)
+        return low, high
+
+    def distance(self, architectures: Batch) -> Floats:
+        """How far n architectures are from the training rows, shape (n,); above 1 is outside.
+
+        Mahalanobis distance of their shape totals (multiply-accumulates by kind, elements moved,
+        operators, weights) in units of the distance within which 99 % of the training rows lie.
+        Raises NotEnoughDataError where the predictor has no calibration.
+        """
+        return self._calibrated().distance(self._checked(architectures))
+
+    def _checked(self, architectures: Batch) -> NDArray[np.uint8]:
+        self._check_fitted()
+        return self.space.canonical(self.space.choices(architectures))
+
+    def _calibrated(self) -> Calibration:
+        self._check_fitted()
+        if self.calibration_ is None:
+            raise NotEnoughDataError(
+                f"this {self.name} predictor does not know how far it can be trusted",
+                hint="fit it again: packs of format 1 have no calibration",
+            )
+        return self.calibration_
+
+    # Gradients ---------------------------------------------------------------------------
+
+    def expected_latency(self, probabilities: torch.Tensor) -> torch.Tensor:
+        """Expected latency in ms of independent decisions, differentiable.
+
+        ``E[LAT] = sum_i sum_j p_ij F(o_ij)`` (ProxylessNAS, equation 2) for additive predictors,
+        exact; so are tables over several decisions. For boosted trees it is a surrogate: what
+        single decisions and pairs of them explain
+        (:func:`~latprof.predictors.expectation.surrogate_error` tells its error).
+
+        Parameters
+        ----------
+        probabilities : torch.Tensor of shape (..., decisions, most candidates)
+            Each decision's probabilities sum to 1. Where a decision has fewer candidates than
+            another the rest is padding: it has no influence, and its gradient is 0.
+
+        Returns
+        -------
+        torch.Tensor of shape (...)
+
+        Raises
+        ------
+        InvalidValueError
+            For another shape.
+        CoverageError
+            Where the predictor does not know a candidate.
+        MissingDependencyError
+            Where torch is not installed.
         """
         self._check_fitted()
-        return self._predict(self.space.choices(architectures))
+        modules: dict[object, torch.nn.Module] = self.__dict__.setdefault("_torch_modules", {})
+        where = (probabilities.device, probabilities.dtype)
+        if where not in modules:
+            modules[where] = self.as_torch().to(*where)
+        latency: torch.Tensor = modules[where](probabilities)
+        return latency
+
+    def as_torch(self) -> torch.nn.Module:
+        """A module that computes :meth:`expected_latency`: buffers, no parameters.
+
+        Raises as :meth:`expected_latency`.
+        """
+        from latprof.predictors.expectation import expectation_of, torch_module
+
+        self._check_fitted()
+        sizes = self.space.num_choices.tolist()
+        terms = self._terms()
+        if terms is None or (terms.trees is not None and len(terms.trees)):
+            if is_small(sizes):  # a latency for every architecture: exact, whatever made it
+                everything = np.indices(sizes).reshape(len(sizes), -1).T.astype(np.uint8)
+                grid = self.predict(everything).reshape(sizes)
+                terms = Terms(0.0, (Factor(tuple(range(len(sizes))), grid),))
+            elif terms is None:
+                raise InvalidValueError(f"the {self.name} predictor has no expected latency")
+        return torch_module(expectation_of(terms, sizes))
 
     def save(self, path: str | os.PathLike[str], target: Target | None = None) -> None:
         """Save the fitted predictor as a pack, with ``target`` as where its milliseconds hold.
@@ -173,6 +307,10 @@ class Predictor(ABC):
     @abstractmethod
     def _predict(self, choices: NDArray[np.uint8]) -> Floats:
         """Predict from checked choices, shape (n, decisions)."""
+
+    def _terms(self) -> Terms | None:
+        """The fitted predictor as a sum of tables and trees, or None where it is no such sum."""
+        return None
 
     @abstractmethod
     def to_files(self) -> PackFiles:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from latprof.predictors.base import Floats, PackFiles, Predictor
+from latprof.predictors.base import Floats, PackFiles, Predictor, Terms
 from latprof.predictors.boosting import SETTINGS, Task, choose, fit_trees
 from latprof.predictors.evaluation import fold_numbers
 from latprof.predictors.features import space_tables
@@ -50,8 +50,8 @@ class XGBoostPredictor(Predictor):
         self.seed = seed
 
     def _fit(self, choices: NDArray[np.uint8], latency_ms: Floats) -> None:
-        tables = space_tables(self.space)
-        features = tables.features(choices)
+        tables = space_tables(self.space).decisions
+        features = tables.encode(choices)
         numbers = fold_numbers(len(choices), _FOLDS, self.seed)
         tasks = [
             Task(
@@ -70,6 +70,9 @@ class XGBoostPredictor(Predictor):
     def _predict(self, choices: NDArray[np.uint8]) -> Floats:
         return self.trees_.predict(choices)
 
+    def _terms(self) -> Terms:
+        return Terms(0.0, (), self.trees_)
+
     def to_files(self) -> PackFiles:
         self._check_fitted()
         return {_FILE: to_json({"seed": self.seed, **self.trees_.to_fields()})}
@@ -78,5 +81,5 @@ class XGBoostPredictor(Predictor):
     def from_files(cls, space: SearchSpace, files: Mapping[str, bytes]) -> Self:
         fields = Fields.of_file(files, _FILE)
         predictor = cls(space, seed=fields.integer("seed"))
-        predictor.trees_ = TreeEnsemble.from_fields(fields, space_tables(space))
+        predictor.trees_ = TreeEnsemble.from_fields(fields, space_tables(space).decisions)
         return predictor

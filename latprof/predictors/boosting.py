@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from latprof.predictors.trees import TreeEnsemble
 
 if TYPE_CHECKING:
-    from latprof.predictors.features import SpaceTables
+    from latprof.predictors.decision_features import DecisionFeatures
 
 Floats: TypeAlias = NDArray[np.float64]
 Singles: TypeAlias = NDArray[np.float32]
@@ -113,7 +113,7 @@ def grow(features: Singles, task: Task, settings: BoostingSettings, seed: int) -
 
 
 def fit_trees(
-    tables: SpaceTables,
+    tables: DecisionFeatures,
     features: Singles,
     target: Floats,
     settings: BoostingSettings,
@@ -130,6 +130,33 @@ def fit_trees(
     booster = xgb.train(settings.parameters(seed), train, rounds)
     model = booster.save_raw(raw_format="json")
     return TreeEnsemble.from_xgboost(model, tables, base_ms=base, scale_ms=scale)
+
+
+def held_out(
+    features: Singles,
+    target: Floats,
+    settings: BoostingSettings,
+    rounds: int,
+    numbers: NDArray[np.int64],
+    seed: int,
+) -> Floats:
+    """What ``rounds`` trees grown without a row's fold (``numbers``) predict for it, shape (n,)."""
+    import xgboost as xgb
+
+    def run(fold: int) -> tuple[Mask, Floats]:
+        held = numbers == fold
+        base, scale = _location(target[~held])
+        if not rounds:
+            return held, np.full(int(held.sum()), base)
+        train = xgb.QuantileDMatrix(features[~held], (target[~held] - base) / scale, nthread=1)
+        grown = xgb.train(settings.parameters(seed), train, rounds).inplace_predict(features[held])
+        return held, base + scale * np.asarray(grown, dtype=np.float64)
+
+    predicted = np.empty(len(target))
+    with ThreadPoolExecutor(2 if len(features) >= _ROWS_FOR_THREADS else 1) as pool:
+        for held, values in pool.map(run, range(int(numbers.max()) + 1)):
+            predicted[held] = values
+    return predicted
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,13 +1,15 @@
-"""What the blocks of a search space cost, as tables that whole batches are looked up in.
+"""What the parts of a search space cost, as tables that whole batches are looked up in.
 
-Every quantity here belongs to one candidate at one position, so the tables are computed once from
-:meth:`~latprof.datasets.space.SearchSpace.blocks`, and a batch of architectures is a gather. Rows
-of the tables, called *columns* after the columns of the one-hot encoding, run decision after
-decision in the order of :meth:`~latprof.datasets.space.SearchSpace.encode`.
+A space's network is a sum of parts (:attr:`~latprof.datasets.space.SearchSpace.parts`), each fixed
+by a few decisions: one in most spaces, four for a layer of Once-for-All (resolution, depth, kernel,
+expansion). Every combination of a part's decisions is a row of the tables here, called a *column*
+after the columns of a one-hot encoding; they run part after part. The tables are computed once from
+:meth:`~latprof.datasets.space.SearchSpace.part_blocks`, and a batch of architectures is a gather.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,117 +19,162 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.datasets.layers import Block
-from latprof.datasets.space import Architecture, SearchSpace
 from latprof.errors import InvalidValueError
+from latprof.predictors.decision_features import DecisionFeatures
 
 if TYPE_CHECKING:
+    from latprof.datasets.layers import Block
+    from latprof.datasets.space import SearchSpace
     from latprof.graph.operators import Operator
 
 Floats: TypeAlias = NDArray[np.float64]
+Integers: TypeAlias = NDArray[np.int64]
 Choices: TypeAlias = NDArray[np.uint8]
-Blocks: TypeAlias = tuple[tuple[Block, ...], ...]
+Blocks: TypeAlias = "tuple[Block, ...]"
 
 #: Tables by description of their space, the latest last; they are made once and read only.
 _CACHE: dict[str, SpaceTables] = {}
 _CACHE_SIZE = 16
+#: Combinations of one part's decisions, at most.
+_MOST_COMBINATIONS = 1 << 16
+#: Architectures that are gathered at once: their values stay in the cache.
+_CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class PartTable:
+    """Which column each combination of a part's decisions has.
+
+    Parameters
+    ----------
+    name : str
+    decisions : tuple of int
+    sizes : tuple of int
+        Candidates of each of these decisions.
+    columns : array of shape (product of sizes,)
+        Column of each combination, the last decision varying fastest. Combinations whose blocks are
+        the same share one.
+    """
+
+    name: str
+    decisions: tuple[int, ...]
+    sizes: tuple[int, ...]
+    columns: Integers
+
+    @cached_property
+    def strides(self) -> Integers:
+        """What a decision's index is multiplied with to number the combinations."""
+        return np.array([math.prod(self.sizes[i + 1 :]) for i in range(len(self.sizes))])
+
+    def combinations(self, choices: Choices) -> Integers:
+        """The combination that each of n architectures has, shape (n,)."""
+        number: Integers = choices[:, self.decisions[0]].astype(np.int64) * self.strides[0]
+        for decision, stride in zip(self.decisions[1:], self.strides[1:], strict=True):
+            number += choices[:, decision] * stride
+        return number
 
 
 @dataclass(frozen=True, eq=False)
 class SpaceTables:
-    """The candidates' blocks of a search space and what is known of them before any measurement.
+    """The parts of a search space and what is known of them before any measurement.
 
     Parameters
     ----------
-    num_choices : array of shape (positions,)
-    blocks : tuple of tuple of Block
-        ``blocks[p][c]`` is candidate c at position p.
+    num_choices : array of shape (decisions,)
+    parts : tuple of PartTable
+    column_blocks : tuple of tuple of Block
+        The blocks of each column; none for the zero operation.
+    column_parts : array of shape (columns,)
+        The part of each column.
+    decisions : DecisionFeatures
+        The decisions as trees see them.
     """
 
-    num_choices: NDArray[np.int64]
-    blocks: Blocks
-
-    @cached_property
-    def starts(self) -> NDArray[np.int64]:
-        """First column of each position, shape (positions,)."""
-        return np.concatenate([[0], np.cumsum(self.num_choices)[:-1]]).astype(np.int64)
-
-    @cached_property
-    def positions(self) -> NDArray[np.int64]:
-        """Position of each column, shape (columns,)."""
-        return np.repeat(np.arange(len(self.num_choices)), self.num_choices)
-
-    @cached_property
-    def column_blocks(self) -> tuple[Block, ...]:
-        """The block of each column."""
-        return tuple(block for row in self.blocks for block in row)
+    num_choices: Integers
+    parts: tuple[PartTable, ...]
+    column_blocks: tuple[Blocks, ...]
+    column_parts: Integers
+    decisions: DecisionFeatures
 
     @cached_property
     def zero_columns(self) -> NDArray[np.bool_]:
         """Which columns are the zero operation: they cost nothing, by construction. (columns,)."""
-        return np.array([not block.operators() for block in self.column_blocks])
-
-    def padded(self, values: Floats) -> Floats:
-        """Arrange values of columns, shape (columns,), as (positions, candidates).
-
-        Where a position has fewer candidates than another the table holds NaN.
-        """
-        table = np.full((len(self.num_choices), int(self.num_choices.max())), np.nan)
-        table[self.positions, np.arange(len(values)) - self.starts[self.positions]] = values
-        return table
-
-    # Block features: the inputs of the trees ------------------------------------------------
+        return np.array([not _operators(blocks) for blocks in self.column_blocks])
 
     @cached_property
-    def _features(self) -> tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.float32]]:
-        """Names, positions and values by candidate of the block features; see the properties."""
-        types = {_operator_type(block) for block in self.column_blocks if block.operators()}
-        codes = {name: code for code, name in enumerate(sorted(types), start=1)}
-        names, positions, columns = [], [], []
-        longest = int(self.num_choices.max())
-        for position, row in enumerate(self.blocks):
-            values = np.array([_block_features(block, codes) for block in row], dtype=np.float32)
-            if len(np.unique(values, axis=0)) < len(row):  # features that tell nothing apart
-                values = np.column_stack([values, np.arange(len(row), dtype=np.float32)])
-            _, first = np.unique(values, axis=1, return_index=True)
-            for feature in sorted(first):
-                if np.ptp(values[:, feature]) > 0:
-                    names.append(f"{row[0].name}.{_FEATURES[feature]}")
-                    positions.append(position)
-                    columns.append(np.pad(values[:, feature], (0, longest - len(row))))
-        table = np.array(columns, dtype=np.float32).reshape(-1, longest).T
-        return tuple(names), np.array(positions, dtype=np.int64), np.ascontiguousarray(table)
+    def part_sizes(self) -> Integers:
+        """Number of columns of each part, shape (parts,)."""
+        return np.bincount(self.column_parts, minlength=len(self.parts))
 
     @property
-    def feature_names(self) -> tuple[str, ...]:
-        """Names of the block features, for example ``"stage1.block0.kernel"``."""
-        return self._features[0]
+    def one_decision_parts(self) -> bool:
+        """Whether every part is one decision, so that columns are candidates."""
+        return all(len(part.decisions) == 1 for part in self.parts)
 
-    @property
-    def feature_positions(self) -> NDArray[np.int64]:
-        """The position that each block feature belongs to, shape (features,)."""
-        return self._features[1]
+    @cached_property
+    def most_combinations(self) -> int:
+        """Combinations of the part that has most."""
+        return max(len(part.columns) for part in self.parts)
 
-    @property
-    def feature_values(self) -> NDArray[np.float32]:
-        """Value of each block feature under each candidate, shape (candidates, features)."""
-        return self._features[2]
+    def columns(self, choices: Choices) -> Integers:
+        """The columns of n architectures, shape (n, parts)."""
+        return np.stack([part.columns[part.combinations(choices)] for part in self.parts], axis=1)
 
-    def features(self, choices: Choices) -> NDArray[np.float32]:
-        """Features of the latency model of ProxylessNAS (appendix B), shape (n, features).
+    def sums(self, columns: Integers, table: Floats) -> Floats:
+        """Sum rows of ``table``, shape (all columns, q), over the parts: shape (n, q)."""
+        total = np.zeros((len(columns), table.shape[1]))
+        for begin in range(0, len(columns), _CHUNK):
+            chunk = total[begin : begin + _CHUNK]
+            for part in range(columns.shape[1]):
+                chunk += table[columns[begin : begin + _CHUNK, part]]
+        return total
 
-        For each position the operator's type, input and output size and channels, kernel, stride,
-        expansion and groups; what does not vary at a position is left out.
+    @cached_property
+    def main_effects(self) -> Floats:
+        """One-hot encoding of each part's decisions, shape (columns, q).
+
+        With parts of one decision this is the identity. A column that stands for several candidates
+        of a decision (a layer is the same whatever its stage's depth, once it is there) has none of
+        them; the zero operation has none at all where a part has several decisions.
         """
-        positions = self.feature_positions
-        return self.feature_values[choices[:, positions], np.arange(len(positions))]
+        if self.one_decision_parts:
+            return np.eye(len(self.column_parts))
+        effects = []
+        for part in self.parts:
+            numbers = np.unravel_index(np.arange(len(part.columns)), part.sizes)
+            for number, size in zip(numbers, part.sizes, strict=True):
+                table = np.zeros((len(self.column_parts), size))
+                table[part.columns, number] = 1.0
+                table[(table.sum(axis=1) > 1) | self.zero_columns] = 0.0
+                effects.append(table[:, table.any(axis=0)])
+        return np.hstack(effects)
+
+    def one_hot(self, columns: Integers) -> Floats:
+        """One-hot encode columns of n architectures, shape (n, all columns)."""
+        encoded = np.zeros((len(columns), len(self.column_parts)))
+        np.put_along_axis(encoded, columns, 1.0, axis=1)
+        return encoded
+
+    def counts(self, columns: Integers) -> Integers:
+        """How many of n architectures have each column, shape (all columns,)."""
+        return np.bincount(columns.ravel(), minlength=len(self.column_parts))
+
+    def padded(self, values: Floats) -> Floats:
+        """Arrange values of columns, shape (columns,), as (parts, combinations).
+
+        Where a part has fewer combinations than another the table holds NaN.
+        """
+        table = np.full((len(self.parts), self.most_combinations), np.nan)
+        for row, part in zip(table, self.parts, strict=True):
+            row[: len(part.columns)] = values[part.columns]
+        return table
 
     # Shape totals: what the additive models know before they see a row -----------------------
 
     @cached_property
     def _totals(self) -> tuple[tuple[str, ...], Floats]:
-        blocks = [block.operators() for block in self.column_blocks]
-        kinds = sorted({op.kind for operators in blocks for op in operators})
+        operators = [_operators(blocks) for blocks in self.column_blocks]
+        kinds = sorted({op.kind for row in operators for op in row})
         named: dict[str, Callable[[Operator], int]] = {}
         for kind in kinds:
             named[f"macs {kind}"] = lambda op, kind=kind: op.macs * (op.kind == kind)  # type: ignore[misc]
@@ -137,13 +184,14 @@ class SpaceTables:
             )
             named[f"operators {group}"] = lambda op, group=group: _kind_group(op.kind) == group  # type: ignore[misc]
         named["weights"] = lambda op: math.prod(op.weight_shape) if op.weight_shape else 0
-        table = np.array(
-            [
-                [sum(count(op) for op in operators) for count in named.values()]
-                for operators in blocks
-            ],
-            dtype=np.float64,
-        )
+        counted: dict[object, Floats] = {}  # combinations share operators
+        table = np.zeros((len(operators), len(named)))
+        for number, row in enumerate(operators):
+            for op in row:
+                shape = (op.kind, op.input_shapes, op.output_shapes, op.weight_shape)
+                if shape not in counted:
+                    counted[shape] = np.array([count(op) for count in named.values()], dtype=float)
+                table[number] += counted[shape]
         kept = np.flatnonzero(np.any(table != 0, axis=0))
         return tuple(np.array(list(named))[kept].tolist()), table[:, kept]
 
@@ -154,94 +202,71 @@ class SpaceTables:
 
     @property
     def totals(self) -> Floats:
-        """Shape totals of each column's block, shape (columns, totals).
+        """Shape totals of each column's blocks, shape (columns, totals).
 
         Multiply-accumulates by kind of operator, elements read and written and number of operators
-        by group of kinds, and weights; summed over an architecture's blocks they are its totals.
+        by group of kinds, and weights; summed over an architecture's parts they are its totals.
         """
         return self._totals[1]
-
-    # One-hot choices ---------------------------------------------------------------------
-
-    def one_hot(self, choices: Choices) -> Floats:
-        """One-hot encode, shape (n, columns)."""
-        encoded = np.zeros((len(choices), len(self.positions)))
-        np.put_along_axis(encoded, self.starts + choices, 1.0, axis=1)
-        return encoded
 
 
 def space_tables(space: SearchSpace) -> SpaceTables:
     """The tables of a space, made on the first call for its description and then kept.
 
-    Raises InvalidValueError for a space in which a position's block cannot be told by its choice.
+    Raises InvalidValueError for a space with a part of too many combinations.
     """
     key = f"{type(space).__module__}.{type(space).__qualname__} {space.description}"
     tables = _CACHE.get(key)
     if tables is None:
-        tables = SpaceTables(np.array(space.num_choices, dtype=np.int64), _candidate_blocks(space))
-        while len(_CACHE) >= _CACHE_SIZE:
-            _CACHE.pop(next(iter(_CACHE)), None)
+        tables = _make_tables(space)
         _CACHE[key] = tables
+        while len(_CACHE) > _CACHE_SIZE:
+            _CACHE.pop(next(iter(_CACHE)))
     return tables
 
 
-def _candidate_blocks(space: SearchSpace) -> Blocks:
-    """Blocks of every candidate, from architectures that vary one position at a time."""
-    counts = [int(count) for count in space.num_choices]
-    found: list[tuple[Block, ...]] = []
-    for position, count in enumerate(counts):
-        row = []
-        for choice in range(count):
-            choices = [0] * len(counts)
-            choices[position] = choice
-            blocks = space.blocks(Architecture(space.name, tuple(choices)))
-            here = [block for block in blocks if block.position == position]
-            if len(here) != 1:
-                raise InvalidValueError(
-                    f"space {space.name} lists {len(here)} blocks for decision {position}",
-                    expected="one",
-                )
-            row.append(here[0])
-        found.append(tuple(row))
-    return tuple(found)
-
-
-#: Features of a block, in the order of :func:`_block_features`, and one more.
-_FEATURES = (
-    "type",
-    "in_size",
-    "out_size",
-    "in_channels",
-    "out_channels",
-    "kernel",
-    "stride",
-    "expansion",
-    "groups",
-    "candidate",  # the index itself, used only where the others cannot tell two candidates apart
-)
-
-
-def convolution_groups(block: Block) -> int:
-    """Most groups of a block's convolutions, depthwise ones not counted; 0 without layers."""
-    return max((x.groups for x in block.layers if not 1 < x.groups == x.in_channels), default=0)
-
-
-def _operator_type(block: Block) -> str:
-    return "expanded_conv" if block.expansion else block.choice
-
-
-def _block_features(block: Block, codes: dict[str, int]) -> tuple[float, ...]:
-    return (
-        codes.get(_operator_type(block), 0),
-        block.in_size,
-        block.out_size,
-        block.in_channels,
-        block.out_channels,
-        block.kernel,
-        block.stride,
-        block.expansion,
-        convolution_groups(block),
+def _make_tables(space: SearchSpace) -> SpaceTables:
+    parts: list[PartTable] = []
+    column_blocks: list[Blocks] = []
+    column_parts: list[int] = []
+    for number, part in enumerate(space.parts):
+        sizes = tuple(int(space.num_choices[decision]) for decision in part.decisions)
+        if math.prod(sizes) > _MOST_COMBINATIONS:
+            raise InvalidValueError(
+                f"part {part.name} of space {space.name} has too many combinations",
+                expected=f"at most {_MOST_COMBINATIONS:,}",
+                got=f"{math.prod(sizes):,}",
+            )
+        seen: dict[object, int] = {}
+        columns = []
+        for local in itertools.product(*map(range, sizes)):
+            blocks = space.part_blocks(number, local)
+            # Candidates of one decision stay apart even where their shapes are the same.
+            identity = local if len(sizes) == 1 else tuple((b.choice, b.key) for b in blocks)
+            if identity not in seen:
+                seen[identity] = len(column_blocks)
+                column_blocks.append(blocks)
+                column_parts.append(number)
+            columns.append(seen[identity])
+        parts.append(PartTable(part.name, tuple(part.decisions), sizes, np.array(columns)))
+    candidates = [
+        [column_blocks[column] for column in part.columns] if len(part.decisions) == 1 else None
+        for part in parts
+    ]
+    by_decision = {
+        part.decisions[0]: blocks for part, blocks in zip(parts, candidates, strict=True) if blocks
+    }
+    return SpaceTables(
+        num_choices=space.num_choices,
+        parts=tuple(parts),
+        column_blocks=tuple(column_blocks),
+        column_parts=np.array(column_parts),
+        decisions=DecisionFeatures(space.num_choices, by_decision),
     )
+
+
+def _operators(blocks: Blocks) -> tuple[Operator, ...]:
+    return tuple(op for block in blocks for op in block.operators())
 
 
 def _kind_group(kind: str) -> str:

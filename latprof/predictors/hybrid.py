@@ -1,39 +1,44 @@
-"""``hybrid``: an additive table, and boosted trees for what it leaves over."""
+"""``hybrid``: an additive table, interactions and boosted trees, whichever hold on the rows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Self
 
-import numpy as np
-
-from latprof.predictors.additive import AdditiveTable
-from latprof.predictors.base import Floats, PackFiles, Predictor
-from latprof.predictors.block_prior import fit_block_costs
-from latprof.predictors.boosting import SETTINGS, Task, choose, fit_trees
-from latprof.predictors.evaluation import fold_numbers
+from latprof.predictors.base import Floats, PackFiles, Predictor, Terms
+from latprof.predictors.factors import (
+    AdditiveTable,
+    Factor,
+    FactorSum,
+    factors_from_fields,
+    factors_to_fields,
+)
 from latprof.predictors.features import SpaceTables, space_tables
+from latprof.predictors.model_choice import choose_model
 from latprof.predictors.plain_data import Fields, to_json
 from latprof.predictors.trees import TreeEnsemble
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from latprof.datasets.space import SearchSpace
 
 _TABLE_FILE = "table.json"
 _TREES_FILE = "trees.json"
-_FOLDS = 4
 
 
 class HybridPredictor(Predictor):
     """The better of additive and interacting models, chosen inside the training rows.
 
     The additive part is a ridge whose prior says that a block's cost follows from its shape
-    (:mod:`latprof.predictors.block_prior`). Cross-validation then compares it alone, with boosted
-    trees on its out-of-fold remainder, and with trees in its place. Trees stay only if they lower
-    the squared error by more than two standard errors of the difference, which with few rows they
-    rarely do. A candidate that no row had gets what its shape says.
+    (:mod:`latprof.predictors.block_prior`), fitted so that outliers do not pull it where that
+    predicts left-out rows better. Cross-validation then compares it alone, with boosted trees on
+    its out-of-fold remainder, with trees in its place, and, in spaces small enough to hold a
+    latency for every architecture, with all interactions at once (:mod:`latprof.predictors.grid`).
+    What is more complex stays only if it lowers the squared error by more than two standard errors
+    of the difference, which with few rows it rarely does. A candidate that no row had gets what
+    its shape says.
 
     Parameters
     ----------
@@ -43,10 +48,12 @@ class HybridPredictor(Predictor):
 
     Attributes
     ----------
-    table_ : array of shape (positions, candidates)
-        Entries of the additive part in ms, of mean 0 at each position; NaN where there is no
-        candidate.
+    table_ : array of shape (parts, combinations)
+        Entries of the additive part in ms, of mean 0 in each part; NaN where there is no
+        candidate. In most spaces a part is one decision: shape (decisions, candidates).
     intercept_ms_ : float
+    interactions_ : tuple of Factor
+        Tables over several decisions, added to the table's entries.
     trees_ : TreeEnsemble
         Without trees where they did not help.
     """
@@ -55,8 +62,10 @@ class HybridPredictor(Predictor):
 
     table_: Floats
     intercept_ms_: float
+    interactions_: tuple[Factor, ...]
     trees_: TreeEnsemble
     _additive: AdditiveTable
+    _factors: FactorSum
 
     def __init__(self, space: SearchSpace, seed: int = 0) -> None:
         self.space = space
@@ -64,82 +73,51 @@ class HybridPredictor(Predictor):
 
     def _fit(self, choices: NDArray[np.uint8], latency_ms: Floats) -> None:
         tables = space_tables(self.space)
-        one_hot, features = tables.one_hot(choices), tables.features(choices)
-        entries, ridge = fit_block_costs(tables, one_hot, latency_ms)
-        remainders, plain = self._tasks(tables, one_hot, latency_ms)
-        candidates = [(tasks, settings) for tasks in (remainders, plain) for settings in SETTINGS]
-        chosen = choose(features, candidates, seed=self.seed)
-        alone = np.empty(len(latency_ms))
-        for task in remainders:
-            alone[~task.train] = task.offset
-        if not _better(chosen.held_ms, alone, latency_ms):
-            self._set(tables, ridge.intercept, entries, TreeEnsemble.empty(tables))
-            self.out_of_fold_ms_ = ridge.left_out
-            return
-        settings = SETTINGS[chosen.candidate % len(SETTINGS)]
-        target = latency_ms - ridge.left_out
-        intercept = ridge.intercept
-        if chosen.candidate >= len(SETTINGS):  # trees in place of the additive part
-            entries, intercept, target = np.zeros_like(entries), 0.0, latency_ms
-        trees = fit_trees(tables, features, target, settings, chosen.rounds, self.seed)
-        self._set(tables, intercept, entries, trees)
-        self.out_of_fold_ms_ = chosen.held_ms
+        model = choose_model(tables, choices, latency_ms, self.seed)
+        self._install(model.additive, model.interactions, model.trees)
+        self.out_of_fold_ms_ = model.held_ms
 
-    def _tasks(
-        self, tables: SpaceTables, one_hot: Floats, latency_ms: Floats
-    ) -> tuple[list[Task], list[Task]]:
-        """For each fold what trees learn beside the additive part, and in its place.
-
-        The additive part of a fold is fitted, and its prior chosen, without the fold's held rows.
-        """
-        numbers = fold_numbers(len(latency_ms), _FOLDS, self.seed)
-        remainders, plain = [], []
-        for fold in range(_FOLDS):
-            train = numbers != fold
-            entries, ridge = fit_block_costs(tables, one_hot[train], latency_ms[train])
-            offset = ridge.intercept + one_hot[~train] @ entries
-            measured = latency_ms[~train]
-            remainders.append(Task(train, latency_ms[train] - ridge.left_out, offset, measured))
-            plain.append(Task(train, latency_ms[train], np.zeros(len(measured)), measured))
-        return remainders, plain
-
-    def _set(
-        self, tables: SpaceTables, intercept: float, entries: Floats, trees: TreeEnsemble
+    def _install(
+        self, additive: AdditiveTable, interactions: tuple[Factor, ...], trees: TreeEnsemble
     ) -> None:
-        means = np.bincount(tables.positions, entries) / tables.num_choices
-        table = tables.padded(entries - means[tables.positions])
-        self._install(AdditiveTable(intercept + float(means.sum()), table), trees)
-
-    def _install(self, additive: AdditiveTable, trees: TreeEnsemble) -> None:
         self._additive = additive
         self.table_, self.intercept_ms_ = additive.entries_ms, additive.intercept_ms
+        self.interactions_ = interactions
         self.trees_ = trees
+        sizes = additive.tables.num_choices.tolist()
+        factors = (*additive.factors, *interactions)
+        self._factors = FactorSum(additive.intercept_ms, factors, sizes)
 
     def _predict(self, choices: NDArray[np.uint8]) -> Floats:
-        latency = self._additive.predict(choices)
-        latency += self.trees_.predict(choices)
+        latency = self._factors.predict(choices)
+        if len(self.trees_) or self.trees_.base_ms:
+            latency += self.trees_.predict(choices)
         return latency
+
+    def _terms(self) -> Terms:
+        factors = (*self._additive.factors, *self.interactions_)
+        return Terms(self.intercept_ms_, factors, self.trees_)
 
     def to_files(self) -> PackFiles:
         self._check_fitted()
-        return {
-            _TABLE_FILE: to_json({"seed": self.seed, **self._additive.to_fields()}),
-            _TREES_FILE: to_json(self.trees_.to_fields()),
+        table = {
+            "seed": self.seed,
+            **self._additive.to_fields(),
+            "interactions": factors_to_fields(self.interactions_),
         }
+        return {_TABLE_FILE: to_json(table), _TREES_FILE: to_json(self.trees_.to_fields())}
 
     @classmethod
     def from_files(cls, space: SearchSpace, files: Mapping[str, bytes]) -> Self:
-        tables = space_tables(space)
+        tables: SpaceTables = space_tables(space)
         fields = Fields.of_file(files, _TABLE_FILE)
         predictor = cls(space, seed=fields.integer("seed"))
         predictor._install(
             AdditiveTable.from_fields(fields, tables),
-            TreeEnsemble.from_fields(Fields.of_file(files, _TREES_FILE), tables),
+            # Packs of format 1 have none.
+            factors_from_fields(fields, "interactions", tables)
+            if "interactions" in fields.values
+            else (),
+            TreeEnsemble.from_fields(Fields.of_file(files, _TREES_FILE), tables.decisions),
         )
         return predictor
-
-
-def _better(first_ms: Floats, second_ms: Floats, measured_ms: Floats) -> bool:
-    """Whether the first predictions' squared error is lower by more than two standard errors."""
-    gain = (second_ms - measured_ms) ** 2 - (first_ms - measured_ms) ** 2
-    return bool(gain.mean() > 2 * gain.std(ddof=1) / np.sqrt(len(gain)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from latprof.predictors.additive import AdditiveTable
-from latprof.predictors.base import Floats, PackFiles, Predictor
+from latprof.predictors.base import Floats, PackFiles, Predictor, Terms
+from latprof.predictors.factors import AdditiveTable
 from latprof.predictors.features import space_tables
 from latprof.predictors.plain_data import Fields, to_json
 from latprof.predictors.ridge import fit_ridge
@@ -49,8 +49,10 @@ class LinearPredictor(Predictor):
 
     def _fit(self, choices: NDArray[np.uint8], latency_ms: Floats) -> None:
         tables = space_tables(self.space)
-        ridge = fit_ridge(tables.one_hot(choices), latency_ms)
-        self._set(AdditiveTable(ridge.intercept, tables.padded(ridge.coefficients)), ridge.penalty)
+        design = tables.main_effects
+        ridge = fit_ridge(tables.sums(tables.columns(choices), design), latency_ms)
+        entries = tables.padded(design @ ridge.coefficients)
+        self._set(AdditiveTable(tables, ridge.intercept, entries), ridge.penalty)
         self.out_of_fold_ms_ = ridge.left_out
 
     def _set(self, additive: AdditiveTable, penalty: float) -> None:
@@ -60,6 +62,9 @@ class LinearPredictor(Predictor):
 
     def _predict(self, choices: NDArray[np.uint8]) -> Floats:
         return self._additive.predict(choices)
+
+    def _terms(self) -> Terms:
+        return Terms(self._additive.intercept_ms, self._additive.factors)
 
     def to_files(self) -> PackFiles:
         self._check_fitted()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -9,10 +10,10 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from latprof.errors import CoverageError
-from latprof.predictors.additive import AdditiveTable
-from latprof.predictors.base import Floats, PackFiles, Predictor
+from latprof.predictors.base import Floats, PackFiles, Predictor, Terms
 from latprof.predictors.block_prior import fit_block_costs
-from latprof.predictors.features import SpaceTables, space_tables
+from latprof.predictors.factors import AdditiveTable
+from latprof.predictors.features import Blocks, SpaceTables, space_tables
 from latprof.predictors.plain_data import Fields, to_json
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class TableRow:
 
 
 class LookupTablePredictor(Predictor):
-    """Latency as a fixed part plus one table entry per position.
+    """Latency as a fixed part plus one table entry for each part of the space.
 
     The entries are a ridge's, with what is known of block costs as its prior
     (:mod:`latprof.predictors.block_prior`): with few rows an entry is what blocks of its shape
@@ -56,10 +57,11 @@ class LookupTablePredictor(Predictor):
 
     Attributes
     ----------
-    table_ : array of shape (positions, candidates)
-        Milliseconds of each block; NaN where a candidate does not exist or was never seen.
-    counts_ : array of shape (positions, candidates)
-        Training rows that had each candidate.
+    table_ : array of shape (parts, combinations)
+        Milliseconds of each block (in most spaces a part is one decision: shape (decisions,
+        candidates)); NaN where a candidate does not exist or was never seen.
+    counts_ : array of the same shape
+        Training rows that had each.
     fixed_ms_ : float
         What every architecture of the space takes: stem, head, and the runtime's own time.
     """
@@ -76,14 +78,16 @@ class LookupTablePredictor(Predictor):
 
     def _fit(self, choices: NDArray[np.uint8], latency_ms: Floats) -> None:
         tables = space_tables(self.space)
-        one_hot = tables.one_hot(choices)
-        entries, ridge = fit_block_costs(tables, one_hot, latency_ms)
-        counts = one_hot.sum(axis=0)
-        levels = _levels(tables, entries, counts, _shape_costs(tables, one_hot, latency_ms))
-        entries = np.where(counts > 0, entries - levels[tables.positions], np.nan)
-        fixed = ridge.intercept + float(levels.sum())
-        self._set(AdditiveTable(fixed, tables.padded(entries)), tables.padded(counts))
-        self.out_of_fold_ms_ = ridge.left_out
+        columns = tables.columns(choices)
+        costs = fit_block_costs(tables, columns, latency_ms)
+        counts = tables.counts(columns)
+        shaped = _shape_costs(tables, columns, latency_ms)
+        levels = _levels(tables, costs.entries, counts, shaped)
+        entries = np.where(counts > 0, costs.entries - levels[tables.column_parts], np.nan)
+        fixed = costs.intercept + float(levels.sum())
+        additive = AdditiveTable(tables, fixed, tables.padded(entries))
+        self._set(additive, tables.padded(counts.astype(np.float64)))
+        self.out_of_fold_ms_ = costs.ridge.left_out
 
     def _set(self, additive: AdditiveTable, counts: Floats) -> None:
         self._additive = additive
@@ -98,15 +102,13 @@ class LookupTablePredictor(Predictor):
 
     def _refuse(self, choices: NDArray[np.uint8]) -> None:
         """Name the entries that ``choices`` needs and the table does not have."""
-        blocks = space_tables(self.space).blocks
-        asked = np.unique(
-            [(p, c) for p in range(choices.shape[1]) for c in np.unique(choices[:, p])], axis=0
-        )
-        missing = [
-            f"{blocks[p][c].name} {blocks[p][c].key}"
-            for p, c in asked.tolist()
-            if np.isnan(self.table_[p, c])
-        ]
+        tables = space_tables(self.space)
+        missing = []
+        for number, part in enumerate(tables.parts):
+            for combination in np.unique(part.combinations(choices)).tolist():
+                if np.isnan(self.table_[number, combination]):
+                    blocks = tables.column_blocks[part.columns[combination]]
+                    missing.append(f"{part.name} {_key(blocks)}")
         shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if missing[5:] else "")
         raise CoverageError(
             f"the lookup table has no entry for {shown}",
@@ -115,22 +117,37 @@ class LookupTablePredictor(Predictor):
         )
 
     def rows(self) -> list[TableRow]:
-        """The table as rows, position after position, entries never seen left out."""
+        """The table as rows, part after part, entries never seen left out."""
         self._check_fitted()
-        return [
-            TableRow(
-                position=position,
-                choice=choice,
-                block=block.name,
-                candidate=self.space.candidates[position][choice],
-                key=block.key,
-                latency_ms=float(self.table_[position, choice]),
-                count=int(self.counts_[position, choice]),
-            )
-            for position, blocks in enumerate(space_tables(self.space).blocks)
-            for choice, block in enumerate(blocks)
-            if self.counts_[position, choice]
-        ]
+        tables = space_tables(self.space)
+        found = []
+        for number, part in enumerate(tables.parts):
+            # Combinations that are the same blocks are one entry.
+            for column, combination in zip(
+                *np.unique(part.columns, return_index=True), strict=True
+            ):
+                if not self.counts_[number, combination]:
+                    continue
+                chosen = np.unravel_index(combination, part.sizes)
+                names = [
+                    self.space.candidates[decision][choice]
+                    for decision, choice in zip(part.decisions, chosen, strict=True)
+                ]
+                found.append(
+                    TableRow(
+                        position=number,
+                        choice=int(combination),
+                        block=part.name,
+                        candidate=", ".join(names),
+                        key=_key(tables.column_blocks[column]),
+                        latency_ms=float(self.table_[number, combination]),
+                        count=int(self.counts_[number, combination]),
+                    )
+                )
+        return found
+
+    def _terms(self) -> Terms:
+        return Terms(self._additive.intercept_ms, self._additive.factors)
 
     def to_files(self) -> PackFiles:
         self._check_fitted()
@@ -150,25 +167,33 @@ class LookupTablePredictor(Predictor):
         return predictor
 
 
-def _shape_costs(tables: SpaceTables, one_hot: Floats, latency_ms: Floats) -> Floats:
-    """What each block costs in ms by its shape totals alone, shape (columns,); never below 0."""
+def _key(blocks: Blocks) -> str:
+    """The keys of a column's blocks; a block that comes several times once, with its number."""
+    keys = Counter(block.key for block in blocks)
+    return " + ".join(key if count == 1 else f"{count} x {key}" for key, count in keys.items())
+
+
+def _shape_costs(tables: SpaceTables, columns: NDArray[np.int64], latency_ms: Floats) -> Floats:
+    """What each column costs in ms by its shape totals alone, shape (columns,); never below 0."""
     from scipy.optimize import nnls
 
     totals = tables.totals / np.maximum(tables.totals.max(axis=0), 1e-300)
-    features = one_hot @ totals
+    features = tables.sums(columns, totals)
     costs, _ = nnls(features - features.mean(axis=0), latency_ms - latency_ms.mean())
     shaped: Floats = totals @ costs
     return shaped
 
 
-def _levels(tables: SpaceTables, entries: Floats, counts: Floats, shaped: Floats) -> Floats:
-    """What to take off each position's entries so that they are costs, shape (positions,)."""
-    levels = np.zeros(len(tables.num_choices))
-    for position in range(len(levels)):
-        seen = (tables.positions == position) & (counts > 0)
+def _levels(
+    tables: SpaceTables, entries: Floats, counts: NDArray[np.int64], shaped: Floats
+) -> Floats:
+    """What to take off each part's entries so that they are costs, shape (parts,)."""
+    levels = np.zeros(len(tables.parts))
+    for part in range(len(levels)):
+        seen = (tables.column_parts == part) & (counts > 0)
         zero = seen & tables.zero_columns
         if zero.any():
-            levels[position] = entries[zero].mean()
+            levels[part] = entries[zero].mean()
         else:
-            levels[position] = (entries[seen] - shaped[seen]).mean()
+            levels[part] = (entries[seen] - shaped[seen]).mean()
     return levels

@@ -1,6 +1,6 @@
 """The manifest of a pack: from records to JSON, and back with every field checked.
 
-Format history: 1 - the first.
+Format history: 1 - the first; 2 - predictors have a calibration, and ``hybrid`` interactions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from latprof.errors import (
 from latprof.measurement.records import Target
 from latprof.measurement.statistics import NoiseFloor
 from latprof.predictors.archive import MANIFEST, check_name, digest
+from latprof.predictors.calibration import FILE as CALIBRATION
+from latprof.predictors.calibration import Calibration
 from latprof.predictors.evaluation import Metrics
+from latprof.predictors.features import space_tables
 from latprof.predictors.pack import HeldOut, Pack
 from latprof.predictors.plain_data import Fields, refusing, to_json
 from latprof.predictors.registry import predictor_class
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from latprof.datasets.space import SearchSpace
     from latprof.predictors.base import Predictor
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _HELD_OUT = "held_out.json"
 _PREDICTOR = "predictor/"
@@ -43,6 +46,8 @@ _EXTRA = "extra/"
 def pack_to_files(pack: Pack) -> tuple[bytes, dict[str, bytes]]:
     """Return the manifest and the other files of a pack."""
     files = {_PREDICTOR + name: data for name, data in pack.predictor.to_files().items()}
+    if pack.predictor.calibration_ is not None:
+        files[_PREDICTOR + CALIBRATION] = pack.predictor.calibration_.to_bytes()
     for name, data in pack.extra_files.items():
         check_name(name)
         files[_EXTRA + name] = bytes(data)
@@ -156,6 +161,8 @@ def _predictor(
     except UnknownNameError as error:
         raise PackError(f"{path}: {error.problem}", hint=error.hint) from None
     predictor = kind.from_files(space, files)
+    if CALIBRATION in files:
+        predictor.calibration_ = Calibration.from_files(files, space_tables(space))
     if _parameters(predictor) != dict(stated.fields("parameters").values):
         raise PackAlteredError(f"{path}: the manifest states other parameters than the predictor")
     return predictor

@@ -25,7 +25,8 @@ class Answer:
     ``how`` is ``"architecture"`` where the network belongs to the pack's space (then
     ``architecture`` is its spelling and the interval holds) or ``"operators"`` where its operators'
     costs are summed (then ``coverage`` is the share of its work that the pack has seen the like of;
-    the interval is that of the training networks only, and NaN below full coverage). Latencies in milliseconds.
+    the interval is that of the training networks only, and NaN below full coverage). Latencies in
+    milliseconds.
     """
 
     name: str

@@ -71,8 +71,9 @@ class Pack:
         The constant that their ratios were multiplied with.
     training_rows : int
     interval_coverage, interval_relative : float
-        Share of measurements inside ``prediction * (1 +- interval_relative)``; 0 and 0 where it is
-        not known.
+        Share of measurements inside the intervals, and half of the typical (median) interval as a
+        share of the prediction; 0 and 0 where they are not known. In packs of format 1 all
+        intervals are ``prediction * (1 +- interval_relative)``.
     held_out : HeldOut, optional
     created_at : str
         UTC, ISO 8601.
@@ -103,14 +104,16 @@ class Pack:
 
     def predict(self, architectures: Batch) -> Prediction:
         """Predict n architectures of :attr:`space`, with intervals; raises as Predictor.predict."""
-        latency = self.predictor.predict(architectures)
-        return Prediction(
-            latency_ms=latency,
-            low_ms=latency * max(1 - self.interval_relative, 0.0),
-            high_ms=latency * (1 + self.interval_relative),
-            coverage=self.interval_coverage,
-            target=self.target,
-        )
+        choices = self.space.canonical(self.space.choices(architectures))
+        latency = self.predictor.predict(choices)
+        calibration = self.predictor.calibration_
+        if calibration is None:  # a pack of format 1: one width, as a share of the prediction
+            low = latency * max(1 - self.interval_relative, 0.0)
+            high = latency * (1 + self.interval_relative)
+            return Prediction(latency, low, high, self.interval_coverage, self.target)
+        low, high, coverage = calibration.interval(choices, latency)
+        distance = calibration.distance(choices)
+        return Prediction(latency, low, high, coverage, self.target, distance)
 
     def check_space(self, space: SearchSpace) -> None:
         """Raise PackSpaceError unless the pack is for ``space``."""

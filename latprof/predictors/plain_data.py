@@ -122,6 +122,15 @@ class Fields:
             return None
         return self.fields(name)
 
+    def objects(self, name: str, limit: int = 10_000) -> list[Fields]:
+        """A list of at most ``limit`` objects."""
+        value = self.values.get(name)
+        if not isinstance(value, list) or len(value) > limit:
+            self.wrong(name, f"a list of at most {limit} objects")
+        if not all(isinstance(item, dict) for item in value):
+            self.wrong(name, "objects")
+        return [Fields(f"{self.what}: {name} {i}", item) for i, item in enumerate(value)]
+
     def texts(self, name: str) -> tuple[str, ...]:
         """A list of strings."""
         value = self.values.get(name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -25,8 +24,6 @@ Floats: TypeAlias = NDArray[np.float64]
 
 #: Fewest measured architectures, training and held-out rows together.
 MIN_ROWS = 10
-#: Share of measurements that an interval should hold.
-COVERAGE = 0.9
 
 
 def train(  # noqa: PLR0913 - what a pack carries is named here
@@ -98,7 +95,7 @@ def train(  # noqa: PLR0913 - what a pack carries is named here
         if name != predictor:
             other = _make(name, space, seed).fit(choices[train_rows], latency[train_rows])
             comparison.update(_metrics_by_name(other, choices[test_rows], latency[test_rows]))
-    coverage, relative = conformal_interval(fitted.out_of_fold_ms_, latency[train_rows])
+    coverage, relative = _typical_interval(fitted, choices[train_rows])
     return Pack(
         predictor=fitted,
         target=target,
@@ -131,23 +128,13 @@ def _metrics_by_name(
         return {}
 
 
-def conformal_interval(
-    predicted_ms: Floats, measured_ms: Floats, coverage: float = COVERAGE
-) -> tuple[float, float]:
-    """Coverage and half-width, as a fraction of the prediction, of a split-conformal interval.
-
-    The half-width is the k-th smallest of the n absolute relative residuals
-    ``|measured / predicted - 1|`` with k = ceil((n + 1) coverage), so that a new row of the same
-    kind falls inside with at least that probability (Lei et al., JASA 2018, section 2.2). Where n
-    is too small for that, k = n and the coverage returned is what it promises, n / (n + 1).
-
-    ``predicted_ms`` are predictions of rows that their model had not seen, shape (n,).
-    """
-    with np.errstate(divide="ignore"):
-        residuals = np.sort(np.abs(measured_ms / predicted_ms - 1))
-    n = len(residuals)
-    rank = math.ceil((n + 1) * coverage)
-    if rank > n:
-        coverage, rank = n / (n + 1), n
-    # A model may predict 0 ms for a row it has not seen; the interval is then wide, not endless.
-    return coverage, float(min(residuals[rank - 1], 1e3))
+def _typical_interval(predictor: Predictor, choices: NDArray[np.uint8]) -> tuple[float, float]:
+    """Coverage of the intervals, and half of the median one as a share of the prediction."""
+    if predictor.calibration_ is None:
+        return 0.0, 0.0
+    latency = predictor.predict(choices)
+    choices = predictor.space.canonical(choices)
+    low, high, coverage = predictor.calibration_.interval(choices, latency)
+    # A model may predict 0 ms; the interval is then wide, not endless.
+    shares = (high - low) / 2 / np.maximum(latency, 1e-3 * float(np.abs(latency).max()))
+    return coverage, float(min(np.median(shares), 1e3))

@@ -1,10 +1,10 @@
 """Boosted trees over independent decisions, evaluated by bit masks, without a library.
 
-A feature of :class:`~latprof.predictors.features.SpaceTables` depends on one position's choice. So
-each choice rules out a fixed set of a tree's leaves, and the leaf that an architecture reaches is
-the only one that none of its choices rules out: the bitwise *and* of one mask a position (the idea
-of QuickScorer, Lucchese et al., SIGIR 2015). Trees are read as plain arrays and checked; nothing of
-a file reaches a native parser.
+A feature of :class:`~latprof.predictors.decision_features.DecisionFeatures` depends on one choice.
+So each choice rules out a fixed set of a tree's leaves, and the leaf that an architecture reaches
+is the only one that none of its choices rules out: the bitwise *and* of one mask a decision (the
+idea of QuickScorer, Lucchese et al., SIGIR 2015). Trees are read as plain arrays and checked;
+nothing of a file reaches a native parser.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.errors import PackError
-from latprof.predictors.plain_data import Fields
 
 if TYPE_CHECKING:
-    from latprof.predictors.features import SpaceTables
+    from latprof.predictors.decision_features import DecisionFeatures
+    from latprof.predictors.plain_data import Fields
 
 Floats: TypeAlias = NDArray[np.float64]
 Singles: TypeAlias = NDArray[np.float32]
@@ -32,6 +32,7 @@ Choices: TypeAlias = NDArray[np.uint8]
 MAX_LEAVES = 64
 _MAX_TREES = 20_000
 _CHUNK_BYTES = 1 << 19
+_EFFECTS_CHUNK = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +56,7 @@ class TreeEnsemble:
         The threshold, or a leaf's value in ms.
     """
 
-    tables: SpaceTables
+    tables: DecisionFeatures
     base_ms: float
     sizes: Integers
     feature: Integers
@@ -79,14 +80,14 @@ class TreeEnsemble:
     def _reachable(self) -> NDArray[np.bool_]:
         """Whether each column lets an architecture through to each node, (nodes, columns)."""
         tables = self.tables
-        column = np.arange(len(tables.positions))
-        local = column - tables.starts[tables.positions]
+        column = np.arange(len(tables.owners))
+        local = column - tables.starts[tables.owners]
         reachable = np.ones((len(self.feature), len(column)), dtype=bool)
         nodes = self._starts[self.feature[self._starts] >= 0]
         while len(nodes):  # one level of all trees after the other
             feature = self.feature[nodes]
-            elsewhere = tables.positions != tables.feature_positions[feature][:, None]
-            below = self.value[nodes][:, None] > tables.feature_values[local][:, feature].T
+            elsewhere = tables.owners != tables.decisions[feature][:, None]
+            below = self.value[nodes][:, None] > tables.values[local][:, feature].T
             first = self._starts[self._tree[nodes]]
             left, right = first + self.left[nodes], first + self.right[nodes]
             reachable[left] = reachable[nodes] & (elsewhere | below)
@@ -109,7 +110,7 @@ class TreeEnsemble:
         dtype = next(
             t for t in (np.uint8, np.uint16, np.uint32, np.uint64) if width <= 8 * t().nbytes
         )
-        masks = np.zeros((len(self.tables.positions), len(self.sizes)), dtype=dtype)
+        masks = np.zeros((len(self.tables.owners), len(self.sizes)), dtype=dtype)
         reachable = self._reachable()[leaves]
         for bit in range(width):
             here = rank == bit
@@ -117,7 +118,7 @@ class TreeEnsemble:
         values = np.zeros((len(self.sizes), 8 * dtype().nbytes), dtype=np.float32)
         values[tree, rank] = self.value[leaves]
         by_position = [
-            (position, np.ascontiguousarray(masks[self.tables.positions == position]))
+            (position, np.ascontiguousarray(masks[self.tables.owners == position]))
             for position in range(len(self.tables.num_choices))
         ]
         full = np.bitwise_or.reduce(masks, axis=0)
@@ -145,6 +146,31 @@ class TreeEnsemble:
             total[begin : begin + chunk] += reached.sum(axis=1)
         return total
 
+    def effects(self) -> tuple[float, Floats, Floats]:
+        """Analysis of variance of the sum over uniform, independent decisions, in ms.
+
+        Returns the mean, what each candidate adds to it, shape (candidates of all decisions,), and
+        what each pair of candidates of two decisions adds beyond, symmetric, 0 within a decision.
+        Exact: a leaf is reached where each choice is among those that lead to it.
+        """
+        owners, sizes = self.tables.owners, self.tables.num_choices
+        total = len(owners)
+        level, singles, pairs = 0.0, np.zeros(total), np.zeros((total, total))
+        leaves = np.flatnonzero(self.feature < 0)
+        reachable = self._reachable()[leaves] if len(leaves) else np.zeros((0, total), dtype=bool)
+        for begin in range(0, len(leaves), _EFFECTS_CHUNK):
+            open_ = reachable[begin : begin + _EFFECTS_CHUNK].astype(np.float64)
+            share = np.add.reduceat(open_, self.tables.starts, axis=1) / sizes
+            weight = self.value[leaves[begin : begin + _EFFECTS_CHUNK]] * share.prod(axis=1)
+            # Given a choice that leads there a leaf is as much more likely.
+            given = open_ / np.maximum(share, 1e-300)[:, owners]
+            level += float(weight.sum())
+            singles += weight @ given
+            pairs += given.T @ (weight[:, None] * given)
+        pairs += level - singles[:, None] - singles
+        pairs[owners[:, None] == owners] = 0.0
+        return self.base_ms + level, singles - level, pairs
+
     def to_fields(self) -> dict[str, object]:
         """Return the trees as plain values for JSON, numbers in their shortest form."""
         return {
@@ -154,19 +180,19 @@ class TreeEnsemble:
             "left": self.left,
             "right": self.right,
             "value": [float(str(value)) for value in self.value],
-            "feature_names": list(self.tables.feature_names),
+            "feature_names": list(self.tables.names),
         }
 
     @classmethod
-    def from_fields(cls, fields: Fields, tables: SpaceTables) -> TreeEnsemble:
+    def from_fields(cls, fields: Fields, tables: DecisionFeatures) -> TreeEnsemble:
         """Rebuild trees of a space; raises PackError for anything that is no forest."""
-        if fields.texts("feature_names") != tables.feature_names:
+        if fields.texts("feature_names") != tables.names:
             raise PackError(f"{fields.what}: the trees split features that the space does not have")
         sizes = fields.integers("sizes", None, 1, 2 * MAX_LEAVES - 1)
         if len(sizes) > _MAX_TREES:
             fields.wrong("sizes", f"at most {_MAX_TREES} trees")
         nodes = int(sizes.sum())
-        feature = fields.integers("feature", nodes, -1, len(tables.feature_names) - 1)
+        feature = fields.integers("feature", nodes, -1, len(tables.names) - 1)
         left = fields.integers("left", nodes, -1, 2 * MAX_LEAVES)
         right = fields.integers("right", nodes, -1, 2 * MAX_LEAVES)
         value = fields.array("value", (nodes,))
@@ -178,7 +204,7 @@ class TreeEnsemble:
 
     @classmethod
     def from_xgboost(
-        cls, model: bytes | bytearray, tables: SpaceTables, *, base_ms: float, scale_ms: float
+        cls, model: bytes | bytearray, tables: DecisionFeatures, *, base_ms: float, scale_ms: float
     ) -> TreeEnsemble:
         """Read a booster of our own from XGBoost's JSON form.
 
@@ -209,7 +235,7 @@ class TreeEnsemble:
         )
 
     @classmethod
-    def empty(cls, tables: SpaceTables, base_ms: float = 0.0) -> TreeEnsemble:
+    def empty(cls, tables: DecisionFeatures, base_ms: float = 0.0) -> TreeEnsemble:
         """No trees: ``base_ms`` for every architecture."""
         none = np.empty(0, dtype=np.int64)
         return cls(tables, base_ms, none, none, none, none, np.empty(0, dtype=np.float32))

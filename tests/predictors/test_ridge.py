@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latprof.predictors.ridge import best_ridge, fit_ridge
+from latprof.predictors.ridge import fit_ridge, fit_robust_ridge
 
 
 def problem(rows, columns, seed=0):
@@ -13,19 +13,20 @@ def problem(rows, columns, seed=0):
 
 
 def by_normal_equations(features, target, penalty, weights=None):
-    """Ridge with a free intercept, solved directly."""
+    """Ridge with a free intercept, solved directly; row weights have mean 1."""
     rows, columns = features.shape
     wide = np.column_stack([np.ones(rows), features])
-    scale = np.ones(columns) if weights is None else weights
-    shrink = np.diag([0.0, *(penalty / scale**2)])
-    solution = np.linalg.solve(wide.T @ wide + shrink, wide.T @ target)
+    weights = np.ones(rows) if weights is None else weights
+    shrink = np.diag([0.0, *np.full(columns, penalty)])
+    weighted = wide * weights[:, None]
+    solution = np.linalg.solve(weighted.T @ wide + shrink, weighted.T @ target)
     return solution[0], solution[1:]
 
 
 @pytest.mark.parametrize("shape", [(40, 5), (30, 20), (12, 30), (200, 3)])
 def test_the_coefficients_solve_the_normal_equations(shape):
     features, target = problem(*shape)
-    weights = np.linspace(0.2, 2, shape[1])
+    weights = np.linspace(0.2, 1.8, shape[0])
     fit = fit_ridge(features, target, weights)
     intercept, coefficients = by_normal_equations(features, target, fit.penalty, weights)
     assert fit.intercept == pytest.approx(intercept, rel=1e-5)
@@ -36,10 +37,14 @@ def test_the_coefficients_solve_the_normal_equations(shape):
 @given(st.integers(3, 25), st.integers(1, 30), st.integers(0, 1000))
 def test_leave_one_out_is_what_refitting_without_the_row_gives(rows, columns, seed):
     features, target = problem(rows, columns, seed)
-    fit = fit_ridge(features, target)
+    weights = np.random.default_rng(seed).uniform(0.3, 2, rows)
+    weights /= weights.mean()
+    fit = fit_ridge(features, target, weights)
     for row in range(min(rows, 4)):
         rest = np.arange(rows) != row
-        intercept, coefficients = by_normal_equations(features[rest], target[rest], fit.penalty)
+        intercept, coefficients = by_normal_equations(
+            features[rest], target[rest], fit.penalty, weights[rest]
+        )
         expected = intercept + features[row] @ coefficients
         assert fit.left_out[row] == pytest.approx(expected, rel=1e-3, abs=1e-3)
 
@@ -67,13 +72,23 @@ def test_constant_features_or_targets_give_the_mean():
     np.testing.assert_allclose(fit_ridge(problem(9, 3)[0], np.full(9, 4.0)).left_out, 4.0)
 
 
-def test_the_best_design_is_the_one_that_holds():
-    generator = np.random.default_rng(0)
-    one_hot = generator.integers(0, 2, (40, 30)).astype(float)
-    size = np.arange(30.0)
-    target = one_hot @ size + 0.1 * generator.standard_normal(40)
-    entries, fit = best_ridge([np.eye(30), size[:, None]], one_hot, target)
-    assert len(fit.coefficients) == 1
-    np.testing.assert_allclose(entries, size, atol=0.05)
-    with pytest.raises(ValueError, match="no design"):
-        best_ridge([], one_hot, target)
+def test_outliers_do_not_pull_a_robust_fit_and_its_mean_is_that_of_the_rows():
+    features, _ = problem(400, 6)
+    generator = np.random.default_rng(3)
+    truth = 50 + features @ np.arange(1.0, 7.0)
+    target = truth + 0.1 * generator.standard_normal(400)
+    target[generator.permutation(400)[:40]] += 30.0  # one way only: the mean lies 3 above
+    plain, robust = fit_ridge(features, target), fit_robust_ridge(features, target)
+    slopes = [fit.coefficients / np.arange(1.0, 7.0) for fit in (plain, robust)]
+    assert np.ptp(slopes[1]) < 0.3 * np.ptp(slopes[0])
+    predicted = robust.intercept + features @ robust.coefficients
+    assert predicted.mean() == pytest.approx(target.mean(), abs=0.3)
+    assert robust.error == pytest.approx(np.mean((target - robust.left_out) ** 2))
+
+
+def test_without_outliers_or_noise_the_robust_fit_is_the_plain_one():
+    features, _ = problem(60, 3)
+    exact = fit_robust_ridge(features, features @ [1.0, 2, 3] + 7)
+    np.testing.assert_allclose(exact.coefficients, [1, 2, 3], rtol=1e-4)
+    same = fit_robust_ridge(features, np.full(60, 4.0))
+    assert (same.intercept, *same.coefficients) == (4.0, 0, 0, 0)

@@ -1,17 +1,15 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from synthetic_latency import SPACE, measured
 
+from latprof.datasets.splits import split_rows
 from latprof.errors import (
     InvalidValueError,
     NotEnoughDataError,
     UnknownNameError,
 )
-from latprof.datasets.splits import split_rows
 from latprof.predictors.evaluation import evaluate
-from latprof.predictors.training import conformal_interval, train
+from latprof.predictors.training import train
 
 
 @pytest.fixture(scope="module")
@@ -83,16 +81,3 @@ def test_nine_of_ten_new_networks_fall_inside_the_interval(name):
     prediction = pack.predict(choices)
     inside = (prediction.low_ms <= latency) & (latency <= prediction.high_ms)
     assert 0.85 < inside.mean() < 0.95
-
-
-@given(st.lists(st.floats(0.5, 2.0), min_size=9, max_size=80))
-def test_the_interval_holds_the_promised_share_of_its_own_rows(ratios):
-    measured_ms = np.array(ratios)
-    coverage, relative = conformal_interval(np.ones(len(ratios)), measured_ms)
-    assert coverage == 0.9
-    inside = np.abs(measured_ms - 1) <= relative
-    assert inside.sum() >= np.ceil((len(ratios) + 1) * 0.9)
-
-
-def test_a_prediction_of_nothing_gives_a_wide_interval_not_an_endless_one():
-    assert conformal_interval(np.array([0.0]), np.array([1.0])) == (0.5, 1e3)

@@ -10,13 +10,13 @@ from latprof.predictors.features import space_tables
 from latprof.predictors.plain_data import Fields, to_json
 from latprof.predictors.trees import TreeEnsemble
 
-TABLES = space_tables(SPACE)
+TABLES = space_tables(SPACE).decisions
 
 
 def boosted(depth, rounds=40, n=600):
     """Trees, and the booster they come from."""
     choices, latency = measured(n, interaction_ms=0.5)
-    data = xgb.QuantileDMatrix(TABLES.features(choices), latency - 50.0)
+    data = xgb.QuantileDMatrix(TABLES.encode(choices), latency - 50.0)
     parameters = {"max_depth": depth, "base_score": 0.0, "nthread": 1, "min_child_weight": 0}
     booster = xgb.train(parameters, data, rounds)
     model = booster.save_raw("json")
@@ -27,7 +27,7 @@ def boosted(depth, rounds=40, n=600):
 def test_masks_reach_the_leaves_that_xgboost_reaches(depth):
     trees, booster = boosted(depth)
     choices = SPACE.sample_choices(3000, seed=1)
-    expected = 50.0 + booster.inplace_predict(TABLES.features(choices)).astype(np.float64)
+    expected = 50.0 + booster.inplace_predict(TABLES.encode(choices)).astype(np.float64)
     np.testing.assert_allclose(trees.predict(choices), expected, rtol=1e-6)
 
 
@@ -93,7 +93,7 @@ def test_a_tree_of_too_many_leaves_is_refused():
         "left": [i + 1 if i % 2 == 0 and i < nodes - 1 else -1 for i in range(nodes)],
         "right": [i + 2 if i % 2 == 0 and i < nodes - 1 else -1 for i in range(nodes)],
         "value": [1.0] * nodes,
-        "feature_names": list(TABLES.feature_names),
+        "feature_names": list(TABLES.names),
     }
     trees = TreeEnsemble.from_fields(Fields("trees", chain), TABLES)
     assert np.all(trees.predict(SPACE.sample_choices(9)) == 1.0)
