@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from latprof.datasets.fbnet import FBNetSpace
+from latprof.datasets.mnasnet import MnasNetSpace
 from latprof.datasets.nasbench201 import NASBench201Space
 from latprof.datasets.ofa_mobilenetv3 import OFAMobileNetV3Space
 from latprof.datasets.proxyless import ProxylessSpace
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _CLASSES: tuple[type[SearchSpace], ...] = (
     FBNetSpace,
+    MnasNetSpace,
     NASBench201Space,
     OFAMobileNetV3Space,
     ProxylessSpace,

@@ -16,6 +16,7 @@ from latprof.graph.reader import read_network
 #: Options that make networks small and quick to run.
 SMALL = {
     "fbnet": {"resolution": 64, "num_classes": 10, "head_width": 64},
+    "mnasnet": {"resolution": 64, "num_classes": 10},
     "nasbench201": {"resolution": 16, "cells_per_stage": 2, "channels": 8},
     "ofa-mobilenetv3": {"num_classes": 10, "resolutions": (64, 96)},
     "proxyless": {"resolution": 64, "num_classes": 10},
@@ -209,8 +210,11 @@ def test_folded_models_do_the_same_work(space):
         assert read == listed
 
 
-def test_onnx_and_torch_compute_the_same_and_the_image_matters(space):
+def test_onnx_and_torch_compute_the_same_and_the_image_matters(space, request):
     torch = pytest.importorskip("torch")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # with more, busy cores make small networks wait for each other
+    request.addfinalizer(lambda: torch.set_num_threads(threads))
     for seed, architecture in enumerate(space.sample(3, seed=8)):
         shape = (2, *space.image_shape(architecture))
         images = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
