@@ -6,7 +6,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from latprof.datasets.fbnet import FBNetSpace
+    from latprof.datasets.mnasnet import MnasNetSpace
+    from latprof.datasets.nasbench201 import NASBench201Space
+    from latprof.datasets.ofa_mobilenetv3 import OFAMobileNetV3Space
     from latprof.datasets.proxyless import ProxylessSpace
+    from latprof.datasets.proxyless_cifar import ProxylessCifarSpace
     from latprof.datasets.published import (
         dataset_names,
         datasheet,
@@ -17,6 +22,11 @@ if TYPE_CHECKING:
     from latprof.datasets.registry import get_space, space_names
 
 _MODULES = {
+    "FBNetSpace": "fbnet",
+    "MnasNetSpace": "mnasnet",
+    "NASBench201Space": "nasbench201",
+    "OFAMobileNetV3Space": "ofa_mobilenetv3",
+    "ProxylessCifarSpace": "proxyless_cifar",
     "ProxylessSpace": "proxyless",
     "dataset_names": "published",
     "datasheet": "published",
@@ -28,6 +38,11 @@ _MODULES = {
 }
 
 __all__ = [
+    "FBNetSpace",
+    "MnasNetSpace",
+    "NASBench201Space",
+    "OFAMobileNetV3Space",
+    "ProxylessCifarSpace",
     "ProxylessSpace",
     "dataset_names",
     "datasheet",

@@ -11,6 +11,7 @@ from latprof.datasets.mnasnet import MnasNetSpace
 from latprof.datasets.nasbench201 import NASBench201Space
 from latprof.datasets.ofa_mobilenetv3 import OFAMobileNetV3Space
 from latprof.datasets.proxyless import ProxylessSpace
+from latprof.datasets.proxyless_cifar import ProxylessCifarSpace
 from latprof.errors import InvalidValueError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ _CLASSES: tuple[type[SearchSpace], ...] = (
     MnasNetSpace,
     NASBench201Space,
     OFAMobileNetV3Space,
+    ProxylessCifarSpace,
     ProxylessSpace,
 )
 _SPACES: dict[str, Callable[..., SearchSpace]] = {space.name: space for space in _CLASSES}

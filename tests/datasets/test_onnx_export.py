@@ -1,14 +1,29 @@
 """ONNX and torch models of architectures: valid, equal to each other, and of a steady scale."""
 
+import hashlib
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 
+from latprof.datasets import onnx_export
 from latprof.datasets.onnx_export import OPSET, WeightSource
-from latprof.datasets.proxyless import ProxylessSpace
+from latprof.datasets.proxyless import MOBILE_CHOICES, MOBILE_WIDTHS, ProxylessSpace
+from latprof.datasets.space import Architecture
 
 SPACE = ProxylessSpace(resolution=128)
+#: SHA-256 of models as version 0.1.0 wrote them: stored measurements are of these.
+RECORDED = {
+    (0, "folded"): "496a0c1e49bdc7212e9403fd0a6067982cc4a13bb34c249b25e8a68b223c947c",
+    (0, "kept"): "8796847015e9ea1c0237655a3b48a1396971039faf06fa1ca79e34799ef1a7c3",
+    (1, "folded"): "2540aeb5c386af944ea5348954074107d8a3740de15415e624894e70f1f04b12",
+    (1, "kept"): "a099721cc5a46518f5d80e4c476f0cb46594963ac9705ee003fb99b9dcf165cb",
+}
+RECORDED_MOBILE = {
+    "folded": "b0f8c7e7320cd44196bdef6630b102e551bb62f78345820484cc1d50d3885938",
+    "kept": "df3cad8cce0c64e5da8da6d58bac5a7d5be6111cc90f897f45e5abd11cd40426",
+}
 
 
 def _run(model, values):
@@ -87,6 +102,20 @@ def test_activations_keep_their_scale(seed):
     deviations = [float(value.std()) for value in values]
     assert min(deviations) > 0.05
     assert max(deviations) < 20
+
+
+@pytest.mark.parametrize("batch_norm", ["folded", "kept"])
+def test_models_of_the_proxyless_space_are_the_same_bytes_as_ever(monkeypatch, batch_norm):
+    monkeypatch.setattr(onnx_export, "__version__", "0.1.0")
+    small, mobile = ProxylessSpace(resolution=64, num_classes=10), ProxylessSpace(MOBILE_WIDTHS)
+
+    for index, architecture in enumerate(small.sample(2, seed=5)):
+        content = small.onnx_bytes(architecture, seed=3, batch_norm=batch_norm)
+        assert hashlib.sha256(content).hexdigest() == RECORDED[index, batch_norm]
+    content = mobile.onnx_bytes(
+        Architecture("proxyless", MOBILE_CHOICES), batch_size=2, batch_norm=batch_norm
+    )
+    assert hashlib.sha256(content).hexdigest() == RECORDED_MOBILE[batch_norm]
 
 
 def test_weights_differ_by_seed_and_repeat_with_it():

@@ -1,5 +1,6 @@
 """Search spaces: sampling, spellings, encodings and checks of batches."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -39,6 +40,18 @@ def test_a_small_sample_is_the_start_of_a_large_one():
 
     assert many[:150] == SPACE.sample(150, seed=4)
     assert len(set(many)) == 5000
+
+
+def test_samples_are_those_that_stored_campaigns_drew():
+    """SHA-256 of 5,000 rows as version 0.1.0 drew them."""
+    digests = [
+        hashlib.sha256(SPACE.sample_choices(5000, seed).tobytes()).hexdigest() for seed in (0, 1)
+    ]
+
+    assert digests == [
+        "d1dad20f9be173d44662ebbb9f3bfc0458f5e421b570b8010c8c43f6fcbb16e7",
+        "1acdb7f60b0907fae5a6d91152643bc8e9126ed49895d16261271712c405defa",
+    ]
 
 
 def test_sampling_is_uniform_over_every_decision():

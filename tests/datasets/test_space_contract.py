@@ -19,6 +19,7 @@ SMALL = {
     "mnasnet": {"resolution": 64, "num_classes": 10},
     "nasbench201": {"resolution": 16, "cells_per_stage": 2, "channels": 8},
     "ofa-mobilenetv3": {"num_classes": 10, "resolutions": (64, 96)},
+    "proxyless-cifar": {"blocks_per_stage": 1, "final_channels": 96, "resolution": 16},
     "proxyless": {"resolution": 64, "num_classes": 10},
 }
 SPACES = {name: get_space(name, **SMALL.get(name, {})) for name in space_names()}
