@@ -76,11 +76,14 @@ def fit_block_costs(tables: SpaceTables, columns: Integers, latency_ms: Floats) 
     return best
 
 
-def fit_robust_block_costs(
-    tables: SpaceTables, columns: Integers, latency_ms: Floats, design: Floats
+def fit_with_design(
+    features: Floats, latency_ms: Floats, design: Floats, *, robust: bool = False
 ) -> BlockCosts:
-    """Fit the entries under one prior so that outlying latencies do not pull them."""
-    fit = fit_robust_ridge(tables.sums(columns, design), latency_ms)
+    """Fit the entries under one prior; ``features`` are ``tables.sums(columns, design)``.
+
+    With ``robust`` so that outlying latencies do not pull them.
+    """
+    fit = (fit_robust_ridge if robust else fit_ridge)(features, latency_ms)
     return BlockCosts(design @ fit.coefficients, fit, design)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from latprof.predictors.block_prior import (
     BlockCosts,
     fit_block_costs,
-    fit_robust_block_costs,
+    fit_with_design,
 )
 from latprof.predictors.boosting import SETTINGS, Chosen, Task, choose, fit_trees, held_out
 from latprof.predictors.evaluation import fold_numbers
@@ -104,21 +104,29 @@ def choose_model(tables: SpaceTables, choices: Choices, latency_ms: Floats, seed
 
 
 def _additive(rows: _Rows) -> _Base:
-    """The additive model, robust where that predicts left-out rows better."""
-    tables, columns, latency = rows.tables, rows.columns, rows.latency_ms
-    costs = fit_block_costs(tables, columns, latency)
-    plain = [fit_block_costs(tables, columns[mask], latency[mask]) for mask in rows.masks()]
+    """The additive model, robust where that predicts left-out rows better.
+
+    Its prior is chosen on all rows, by leave-one-out; the folds keep it.
+    """
+    latency = rows.latency_ms
+    costs = fit_block_costs(rows.tables, rows.columns, latency)
+    features = rows.tables.sums(rows.columns, costs.design)
+
+    def by_fold(*, robust: bool) -> list[BlockCosts]:
+        return [
+            fit_with_design(features[mask], latency[mask], costs.design, robust=robust)
+            for mask in rows.masks()
+        ]
+
+    plain = by_fold(robust=False)
     base = _Base(costs, plain, _held(rows, plain))
     if len(latency) < _ROBUST_ROWS:
         return base
-    robust = [
-        fit_robust_block_costs(tables, columns[mask], latency[mask], fold.design)
-        for mask, fold in zip(rows.masks(), plain, strict=True)
-    ]
+    robust = by_fold(robust=True)
     held = _held(rows, robust)
     if _error(held, latency) >= _error(base.held_ms, latency):
         return base
-    return _Base(fit_robust_block_costs(tables, columns, latency, costs.design), robust, held)
+    return _Base(fit_with_design(features, latency, costs.design, robust=True), robust, held)
 
 
 def _held(rows: _Rows, by_fold: list[BlockCosts]) -> Floats:

@@ -16,7 +16,7 @@ PENALTIES: Floats = np.geomspace(1e-9, 1e1, 51)
 _RANK_TOLERANCE = 1e-11
 #: Degrees of freedom of the errors in a robust fit, and how often its weights are set.
 _FREEDOM = 3.0
-_REWEIGHTINGS = 6
+_REWEIGHTINGS = 4
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,294 @@
+"""``transfer``: a device from a few measurements and the predictors of other devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from latprof.errors import CoverageError, InvalidValueError
+from latprof.predictors.base import Batch, Floats, PackFiles, Predictor, Terms
+from latprof.predictors.factors import (
+    AdditiveTable,
+    Factor,
+    FactorSum,
+    factors_from_fields,
+    factors_to_fields,
+)
+from latprof.predictors.features import SpaceTables, space_tables
+from latprof.predictors.plain_data import Fields, to_json
+from latprof.predictors.transfer_model import (
+    FeatureScale,
+    TransferFeatures,
+    choose_architectures,
+    fit_transfer,
+)
+from latprof.predictors.trees import TreeEnsemble
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from latprof.datasets.space import Choices, SearchSpace
+
+_TABLE_FILE = "table.json"
+_TREES_FILE = "trees.json"
+#: Architectures whose features say how much each varies.
+_POOL = 2000
+_LARGEST = 1e12
+#: Trees of all sources, at most: more would be refused when the pack is read.
+_MOST_TREES = 20_000
+
+
+class TransferPredictor(Predictor):
+    """Predicts a new device from few measurements, three or more, and other devices' predictors.
+
+    See :mod:`latprof.predictors.transfer_model`. Which architectures to measure says
+    :func:`choose_for_transfer`; with others it works too, less well. Once fitted it stands alone:
+    the sources are folded into one sum of tables and trees, which is what it saves.
+
+    Parameters
+    ----------
+    space : SearchSpace
+    sources : sequence of Predictor
+        Fitted predictors of other devices, of the same space, as loaded from packs. A predictor
+        that comes from a pack has none: it predicts, but cannot be fitted again.
+
+    Attributes
+    ----------
+    weights_ : array of shape (sources,)
+        How many ms of this device a ms of each source counts.
+    intercept_ms_ : float
+    factors_ : tuple of Factor
+        Tables of the sources, times their weights, and of this device, in ms.
+    trees_ : TreeEnsemble
+        Trees of the sources, times their weights.
+    """
+
+    name: ClassVar[str] = "transfer"
+    min_rows: ClassVar[int] = 3
+
+    weights_: Floats
+    intercept_ms_: float
+    factors_: tuple[Factor, ...]
+    trees_: TreeEnsemble
+    _sum: FactorSum
+
+    def __init__(self, space: SearchSpace, sources: Sequence[Predictor] = ()) -> None:
+        self.space = space
+        self.sources = sources
+
+    def _fit(self, choices: NDArray[np.uint8], latency_ms: Floats) -> None:
+        tables = space_tables(self.space)
+        scale = FeatureScale.of(_features(self.space, self.sources, _pool(self.space, 0)))
+        features = _features(self.space, self.sources, choices)
+        fit = fit_transfer(features, latency_ms, scale)
+        shapes, own = _designs(tables)
+        entries = shapes @ fit.shape_costs + own @ fit.choice_costs
+        additive = AdditiveTable(tables, fit.intercept_ms, tables.padded(entries))
+        terms = _weighted_sum(self.sources, fit.source_weights, tables)
+        factors = _by_decisions((*terms.factors, *additive.factors))
+        assert terms.trees is not None
+        self._install(
+            fit.source_weights, fit.intercept_ms + terms.intercept_ms, factors, terms.trees
+        )
+        self.out_of_fold_ms_ = fit.left_out_ms
+
+    def _install(
+        self,
+        weights: Floats,
+        intercept_ms: float,
+        factors: tuple[Factor, ...],
+        trees: TreeEnsemble,
+    ) -> None:
+        self.weights_, self.intercept_ms_ = weights, intercept_ms
+        self.factors_, self.trees_ = factors, trees
+        sizes = space_tables(self.space).num_choices.tolist()
+        self._sum = FactorSum(intercept_ms, factors, sizes)
+
+    def _predict(self, choices: NDArray[np.uint8]) -> Floats:
+        latency = self._sum.predict(choices)
+        if len(self.trees_) or self.trees_.base_ms:
+            latency += self.trees_.predict(choices)
+        return latency
+
+    def _terms(self) -> Terms:
+        return Terms(self.intercept_ms_, self.factors_, self.trees_)
+
+    def get_params(self) -> dict[str, Any]:
+        """Return the arguments of ``__init__`` that are plain values: all but the sources."""
+        return {"space": self.space}
+
+    def clone(self) -> Self:
+        """Return an unfitted copy with the same sources."""
+        return type(self)(self.space, self.sources)
+
+    def to_files(self) -> PackFiles:
+        self._check_fitted()
+        table = {
+            "weights": self.weights_,
+            "intercept_ms": self.intercept_ms_,
+            "factors": factors_to_fields(self.factors_),
+        }
+        return {_TABLE_FILE: to_json(table), _TREES_FILE: to_json(self.trees_.to_fields())}
+
+    @classmethod
+    def from_files(cls, space: SearchSpace, files: Mapping[str, bytes]) -> Self:
+        tables = space_tables(space)
+        fields = Fields.of_file(files, _TABLE_FILE)
+        predictor = cls(space)
+        predictor._install(
+            fields.array("weights", (None,)),
+            fields.number("intercept_ms", -_LARGEST, _LARGEST),
+            factors_from_fields(fields, "factors", tables),
+            TreeEnsemble.from_fields(Fields.of_file(files, _TREES_FILE), tables.decisions),
+        )
+        return predictor
+
+
+def choose_for_transfer(
+    space: SearchSpace,
+    sources: Sequence[Predictor],
+    n: int,
+    *,
+    pool: Batch | None = None,
+    seed: int = 0,
+) -> Choices:
+    """Choose ``n`` architectures to measure on a new device, as choices of shape (n, decisions).
+
+    They are those whose latencies leave least open about all others, in the order of their worth:
+    the first m of n are those chosen for m.
+
+    Parameters
+    ----------
+    space : SearchSpace
+    sources : sequence of Predictor
+        Fitted predictors of other devices, of the same space.
+    n : int
+        Ten is a good number.
+    pool : sequence of Architecture, or integer array of shape (m, decisions), optional
+        What to choose from; by default 2,000 architectures drawn from the space.
+    seed : int
+        Of that draw.
+
+    Raises
+    ------
+    InvalidValueError
+        For no source, one that is not fitted or of another space, or an ``n`` out of range.
+    CoverageError
+        Where a source does not know a candidate in the pool.
+    """
+    drawn = _pool(space, seed) if pool is None else space.canonical(space.choices(pool))
+    drawn = np.unique(drawn, axis=0)
+    return drawn[choose_architectures(_features(space, sources, drawn), n)]
+
+
+# Features ----------------------------------------------------------------------------------
+
+
+def _pool(space: SearchSpace, seed: int) -> Choices:
+    return space.sample_choices(min(_POOL, space.num_architectures), seed)
+
+
+def _features(
+    space: SearchSpace, sources: Sequence[Predictor], choices: NDArray[np.uint8]
+) -> TransferFeatures:
+    """What is known of n architectures; raises InvalidValueError for sources that do not fit."""
+    if not sources:
+        raise InvalidValueError(
+            "there is no other device to transfer from",
+            field="sources",
+            expected="at least one fitted predictor",
+            hint="pass the predictors of other devices' packs; a loaded one cannot be fitted again",
+        )
+    for source in sources:
+        if source.space.description != space.description:
+            raise InvalidValueError(
+                "a source predicts another search space",
+                field="sources",
+                expected=space.description,
+                got=source.space.description[:500],
+            )
+    tables = space_tables(space)
+    columns = tables.columns(choices)
+    shapes, own = (tables.sums(columns, design) for design in _designs(tables))
+    source_ms = np.stack([source.predict(choices) for source in sources], axis=1)
+    return TransferFeatures(source_ms, shapes, own)
+
+
+def _designs(tables: SpaceTables) -> tuple[Floats, Floats]:
+    """What each column of the space adds to the shapes and to the choices, (columns, t or q).
+
+    Shapes are the columns' totals and how often each kind of block is there.
+    """
+    kinds = sorted({block.choice for blocks in tables.column_blocks for block in blocks})
+    counts = np.array(
+        [
+            [sum(block.choice == kind for block in blocks) for kind in kinds]
+            for blocks in tables.column_blocks
+        ],
+        dtype=np.float64,
+    ).reshape(len(tables.column_blocks), -1)
+    return np.hstack([tables.totals, counts]), tables.main_effects
+
+
+# Folding -----------------------------------------------------------------------------------
+
+
+def _weighted_sum(sources: Sequence[Predictor], weights: Floats, tables: SpaceTables) -> Terms:
+    """The sources' tables and trees, each times its source's weight, as those of one predictor."""
+    intercept, factors, trees = 0.0, [], []
+    for source, weight in zip(sources, weights.tolist(), strict=True):
+        terms = source._terms()  # noqa: SLF001 - a predictor too
+        if terms is None:
+            raise InvalidValueError(
+                f"the {source.name} predictor is no sum of tables and trees, which a source must be"
+            )
+        if not all(np.isfinite(factor.table_ms).all() for factor in terms.factors):
+            raise CoverageError(
+                "a source does not know every candidate of its space",
+                [source.name],
+                hint="take another predictor of that device, such as hybrid",
+            )
+        intercept += weight * terms.intercept_ms
+        factors += [Factor(f.decisions, weight * f.table_ms) for f in terms.factors]
+        if terms.trees is not None:
+            trees.append((weight, terms.trees))
+    return Terms(intercept, tuple(factors), _joined(trees, tables))
+
+
+def _by_decisions(factors: Iterable[Factor]) -> tuple[Factor, ...]:
+    """Sum the factors that are over the same decisions."""
+    sums: dict[tuple[int, ...], Floats] = {}
+    for factor in factors:
+        known = sums.get(factor.decisions)
+        sums[factor.decisions] = factor.table_ms if known is None else known + factor.table_ms
+    return tuple(Factor(decisions, table) for decisions, table in sums.items())
+
+
+def _joined(weighted: Sequence[tuple[float, TreeEnsemble]], tables: SpaceTables) -> TreeEnsemble:
+    """One ensemble whose leaves are those of all, each times its weight."""
+    if not weighted:
+        return TreeEnsemble.empty(tables.decisions)
+    trees = [each for _, each in weighted]
+    if sum(map(len, trees)) > _MOST_TREES:
+        raise InvalidValueError(
+            "the sources have too many trees",
+            field="sources",
+            expected=f"at most {_MOST_TREES:,}",
+            got=f"{sum(map(len, trees)):,}",
+            hint="take fewer sources",
+        )
+    values = [
+        np.where(each.feature < 0, np.float32(weight) * each.value, each.value)
+        for weight, each in weighted
+    ]
+    return TreeEnsemble(
+        tables.decisions,
+        sum(weight * each.base_ms for weight, each in weighted),
+        np.concatenate([each.sizes for each in trees]),
+        np.concatenate([each.feature for each in trees]),
+        np.concatenate([each.left for each in trees]),
+        np.concatenate([each.right for each in trees]),
+        np.concatenate(values).astype(np.float32),
+    )
