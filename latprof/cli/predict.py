@@ -55,6 +55,12 @@ def predict(
     operators: Annotated[
         bool, typer.Option("--operators", help="Also print what each operator takes.")
     ] = False,
+    upper: Annotated[
+        float | None,
+        typer.Option(
+            metavar="0.95", help="Also print what measurements stay below with this probability."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Tell the latency of networks from a pack, without running them.
@@ -69,18 +75,23 @@ def predict(
 
     loaded = load_pack(pack)
     shapes = parse_shapes(shape)
-    answers = [_answer(loaded, text, shapes, strict=strict) for text in networks]
+    answers = [_answer(loaded, text, shapes, strict=strict, upper=upper) for text in networks]
     if as_json:
         print_json([answer.to_dict() for answer in answers])
         return
-    _print(loaded, answers)
+    _print(loaded, answers, upper)
     if operators:
         for answer in answers:
             _print_operators(answer)
 
 
 def _answer(
-    pack: Pack, text: str, shapes: dict[str | None, tuple[int, ...]], *, strict: bool
+    pack: Pack,
+    text: str,
+    shapes: dict[str | None, tuple[int, ...]],
+    *,
+    strict: bool,
+    upper: float | None,
 ) -> Answer:
     from latprof.errors import InvalidValueError
     from latprof.graph.reader import read_network
@@ -91,30 +102,39 @@ def _answer(
     path = Path(text)
     if path.suffix == ".onnx" or what_is_at(path):
         network = read_network(path, shapes=shapes or None)
-        return predict_network(pack, network, text, strict=strict)
+        return predict_network(pack, network, text, strict=strict, upper=upper)
     try:
         architecture = space.parse(text)
     except InvalidValueError as error:
         raise InvalidValueError(
             f"{text[:200]!r} is neither a file nor an architecture of {space.name}: {error}"
         ) from None
-    return predict_architectures(pack, [architecture])[0]
+    return predict_architectures(pack, [architecture], upper=upper)[0]
 
 
-def _print(pack: Pack, answers: list[Answer]) -> None:
-    coverage = f"{pack.interval_coverage:.0%} interval"
+def _print(pack: Pack, answers: list[Answer], upper: float | None) -> None:
+    coverage = f"{pack.interval_coverage:.0%} interval" if pack.interval_coverage else "interval"
+    bound = () if upper is None else (f"{100 * upper:g}% stay below",)
     print_table(
-        ("network", "ms", coverage, "known"),
+        ("network", "ms", coverage, *bound, "known"),
         [
             (
                 answer.name,
                 milliseconds(answer.latency_ms),
-                _interval(answer),
+                _interval(answer) if pack.interval_coverage else "not known",
+                *([_bound(answer)] if bound else []),
                 f"{answer.coverage:.0%}",
             )
             for answer in answers
         ],
     )
+    for answer in answers:
+        if answer.distance is not None and answer.distance > 1:
+            note(
+                f"{answer.name} lies outside the region of the networks that the pack was trained "
+                f"on (distance {answer.distance:.1f}; 99% of them are within 1): its interval may "
+                "be too narrow"
+            )
     if pack.target is not None:
         note(f"for {pack.target.describe()}")
     for answer in answers:
@@ -124,6 +144,10 @@ def _print(pack: Pack, answers: list[Answer]) -> None:
                 f"{answer.name} is not of the space {pack.predictor.space.name} that the pack was "
                 f"trained on: predicted from its operators, more roughly{unknown}"
             )
+
+
+def _bound(answer: Answer) -> str:
+    return "not known" if answer.upper_ms is None else milliseconds(answer.upper_ms)
 
 
 def _interval(answer: Answer) -> str:

@@ -23,7 +23,8 @@ class Answer:
     """The predicted latency of one network.
 
     ``how`` is ``"architecture"`` where the network belongs to the pack's space (then
-    ``architecture`` is its spelling and the interval holds) or ``"operators"`` where its operators'
+    ``architecture`` is its spelling, the interval holds, ``upper_ms`` is the bound that was asked
+    for and ``distance`` is above 1 outside the region of the training networks) or ``"operators"`` where its operators'
     costs are summed (then ``coverage`` is the share of its work that the pack has seen the like of;
     the interval is that of the training networks only, and NaN below full coverage). Latencies in
     milliseconds.
@@ -39,6 +40,8 @@ class Answer:
     coverage: float = 1.0
     unknown: tuple[str, ...] = ()
     operators: tuple[OperatorCost, ...] = ()
+    upper_ms: float | None = None
+    distance: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as plain JSON values."""
@@ -47,24 +50,34 @@ class Answer:
         return values
 
 
-def predict_architectures(pack: Pack, architectures: list[Architecture]) -> list[Answer]:
-    """Predict architectures of the pack's space."""
+def predict_architectures(
+    pack: Pack, architectures: list[Architecture], *, upper: float | None = None
+) -> list[Answer]:
+    """Predict architectures of the pack's space, with a bound at the share ``upper`` if given."""
     if not architectures:
         return []
     predicted = pack.predict(architectures)
+    rows: list[Any] = [None] * len(architectures)
+    bounds = rows if upper is None else pack.predictor.predict(architectures, upper=upper).tolist()
     return [
-        Answer(str(architecture), pack.target, ms, low, high, "architecture", str(architecture))
-        for architecture, ms, low, high in zip(
-            architectures,
-            predicted.latency_ms.tolist(),
-            predicted.low_ms.tolist(),
-            predicted.high_ms.tolist(),
-            strict=True,
+        Answer(
+            name=str(architecture),
+            target=pack.target,
+            latency_ms=float(predicted.latency_ms[row]),
+            low_ms=float(predicted.low_ms[row]),
+            high_ms=float(predicted.high_ms[row]),
+            how="architecture",
+            architecture=str(architecture),
+            upper_ms=bounds[row],
+            distance=None if predicted.distance is None else float(predicted.distance[row]),
         )
+        for row, architecture in enumerate(architectures)
     ]
 
 
-def predict_network(pack: Pack, network: Network, name: str, *, strict: bool = False) -> Answer:
+def predict_network(
+    pack: Pack, network: Network, name: str, *, strict: bool = False, upper: float | None = None
+) -> Answer:
     """Predict a network that was read from a model.
 
     Parameters
@@ -75,6 +88,9 @@ def predict_network(pack: Pack, network: Network, name: str, *, strict: bool = F
         What the answer calls it.
     strict : bool
         Refuse a network whose operators the pack does not all know.
+    upper : float, optional
+        A share such as 0.95: also the latency that measurements stay below with this probability,
+        where the network is of the pack's space.
 
     Raises
     ------
@@ -85,7 +101,7 @@ def predict_network(pack: Pack, network: Network, name: str, *, strict: bool = F
     """
     architecture = _member(pack, network)
     if architecture is not None:
-        answer = predict_architectures(pack, [architecture])[0]
+        answer = predict_architectures(pack, [architecture], upper=upper)[0]
         return dataclasses.replace(answer, name=name)
     if OPERATOR_COSTS_FILE not in pack.extra_files:
         raise PackSpaceError(

@@ -91,9 +91,9 @@ def _predicted_against_measured(data: ReportData, pack: Pack) -> Section:
     paragraphs = []
     if pack.interval_coverage > 0:
         paragraphs.append(
-            f"Its intervals of ±{percent(pack.interval_relative)} are made to hold "
+            f"Its intervals, typically ±{percent(pack.interval_relative)}, are made to hold "
             f"{percent(pack.interval_coverage, 0)} of the networks; they hold "
-            f"{percent(_share_inside(held_out, pack.interval_relative))} of these."
+            f"{percent(_share_inside(pack, held_out))} of these."
         )
     return Section(
         "prediction",
@@ -117,9 +117,10 @@ def _error_figures(held_out: HeldOut) -> tuple[float, float, float]:
     return rmse, rmse / float(measured.mean()), float(np.abs(_relative_errors(held_out)).max())
 
 
-def _share_inside(held_out: HeldOut, relative: float) -> float:
-    predicted, measured = floats(held_out.predicted_ms), floats(held_out.measured_ms)
-    return float(np.mean(np.abs(measured - predicted) <= relative * predicted))
+def _share_inside(pack: Pack, held_out: HeldOut) -> float:
+    predicted = pack.predict([pack.space.parse(text) for text in held_out.architectures])
+    measured = floats(held_out.measured_ms)
+    return float(np.mean((predicted.low_ms <= measured) & (measured <= predicted.high_ms)))
 
 
 def _scatter(pack: Pack, held_out: HeldOut) -> Figure:
