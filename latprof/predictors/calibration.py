@@ -40,6 +40,8 @@ _DIFFICULTY_ROWS = 200
 _INSIDE = 0.99
 #: Errors below this share of the typical one are as good as it: their logarithm says nothing.
 _SMALLEST = 0.05
+#: Bounds of what a file may state, far beyond what fits give: no product of them overflows.
+_LARGEST_SCORE, _LARGEST_TOTAL, _LARGEST_WEIGHT = 1e30, 1e30, 1e60
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,18 +127,21 @@ class Calibration:
         symmetric, and where n rows cannot promise ``coverage`` it promises n / (n + 1).
         """
         size = self.difficulty.of(choices, predicted_ms)
-        if self.rows >= _DIFFICULTY_ROWS:
+        tail = math.floor((self.rows + 1) * (1 - coverage) / 2 + 1e-9)
+        if self.rows >= _DIFFICULTY_ROWS and tail:
             upper = self.quantile(1 - (1 - coverage) / 2)
-            rank = max(math.floor((self.rows + 1) * (1 - coverage) / 2 + 1e-9), 1)
-            lower = float(self.scores[np.searchsorted(self.ranks, rank, side="right") - 1])
+            lower = float(self.scores[np.searchsorted(self.ranks, tail, side="right") - 1])
         else:
             rank = math.ceil((self.rows + 1) * coverage - 1e-9)
             if rank > self.rows:
                 rank, coverage = self.rows, self.rows / (self.rows + 1)
-            upper = float(np.sort(np.abs(self.scores))[rank - 1])
+            # Where only some of the errors were kept, the largest of them holds for all.
+            kept_all = len(self.scores) == self.rows
+            upper = float(np.sort(np.abs(self.scores))[rank - 1 if kept_all else -1])
             lower = -upper
         low: Floats = np.maximum(predicted_ms + lower * size, 0.0)
-        return low, predicted_ms + upper * size, coverage
+        high: Floats = np.maximum(predicted_ms + upper * size, low)
+        return low, high, coverage
 
     def distance(self, choices: Choices) -> Floats:
         """How far n architectures are from the training rows, shape (n,).
@@ -173,7 +178,7 @@ class Calibration:
         fields = Fields.of_file(files, FILE)
         rows = fields.integer("rows", 1)
         ranks = fields.integers("ranks", None, 1, rows)
-        scores = fields.array("scores", (len(ranks),))
+        scores = _bounded(fields, "scores", (len(ranks),), _LARGEST_SCORE)
         if not len(ranks) or ranks[-1] != rows or np.any(np.diff(ranks) <= 0):
             fields.wrong("ranks", "ascending ranks up to the number of rows")
         if np.any(np.diff(scores) < 0):
@@ -181,6 +186,9 @@ class Calibration:
         difficulty = fields.fields("difficulty")
         table = difficulty.optional_fields("table")
         totals = tables.totals.shape[1]
+        whitening = _bounded(fields, "whitening", (totals, None), _LARGEST_WEIGHT)
+        if whitening.shape[1] > totals:
+            fields.wrong("whitening", f"at most {totals} columns")
         return cls(
             tables,
             rows,
@@ -190,9 +198,17 @@ class Calibration:
                 difficulty.number("slope", -100, 100),
                 None if table is None else AdditiveTable.from_fields(table, tables),
             ),
-            fields.array("centre", (totals,)),
-            fields.array("whitening", (totals, None)),
+            _bounded(fields, "centre", (totals,), _LARGEST_TOTAL),
+            whitening,
         )
+
+
+def _bounded(fields: Fields, name: str, shape: tuple[int | None, ...], most: float) -> Floats:
+    """An array of numbers that are no larger than any fit would give."""
+    values = fields.array(name, shape)
+    if np.any(np.abs(values) > most):
+        fields.wrong(name, f"numbers up to {most:g}")
+    return values
 
 
 def calibrate(

@@ -29,6 +29,7 @@ _CHUNK = 8192
 _JOINED_ENTRIES = 4096
 #: Entries of a factor, at most, and of all factors of a model.
 MOST_ENTRIES = 1 << 20
+_MOST_FACTORS = 1500
 _LARGEST_MS = 1e12
 
 
@@ -172,7 +173,7 @@ def factors_to_fields(factors: Sequence[Factor]) -> list[dict[str, object]]:
 def factors_from_fields(fields: Fields, name: str, tables: SpaceTables) -> tuple[Factor, ...]:
     """Rebuild factors of a space; raises PackError for anything that is none."""
     factors, total = [], 0
-    for each in fields.objects(name):
+    for each in fields.objects(name, _MOST_FACTORS):
         decisions = tuple(each.integers("decisions", None, 0, len(tables.num_choices) - 1).tolist())
         if not decisions or list(decisions) != sorted(set(decisions)):
             each.wrong("decisions", "ascending numbers of decisions")

@@ -37,6 +37,8 @@ _CACHE: dict[str, SpaceTables] = {}
 _CACHE_SIZE = 16
 #: Combinations of one part's decisions, at most.
 _MOST_COMBINATIONS = 1 << 16
+#: Blocks of all combinations together, at most: three times those of the largest published space.
+_MOST_BLOCKS = 100_000
 #: Architectures that are gathered at once: their values stay in the cache.
 _CHUNK = 1024
 
@@ -213,7 +215,7 @@ class SpaceTables:
 def space_tables(space: SearchSpace) -> SpaceTables:
     """The tables of a space, made on the first call for its description and then kept.
 
-    Raises InvalidValueError for a space with a part of too many combinations.
+    Raises InvalidValueError for a space with a part of too many combinations, or too many blocks.
     """
     key = f"{type(space).__module__}.{type(space).__qualname__} {space.description}"
     tables = _CACHE.get(key)
@@ -229,6 +231,7 @@ def _make_tables(space: SearchSpace) -> SpaceTables:
     parts: list[PartTable] = []
     column_blocks: list[Blocks] = []
     column_parts: list[int] = []
+    count = 0
     for number, part in enumerate(space.parts):
         sizes = tuple(int(space.num_choices[decision]) for decision in part.decisions)
         if math.prod(sizes) > _MOST_COMBINATIONS:
@@ -241,6 +244,11 @@ def _make_tables(space: SearchSpace) -> SpaceTables:
         columns = []
         for local in itertools.product(*map(range, sizes)):
             blocks = space.part_blocks(number, local)
+            count += len(blocks)
+            if count > _MOST_BLOCKS:
+                raise InvalidValueError(
+                    f"space {space.name} has too many blocks", expected=f"at most {_MOST_BLOCKS:,}"
+                )
             # Candidates of one decision stay apart even where their shapes are the same.
             identity = local if len(sizes) == 1 else tuple((b.choice, b.key) for b in blocks)
             if identity not in seen:

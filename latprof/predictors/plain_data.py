@@ -15,14 +15,27 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.errors import PackError, UsageError
+from latprof.errors import InvalidValueError, PackError, UsageError
 
 Floats: TypeAlias = NDArray[np.float64]
 
+#: One JSON text, at most: empty lists in it take twenty times their length when they are read.
+MOST_JSON_BYTES = 32 << 20
+
 
 def to_json(values: Mapping[str, Any]) -> bytes:
-    """Encode values as JSON with sorted keys; NaN and infinities become null."""
-    return json.dumps(_plain(values), sort_keys=True, indent=1, allow_nan=False).encode()
+    """Encode values as JSON with sorted keys; NaN and infinities become null.
+
+    Raises InvalidValueError for what would be too large to read.
+    """
+    text = json.dumps(_plain(values), sort_keys=True, indent=1, allow_nan=False).encode()
+    if len(text) > MOST_JSON_BYTES:
+        raise InvalidValueError(
+            "too much for one file of a pack",
+            expected=f"at most {MOST_JSON_BYTES >> 20} MiB of JSON",
+            got=f"{len(text) >> 20} MiB",
+        )
+    return text
 
 
 def _plain(value: Any) -> Any:
@@ -60,6 +73,8 @@ class Fields:
     @classmethod
     def of_json(cls, what: str, data: bytes) -> Fields:
         """Parse one JSON object; raises PackError for anything else, NaN included."""
+        if len(data) > MOST_JSON_BYTES:
+            raise PackError(f"{what} is too large", expected=f"{MOST_JSON_BYTES >> 20} MiB at most")
         with refusing(what):
             values = json.loads(data.decode("utf-8"), parse_constant=_no_constant)
         if not isinstance(values, dict):

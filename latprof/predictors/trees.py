@@ -10,6 +10,7 @@ nothing of a file reaches a native parser.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -31,8 +32,11 @@ Choices: TypeAlias = NDArray[np.uint8]
 #: Leaves that a mask can hold: trees are at most 6 deep.
 MAX_LEAVES = 64
 _MAX_TREES = 20_000
+#: Trees times candidates of all decisions, at most: each has a mask of up to 8 bytes.
+_MOST_MASKS = 1 << 25
+#: Nodes times candidates that are looked at together.
+_REACHABLE_CHUNK = 1 << 21
 _CHUNK_BYTES = 1 << 19
-_EFFECTS_CHUNK = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +100,23 @@ class TreeEnsemble:
             nodes = nodes[self.feature[nodes] >= 0]
         return reachable
 
+    def _leaves(self) -> Iterator[tuple[NDArray[np.bool_], Singles]]:
+        """The leaves a few trees at a time: which columns lead there, and their values.
+
+        Shapes (leaves, columns) and (leaves,), in the order of the nodes.
+        """
+        ends = np.cumsum(self.sizes)
+        tree = node = 0
+        while tree < len(self.sizes):
+            most = node + max(_REACHABLE_CHUNK // len(self.tables.owners), int(self.sizes[tree]))
+            last = int(np.searchsorted(ends, most, side="right"))
+            here = slice(node, int(ends[last - 1]))
+            nodes = (each[here] for each in (self.feature, self.left, self.right, self.value))
+            piece = TreeEnsemble(self.tables, 0.0, self.sizes[tree:last], *nodes)
+            is_leaf = piece.feature < 0
+            yield piece._reachable()[is_leaf], piece.value[is_leaf]
+            tree, node = last, here.stop
+
     @cached_property
     def _compiled(self) -> tuple[list[tuple[int, NDArray[Any]]], Singles]:
         """Masks of the leaves left, by position and choice, and the leaves' values.
@@ -111,10 +132,13 @@ class TreeEnsemble:
             t for t in (np.uint8, np.uint16, np.uint32, np.uint64) if width <= 8 * t().nbytes
         )
         masks = np.zeros((len(self.tables.owners), len(self.sizes)), dtype=dtype)
-        reachable = self._reachable()[leaves]
-        for bit in range(width):
-            here = rank == bit
-            masks[:, tree[here]] |= reachable[here].T.astype(dtype) << dtype(bit)
+        begin = 0
+        for reachable, _ in self._leaves():
+            here = slice(begin, begin + len(reachable))
+            for bit in range(width):
+                with_bit = rank[here] == bit
+                masks[:, tree[here][with_bit]] |= reachable[with_bit].T.astype(dtype) << dtype(bit)
+            begin = here.stop
         values = np.zeros((len(self.sizes), 8 * dtype().nbytes), dtype=np.float32)
         values[tree, rank] = self.value[leaves]
         by_position = [
@@ -156,12 +180,10 @@ class TreeEnsemble:
         owners, sizes = self.tables.owners, self.tables.num_choices
         total = len(owners)
         level, singles, pairs = 0.0, np.zeros(total), np.zeros((total, total))
-        leaves = np.flatnonzero(self.feature < 0)
-        reachable = self._reachable()[leaves] if len(leaves) else np.zeros((0, total), dtype=bool)
-        for begin in range(0, len(leaves), _EFFECTS_CHUNK):
-            open_ = reachable[begin : begin + _EFFECTS_CHUNK].astype(np.float64)
+        for reachable, values in self._leaves():
+            open_ = reachable.astype(np.float64)
             share = np.add.reduceat(open_, self.tables.starts, axis=1) / sizes
-            weight = self.value[leaves[begin : begin + _EFFECTS_CHUNK]] * share.prod(axis=1)
+            weight = values * share.prod(axis=1)
             # Given a choice that leads there a leaf is as much more likely.
             given = open_ / np.maximum(share, 1e-300)[:, owners]
             level += float(weight.sum())
@@ -191,6 +213,8 @@ class TreeEnsemble:
         sizes = fields.integers("sizes", None, 1, 2 * MAX_LEAVES - 1)
         if len(sizes) > _MAX_TREES:
             fields.wrong("sizes", f"at most {_MAX_TREES} trees")
+        if len(sizes) * len(tables.owners) > _MOST_MASKS:
+            fields.wrong("sizes", f"at most {_MOST_MASKS // len(tables.owners)} trees here")
         nodes = int(sizes.sum())
         feature = fields.integers("feature", nodes, -1, len(tables.names) - 1)
         left = fields.integers("left", nodes, -1, 2 * MAX_LEAVES)
