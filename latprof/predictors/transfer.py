@@ -80,8 +80,8 @@ class TransferPredictor(Predictor):
 
     def _fit(self, choices: NDArray[np.uint8], latency_ms: Floats) -> None:
         tables = space_tables(self.space)
-        scale = FeatureScale.of(_features(self.space, self.sources, _pool(self.space, 0)))
-        features = _features(self.space, self.sources, choices)
+        scale = FeatureScale.of(transfer_features(self.space, self.sources, _pool(self.space, 0)))
+        features = transfer_features(self.space, self.sources, choices)
         fit = fit_transfer(features, latency_ms, scale)
         shapes, own = _designs(tables)
         entries = shapes @ fit.shape_costs + own @ fit.choice_costs
@@ -180,7 +180,7 @@ def choose_for_transfer(
     """
     drawn = _pool(space, seed) if pool is None else space.canonical(space.choices(pool))
     drawn = np.unique(drawn, axis=0)
-    return drawn[choose_architectures(_features(space, sources, drawn), n)]
+    return drawn[choose_architectures(transfer_features(space, sources, drawn), n)]
 
 
 # Features ----------------------------------------------------------------------------------
@@ -190,10 +190,14 @@ def _pool(space: SearchSpace, seed: int) -> Choices:
     return space.sample_choices(min(_POOL, space.num_architectures), seed)
 
 
-def _features(
+def transfer_features(
     space: SearchSpace, sources: Sequence[Predictor], choices: NDArray[np.uint8]
 ) -> TransferFeatures:
-    """What is known of n architectures; raises InvalidValueError for sources that do not fit."""
+    """What is known of n architectures, given as canonical choices, without measuring them.
+
+    Raises InvalidValueError for no source, one that is not fitted or of another space, and
+    CoverageError where one does not know a candidate.
+    """
     if not sources:
         raise InvalidValueError(
             "there is no other device to transfer from",

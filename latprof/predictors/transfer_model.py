@@ -313,9 +313,9 @@ def _solve(
 
 
 def _normalised(log_weights: Floats, axis: tuple[int, ...]) -> Floats:
-    weights = np.exp(log_weights - log_weights.max(axis=axis, keepdims=True))
-    total: Floats = weights.sum(axis=axis, keepdims=True)
-    return np.divide(weights, total)
+    weights: Floats = np.exp(log_weights - log_weights.max(axis=axis, keepdims=True))
+    weights /= weights.sum(axis=axis, keepdims=True)
+    return weights
 
 
 def _spread(values: Floats) -> Floats:
