@@ -4,9 +4,9 @@ FOLDER holds ``floors.csv`` and the collection ``help``. For every column of ``f
 number of training rows (80 %, 900, 100 and 20) it prints the floor (the better of a ridge on
 one-hot choices and an untuned XGBoost, both from the file), the RMSE of ``hybrid`` on the same test
 rows, and their ratio: ``i = RandomState(0).permutation(n)``, the first fifth of i is the test set; n
-rows are the mean over training sets ``RandomState(100 + s).permutation(train)[:n]``, 3 draws at 900,
-4 at 100, 6 at 20. ``--intervals`` prints the coverage of 90 % intervals over 20 splits instead (about
-an hour). ``--check`` exits with status 1 where a promised figure is missed.
+rows are the mean over training sets ``RandomState(100 + s).permutation(train)[:n]``: 3 draws at 900,
+4 at 100, 6 at 20. ``--intervals`` prints the coverage of 90 % intervals over 20 splits instead
+(about an hour). ``--check`` exits with status 1 where a promised figure is missed.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from latprof.predictors.registry import make_predictor
 
 if TYPE_CHECKING:
     from latprof.datasets.importers.base import ImportedLatencies
+    from latprof.datasets.space import SearchSpace
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -47,10 +48,27 @@ SPLITS = 20
 class Column:
     """A measured column, its disconnected cells dropped, and its floors by training rows, in ms."""
 
-    space: str
+    name: str
     device: str
     data: ImportedLatencies
     floors: dict[int, float]
+
+    @property
+    def latency_ms(self) -> Floats:
+        """All rows, also those that are not usable."""
+        return self.data.latency_ms
+
+    @property
+    def choices(self) -> NDArray[np.uint8]:
+        """All rows, also those that are not usable."""
+        assert self.data.choices is not None
+        return self.data.choices
+
+    @property
+    def space(self) -> SearchSpace:
+        """The space of the rows."""
+        assert self.data.space is not None
+        return self.data.space
 
     @property
     def rows(self) -> Rows:
@@ -80,9 +98,9 @@ def columns(folder: Path) -> Iterator[Column]:
 
 def rmse_ms(column: Column, train: Rows, test: Rows) -> float:
     """Error of ``hybrid`` fitted on ``train``."""
-    data = column.data
-    fitted = make_predictor("hybrid", data.space).fit(data.choices[train], data.latency_ms[train])
-    errors = fitted.predict(data.choices[test]) - data.latency_ms[test]
+    choices, latency = column.choices, column.latency_ms
+    fitted = make_predictor("hybrid", column.space).fit(choices[train], latency[train])
+    errors = fitted.predict(choices[test]) - latency[test]
     return float(np.sqrt(np.mean(errors**2)))
 
 
@@ -104,9 +122,9 @@ def twins_noise_ms(column: Column) -> float | None:
     NAS-Bench-201 holds networks that are the same under another name: without the edge between them
     the two inner nodes can change places. Half the mean squared difference is the noise's variance.
     """
-    if column.space != "nasbench201":
+    if column.name != "nasbench201":
         return None
-    choices, latency = column.data.choices, column.data.latency_ms
+    choices, latency = column.choices, column.latency_ms
     place = {tuple(row): number for number, row in enumerate(choices.tolist())}
     usable = column.data.usable
     pairs = []
@@ -129,12 +147,12 @@ def accuracy(folder: Path) -> bool:
         cells = ""
         for count in DRAWS:
             error, floor = mean_error(column, count), column.floors[count]
-            ratios[count][column.space, column.device] = error / floor
+            ratios[count][column.name, column.device] = error / floor
             cells += f"{floor:11.4f}{error:9.4f}{error / floor:7.3f}"
         noise = twins_noise_ms(column)
         shown = "-" if noise is None else f"{noise:.3f}"
-        mean = column.data.latency_ms[column.rows].mean()
-        print(f"{column.space + ' ' + column.device:27}{mean:9.3f}{shown:>9}  {cells}", flush=True)
+        mean = column.latency_ms[column.rows].mean()
+        print(f"{column.name + ' ' + column.device:27}{mean:9.3f}{shown:>9}  {cells}", flush=True)
     print("noise: ms, of one measurement, from networks that the space names twice; it holds what")
     print("their layout changes too. RMSE below it is not to be had where rows are independent.\n")
     return promises(ratios)
@@ -182,22 +200,22 @@ def intervals(folder: Path) -> bool:
     )
     good = True
     for column in columns(folder):
-        data, found = column.data, []
+        choices, found = column.choices, []
         for seed in range(1, SPLITS + 1):
             train, test = column.split(seed)
-            fitted = make_predictor("hybrid", data.space)
-            fitted.fit(data.choices[train], data.latency_ms[train])
-            low, high = fitted.predict_interval(data.choices[test])
-            latency = data.latency_ms[test]
-            below = latency <= fitted.predict(data.choices[test], upper=0.95)
+            fitted = make_predictor("hybrid", column.space)
+            fitted.fit(choices[train], column.latency_ms[train])
+            low, high = fitted.predict_interval(choices[test])
+            latency = column.latency_ms[test]
+            bound = fitted.predict(choices[test], upper=0.95)
             inside = (low <= latency) & (latency <= high)
             width = (high - low).mean() / latency.mean()
-            found.append((100 * inside.mean(), 100 * width, 100 * below.mean()))
+            found.append((100 * inside.mean(), 100 * width, 100 * np.mean(latency <= bound)))
         cover, width, below = np.array(found).T
         held = 89 <= cover.mean() <= 91 and cover.min() >= 86 and cover.max() <= 94
         good &= bool(held)
         print(
-            f"{column.space + ' ' + column.device:27}{cover.mean():11.2f}{cover.min():8.1f}"
+            f"{column.name + ' ' + column.device:27}{cover.mean():11.2f}{cover.min():8.1f}"
             f"{cover.max():8.1f}{width.mean():18.2f}{below.mean():12.2f}"
             f"{'' if held else '  MISSED'}",
             flush=True,

@@ -56,7 +56,10 @@ def collect(
     cores: Annotated[
         str, typer.Option(metavar="I,J", help="Pin the measuring process to these cores.")
     ] = "",
-    resolution: Annotated[int, typer.Option(help="Height and width of the space's images.")] = 224,
+    resolution: Annotated[
+        int | None,
+        typer.Option(help="Height and width of the space's images, if not its own default."),
+    ] = None,
     shape: Shapes = None,
     repeat_fraction: Annotated[
         float, typer.Option(help="Share measured again, a pass later, for the noise floor.")
@@ -127,7 +130,7 @@ def collect(
     if space:
         from latprof.datasets.registry import get_space
 
-        wanted = get_space(space, resolution=resolution)
+        wanted = get_space(space, **({} if resolution is None else {"resolution": resolution}))
         collection = Collection.of_space(wanted, n, seed=seed, **rest)
     else:
         collection = Collection.of_models(models or [], shapes=parse_shapes(shape), **rest)

@@ -87,6 +87,10 @@ class NASBench201Space(SearchSpace):
     def input_shape(self) -> tuple[int, int, int]:
         return (3, self.resolution, self.resolution)
 
+    @property
+    def reference_resolution(self) -> int:
+        return 7 * self.resolution // 2  # small images, but as much work as a mobile network's
+
     @cached_property
     def candidates(self) -> tuple[tuple[str, ...], ...]:
         return (_CANDIDATES,) * len(_EDGES)

@@ -114,6 +114,10 @@ class OFAMobileNetV3Space(SearchSpace):
     def input_shape(self) -> tuple[int, int, int]:
         return (3, self.resolutions[-1], self.resolutions[-1])
 
+    @property
+    def common_image_shape(self) -> tuple[int, int, int] | None:
+        return self.input_shape if len(self.resolutions) == 1 else None
+
     def image_shape(self, architecture: Architecture) -> tuple[int, int, int]:
         size = self.resolutions[int(self.choices([architecture])[0, 0])]
         return (3, size, size)

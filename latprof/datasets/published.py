@@ -1,8 +1,8 @@
 """Measured data sets: many architectures on one target, as plain Parquet files.
 
-A data set is ``NAME.parquet`` with a row for each architecture and, beside it, ``NAME.visits.parquet``
-with a row for each visit, ``NAME.kernels.parquet`` with a row for each kernel (of some of the
-architectures) and the datasheet ``NAME.md``. Some come with latprof; ``latprof export --dataset``
+A data set is ``NAME.parquet`` with a row for each architecture and, beside it,
+``NAME.visits.parquet`` with a row for each visit, ``NAME.kernels.parquet`` with a row for each
+kernel (of some of the architectures) and the datasheet ``NAME.md``. Some come with latprof; ``latprof export --dataset``
 makes others (:mod:`latprof.datasets.publishing`).
 """
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import latprof
-from latprof.datasets.sheet import write_datasheet
 from latprof.datasets.published import FORMAT_VERSION, METADATA
+from latprof.datasets.sheet import write_datasheet
 from latprof.datasets.splits import split_rows
 from latprof.errors import NotEnoughDataError, UsageError
 from latprof.measurement.files import write_atomically
@@ -101,7 +101,7 @@ def publish(
     usable = visits[visits["failure_code"].isna()]
     if usable.empty:
         raise NotEnoughDataError(f"{store.location} holds no architectures that were measured")
-    if usable["space"].nunique() > 1:
+    if len(usable["space"].unique()) > 1:
         raise UsageError(f"{store.location} holds architectures of several spaces")
     reference_ms = store.freeze_reference_ms(stored.target)
     labels = labels_frame(visits, reference_ms)
@@ -157,9 +157,7 @@ def _labels_table(labels: pd.DataFrame, visits: pd.DataFrame) -> pd.DataFrame:
     table = first[list(_LABEL_COLUMNS)].rename(columns=_LABEL_COLUMNS).reset_index(drop=True)
     again = labels[labels["label"] == 1].set_index("subject")
     table["again_ms"] = table["architecture"].map(again["latency_ms"])
-    table["again_visits"] = (
-        table["architecture"].map(again["visits"]).fillna(0).astype(np.int16)
-    )
+    table["again_visits"] = table["architecture"].map(again["visits"]).fillna(0).astype(np.int16)
     of_label = visits[visits["label"] == 0].groupby("subject")
     for name, values in {
         "reference_ms": of_label["reference_ms"].median(),
@@ -253,5 +251,7 @@ def _write(frame: pd.DataFrame, metadata: dict[str, Any], path: Path) -> Path:
     table = pa.Table.from_pandas(frame, preserve_index=False)
     table = table.replace_schema_metadata({METADATA: json.dumps(metadata)})
     buffer = io.BytesIO()
-    parquet.write_table(table, buffer, compression="zstd", compression_level=19, write_page_checksum=True)
+    parquet.write_table(
+        table, buffer, compression="zstd", compression_level=19, write_page_checksum=True
+    )
     return write_atomically(path, buffer.getvalue())

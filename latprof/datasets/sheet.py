@@ -132,10 +132,14 @@ def _collection(metadata: Mapping[str, Any], visits: pd.DataFrame) -> list[str]:
         f"{len(counted):,} visits count ({per_label.min()} to {per_label.max()} a label), combined",
         "by the mean of their middle half after what the visits of one process have in common was",
         "divided out. They were made in passes over all architectures, in",
-        f"another order each, by {visits['process'].nunique():,} processes, in "
-        f"{steps[steps < _PAUSE_S].sum() / 3600:.1f} hours.",
-        f"{int(visits['disturbed'].sum()):,} visits were marked as disturbed "
-        f"({', '.join(limits)})",
+        (
+            f"another order each, by {visits['process'].nunique():,} processes, in "
+            f"{steps[steps < _PAUSE_S].sum() / 3600:.1f} hours."
+        ),
+        (
+            f"{int(visits['disturbed'].sum()):,} visits were marked as disturbed "
+            f"({', '.join(limits)})"
+        ),
         "and do not count; most were made again.",
         "",
         "What a millisecond is: the reference's latency when the host is quiet (10th percentile",
@@ -171,12 +175,16 @@ def _quality(metadata: Mapping[str, Any], labels: pd.DataFrame, visits: pd.DataF
         lines += _other_floors(visits)
     if half.notna().any():
         lines += [
-            f"- 90 % interval of a label: +-{half.median():.2%} in the median, "
-            f"+-{half.quantile(0.95):.2%} or less for 95 % of them.",
+            (
+                f"- 90 % interval of a label: +-{half.median():.2%} in the median, "
+                f"+-{half.quantile(0.95):.2%} or less for 95 % of them."
+            ),
         ]
     lines += [
-        f"- The host's speed: the reference took {middle:.3f} ms in the median, {low:.3f} and "
-        f"{high:.3f} ms at the 5th and 95th percentile of the visits.",
+        (
+            f"- The host's speed: the reference took {middle:.3f} ms in the median, {low:.3f} and "
+            f"{high:.3f} ms at the 5th and 95th percentile of the visits."
+        ),
     ]
     return [*lines, *_single_visits(visits)]
 
@@ -242,9 +250,7 @@ def floor_of_visits(visits: pd.DataFrame, column: str) -> NoiseFloor | None:
     )
 
 
-def _kernels(
-    metadata: Mapping[str, Any], labels: pd.DataFrame, kernels: pd.DataFrame
-) -> list[str]:
+def _kernels(metadata: Mapping[str, Any], labels: pd.DataFrame, kernels: pd.DataFrame) -> list[str]:
     if not len(kernels):
         return []
     sums = kernels.astype({"latency_ms": np.float64}).groupby("architecture")["latency_ms"].sum()
@@ -256,10 +262,14 @@ def _kernels(
         "## Kernels",
         "",
         f"By the runtime's own profile, of {found.networks:,} architectures, at the quiet clock.",
-        f"The end-to-end latency is {found.scale:.4f} x the sum of the kernels "
-        f"{found.offset_ms:+.4f} ms, with a mean",
-        f"absolute error of {found.mape_percent:.2f} %; without scale and offset it is "
-        f"{abs(found.gap_percent):.2f} % {'above' if found.gap_percent >= 0 else 'below'} the sum.",
+        (
+            f"The end-to-end latency is {found.scale:.4f} x the sum of the kernels "
+            f"{found.offset_ms:+.4f} ms, with a mean"
+        ),
+        (
+            f"absolute error of {found.mape_percent:.2f} %; without scale and offset it is "
+            f"{abs(found.gap_percent):.2f} % {'above' if found.gap_percent >= 0 else 'below'} the sum."
+        ),
         *_overhead(metadata),
     ]
 

@@ -100,6 +100,20 @@ class SearchSpace(ABC):
         """Channels, height and width of the image that this architecture takes."""
         return self.input_shape
 
+    @property
+    def common_image_shape(self) -> tuple[int, int, int] | None:
+        """The image that every architecture takes; None where it is a decision."""
+        return self.input_shape
+
+    @property
+    def reference_resolution(self) -> int:
+        """Height and width of the reference network's image in a measurement.
+
+        The reference should take about as long as what it measures: spaces whose networks take
+        longer than a mobile network of their image size say so.
+        """
+        return self.input_shape[-1]
+
     @abstractmethod
     def blocks(self, architecture: Architecture) -> tuple[Block, ...]:
         """The architecture's blocks in execution order, fixed ones included."""

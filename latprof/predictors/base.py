@@ -156,10 +156,17 @@ class Predictor(ABC):
             Where the training rows are too few for ``upper``, or the predictor has no calibration.
         """
         choices = self._checked(architectures)
-        latency = self._predict(choices)
+        latency = self._predicted(choices)
         if upper is None:
             return latency
         return self._calibrated().upper(choices, latency, upper)
+
+    def _predicted(self, choices: NDArray[np.uint8]) -> Floats:
+        """Predictions of checked choices, none below half of the least latency measured."""
+        latency = self._predict(choices)
+        if self.calibration_ is not None:
+            np.maximum(latency, self.calibration_.least_ms, out=latency)
+        return latency
 
     def predict_interval(
         self, architectures: Batch, coverage: float = COVERAGE
@@ -172,7 +179,7 @@ class Predictor(ABC):
         if not 0 < coverage < 1:
             raise InvalidValueError("coverage is a share", expected="0 to 1", got=str(coverage))
         choices = self._checked(architectures)
-        low, high, _ = self._calibrated().interval(choices, self._predict(choices), coverage)
+        low, high, _ = self._calibrated().interval(choices, self._predicted(choices), coverage)
         return low, high
 
     def distance(self, architectures: Batch) -> Floats:

@@ -75,6 +75,9 @@ class Calibration:
         Of the n signed errors (measured minus predicted, over the difficulty), sorted: which were
         kept, from 1 to n, and their values.
     difficulty : Difficulty
+    least_ms : float
+        Half of the least latency measured: no prediction is below it. A sum of block costs that few
+        rows taught can be, even below 0.
     centre : array of shape (totals,)
         Mean of the training rows' shape totals.
     whitening : array of shape (totals, k)
@@ -87,6 +90,7 @@ class Calibration:
     ranks: Integers
     scores: Floats
     difficulty: Difficulty
+    least_ms: float
     centre: Floats
     whitening: Floats
 
@@ -167,6 +171,7 @@ class Calibration:
                     "slope": self.difficulty.slope,
                     "table": None if table is None else table.to_fields(),
                 },
+                "least_ms": self.least_ms,
                 "centre": self.centre,
                 "whitening": self.whitening,
             }
@@ -198,6 +203,8 @@ class Calibration:
                 difficulty.number("slope", -100, 100),
                 None if table is None else AdditiveTable.from_fields(table, tables),
             ),
+            # The first packs of format 2 do not state it.
+            fields.number("least_ms", 0, 1e12) if "least_ms" in fields.values else 0.0,
             _bounded(fields, "centre", (totals,), _LARGEST_TOTAL),
             whitening,
         )
@@ -235,7 +242,8 @@ def calibrate(
         ranks = np.unique(np.round(np.linspace(1, len(scores), _KEPT)).astype(np.int64))
     centre, whitening = _region(tables.sums(columns, tables.totals))
     kept: Floats = scores[ranks - 1]
-    return Calibration(tables, len(scores), ranks, kept, difficulty, centre, whitening)
+    least_ms = float(latency_ms.min()) / 2
+    return Calibration(tables, len(scores), ranks, kept, difficulty, least_ms, centre, whitening)
 
 
 def _width(scores: Floats) -> float:

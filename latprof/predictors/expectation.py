@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.errors import CoverageError, MissingDependencyError
+from latprof.errors import CoverageError, InvalidValueError, MissingDependencyError
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
+
+#: Candidates of all decisions up to which pairs of them are held: half a GiB.
+_MOST_CANDIDATES = 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +57,11 @@ class Expectation:
 
 
 def expectation_of(terms: Terms, num_choices: Sequence[int]) -> Expectation:
-    """The expectation of a sum of factors and trees; raises CoverageError for entries not known."""
+    """The expectation of a sum of factors and trees.
+
+    Raises CoverageError for entries not known, and InvalidValueError for trees in a space of more
+    candidates than pairs of them can be held.
+    """
     intercept_ms, trees = terms.intercept_ms, terms.trees
     shape = (len(num_choices), max(num_choices))
     linear = np.zeros(shape)
@@ -73,6 +80,13 @@ def expectation_of(terms: Terms, num_choices: Sequence[int]) -> Expectation:
         else:
             products.setdefault(factor.table_ms.shape, []).append(factor)
     pairs = None
+    if trees is not None and len(trees) and linear.size > _MOST_CANDIDATES:
+        raise InvalidValueError(
+            "the space has too many candidates for an expectation over pairs of them",
+            expected=f"at most {_MOST_CANDIDATES:,}",
+            got=f"{linear.size:,}",
+            hint="use an additive predictor",
+        )
     if trees is not None and (len(trees) or trees.base_ms):
         level, singles, doubles = trees.effects()
         intercept_ms += level

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 import latprof
 from latprof.errors import InvalidValueError, PackSpaceError
 from latprof.predictors.archive import read_archive, write_archive
@@ -108,8 +110,9 @@ class Pack:
         latency = self.predictor.predict(choices)
         calibration = self.predictor.calibration_
         if calibration is None:  # a pack of format 1: one width, as a share of the prediction
-            low = latency * max(1 - self.interval_relative, 0.0)
-            high = latency * (1 + self.interval_relative)
+            ends = [latency * max(1 - self.interval_relative, 0.0)]
+            ends.append(latency * (1 + self.interval_relative))
+            low, high = np.minimum(*ends), np.maximum(*ends)  # a prediction may be below 0
             return Prediction(latency, low, high, self.interval_coverage, self.target)
         low, high, coverage = calibration.interval(choices, latency)
         distance = calibration.distance(choices)

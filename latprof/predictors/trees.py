@@ -10,7 +10,6 @@ nothing of a file reaches a native parser.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -34,9 +33,10 @@ MAX_LEAVES = 64
 _MAX_TREES = 20_000
 #: Trees times candidates of all decisions, at most: each has a mask of up to 8 bytes.
 _MOST_MASKS = 1 << 25
-#: Nodes times candidates that are looked at together.
-_REACHABLE_CHUNK = 1 << 21
+#: Nodes of all trees, at most: four times those of the largest fit.
+_MOST_NODES = 1 << 19
 _CHUNK_BYTES = 1 << 19
+_EFFECTS_CHUNK = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,41 +81,53 @@ class TreeEnsemble:
         """The root of each tree, shape (trees,)."""
         return np.concatenate([[0], np.cumsum(self.sizes)[:-1]]).astype(np.int64)
 
-    def _reachable(self) -> NDArray[np.bool_]:
-        """Whether each column lets an architecture through to each node, (nodes, columns)."""
-        tables = self.tables
-        column = np.arange(len(tables.owners))
-        local = column - tables.starts[tables.owners]
-        reachable = np.ones((len(self.feature), len(column)), dtype=bool)
-        nodes = self._starts[self.feature[self._starts] >= 0]
-        while len(nodes):  # one level of all trees after the other
-            feature = self.feature[nodes]
-            elsewhere = tables.owners != tables.decisions[feature][:, None]
-            below = self.value[nodes][:, None] > tables.values[local][:, feature].T
+    @cached_property
+    def _leaves(self) -> tuple[Integers, Integers, Integers]:
+        """Node, tree, and number within the tree of each leaf, all of shape (leaves,)."""
+        leaves = np.flatnonzero(self.feature < 0)
+        tree = self._tree[leaves]
+        return leaves, tree, np.arange(len(leaves)) - np.searchsorted(tree, tree)
+
+    def _leaves_below(self, dtype: type[np.unsignedinteger[Any]]) -> NDArray[Any]:
+        """The leaves below each node as bits, shape (nodes,)."""
+        below = np.zeros(len(self.feature), dtype=dtype)
+        leaves, _, number = self._leaves
+        below[leaves] = np.left_shift(dtype(1), number.astype(dtype))
+        levels = [self._starts[self.feature[self._starts] >= 0]]
+        while len(levels[-1]):  # one level of all trees after the other
+            first = self._starts[self._tree[levels[-1]]]
+            children = [first + child[levels[-1]] for child in (self.left, self.right)]
+            nodes = np.concatenate(children)
+            levels.append(nodes[self.feature[nodes] >= 0])
+        for nodes in levels[::-1]:
             first = self._starts[self._tree[nodes]]
-            left, right = first + self.left[nodes], first + self.right[nodes]
-            reachable[left] = reachable[nodes] & (elsewhere | below)
-            reachable[right] = reachable[nodes] & (elsewhere | ~below)
-            nodes = np.concatenate([left, right])
-            nodes = nodes[self.feature[nodes] >= 0]
-        return reachable
+            below[nodes] = below[first + self.left[nodes]] | below[first + self.right[nodes]]
+        return below
 
-    def _leaves(self) -> Iterator[tuple[NDArray[np.bool_], Singles]]:
-        """The leaves a few trees at a time: which columns lead there, and their values.
+    @cached_property
+    def _masks(self) -> NDArray[Any]:
+        """The leaves that each column leaves open, as bits, shape (columns, trees).
 
-        Shapes (leaves, columns) and (leaves,), in the order of the nodes.
+        A split closes the leaves on one of its sides to each candidate of its decision.
         """
-        ends = np.cumsum(self.sizes)
-        tree = node = 0
-        while tree < len(self.sizes):
-            most = node + max(_REACHABLE_CHUNK // len(self.tables.owners), int(self.sizes[tree]))
-            last = int(np.searchsorted(ends, most, side="right"))
-            here = slice(node, int(ends[last - 1]))
-            nodes = (each[here] for each in (self.feature, self.left, self.right, self.value))
-            piece = TreeEnsemble(self.tables, 0.0, self.sizes[tree:last], *nodes)
-            is_leaf = piece.feature < 0
-            yield piece._reachable()[is_leaf], piece.value[is_leaf]
-            tree, node = last, here.stop
+        tables = self.tables
+        width = int(self._leaves[2].max(initial=0)) + 1
+        dtype = next(
+            t for t in (np.uint8, np.uint16, np.uint32, np.uint64) if width <= 8 * t().nbytes
+        )
+        below = self._leaves_below(dtype)
+        masks = np.tile(below[self._starts], (len(tables.owners), 1))
+        splits = np.flatnonzero(self.feature >= 0)
+        decision = tables.decisions[self.feature[splits]]
+        for candidate in range(int(tables.num_choices.max())):
+            has = tables.num_choices[decision] > candidate
+            nodes, feature = splits[has], self.feature[splits[has]]
+            first = self._starts[self._tree[nodes]]
+            is_left = self.value[nodes] > tables.values[candidate, feature]
+            closed = below[first + np.where(is_left, self.right[nodes], self.left[nodes])]
+            columns = tables.starts[decision[has]] + candidate
+            np.bitwise_and.at(masks, (columns, self._tree[nodes]), ~closed)
+        return masks
 
     @cached_property
     def _compiled(self) -> tuple[list[tuple[int, NDArray[Any]]], Singles]:
@@ -124,23 +136,10 @@ class TreeEnsemble:
         For each position that matters an array of shape (candidates, trees), and values of shape
         (trees * leaves,).
         """
-        leaves = np.flatnonzero(self.feature < 0)
-        tree = self._tree[leaves]
-        rank = np.arange(len(leaves)) - np.searchsorted(tree, tree)
-        width = int(rank.max(initial=0)) + 1
-        dtype = next(
-            t for t in (np.uint8, np.uint16, np.uint32, np.uint64) if width <= 8 * t().nbytes
-        )
-        masks = np.zeros((len(self.tables.owners), len(self.sizes)), dtype=dtype)
-        begin = 0
-        for reachable, _ in self._leaves():
-            here = slice(begin, begin + len(reachable))
-            for bit in range(width):
-                with_bit = rank[here] == bit
-                masks[:, tree[here][with_bit]] |= reachable[with_bit].T.astype(dtype) << dtype(bit)
-            begin = here.stop
-        values = np.zeros((len(self.sizes), 8 * dtype().nbytes), dtype=np.float32)
-        values[tree, rank] = self.value[leaves]
+        masks = self._masks
+        leaves, tree, number = self._leaves
+        values = np.zeros((len(self.sizes), 8 * masks.dtype.itemsize), dtype=np.float32)
+        values[tree, number] = self.value[leaves]
         by_position = [
             (position, np.ascontiguousarray(masks[self.tables.owners == position]))
             for position in range(len(self.tables.num_choices))
@@ -180,10 +179,14 @@ class TreeEnsemble:
         owners, sizes = self.tables.owners, self.tables.num_choices
         total = len(owners)
         level, singles, pairs = 0.0, np.zeros(total), np.zeros((total, total))
-        for reachable, values in self._leaves():
-            open_ = reachable.astype(np.float64)
+        leaves, trees, numbers = self._leaves
+        for begin in range(0, len(leaves), _EFFECTS_CHUNK):
+            here = slice(begin, begin + _EFFECTS_CHUNK)
+            number = numbers[here].astype(self._masks.dtype)
+            is_open = self._masks[:, trees[here]] >> number & self._masks.dtype.type(1)
+            open_ = np.ascontiguousarray(is_open.T, dtype=np.float64)
             share = np.add.reduceat(open_, self.tables.starts, axis=1) / sizes
-            weight = values * share.prod(axis=1)
+            weight = self.value[leaves[here]] * share.prod(axis=1)
             # Given a choice that leads there a leaf is as much more likely.
             given = open_ / np.maximum(share, 1e-300)[:, owners]
             level += float(weight.sum())
@@ -216,6 +219,8 @@ class TreeEnsemble:
         if len(sizes) * len(tables.owners) > _MOST_MASKS:
             fields.wrong("sizes", f"at most {_MOST_MASKS // len(tables.owners)} trees here")
         nodes = int(sizes.sum())
+        if nodes > _MOST_NODES:
+            fields.wrong("sizes", f"at most {_MOST_NODES:,} nodes")
         feature = fields.integers("feature", nodes, -1, len(tables.names) - 1)
         left = fields.integers("left", nodes, -1, 2 * MAX_LEAVES)
         right = fields.integers("right", nodes, -1, 2 * MAX_LEAVES)

@@ -263,9 +263,7 @@ class _Run:
             self._campaign_id,
         )
         if visit.samples is not None and not disturbed:
-            self._intervals.add(
-                task.key[:3], task.label, visit.process, visit_ratio(visit.samples)
-            )
+            self._intervals.add(task.key[:3], task.label, visit.process, visit_ratio(visit.samples))
         if visit.samples is not None and self._plan.ops:
             self.time_kernels(measurer, task.network)
         self._report()

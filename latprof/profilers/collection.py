@@ -13,13 +13,13 @@ from latprof.errors import InvalidValueError, UnsupportedModelError
 from latprof.measurement.records import PairedProtocol, Target
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign import Outcome, Progress, collect
-from latprof.profilers.plan import Plan
 from latprof.profilers.host import checks, host_facts
 from latprof.profilers.networks import (
     Network,
     check_batch_size_of_models,
     reference_network,
 )
+from latprof.profilers.plan import Plan
 from latprof.profilers.registry import profiler_class
 from latprof.profilers.remote import DEFAULT_TIMEOUT_S, RemoteBench, check_timeout
 
@@ -36,12 +36,14 @@ class Collection:
     """Networks to be measured on one target: made by :meth:`of_space` or :meth:`of_models`.
 
     ``input_shape`` is that of every network (batch first), None where each model brings its own;
-    ``source`` says what the networks are, for the store.
+    ``source`` says what the networks are, for the store; ``reference_resolution`` is the height and
+    width of the reference network's image.
     """
 
     networks: Sequence[Network]
     input_shape: tuple[int, ...] | None
     source: Mapping[str, Any]
+    reference_resolution: int = 224
     target: str = "cpu:onnxruntime"
     options: RunOptions = field(default_factory=RunOptions)
     protocol: PairedProtocol = field(default_factory=PairedProtocol)
@@ -62,9 +64,11 @@ class Collection:
                 got=str(n),
             )
         networks = [Network.of_architecture(space, a) for a in space.sample(n, seed)]
-        shape = (options.batch_size, *space.input_shape)
+        image = space.common_image_shape
+        shape = None if image is None else (options.batch_size, *image)
         source = {"space": space.description, "n": n, "seed": seed}
-        return cls(networks, shape, source, options=options, **rest)
+        resolution = space.reference_resolution
+        return cls(networks, shape, source, resolution, options=options, **rest)
 
     @classmethod
     def of_models(
@@ -138,8 +142,7 @@ class Collection:
         check_timeout(timeout_s)
         plan = self.plan(**options)
         target = self.identity()
-        resolution = 224 if self.input_shape is None else self.input_shape[-1]
-        name, reference = reference_network(resolution)
+        name, reference = reference_network(self.reference_resolution)
         make = partial(RemoteBench, self.target, self.options, reference, self.protocol, timeout_s)
 
         def make_measurer() -> RemoteBench:

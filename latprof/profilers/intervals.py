@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from latprof.measurement.process_effects import process_effects
 from latprof.measurement.statistics import relative_half_width
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 #: Kind, space and key of a network.
 NetworkKey: TypeAlias = tuple[str, str, str]

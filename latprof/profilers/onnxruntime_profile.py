@@ -20,8 +20,6 @@ _BLOCKED_LAYOUT = "_nchwc"
 _FUSED_AFTER = frozenset({"BatchNormalization", "Clip", "Relu", "Add", "HardSigmoid", "Sigmoid"})
 
 
-
-
 def read_kernels(
     events: Sequence[Mapping[str, Any]], model: bytes | Path, counted: Collection[int]
 ) -> list[KernelTime]:

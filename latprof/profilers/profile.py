@@ -168,8 +168,9 @@ def profile(
     if isinstance(network, Architecture):
         space = space or get_space(network.space)
         source = Network.of_architecture(space, network)
-        shape: tuple[int, ...] | None = (batch_size, *space.input_shape)
-        reference_name, reference = reference_network(space.input_shape[-1])
+        image = space.common_image_shape
+        shape = None if image is None else (batch_size, *image)
+        reference_name, reference = reference_network(space.reference_resolution)
     else:
         check_batch_size_of_models(batch_size)
         source, shape = Network.of_model(network, shapes), None

@@ -18,8 +18,8 @@ from latprof.predictors.from_store import train_from_store
 from latprof.profilers.base import RunOptions
 from latprof.profilers.bench import Bench
 from latprof.profilers.campaign import collect
-from latprof.profilers.plan import Plan
 from latprof.profilers.networks import Network
+from latprof.profilers.plan import Plan
 from latprof.testing.fakes import FakeProfiler
 
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
@@ -120,15 +120,16 @@ def test_kernels_of_an_earlier_export_do_not_stay(tmp_path):
         with Store.open(tmp_path / f"{ops}.db", create=True) as store:
             publish(store, fill(store, NETWORKS[:3], ops=ops), tmp_path / "x.parquet")
             assert (tmp_path / "x.kernels.parquet").exists() == ops
-            assert store.only_target().reference_ms == datasets.load(tmp_path / "x.parquet").attrs[
-                "reference_ms"
-            ], "the constant is frozen by what leaves with it"
+            assert (
+                store.only_target().reference_ms
+                == datasets.load(tmp_path / "x.parquet").attrs["reference_ms"]
+            ), "the constant is frozen by what leaves with it"
 
 
 def test_what_cannot_be_published_is_refused(tmp_path, made):
     store, stored, _ = made
     for name in ("mine.csv", "mine", "a.b.parquet"):
-        with pytest.raises(UsageError, match="NAME.parquet"):
+        with pytest.raises(UsageError, match=r"NAME\.parquet"):
             publish(store, stored, tmp_path / name)
     other = ProxylessSpace(widths=(8,) * 9, resolution=64, num_classes=10)
     with Store.open(tmp_path / "two.db", create=True) as two:

@@ -59,7 +59,9 @@ def test_labels_are_what_the_visits_say(name):
     known = np.isfinite(combined)  # the rest had disturbed visits only
     assert known.mean() > 0.99
     np.testing.assert_allclose(frame["ratio"][known], combined[known], rtol=1e-6)
-    assert (ratios.size().reindex(frame["architecture"]).to_numpy() == frame["visits"]).mean() > 0.99
+    assert (
+        ratios.size().reindex(frame["architecture"]).to_numpy() == frame["visits"]
+    ).mean() > 0.99
     assert (counted["drift"] <= PairedProtocol(**frame.attrs["protocol"]).max_drift).all()
     np.testing.assert_allclose(frame["ratio"] * frame.attrs["reference_ms"], frame["latency_ms"])
 

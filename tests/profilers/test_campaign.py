@@ -17,8 +17,8 @@ from latprof.measurement.store import Store
 from latprof.profilers.base import RunOptions
 from latprof.profilers.bench import Bench, Visit
 from latprof.profilers.campaign import collect
-from latprof.profilers.plan import Plan
 from latprof.profilers.networks import Network
+from latprof.profilers.plan import Plan
 from latprof.testing.fakes import FakeProfiler, stepping
 
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)

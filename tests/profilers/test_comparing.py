@@ -11,9 +11,9 @@ from latprof.measurement.store import Store
 from latprof.profilers.base import RunOptions
 from latprof.profilers.bench import Bench
 from latprof.profilers.campaign import collect
-from latprof.profilers.plan import Plan
 from latprof.profilers.comparing import compare_networks, compare_stores
 from latprof.profilers.networks import Network
+from latprof.profilers.plan import Plan
 from latprof.testing.fakes import FakeProfiler, steady
 
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
@@ -109,7 +109,9 @@ def test_two_stores_of_one_state_of_the_world_are_seldom_told_apart(tmp_path):
     called = 0
     for trial in range(20):
         sides = [
-            collected(tmp_path / f"{trial}-{side}.db", NETWORKS[:4], bench(1000 * trial + 500 * side))
+            collected(
+                tmp_path / f"{trial}-{side}.db", NETWORKS[:4], bench(1000 * trial + 500 * side)
+            )
             for side in (0, 1)
         ]
         found = compare_stores(*sides).comparisons
@@ -121,7 +123,9 @@ def test_two_stores_of_one_state_of_the_world_are_seldom_told_apart(tmp_path):
 
 def test_visits_of_one_process_are_one_piece_of_evidence(tmp_path):
     sides = [
-        collected(tmp_path / f"{side}.db", NETWORKS[:4], bench(side), protocol=PairedProtocol(visits=3))
+        collected(
+            tmp_path / f"{side}.db", NETWORKS[:4], bench(side), protocol=PairedProtocol(visits=3)
+        )
         for side in (0, 50)
     ]
     assert {c.samples for c in compare_stores(*sides).comparisons} == {6}

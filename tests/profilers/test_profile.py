@@ -18,7 +18,7 @@ SPACE = ProxylessSpace(widths=(8,) * 9, resolution=64, num_classes=10)
 
 @pytest.fixture
 def given(monkeypatch):
-    """Benches with a fake device in place of processes; the runs of the reference each was given."""
+    """Benches with a fake device in place of processes; the reference runs that each was given."""
     runs = []
 
     def bench(_target, options, reference, protocol, _timeout_s, reference_runs):
