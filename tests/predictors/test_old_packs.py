@@ -80,10 +80,12 @@ def test_packs_answer_the_same_without_xgboost():
         [
             sys.executable,
             "-c",
-            "import sys; sys.modules['xgboost'] = None; sys.path.insert(0, sys.argv[1])\n"
-            "import test_old_packs as t\n"
-            "for path in t.PACKS: t.check(path)\n"
-            "print(len(t.PACKS))",
+            (
+                "import sys; sys.modules['xgboost'] = None; sys.path.insert(0, sys.argv[1])\n"
+                "import test_old_packs as t\n"
+                "for path in t.PACKS: t.check(path)\n"
+                "print(len(t.PACKS))"
+            ),
             str(Path(__file__).parent),
         ],
         capture_output=True,
