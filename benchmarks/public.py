@@ -1,12 +1,12 @@
 """Accuracy on public measurements: ``python -m benchmarks.public --data FOLDER``.
 
-FOLDER holds ``floors.csv`` and the collection ``help``. For every column of ``floors.csv`` and every
+FOLDER holds ``floors.csv`` and the collection ``help``. For every column of the file and every
 number of training rows (80 %, 900, 100 and 20) it prints the floor (the better of a ridge on
-one-hot choices and an untuned XGBoost, both from the file), the RMSE of ``hybrid`` on the same test
-rows, and their ratio: ``i = RandomState(0).permutation(n)``, the first fifth of i is the test set; n
-rows are the mean over training sets ``RandomState(100 + s).permutation(train)[:n]``: 3 draws at 900,
-4 at 100, 6 at 20. ``--intervals`` prints the coverage of 90 % intervals over 20 splits instead
-(about an hour). ``--check`` exits with status 1 where a promised figure is missed.
+one-hot choices and an untuned XGBoost, both from the file), the RMSE of ``hybrid`` on the same
+test rows, and their ratio. With ``i = RandomState(0).permutation(n)`` the first fifth of i is the
+test set; n rows are the mean over training sets ``RandomState(100 + s).permutation(train)[:n]``: 3
+draws at 900, 4 at 100, 6 at 20. ``--intervals`` prints the coverage of 90 % intervals over 20
+splits instead (about an hour). ``--check`` exits with status 1 where a promised figure is missed.
 """
 
 from __future__ import annotations
@@ -195,9 +195,8 @@ def promises(ratios: dict[int, dict[tuple[str, str], float]]) -> bool:
 def intervals(folder: Path) -> bool:
     """Print coverage and width of 90 % intervals over splits; return whether they hold."""
     print(f"90 % intervals of hybrid, {SPLITS} splits (RandomState(1..{SPLITS}), a fifth tested)")
-    print(
-        f"{'column':27}{'coverage %':>11}{'least':>8}{'most':>8}{'width, % of mean':>18}{'95 % bound':>12}"
-    )
+    heads = f"{'coverage %':>11}{'least':>8}{'most':>8}{'width, % of mean':>18}{'95 % bound':>12}"
+    print(f"{'column':27}{heads}")
     good = True
     for column in columns(folder):
         choices, found = column.choices, []

@@ -11,6 +11,7 @@ from latprof.cli.console import (
     Json,
     Seed,
     Shapes,
+    complete_pack,
     complete_space,
     complete_target,
     note,
@@ -22,6 +23,8 @@ from latprof.cli.console import (
 from latprof.errors import EXIT_DEVICE, EXIT_INTERRUPTED, EXIT_PARTIAL, EXIT_TIMEOUT, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from latprof.measurement.records import Target
     from latprof.measurement.store import Store
     from latprof.profilers.campaign import Outcome
@@ -43,7 +46,26 @@ def collect(
             help="What to measure on; `latprof devices` lists them.", autocompletion=complete_target
         ),
     ] = "cpu:onnxruntime",
-    n: Annotated[int, typer.Option("-n", help="Architectures to sample.")] = 5000,
+    n: Annotated[
+        int | None,
+        typer.Option("-n", help="Architectures: 5000, or 10 with --plan transfer."),
+    ] = None,
+    plan: Annotated[
+        str,
+        typer.Option(
+            help="random, or transfer: those that tell most about a new device, given the packs of "
+            "others."
+        ),
+    ] = "random",
+    packs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from",
+            metavar="PACK",
+            help="With --plan transfer: packs of other devices, as often as there are.",
+            autocompletion=complete_pack,
+        ),
+    ] = None,
     store: Annotated[
         str, typer.Option(metavar="STORE", help="Where to keep them: a file or a database URL.")
     ] = "latprof.db",
@@ -93,6 +115,8 @@ def collect(
     `latprof collect --space proxyless -n 5000 --store lat.db`
 
     `latprof collect model.onnx other.onnx --store mine.db`
+
+    `latprof collect --plan transfer --from a.pack --from b.pack --store new.db`
     """
     from latprof.measurement.records import PairedProtocol
     from latprof.measurement.store import Store
@@ -105,11 +129,18 @@ def collect(
         raise UsageError(
             "--max-visits is for --precision", hint="--visits sets the number of visits"
         )
-    if bool(models) == bool(space):
+    given = [bool(models), bool(space), plan == "transfer"]
+    if sum(given) != 1:
         raise UsageError(
-            "nothing to measure" if not models else "both models and a space",
-            expected="either --space NAME or model files",
+            "several things to measure" if any(given) else "nothing to measure",
+            expected="one of --space NAME, model files, and --plan transfer --from PACK",
         )
+    if plan not in ("random", "transfer"):
+        raise UsageError("no such plan", field="plan", expected="random or transfer", got=plan)
+    if packs and plan != "transfer":
+        raise UsageError("--from is for --plan transfer", field="from")
+    if resolution is not None and not space:
+        raise UsageError("--resolution is for --space", field="resolution")
     profiler_class(target)
     rest: dict[str, Any] = {
         "target": target,
@@ -131,7 +162,9 @@ def collect(
         from latprof.datasets.registry import get_space
 
         wanted = get_space(space, **({} if resolution is None else {"resolution": resolution}))
-        collection = Collection.of_space(wanted, n, seed=seed, **rest)
+        collection = Collection.of_space(wanted, 5000 if n is None else n, seed=seed, **rest)
+    elif plan == "transfer":
+        collection = _transfer_plan(packs or [], 10 if n is None else n, seed, rest)
     else:
         collection = Collection.of_models(models or [], shapes=parse_shapes(shape), **rest)
     # All that can be refused is refused before a store is made.
@@ -143,6 +176,19 @@ def collect(
         _print_outcome(opened, found, outcome, as_json=as_json)
     if outcome.failures or not outcome.made + outcome.resumed:
         raise typer.Exit(_status(outcome))
+
+
+def _transfer_plan(packs: Sequence[str], n: int, seed: int, rest: dict[str, Any]) -> Collection:
+    """The architectures that tell most about a new device, given packs of others."""
+    from latprof.predictors.from_packs import load_sources
+    from latprof.predictors.transfer import choose_for_transfer
+    from latprof.profilers.collection import Collection
+
+    sources = load_sources(packs)
+    space = sources[0].space
+    chosen = choose_for_transfer(space, [pack.predictor for pack in sources], n, seed=seed)
+    source = {"n": n, "seed": seed, "plan": "transfer", "from": list(packs)}
+    return Collection.of_architectures(space, space.architectures(chosen), source, **rest)
 
 
 def _status(outcome: Outcome) -> int:

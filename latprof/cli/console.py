@@ -32,6 +32,13 @@ def complete_target() -> list[str]:
     return target_spellings()
 
 
+def complete_pack() -> list[str]:
+    """Names of the packs that come with latprof, for shell completion."""
+    from latprof.predictors.shipped import pack_names
+
+    return pack_names()
+
+
 def complete_predictor() -> list[str]:
     """Names of predictors, for shell completion."""
     from latprof.predictors.registry import predictor_names

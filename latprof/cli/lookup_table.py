@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latprof.cli.console import milliseconds, note
-from latprof.cli.predict import complete_pack
+from latprof.cli.console import complete_pack, milliseconds, note
 
 if TYPE_CHECKING:
     from latprof.predictors.base import Floats, Predictor

@@ -21,6 +21,7 @@ from latprof.cli.predict import predict
 from latprof.cli.profile import profile
 from latprof.cli.report import report
 from latprof.cli.train import train
+from latprof.cli.transfer import transfer
 from latprof.errors import (
     EXIT_INTERRUPTED,
     EXIT_OK,
@@ -73,6 +74,7 @@ for command, panel in (
     (export, "Measure"),
     (datasets, "Measure"),
     (train, "Predict"),
+    (transfer, "Predict"),
     (predict, "Predict"),
     (lookup_table, "Predict"),
     (report, "Predict"),

@@ -11,6 +11,7 @@ import typer
 from latprof.cli.console import (
     Json,
     Shapes,
+    complete_pack,
     milliseconds,
     note,
     parse_shapes,
@@ -22,13 +23,6 @@ from latprof.predictors.shipped import DEFAULT_PACK
 if TYPE_CHECKING:
     from latprof.predictors.networks import Answer
     from latprof.predictors.pack import Pack
-
-
-def complete_pack() -> list[str]:
-    """Names of the packs that come with latprof, for shell completion."""
-    from latprof.predictors.shipped import pack_names
-
-    return pack_names()
 
 
 def predict(

@@ -2,8 +2,8 @@
 
 A data set is ``NAME.parquet`` with a row for each architecture and, beside it,
 ``NAME.visits.parquet`` with a row for each visit, ``NAME.kernels.parquet`` with a row for each
-kernel (of some of the architectures) and the datasheet ``NAME.md``. Some come with latprof; ``latprof export --dataset``
-makes others (:mod:`latprof.datasets.publishing`).
+kernel (of some of the architectures) and the datasheet ``NAME.md``. Some come with latprof;
+``latprof export --dataset`` makes others (:mod:`latprof.datasets.publishing`).
 """
 
 from __future__ import annotations

@@ -132,9 +132,14 @@ class Predictor(ABC):
         choices = self.space.canonical(choices)
         self.__dict__.pop("_torch_modules", None)
         self._fit(choices, target)
-        tables = space_tables(self.space)
-        self.calibration_ = calibrate(tables, choices, self.out_of_fold_ms_, target)
+        tables, left_out = space_tables(self.space), self.out_of_fold_ms_
+        known = self._known_region(choices)
+        self.calibration_ = calibrate(tables, choices, left_out, target, known)
         return self
+
+    def _known_region(self, choices: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Architectures whose region the fitted predictor knows: here the training rows."""
+        return choices
 
     def predict(self, architectures: Batch, *, upper: float | None = None) -> Floats:
         """Predict n latencies in milliseconds, shape (n,).
@@ -181,6 +186,20 @@ class Predictor(ABC):
         choices = self._checked(architectures)
         low, high, _ = self._calibrated().interval(choices, self._predicted(choices), coverage)
         return low, high
+
+    def typical_interval(self, architectures: Batch) -> tuple[float, float]:
+        """Coverage of 90 % intervals, and half of the median one as a share of the prediction.
+
+        0 and 0 where the predictor has no calibration.
+        """
+        if self.calibration_ is None:
+            return 0.0, 0.0
+        choices = self._checked(architectures)
+        latency = self._predicted(choices)
+        low, high, coverage = self.calibration_.interval(choices, latency)
+        # A model may predict 0 ms; the interval is then wide, not endless.
+        shares = (high - low) / 2 / np.maximum(latency, 1e-3 * float(np.abs(latency).max()))
+        return coverage, float(min(np.median(shares), 1e3))
 
     def distance(self, architectures: Batch) -> Floats:
         """How far n architectures are from the training rows, shape (n,); above 1 is outside.

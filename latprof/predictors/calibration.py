@@ -38,6 +38,10 @@ _KEPT = 1000
 _DIFFICULTY_ROWS = 200
 #: Share of the training rows that lie within distance 1.
 _INSIDE = 0.99
+#: Variance of a direction that the rows do not span, as a share of the one they span most.
+_SHORTEST = 1e-3
+#: Relative deviations below this are rounding errors.
+_ROUNDING = 1e-9
 #: Errors below this share of the typical one are as good as it: their logarithm says nothing.
 _SMALLEST = 0.05
 #: Bounds of what a file may state, far beyond what fits give: no product of them overflows.
@@ -219,14 +223,23 @@ def _bounded(fields: Fields, name: str, shape: tuple[int | None, ...], most: flo
 
 
 def calibrate(
-    tables: SpaceTables, choices: Choices, left_out_ms: Floats, latency_ms: Floats
+    tables: SpaceTables,
+    choices: Choices,
+    left_out_ms: Floats,
+    latency_ms: Floats,
+    known: Choices | None = None,
 ) -> Calibration:
     """Calibrate on n training rows and what models that had not seen them predicted.
+
+    ``known`` are the architectures whose region distances are measured from, where they are not the
+    training rows.
 
     How the error's size follows from the prediction and the shapes is chosen, inside these rows, by
     the width of the intervals: not at all, in proportion, or by a ridge on the errors' logarithms.
     """
     columns = tables.columns(choices)
+    least_ms = float(latency_ms.min()) / 2
+    left_out_ms = np.maximum(left_out_ms, least_ms)  # as predictions are
     errors = latency_ms - left_out_ms
     candidates = [(Difficulty(0.0), np.ones(len(errors)))]
     candidates.append((Difficulty(1.0), np.maximum(left_out_ms, 1e-9)))
@@ -240,9 +253,8 @@ def calibrate(
     ranks = np.arange(1, len(scores) + 1)
     if len(scores) > _KEPT:
         ranks = np.unique(np.round(np.linspace(1, len(scores), _KEPT)).astype(np.int64))
-    centre, whitening = _region(tables.sums(columns, tables.totals))
+    centre, whitening = _region(tables.sums(columns, tables.totals), tables.total_deviations)
     kept: Floats = scores[ranks - 1]
-    least_ms = float(latency_ms.min()) / 2
     return Calibration(tables, len(scores), ranks, kept, difficulty, least_ms, centre, whitening)
 
 
@@ -265,17 +277,22 @@ def _learned(tables: SpaceTables, columns: Integers, errors: Floats) -> tuple[Di
     return Difficulty(0.0, table), sizes
 
 
-def _region(totals: Floats) -> tuple[Floats, Floats]:
-    """Centre and whitening of n rows of shape totals; see :class:`Calibration`."""
+def _region(totals: Floats, deviations: Floats) -> tuple[Floats, Floats]:
+    """Centre and whitening of n rows of shape totals; see :class:`Calibration`.
+
+    ``deviations``, shape (totals,), are those over the whole space: the unit of totals that are the
+    same in all rows, so that what differs in them is far away, not at no distance.
+    """
     centre = totals.mean(axis=0)
     spread = totals.std(axis=0)
-    scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
+    spread = np.where(spread > _ROUNDING * np.abs(totals).max(axis=0), spread, 0.0)
+    unit = np.where(spread > 0, spread, deviations)
+    scale = np.divide(1.0, unit, out=np.zeros_like(unit), where=unit > 0)
     standard = (totals - centre) * scale
     values, vectors = np.linalg.eigh(standard.T @ standard / len(totals))
     # Directions that these rows hardly span count as short ones, not as none.
-    floor = 1e-3 * float(values.max(initial=0.0))
-    if floor <= 0:
-        return centre, np.zeros_like(vectors)
+    floor = _SHORTEST * max(float(values.max(initial=0.0)), 1.0)
     whitening = scale[:, None] * vectors / np.sqrt(np.maximum(values, floor))
     away = np.sqrt((((totals - centre) @ whitening) ** 2).sum(axis=1))
-    return centre, whitening / max(float(np.quantile(away, _INSIDE)), 1e-12)
+    inside = float(np.quantile(away, _INSIDE))
+    return centre, whitening / (inside if inside > _ROUNDING / _SHORTEST else 1.0)

@@ -211,6 +211,14 @@ class SpaceTables:
         """
         return self._totals[1]
 
+    @cached_property
+    def total_deviations(self) -> Floats:
+        """Standard deviation of each shape total over uniformly sampled parts, shape (totals,)."""
+        variances = np.zeros(self.totals.shape[1])
+        for part in self.parts:
+            variances += self.totals[part.columns].var(axis=0)
+        return np.sqrt(variances)
+
 
 def space_tables(space: SearchSpace) -> SpaceTables:
     """The tables of a space, made on the first call for its description and then kept.

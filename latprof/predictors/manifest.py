@@ -27,7 +27,7 @@ from latprof.predictors.evaluation import Metrics
 from latprof.predictors.features import space_tables
 from latprof.predictors.pack import HeldOut, Pack
 from latprof.predictors.plain_data import Fields, refusing, to_json
-from latprof.predictors.registry import predictor_class
+from latprof.predictors.registry import predictor_kind
 
 if TYPE_CHECKING:
     from latprof.datasets.space import SearchSpace
@@ -157,7 +157,7 @@ def _predictor(
     space = _space(path, manifest.text("space"), space)
     stated = manifest.fields("predictor")
     try:
-        kind = predictor_class(stated.text("name"))
+        kind = predictor_kind(stated.text("name"))
     except UnknownNameError as error:
         raise PackError(f"{path}: {error.problem}", hint=error.hint) from None
     predictor = kind.from_files(space, files)

@@ -238,7 +238,9 @@ def _as_interaction(tables: SpaceTables, grid: Floats, held_ms: Floats) -> Model
     for number, part in enumerate(tables.parts):
         others = tuple(axis for axis in range(grid.ndim) if axis not in part.decisions)
         effect = rest.mean(axis=others)
-        entries[number, : effect.size] = effect.ravel()
+        # The grid's axes ascend; a part's combinations follow the order of its own decisions.
+        own_order = np.argsort(np.argsort(part.decisions))
+        entries[number, : effect.size] = effect.transpose(own_order).ravel()
         rest = rest - np.expand_dims(effect, others)
     additive = AdditiveTable(tables, level, entries)
     factor = Factor(tuple(range(grid.ndim)), rest)

@@ -10,6 +10,7 @@ from latprof.predictors.boosted_trees import XGBoostPredictor
 from latprof.predictors.hybrid import HybridPredictor
 from latprof.predictors.linear import LinearPredictor
 from latprof.predictors.lookup_table import LookupTablePredictor
+from latprof.predictors.transfer import TransferPredictor
 
 if TYPE_CHECKING:
     from latprof.datasets.space import SearchSpace
@@ -20,6 +21,8 @@ PREDICTORS: dict[str, type[Predictor]] = {
     kind.name: kind
     for kind in (LookupTablePredictor, LinearPredictor, XGBoostPredictor, HybridPredictor)
 }
+#: Kinds that a pack may hold, by name: also those that are fitted to more than measurements.
+KINDS: dict[str, type[Predictor]] = {**PREDICTORS, TransferPredictor.name: TransferPredictor}
 
 
 def predictor_names() -> list[str]:
@@ -32,6 +35,13 @@ def predictor_class(name: str) -> type[Predictor]:
     if name not in PREDICTORS:
         raise UnknownNameError("predictor", name, PREDICTORS)
     return PREDICTORS[name]
+
+
+def predictor_kind(name: str) -> type[Predictor]:
+    """The kind of predictor that a pack calls so; raises UnknownNameError."""
+    if name not in KINDS:
+        raise UnknownNameError("predictor", name, KINDS)
+    return KINDS[name]
 
 
 def make_predictor(name: str, space: SearchSpace, **parameters: Any) -> Predictor:

@@ -17,6 +17,9 @@ _RANK_TOLERANCE = 1e-11
 #: Degrees of freedom of the errors in a robust fit, and how often its weights are set.
 _FREEDOM = 3.0
 _REWEIGHTINGS = 4
+#: Slopes of that line that can be meant. Where the features say nothing, what is predicted without
+#: a row falls as the row rises (it is the mean of the others), and the line would turn it round.
+_SLOPES = (0.5, 2.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +103,8 @@ def fit_robust_ridge(features: Floats, target: Floats) -> RidgeFit:
         fit = fit_ridge(features, target, weights)
     spread = fit.left_out - fit.left_out.mean()
     slope = float(spread @ target) / max(float(spread @ spread), 1e-300)
+    if not _SLOPES[0] <= slope <= _SLOPES[1]:
+        slope = 1.0
     level = float(target.mean()) - slope * float(fit.left_out.mean())
     left_out = level + slope * fit.left_out
     return RidgeFit(

@@ -95,7 +95,7 @@ def train(  # noqa: PLR0913 - what a pack carries is named here
         if name != predictor:
             other = _make(name, space, seed).fit(choices[train_rows], latency[train_rows])
             comparison.update(_metrics_by_name(other, choices[test_rows], latency[test_rows]))
-    coverage, relative = _typical_interval(fitted, choices[train_rows])
+    coverage, relative = fitted.typical_interval(choices[train_rows])
     return Pack(
         predictor=fitted,
         target=target,
@@ -126,15 +126,3 @@ def _metrics_by_name(
         return {predictor.name: evaluate(predictor.predict(choices), measured_ms)}
     except CoverageError:
         return {}
-
-
-def _typical_interval(predictor: Predictor, choices: NDArray[np.uint8]) -> tuple[float, float]:
-    """Coverage of the intervals, and half of the median one as a share of the prediction."""
-    if predictor.calibration_ is None:
-        return 0.0, 0.0
-    latency = predictor.predict(choices)
-    choices = predictor.space.canonical(choices)
-    low, high, coverage = predictor.calibration_.interval(choices, latency)
-    # A model may predict 0 ms; the interval is then wide, not endless.
-    shares = (high - low) / 2 / np.maximum(latency, 1e-3 * float(np.abs(latency).max()))
-    return coverage, float(min(np.median(shares), 1e3))

@@ -112,6 +112,9 @@ class TransferPredictor(Predictor):
             latency += self.trees_.predict(choices)
         return latency
 
+    def _known_region(self, choices: NDArray[np.uint8]) -> Choices:  # noqa: ARG002 - the sources'
+        return _pool(self.space, 0)
+
     def _terms(self) -> Terms:
         return Terms(self.intercept_ms_, self.factors_, self.trees_)
 

@@ -24,7 +24,7 @@ from latprof.profilers.registry import profiler_class
 from latprof.profilers.remote import DEFAULT_TIMEOUT_S, RemoteBench, check_timeout
 
 if TYPE_CHECKING:
-    from latprof.datasets.space import SearchSpace
+    from latprof.datasets.space import Architecture, SearchSpace
     from latprof.measurement.store import Store
 
 #: Networks of one campaign; its plan is held in memory.
@@ -63,10 +63,24 @@ class Collection:
                 expected=f"at most {MAX_NETWORKS}",
                 got=str(n),
             )
-        networks = [Network.of_architecture(space, a) for a in space.sample(n, seed)]
+        source = {"n": n, "seed": seed}
+        return cls.of_architectures(space, space.sample(n, seed), source, options=options, **rest)
+
+    @classmethod
+    def of_architectures(
+        cls,
+        space: SearchSpace,
+        architectures: Sequence[Architecture],
+        source: Mapping[str, Any],
+        *,
+        options: RunOptions,
+        **rest: Any,
+    ) -> Collection:
+        """These architectures, all distinct; ``source`` says how they were chosen."""
+        networks = [Network.of_architecture(space, a) for a in architectures]
         image = space.common_image_shape
         shape = None if image is None else (options.batch_size, *image)
-        source = {"space": space.description, "n": n, "seed": seed}
+        source = {"space": space.description, **source}
         resolution = space.reference_resolution
         return cls(networks, shape, source, resolution, options=options, **rest)
 
