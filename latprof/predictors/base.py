@@ -18,6 +18,7 @@ from latprof.predictors.calibration import COVERAGE, Calibration, calibrate
 from latprof.predictors.factors import Factor
 from latprof.predictors.features import space_tables
 from latprof.predictors.grid import is_small
+from latprof.predictors.repeated import distinct_rows
 
 if TYPE_CHECKING:
     import torch
@@ -96,7 +97,7 @@ class Predictor(ABC):
     calibration_: Calibration | None = None
 
     def fit(self, architectures: Batch, latency_ms: ArrayLike) -> Self:
-        """Learn from n measured architectures.
+        """Learn from n measured architectures; rows of the same network count as one, their mean.
 
         Parameters
         ----------
@@ -107,7 +108,7 @@ class Predictor(ABC):
         Raises
         ------
         NotEnoughDataError
-            For fewer than ``min_rows`` rows.
+            For fewer than ``min_rows`` different networks.
         InvalidValueError
             For lengths that differ, values that are not finite and above 0, or architectures of
             another space.
@@ -120,21 +121,22 @@ class Predictor(ABC):
                 expected=f"({len(choices)},)",
                 got=str(target.shape),
             )
-        if len(choices) < self.min_rows:
+        rows = distinct_rows(self.space.canonical(choices), target)
+        if len(rows.choices) < self.min_rows:
             raise NotEnoughDataError(
                 f"too few measured architectures to fit {self.name}",
                 expected=f"at least {self.min_rows}",
-                got=str(len(choices)),
+                got=str(len(rows.choices)),
                 hint="measure more with latprof collect",
             )
         if not np.all(np.isfinite(target) & (target > 0)):
             raise InvalidValueError("latency_ms holds values that are not finite and above 0")
-        choices = self.space.canonical(choices)
         self.__dict__.pop("_torch_modules", None)
-        self._fit(choices, target)
+        self._fit(rows.choices, rows.mean_ms)
         tables, left_out = space_tables(self.space), self.out_of_fold_ms_
-        known = self._known_region(choices)
-        self.calibration_ = calibrate(tables, choices, left_out, target, known)
+        known = self._known_region(rows.choices)
+        self.calibration_ = calibrate(tables, rows.choices, left_out, rows.first_ms, known)
+        self.out_of_fold_ms_ = left_out[rows.numbers]
         return self
 
     def _known_region(self, choices: NDArray[np.uint8]) -> NDArray[np.uint8]:

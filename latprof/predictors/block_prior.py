@@ -120,7 +120,7 @@ def shape_designs(tables: SpaceTables) -> list[Floats]:
 
 def _scaled_totals(tables: SpaceTables) -> Floats:
     """The shape totals, each in standard deviations over uniformly sampled architectures."""
-    deviation = np.sqrt(_variances(tables.totals, tables))
+    deviation = tables.total_deviations
     return tables.totals[:, deviation > 0] / deviation[deviation > 0]
 
 

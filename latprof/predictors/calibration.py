@@ -253,7 +253,8 @@ def calibrate(
     ranks = np.arange(1, len(scores) + 1)
     if len(scores) > _KEPT:
         ranks = np.unique(np.round(np.linspace(1, len(scores), _KEPT)).astype(np.int64))
-    centre, whitening = _region(tables.sums(columns, tables.totals), tables.total_deviations)
+    inside = columns if known is None else tables.columns(known)
+    centre, whitening = _region(tables.sums(inside, tables.totals), tables.total_deviations)
     kept: Floats = scores[ranks - 1]
     return Calibration(tables, len(scores), ranks, kept, difficulty, least_ms, centre, whitening)
 

@@ -25,9 +25,9 @@ class Answer:
     ``how`` is ``"architecture"`` where the network belongs to the pack's space (then
     ``architecture`` is its spelling, the interval holds, ``upper_ms`` is the bound that was asked
     for and ``distance`` is above 1 outside the region of the training networks) or
-    ``"operators"`` where its operators' costs are summed (then ``coverage`` is the share of its work
-    that the pack has seen the like of; the interval is that of the training networks only, and NaN
-    below full coverage). Latencies in milliseconds.
+    ``"operators"`` where its operators' costs are summed (then ``coverage`` is the share of its
+    work that the pack has seen the like of; the interval is that of the training networks only,
+    and NaN below full coverage). Latencies in milliseconds.
     """
 
     name: str
