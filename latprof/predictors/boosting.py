@@ -87,7 +87,6 @@ def grow(features: Singles, task: Task, settings: BoostingSettings, seed: int) -
     """Fit one fold until its held-out error stops falling."""
     import xgboost as xgb
 
-    features = _at_least_one(features)
     base, scale = _location(task.learn)
     held = features[~task.train]
     train = xgb.QuantileDMatrix(features[task.train], (task.learn - base) / scale, nthread=1)
@@ -127,7 +126,6 @@ def fit_trees(
     base, scale = _location(target)
     if not rounds:
         return TreeEnsemble.empty(tables, base)
-    features = _at_least_one(features)
     train = xgb.QuantileDMatrix(features, (target - base) / scale, nthread=1)
     booster = xgb.train(settings.parameters(seed), train, rounds)
     model = booster.save_raw(raw_format="json")
@@ -144,8 +142,6 @@ def held_out(
 ) -> Floats:
     """What ``rounds`` trees grown without a row's fold (``numbers``) predict for it, shape (n,)."""
     import xgboost as xgb
-
-    features = _at_least_one(features)
 
     def run(fold: int) -> tuple[Mask, Floats]:
         held = numbers == fold
@@ -216,11 +212,6 @@ def choose(
     if best is None:
         raise ValueError("no candidate to choose from")
     return best[1]
-
-
-def _at_least_one(features: Singles) -> Singles:
-    """The features, or one that says nothing: XGBoost refuses a table without columns."""
-    return features if features.shape[1] else np.zeros((len(features), 1), dtype=np.float32)
 
 
 def _location(target: Floats) -> tuple[float, float]:
