@@ -38,6 +38,8 @@ _CALIBRATION_FOLDS = 16
 _ROBUST_ROWS = 50
 #: Rows from which models are blended.
 _BLENDED_ROWS = 200
+#: Errors below this share of the mean latency are none: no clock repeats as well.
+_NOTHING = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,6 +262,10 @@ def _error(predicted_ms: Floats, measured_ms: Floats) -> float:
 
 
 def _better(first_ms: Floats, second_ms: Floats, measured_ms: Floats) -> bool:
-    """Whether the first predictions' squared error is lower by more than two standard errors."""
+    """Whether the first predictions' squared error is lower by more than two standard errors.
+
+    And by more than nothing: on latencies without noise any model that repairs rounding would be.
+    """
     gain = (second_ms - measured_ms) ** 2 - (first_ms - measured_ms) ** 2
-    return bool(gain.mean() > 2 * gain.std(ddof=1) / np.sqrt(len(gain)))
+    least = max(2 * gain.std(ddof=1) / np.sqrt(len(gain)), (_NOTHING * measured_ms.mean()) ** 2)
+    return bool(gain.mean() > least)
