@@ -246,8 +246,10 @@ def calibrate(
     if len(errors) >= _DIFFICULTY_ROWS:
         candidates.append(_learned(tables, columns, errors))
     widths = [_width(errors / sizes) * float(sizes.mean()) for _, sizes in candidates]
-    # With few rows the errors of a share of the prediction are what users expect.
-    best = int(np.argmin(widths)) if len(errors) >= _DIFFICULTY_ROWS else 1
+    # With few rows the errors are a share of the prediction, as users expect, unless absurd:
+    # where latencies span orders of magnitude a prediction near 0 can be any number of times off.
+    few = 0 if widths[0] < widths[1] / 4 else 1
+    best = int(np.argmin(widths)) if len(errors) >= _DIFFICULTY_ROWS else few
     difficulty, sizes = candidates[best]
     scores = np.sort(errors / sizes)
     ranks = np.arange(1, len(scores) + 1)

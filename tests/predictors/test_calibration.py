@@ -141,3 +141,38 @@ def test_files_that_are_no_calibration_are_refused(fitted, name):
     CHANGES[name](values)
     with pytest.raises(PackError):
         Calibration.from_files({FILE: json.dumps(values).encode()}, TABLES)
+
+
+@pytest.mark.parametrize(("rows", "coverage"), [(250, 0.999), (3000, 0.9999), (3000, 0.9995)])
+def test_more_coverage_than_many_rows_can_give_each_end_is_still_answered(rows, coverage):
+    choices = SPACE.sample_choices(rows)
+    latency = np.random.default_rng(0).normal(20, 1, rows)
+    calibration = calibrate(TABLES, choices, np.full(rows, 20.0), latency)
+    low, high, promised = calibration.interval(choices, np.full(rows, 20.0), coverage)
+    assert promised == pytest.approx(min(coverage, rows / (rows + 1)))
+    assert np.mean((low <= latency) & (latency <= high)) > 0.99
+
+
+def test_ends_are_in_order_for_a_prediction_below_zero():
+    choices, latency = measured(50, noise=0.01)
+    calibration = calibrate(TABLES, choices, latency.mean() + 0 * latency, latency)
+    low, high, _ = calibration.interval(choices, np.full(50, -1e3))
+    assert np.all((low <= high) & (low >= 0))
+
+
+def test_models_that_leave_out_predict_below_zero_give_no_endless_intervals():
+    choices, latency = measured(50, noise=0.01)
+    left_out = latency.copy()
+    left_out[:10] = -5.0
+    calibration = calibrate(TABLES, choices, left_out, latency)
+    _, high, _ = calibration.interval(choices, latency)
+    assert high.max() < 10 * latency.max()
+
+
+def test_what_no_training_row_had_is_far_away():
+    """Kernels of 7 have multiply-accumulates of their own, which are 0 in rows of kernels of 3."""
+    choices = SPACE.sample_choices(300) // 3 * 3
+    choices[choices == 6] = 3
+    fitted = make_predictor("linear", SPACE).fit(choices, measured(300)[1])
+    assert np.mean(fitted.distance(choices) <= 1) == pytest.approx(0.99, abs=0.01)
+    assert fitted.distance(choices + 2).min() > 3
