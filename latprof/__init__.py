@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from latprof.predictors.linear import LinearPredictor
     from latprof.predictors.lookup_table import LookupTablePredictor
     from latprof.predictors.pack import Pack, load_pack, save_pack
+    from latprof.predictors.transfer import TransferPredictor
     from latprof.profilers.profile import Profile, profile
     from latprof.profilers.registry import target_spellings
 
@@ -47,6 +48,7 @@ _MODULES = {
     "SearchSpace": "datasets.space",
     "Store": "measurement.store",
     "Target": "measurement.records",
+    "TransferPredictor": "predictors.transfer",
     "XGBoostPredictor": "predictors.boosted_trees",
     "get_space": "datasets.registry",
     "labels": "measurement.frames",
@@ -75,6 +77,7 @@ __all__ = [
     "SearchSpace",
     "Store",
     "Target",
+    "TransferPredictor",
     "XGBoostPredictor",
     "get_space",
     "labels",
