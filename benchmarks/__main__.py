@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 NAMES = (
-    *("startup", "predictors", "dataset"),
+    *("startup", "predictors", "mutations", "dataset"),
     *("protocol", "repeatability", "collection_cost", "comparison"),
 )
 

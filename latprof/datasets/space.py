@@ -144,7 +144,7 @@ class SearchSpace(ABC):
         Two architectures are the same network where their canonical choices are.
         """
         matter = self.active(choices)
-        return choices if matter.all() else np.where(matter, choices, 0).astype(np.uint8)
+        return choices if matter.all() else (choices * matter).astype(np.uint8, copy=False)
 
     @property
     def num_architectures(self) -> int:
