@@ -7,7 +7,7 @@ from synthetic_latency import SPACE
 
 from latprof.errors import CoverageError, InvalidValueError, NotEnoughDataError, PackError
 from latprof.predictors.features import space_tables
-from latprof.predictors.registry import PREDICTORS, make_predictor, predictor_names
+from latprof.predictors.registry import make_predictor, predictor_names
 from latprof.predictors.ridge import fit_ridge
 from latprof.predictors.transfer import (
     TransferPredictor,
@@ -236,8 +236,7 @@ def test_files_give_the_same_predictor_back_without_its_sources(transferred):
         again.clone().fit(EVERYTHING[:5], np.ones(5))
 
 
-def test_a_pack_holds_it(transferred, tmp_path, monkeypatch):
-    monkeypatch.setitem(PREDICTORS, "transfer", TransferPredictor)
+def test_a_pack_holds_it(transferred, tmp_path):
     transferred.save(tmp_path / "new.pack")
     again = TransferPredictor.load(tmp_path / "new.pack")
     np.testing.assert_array_equal(again.predict(EVERYTHING), transferred.predict(EVERYTHING))
