@@ -110,7 +110,7 @@ LARGE: dict[str, Callable[[], Forged]] = {
     "blocks of up to 5 layers": lambda: table_on("mnasnet", {"base_depths": [4] * 7}),
     "1,331 chains on 25,200 candidates": lambda: chains(1331, "proxyless-cifar", _CIFAR),
     "1,332 chains on them": lambda: chains(1332, "proxyless-cifar", _CIFAR),
-    "4,100 chains": lambda: chains(4100, "proxyless", {}),
+    "6,000 chains": lambda: chains(6000, "proxyless", {}),
     "20,000 chains": lambda: chains(20_000, "proxyless", {}),
     "1,500 interactions": factors,
     "a million held-out rows": lambda: rows(1_000_000),

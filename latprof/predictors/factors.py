@@ -173,7 +173,8 @@ def factors_to_fields(factors: Sequence[Factor]) -> list[dict[str, object]]:
 def factors_from_fields(fields: Fields, name: str, tables: SpaceTables) -> tuple[Factor, ...]:
     """Rebuild factors of a space; raises PackError for anything that is none."""
     factors, total = [], 0
-    for each in fields.objects(name, _MOST_FACTORS):
+    # A table for each part, and as many others as the limit says.
+    for each in fields.objects(name, _MOST_FACTORS + len(tables.parts)):
         decisions = tuple(each.integers("decisions", None, 0, len(tables.num_choices) - 1).tolist())
         if not decisions or list(decisions) != sorted(set(decisions)):
             each.wrong("decisions", "ascending numbers of decisions")

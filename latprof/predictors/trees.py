@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.errors import PackError
+from latprof.errors import InvalidValueError, PackError
 
 if TYPE_CHECKING:
     from latprof.predictors.decision_features import DecisionFeatures
@@ -33,8 +33,8 @@ MAX_LEAVES = 64
 _MAX_TREES = 20_000
 #: Trees times candidates of all decisions, at most: each has a mask of up to 8 bytes.
 _MOST_MASKS = 1 << 25
-#: Nodes of all trees, at most: four times those of the largest fit.
-_MOST_NODES = 1 << 19
+#: Nodes of all trees, at most: those of the largest fits of 16 devices.
+_MOST_NODES = 1 << 21
 _CHUNK_BYTES = 1 << 19
 _EFFECTS_CHUNK = 4096
 
@@ -197,7 +197,12 @@ class TreeEnsemble:
         return self.base_ms + level, singles - level, pairs
 
     def to_fields(self) -> dict[str, object]:
-        """Return the trees as plain values for JSON, numbers in their shortest form."""
+        """Return the trees as plain values for JSON, numbers in their shortest form.
+
+        Raises InvalidValueError for more trees than would be read again.
+        """
+        if limit := _limit_passed(self.sizes, self.tables):
+            raise InvalidValueError("too many trees for a pack", expected=limit)
         return {
             "base_ms": self.base_ms,
             "sizes": self.sizes,
@@ -214,13 +219,9 @@ class TreeEnsemble:
         if fields.texts("feature_names") != tables.names:
             raise PackError(f"{fields.what}: the trees split features that the space does not have")
         sizes = fields.integers("sizes", None, 1, 2 * MAX_LEAVES - 1)
-        if len(sizes) > _MAX_TREES:
-            fields.wrong("sizes", f"at most {_MAX_TREES} trees")
-        if len(sizes) * len(tables.owners) > _MOST_MASKS:
-            fields.wrong("sizes", f"at most {_MOST_MASKS // len(tables.owners)} trees here")
+        if limit := _limit_passed(sizes, tables):
+            fields.wrong("sizes", limit)
         nodes = int(sizes.sum())
-        if nodes > _MOST_NODES:
-            fields.wrong("sizes", f"at most {_MOST_NODES:,} nodes")
         feature = fields.integers("feature", nodes, -1, len(tables.names) - 1)
         left = fields.integers("left", nodes, -1, 2 * MAX_LEAVES)
         right = fields.integers("right", nodes, -1, 2 * MAX_LEAVES)
@@ -282,6 +283,15 @@ def _bit_index(masks: NDArray[Any]) -> NDArray[np.int32]:
 
 #: Index of the highest set bit of every 16-bit number (0 for 0).
 _BIT_INDEX = (np.frexp(np.arange(1 << 16, dtype=np.float64))[1] - 1).clip(0).astype(np.int32)
+
+
+def _limit_passed(sizes: Integers, tables: DecisionFeatures) -> str | None:
+    """The limit that trees of these sizes pass, as a text; None where they pass none."""
+    if len(sizes) > _MAX_TREES:
+        return f"at most {_MAX_TREES:,} trees"
+    if len(sizes) * len(tables.owners) > _MOST_MASKS:
+        return f"at most {_MOST_MASKS // len(tables.owners)} trees in this space"
+    return f"at most {_MOST_NODES:,} nodes" if sizes.sum() > _MOST_NODES else None
 
 
 def _check_forest(

@@ -120,7 +120,7 @@ def test_fields_that_are_no_factors_are_refused(wrong):
 
 def test_too_many_factors_are_refused():
     with pytest.raises(PackError, match="at most"):
-        read([{"decisions": [0], "table_ms": [0.0] * 6}] * 1501)
+        read([{"decisions": [0], "table_ms": [0.0] * 6}] * 1522)  # 21 parts
 
 
 def test_all_architectures_of_a_paired_space_have_a_column_in_each_part():

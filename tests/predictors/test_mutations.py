@@ -13,7 +13,7 @@ from synthetic_latency import SPACE, measured
 
 from latprof.datasets.registry import get_space
 from latprof.errors import InvalidValueError, PackError
-from latprof.predictors import plain_data
+from latprof.predictors import plain_data, trees
 from latprof.predictors.features import space_tables
 from latprof.predictors.pack import Pack
 from latprof.predictors.plain_data import Fields, to_json
@@ -43,17 +43,17 @@ def test_150_mutants_in_processes_of_their_own_are_none_of_them_bad():
         assert bad == 0
 
 
-def chains(tables, trees, leaves=64):
+def chains(tables, count, leaves=64):
     """Fields of trees that are chains of splits."""
     nodes = 2 * leaves - 1
     splits = [number % 2 == 0 and number < nodes - 1 for number in range(nodes)]
     values = {
         "base_ms": 0.0,
-        "sizes": [nodes] * trees,
-        "feature": [i % len(tables.names) if s else -1 for i, s in enumerate(splits)] * trees,
-        "left": [i + 1 if s else -1 for i, s in enumerate(splits)] * trees,
-        "right": [i + 2 if s else -1 for i, s in enumerate(splits)] * trees,
-        "value": [2.0 if s else float(i) for i, s in enumerate(splits)] * trees,
+        "sizes": [nodes] * count,
+        "feature": [i % len(tables.names) if s else -1 for i, s in enumerate(splits)] * count,
+        "left": [i + 1 if s else -1 for i, s in enumerate(splits)] * count,
+        "right": [i + 2 if s else -1 for i, s in enumerate(splits)] * count,
+        "value": [2.0 if s else float(i) for i, s in enumerate(splits)] * count,
         "feature_names": list(tables.names),
     }
     return Fields("trees", values)
@@ -67,22 +67,30 @@ def test_trees_and_nodes_are_bounded_by_what_their_masks_take():
     with pytest.raises(PackError, match=f"at most {most} trees"):
         TreeEnsemble.from_fields(chains(tables, most + 1, leaves=2), tables)
     small = space_tables(SPACE).decisions
-    with pytest.raises(PackError, match="at most 524,288 nodes"):
-        TreeEnsemble.from_fields(chains(small, 4200), small)
+    with pytest.raises(PackError, match="at most 2,097,152 nodes"):
+        TreeEnsemble.from_fields(chains(small, 17_000), small)
 
 
-def walked(trees, choices):
+def test_more_trees_than_are_read_are_not_written(monkeypatch):
+    tables = space_tables(SPACE).decisions
+    ensemble = TreeEnsemble.from_fields(chains(tables, 5), tables)
+    monkeypatch.setattr(trees, "_MAX_TREES", 4)
+    with pytest.raises(InvalidValueError, match="at most 4 trees"):
+        ensemble.to_fields()
+
+
+def walked(forest, choices):
     """Follow every tree from its root, an architecture at a time."""
-    encoded = trees.tables.encode(choices)
-    total = np.full(len(choices), trees.base_ms)
+    encoded = forest.tables.encode(choices)
+    total = np.full(len(choices), forest.base_ms)
     for row, features in enumerate(encoded):
         start = 0
-        for size in trees.sizes.tolist():
+        for size in forest.sizes.tolist():
             node = 0
-            while trees.feature[start + node] >= 0:
-                below = features[trees.feature[start + node]] < trees.value[start + node]
-                node = (trees.left if below else trees.right)[start + node]
-            total[row] += float(trees.value[start + node])
+            while forest.feature[start + node] >= 0:
+                below = features[forest.feature[start + node]] < forest.value[start + node]
+                node = (forest.left if below else forest.right)[start + node]
+            total[row] += float(forest.value[start + node])
             start += size
     return total
 
@@ -105,9 +113,9 @@ def test_masks_reach_the_leaf_that_walking_a_tree_reaches(name):
         float(generator.choice(tables.values[:, f])) if f >= 0 else float(number)
         for number, f in enumerate(values["feature"])
     ]
-    trees = TreeEnsemble.from_fields(Fields("trees", values), tables)
+    forest = TreeEnsemble.from_fields(Fields("trees", values), tables)
     choices = space.sample_choices(100, 1)
-    np.testing.assert_array_equal(trees.predict(choices), walked(trees, choices))
+    np.testing.assert_array_equal(forest.predict(choices), walked(forest, choices))
 
 
 def test_a_space_of_too_many_blocks_is_refused():

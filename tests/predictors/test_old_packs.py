@@ -10,6 +10,7 @@ import pytest
 
 from latprof.predictors.manifest import FORMAT_VERSION
 from latprof.predictors.pack import load_pack
+from latprof.predictors.registry import KINDS
 
 FOLDER = Path(__file__).parent / "packs"
 PACKS = sorted(FOLDER.glob("*.pack"))
@@ -52,6 +53,7 @@ def test_there_are_packs_of_every_format_and_kind():
             True,
         }
     assert any("ofa-mobilenetv3" in found["space"] for found in newest)
+    assert {found["predictor"] for found in newest} == set(KINDS)
 
 
 @pytest.mark.parametrize("path", PACKS, ids=lambda path: path.stem)

@@ -80,8 +80,25 @@ def several_decisions():
     return make_predictor("hybrid", space).fit(choices, latency)
 
 
+def transferred():
+    """A predictor of a second device, from ten of its latencies and two of a first."""
+    from latprof.predictors.transfer import TransferPredictor, choose_for_transfer
+
+    space, choices, latency = proxyless_rows(300, 6, 12.0)
+    sources = [
+        make_predictor("hybrid", space).fit(choices, latency),
+        make_predictor("linear", space).fit(choices, latency**0.9),
+    ]
+    chosen = choose_for_transfer(space, sources, 10)
+    device = costs_ms(space, chosen) * 0.4 * np.random.default_rng(7).normal(1, 0.008, 10)
+    return TransferPredictor(space, sources).fit(chosen, device)
+
+
 def write_packs(folder):
-    """One pack of each kind that this version knows."""
+    """One pack of each kind that this version knows.
+
+    Those of format 2 but ``transfer`` are older than the least latency in a calibration.
+    """
     makers = {
         "lookup-table": lambda path: save_pack(
             trained("lookup-table", proxyless_rows(120, 0)), path
@@ -95,6 +112,7 @@ def write_packs(folder):
     }
     if FORMAT_VERSION > 1:
         makers["hybrid-whole-grid"] = lambda path: whole_grid().save(path, TARGET)
+        makers["transfer"] = lambda path: transferred().save(path, TARGET)
         makers["hybrid-several-decisions"] = lambda path: several_decisions().save(path, TARGET)
     for kind, make in makers.items():
         path = folder / f"format{FORMAT_VERSION}-{kind}.pack"
