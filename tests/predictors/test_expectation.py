@@ -7,6 +7,7 @@ import pytest
 from small_space import SmallSpace
 from synthetic_latency import SPACE, measured
 
+from latprof.datasets.registry import get_space
 from latprof.errors import CoverageError, InvalidValueError
 from latprof.predictors.expectation import surrogate_error
 from latprof.predictors.factors import Factor
@@ -39,12 +40,11 @@ def test_at_a_certain_choice_the_expectation_is_the_prediction(fitted):
         assert np.sqrt(np.mean((expected - predicted) ** 2)) < 0.1 * predicted.std()
 
 
-def test_an_additive_expectation_is_the_sum_over_probabilities(fitted):
-    if not hasattr(fitted, "table_"):
-        pytest.skip("no table")
+@pytest.mark.parametrize("name", ["linear", "lookup-table", "hybrid"])
+def test_an_additive_expectation_is_the_sum_over_probabilities(name, rows):
+    fitted = make_predictor(name, SPACE).fit(*rows)
+    assert not len(getattr(fitted, "trees_", ()))
     p = random_probabilities()
-    if len(getattr(fitted, "trees_", ())):
-        pytest.skip("not additive")
     level = getattr(fitted, "intercept_ms_", None) or fitted.fixed_ms_
     expected = level + float((p.numpy() * np.nan_to_num(fitted.table_)).sum())
     assert float(fitted.expected_latency(p)) == pytest.approx(expected, rel=1e-6)
@@ -133,3 +133,28 @@ def test_factors_of_several_decisions_are_contracted_with_their_own(fitted):
     choices = SPACE.sample_choices(20)
     expected = 2.0 + sum(f.table_ms[tuple(choices[:, list(f.decisions)].T)] for f in factors)
     np.testing.assert_allclose(module(one_hot(choices)).numpy(), expected, rtol=1e-6)
+
+
+def test_decisions_that_fix_a_block_together_are_exact_also_where_they_do_not_count():
+    space = get_space("ofa-mobilenetv3", resolutions=(128, 160, 192))
+    choices = space.sample_choices(60, seed=1)
+    macs = np.array([space.macs(a) for a in space.architectures(choices)])
+    predictor = make_predictor("hybrid", space).fit(choices, 2 + macs / 30e6)
+    sizes = space.num_choices.tolist()
+    anything = (np.random.default_rng(2).random((30, len(sizes))) * sizes).astype(np.uint8)
+    assert not np.array_equal(space.canonical(anything), anything)  # some layers are not there
+    certain = torch.tensor(np.eye(max(sizes))[anything], dtype=torch.float64)
+    module = predictor.as_torch().double()
+    np.testing.assert_allclose(module(certain).numpy(), predictor.predict(anything), rtol=1e-6)
+    p = random_probabilities(4, sizes)
+    sampled = np.array(
+        [
+            np.random.default_rng(i).choice(size, 20_000, p=p.numpy()[i, :size])
+            for i, size in enumerate(sizes)
+        ],
+        dtype=np.uint8,
+    ).T
+    drawn = predictor.predict(sampled)
+    error = drawn.std() / np.sqrt(len(drawn))
+    assert float(module(p)) == pytest.approx(drawn.mean(), abs=4 * error)
+    assert torch.autograd.gradcheck(module, (p.requires_grad_(),))
