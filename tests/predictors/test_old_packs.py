@@ -26,11 +26,13 @@ def check(path):
     pack = load_pack(path)
     assert pack.space.description == expected["space"]
     prediction = pack.predict([pack.space.parse(text) for text in expected["architectures"]])
+    # Leaves are summed in single precision, in an order that is the processor's.
+    tolerance = 1e-6 if expected["trees"] else 1e-9
     for name in ("latency_ms", "low_ms", "high_ms", "distance"):
         if expected[name] is None:
             assert getattr(prediction, name) is None
         else:
-            np.testing.assert_allclose(getattr(prediction, name), expected[name], rtol=1e-9)
+            np.testing.assert_allclose(getattr(prediction, name), expected[name], rtol=tolerance)
     assert prediction.coverage == expected["coverage"]
     assert len(prediction) == 20
     target = None if pack.target is None else pack.target.to_dict()
