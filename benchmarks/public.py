@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -254,7 +255,7 @@ def main() -> None:
     arguments = parser.parse_args()
     start = time.perf_counter()
     good = (intervals if arguments.intervals else accuracy)(arguments.data)
-    print(f"({time.perf_counter() - start:.0f} s)")
+    print(f"{time.perf_counter() - start:.0f} s", file=sys.stderr)
     if arguments.check and not good:
         raise SystemExit(1)
 

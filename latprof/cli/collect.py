@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 def collect(
     models: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="MODEL.onnx", help="Your own models, in place of --space."),
+        typer.Argument(
+            metavar="MODEL.onnx",
+            help="Your own models, in place of --space; with --plan transfer, more packs.",
+        ),
     ] = None,
     space: Annotated[
         str | None,
@@ -62,7 +65,7 @@ def collect(
         typer.Option(
             "--from",
             metavar="PACK",
-            help="With --plan transfer: packs of other devices, as often as there are.",
+            help="With --plan transfer: a pack of another device.",
             autocompletion=complete_pack,
         ),
     ] = None,
@@ -116,7 +119,7 @@ def collect(
 
     `latprof collect model.onnx other.onnx --store mine.db`
 
-    `latprof collect --plan transfer --from a.pack --from b.pack --store new.db`
+    `latprof collect --plan transfer --from a.pack b.pack --store new.db`
     """
     from latprof.measurement.records import PairedProtocol
     from latprof.measurement.store import Store
@@ -129,6 +132,8 @@ def collect(
         raise UsageError(
             "--max-visits is for --precision", hint="--visits sets the number of visits"
         )
+    if plan == "transfer":
+        packs, models = [*(packs or []), *map(str, models or [])], None
     given = [bool(models), bool(space), plan == "transfer"]
     if sum(given) != 1:
         raise UsageError(

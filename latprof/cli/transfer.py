@@ -10,7 +10,6 @@ import typer
 from latprof.cli.console import (
     Json,
     StoredTargetName,
-    StoreFile,
     complete_pack,
     note,
     print_json,
@@ -23,19 +22,25 @@ if TYPE_CHECKING:
 
 
 def transfer(
-    store: StoreFile,
-    packs: Annotated[
+    files: Annotated[
         list[str],
+        typer.Argument(
+            metavar="[PACK...] STORE", help="The new device's store; before it, more packs."
+        ),
+    ],
+    packs: Annotated[
+        list[str] | None,
         typer.Option(
             "--from",
             metavar="PACK",
-            help="Packs of other devices for the same search space, as often as there are.",
+            help="A pack of another device, for the same search space.",
             autocompletion=complete_pack,
         ),
-    ],
+    ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="PACK", help="Where to save the predictor.")
-    ],
+        Path | None,
+        typer.Option("--output", "-o", metavar="PACK", help="Where to save the predictor."),
+    ] = None,
     target: StoredTargetName = None,
     as_json: Json = False,
 ) -> None:
@@ -43,37 +48,39 @@ def transfer(
 
     Ten well chosen networks are a good number:
 
-    `latprof collect --plan transfer --from a.pack --from b.pack -n 10 --store new.db`
+    `latprof collect --plan transfer --from a.pack b.pack -n 10 --store new.db`
 
-    `latprof transfer new.db --from a.pack --from b.pack -o new.pack`
+    `latprof transfer --from a.pack b.pack new.db -o new.pack`
     """
     from latprof.measurement.store import Store
     from latprof.predictors.from_packs import load_sources, transfer_from_store
     from latprof.predictors.pack import save_pack
     from latprof.predictors.transfer import TransferPredictor
 
-    sources = load_sources(packs)
-    with Store.open(store) as opened:
+    names = [*(packs or []), *files[:-1]]
+    sources = load_sources(names)
+    with Store.open(files[-1]) as opened:
         pack = transfer_from_store(sources, opened, opened.only_target(target))
-    save_pack(pack, output)
+    if output is not None:
+        save_pack(pack, output)
     predictor = pack.predictor
     assert isinstance(predictor, TransferPredictor)
     if as_json:
-        print_json(_values(pack, predictor, packs, output))
+        print_json(_values(pack, predictor, names, output))
     else:
-        _print(pack, predictor, sources, packs)
-    note(f"saved as {output}")
+        _print(pack, predictor, sources, names)
+    note("not saved: --output says where to" if output is None else f"saved as {output}")
 
 
 def _values(
     pack: Pack,
     predictor: TransferPredictor,
     packs: list[str],
-    output: Path,
+    output: Path | None,
 ) -> dict[str, object]:
     assert pack.metrics is not None
     return {
-        "pack": str(output),
+        "pack": None if output is None else str(output),
         "target": None if pack.target is None else pack.target.to_dict(),
         "training_rows": pack.training_rows,
         "sources": dict(zip(packs, predictor.weights_.tolist(), strict=True)),

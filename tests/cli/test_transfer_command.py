@@ -42,8 +42,10 @@ def test_a_transferred_pack_answers_like_any_other(latprof, measured, pack, tmp_
     architecture = loaded.space.sample(1, seed=3)[0]
     answer = json.loads(latprof("predict", str(architecture), "--pack", new, "--json").stdout)[0]
     assert 0 < answer["low_ms"] <= answer["latency_ms"] <= answer["high_ms"]
-    printed = latprof("transfer", measured, "--from", pack, "-o", new)
+    printed = latprof("transfer", "--from", pack, pack, measured)
     assert "rows         4" in printed.stdout
+    assert printed.stdout.count(str(pack)) == 2
+    assert "not saved" in printed.stderr
     assert "each network predicted without itself" in printed.stdout
 
 
