@@ -108,7 +108,7 @@ class UnknownNameError(UsageError):
 
     def __init__(self, kind: str, got: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        close = difflib.get_close_matches(got, names, n=1)
+        close = difflib.get_close_matches(str(got), names, n=1)
         super().__init__(
             f"unknown {kind} {got!r}",
             field=kind,

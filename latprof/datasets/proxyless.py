@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from latprof.datasets.layers import (
@@ -61,6 +62,11 @@ class ProxylessSpace(SearchSpace):
         resolution: int = 224,
         num_classes: int = 1000,
     ) -> None:
+        if not all(isinstance(number, Integral) for number in (*widths, resolution, num_classes)):
+            raise InvalidValueError(
+                "widths, resolution and num_classes are whole numbers",
+                got=f"{widths}, {resolution!r}, {num_classes!r}"[:80],
+            )
         widths = tuple(int(width) for width in widths)
         if len(widths) != 3 + len(_DEPTHS) or min(widths) < 1:
             raise InvalidValueError("widths are 9 numbers above 0", field="widths", got=str(widths))

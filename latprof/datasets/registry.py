@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -38,11 +39,17 @@ def get_space(name: str, **options: Any) -> SearchSpace:
 
     Raises UnknownNameError, which lists what exists, and InvalidValueError for unknown options.
     """
-    if name not in _SPACES:
-        raise UnknownNameError("space", name, _SPACES)
+    if not isinstance(name, str) or name not in _SPACES:
+        raise UnknownNameError("space", str(name), _SPACES)
+    known = list(inspect.signature(_SPACES[name]).parameters)
+    for option in options:
+        if option not in known:
+            raise InvalidValueError(
+                f"space {name} has no option {option!r}", field=option, expected=", ".join(known)
+            )
     try:
         return _SPACES[name](**options)
-    except TypeError as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidValueError(f"space {name}: {error}") from None
 
 
@@ -51,6 +58,10 @@ def space_from_description(text: str) -> SearchSpace:
     try:
         values = json.loads(text)
         name, options = str(values["name"]), dict(values["options"])
-    except (ValueError, KeyError, TypeError):
-        raise InvalidValueError("not the description of a search space", got=text[:80]) from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise InvalidValueError(
+            "not the description of a search space", got=str(text)[:80]
+        ) from None
+    if "name" in options:
+        raise InvalidValueError(f"space {name} has no option 'name'", field="name")
     return get_space(name, **options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -209,7 +209,7 @@ class SearchSpace(ABC):
         first m of n are the m drawn alone with the same seed. Raises InvalidValueError when
         ``n`` is below 1 or the space holds fewer.
         """
-        if n < 1:
+        if not isinstance(n, int | np.integer) or n < 1:
             raise InvalidValueError(
                 "the number of architectures is too small",
                 field="n",
@@ -256,34 +256,9 @@ class SearchSpace(ABC):
 
         Raises InvalidValueError for a wrong length, another space or an index that is no candidate.
         """
-        if isinstance(architectures, np.ndarray):
-            values = architectures
-        else:
-            if not all(isinstance(a, Architecture) for a in architectures):
-                raise InvalidValueError(
-                    f"not architectures of {self.name}",
-                    expected="a sequence of Architecture, or an integer array",
-                    hint="read a spelling with space.parse",
-                )
-            other = {a.space for a in architectures} - {self.name}
-            if other:
-                raise InvalidValueError(
-                    "architectures of another space", expected=self.name, got=", ".join(other)
-                )
-            lengths = {len(a.choices) for a in architectures} - {len(self.num_choices)}
-            if lengths:
-                raise InvalidValueError(
-                    f"an architecture of {self.name} has the wrong number of choices",
-                    expected=str(len(self.num_choices)),
-                    got=", ".join(map(str, sorted(lengths))),
-                )
-            try:
-                values = np.array([a.choices for a in architectures], dtype=np.int64)
-            except OverflowError:
-                raise InvalidValueError(
-                    f"an architecture of {self.name} has a choice that is no candidate"
-                ) from None
-            values = values.reshape(-1, len(self.num_choices))
+        values = architectures
+        if not isinstance(values, np.ndarray):
+            values = self._indices_of(architectures)
         if values.ndim != 2 or values.shape[1] != len(self.num_choices):
             raise InvalidValueError(
                 f"choices of {self.name} have the wrong shape",
@@ -301,6 +276,41 @@ class SearchSpace(ABC):
                 expected=f"0 to {self.num_choices[column] - 1}",
             )
         return values.astype(np.uint8, copy=False)
+
+    def _indices_of(self, architectures: Sequence[Architecture]) -> NDArray[Any]:
+        """Indices of a sequence of architectures, shape (n, decisions), whatever they are."""
+        # Once, into a list: an iterator is empty after the first look at it.
+        batch = list(architectures) if isinstance(architectures, Iterable) else [None]
+        if not all(isinstance(a, Architecture) and isinstance(a.choices, Sized) for a in batch):
+            raise InvalidValueError(
+                f"not architectures of {self.name}",
+                expected="a sequence of Architecture, or an integer array",
+                hint="read a spelling with space.parse",
+            )
+        other = {str(a.space) for a in batch} - {self.name}
+        if other:
+            raise InvalidValueError(
+                "architectures of another space", expected=self.name, got=", ".join(sorted(other))
+            )
+        lengths = {len(a.choices) for a in batch} - {len(self.num_choices)}
+        if lengths:
+            raise InvalidValueError(
+                f"an architecture of {self.name} has the wrong number of choices",
+                expected=str(len(self.num_choices)),
+                got=", ".join(map(str, sorted(lengths))),
+            )
+        if not batch:
+            return np.empty((0, len(self.num_choices)), dtype=np.uint8)
+        try:  # without a dtype, which would cut 0.7 to 0
+            values = np.array([a.choices for a in batch])
+        except (ValueError, OverflowError, TypeError):
+            values = np.empty(0, dtype=np.object_)
+        if values.dtype.kind not in "ui" or values.ndim != 2:
+            raise InvalidValueError(
+                f"an architecture of {self.name} has a choice that is no candidate",
+                expected="whole numbers, one a decision",
+            )
+        return values
 
     def encode(self, architectures: Sequence[Architecture] | NDArray[Any]) -> NDArray[np.float32]:
         """One-hot encode a batch: shape (n, sum of num_choices), decision after decision.
@@ -384,7 +394,7 @@ class SearchSpace(ABC):
 
 def check_seed(seed: int) -> int:
     """Return ``seed``; raises InvalidValueError for one that no random generator here takes."""
-    if not 0 <= seed <= LARGEST_SEED:
+    if not isinstance(seed, int | np.integer) or not 0 <= seed <= LARGEST_SEED:
         raise InvalidValueError(
             "seed is out of range", field="seed", expected=f"0 to {LARGEST_SEED}", got=str(seed)
         )

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from latprof.datasets.space import Architecture, SearchSpace
 from latprof.errors import InvalidValueError, NotEnoughDataError, PackError
-from latprof.predictors.calibration import COVERAGE, Calibration, calibrate
+from latprof.predictors.calibration import COVERAGE, Calibration, calibrate, check_share
 from latprof.predictors.factors import Factor
 from latprof.predictors.features import space_tables
 from latprof.predictors.grid import is_small
@@ -31,6 +31,9 @@ Batch: TypeAlias = Sequence[Architecture] | NDArray[np.integer[Any]]
 
 #: What a fitted predictor saves: file names inside a pack, and their bytes. Never a pickle.
 PackFiles: TypeAlias = dict[str, bytes]
+
+#: Latencies above this, some thirty years, are no latencies, and a pack may not state them.
+_LARGEST_MS = 1e12
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,11 +113,11 @@ class Predictor(ABC):
         NotEnoughDataError
             For fewer than ``min_rows`` different networks.
         InvalidValueError
-            For lengths that differ, values that are not finite and above 0, or architectures of
-            another space.
+            For lengths that differ, values that are not above 0 and at most 1e12, or architectures
+            of another space.
         """
         choices = self.space.choices(architectures)
-        target = np.asarray(latency_ms, dtype=np.float64)
+        target = _as_floats(latency_ms)
         if target.shape != (len(choices),):
             raise InvalidValueError(
                 "latency_ms has the wrong shape",
@@ -129,8 +132,11 @@ class Predictor(ABC):
                 got=str(len(rows.choices)),
                 hint="measure more with latprof collect",
             )
-        if not np.all(np.isfinite(target) & (target > 0)):
-            raise InvalidValueError("latency_ms holds values that are not finite and above 0")
+        if not np.all(np.isfinite(target) & (target > 0) & (target <= _LARGEST_MS)):
+            raise InvalidValueError(
+                "latency_ms holds values that are not finite and above 0",
+                expected=f"milliseconds above 0 and up to {_LARGEST_MS:g}",
+            )
         self.__dict__.pop("_torch_modules", None)
         self._fit(rows.choices, rows.mean_ms)
         tables, left_out = space_tables(self.space), self.out_of_fold_ms_
@@ -166,7 +172,8 @@ class Predictor(ABC):
         latency = self._predicted(choices)
         if upper is None:
             return latency
-        return self._calibrated().upper(choices, latency, upper)
+        calibration = self._calibrated()
+        return np.maximum(calibration.upper(choices, latency, upper), calibration.least_ms)
 
     def _predicted(self, choices: NDArray[np.uint8]) -> Floats:
         """Predictions of checked choices, none below half of the least latency measured."""
@@ -183,8 +190,7 @@ class Predictor(ABC):
         Split-conformal, scaled by how difficult each architecture is. With too few training rows
         for ``coverage`` they promise n / (n + 1). Raises as :meth:`predict`.
         """
-        if not 0 < coverage < 1:
-            raise InvalidValueError("coverage is a share", expected="0 to 1", got=str(coverage))
+        check_share("coverage", coverage)
         choices = self._checked(architectures)
         low, high, _ = self._calibrated().interval(choices, self._predicted(choices), coverage)
         return low, high
@@ -192,11 +198,11 @@ class Predictor(ABC):
     def typical_interval(self, architectures: Batch) -> tuple[float, float]:
         """Coverage of 90 % intervals, and half of the median one as a share of the prediction.
 
-        0 and 0 where the predictor has no calibration.
+        0 and 0 where the predictor has no calibration, or there is no architecture.
         """
-        if self.calibration_ is None:
-            return 0.0, 0.0
         choices = self._checked(architectures)
+        if self.calibration_ is None or not len(choices):
+            return 0.0, 0.0
         latency = self._predicted(choices)
         low, high, coverage = self.calibration_.interval(choices, latency)
         # A model may predict 0 ms; the interval is then wide, not endless.
@@ -248,17 +254,22 @@ class Predictor(ABC):
         Raises
         ------
         InvalidValueError
-            For another shape.
+            For another shape, or what is no tensor of floating-point numbers.
         CoverageError
             Where the predictor does not know a candidate.
         MissingDependencyError
             Where torch is not installed.
         """
+        from latprof.predictors.expectation import check_probabilities, outside_inference
+
         self._check_fitted()
+        check_probabilities(probabilities)
         modules: dict[object, torch.nn.Module] = self.__dict__.setdefault("_torch_modules", {})
         where = (probabilities.device, probabilities.dtype)
         if where not in modules:
-            modules[where] = self.as_torch().to(*where)
+            # Kept for later calls, which may want gradients where this one does not.
+            with outside_inference():
+                modules[where] = self.as_torch().to(*where)
         latency: torch.Tensor = modules[where](probabilities)
         return latency
 
@@ -348,3 +359,12 @@ class Predictor(ABC):
     @abstractmethod
     def from_files(cls, space: SearchSpace, files: Mapping[str, bytes]) -> Self:
         """Rebuild a fitted predictor; raises PackError when a file is missing or malformed."""
+
+
+def _as_floats(latency_ms: ArrayLike) -> Floats:
+    values = np.asarray(latency_ms)
+    if values.dtype.kind not in "fiu":
+        raise InvalidValueError(
+            "latency_ms is no array of numbers", expected="milliseconds", got=str(values.dtype)
+        )
+    return values.astype(np.float64)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -104,10 +105,7 @@ class Calibration:
         The ceil((n + 1) level)-th smallest; where n is too small for that, raises
         NotEnoughDataError.
         """
-        if not 0 < level < 1:
-            raise InvalidValueError(
-                "a quantile's level is a share", expected="above 0 and below 1", got=str(level)
-            )
+        check_share("a quantile's level", level)
         rank = math.ceil((self.rows + 1) * level - 1e-9)
         if rank > self.rows:
             raise NotEnoughDataError(
@@ -220,6 +218,14 @@ def _bounded(fields: Fields, name: str, shape: tuple[int | None, ...], most: flo
     if np.any(np.abs(values) > most):
         fields.wrong(name, f"numbers up to {most:g}")
     return values
+
+
+def check_share(what: str, value: float) -> None:
+    """Raise InvalidValueError unless ``value`` is one number above 0 and below 1."""
+    if not isinstance(value, Real) or not 0 < value < 1:
+        raise InvalidValueError(
+            f"{what} is a share", expected="above 0 and below 1", got=str(value)[:80]
+        )
 
 
 def calibrate(

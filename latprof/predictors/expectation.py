@@ -10,8 +10,9 @@ leaves out is :func:`surrogate_error`, against sampling.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,16 +103,40 @@ def expectation_of(terms: Terms, num_choices: Sequence[int]) -> Expectation:
     return Expectation(intercept_ms, linear, pairs, grouped, exact=pairs is None)
 
 
+def check_probabilities(probabilities: object) -> None:
+    """Raise InvalidValueError for what is no tensor of floats, and as :func:`torch_module` does."""
+    torch = _torch()
+    if not isinstance(probabilities, torch.Tensor) or not probabilities.is_floating_point():
+        raise InvalidValueError(
+            "probabilities are of the wrong kind",
+            expected="a torch tensor of floating-point numbers",
+            got=str(getattr(probabilities, "dtype", type(probabilities).__name__)),
+        )
+
+
+def outside_inference() -> AbstractContextManager[None]:
+    """A context whose tensors can take part in gradients, whatever mode it is entered in."""
+    context: AbstractContextManager[None] = _torch().inference_mode(mode=False)
+    return context
+
+
+def _torch() -> Any:
+    try:
+        import torch
+    except ImportError:
+        raise MissingDependencyError("torch", "torch", "a differentiable latency") from None
+    return torch
+
+
 def torch_module(expectation: Expectation) -> torch.nn.Module:
     """A module from probabilities, shape (..., decisions, candidates), to ms, shape (...).
 
     Single precision; move it to a device or to double precision like any module. It has buffers and
     no parameters. Raises MissingDependencyError where torch is not installed.
     """
-    try:
-        from latprof.predictors.torch_expectation import ExpectedLatency
-    except ImportError:
-        raise MissingDependencyError("torch", "torch", "a differentiable latency") from None
+    _torch()
+    from latprof.predictors.torch_expectation import ExpectedLatency
+
     module: torch.nn.Module = ExpectedLatency(expectation)
     return module
 
@@ -126,8 +151,7 @@ def surrogate_error(
     taken off, so that an exact expectation gives about 0. Raises as
     :meth:`~latprof.predictors.base.Predictor.expected_latency`.
     """
-    import torch
-
+    torch = _torch()
     generator = np.random.default_rng(seed)
     sizes = predictor.space.num_choices
     module = predictor.as_torch().double()
