@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import ndtr
 
+from latprof.errors import InvalidValueError
 from latprof.reports.arrays import Floats, above_zero, floats, histogram, padded, thin
 from latprof.reports.content import (
     Axis,
@@ -90,10 +91,11 @@ def _predicted_against_measured(data: ReportData, pack: Pack) -> Section:
     )
     paragraphs = []
     if pack.interval_coverage > 0:
+        inside = _share_inside(pack, held_out)
         paragraphs.append(
             f"Its intervals, typically ±{percent(pack.interval_relative)}, are made to hold "
-            f"{percent(pack.interval_coverage, 0)} of the networks; they hold "
-            f"{percent(_share_inside(pack, held_out))} of these."
+            f"{percent(pack.interval_coverage, 0)} of the networks"
+            + (f"; they hold {percent(inside)} of these." if inside is not None else ".")
         )
     return Section(
         "prediction",
@@ -117,8 +119,13 @@ def _error_figures(held_out: HeldOut) -> tuple[float, float, float]:
     return rmse, rmse / float(measured.mean()), float(np.abs(_relative_errors(held_out)).max())
 
 
-def _share_inside(pack: Pack, held_out: HeldOut) -> float:
-    predicted = pack.predict([pack.space.parse(text) for text in held_out.architectures])
+def _share_inside(pack: Pack, held_out: HeldOut) -> float | None:
+    """Share of the held-out networks inside their intervals; None where one is no architecture."""
+    try:
+        architectures = [pack.space.parse(text) for text in held_out.architectures]
+    except InvalidValueError:
+        return None
+    predicted = pack.predict(architectures)
     measured = floats(held_out.measured_ms)
     return float(np.mean((predicted.low_ms <= measured) & (measured <= predicted.high_ms)))
 
