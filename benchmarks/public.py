@@ -84,8 +84,8 @@ class Column:
         return rows[order[count:]], rows[order[:count]]
 
 
-def columns(folder: Path) -> Iterator[Column]:
-    """The columns of ``floors.csv``."""
+def columns(folder: Path, only: str = "") -> Iterator[Column]:
+    """The columns of ``floors.csv`` whose space and device, with a space between, hold ``only``."""
     floors: dict[tuple[str, str], dict[int, float]] = {}
     with (folder / "floors.csv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -94,7 +94,8 @@ def columns(folder: Path) -> Iterator[Column]:
             count = count if count in DRAWS else 0
             by_rows[count] = min(by_rows.get(count, np.inf), float(row["rmse_ms"]))
     for (space, device), by_rows in floors.items():
-        yield Column(space, device, load_help(folder / "help", space, device), by_rows)
+        if only in f"{space} {device}":
+            yield Column(space, device, load_help(folder / "help", space, device), by_rows)
 
 
 def errors_ms(column: Column, train: Rows, test: Rows) -> Floats:
@@ -215,13 +216,13 @@ def promises(ratios: dict[int, dict[tuple[str, str], float]]) -> bool:
     return good
 
 
-def intervals(folder: Path) -> bool:
+def intervals(folder: Path, only: str) -> bool:
     """Print coverage and width of 90 % intervals over splits; return whether they hold."""
     print(f"90 % intervals of hybrid, {SPLITS} splits (RandomState(1..{SPLITS}), a fifth tested)")
     heads = f"{'coverage %':>11}{'least':>8}{'most':>8}{'width, % of mean':>18}{'95 % bound':>12}"
     print(f"{'column':27}{heads}")
     good = True
-    for column in columns(folder):
+    for column in columns(folder, only):
         choices, found = column.choices, []
         for seed in range(1, SPLITS + 1):
             train, test = column.split(seed)
@@ -251,10 +252,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the public data")
     parser.add_argument("--intervals", action="store_true", help="coverage over 20 splits")
+    parser.add_argument(
+        "--only", default="", help="with --intervals: columns with this in their name"
+    )
     parser.add_argument("--check", action="store_true", help="exit with 1 where a figure is missed")
     arguments = parser.parse_args()
     start = time.perf_counter()
-    good = (intervals if arguments.intervals else accuracy)(arguments.data)
+    if arguments.intervals:
+        good = intervals(arguments.data, arguments.only)
+    else:
+        good = accuracy(arguments.data)
     print(f"{time.perf_counter() - start:.0f} s", file=sys.stderr)
     if arguments.check and not good:
         raise SystemExit(1)
