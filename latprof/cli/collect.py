@@ -134,14 +134,14 @@ def collect(
         )
     if plan == "transfer":
         packs, models = [*(packs or []), *map(str, models or [])], None
+    if plan not in ("random", "transfer"):
+        raise UsageError("no such plan", field="plan", expected="random or transfer", got=plan)
     given = [bool(models), bool(space), plan == "transfer"]
     if sum(given) != 1:
         raise UsageError(
             "several things to measure" if any(given) else "nothing to measure",
             expected="one of --space NAME, model files, and --plan transfer --from PACK",
         )
-    if plan not in ("random", "transfer"):
-        raise UsageError("no such plan", field="plan", expected="random or transfer", got=plan)
     if packs and plan != "transfer":
         raise UsageError("--from is for --plan transfer", field="from")
     if resolution is not None and not space:

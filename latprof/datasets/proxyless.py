@@ -25,7 +25,7 @@ _DEPTHS = (4, 4, 4, 4, 4, 1)
 _STRIDES = (2, 2, 2, 1, 2, 1)
 _KERNELS = (3, 5, 7)
 _EXPANSIONS = (3, 6)
-_MAX_RESOLUTION = 8192
+LEAST_RESOLUTION, MOST_RESOLUTION = 32, 8192
 _ZERO = len(_KERNELS) * len(_EXPANSIONS)
 
 #: Widths of the search code: stem, first block, six stages, last convolution.
@@ -70,9 +70,10 @@ class ProxylessSpace(SearchSpace):
         widths = tuple(int(width) for width in widths)
         if len(widths) != 3 + len(_DEPTHS) or min(widths) < 1:
             raise InvalidValueError("widths are 9 numbers above 0", field="widths", got=str(widths))
-        if not 32 <= resolution <= _MAX_RESOLUTION or num_classes < 1:
+        if not LEAST_RESOLUTION <= resolution <= MOST_RESOLUTION or num_classes < 1:
             raise InvalidValueError(
-                f"resolution is at least 32 and at most {_MAX_RESOLUTION}, num_classes at least 1",
+                f"resolution is at least {LEAST_RESOLUTION} and at most {MOST_RESOLUTION}, "
+                "num_classes at least 1",
                 got=f"{resolution}, {num_classes}",
             )
         self.widths = widths

@@ -256,8 +256,9 @@ class SearchSpace(ABC):
 
         Raises InvalidValueError for a wrong length, another space or an index that is no candidate.
         """
-        values = architectures
-        if not isinstance(values, np.ndarray):
+        if isinstance(architectures, np.ndarray):
+            values = architectures
+        else:
             values = self._indices_of(architectures)
         if values.ndim != 2 or values.shape[1] != len(self.num_choices):
             raise InvalidValueError(

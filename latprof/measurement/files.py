@@ -12,6 +12,8 @@ from typing import Literal
 
 from latprof.errors import DiskFullError, OutputPathError
 
+#: How every SQLite database begins.
+_SQLITE = b"SQLite format 3\0"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -20,8 +22,8 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
 
     The file gets the permissions of any newly made file. A link stays, what it leads to is written;
     a device or a pipe is written to as it is, never replaced by a file. Raises DiskFullError where
-    the disk or the quota is full, OutputPathError where the path cannot be written; neither leaves
-    a trace.
+    the disk or the quota is full, OutputPathError where the path cannot be written or is a SQLite
+    database, which days of measuring may have filled; neither leaves a trace.
     """
     target = Path(path)
     temporary: str | None = None
@@ -33,6 +35,8 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
             target.write_bytes(content)
             return target
         target = Path(os.path.realpath(target))
+        if found == "file" and _is_database(target):
+            raise FileExistsError(errno.EEXIST, "it is a database, such as a store")
         handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:40]}.", dir=target.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -77,6 +81,14 @@ def what_is_at(path: Path) -> Literal["file", "directory", "special"] | None:
     if stat.S_ISDIR(mode):
         return "directory"
     return "file" if stat.S_ISREG(mode) else "special"
+
+
+def _is_database(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except OSError:  # may be written, not read
+        return False
 
 
 def _umask() -> int:

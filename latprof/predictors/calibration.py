@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Real
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -220,9 +219,9 @@ def _bounded(fields: Fields, name: str, shape: tuple[int | None, ...], most: flo
     return values
 
 
-def check_share(what: str, value: float) -> None:
+def check_share(what: str, value: object) -> None:
     """Raise InvalidValueError unless ``value`` is one number above 0 and below 1."""
-    if not isinstance(value, Real) or not 0 < value < 1:
+    if not isinstance(value, int | float | np.floating) or not 0 < value < 1:
         raise InvalidValueError(
             f"{what} is a share", expected="above 0 and below 1", got=str(value)[:80]
         )

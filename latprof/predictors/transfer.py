@@ -36,12 +36,16 @@ _TREES_FILE = "trees.json"
 #: Architectures whose features say how much each varies.
 _POOL = 2000
 _LARGEST = 1e12
+#: Measured architectures, at most: the time of a fit grows with their cube.
+_MOST_ROWS = 1000
 #: Trees of all sources, at most: more would be refused when the pack is read.
 _MOST_TREES = 20_000
 
 
 class TransferPredictor(Predictor):
-    """Predicts a new device from few measurements, three or more, and other devices' predictors.
+    """Predicts a new device from few measurements and other devices' predictors.
+
+    Three measured architectures are the fewest, 1,000 the most that it is fitted to.
 
     See :mod:`latprof.predictors.transfer_model`. Which architectures to measure says
     :func:`choose_for_transfer`; with others it works too, less well. Once fitted it stands alone:
@@ -79,6 +83,13 @@ class TransferPredictor(Predictor):
         self.sources = sources
 
     def _fit(self, choices: NDArray[np.uint8], latency_ms: Floats) -> None:
+        if len(choices) > _MOST_ROWS:
+            raise InvalidValueError(
+                "too many measured architectures for a transfer",
+                expected=f"at most {_MOST_ROWS:,}",
+                got=f"{len(choices):,}",
+                hint="these many need no other devices: fit the hybrid predictor (latprof train)",
+            )
         tables = space_tables(self.space)
         scale = FeatureScale.of(transfer_features(self.space, self.sources, _pool(self.space, 0)))
         features = transfer_features(self.space, self.sources, choices)
@@ -198,8 +209,8 @@ def transfer_features(
 ) -> TransferFeatures:
     """What is known of n architectures, given as canonical choices, without measuring them.
 
-    Raises InvalidValueError for no source, one that is not fitted or of another space, and
-    CoverageError where one does not know a candidate.
+    Raises InvalidValueError for no source, one that is no predictor, not fitted or of another
+    space, and CoverageError where one does not know a candidate.
     """
     if not sources:
         raise InvalidValueError(
@@ -207,6 +218,16 @@ def transfer_features(
             field="sources",
             expected="at least one fitted predictor",
             hint="pass the predictors of other devices' packs; a loaded one cannot be fitted again",
+        )
+    if not isinstance(sources, Sequence | np.ndarray) or not all(
+        isinstance(source, Predictor) for source in sources
+    ):
+        raise InvalidValueError(
+            "the sources are no predictors",
+            field="sources",
+            expected="a list of fitted predictors",
+            got=repr(sources)[:80],
+            hint="load_pack(path).predictor is the predictor of a pack",
         )
     for source in sources:
         if source.space.description != space.description:

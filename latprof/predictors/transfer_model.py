@@ -208,7 +208,7 @@ def choose_architectures(pool: TransferFeatures, n: int) -> Integers:
     m. Raises InvalidValueError unless ``n`` is at least 1 and at most the size of the pool.
     """
     size = len(pool.source_ms)
-    if not 1 <= n <= size:
+    if not isinstance(n, int | np.integer) or not 1 <= n <= size:
         raise InvalidValueError(
             "cannot choose so many architectures", expected=f"1 to {size}", got=str(n)
         )

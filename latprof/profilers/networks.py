@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from latprof.datasets.proxyless import MOBILE_CHOICES, MOBILE_WIDTHS, ProxylessSpace
+from latprof.datasets.proxyless import (
+    LEAST_RESOLUTION,
+    MOBILE_CHOICES,
+    MOBILE_WIDTHS,
+    MOST_RESOLUTION,
+    ProxylessSpace,
+)
 from latprof.datasets.registry import space_from_description
 from latprof.datasets.space import Architecture, SearchSpace
 from latprof.errors import UsageError
@@ -96,8 +102,9 @@ def reference_network(resolution: int = 224) -> tuple[str, Network]:
     """Return the reference network and its name: ProxylessNAS-mobile as published.
 
     A convolution network of middling size, so that what slows a search space's networks down slows
-    it down alike.
+    it down alike. A resolution that it cannot have is the nearest that it can.
     """
+    resolution = min(max(resolution, LEAST_RESOLUTION), MOST_RESOLUTION)
     space = ProxylessSpace(widths=MOBILE_WIDTHS, resolution=resolution)
     network = Network.of_architecture(space, Architecture(space.name, MOBILE_CHOICES))
     return f"proxyless-mobile-{resolution}", network

@@ -181,3 +181,30 @@ def test_unknown_spaces_and_options_are_refused():
     with pytest.raises(InvalidValueError, match="colour"):
         get_space("proxyless", colour="red")
     assert "proxyless" in space_names()
+
+
+def test_an_iterator_of_architectures_is_a_batch_like_their_list():
+    drawn = get_space("proxyless").sample(3)
+    space = get_space("proxyless")
+    np.testing.assert_array_equal(space.choices(iter(drawn)), space.choices(drawn))
+
+
+@pytest.mark.parametrize("choice", [0.7, float("nan"), None, "1", [0, 1], 10**30])
+def test_a_choice_that_is_no_index_is_refused_not_rounded(choice):
+    space = get_space("nasbench201")
+    for choices in ((choice,) * 6, (0, 0, 0, 0, 0, choice)):
+        with pytest.raises(InvalidValueError, match="no candidate"):
+            space.choices([Architecture("nasbench201", choices)])
+
+
+@pytest.mark.parametrize("options", [{"resolution": 224.5}, {"num_classes": "x"}, {"widths": 5}])
+def test_options_of_the_wrong_type_are_refused(options):
+    with pytest.raises(InvalidValueError):
+        get_space("proxyless", **options)
+
+
+def test_a_seed_or_a_number_that_is_not_whole_is_refused():
+    space = get_space("proxyless")
+    for n, seed in ((1.5, 0), ("3", 0), (1, 0.5), (1, None)):
+        with pytest.raises(InvalidValueError):
+            space.sample_choices(n, seed)

@@ -1,6 +1,8 @@
 """Files are written whole, and what is no file is never replaced by one."""
 
+import contextlib
 import os
+import sqlite3
 import stat
 import threading
 
@@ -66,3 +68,15 @@ def test_what_is_at_a_path(tmp_path):
     assert what_is_at(tmp_path / "pipe") == "special"
     assert what_is_at(tmp_path / "missing") is None
     assert what_is_at(tmp_path / ("a" * 5000)) is None
+
+
+def test_a_store_is_never_replaced(tmp_path):
+    path = tmp_path / "lat.db"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE visits (ratio REAL)")
+        database.commit()
+    before = path.read_bytes()
+    with pytest.raises(OutputPathError, match="it is a database"):
+        write_atomically(path, b"a pack")
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

@@ -176,3 +176,10 @@ def test_what_no_training_row_had_is_far_away():
     fitted = make_predictor("linear", SPACE).fit(choices, measured(300)[1])
     assert np.mean(fitted.distance(choices) <= 1) == pytest.approx(0.99, abs=0.01)
     assert fitted.distance(choices + 2).min() > 3
+
+
+def test_no_upper_bound_is_below_the_least_that_a_prediction_can_be(hard_and_easy):
+    choices = hard_and_easy[0][:12]
+    latency = np.where(np.arange(12) == 0, 1e6, 5.0)  # one outlier: errors of both signs, large
+    few = make_predictor("linear", SPACE).fit(choices, latency)
+    assert few.predict(SPACE.sample_choices(200), upper=0.5).min() >= 2.5

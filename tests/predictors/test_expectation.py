@@ -158,3 +158,18 @@ def test_decisions_that_fix_a_block_together_are_exact_also_where_they_do_not_co
     error = drawn.std() / np.sqrt(len(drawn))
     assert float(module(p)) == pytest.approx(drawn.mean(), abs=4 * error)
     assert torch.autograd.gradcheck(module, (p.requires_grad_(),))
+
+
+def test_a_first_look_without_gradients_does_not_take_them_from_later_ones(rows):
+    fitted = make_predictor("linear", SPACE).fit(*rows)
+    with torch.inference_mode():
+        fitted.expected_latency(random_probabilities())
+    p = random_probabilities(requires_grad=True)
+    fitted.expected_latency(p).backward()
+    assert p.grad.any()
+
+
+@pytest.mark.parametrize("wrong", [None, [[0.5]], np.ones((21, 7)), torch.ones(21, 7).long()])
+def test_what_is_no_tensor_of_floats_is_refused(fitted, wrong):
+    with pytest.raises(InvalidValueError, match="floating-point"):
+        fitted.expected_latency(wrong)

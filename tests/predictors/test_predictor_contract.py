@@ -103,7 +103,7 @@ def test_another_space_or_an_index_that_is_no_candidate_is_refused(fitted):
         fitted.predict(wrong)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0, -1.0])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0, -1.0, 1e300])
 def test_labels_that_are_no_latency_are_refused(unfitted, rows, bad):
     latency = rows[1].copy()
     latency[3] = bad

@@ -298,3 +298,16 @@ def test_a_source_that_does_not_know_every_candidate_is_refused(chosen):
 def test_two_rows_are_too_few(sources, chosen):
     with pytest.raises(NotEnoughDataError, match="at least 3"):
         TransferPredictor(SPACE, sources).fit(chosen[:2], [1.0, 2.0])
+
+
+@pytest.mark.parametrize("wrong", [["a.pack"], 5, [None]])
+def test_what_is_no_predictor_is_no_source(wrong):
+    with pytest.raises(InvalidValueError, match="no predictors"):
+        choose_for_transfer(SPACE, wrong, 3)
+    with pytest.raises(InvalidValueError, match="no predictors"):
+        TransferPredictor(SPACE, wrong).fit(EVERYTHING[:3], np.ones(3))
+
+
+def test_so_many_rows_that_the_fit_would_not_end_are_refused(sources):
+    with pytest.raises(InvalidValueError, match=r"at most 1,000, got 1,001.*hybrid"):
+        TransferPredictor(SPACE, sources).fit(EVERYTHING[:1001], np.arange(1.0, 1002.0))

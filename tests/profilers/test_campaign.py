@@ -17,7 +17,7 @@ from latprof.measurement.store import Store
 from latprof.profilers.base import RunOptions
 from latprof.profilers.bench import Bench, Visit
 from latprof.profilers.campaign import collect
-from latprof.profilers.networks import Network
+from latprof.profilers.networks import Network, reference_network
 from latprof.profilers.plan import Plan
 from latprof.testing.fakes import FakeProfiler, stepping
 
@@ -401,3 +401,10 @@ def test_a_time_limit_outside_its_limits_is_refused(limit):
 def test_a_repeat_fraction_outside_its_limits_is_refused(fraction):
     with pytest.raises(InvalidValueError, match="share"):
         Plan(NETWORKS, PROTOCOL, repeat_fraction=fraction)
+
+
+@pytest.mark.parametrize(("wanted", "gets"), [(28, 32), (224, 224), (57344, 8192)])
+def test_the_reference_of_a_space_of_tiny_or_huge_images_has_a_size_it_can_have(wanted, gets):
+    name, network = reference_network(wanted)
+    assert name == f"proxyless-mobile-{gets}"
+    assert f'"resolution": {gets}' in network.subject.space

@@ -59,9 +59,11 @@ def help_devices(root: str | os.PathLike[str], space: str) -> list[str]:
     folder = Path(root) / _importer(space).folder / "latency"
     try:
         names = sorted(path.stem for path in folder.iterdir() if path.suffix == ".pt")
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        reason = error.strerror if isinstance(error, OSError) else error
         raise DataSetError(
-            f"{folder} cannot be listed: {error.strerror}", expected="HELP's folder of latencies"
+            f"{folder} cannot be listed: {reason}".replace("\0", "\\0"),
+            expected="HELP's folder of latencies",
         ) from None
     if not names:
         raise DataSetError(f"{folder} holds no latencies", expected="files named DEVICE.pt")
