@@ -28,4 +28,6 @@ def main(pack_path: str, limit_ms: float) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     main(sys.argv[1], float(sys.argv[2]))

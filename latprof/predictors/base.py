@@ -227,7 +227,7 @@ class Predictor(ABC):
         if self.calibration_ is None:
             raise NotEnoughDataError(
                 f"this {self.name} predictor does not know how far it can be trusted",
-                hint="fit it again: packs of format 1 have no calibration",
+                hint="fit it to measurements: packs of format 1 and imported tables cannot tell",
             )
         return self.calibration_
 
