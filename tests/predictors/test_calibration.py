@@ -105,7 +105,7 @@ def test_a_pack_without_calibration_says_what_to_do(fitted):
     bare = type(fitted).from_files(SPACE, fitted.to_files())
     assert bare.calibration_ is None
     for ask in (lambda p: p.predict(SPACE.sample(1), upper=0.9), lambda p: p.distance([])):
-        with pytest.raises(NotEnoughDataError, match="fit it again"):
+        with pytest.raises(NotEnoughDataError, match="fit it to measurements"):
             ask(bare)
         with pytest.raises(InvalidValueError, match="not fitted"):
             ask(fitted.clone())
