@@ -118,7 +118,7 @@ def test_an_operator_the_runtime_lacks(latprof, tmp_path):
         (("--space", "proxyless", "--time-limit", "-5m"), "not a duration|2h"),
         (("--space", "proxyless", "--time-limit", "infh"), "not a duration|2h"),
         ((), "--space"),
-        (("--space", "proxyless", "model.onnx"), "either"),
+        (("--space", "proxyless", "model.onnx"), "several things to measure"),
     ],
 )
 def test_wrong_arguments_of_collect(refused, tmp_path, arguments, words):
