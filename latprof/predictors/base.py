@@ -17,7 +17,7 @@ from latprof.errors import InvalidValueError, NotEnoughDataError, PackError
 from latprof.predictors.calibration import COVERAGE, Calibration, calibrate, check_share
 from latprof.predictors.factors import Factor
 from latprof.predictors.features import space_tables
-from latprof.predictors.grid import is_small
+from latprof.predictors.grid import all_choices, is_small
 from latprof.predictors.repeated import distinct_rows
 
 if TYPE_CHECKING:
@@ -285,8 +285,7 @@ class Predictor(ABC):
         terms = self._terms()
         if terms is None or (terms.trees is not None and len(terms.trees)):
             if is_small(sizes):  # a latency for every architecture: exact, whatever made it
-                everything = np.indices(sizes).reshape(len(sizes), -1).T.astype(np.uint8)
-                grid = self.predict(everything).reshape(sizes)
+                grid = self.predict(all_choices(sizes)).reshape(sizes)
                 terms = Terms(0.0, (Factor(tuple(range(len(sizes))), grid),))
             elif terms is None:
                 raise InvalidValueError(f"the {self.name} predictor has no expected latency")

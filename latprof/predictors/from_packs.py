@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latprof.datasets.registry import space_from_description
-from latprof.errors import NotEnoughDataError, UsageError
-from latprof.measurement.frames import labels_frame, noise_floor, visits_frame
+from latprof.errors import UsageError
 from latprof.predictors.evaluation import evaluate
+from latprof.predictors.from_store import stored_rows
 from latprof.predictors.pack import HeldOut, Pack, load_pack
 from latprof.predictors.transfer import TransferPredictor
 
@@ -58,43 +57,22 @@ def transfer_from_store(packs: Sequence[Pack], store: Store, stored: StoredTarge
         When the store holds another space.
     """
     space = packs[0].space
-    visits = visits_frame(store, stored.target)
-    measured = visits[(visits["kind"] == "architecture") & visits["failure_code"].isna()]
-    others = sorted(set(measured["space"]) - {space.description})
-    if others:
-        with store.reading("an architecture"):
-            name = space_from_description(others[0]).name
-        raise UsageError(
-            f"{store.location} holds architectures of another space",
-            expected=space.description,
-            got=f"{name}: {others[0]}"[:500],
-        )
-    if measured.empty:
-        raise NotEnoughDataError(
-            f"{store.location} holds no architectures of {space.name}",
-            hint="collect some with latprof collect --plan transfer",
-        )
-    reference_ms = store.freeze_reference_ms(stored.target)
-    labels = labels_frame(visits, reference_ms)
-    rows = labels[(labels["label"] == 0) & (labels["kind"] == "architecture")]
-    with store.reading("an architecture"):
-        choices = space.choices([space.parse(key) for key in rows["subject"]])
+    rows = stored_rows(store, stored, space)
     predictor = TransferPredictor(space, [pack.predictor for pack in packs])
-    latency_ms = rows["latency_ms"].to_numpy()
-    predictor.fit(choices, latency_ms)
-    coverage, relative = predictor.typical_interval(choices)
+    predictor.fit(rows.architectures, rows.latency_ms)
+    coverage, relative = predictor.typical_interval(rows.architectures)
     left_out = predictor.out_of_fold_ms_
     return Pack(
         predictor=predictor,
         target=stored.target,
-        metrics=evaluate(left_out, latency_ms),
+        metrics=evaluate(left_out, rows.latency_ms),
         held_out=HeldOut(
-            tuple(map(str, space.architectures(choices))), latency_ms, np.maximum(left_out, 1e-9)
+            tuple(map(str, rows.architectures)), rows.latency_ms, np.maximum(left_out, 1e-9)
         ),
-        noise_floor=noise_floor(visits, labels),
+        noise_floor=rows.noise_floor,
         reference=stored.reference,
-        reference_ms=reference_ms,
-        training_rows=len(choices),
+        reference_ms=rows.reference_ms,
+        training_rows=len(rows.architectures),
         interval_coverage=coverage,
         interval_relative=relative,
     )

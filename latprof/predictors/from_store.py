@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from latprof.datasets.registry import space_from_description
@@ -14,11 +15,72 @@ from latprof.predictors.registry import predictor_class
 from latprof.predictors.training import train
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from latprof.datasets.space import Architecture, SearchSpace
+    from latprof.measurement.statistics import NoiseFloor
     from latprof.measurement.store import Store, StoredTarget
     from latprof.predictors.pack import Pack
 
 #: The pack's extra file with the model for networks outside the search space.
 OPERATOR_COSTS_FILE = "operator_costs.json"
+
+
+@dataclass(frozen=True, eq=False)
+class StoredRows:
+    """What a store holds of one target: architectures of one space, each with its label.
+
+    Sorted by architecture, so that nothing depends on who was measured first.
+    """
+
+    space: SearchSpace
+    architectures: list[Architecture]
+    latency_ms: NDArray[np.float64]
+    noise_floor: NoiseFloor | None
+    reference_ms: float
+
+
+def stored_rows(store: Store, stored: StoredTarget, space: SearchSpace | None = None) -> StoredRows:
+    """Read the labels of a target's architectures.
+
+    Freezes the target's reference constant, so that every later label is in the same milliseconds.
+    Raises NotEnoughDataError for no architecture, UsageError for several spaces or another than
+    ``space``, where that is given.
+    """
+    visits = visits_frame(store, stored.target)
+    measured = visits[(visits["kind"] == "architecture") & visits["failure_code"].isna()]
+    descriptions = sorted(measured["space"].unique())
+    if not descriptions:
+        raise NotEnoughDataError(
+            f"{store.location} holds no architectures of a search space",
+            hint="collect some with latprof collect",
+        )
+    if space is not None and descriptions != [space.description]:
+        raise UsageError(
+            f"{store.location} holds architectures of another space",
+            expected=space.description,
+            got=next(text for text in descriptions if text != space.description)[:500],
+        )
+    if len(descriptions) > 1:
+        raise UsageError(
+            f"{store.location} holds architectures of {len(descriptions)} spaces",
+            hint="keep each space in a store of its own",
+        )
+    reference_ms = store.freeze_reference_ms(stored.target)
+    labels = labels_frame(visits, reference_ms)
+    rows = labels[(labels["label"] == 0) & (labels["kind"] == "architecture")]
+    rows = rows.sort_values("subject")
+    with store.reading("an architecture"):
+        space = space or space_from_description(descriptions[0])
+        architectures = [space.parse(key) for key in rows["subject"]]
+    return StoredRows(
+        space,
+        architectures,
+        rows["latency_ms"].to_numpy(),
+        noise_floor(visits, labels),
+        reference_ms,
+    )
 
 
 def train_from_store(
@@ -44,46 +106,25 @@ def train_from_store(
         When the store holds architectures of several spaces.
     """
     predictor_class(predictor)
-    visits = visits_frame(store, stored.target)
-    measured = visits[(visits["kind"] == "architecture") & visits["failure_code"].isna()]
-    descriptions = sorted(measured["space"].unique())
-    if not descriptions:
-        raise NotEnoughDataError(
-            f"{store.location} holds no architectures of a search space",
-            hint="collect some with latprof collect --space",
-        )
-    if len(descriptions) > 1:
-        raise UsageError(
-            f"{store.location} holds architectures of {len(descriptions)} spaces",
-            hint="keep each space in a store of its own",
-        )
-    reference_ms = store.freeze_reference_ms(stored.target)
-    labels = labels_frame(visits, reference_ms)
-    floor = noise_floor(visits, labels)
-    rows = labels[(labels["label"] == 0) & (labels["kind"] == "architecture")]
-    # Sorted, so that the split depends on which networks there are and not on who came first.
-    rows = rows.sort_values("subject")
-    with store.reading("an architecture"):
-        space = space_from_description(descriptions[0])
-        architectures = [space.parse(key) for key in rows["subject"]]
-    latency_ms = rows["latency_ms"].to_numpy()
-    choices = space.choices(architectures)
+    rows = stored_rows(store, stored)
+    choices = rows.space.choices(rows.architectures)
     pack = train(
-        space,
+        rows.space,
         choices,
-        latency_ms,
+        rows.latency_ms,
         predictor=predictor,
         target=stored.target,
-        noise_floor=floor,
+        noise_floor=rows.noise_floor,
         reference=stored.reference,
-        reference_ms=reference_ms,
+        reference_ms=rows.reference_ms,
         test_fraction=test_fraction,
         seed=seed,
         compare=compare,
     )
     fitted, _ = split_rows(len(choices), test_fraction, seed)
+    batch_size = stored.target.batch_size
     costs = OperatorCostModel().fit(
-        [space.operators(architectures[row], stored.target.batch_size) for row in fitted],
-        latency_ms[fitted],
+        [rows.space.operators(rows.architectures[row], batch_size) for row in fitted],
+        rows.latency_ms[fitted],
     )
     return dataclasses.replace(pack, extra_files={OPERATOR_COSTS_FILE: costs.to_bytes()})

@@ -38,6 +38,12 @@ def is_small(num_choices: Sequence[int]) -> bool:
     return len(num_choices) <= MOST_DECISIONS and math.prod(num_choices) <= MOST_ARCHITECTURES
 
 
+def all_choices(num_choices: Sequence[int]) -> NDArray[np.uint8]:
+    """Every architecture of a space, shape (architectures, decisions), in the order of the grid."""
+    sizes = tuple(num_choices)
+    return np.indices(sizes).reshape(len(sizes), -1).T.astype(np.uint8)
+
+
 def grid_rows(choices: NDArray[np.integer[Any]], num_choices: Sequence[int]) -> Integers:
     """Number of each of n architectures in the grid, the last decision varying fastest."""
     rows: Integers = np.ravel_multi_index(

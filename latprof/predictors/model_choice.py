@@ -19,7 +19,7 @@ from latprof.predictors.block_prior import (
 from latprof.predictors.boosting import SETTINGS, Chosen, Task, choose, fit_trees, held_out
 from latprof.predictors.evaluation import fold_numbers
 from latprof.predictors.factors import AdditiveTable, Factor
-from latprof.predictors.grid import fit_grid, grid_rows, is_small
+from latprof.predictors.grid import all_choices, fit_grid, grid_rows, is_small
 from latprof.predictors.trees import TreeEnsemble
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def _whole_grid(rows: _Rows, base: _Base, trees: _Trees) -> Model | None:
     weights = _blend(held_by_model, latency)
     if not _better(held_by_model @ weights, base.held_ms, latency):
         return None
-    everything = np.indices(sizes).reshape(len(sizes), -1).T.astype(np.uint8)
+    everything = all_choices(sizes)
     additive = base.costs.predict(rows.tables, rows.tables.columns(everything))
     total, left_out = weights[0] * additive, weights[0] * base.left_out_ms
     if weights[1]:
