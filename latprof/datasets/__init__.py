@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from latprof.datasets.fbnet import FBNetSpace
     from latprof.datasets.mnasnet import MnasNetSpace
     from latprof.datasets.nasbench201 import NASBench201Space
+    from latprof.datasets.nasbench_macro import NASBenchMacroSpace
     from latprof.datasets.ofa_mobilenetv3 import OFAMobileNetV3Space
     from latprof.datasets.proxyless import ProxylessSpace
     from latprof.datasets.proxyless_cifar import ProxylessCifarSpace
@@ -25,6 +26,7 @@ _MODULES = {
     "FBNetSpace": "fbnet",
     "MnasNetSpace": "mnasnet",
     "NASBench201Space": "nasbench201",
+    "NASBenchMacroSpace": "nasbench_macro",
     "OFAMobileNetV3Space": "ofa_mobilenetv3",
     "ProxylessCifarSpace": "proxyless_cifar",
     "ProxylessSpace": "proxyless",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from latprof.datasets.fbnet import FBNetSpace
 from latprof.datasets.mnasnet import MnasNetSpace
 from latprof.datasets.nasbench201 import NASBench201Space
+from latprof.datasets.nasbench_macro import NASBenchMacroSpace
 from latprof.datasets.ofa_mobilenetv3 import OFAMobileNetV3Space
 from latprof.datasets.proxyless import ProxylessSpace
 from latprof.datasets.proxyless_cifar import ProxylessCifarSpace
@@ -22,6 +23,7 @@ _CLASSES: tuple[type[SearchSpace], ...] = (
     FBNetSpace,
     MnasNetSpace,
     NASBench201Space,
+    NASBenchMacroSpace,
     OFAMobileNetV3Space,
     ProxylessCifarSpace,
     ProxylessSpace,
