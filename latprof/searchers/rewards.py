@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from latprof.errors import InvalidValueError
+from latprof.errors import InvalidValueError, UnknownNameError
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import ArrayLike, NDArray
+
+    from latprof.predictors.base import Predictor
+
+Form: TypeAlias = Literal["add#plain", "add#linear", "mul#log", "fbnet", "lightnas"]
 
 #: MnasNet's exponents (Tan et al. 2019, section 3): soft constraint (below, above the target)...
 SOFT = (-0.07, -0.07)
 #: ... and hard constraint.
 HARD = (0.0, -1.0)
+
+#: Strength and exponent of each form of :func:`latency_regularizer`; None where there is no usual
+#: one. ProxylessNAS's are those of its authors' code, FBNet's of its section 3.2.
+_CONSTANTS: dict[str, tuple[float | None, float]] = {
+    "add#plain": (None, 1.0),
+    "add#linear": (0.1, 1.0),
+    "mul#log": (0.2, 0.3),
+    "fbnet": (0.2, 0.6),
+    "lightnas": (None, 1.0),
+}
 
 
 def mnas_reward(
@@ -51,3 +68,149 @@ def mnas_reward(
     exponent = np.where(latency <= target_ms, below, above)
     reward: NDArray[np.float64] = np.asarray(accuracy) * (latency / target_ms) ** exponent
     return reward
+
+def latency_regularizer(
+    loss: Any,
+    latency_ms: Any,
+    target_ms: float | None = None,
+    *,
+    form: Form = "mul#log",
+    strength: Any = None,
+    exponent: float | None = None,
+    unit_ms: float = 1.0,
+) -> Any:
+    """Put an expected latency into a training loss; differentiable where the arguments are.
+
+    ==============  ======================================================  =========================
+    form            result                                                  source, default constants
+    ==============  ======================================================  =========================
+    ``add#plain``   ``loss + strength * LAT``                               ProxylessNAS, equation 3
+    ``add#linear``  ``loss + strength * (LAT - T) / T``                     its authors' code; 0.1
+    ``mul#log``     ``loss * strength * (log LAT / log T) ** exponent``     its authors' code; 0.2, 0.3
+    ``fbnet``       ``loss * strength * log(LAT) ** exponent``              FBNet, eq. 2; 0.2, 0.6
+    ``lightnas``    ``loss + strength * (LAT / T - 1)``, strength learned   LightNAS; none
+    ==============  ======================================================  =========================
+
+    Weight decay (``lambda1 ||w||^2``) is the optimiser's.
+
+    Parameters
+    ----------
+    loss : scalar, array or torch.Tensor
+        The cross-entropy, say.
+    latency_ms : the same
+        The expected latency in milliseconds, as of :func:`expected_latency`.
+    target_ms : float, optional
+        T in milliseconds, for the forms that have one.
+    form : str
+        One of the table.
+    strength, exponent : float, optional
+        The constants; ``add#plain`` and ``lightnas`` have no default. Under ``lightnas`` a
+        parameter that gradient *ascent* moves.
+    unit_ms : float
+        What LAT and T are counted in under a logarithm. Both must be above one unit: networks of
+        less than a millisecond take a smaller one, 0.001 for microseconds.
+
+    Returns
+    -------
+    scalar, array or torch.Tensor
+        As ``loss + latency_ms`` would be.
+
+    Raises
+    ------
+    InvalidValueError
+        For an unknown form, a missing or impossible target or constant, and latencies whose
+        logarithm is not above 0.
+    """
+    if form not in _CONSTANTS:
+        raise UnknownNameError("form of the latency term", str(form), _CONSTANTS)
+    default_strength, default_exponent = _CONSTANTS[form]
+    strength = default_strength if strength is None else strength
+    exponent = default_exponent if exponent is None else exponent
+    if strength is None:
+        raise InvalidValueError(f"{form} has no usual strength", field="strength")
+    if not unit_ms > 0:
+        raise InvalidValueError("unit_ms is above 0", field="unit_ms", got=str(unit_ms))
+    if form in {"add#linear", "mul#log", "lightnas"} and not (
+        target_ms is not None and 0 < target_ms < math.inf
+    ):
+        raise InvalidValueError(
+            f"{form} needs a target", field="target_ms", expected="milliseconds above 0"
+        )
+    if form == "add#plain":
+        return loss + strength * latency_ms
+    if form in {"add#linear", "lightnas"}:
+        return loss + strength * (latency_ms - target_ms) / target_ms
+    least = _least(latency_ms)
+    if form == "mul#log":
+        assert target_ms is not None
+        least = min(least, target_ms)
+    if not least > unit_ms:
+        raise InvalidValueError(
+            f"{form} takes the logarithm of a latency that is not above its unit",
+            field="unit_ms",
+            expected=f"above {unit_ms:g} ms",
+            got=f"{least:g} ms",
+            hint="count in a smaller unit: unit_ms=0.001 for microseconds",
+        )
+    logarithm = _log(latency_ms / unit_ms)
+    if form == "mul#log":
+        logarithm = logarithm / math.log(target_ms / unit_ms)
+    return loss * strength * logarithm**exponent
+
+
+def expected_latency(
+    predictor: Predictor, probabilities: torch.Tensor | Sequence[torch.Tensor]
+) -> torch.Tensor:
+    """Expected latency in ms of independent decisions, differentiable (ProxylessNAS, equation 2).
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Fitted.
+    probabilities : torch.Tensor of shape (..., decisions, most candidates), or a sequence
+        One tensor of shape (..., candidates) for each decision will do as well, as search codes
+        hold them; decisions may differ in their number of candidates.
+
+    Returns
+    -------
+    torch.Tensor of shape (...)
+
+    Raises
+    ------
+    InvalidValueError
+        For shapes that do not fit the predictor's space.
+    CoverageError
+        Where the predictor does not know a candidate.
+    MissingDependencyError
+        Where torch is not installed.
+    """
+    if isinstance(probabilities, Sequence):
+        probabilities = _padded(predictor, probabilities)
+    return predictor.expected_latency(probabilities)
+
+
+def _padded(predictor: Predictor, rows: Sequence[torch.Tensor]) -> torch.Tensor:
+    """One tensor of the probabilities of all decisions, zeros behind the shorter ones."""
+    import torch
+
+    sizes = predictor.space.num_choices.tolist()
+    got = [tuple(row.shape)[-1:] for row in rows]
+    if got != [(size,) for size in sizes]:
+        raise InvalidValueError(
+            "probabilities do not fit the space's decisions",
+            expected=f"{len(sizes)} tensors of {', '.join(map(str, sizes))}",
+            got=", ".join(str(size[0]) if size else "scalar" for size in got)[:200],
+        )
+    most = max(sizes)
+    pad = torch.nn.functional.pad
+    return torch.stack([pad(row, (0, most - row.shape[-1])) for row in rows], dim=-2)
+
+
+def _least(latency_ms: Any) -> float:
+    """The least of a number, an array or a tensor, outside of any gradient."""
+    values = latency_ms.detach().cpu().numpy() if hasattr(latency_ms, "detach") else latency_ms
+    return float(np.min(values))
+
+
+def _log(value: Any) -> Any:
+    return value.log() if hasattr(value, "log") else np.log(value)

@@ -1,0 +1,338 @@
+"""The contract of a searcher: what it is given, what it yields, and how it resumes."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from latprof.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from latprof.datasets.space import Architecture, Choices, SearchSpace
+
+Floats: TypeAlias = NDArray[np.float64]
+
+#: From n architectures to n accuracies, larger is better; every accuracy source is one of these.
+AccuracySource: TypeAlias = Callable[[Sequence["Architecture"]], ArrayLike]
+
+#: A searcher that proposes nothing new so many times in a row has come to its end.
+_PATIENCE = 200
+
+
+class LatencySource(Protocol):
+    """What tells latencies: every fitted predictor, and a table of measurements."""
+
+    @property
+    def space(self) -> SearchSpace:
+        """The space of the architectures it knows."""
+        ...
+
+    def predict(self, architectures: Any, *, upper: float | None = None) -> Floats:
+        """Latencies in milliseconds, shape (n,); with ``upper`` what they stay below so often."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class SearchProblem:
+    """What is searched for: the most accurate network whose latency keeps a limit.
+
+    Parameters
+    ----------
+    latency : LatencySource
+        A fitted predictor, or a table; brings the space.
+    accuracy : AccuracySource
+        From a sequence of n architectures to n accuracies; larger is better.
+    limit_ms : float
+        Largest latency in milliseconds; infinity for a front without a limit.
+    upper : float, optional
+        A share such as 0.95: it is the bound that measurements stay below this often which must
+        keep the limit, not the prediction. None where latencies are exact, or the source has no
+        calibration.
+
+    Raises
+    ------
+    InvalidValueError
+        For a limit that is not above 0.
+    """
+
+    latency: LatencySource
+    accuracy: AccuracySource
+    limit_ms: float = math.inf
+    upper: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.limit_ms > 0:
+            raise InvalidValueError(
+                "the limit is out of range",
+                field="limit_ms",
+                expected="milliseconds above 0",
+                got=str(self.limit_ms),
+            )
+
+    @property
+    def space(self) -> SearchSpace:
+        """The space that is searched."""
+        return self.latency.space
+
+    def latency_ms(self, choices: Choices) -> Floats:
+        """Predicted latencies of n architectures, shape (n,)."""
+        return self.latency.predict(choices)
+
+    def bound_ms(self, choices: Choices) -> Floats:
+        """What must keep the limit, shape (n,): the upper bounds, or the predictions."""
+        if self.upper is None:
+            return self.latency.predict(choices)
+        return self.latency.predict(choices, upper=self.upper)
+
+    def keeps_limit(self, choices: Choices) -> NDArray[np.bool_]:
+        """Whether each of n architectures keeps the limit; asks for no accuracy."""
+        if math.isinf(self.limit_ms):
+            return np.ones(len(choices), dtype=np.bool_)
+        return self.bound_ms(choices) <= self.limit_ms
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One step of a trail: an architecture whose accuracy was asked for.
+
+    ``bound_ms`` is what must keep the limit (the prediction where no bound was asked for).
+    """
+
+    architecture: Architecture
+    accuracy: float
+    latency_ms: float
+    bound_ms: float
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What a searcher learns about the n architectures it proposed; arrays of shape (n,)."""
+
+    choices: Choices
+    accuracy: Floats
+    latency_ms: Floats
+    bound_ms: Floats
+
+
+#: A searcher's side of the conversation: it yields choices, shape (n, decisions), and is sent their
+#: scores, shape (n,) each, networks that were evaluated before included.
+Proposals: TypeAlias = Generator["Choices", Scores, None]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search came to: the best architecture that keeps the limit, and the whole trail.
+
+    ``best`` is None where no evaluated architecture keeps the limit.
+    """
+
+    best: Evaluation | None
+    trail: tuple[Evaluation, ...]
+
+    @property
+    def architecture(self) -> Architecture:
+        """The best architecture; raises InvalidValueError where none keeps the limit."""
+        if self.best is None:
+            raise InvalidValueError(
+                f"none of {len(self.trail)} evaluated architectures keeps the limit",
+                hint="raise the limit, or the budget",
+            )
+        return self.best.architecture
+
+
+class Searcher(ABC):
+    """Chooses architectures: one contract for every method.
+
+    ``search`` yields each step as it is made, so that it can be shown, stored and interrupted. The
+    same arguments give the same steps; given the trail of an interrupted search, it goes on where
+    that one was, and asks for no accuracy twice.
+    """
+
+    #: The name that the command line takes.
+    name: ClassVar[str] = ""
+
+    @abstractmethod
+    def search(
+        self,
+        problem: SearchProblem,
+        budget: int,
+        *,
+        seed: int = 0,
+        trail: Iterable[Evaluation] = (),
+    ) -> Iterator[Evaluation]:
+        """Yield the evaluations one by one, those of ``trail`` first.
+
+        Parameters
+        ----------
+        problem : SearchProblem
+        budget : int
+            How many different networks may be evaluated; for methods that train one network with
+            all candidates in it, how many epochs.
+        seed : int
+        trail : iterable of Evaluation
+            The steps of an earlier call with the same arguments.
+
+        Raises
+        ------
+        InvalidValueError
+            For a budget below 1, and where no architecture keeps the limit as far as the method
+            can tell.
+        """
+
+    def run(
+        self,
+        problem: SearchProblem,
+        budget: int,
+        *,
+        seed: int = 0,
+        trail: Iterable[Evaluation] = (),
+    ) -> Found:
+        """Search to the end; arguments and errors as of :meth:`search`."""
+        steps = tuple(self.search(problem, budget, seed=seed, trail=trail))
+        return Found(best_of(steps, problem.limit_ms), steps)
+
+
+class EvaluatingSearcher(Searcher):
+    """A searcher that learns from accuracies alone: it proposes, and is told.
+
+    Subclasses implement :meth:`propose`. Budget, repeated networks, trail and resuming are here:
+    a network that was proposed before costs nothing and is told again.
+    """
+
+    @abstractmethod
+    def propose(self, problem: SearchProblem, generator: np.random.Generator) -> Proposals:
+        """Yield batches of choices, shape (n, decisions), and be sent their :class:`Scores`.
+
+        Ends when the method is done; it is closed when the budget is spent. A batch may be
+        evaluated in part then.
+        """
+
+    def search(
+        self,
+        problem: SearchProblem,
+        budget: int,
+        *,
+        seed: int = 0,
+        trail: Iterable[Evaluation] = (),
+    ) -> Iterator[Evaluation]:
+        _check_budget(budget)
+        # Replayed: the method is deterministic, so what it asks first is what the trail holds.
+        known = {step.architecture.choices: step for step in trail}
+        told: dict[tuple[int, ...], Evaluation] = {}
+        proposals = self.propose(problem, np.random.default_rng(seed))
+        idle = 0
+        try:
+            batch = next(proposals)
+            while True:
+                choices = problem.space.canonical(problem.space.choices(batch))
+                rows = list(map(tuple, choices.tolist()))
+                fresh = list(dict.fromkeys(row for row in rows if row not in told))
+                idle = 0 if fresh else idle + 1
+                fresh = fresh[: budget - len(told)]
+                for step in _evaluated(problem, fresh, known):
+                    told[step.architecture.choices] = step
+                    yield step
+                if len(told) >= budget or idle >= _PATIENCE:
+                    return
+                steps = [told[row] for row in rows]
+                batch = proposals.send(
+                    Scores(
+                        choices,
+                        np.array([step.accuracy for step in steps]),
+                        np.array([step.latency_ms for step in steps]),
+                        np.array([step.bound_ms for step in steps]),
+                    )
+                )
+        except StopIteration:
+            return
+        finally:
+            proposals.close()
+
+
+def best_of(trail: Iterable[Evaluation], limit_ms: float = math.inf) -> Evaluation | None:
+    """The most accurate evaluation that keeps the limit, of equal ones the fastest; or None."""
+    kept = [step for step in trail if step.bound_ms <= limit_ms]
+    return max(kept, key=lambda step: (step.accuracy, -step.latency_ms), default=None)
+
+
+def pareto_front(accuracy: ArrayLike, latency_ms: ArrayLike) -> NDArray[np.int64]:
+    """Indices of what nothing beats in both accuracy and latency, the fastest first, shape (k,)."""
+    scores, latencies = np.asarray(accuracy, np.float64), np.asarray(latency_ms, np.float64)
+    order = np.lexsort((-scores, latencies))
+    best = np.maximum.accumulate(np.concatenate([[-np.inf], scores[order]]))
+    front: NDArray[np.int64] = order[scores[order] > best[:-1]]
+    return front
+
+
+def sample_within(
+    problem: SearchProblem, n: int, generator: np.random.Generator, *, draws: int = 200_000
+) -> Choices:
+    """Draw ``n`` architectures that keep the limit, shape (at most n, decisions), repeats included.
+
+    Each decision is drawn uniformly and what exceeds the limit is drawn again, at most ``draws``
+    times in all; then fewer are returned. Raises InvalidValueError, with the least bound seen,
+    where not one was found.
+    """
+    space = problem.space
+    kept: list[Choices] = []
+    found, drawn, least = 0, 0, math.inf
+    while found < n and drawn < draws:
+        size = max(256, 2 * (n - found))
+        uniform = generator.random((size, len(space.num_choices)))
+        choices = space.canonical((uniform * space.num_choices).astype(np.uint8))
+        inside = problem.keeps_limit(choices)
+        if not found and not inside.any():
+            least = min(least, float(problem.bound_ms(choices).min()))
+        kept.append(choices[inside])
+        found, drawn = found + int(inside.sum()), drawn + size
+    if not found:
+        raise InvalidValueError(
+            f"none of {drawn} random architectures keeps {problem.limit_ms:g} ms",
+            field="limit_ms",
+            got=f"{least:.3f} ms at best",
+        )
+    return np.concatenate(kept)[:n]
+
+
+def _evaluated(
+    problem: SearchProblem,
+    rows: Sequence[tuple[int, ...]],
+    known: dict[tuple[int, ...], Evaluation],
+) -> Iterator[Evaluation]:
+    """Evaluate architectures, in one batch, but for those whose evaluation is known."""
+    if not rows:
+        return
+    choices = np.array(rows, dtype=np.uint8)
+    wanted = [index for index, row in enumerate(rows) if row not in known]
+    architectures = problem.space.architectures(choices)
+    asked = [architectures[index] for index in wanted]
+    scores = dict(zip(wanted, _accuracies(problem, asked), strict=True)) if asked else {}
+    latency, bound = problem.latency_ms(choices), problem.bound_ms(choices)
+    for index, row in enumerate(rows):
+        accuracy = known[row].accuracy if row in known else scores[index]
+        yield Evaluation(architectures[index], accuracy, float(latency[index]), float(bound[index]))
+
+
+def _accuracies(problem: SearchProblem, architectures: Sequence[Architecture]) -> list[float]:
+    values = np.asarray(problem.accuracy(architectures), dtype=np.float64)
+    if values.shape != (len(architectures),) or not np.all(np.isfinite(values)):
+        raise InvalidValueError(
+            "the accuracy source gave something else than an accuracy for each architecture",
+            field="accuracy",
+            expected=f"{len(architectures)} finite numbers",
+            got=f"shape {values.shape}",
+        )
+    return values.tolist()
+
+
+def _check_budget(budget: int) -> None:
+    if isinstance(budget, bool) or not isinstance(budget, int | np.integer) or budget < 1:
+        raise InvalidValueError(
+            "budget is too small", field="budget", expected="at least 1", got=str(budget)
+        )
