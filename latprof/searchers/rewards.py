@@ -62,12 +62,13 @@ def mnas_reward(
         For latencies or a target not above 0.
     """
     latency = np.asarray(latency_ms, dtype=np.float64)
-    if not target_ms > 0 or not np.all(latency > 0):
+    if not 0 < target_ms < math.inf or not np.all((latency > 0) & np.isfinite(latency)):
         raise InvalidValueError("latencies and their target are above 0 ms")
     below, above = exponents
     exponent = np.where(latency <= target_ms, below, above)
     reward: NDArray[np.float64] = np.asarray(accuracy) * (latency / target_ms) ** exponent
     return reward
+
 
 def latency_regularizer(
     loss: Any,
@@ -81,15 +82,15 @@ def latency_regularizer(
 ) -> Any:
     """Put an expected latency into a training loss; differentiable where the arguments are.
 
-    ==============  ======================================================  =========================
-    form            result                                                  source, default constants
-    ==============  ======================================================  =========================
-    ``add#plain``   ``loss + strength * LAT``                               ProxylessNAS, equation 3
-    ``add#linear``  ``loss + strength * (LAT - T) / T``                     its authors' code; 0.1
-    ``mul#log``     ``loss * strength * (log LAT / log T) ** exponent``     its authors' code; 0.2, 0.3
-    ``fbnet``       ``loss * strength * log(LAT) ** exponent``              FBNet, eq. 2; 0.2, 0.6
-    ``lightnas``    ``loss + strength * (LAT / T - 1)``, strength learned   LightNAS; none
-    ==============  ======================================================  =========================
+    ==============  ===================================================  =======================
+    form            result                                               source; usual constants
+    ==============  ===================================================  =======================
+    ``add#plain``   ``loss + strength * LAT``                            ProxylessNAS, eq. 3
+    ``add#linear``  ``loss + strength * (LAT - T) / T``                  its code; 0.1
+    ``mul#log``     ``loss * strength * (log LAT / log T) ** exponent``  its code; 0.2, 0.3
+    ``fbnet``       ``loss * strength * log(LAT) ** exponent``           FBNet, eq. 2; 0.2, 0.6
+    ``lightnas``    ``loss + strength * (LAT / T - 1)``                LightNAS
+    ==============  ===================================================  =======================
 
     Weight decay (``lambda1 ||w||^2``) is the optimiser's.
 
@@ -104,8 +105,8 @@ def latency_regularizer(
     form : str
         One of the table.
     strength, exponent : float, optional
-        The constants; ``add#plain`` and ``lightnas`` have no default. Under ``lightnas`` a
-        parameter that gradient *ascent* moves.
+        The constants; ``add#plain`` and ``lightnas`` have no default. Under ``lightnas`` the
+        strength is a parameter that gradient *ascent* moves.
     unit_ms : float
         What LAT and T are counted in under a logarithm. Both must be above one unit: networks of
         less than a millisecond take a smaller one, 0.001 for microseconds.
