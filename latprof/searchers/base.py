@@ -328,7 +328,7 @@ def _accuracies(problem: SearchProblem, architectures: Sequence[Architecture]) -
             expected=f"{len(architectures)} finite numbers",
             got=f"shape {values.shape}",
         )
-    return values.tolist()
+    return [float(value) for value in values]
 
 
 def _check_budget(budget: int) -> None:

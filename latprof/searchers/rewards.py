@@ -89,7 +89,7 @@ def latency_regularizer(
     ``add#linear``  ``loss + strength * (LAT - T) / T``                  its code; 0.1
     ``mul#log``     ``loss * strength * (log LAT / log T) ** exponent``  its code; 0.2, 0.3
     ``fbnet``       ``loss * strength * log(LAT) ** exponent``           FBNet, eq. 2; 0.2, 0.6
-    ``lightnas``    ``loss + strength * (LAT / T - 1)``                LightNAS
+    ``lightnas``    ``loss + strength * (LAT / T - 1)``                  LightNAS
     ==============  ===================================================  =======================
 
     Weight decay (``lambda1 ||w||^2``) is the optimiser's.
@@ -141,10 +141,8 @@ def latency_regularizer(
         return loss + strength * latency_ms
     if form in {"add#linear", "lightnas"}:
         return loss + strength * (latency_ms - target_ms) / target_ms
-    least = _least(latency_ms)
-    if form == "mul#log":
-        assert target_ms is not None
-        least = min(least, target_ms)
+    of_target = math.inf if target_ms is None or form == "fbnet" else target_ms
+    least = min(_least(latency_ms), of_target)
     if not least > unit_ms:
         raise InvalidValueError(
             f"{form} takes the logarithm of a latency that is not above its unit",
@@ -155,7 +153,7 @@ def latency_regularizer(
         )
     logarithm = _log(latency_ms / unit_ms)
     if form == "mul#log":
-        logarithm = logarithm / math.log(target_ms / unit_ms)
+        logarithm = logarithm / math.log(of_target / unit_ms)
     return loss * strength * logarithm**exponent
 
 

@@ -1,0 +1,182 @@
+"""Each target's own network, and what it takes on the others (ProxylessNAS, table 4).
+
+A network that was searched for one device is seldom the fastest on another. Networks are compared
+at one accuracy: for each target the fastest network that reaches it is sought, and then every
+network's latency is told on every target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latprof.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from latprof.datasets.space import Architecture
+    from latprof.searchers.base import Evaluation, LatencySource, Searcher, SearchProblem
+
+Floats: TypeAlias = NDArray[np.float64]
+
+#: Networks within so many points of one accuracy count as equally accurate.
+SAME_ACCURACY = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class CrossTarget:
+    """k networks, each searched for one of k targets, and their latencies on all of them.
+
+    Parameters
+    ----------
+    targets : tuple of str
+        Names; row and column i belong to target i.
+    architectures : tuple of Architecture
+        Row i was searched for target i.
+    accuracy : array of shape (k,)
+        In percent.
+    latency_ms : array of shape (k, k)
+        Of the network of row i on the target of column j, in milliseconds.
+    source : str
+        What the milliseconds are: ``"measured"`` or ``"predicted"``.
+    """
+
+    targets: tuple[str, ...]
+    architectures: tuple[Architecture, ...]
+    accuracy: Floats
+    latency_ms: Floats
+    source: str = "measured"
+
+    @property
+    def own_is_fastest(self) -> NDArray[np.bool_]:
+        """Whether no other row's network is faster on target j than its own, shape (k,)."""
+        own = np.diagonal(self.latency_ms)
+        fastest: NDArray[np.bool_] = own <= self.latency_ms.min(axis=0)
+        return fastest
+
+
+def fastest_at_accuracy(
+    searcher: Searcher,
+    problem: SearchProblem,
+    accuracy: float,
+    budget: int,
+    *,
+    seed: int = 0,
+    rounds: int = 8,
+) -> Evaluation:
+    """Find the fastest network of at least this accuracy with a searcher for limits.
+
+    Each round searches under a limit just below the fastest network so far that is accurate enough;
+    what was evaluated before is not asked for again, and no round makes more than its share of the
+    budget.
+
+    Parameters
+    ----------
+    searcher : Searcher
+    problem : SearchProblem
+        Its limit is where the first round begins; infinity for none.
+    accuracy : float
+        Least accuracy, in the problem's units.
+    budget : int
+        Different networks evaluated, in all rounds together.
+    seed : int
+    rounds : int
+        At most so many limits.
+
+    Raises
+    ------
+    InvalidValueError
+        Where no evaluated network is accurate enough.
+    """
+    trail: dict[tuple[int, ...], Evaluation] = {}
+    best: Evaluation | None = None
+    for number in range(rounds):
+        left = budget - len(trail)
+        share = max(1, left // (rounds - number))
+        if left < 1:
+            break
+        found = _steps_below(searcher, problem, best, share, seed + number, trail)
+        if not found:
+            break
+        trail |= {step.architecture.choices: step for step in found}
+        enough = [step for step in trail.values() if step.accuracy >= accuracy]
+        fastest = min(enough, key=lambda step: (step.bound_ms, -step.accuracy), default=None)
+        if fastest is None or fastest is best:
+            continue
+        best = fastest
+    if best is None:
+        most = max((step.accuracy for step in trail.values()), default=float("nan"))
+        raise InvalidValueError(
+            f"none of {len(trail)} networks reaches the accuracy",
+            field="accuracy",
+            expected=f"at least {accuracy:g}",
+            got=f"{most:g} at most",
+        )
+    return best
+
+
+def _steps_below(
+    searcher: Searcher,
+    problem: SearchProblem,
+    best: Evaluation | None,
+    share: int,
+    seed: int,
+    trail: Mapping[tuple[int, ...], Evaluation],
+) -> list[Evaluation]:
+    """New evaluations under a limit just below ``best``; none where nothing can be below."""
+    limited = problem
+    if best is not None:
+        limited = replace(problem, limit_ms=float(np.nextafter(best.bound_ms, 0.0)))
+    budget = len(trail) + share
+    new: list[Evaluation] = []
+    try:
+        for step in searcher.search(limited, budget, seed=seed, trail=trail.values()):
+            if step.architecture.choices not in trail:
+                new.append(step)
+            if len(new) >= share:
+                break
+    except InvalidValueError:  # no architecture keeps the limit: nothing is faster
+        return new
+    return new
+
+
+def cross_target(
+    searched: Mapping[str, Evaluation | Architecture],
+    latency: Mapping[str, LatencySource],
+    accuracy: Sequence[float],
+    *,
+    source: str = "measured",
+) -> CrossTarget:
+    """The table of networks, each searched for one target, on all targets.
+
+    Parameters
+    ----------
+    searched : mapping of str to Evaluation or Architecture
+        The network of each target.
+    latency : mapping of str to LatencySource
+        Of the same targets: what the table's milliseconds come from.
+    accuracy : sequence of float
+        Of the networks, in the order of ``searched``.
+    source : str
+        What the milliseconds are called.
+
+    Raises
+    ------
+    InvalidValueError
+        Where the targets differ.
+    """
+    targets = tuple(searched)
+    if set(targets) != set(latency) or len(accuracy) != len(targets) or not targets:
+        raise InvalidValueError(
+            "networks, latencies and accuracies are of different targets",
+            expected=", ".join(targets),
+            got=", ".join(latency),
+        )
+    architectures = tuple(getattr(found, "architecture", found) for found in searched.values())
+    columns = [latency[target].predict(list(architectures)) for target in targets]
+    return CrossTarget(
+        targets, architectures, np.asarray(accuracy, dtype=np.float64), np.stack(columns, 1), source
+    )
