@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.errors import InvalidValueError
+from latprof.searchers.base import Evaluation
 
 if TYPE_CHECKING:
     from latprof.datasets.space import Architecture
-    from latprof.searchers.base import Evaluation, LatencySource, Searcher, SearchProblem
+    from latprof.searchers.base import LatencySource, Searcher, SearchProblem
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -175,7 +176,10 @@ def cross_target(
             expected=", ".join(targets),
             got=", ".join(latency),
         )
-    architectures = tuple(getattr(found, "architecture", found) for found in searched.values())
+    architectures = tuple(
+        found.architecture if isinstance(found, Evaluation) else found
+        for found in searched.values()
+    )
     columns = [latency[target].predict(list(architectures)) for target in targets]
     return CrossTarget(
         targets, architectures, np.asarray(accuracy, dtype=np.float64), np.stack(columns, 1), source
