@@ -21,7 +21,7 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.developer: $(VENV)/.installed
 	$(PIP) torch
-	$(PIP) --editable '.[dev,torch]'
+	$(PIP) --editable '.[dev,search]'
 	@touch $@
 
 demo: $(VENV)/.installed ## Measure 150 networks on this computer, learn from them, write a report.

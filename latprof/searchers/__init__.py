@@ -17,7 +17,13 @@ if TYPE_CHECKING:
         best_of,
         pareto_front,
     )
+    from latprof.searchers.cross_target import CrossTarget, fastest_at_accuracy
+    from latprof.searchers.evolution import EvolutionSearch
+    from latprof.searchers.mnas import MnasSearch
+    from latprof.searchers.netadapt import NetAdaptSearch
+    from latprof.searchers.nsga2 import NSGA2Search
     from latprof.searchers.random_search import RandomSearch
+    from latprof.searchers.registry import get_searcher, searcher_names
     from latprof.searchers.rewards import (
         HARD,
         SOFT,
@@ -28,6 +34,14 @@ if TYPE_CHECKING:
     from latprof.searchers.tables import ArchitectureTable, LatencyTable
 
 _MODULES = {
+    "CrossTarget": "cross_target",
+    "fastest_at_accuracy": "cross_target",
+    "EvolutionSearch": "evolution",
+    "MnasSearch": "mnas",
+    "NetAdaptSearch": "netadapt",
+    "NSGA2Search": "nsga2",
+    "get_searcher": "registry",
+    "searcher_names": "registry",
     "ArchitectureTable": "tables",
     "Evaluation": "base",
     "Found": "base",
@@ -48,17 +62,25 @@ __all__ = [
     "HARD",
     "SOFT",
     "ArchitectureTable",
+    "CrossTarget",
     "Evaluation",
+    "EvolutionSearch",
     "Found",
     "LatencyTable",
+    "MnasSearch",
+    "NSGA2Search",
+    "NetAdaptSearch",
     "RandomSearch",
     "SearchProblem",
     "Searcher",
     "best_of",
     "expected_latency",
+    "fastest_at_accuracy",
+    "get_searcher",
     "latency_regularizer",
     "mnas_reward",
     "pareto_front",
+    "searcher_names",
 ]
 
 

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 #: Module and class of each method.
 _CLASSES = {
+    "evolution": ("evolution", "EvolutionSearch"),
+    "mnas": ("mnas", "MnasSearch"),
+    "netadapt": ("netadapt", "NetAdaptSearch"),
+    "nsga2": ("nsga2", "NSGA2Search"),
     "random": ("random_search", "RandomSearch"),
 }
 

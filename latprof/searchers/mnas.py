@@ -1,0 +1,116 @@
+"""MnasNet's search (Tan et al., CVPR 2019): an RNN controller that learns by PPO."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from latprof.errors import InvalidValueError, MissingDependencyError
+from latprof.searchers.base import EvaluatingSearcher, Proposals, SearchProblem
+from latprof.searchers.rewards import HARD, mnas_reward
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from latprof.datasets.space import Choices
+    from latprof.searchers.controller import Controller
+
+#: Draws of a batch that shall keep the limit; then what exceeds it is evaluated too.
+_TRIES = 50
+
+
+class MnasSearch(EvaluatingSearcher):
+    """Samples architectures from an LSTM and moves it towards large ``ACC * (LAT / T) ** w``.
+
+    T is the problem's limit; under the hard reward, where nothing above it can win, draws above it
+    are made again without asking for an accuracy. One decision is drawn after the other, each from
+    a softmax over its candidates given those before: over
+    :class:`~latprof.datasets.mnasnet.MnasNetSpace` the factorised hierarchical search of the paper,
+    over any other space its decisions. Updates are by proximal policy optimisation (Schulman et al.
+    2017) with a moving baseline. Needs torch.
+
+    Parameters
+    ----------
+    exponents : (float, float)
+        ``w`` up to the limit and above it: :data:`~latprof.searchers.rewards.HARD`, which knows no
+        merit in being faster than asked, or :data:`~latprof.searchers.rewards.SOFT`. Without a
+        limit the reward is the accuracy.
+    batch : int
+        Architectures evaluated between two updates.
+    learning_rate : float
+    entropy : float
+        Weight of the entropy bonus, which keeps the controller curious.
+    hidden : int
+        Width of the LSTM.
+
+    Raises
+    ------
+    InvalidValueError
+        For options out of their range.
+    MissingDependencyError
+        Where torch is not installed.
+    """
+
+    name = "mnas"
+
+    def __init__(
+        self,
+        exponents: tuple[float, float] = HARD,
+        batch: int = 10,
+        learning_rate: float = 0.01,
+        entropy: float = 0.02,
+        hidden: int = 64,
+    ) -> None:
+        for field, value in (("batch", batch), ("hidden", hidden)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InvalidValueError(
+                    f"{field} is too small", field=field, expected="at least 1", got=str(value)
+                )
+        for field, number in (("learning_rate", learning_rate), ("entropy", entropy)):
+            if not 0 <= number < np.inf:
+                raise InvalidValueError(
+                    f"{field} is out of range", field=field, expected="0 or more", got=str(number)
+                )
+        self.exponents = exponents
+        self.batch = batch
+        self.learning_rate = learning_rate
+        self.entropy = entropy
+        self.hidden = hidden
+
+    def propose(self, problem: SearchProblem, generator: np.random.Generator) -> Proposals:
+        try:
+            from latprof.searchers.controller import Controller
+        except ImportError:
+            raise MissingDependencyError("torch", "torch", "MnasNet's controller") from None
+        controller = Controller(
+            problem.space,
+            hidden=self.hidden,
+            learning_rate=self.learning_rate,
+            entropy=self.entropy,
+            seed=int(generator.integers(2**31)),
+        )
+        while True:
+            drawn = self._drawn(problem, controller)
+            scores = yield drawn
+            controller.learn(drawn, self.rewards(problem, scores.accuracy, scores.bound_ms))
+
+    def _drawn(self, problem: SearchProblem, controller: Controller) -> Choices:
+        """A batch; where nothing above the limit can win, of architectures that keep it."""
+        drawn = controller.sample(self.batch)
+        if self.exponents != HARD:
+            return drawn
+        for _ in range(_TRIES):
+            kept = drawn[problem.keeps_limit(drawn)]
+            if len(kept) >= self.batch:
+                return kept[: self.batch]
+            drawn = np.concatenate([kept, controller.sample(4 * self.batch)])
+        return drawn[: self.batch]
+
+    def rewards(
+        self, problem: SearchProblem, accuracy: NDArray[np.float64], bound_ms: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """The rewards of n networks, shape (n,)."""
+        if np.isinf(problem.limit_ms):
+            return accuracy
+        return mnas_reward(accuracy, bound_ms, problem.limit_ms, self.exponents)
