@@ -96,35 +96,32 @@ class Policy(nn.Module):
 
     def __init__(self, sizes: list[int], hidden: int) -> None:
         super().__init__()
-        self.sizes = sizes
-        self.cell = nn.LSTMCell(hidden, hidden)
+        most = max(sizes)
+        self.lstm = nn.LSTM(hidden, hidden, batch_first=True)
         self.start = nn.Parameter(0.1 * torch.randn(hidden))
-        self.embeddings = nn.ModuleList(nn.Embedding(size, hidden) for size in sizes)
-        self.heads = nn.ModuleList(nn.Linear(hidden, size) for size in sizes)
-        for head in self.heads:  # uniform at first
-            nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)
+        self.embeddings = nn.Parameter(torch.randn(len(sizes), most, hidden))
+        # Uniform at first; where a decision has fewer candidates the rest is never drawn.
+        self.heads = nn.Parameter(torch.zeros(len(sizes), hidden, most))
+        padding = torch.arange(most) >= torch.tensor(sizes)[:, None]
+        self.register_buffer("bias", torch.zeros(padding.shape).masked_fill(padding, -1e9))
 
     def forward(self, choices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probabilities of choices, and entropies, shape (n, decisions) both."""
-        log_probabilities, entropies = [], []
-        state, value = None, self.start.expand(len(choices), -1)
-        for index, head in enumerate(self.heads):
-            state = self.cell(value, state)
-            logits = head(state[0]).log_softmax(-1)
-            taken = choices[:, index]
-            log_probabilities.append(logits.gather(1, taken[:, None])[:, 0])
-            entropies.append(-(logits.exp() * logits).sum(-1))
-            value = self.embeddings[index](taken)
-        return torch.stack(log_probabilities, 1), torch.stack(entropies, 1)
+        before = self.embeddings[torch.arange(choices.shape[1] - 1), choices[:, :-1]]
+        inputs = torch.cat([self.start.expand(len(choices), 1, -1), before], dim=1)
+        outputs, _ = self.lstm(inputs)
+        logits = torch.einsum("ndh,dhc->ndc", outputs, self.heads) + self.bias
+        logits = logits.log_softmax(-1)
+        entropy = -(logits.exp() * logits).sum(-1)
+        return logits.gather(2, choices[:, :, None])[:, :, 0], entropy
 
     def sample(self, n: int, generator: torch.Generator) -> torch.Tensor:
         """Draw choices, shape (n, decisions)."""
-        drawn = []
-        state, value = None, self.start.expand(n, -1)
-        for index, head in enumerate(self.heads):
-            state = self.cell(value, state)
-            taken = torch.multinomial(head(state[0]).softmax(-1), 1, generator=generator)[:, 0]
-            drawn.append(taken)
-            value = self.embeddings[index](taken)
+        drawn: list[torch.Tensor] = []
+        state, value = None, self.start.expand(n, 1, -1)
+        for head, bias, embeddings in zip(self.heads, self.bias, self.embeddings, strict=True):
+            output, state = self.lstm(value, state)
+            logits = output[:, 0] @ head + bias
+            drawn.append(torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0])
+            value = embeddings[drawn[-1]][:, None]
         return torch.stack(drawn, 1)

@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from latprof.datasets.space import Choices
     from latprof.searchers.controller import Controller
 
-#: Draws of a batch that shall keep the limit; then what exceeds it is evaluated too.
-_TRIES = 50
+#: Times that a batch is drawn until it has enough new architectures that keep the limit.
+_DRAWS = 8
 
 
 class MnasSearch(EvaluatingSearcher):
     """Samples architectures from an LSTM and moves it towards large ``ACC * (LAT / T) ** w``.
 
     T is the problem's limit; under the hard reward, where nothing above it can win, draws above it
-    are made again without asking for an accuracy. One decision is drawn after the other, each from
-    a softmax over its candidates given those before: over
-    :class:`~latprof.datasets.mnasnet.MnasNetSpace` the factorised hierarchical search of the paper,
-    over any other space its decisions. Updates are by proximal policy optimisation (Schulman et al.
-    2017) with a moving baseline. Needs torch.
+    are made again without asking for an accuracy, and so are draws that were evaluated. One
+    decision is drawn after the other, each from a softmax over its candidates given those before:
+    over :class:`~latprof.datasets.mnasnet.MnasNetSpace` the factorised hierarchical search of the
+    paper, over any other space its decisions. Updates are by proximal policy optimisation (Schulman
+    et al. 2017) with a moving baseline. Needs torch.
 
     Parameters
     ----------
@@ -58,8 +58,8 @@ class MnasSearch(EvaluatingSearcher):
         self,
         exponents: tuple[float, float] = HARD,
         batch: int = 10,
-        learning_rate: float = 0.01,
-        entropy: float = 0.02,
+        learning_rate: float = 0.03,
+        entropy: float = 0.05,
         hidden: int = 64,
     ) -> None:
         for field, value in (("batch", batch), ("hidden", hidden)):
@@ -90,22 +90,26 @@ class MnasSearch(EvaluatingSearcher):
             entropy=self.entropy,
             seed=int(generator.integers(2**31)),
         )
+        seen: set[bytes] = set()
         while True:
-            drawn = self._drawn(problem, controller)
+            drawn = self._drawn(problem, controller, seen)
             scores = yield drawn
+            seen |= {row.tobytes() for row in drawn}
             controller.learn(drawn, self.rewards(problem, scores.accuracy, scores.bound_ms))
 
-    def _drawn(self, problem: SearchProblem, controller: Controller) -> Choices:
-        """A batch; where nothing above the limit can win, of architectures that keep it."""
-        drawn = controller.sample(self.batch)
-        if self.exponents != HARD:
-            return drawn
-        for _ in range(_TRIES):
-            kept = drawn[problem.keeps_limit(drawn)]
-            if len(kept) >= self.batch:
-                return kept[: self.batch]
-            drawn = np.concatenate([kept, controller.sample(4 * self.batch)])
-        return drawn[: self.batch]
+    def _drawn(self, problem: SearchProblem, controller: Controller, seen: set[bytes]) -> Choices:
+        """A batch of what can win and was not evaluated yet, as far as a few draws find it."""
+        new: dict[bytes, Choices] = {}
+        for _ in range(_DRAWS):
+            drawn = controller.sample(4 * self.batch)
+            kept = drawn[problem.keeps_limit(drawn)] if self.exponents == HARD else drawn
+            for row in kept:
+                if row.tobytes() not in seen:
+                    new.setdefault(row.tobytes(), row)
+            if len(new) >= self.batch:
+                break
+        # What is known, or above the limit, teaches too.
+        return np.array([*new.values(), *([] if new else drawn)][: self.batch])
 
     def rewards(
         self, problem: SearchProblem, accuracy: NDArray[np.float64], bound_ms: NDArray[np.float64]

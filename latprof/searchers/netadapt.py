@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latprof.errors import InvalidValueError
-from latprof.searchers.base import EvaluatingSearcher, Proposals, SearchProblem
+from latprof.searchers.base import (
+    EvaluatingSearcher,
+    Proposals,
+    SearchProblem,
+    neighbours,
+    random_choices,
+)
 
 if TYPE_CHECKING:
     from latprof.datasets.space import Architecture, Choices
@@ -62,12 +68,12 @@ class NetAdaptSearch(EvaluatingSearcher):
 
     def propose(self, problem: SearchProblem, generator: np.random.Generator) -> Proposals:
         if self.seed_architecture is None:
-            start = _slowest(problem, _random(problem, generator))
+            start = _slowest(problem, random_choices(problem.space, 1, generator)[0])
         else:
             start = problem.space.choices([self.seed_architecture])[0]
         while True:
             yield from self._down(problem, start, generator)
-            start = _slowest(problem, _random(problem, generator), climbs=2)
+            start = _slowest(problem, random_choices(problem.space, 1, generator)[0], climbs=2)
 
     def _down(
         self, problem: SearchProblem, start: Choices, generator: np.random.Generator
@@ -95,24 +101,16 @@ class NetAdaptSearch(EvaluatingSearcher):
         generator: np.random.Generator,
     ) -> Choices:
         """Networks a change away (else two) that take at most so long, shape (n, decisions)."""
-        for found in (neighbours(problem, network), _two_changes(problem, network, generator)):
+        for found in (
+            neighbours(problem.space, network),
+            _two_changes(problem, network, generator),
+        ):
             kept = found[problem.bound_ms(found) <= most_ms]
             if len(kept):
                 break
         if self.proposals is not None and len(kept) > self.proposals:
             kept = kept[generator.permutation(len(kept))[: self.proposals]]
         return kept
-
-
-def neighbours(problem: SearchProblem, network: Choices) -> Choices:
-    """All networks that differ from one in a single decision, shape (n, decisions)."""
-    sizes = problem.space.num_choices.tolist()
-    rows = np.repeat(network[None], sum(sizes), axis=0)
-    decisions = np.repeat(np.arange(len(sizes)), sizes)
-    rows[np.arange(len(rows)), decisions] = np.concatenate([np.arange(size) for size in sizes])
-    rows = np.unique(problem.space.canonical(rows), axis=0)
-    others: Choices = rows[(rows != network).any(axis=1)]
-    return others
 
 
 def _two_changes(
@@ -138,19 +136,12 @@ def _two_changes(
     return others
 
 
-def _random(problem: SearchProblem, generator: np.random.Generator) -> Choices:
-    sizes = problem.space.num_choices
-    drawn = (generator.random((1, len(sizes))) * sizes).astype(np.uint8)
-    row: Choices = problem.space.canonical(drawn)[0]
-    return row
-
-
 def _slowest(problem: SearchProblem, network: Choices, climbs: int | None = None) -> Choices:
     """Climb to slower neighbours, to the end, or a few steps beyond the limit."""
     latency = float(problem.bound_ms(network[None])[0])
     beyond = 0
     while climbs is None or beyond < climbs:
-        around = neighbours(problem, network)
+        around = neighbours(problem.space, network)
         latencies = problem.bound_ms(around)
         best = int(np.argmax(latencies))
         if latencies[best] <= latency:
