@@ -1,0 +1,347 @@
+"""Searches whose optimum is known: real trainings, real latencies.
+
+Usage: ``python -m benchmarks.searchers --data FOLDER [--seeds 20] [--only TEXT] [--check]``
+
+FOLDER holds ``nasbench-macro``, ``nasbench201-accuracy`` and ``help`` (docs/importing.md).
+Problems: NAS-Bench-Macro with the latencies that come with latprof, and NAS-Bench-201 with three devices of
+HELP and the test accuracies of three data sets; limits at four percentiles of latency.
+
+*Evaluations* is how many networks' accuracies were asked for until one within the limit was within
+0.1 points of the true optimum, as a ratio to what random search needs on average: (m + 1) / (k + 1)
+where k of m networks within the limit are good enough (exact, drawn without replacement). Searches
+that have not come there after the budget count as the budget. *Share of the front* is the
+hypervolume of what 500 evaluations found over that of the true front.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latprof.datasets import load
+from latprof.datasets.importers.accuracies import load_nasbench201_accuracies, load_nasbench_macro
+from latprof.datasets.importers.help import load_help
+from latprof.datasets.registry import space_from_description
+from latprof.predictors.hybrid import HybridPredictor
+from latprof.searchers import (
+    ArchitectureTable,
+    LatencyTable,
+    Searcher,
+    SearchProblem,
+    best_of,
+    get_searcher,
+    pareto_front,
+)
+
+if TYPE_CHECKING:
+    from latprof.searchers.base import LatencySource
+
+Floats: TypeAlias = NDArray[np.float64]
+
+MACRO = "nasbench-macro-cpu-ort1-b4"
+DEVICES = ("gold_6226", "pixel2", "1080ti_1")
+DATA_SETS = ("cifar10-test", "cifar100-test", "imagenet-test")
+PERCENTILES = (30, 50, 70, 90)
+NEAR = 0.1
+#: Methods whose evaluations are counted, and the most that are made.
+METHODS: dict[str, dict[str, Any]] = {
+    "random": {},
+    "evolution": {},
+    "mnas": {},
+    "netadapt": {},
+    "nsga2": {},
+}
+BUDGET = 1000
+FRONT_BUDGET = 500
+#: Of the front's share: plain NSGA-II beside the one with a model.
+FRONT_METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+    "nsga2": ("nsga2", {}),
+    "nsga2, model=False": ("nsga2", {"model": False}),
+    "evolution": ("evolution", {}),
+    "random": ("random", {}),
+}
+#: Networks measured for the predictor in the loop.
+ROWS = 300
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """One problem: every network's accuracy and latency, and the front's reference accuracy."""
+
+    name: str
+    accuracy: ArchitectureTable
+    latency: LatencyTable
+    least_accuracy: float | None
+
+    @property
+    def accuracies(self) -> Floats:
+        """In the order of the latencies' table."""
+        return self.accuracy(self.latency.choices)
+
+    def limits(self) -> list[float]:
+        """The limits in milliseconds."""
+        return [float(np.percentile(self.latency.values, percent)) for percent in PERCENTILES]
+
+
+def problems(folder: Path, latencies: str) -> Iterator[Known]:
+    """All problems whose data are there."""
+    frame = load(latencies)
+    space = space_from_description(frame.attrs["space"])
+    macro = load_nasbench_macro(next((folder / "nasbench-macro").glob("*.json")))
+    rows = [space.parse(text) for text in frame["architecture"]]
+    yield Known(
+        "nasbench-macro",
+        ArchitectureTable(space, macro.choices, macro.accuracy_percent["cifar10-test"]),
+        LatencyTable(space, rows, frame["latency_ms"].to_numpy()),
+        90.0,
+    )
+    trained = load_nasbench201_accuracies(folder / "nasbench201-accuracy" / "accuracy.csv")
+    assert trained.space is not None
+    for device in DEVICES:
+        measured = load_help(folder / "help", "nasbench201", device)
+        assert measured.choices is not None
+        table = LatencyTable(trained.space, measured.choices, measured.latency_ms)
+        for data_set in DATA_SETS:
+            accuracy = trained.accuracy_percent[data_set]
+            yield Known(
+                f"nasbench201 {device} {data_set.removesuffix('-test')}",
+                ArchitectureTable(trained.space, trained.choices, accuracy),
+                table,
+                85.0 if data_set == "cifar10-test" else None,
+            )
+
+
+# Evaluations until the optimum ------------------------------------------------------------
+
+
+def goal(known: Known, limit_ms: float) -> tuple[float, float]:
+    """Accuracy that counts as found, and the evaluations that random search needs on average."""
+    inside = known.latency.values <= limit_ms
+    wanted = float(known.accuracies[inside].max()) - NEAR
+    good = int((inside & (known.accuracies >= wanted)).sum())
+    return wanted, (int(inside.sum()) + 1) / (good + 1)
+
+
+def evaluations(
+    searcher: Searcher, known: Known, latency: LatencySource, limit_ms: float, seed: int
+) -> int:
+    """Evaluations until a network that truly keeps the limit is near the optimum."""
+    wanted, _ = goal(known, limit_ms)
+    problem = SearchProblem(latency, known.accuracy, limit_ms=limit_ms)
+    for number, step in enumerate(searcher.search(problem, BUDGET, seed=seed), start=1):
+        if step.accuracy >= wanted and known.latency([step.architecture])[0] <= limit_ms:
+            return number
+    return BUDGET
+
+
+def _ratios(known: Known, method: str, seeds: int) -> Floats:
+    """Evaluations over those of random search, shape (limits, seeds)."""
+    searcher = get_searcher(method, **METHODS[method])
+    return np.array(
+        [
+            [
+                evaluations(searcher, known, known.latency, limit, seed) / goal(known, limit)[1]
+                for seed in range(seeds)
+            ]
+            for limit in known.limits()
+        ]
+    )
+
+
+# Fronts ---------------------------------------------------------------------------------
+
+
+def hypervolume(accuracy: Floats, latency_ms: Floats, most_ms: float, least: float) -> float:
+    """Area between the front of what is better than (most_ms, least) and that point."""
+    front = pareto_front(accuracy, latency_ms)
+    front = front[(accuracy[front] > least) & (latency_ms[front] < most_ms)]
+    ends = np.append(latency_ms[front][1:], most_ms)
+    return float(((ends - latency_ms[front]) * (accuracy[front] - least)).sum())
+
+
+def _front_shares(known: Known, method: str, seeds: int) -> Floats:
+    """Share of the true front's hypervolume, shape (seeds,)."""
+    assert known.least_accuracy is not None
+    name, options = FRONT_METHODS[method]
+    corner = (float(known.latency.values.max()), known.least_accuracy)
+    whole = hypervolume(known.accuracies, known.latency.values, *corner)
+    shares = []
+    for seed in range(seeds):
+        problem = SearchProblem(known.latency, known.accuracy)
+        trail = list(get_searcher(name, **options).search(problem, FRONT_BUDGET, seed=seed))
+        accuracy = np.array([step.accuracy for step in trail])
+        latency = np.array([step.latency_ms for step in trail])
+        shares.append(hypervolume(accuracy, latency, *corner) / whole)
+    return np.array(shares)
+
+
+# A predictor in the loop ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class InLoop:
+    """What a latency source in the loop costs: means over limits and seeds."""
+
+    evaluations: float
+    kept: float
+    lost: float
+
+
+def _in_loop(known: Known, source: str, seeds: int) -> InLoop:
+    """Evolution with the true latency, a prediction, or its 95 % bound in the loop."""
+    ratios, kept, lost = [], [], []
+    for seed in range(seeds):
+        latency: LatencySource = known.latency
+        if source != "true latency":
+            generator = np.random.default_rng(1000 + seed)
+            rows = generator.permutation(len(known.latency))[:ROWS]
+            latency = HybridPredictor(known.latency.space).fit(
+                known.latency.choices[rows], known.latency.values[rows]
+            )
+        upper = 0.95 if source == "95 % bound" else None
+        for limit in known.limits():
+            problem = SearchProblem(latency, known.accuracy, limit_ms=limit, upper=upper)
+            wanted, expected = goal(known, limit)
+            trail = list(get_searcher("evolution").search(problem, BUDGET // 2, seed=seed))
+            truly = known.latency([step.architecture for step in trail]) <= limit
+            near = [step.accuracy >= wanted for step in trail]
+            hits = np.flatnonzero(truly & np.array(near))
+            ratios.append((hits[0] + 1 if len(hits) else len(trail)) / expected)
+            best = best_of(trail, limit)
+            assert best is not None
+            kept.append(bool(known.latency([best.architecture])[0] <= limit))
+            lost.append(wanted + NEAR - best.accuracy)
+    return InLoop(_geometric(ratios), float(np.mean(kept)), float(np.mean(lost)))
+
+
+# Printing ---------------------------------------------------------------------------------
+
+
+def _geometric(values: Sequence[float] | Floats) -> float:
+    return float(np.exp(np.mean(np.log(np.asarray(values, dtype=np.float64)))))
+
+
+def _job(arguments: tuple[Any, ...]) -> Any:
+    function, *rest = arguments
+    return function(*rest)
+
+
+def print_evaluations(
+    pool: ProcessPoolExecutor, known: list[Known], seeds: int
+) -> dict[str, float]:
+    """The table searchers x problems; returns each method's geometric mean."""
+    jobs = [(_ratios, each, method, seeds) for each in known for method in METHODS]
+    found = dict(zip([(j[1].name, j[2]) for j in jobs], pool.map(_job, jobs), strict=True))
+    print(
+        f"\nEvaluations until within {NEAR} points of the optimum, over those of random search: "
+        f"mean over {seeds} seeds at limits of the {', '.join(map(str, PERCENTILES))}th percentile "
+        "(standard error of the four, mean)\n"
+    )
+    print(f"| problem | expected of random search | {' | '.join(METHODS)} |")
+    print("|---" * (len(METHODS) + 2) + "|")
+    for each in known:
+        cells = []
+        for method in METHODS:
+            ratios = found[each.name, method]
+            error = float((ratios.std(axis=1, ddof=1) / math.sqrt(seeds)).mean())
+            means = ", ".join(f"{value:.2f}" for value in ratios.mean(axis=1))
+            cells.append(f"{means} (+- {error:.2f})")
+        expected = ", ".join(f"{goal(each, limit)[1]:.0f}" for limit in each.limits())
+        print(f"| {each.name} | {expected} | {' | '.join(cells)} |")
+    geometric = {
+        method: _geometric(np.concatenate([found[k.name, method].mean(axis=1) for k in known]))
+        for method in METHODS
+    }
+    row = " | ".join(f"{value:.3f}" for value in geometric.values())
+    print(f"| geometric mean | | {row} |", flush=True)
+    return geometric
+
+
+def print_fronts(pool: ProcessPoolExecutor, known: list[Known], seeds: int) -> dict[str, float]:
+    """Shares of the front; returns the least of the default NSGA-II's means by kind of problem."""
+    fronts = [each for each in known if each.least_accuracy is not None]
+    jobs = [(_front_shares, each, method, seeds) for each in fronts for method in FRONT_METHODS]
+    found = dict(zip([(j[1].name, j[2]) for j in jobs], pool.map(_job, jobs), strict=True))
+    print(
+        f"\nShare of the true front's hypervolume after {FRONT_BUDGET} evaluations: "
+        f"mean +- standard deviation over {seeds} seeds\n"
+    )
+    print(f"| problem | {' | '.join(FRONT_METHODS)} |")
+    print("|---" * (len(FRONT_METHODS) + 1) + "|")
+    for each in fronts:
+        cells = [found[each.name, method] for method in FRONT_METHODS]
+        row = " | ".join(f"{shares.mean():.4f} +- {shares.std(ddof=1):.4f}" for shares in cells)
+        print(f"| {each.name} | {row} |", flush=True)
+    return {each.name: float(found[each.name, "nsga2"].mean()) for each in fronts}
+
+
+def print_in_loop(pool: ProcessPoolExecutor, known: list[Known], seeds: int) -> None:
+    """What prediction error costs the search."""
+    sources = ("true latency", "prediction", "95 % bound")
+    jobs = [(_in_loop, each, source, seeds) for each in known for source in sources]
+    found = list(pool.map(_job, jobs))
+    print(
+        f"\nEvolution with a predictor in the loop (hybrid, {ROWS} measured networks) against the "
+        f"true latency, {BUDGET // 2} evaluations, {seeds} seeds x {len(PERCENTILES)} limits: "
+        "evaluations (geometric mean of ratios to random search), share of winners that truly keep "
+        "the limit, accuracy lost to the optimum (points)\n"
+    )
+    heads = [f"{source}: {what}" for source in sources for what in ("eval.", "kept", "lost")]
+    print(f"| problem | {' | '.join(heads)} |")
+    print("|---" * (len(heads) + 1) + "|")
+    for number, each in enumerate(known):
+        cells = [
+            text
+            for got in found[len(sources) * number : len(sources) * (number + 1)]
+            for text in (f"{got.evaluations:.3f}", f"{100 * got.kept:.0f} %", f"{got.lost:.2f}")
+        ]
+        print(f"| {each.name} | {' | '.join(cells)} |", flush=True)
+
+
+def main() -> int:
+    """Print the tables; 1 where --check finds a promise broken."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--latencies", default=MACRO, help="a data set's name or .parquet file")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--only", default="", help="problems whose name holds this text")
+    parser.add_argument("--check", action="store_true")
+    arguments = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the processes below: no figure is a time
+    start = time.monotonic()
+    known = [k for k in problems(arguments.data, arguments.latencies) if arguments.only in k.name]
+    with ProcessPoolExecutor() as pool:
+        means = print_evaluations(pool, known, arguments.seeds)
+        shares = print_fronts(pool, known, arguments.seeds)
+        print_in_loop(pool, known, max(1, arguments.seeds // 4))
+    print(f"\ntook {time.monotonic() - start:.0f} s")
+    broken = [
+        *(["evolution above 1/3 of random search"] if means["evolution"] > 1 / 3 else []),
+        *(
+            f"{name} not better than random search"
+            for name, mean in means.items()
+            if name not in {"random", "evolution"} and mean >= 1
+        ),
+        *(
+            f"{name}: share of the front {share:.4f}"
+            for name, share in shares.items()
+            if share < (0.985 if name == "nasbench-macro" else 0.96)
+        ),
+    ]
+    print("\n".join(f"BROKEN: {what}" for what in broken) or "all promises kept")
+    return int(arguments.check and bool(broken))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
