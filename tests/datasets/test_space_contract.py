@@ -17,6 +17,7 @@ from latprof.graph.reader import read_network
 SMALL = {
     "fbnet": {"resolution": 64, "num_classes": 10, "head_width": 64},
     "mnasnet": {"resolution": 64, "num_classes": 10},
+    "nasbench-macro": {"resolution": 16},
     "nasbench201": {"resolution": 16, "cells_per_stage": 2, "channels": 8},
     "ofa-mobilenetv3": {"num_classes": 10, "resolutions": (64, 96)},
     "proxyless-cifar": {"blocks_per_stage": 1, "final_channels": 96, "resolution": 16},
