@@ -3,8 +3,8 @@
 Usage: ``python -m benchmarks.searchers --data FOLDER [--seeds 20] [--only TEXT] [--check]``
 
 FOLDER holds ``nasbench-macro``, ``nasbench201-accuracy`` and ``help`` (docs/importing.md).
-Problems: NAS-Bench-Macro with the latencies that come with latprof, and NAS-Bench-201 with three devices of
-HELP and the test accuracies of three data sets; limits at four percentiles of latency.
+Problems: NAS-Bench-Macro with the latencies that come with latprof, and NAS-Bench-201 with three
+devices of HELP and the test accuracies of three data sets; limits at four percentiles of latency.
 
 *Evaluations* is how many networks' accuracies were asked for until one within the limit was within
 0.1 points of the true optimum, as a ratio to what random search needs on average: (m + 1) / (k + 1)

@@ -224,7 +224,7 @@ class EvaluatingSearcher(Searcher):
         seed: int = 0,
         trail: Iterable[Evaluation] = (),
     ) -> Iterator[Evaluation]:
-        _check_budget(budget)
+        check_budget(budget)
         # Replayed: the method is deterministic, so what it asks first is what the trail holds.
         known = {step.architecture.choices: step for step in trail}
         told: dict[tuple[int, ...], Evaluation] = {}
@@ -363,7 +363,8 @@ def _accuracies(problem: SearchProblem, architectures: Sequence[Architecture]) -
     return [float(value) for value in values]
 
 
-def _check_budget(budget: int) -> None:
+def check_budget(budget: int) -> None:
+    """Raise InvalidValueError for a budget that is no whole number above 0."""
     if isinstance(budget, bool) or not isinstance(budget, int | np.integer) or budget < 1:
         raise InvalidValueError(
             "budget is too small", field="budget", expected="at least 1", got=str(budget)

@@ -1,0 +1,409 @@
+"""What searches by gradient share: weights and architecture parameters learn in turn; needs torch.
+
+An epoch goes once over the training images. In its first share of the budget (the warm-up) only
+weights learn, under architectures drawn uniformly; then a step of the architecture parameters, on
+validation images, follows each step of the weights. Every epoch ends with the network derived from
+the probabilities, evaluated with the supernet's weights: that is one step of the trail.
+"""
+
+# mypy: disable-error-code="misc"
+
+from __future__ import annotations
+
+import io
+import os
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from latprof.errors import InputFileError, InvalidValueError
+from latprof.measurement.files import write_atomically
+from latprof.searchers.architecture_parameters import ArchitectureParameters
+from latprof.searchers.base import Evaluation, Found, Searcher, SearchProblem, check_budget
+from latprof.searchers.derivation import derive
+from latprof.searchers.supernet import Path as Gates
+from latprof.searchers.supernet import Supernet, proxy_space
+
+if TYPE_CHECKING:
+    from latprof.datasets.space import Choices, SearchSpace
+    from latprof.predictors.base import Predictor
+    from latprof.searchers.base import Floats
+    from latprof.searchers.tasks import ImageTask
+
+
+class DifferentiableSearcher(Searcher):
+    """Base of the searches by gradient; each says how gates are drawn and what the loss is.
+
+    The problem's ``accuracy`` is not asked: accuracies are the supernet's on the task's validation
+    images, in percent. Its ``latency`` must be a fitted predictor (it needs gradients), its limit
+    is the target T. The budget counts epochs.
+
+    Parameters
+    ----------
+    task : ImageTask
+    supernet_space : SearchSpace, optional
+        What the supernet is made of: the same decisions as the problem's space. Unless given, the
+        problem's space for the task's images (:func:`~latprof.searchers.supernet.proxy_space`).
+    batch_size : int
+    weight_rate : float
+        Of the weights: SGD with Nesterov's momentum 0.9, falling to 0 along a cosine.
+    weight_decay : float
+        ``lambda1`` of ``lambda1 ||w||^2``, over 2 as the optimiser has it.
+    architecture_rate : float
+        Of the architecture parameters: Adam. ProxylessNAS takes 0.001 on ImageNet, with a hundred
+        times the steps of a small task.
+    warmup : float
+        Share of the epochs in which only weights learn.
+    prune : float
+        Above 0: after each later epoch, candidates that are at least as slow as another one and
+        less probable than this share of it are dropped, whole layers too where the zero operation
+        is left (PruNet).
+    checkpoint : path, optional
+        Where the state is kept after each epoch; a search that finds it there goes on from it.
+
+    Raises
+    ------
+    InvalidValueError
+        For options out of their range.
+    """
+
+    def __init__(
+        self,
+        task: ImageTask,
+        *,
+        supernet_space: SearchSpace | None = None,
+        batch_size: int = 64,
+        weight_rate: float = 0.05,
+        weight_decay: float = 4e-5,
+        architecture_rate: float = 0.05,
+        warmup: float = 0.25,
+        prune: float = 0.0,
+        checkpoint: str | os.PathLike[str] | None = None,
+    ) -> None:
+        for field, value, most in (
+            ("weight_rate", weight_rate, np.inf),
+            ("architecture_rate", architecture_rate, np.inf),
+            ("weight_decay", weight_decay, np.inf),
+            ("warmup", warmup, 1.0),
+            ("prune", prune, 1.0),
+        ):
+            if not 0 <= value < most:
+                raise InvalidValueError(
+                    f"{field} is out of range",
+                    field=field,
+                    expected=f"from 0 and below {most:g}",
+                    got=str(value),
+                )
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 2:
+            raise InvalidValueError(
+                "batch_size is too small", field="batch_size", expected="2", got=str(batch_size)
+            )
+        self.task = task
+        self.supernet_space = supernet_space
+        self.batch_size = batch_size
+        self.weight_rate = weight_rate
+        self.weight_decay = weight_decay
+        self.architecture_rate = architecture_rate
+        self.warmup = warmup
+        self.prune = prune
+        self.checkpoint = checkpoint
+
+    def search(
+        self,
+        problem: SearchProblem,
+        budget: int,
+        *,
+        seed: int = 0,
+        trail: Iterable[Evaluation] = (),  # noqa: ARG002 - what is kept is the checkpoint
+    ) -> Iterator[Evaluation]:
+        """Yield one evaluation an epoch; without a checkpoint an earlier trail is made again."""
+        check_budget(budget)
+        state = SearchState(self, problem, budget, seed)
+        if self.checkpoint is not None:
+            state.load(self.checkpoint)
+        yield from state.steps
+        while state.epoch < budget:
+            state.run_epoch()
+            if self.checkpoint is not None:
+                state.save(self.checkpoint)
+            yield state.steps[-1]
+
+    def run(
+        self,
+        problem: SearchProblem,
+        budget: int,
+        *,
+        seed: int = 0,
+        trail: Iterable[Evaluation] = (),
+    ) -> Found:
+        """Search to the end: the answer is the network derived last."""
+        steps = tuple(self.search(problem, budget, seed=seed, trail=trail))
+        return Found(self.answer(problem, steps), steps)
+
+    def answer(self, problem: SearchProblem, trail: Iterable[Evaluation]) -> Evaluation | None:
+        """The network derived last; earlier ones were on the way to it."""
+        *_, last = trail
+        return last if last.bound_ms <= problem.limit_ms else None
+
+    # What a method says --------------------------------------------------------------------
+
+    def weight_gates(self, state: SearchState) -> list[Gates]:
+        """Gates of a step of the weights; here one path drawn from the probabilities."""
+        return [int(choice) for choice in state.parameters.sample(state.generator)]
+
+    @abstractmethod
+    def architecture_loss(
+        self, state: SearchState, images: torch.Tensor, labels: torch.Tensor
+    ) -> torch.Tensor:
+        """The loss whose gradients move the architecture parameters."""
+
+    def after_architecture_step(self, state: SearchState, before: torch.Tensor) -> None:
+        """What follows a step of the parameters, whose logits were ``before``."""
+
+    def derive(self, state: SearchState) -> Choices:
+        """The network of the present probabilities."""
+        return derive(state.problem, state.log_probabilities())
+
+
+class SearchState:
+    """A running search: supernet, architecture parameters, optimisers, and the steps so far.
+
+    Parameters
+    ----------
+    searcher : DifferentiableSearcher
+    problem : SearchProblem
+    budget : int
+        Epochs.
+    seed : int
+    """
+
+    def __init__(
+        self, searcher: DifferentiableSearcher, problem: SearchProblem, budget: int, seed: int
+    ) -> None:
+        task = searcher.task
+        space = searcher.supernet_space
+        if space is None:
+            space = proxy_space(problem.space, task.image_shape, task.num_classes)
+        if space.candidates != problem.space.candidates:
+            raise InvalidValueError(
+                "the supernet's space has other decisions than the predictor's",
+                field="supernet_space",
+                expected=problem.space.description,
+                got=space.description,
+            )
+        if not hasattr(problem.latency, "expected_latency"):
+            raise InvalidValueError(
+                "a search by gradient needs a predictor that has an expected latency",
+                hint="fit one to the table: latprof.HybridPredictor(space).fit(...)",
+            )
+        self.searcher = searcher
+        self.problem = problem
+        self.budget = budget
+        self.seed = seed
+        self.epoch = 0
+        self.steps: list[Evaluation] = []
+        self.generator = torch.Generator().manual_seed(seed)
+        self.supernet = Supernet(space, seed)
+        self.parameters = ArchitectureParameters(space)
+        self.weight_optimizer = torch.optim.SGD(
+            self.supernet.parameters(),
+            lr=searcher.weight_rate,
+            momentum=0.9,
+            nesterov=True,
+            weight_decay=searcher.weight_decay,
+        )
+        self.architecture_optimizer = torch.optim.Adam(
+            [self.parameters.logits], lr=searcher.architecture_rate, betas=(0.0, 0.999)
+        )
+        #: Numbers that a method learns beside the probabilities, kept with a checkpoint.
+        self.learned: dict[str, float] = {}
+        self._validation: Iterator[Any] = iter(())
+
+    @property
+    def predictor(self) -> Predictor:
+        """The latency source, which has gradients."""
+        predictor: Predictor = self.problem.latency  # type: ignore[assignment]
+        return predictor
+
+    @property
+    def warmup_epochs(self) -> int:
+        """Epochs at the start in which only weights learn."""
+        return int(self.searcher.warmup * self.budget)
+
+    @property
+    def progress(self) -> float:
+        """Share of the epochs after the warm-up that are done, from 0 to 1."""
+        left = max(self.budget - self.warmup_epochs, 1)
+        return min(max(self.epoch - self.warmup_epochs, 0) / left, 1.0)
+
+    def log_probabilities(self) -> Floats:
+        """Logarithms of the probabilities, shape (decisions, most candidates)."""
+        with torch.no_grad():
+            values: Floats = self.parameters.log_probabilities().double().numpy()
+        return values
+
+    # Learning ------------------------------------------------------------------------------
+
+    def run_epoch(self) -> None:
+        """Go once over the training images, then evaluate the derived network."""
+        for group in self.weight_optimizer.param_groups:
+            cosine = 0.5 * (1 + np.cos(np.pi * self.epoch / self.budget))
+            group["lr"] = self.searcher.weight_rate * cosine
+        self.generator.manual_seed(self.seed * 100_003 + self.epoch)
+        self._validation = iter(())
+        for images, labels in self._batches(self.searcher.task.train):
+            self.weight_step(images, labels)
+            if self.epoch >= self.warmup_epochs:
+                self.architecture_step(*self._validation_batch())
+        if self.searcher.prune and self.epoch >= self.warmup_epochs:
+            self.parameters.prune(self._latencies_around(), self.searcher.prune)
+        self.epoch += 1
+        self.steps.append(self._evaluation())
+
+    def weight_step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """One step of the weights; returns its loss."""
+        self.supernet.freeze(False)
+        self.supernet.train()
+        gates = self.searcher.weight_gates(self)
+        loss = torch.nn.functional.cross_entropy(self.supernet(images, gates), labels)
+        self.weight_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.supernet.parameters(), 5.0)
+        self.weight_optimizer.step()
+        return loss.detach()
+
+    def architecture_step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """One step of the architecture parameters; returns its loss."""
+        self.supernet.freeze(True)
+        loss = self.searcher.architecture_loss(self, images, labels)
+        self.architecture_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        before = self.parameters.logits.detach().clone()
+        self.architecture_optimizer.step()
+        self.searcher.after_architecture_step(self, before)
+        self.supernet.freeze(False)
+        return loss.detach()
+
+    def accuracy(self, choices: Choices) -> float:
+        """Validation accuracy in percent of one network, shape (decisions,), with these weights."""
+        return evaluate(self.supernet, self.searcher.task.validation, choices, self._batch_size())
+
+    def _evaluation(self) -> Evaluation:
+        choices = self.searcher.derive(self)
+        batch = choices[None]
+        return Evaluation(
+            self.problem.space.architectures(batch)[0],
+            self.accuracy(choices),
+            float(self.problem.latency_ms(batch)[0]),
+            float(self.problem.bound_ms(batch)[0]),
+        )
+
+    def _latencies_around(self) -> torch.Tensor:
+        """Latency with each candidate in place of the most probable network's, padding endless."""
+        network = self.parameters.most_probable()
+        shape = tuple(self.parameters.logits.shape)
+        latencies = torch.full(shape, torch.inf)
+        for decision, size in enumerate(self.problem.space.num_choices.tolist()):
+            rows = np.repeat(network[None], size, axis=0)
+            rows[:, decision] = np.arange(size)
+            latencies[decision, :size] = torch.from_numpy(self.problem.latency_ms(rows)).float()
+        return latencies
+
+    def _batch_size(self) -> int:
+        return self.searcher.batch_size
+
+    def _batches(self, dataset: Any) -> Iterator[Any]:
+        loader = DataLoader(
+            dataset,
+            batch_size=min(self._batch_size(), len(dataset)),
+            shuffle=True,
+            drop_last=True,
+            generator=self.generator,
+        )
+        return iter(loader)
+
+    def _validation_batch(self) -> Any:
+        try:
+            return next(self._validation)
+        except StopIteration:
+            self._validation = self._batches(self.searcher.task.validation)
+            return next(self._validation)
+
+    # Resuming ------------------------------------------------------------------------------
+
+    def _identity(self) -> str:
+        """What a checkpoint must agree in: method, options, spaces, target, budget, seed."""
+        options = {
+            name: value
+            for name, value in vars(self.searcher).items()
+            if isinstance(value, bool | int | float | str | tuple) and name != "checkpoint"
+        }
+        problem = (self.problem.limit_ms, self.problem.upper, self.problem.space.description)
+        task = (self.searcher.task.name, self.searcher.task.image_shape)
+        space = self.supernet.space.description
+        name = self.searcher.name
+        return repr((name, sorted(options.items()), problem, task, space, self.budget, self.seed))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Keep the state, whole or not at all."""
+        buffer = io.BytesIO()
+        steps = [
+            (list(s.architecture.choices), s.accuracy, s.latency_ms, s.bound_ms) for s in self.steps
+        ]
+        torch.save(
+            {
+                "identity": self._identity(),
+                "epoch": self.epoch,
+                "steps": steps,
+                "learned": self.learned,
+                "supernet": self.supernet.state_dict(),
+                "parameters": self.parameters.state_dict(),
+                "weight_optimizer": self.weight_optimizer.state_dict(),
+                "architecture_optimizer": self.architecture_optimizer.state_dict(),
+            },
+            buffer,
+        )
+        write_atomically(Path(path), buffer.getvalue())
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Go on from a checkpoint, if there is one; raises InputFileError for another search's."""
+        if not Path(path).exists():
+            return
+        try:
+            state = torch.load(path, weights_only=True)
+            identity = state["identity"]
+        except Exception:  # noqa: BLE001 - torch raises whatever its unpickler meets in a hostile file
+            raise InputFileError(f"{path} is no checkpoint of a search") from None
+        if identity != self._identity():
+            raise InputFileError(
+                f"{path} is the checkpoint of another search",
+                hint="give another file, or the arguments of that search",
+            )
+        self.epoch = state["epoch"]
+        self.learned = state["learned"]
+        space = self.problem.space
+        self.steps = [
+            Evaluation(space.architectures(np.array([choices]))[0], *numbers)
+            for choices, *numbers in state["steps"]
+        ]
+        for name in ("supernet", "parameters", "weight_optimizer", "architecture_optimizer"):
+            getattr(self, name).load_state_dict(state[name])
+
+
+def evaluate(supernet: Supernet, dataset: Any, choices: Choices, batch_size: int) -> float:
+    """Accuracy in percent of one architecture, shape (decisions,), with a supernet's weights."""
+    supernet.eval()
+    right = seen = 0
+    paths = choices.tolist()
+    with torch.no_grad():
+        for images, labels in DataLoader(dataset, batch_size=max(batch_size, 128)):
+            if len(labels) < 2:  # its own statistics are all there is to normalise with
+                continue
+            right += int((supernet(images, paths).argmax(1) == labels).sum())
+            seen += len(labels)
+    return 100.0 * right / max(seen, 1)
