@@ -43,6 +43,7 @@ __all__ = [
     "FBNetSpace",
     "MnasNetSpace",
     "NASBench201Space",
+    "NASBenchMacroSpace",
     "OFAMobileNetV3Space",
     "ProxylessCifarSpace",
     "ProxylessSpace",

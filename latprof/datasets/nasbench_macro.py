@@ -94,7 +94,9 @@ class NASBenchMacroSpace(SearchSpace):
             (
                 _identity_block(place),
                 *(
-                    mobile_inverted_block(place, name, kernel=kernel, expansion=expansion, kind=kind)
+                    mobile_inverted_block(
+                        place, name, kernel=kernel, expansion=expansion, kind=kind
+                    )
                     for name, (kernel, expansion) in _CANDIDATES.items()
                 ),
             )
