@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     )
     from latprof.searchers.cross_target import CrossTarget, fastest_at_accuracy
     from latprof.searchers.evolution import EvolutionSearch
+    from latprof.searchers.fbnet import FBNetSearch
+    from latprof.searchers.lightnas import LightNAS
     from latprof.searchers.mnas import MnasSearch
     from latprof.searchers.netadapt import NetAdaptSearch
     from latprof.searchers.nsga2 import NSGA2Search
+    from latprof.searchers.proxyless import ProxylessG, ProxylessR
     from latprof.searchers.random_search import RandomSearch
     from latprof.searchers.registry import get_searcher, searcher_names
     from latprof.searchers.rewards import (
@@ -32,8 +35,19 @@ if TYPE_CHECKING:
         mnas_reward,
     )
     from latprof.searchers.tables import ArchitectureTable, LatencyTable
+    from latprof.searchers.tasks import ImageTask, digits_task, folder_task
+    from latprof.searchers.verification import Verification, verify
 
 _MODULES = {
+    "Verification": "verification",
+    "verify": "verification",
+    "FBNetSearch": "fbnet",
+    "LightNAS": "lightnas",
+    "ProxylessG": "proxyless",
+    "ProxylessR": "proxyless",
+    "ImageTask": "tasks",
+    "digits_task": "tasks",
+    "folder_task": "tasks",
     "CrossTarget": "cross_target",
     "fastest_at_accuracy": "cross_target",
     "EvolutionSearch": "evolution",
@@ -65,22 +79,31 @@ __all__ = [
     "CrossTarget",
     "Evaluation",
     "EvolutionSearch",
+    "FBNetSearch",
     "Found",
+    "ImageTask",
     "LatencyTable",
+    "LightNAS",
     "MnasSearch",
     "NSGA2Search",
     "NetAdaptSearch",
+    "ProxylessG",
+    "ProxylessR",
     "RandomSearch",
     "SearchProblem",
     "Searcher",
+    "Verification",
     "best_of",
+    "digits_task",
     "expected_latency",
     "fastest_at_accuracy",
+    "folder_task",
     "get_searcher",
     "latency_regularizer",
     "mnas_reward",
     "pareto_front",
     "searcher_names",
+    "verify",
 ]
 
 

@@ -6,13 +6,17 @@ import importlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from latprof.errors import InvalidValueError, UnknownNameError
+from latprof.errors import InvalidValueError, MissingDependencyError, UnknownNameError
 
 if TYPE_CHECKING:
     from latprof.searchers.base import Searcher
 
 #: Module and class of each method.
 _CLASSES = {
+    "fbnet": ("fbnet", "FBNetSearch"),
+    "lightnas": ("lightnas", "LightNAS"),
+    "proxyless-g": ("proxyless", "ProxylessG"),
+    "proxyless-r": ("proxyless", "ProxylessR"),
     "evolution": ("evolution", "EvolutionSearch"),
     "mnas": ("mnas", "MnasSearch"),
     "netadapt": ("netadapt", "NetAdaptSearch"),
@@ -35,8 +39,11 @@ def get_searcher(name: str, **options: Any) -> Searcher:
     if name not in _CLASSES:
         raise UnknownNameError("search method", str(name), _CLASSES)
     module, class_name = _CLASSES[name]
-    found = getattr(importlib.import_module(f"latprof.searchers.{module}"), class_name)
-    known = list(inspect.signature(found).parameters)
+    try:
+        found = getattr(importlib.import_module(f"latprof.searchers.{module}"), class_name)
+    except ImportError as error:
+        raise MissingDependencyError(str(error.name), "search", f"search method {name}") from None
+    known = option_names(found)
     for option in options:
         if option not in known:
             raise InvalidValueError(
@@ -46,3 +53,16 @@ def get_searcher(name: str, **options: Any) -> Searcher:
             )
     searcher: Searcher = found(**options)
     return searcher
+
+
+def option_names(found: type[Searcher]) -> list[str]:
+    """Names of a searcher's options, those it hands on to its base included."""
+    names: list[str] = []
+    for owner in found.__mro__:
+        if "__init__" not in vars(owner) or owner is object:
+            continue
+        parameters = inspect.signature(owner).parameters.values()
+        names += [p.name for p in parameters if p.kind is not p.VAR_KEYWORD and p.name not in names]
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            break
+    return names

@@ -1,0 +1,179 @@
+"""The end of a search: its winner is measured, and held against the prediction and the limit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from latprof.errors import InvalidValueError, TargetMismatchError
+from latprof.measurement.records import PairedProtocol
+from latprof.measurement.statistics import relative_half_width, visit_ratios
+from latprof.profilers.base import RunOptions
+from latprof.profilers.profile import Profile, profile
+from latprof.profilers.registry import profiler_class
+from latprof.profilers.remote import DEFAULT_TIMEOUT_S
+
+if TYPE_CHECKING:
+    from latprof.datasets.space import Architecture
+    from latprof.measurement.records import Target
+    from latprof.predictors.pack import Pack
+
+#: Visits to the network, shared by four processes: twice those of a collected label.
+VISITS = 16
+#: The share whose bound must keep the limit.
+UPPER = 0.95
+
+
+@dataclass(frozen=True)
+class Verification:
+    """A network's measured latency beside what was predicted; milliseconds are the pack's.
+
+    Parameters
+    ----------
+    architecture : str
+        Its spelling.
+    measured_ms, low_ms, high_ms : float
+        With its 90 % interval, from the spread between processes.
+    predicted_ms, bound_ms : float
+        The prediction, and what measurements stay below 95 times in 100 (the prediction where the
+        pack has no such bound).
+    limit_ms : float
+        Infinity where none was given.
+    target, measured_on : Target
+        The pack's, and this host's.
+    """
+
+    architecture: str
+    measured_ms: float
+    low_ms: float
+    high_ms: float
+    predicted_ms: float
+    bound_ms: float
+    limit_ms: float
+    target: Target
+    measured_on: Target
+
+    @property
+    def gap(self) -> float:
+        """Measured over predicted, minus 1."""
+        return self.measured_ms / self.predicted_ms - 1
+
+    @property
+    def same_target(self) -> bool:
+        """Whether the two numbers are of one target; otherwise they cannot be held together."""
+        return self.target == self.measured_on
+
+    @property
+    def keeps_limit(self) -> bool:
+        """Whether the measured latency is at or below the limit."""
+        return self.measured_ms <= self.limit_ms
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the verification as plain JSON values; no limit is None."""
+        values = asdict(self) | {
+            "target": self.target.to_dict(),
+            "measured_on": self.measured_on.to_dict(),
+            "gap": self.gap,
+            "same_target": self.same_target,
+            "keeps_limit": self.keeps_limit,
+        }
+        values["limit_ms"] = None if math.isinf(self.limit_ms) else self.limit_ms
+        return values
+
+
+def verify(
+    pack: Pack,
+    architecture: Architecture,
+    *,
+    limit_ms: float = math.inf,
+    visits: int = VISITS,
+    other_target: bool = False,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+) -> Verification:
+    """Measure an architecture as the pack's measurements were made, with the paired protocol.
+
+    Its ratio to the reference network is multiplied with the pack's own constant, so that both
+    numbers are in the same milliseconds whatever the clock does now.
+
+    Parameters
+    ----------
+    pack : Pack
+        With a target.
+    architecture : Architecture
+        Of the pack's space.
+    limit_ms : float
+        In milliseconds.
+    visits : int
+        Fresh loads of the network, in up to four processes; at least 2.
+    other_target : bool
+        Measure here although the pack is of another target (another processor, another version of
+        the runtime): the numbers then stand side by side, and say nothing of each other.
+    timeout_s : float
+        Longest time for one visit.
+
+    Raises
+    ------
+    InvalidValueError
+        For a pack that does not say where its milliseconds hold, or fewer than 2 visits.
+    TargetMismatchError
+        Where this host is not the pack's target.
+    """
+    found = pack.target
+    if found is None:
+        raise InvalidValueError("the pack does not say on what its milliseconds hold")
+    if visits < 2:
+        raise InvalidValueError(
+            "visits are too few", field="visits", expected="at least 2", got=str(visits)
+        )
+    options = RunOptions(found.batch_size, found.threads)
+    here = profiler_class(found.spelling)(options).target(found.input_shape)
+    if here != found and not other_target:
+        raise TargetMismatchError(
+            "the pack's milliseconds are of another target than this host",
+            expected=found.describe(),
+            got=here.describe(),
+            hint="verify on the pack's own device, or measure here without a verdict",
+        )
+    choices = pack.space.choices([architecture])
+    predictor = pack.predictor
+    predicted = float(predictor.predict(choices)[0])
+    bound = predicted
+    if predictor.calibration_ is not None:
+        bound = float(predictor.predict(choices, upper=UPPER)[0])
+    measured = profile(
+        architecture,
+        found.spelling,
+        space=pack.space,
+        batch_size=found.batch_size,
+        threads=found.threads,
+        protocol=replace(PairedProtocol(), visits=visits),
+        timeout_s=timeout_s,
+    )
+    same_reference = pack.reference_ms is not None and pack.reference == measured.reference
+    own_unit = here == found and same_reference
+    constant = pack.reference_ms if own_unit and pack.reference_ms else measured.reference_ms
+    latency = measured.ratio * constant
+    half = _half_width(measured)
+    return Verification(
+        str(architecture),
+        latency,
+        latency * (1 - half),
+        latency * (1 + half),
+        predicted,
+        bound,
+        float(limit_ms),
+        found,
+        here,
+    )
+
+
+def _half_width(measured: Profile) -> float:
+    """Half of the 90 % interval as a share, from the means of the processes."""
+    ratios = visit_ratios(measured.samples)
+    _, process = np.unique(measured.processes, return_inverse=True)
+    means = np.bincount(process, ratios) / np.bincount(process)
+    half = relative_half_width(means if len(means) > 1 else ratios)
+    return float(half)
