@@ -160,6 +160,12 @@ class Store:
             raise translated_error(error, self.location) from None
 
     @contextlib.contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """A transaction for tables of other modules: kept as a whole, or not at all."""
+        with self._errors(), self._engine.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
     def reading(self, what: str) -> Iterator[None]:
         """Turn what a damaged row raises into a StoreError."""
         try:

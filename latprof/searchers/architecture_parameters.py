@@ -31,12 +31,18 @@ class ArchitectureParameters(nn.Module):
         sizes = torch.tensor(space.num_choices)
         most = int(sizes.max())
         self.logits = nn.Parameter(torch.zeros(len(sizes), most))
-        self.register_buffer("alive", torch.arange(most) < sizes[:, None])
+        exist = torch.arange(most) < sizes[:, None]
+        self.register_buffer("exist", exist, persistent=False)
+        self.register_buffer("alive", exist.clone())
+
+    def living_logits(self) -> torch.Tensor:
+        """The logits, shape (decisions, most candidates); padding and pruned ones are far below."""
+        masked: torch.Tensor = self.logits.masked_fill(~self.alive, -1e9)
+        return masked
 
     def log_probabilities(self) -> torch.Tensor:
         """Logarithms of the probabilities, shape (decisions, most candidates)."""
-        masked: torch.Tensor = self.logits.masked_fill(~self.alive, -1e9)
-        return masked.log_softmax(-1)
+        return self.living_logits().log_softmax(-1)
 
     def probabilities(self) -> torch.Tensor:
         """Probabilities, shape (decisions, most candidates); padding and pruned ones are 0."""
@@ -94,9 +100,10 @@ def two_path_gates(
     p = parameters.probabilities()
     # Where one candidate is left the second is any other, with probability 0.
     drawable = p.detach() + 1e-12 * parameters.alive
-    pairs = torch.multinomial(drawable + 1e-30, 2, generator=generator)
+    pairs = torch.multinomial(drawable + 1e-30 * parameters.exist, 2, generator=generator)
     rows = torch.arange(len(pairs))[:, None]
-    within = parameters.log_probabilities()[rows, pairs].softmax(-1)
+    # Of the logits, so that other candidates' gradients are 0 and no remainder that Adam enlarges.
+    within = parameters.living_logits()[rows, pairs].softmax(-1)
     active = torch.multinomial(within.detach() + 1e-30, 1, generator=generator)
     binary = torch.zeros_like(within).scatter(1, active, 1.0)
     gates = binary + (within - within.detach())  # the difference is exactly 0

@@ -198,7 +198,11 @@ class Searcher(ABC):
     ) -> Found:
         """Search to the end; arguments and errors as of :meth:`search`."""
         steps = tuple(self.search(problem, budget, seed=seed, trail=trail))
-        return Found(best_of(steps, problem.limit_ms), steps)
+        return Found(self.answer(problem, steps), steps)
+
+    def answer(self, problem: SearchProblem, trail: Iterable[Evaluation]) -> Evaluation | None:
+        """What a trail comes to: here the best evaluation that keeps the limit, or None."""
+        return best_of(trail, problem.limit_ms)
 
 
 class EvaluatingSearcher(Searcher):

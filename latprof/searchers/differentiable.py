@@ -19,15 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
+from latprof.datasets.space import LARGEST_SEED
 from latprof.errors import InputFileError, InvalidValueError
 from latprof.measurement.files import write_atomically
 from latprof.searchers.architecture_parameters import ArchitectureParameters
-from latprof.searchers.base import Evaluation, Found, Searcher, SearchProblem, check_budget
+from latprof.searchers.base import Evaluation, Searcher, SearchProblem, check_budget
 from latprof.searchers.derivation import derive
 from latprof.searchers.supernet import Path as Gates
-from latprof.searchers.supernet import Supernet, proxy_space
+from latprof.searchers.supernet import Supernet, evaluate, proxy_space
+from latprof.searchers.training import batches, set_rate, weight_optimizer, weight_step
 
 if TYPE_CHECKING:
     from latprof.datasets.space import Choices, SearchSpace
@@ -133,22 +134,10 @@ class DifferentiableSearcher(Searcher):
                 state.save(self.checkpoint)
             yield state.steps[-1]
 
-    def run(
-        self,
-        problem: SearchProblem,
-        budget: int,
-        *,
-        seed: int = 0,
-        trail: Iterable[Evaluation] = (),
-    ) -> Found:
-        """Search to the end: the answer is the network derived last."""
-        steps = tuple(self.search(problem, budget, seed=seed, trail=trail))
-        return Found(self.answer(problem, steps), steps)
-
     def answer(self, problem: SearchProblem, trail: Iterable[Evaluation]) -> Evaluation | None:
         """The network derived last; earlier ones were on the way to it."""
-        *_, last = trail
-        return last if last.bound_ms <= problem.limit_ms else None
+        last = next(reversed(tuple(trail)), None)
+        return last if last is not None and last.bound_ms <= problem.limit_ms else None
 
     # What a method says --------------------------------------------------------------------
 
@@ -210,12 +199,8 @@ class SearchState:
         self.generator = torch.Generator().manual_seed(seed)
         self.supernet = Supernet(space, seed)
         self.parameters = ArchitectureParameters(space)
-        self.weight_optimizer = torch.optim.SGD(
-            self.supernet.parameters(),
-            lr=searcher.weight_rate,
-            momentum=0.9,
-            nesterov=True,
-            weight_decay=searcher.weight_decay,
+        self.weight_optimizer = weight_optimizer(
+            self.supernet, searcher.weight_rate, searcher.weight_decay
         )
         self.architecture_optimizer = torch.optim.Adam(
             [self.parameters.logits], lr=searcher.architecture_rate, betas=(0.0, 0.999)
@@ -251,10 +236,8 @@ class SearchState:
 
     def run_epoch(self) -> None:
         """Go once over the training images, then evaluate the derived network."""
-        for group in self.weight_optimizer.param_groups:
-            cosine = 0.5 * (1 + np.cos(np.pi * self.epoch / self.budget))
-            group["lr"] = self.searcher.weight_rate * cosine
-        self.generator.manual_seed(self.seed * 100_003 + self.epoch)
+        set_rate(self.weight_optimizer, self.searcher.weight_rate, self.epoch / self.budget)
+        self.generator.manual_seed((self.seed * 100_003 + self.epoch) % (LARGEST_SEED + 1))
         self._validation = iter(())
         for images, labels in self._batches(self.searcher.task.train):
             self.weight_step(images, labels)
@@ -270,12 +253,13 @@ class SearchState:
         self.supernet.freeze(False)
         self.supernet.train()
         gates = self.searcher.weight_gates(self)
-        loss = torch.nn.functional.cross_entropy(self.supernet(images, gates), labels)
-        self.weight_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.supernet.parameters(), 5.0)
-        self.weight_optimizer.step()
-        return loss.detach()
+        return weight_step(
+            self.supernet,
+            self.weight_optimizer,
+            lambda batch: self.supernet(batch, gates),
+            images,
+            labels,
+        )
 
     def architecture_step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """One step of the architecture parameters; returns its loss."""
@@ -318,14 +302,7 @@ class SearchState:
         return self.searcher.batch_size
 
     def _batches(self, dataset: Any) -> Iterator[Any]:
-        loader = DataLoader(
-            dataset,
-            batch_size=min(self._batch_size(), len(dataset)),
-            shuffle=True,
-            drop_last=True,
-            generator=self.generator,
-        )
-        return iter(loader)
+        return batches(dataset, self._batch_size(), self.generator)
 
     def _validation_batch(self) -> Any:
         try:
@@ -393,17 +370,3 @@ class SearchState:
         ]
         for name in ("supernet", "parameters", "weight_optimizer", "architecture_optimizer"):
             getattr(self, name).load_state_dict(state[name])
-
-
-def evaluate(supernet: Supernet, dataset: Any, choices: Choices, batch_size: int) -> float:
-    """Accuracy in percent of one architecture, shape (decisions,), with a supernet's weights."""
-    supernet.eval()
-    right = seen = 0
-    paths = choices.tolist()
-    with torch.no_grad():
-        for images, labels in DataLoader(dataset, batch_size=max(batch_size, 128)):
-            if len(labels) < 2:  # its own statistics are all there is to normalise with
-                continue
-            right += int((supernet(images, paths).argmax(1) == labels).sum())
-            seen += len(labels)
-    return 100.0 * right / max(seen, 1)

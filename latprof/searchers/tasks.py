@@ -131,7 +131,8 @@ def _read_image(path: Path, side: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     try:
         with Image.open(path) as image:
             fitted = ImageOps.fit(image.convert("RGB"), (side, side))
-    except (OSError, ValueError, Image.DecompressionBombError):
+    # PIL raises SyntaxError for broken chunks of a PNG.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         raise InputFileError(f"{path} is not an image that can be read") from None
     return np.asarray(fitted, dtype=np.float32).transpose(2, 0, 1) / 255.0
 
