@@ -35,11 +35,12 @@ demo: $(VENV)/.installed ## Measure 150 networks on this computer, learn from th
 test: $(VENV)/.developer ## Run the test suite.
 	$(BIN)/pytest --cov --cov-report=term $(PYTEST_ARGS)
 
-check: $(VENV)/.developer ## Lint, types, and the built wheel in a clean environment.
+check: $(VENV)/.developer ## Lint, types, and the built wheel in clean environments, another project's too.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python tests/check_wheel.py
+	$(BIN)/python tests/check_foreign.py
 
 bench: $(VENV)/.developer ## Print the promised figures (needs a quiet machine, about an hour).
 	$(BIN)/python -m benchmarks

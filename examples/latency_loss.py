@@ -21,7 +21,7 @@ worth = [torch.rand(size) * torch.arange(size, 0, -1) / size for size in sizes]
 optimizer = torch.optim.Adam(alphas, lr=0.05)
 for _ in range(300):
     probabilities = [alpha.softmax(-1) for alpha in alphas]
-    training_loss = 1 - sum((p * w).sum() for p, w in zip(probabilities, worth)) / len(sizes)
+    training_loss = 1 - sum(map(torch.dot, probabilities, worth)) / len(sizes)
     # --- 2: its expected milliseconds, and the loss with them -----------------------------------
     latency_ms = expected_latency(pack.predictor, probabilities)
     loss = latency_regularizer(training_loss, latency_ms, target_ms, form="mul#log", strength=1.0)

@@ -32,12 +32,18 @@ def run(*command: str | Path, cwd: Path, path: Path | None = None) -> str:
     return done.stdout
 
 
+def build_wheel(place: Path) -> Path:
+    """Build the wheel into a directory; its path."""
+    run(sys.executable, "-m", "build", "--wheel", "--outdir", place, ROOT, cwd=place)
+    (wheel,) = place.glob("*.whl")
+    return wheel
+
+
 def main() -> None:
     """Build, look inside, install, collect, train and predict."""
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        run(sys.executable, "-m", "build", "--wheel", "--outdir", place, ROOT, cwd=place)
-        (wheel,) = place.glob("*.whl")
+        wheel = build_wheel(place)
         names = zipfile.ZipFile(wheel).namelist()
         strays = [n for n in names if not n.startswith(("latprof/", "latprof-"))]
         if strays or "latprof/py.typed" not in names:

@@ -46,6 +46,13 @@ def complete_predictor() -> list[str]:
     return predictor_names()
 
 
+def complete_method() -> list[str]:
+    """Names of search methods, for shell completion."""
+    from latprof.searchers.registry import searcher_names
+
+    return searcher_names()
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Seed = Annotated[
     int, typer.Option(help="Seed of every random choice; the same seed, the same run.")

@@ -20,6 +20,7 @@ from latprof.cli.lookup_table import lookup_table
 from latprof.cli.predict import predict
 from latprof.cli.profile import profile
 from latprof.cli.report import report
+from latprof.cli.search import search
 from latprof.cli.train import train
 from latprof.cli.transfer import transfer
 from latprof.errors import (
@@ -60,7 +61,8 @@ def latprof(
     """Tell how many milliseconds a neural network takes on a device, before anyone runs it there.
 
     Measure networks on a device (**collect**), learn from the measurements (**train**), ask about
-    networks that were never run (**predict**), and see how far to trust it all (**report**). Start
+    networks that were never run (**predict**), find the best one under a limit (**search**), and
+    see how far to trust it all (**report**). Start
     with **doctor**: it finds what spoils timings on this host.
     """
 
@@ -77,6 +79,7 @@ for command, panel in (
     (transfer, "Predict"),
     (predict, "Predict"),
     (lookup_table, "Predict"),
+    (search, "Search"),
     (report, "Predict"),
 ):
     app.command(rich_help_panel=panel)(command)

@@ -1,4 +1,4 @@
-"""Progress of a collection: a live line on a terminal, a line now and then elsewhere."""
+"""Progress of long work: a live line on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from latprof.cli.console import is_terminal, note
@@ -17,15 +18,39 @@ if TYPE_CHECKING:
 _LINE_EVERY_S = 15.0
 
 
+@dataclass(frozen=True)
+class Line:
+    """What is shown: words, and how much of how many is done."""
+
+    words: str
+    done: int
+    total: int
+
+
 @contextmanager
-def progress_display(*, quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """Yield what a campaign calls after every visit."""
+def progress_lines(*, quiet: bool) -> Iterator[Callable[[Line], None]]:
+    """Yield what long work calls after every step."""
     if quiet:
         yield lambda _: None
     elif is_terminal():
         yield from _live()
     else:
         yield from _lines()
+
+
+@contextmanager
+def progress_display(*, quiet: bool) -> Iterator[Callable[[Progress], None]]:
+    """Yield what a campaign calls after every visit."""
+    with progress_lines(quiet=quiet) as show:
+
+        def show_campaign(progress: Progress) -> None:
+            ended = not progress.left + progress.kernels_left
+            settled = progress.done + progress.failed
+            # With kernels left the visits are done: the bar waits for them.
+            done = progress.total if ended else min(settled, progress.total - 1)
+            show(Line(describe(progress), done, progress.total))
+
+        yield show_campaign
 
 
 def describe(progress: Progress) -> str:
@@ -47,28 +72,27 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}"
 
 
-def _lines() -> Iterator[Callable[[Progress], None]]:
+def _lines() -> Iterator[Callable[[Line], None]]:
     last, shown = -math.inf, None
 
-    def show(progress: Progress) -> None:
+    def show(line: Line) -> None:
         nonlocal last, shown
-        shown = progress
+        shown = line
         if time.monotonic() - last >= _LINE_EVERY_S:
             last, shown = time.monotonic(), None
-            note(describe(progress))
+            note(line.words)
 
     yield show
     if shown is not None:
-        note(describe(shown))
+        note(shown.words)
 
 
-def _live() -> Iterator[Callable[[Progress], None]]:
+def _live() -> Iterator[Callable[[Line], None]]:
     from rich.console import Console
-    from rich.progress import BarColumn, TextColumn
-    from rich.progress import Progress as Bar
+    from rich.progress import BarColumn, Progress, TextColumn
 
-    # Redrawn by hand after a visit: a thread that redraws would run beside the measurement.
-    bar = Bar(
+    # Redrawn by hand after a step: a thread that redraws would run beside a measurement.
+    bar = Progress(
         BarColumn(),
         TextColumn("{task.description}"),
         console=Console(stderr=True),
@@ -77,13 +101,12 @@ def _live() -> Iterator[Callable[[Progress], None]]:
     task = bar.add_task("starting")
     last = -math.inf
 
-    def show(progress: Progress) -> None:
+    def show(line: Line) -> None:
         nonlocal last
-        if time.monotonic() - last < 0.5 and progress.left + progress.kernels_left:
+        if time.monotonic() - last < 0.5 and line.done < line.total:
             return
         last = time.monotonic()
-        settled = progress.done + progress.failed
-        bar.update(task, total=progress.total, completed=settled, description=describe(progress))
+        bar.update(task, total=line.total, completed=line.done, description=line.words)
         bar.refresh()
 
     with bar:

@@ -99,6 +99,34 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Box:
+    """One block of a drawn network.
+
+    ``label`` stands in the box, ``title`` is told when it is pointed at, ``shape`` is the output's
+    and is written where it changes. ``height`` is from 0 to 1. ``skipped`` is a block that passes
+    its input on.
+    """
+
+    label: str
+    title: str
+    shape: str
+    height: float
+    color: str
+    skipped: bool = False
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A network, block after block; ``legend`` names the colours."""
+
+    slug: str
+    title: str
+    alt: str
+    boxes: tuple[Box, ...]
+    legend: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Column:
     """One column of a table; the header carries the unit, numbers stand at the right."""
 
@@ -144,6 +172,7 @@ class Section:
     lead: str
     figures: tuple[Figure, ...] = ()
     tables: tuple[Table, ...] = ()
+    drawings: tuple[Drawing, ...] = ()
     paragraphs: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -164,3 +193,8 @@ class Report:
     def figures(self) -> tuple[Figure, ...]:
         """Every figure, in the order of the page."""
         return tuple(figure for section in self.sections for figure in section.figures)
+
+    @property
+    def drawings(self) -> tuple[Drawing, ...]:
+        """Every drawing, in the order of the page."""
+        return tuple(drawing for section in self.sections for drawing in section.drawings)

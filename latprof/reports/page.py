@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from latprof.measurement.files import output_error, write_atomically
 from latprof.reports import interactive, static, theme
+from latprof.reports.drawing import to_svg
 from latprof.reports.report import build_report
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def render_report(report: Report) -> str:
         dark=theme.css_variables(theme.DARK),
         style=_source("style.css"),
         script=_source("plots.js"),
+        drawings={d.slug: to_svg(d) for d in report.drawings},
         pictures={f.slug: _picture(f) for f in figures},
         specifications=interactive.to_json(specifications),
         plotly=interactive.plotly_javascript() if figures else "",
@@ -52,7 +54,12 @@ def write_html(data: ReportData, path: str | os.PathLike[str]) -> Path:
 
     Raises OutputPathError where the path cannot be written, DiskFullError where the disk is full.
     """
-    return write_atomically(path, render_html(data).encode("utf-8", errors="replace"))
+    return write_report(build_report(data), path)
+
+
+def write_report(report: Report, path: str | os.PathLike[str]) -> Path:
+    """Write any report's page to ``path``; raises as :func:`write_html` does."""
+    return write_atomically(path, render_report(report).encode("utf-8", errors="replace"))
 
 
 def write_pngs(data: ReportData, directory: str | os.PathLike[str]) -> list[Path]:
@@ -60,15 +67,25 @@ def write_pngs(data: ReportData, directory: str | os.PathLike[str]) -> list[Path
 
     The directory is made where it is missing. Raises as :func:`write_html` does.
     """
+    return write_pictures(build_report(data), directory)
+
+
+def write_pictures(report: Report, directory: str | os.PathLike[str]) -> list[Path]:
+    """Write any report's figures as PNG and its drawings as SVG; see :func:`write_pngs`."""
     folder = Path(directory)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise output_error(folder, error) from error
-    return [
+    figures = [
         write_atomically(folder / f"{figure.slug}.png", static.to_png(figure))
-        for figure in build_report(data).figures
+        for figure in report.figures
     ]
+    drawings = [
+        write_atomically(folder / f"{drawing.slug}.svg", to_svg(drawing, theme.LIGHT).encode())
+        for drawing in report.drawings
+    ]
+    return figures + drawings
 
 
 def _picture(figure: Figure) -> str:

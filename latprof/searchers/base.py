@@ -348,15 +348,16 @@ def _evaluated(
     wanted = [index for index, row in enumerate(rows) if row not in known]
     architectures = problem.space.architectures(choices)
     asked = [architectures[index] for index in wanted]
-    scores = dict(zip(wanted, _accuracies(problem, asked), strict=True)) if asked else {}
+    scores = dict(zip(wanted, accuracies_of(problem.accuracy, asked), strict=True)) if asked else {}
     latency, bound = problem.latency_ms(choices), problem.bound_ms(choices)
     for index, row in enumerate(rows):
         accuracy = known[row].accuracy if row in known else scores[index]
         yield Evaluation(architectures[index], accuracy, float(latency[index]), float(bound[index]))
 
 
-def _accuracies(problem: SearchProblem, architectures: Sequence[Architecture]) -> list[float]:
-    values = np.asarray(problem.accuracy(architectures), dtype=np.float64)
+def accuracies_of(source: AccuracySource, architectures: Sequence[Architecture]) -> list[float]:
+    """Ask a source; raises InvalidValueError unless it gives n finite numbers for n networks."""
+    values = np.asarray(source(architectures), dtype=np.float64)
     if values.shape != (len(architectures),) or not np.all(np.isfinite(values)):
         raise InvalidValueError(
             "the accuracy source gave something else than an accuracy for each architecture",

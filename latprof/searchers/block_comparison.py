@@ -20,8 +20,7 @@ from latprof.errors import InvalidValueError, UnknownNameError
 from latprof.searchers.base import (
     AccuracySource,
     LatencySource,
-    SearchProblem,
-    _accuracies,
+    accuracies_of,
     check_budget,
     pareto_front,
 )
@@ -238,8 +237,7 @@ def compare_blocks(
     drawn = {name: _sample(space, name, family, n, seed) for name, family in families.items()}
     rows, inverse = np.unique(np.concatenate(list(drawn.values())), axis=0, return_inverse=True)
     architectures: list[Architecture] = space.architectures(rows)
-    problem = SearchProblem(next(iter(latency.values())), accuracy)
-    scores = np.array(_accuracies(problem, architectures))[inverse.ravel()]
+    scores = np.array(accuracies_of(accuracy, architectures))[inverse.ravel()]
     samples = {}
     for index, (name, choices) in enumerate(drawn.items()):
         own = scores[index * n : (index + 1) * n]

@@ -7,9 +7,9 @@ network's latency is told on every target.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from latprof.searchers.base import Evaluation
 
 if TYPE_CHECKING:
     from latprof.datasets.space import Architecture
+    from latprof.predictors.pack import Pack
     from latprof.searchers.base import LatencySource, Searcher, SearchProblem
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -51,6 +52,17 @@ class CrossTarget:
     latency_ms: Floats
     source: str = "measured"
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the table as plain JSON values."""
+        return {
+            "targets": list(self.targets),
+            "architectures": [str(architecture) for architecture in self.architectures],
+            "accuracy": self.accuracy.tolist(),
+            "latency_ms": self.latency_ms.tolist(),
+            "source": self.source,
+            "own_is_fastest": self.own_is_fastest.tolist(),
+        }
+
     @property
     def own_is_fastest(self) -> NDArray[np.bool_]:
         """Whether no other row's network is faster on target j than its own, shape (k,)."""
@@ -67,6 +79,7 @@ def fastest_at_accuracy(
     *,
     seed: int = 0,
     rounds: int = 8,
+    known: Iterable[Evaluation] = (),
 ) -> Evaluation:
     """Find the fastest network of at least this accuracy with a searcher for limits.
 
@@ -86,14 +99,17 @@ def fastest_at_accuracy(
     seed : int
     rounds : int
         At most so many limits.
+    known : iterable of Evaluation
+        Networks whose accuracy is known, under this problem's latencies; they cost nothing.
 
     Raises
     ------
     InvalidValueError
         Where no evaluated network is accurate enough.
     """
-    trail: dict[tuple[int, ...], Evaluation] = {}
-    best: Evaluation | None = None
+    trail = {step.architecture.choices: step for step in known}
+    budget += len(trail)
+    best = _fastest(trail, accuracy)
     for number in range(rounds):
         left = budget - len(trail)
         share = max(1, left // (rounds - number))
@@ -103,11 +119,7 @@ def fastest_at_accuracy(
         if not found:
             break
         trail |= {step.architecture.choices: step for step in found}
-        enough = [step for step in trail.values() if step.accuracy >= accuracy]
-        fastest = min(enough, key=lambda step: (step.bound_ms, -step.accuracy), default=None)
-        if fastest is None or fastest is best:
-            continue
-        best = fastest
+        best = _fastest(trail, accuracy)
     if best is None:
         most = max((step.accuracy for step in trail.values()), default=float("nan"))
         raise InvalidValueError(
@@ -117,6 +129,11 @@ def fastest_at_accuracy(
             got=f"{most:g} at most",
         )
     return best
+
+
+def _fastest(trail: Mapping[tuple[int, ...], Evaluation], accuracy: float) -> Evaluation | None:
+    enough = [step for step in trail.values() if step.accuracy >= accuracy]
+    return min(enough, key=lambda step: (step.bound_ms, -step.accuracy), default=None)
 
 
 def _steps_below(
@@ -131,17 +148,23 @@ def _steps_below(
     limited = problem
     if best is not None:
         limited = replace(problem, limit_ms=float(np.nextafter(best.bound_ms, 0.0)))
-    budget = len(trail) + share
-    new: list[Evaluation] = []
+    new: dict[tuple[int, ...], Evaluation] = {}
+    budget = share
     try:
-        for step in searcher.search(limited, budget, seed=seed, trail=trail.values()):
-            if step.architecture.choices not in trail:
-                new.append(step)
-            if len(new) >= share:
+        # A search counts known networks too: the same one goes on until enough were new.
+        while len(new) < share and budget <= len(trail) + share:
+            known = (*trail.values(), *new.values())
+            steps = list(searcher.search(limited, budget, seed=seed, trail=known))
+            found = {step.architecture.choices: step for step in steps}
+            new |= {choices: step for choices, step in found.items() if choices not in trail}
+            if len(steps) < budget:
                 break
-    except InvalidValueError:  # no architecture keeps the limit: nothing is faster
-        return new
-    return new
+            budget += share - len(new)
+    except InvalidValueError as error:
+        if error.field == "accuracy":
+            raise
+        # No architecture keeps the limit: nothing is faster.
+    return list(new.values())
 
 
 def cross_target(
@@ -184,3 +207,71 @@ def cross_target(
     return CrossTarget(
         targets, architectures, np.asarray(accuracy, dtype=np.float64), np.stack(columns, 1), source
     )
+
+
+def search_each_target(
+    searcher: Searcher,
+    problem: SearchProblem,
+    packs: Sequence[Pack],
+    best: Evaluation,
+    budget: int,
+    *,
+    seed: int = 0,
+    measured: bool = False,
+    other_target: bool = False,
+) -> CrossTarget:
+    """Find each pack's fastest network of one accuracy, and tell all networks on all targets.
+
+    Parameters
+    ----------
+    searcher : Searcher
+    problem : SearchProblem
+        Its accuracy source and ``upper`` are used; the latencies are those of the packs.
+    packs : sequence of Pack
+        One a target, of one search space.
+    best : Evaluation
+        Networks within :data:`SAME_ACCURACY` of its accuracy count as equally accurate.
+    budget : int
+        Networks evaluated for each target.
+    seed : int
+    measured : bool
+        Measure each network on each target, which must be this host's, in place of predictions.
+    other_target : bool
+        As of :func:`~latprof.searchers.verification.verify`.
+    """
+    names = _names(packs)
+    searched: dict[str, Evaluation] = {}
+    for name, pack in zip(names, packs, strict=True):
+        upper = problem.upper if pack.predictor.calibration_ is not None else None
+        own = replace(problem, latency=pack.predictor, limit_ms=np.inf, upper=upper)
+        row = problem.space.choices([best.architecture])
+        bounds = float(own.latency_ms(row)[0]), float(own.bound_ms(row)[0])
+        start = Evaluation(best.architecture, best.accuracy, *bounds)
+        least = best.accuracy - SAME_ACCURACY
+        searched[name] = fastest_at_accuracy(searcher, own, least, budget, seed=seed, known=[start])
+    sources: dict[str, LatencySource] = {
+        name: pack.predictor for name, pack in zip(names, packs, strict=True)
+    }
+    reached = [found.accuracy for found in searched.values()]
+    table = cross_target(searched, sources, reached, source="predicted")
+    if not measured:
+        return table
+    from latprof.searchers.verification import verify
+
+    latency = [
+        [verify(p, a, other_target=other_target).measured_ms for p in packs]
+        for a in table.architectures
+    ]
+    return replace(table, latency_ms=np.array(latency), source="measured")
+
+
+def _names(packs: Sequence[Pack]) -> list[str]:
+    """Names of the packs' targets that tell them apart."""
+    names: list[str] = []
+    for number, pack in enumerate(packs, start=1):
+        target = pack.target
+        name = f"target {number}"
+        if target is not None:
+            name = f"{target.spelling} batch {target.batch_size}, {target.threads} threads"
+        names.append(name if name not in names else f"{name} ({number})")
+    return names

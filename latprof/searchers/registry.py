@@ -25,6 +25,11 @@ _CLASSES = {
 }
 
 
+#: Methods that train one network with all candidates in it; their budget counts epochs, and they
+#: are given a task's images as ``task``.
+GRADIENT_METHODS = frozenset({"fbnet", "lightnas", "proxyless-g", "proxyless-r"})
+
+
 def searcher_names() -> list[str]:
     """Names that :func:`get_searcher` knows, sorted."""
     return sorted(_CLASSES)

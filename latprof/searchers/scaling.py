@@ -159,7 +159,7 @@ def scale_to_latency(
         In milliseconds.
     latency : callable
         From a space and an architecture to milliseconds: :class:`LatencyOfOperators`, or
-        :func:`measured_ms`. Asked about 15 times at most.
+        :func:`measured_ms`. Asked about 20 times at most.
     rule : callable, optional
         From phi to a :class:`Scale`; :func:`compound_scaling` from the family's base unless given.
     phi_range : (float, float)
@@ -173,8 +173,8 @@ def scale_to_latency(
         Where the pack knows too little of the networks around the limit.
     """
     if not 0 < limit_ms < math.inf:
-        expected = "milliseconds above 0"
-        raise InvalidValueError("no limit", field="limit_ms", expected=expected, got=str(limit_ms))
+        got, wanted = str(limit_ms), "milliseconds above 0"
+        raise InvalidValueError("not a limit", field="limit_ms", expected=wanted, got=got)
     networks = NetworksOfFamily(family, latency)
     scaled = rule or (lambda phi: compound_scaling(phi, base=family.base))
     return _largest(lambda phi: networks.network(scaled(phi)), limit_ms, 0.0, phi_range, 1.0)
@@ -348,9 +348,10 @@ def _gaussian_process(seed: int) -> Any:
         from sklearn.gaussian_process import GaussianProcessRegressor, kernels
     except ImportError:
         raise MissingDependencyError("scikit-learn", "search", "TinyNet's scaling") from None
-    kernel = kernels.ConstantKernel() * kernels.RBF() + kernels.WhiteKernel(0.1)
+    smooth = kernels.RBF(1.0, (1.0, 100.0))  # no swings within a factor e of the latency
+    kernel = kernels.ConstantKernel() * smooth + kernels.WhiteKernel(0.1)
     return GaussianProcessRegressor(
-        kernel, normalize_y=True, n_restarts_optimizer=2, random_state=seed % (1 << 32)
+        kernel, normalize_y=True, n_restarts_optimizer=1, random_state=seed % (1 << 32)
     )
 
 

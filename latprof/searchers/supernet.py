@@ -44,12 +44,12 @@ class Supernet(nn.Module):
     step does not run are not touched: they take no memory and get no gradient. Batch normalisation
     always uses the batch's own statistics, for running ones would be those of many architectures.
 
-    Two things make weights that thousands of architectures share learn in minutes; a derived network
-    that is trained on its own has neither. A candidate begins as nothing beside the input that is
-    added to it: the scale of its last normalisation starts at 0 (Goyal et al. 2017). And where no
-    input can be added, because the shape changes, a 1x1 convolution that all candidates of the
-    decision share stands in its place (He et al. 2016). Without it, six such decisions of six
-    candidates, as ProxylessNAS has them, hand 46,656 unrelated features to what follows.
+    Two things make weights that thousands of architectures share learn in minutes; a derived
+    network that is trained on its own has neither. A candidate begins as nothing beside the input
+    that is added to it: the scale of its last normalisation starts at 0 (Goyal et al. 2017). And
+    where no input can be added, because the shape changes, a 1x1 convolution that all candidates
+    of the decision share stands in its place (He et al. 2016). Without it, six such decisions of
+    six candidates, as ProxylessNAS has them, hand 46,656 unrelated features to what follows.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latprof.errors import InvalidValueError, TargetMismatchError
+from latprof.errors import InvalidValueError, NotEnoughDataError, TargetMismatchError
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.statistics import relative_half_width, visit_ratios
 from latprof.profilers.base import RunOptions
@@ -121,28 +121,20 @@ def verify(
     TargetMismatchError
         Where this host is not the pack's target.
     """
-    found = pack.target
-    if found is None:
-        raise InvalidValueError("the pack does not say on what its milliseconds hold")
     if visits < 2:
         raise InvalidValueError(
             "visits are too few", field="visits", expected="at least 2", got=str(visits)
         )
-    options = RunOptions(found.batch_size, found.threads)
-    here = profiler_class(found.spelling)(options).target(found.input_shape)
-    if here != found and not other_target:
-        raise TargetMismatchError(
-            "the pack's milliseconds are of another target than this host",
-            expected=found.describe(),
-            got=here.describe(),
-            hint="verify on the pack's own device, or measure here without a verdict",
-        )
+    here = target_here(pack, other_target=other_target)
+    found = pack.target
+    assert found is not None
     choices = pack.space.choices([architecture])
     predictor = pack.predictor
     predicted = float(predictor.predict(choices)[0])
-    bound = predicted
-    if predictor.calibration_ is not None:
+    try:
         bound = float(predictor.predict(choices, upper=UPPER)[0])
+    except NotEnoughDataError:  # no calibration, or too few rows for this share
+        bound = predicted
     measured = profile(
         architecture,
         found.spelling,
@@ -168,6 +160,27 @@ def verify(
         found,
         here,
     )
+
+
+def target_here(pack: Pack, *, other_target: bool = False) -> Target:
+    """Return this host as the pack's target would be measured on it: runtime, batch, threads.
+
+    Raises InvalidValueError for a pack without a target and, unless ``other_target`` is set,
+    TargetMismatchError where this host is another one.
+    """
+    found = pack.target
+    if found is None:
+        raise InvalidValueError("the pack does not say on what its milliseconds hold")
+    options = RunOptions(found.batch_size, found.threads)
+    here = profiler_class(found.spelling)(options).target(found.input_shape)
+    if here != found and not other_target:
+        raise TargetMismatchError(
+            "the pack's milliseconds are of another target than this host",
+            expected=found.describe(),
+            got=here.describe(),
+            hint="verify on the pack's own device, or measure here without a verdict",
+        )
+    return here
 
 
 def _half_width(measured: Profile) -> float:

@@ -1,0 +1,1 @@
+"""A small differentiable search of its own; latencies come from latprof."""

@@ -1,0 +1,117 @@
+"""The report of a search: its front, its way there, the network found, and what was measured."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from latprof import __version__
+from latprof.reports.content import Report, Tile
+from latprof.reports.sections.found_network import network_section
+from latprof.reports.sections.search import front_section, trajectory_section
+from latprof.reports.sections.targets import cross_target_section, verification_section
+from latprof.reports.wording import moment, ms, number, percent
+
+if TYPE_CHECKING:
+    from latprof.measurement.records import Target
+    from latprof.searchers.base import Found, SearchProblem
+    from latprof.searchers.cross_target import CrossTarget
+    from latprof.searchers.verification import Verification
+
+
+@dataclass(frozen=True, eq=False)
+class SearchReportData:
+    """What the report of a search is made of.
+
+    Parameters
+    ----------
+    method : str
+    problem : SearchProblem
+    found : Found
+    seed : int
+    latency, accuracy : str
+        What the two sources are called.
+    target : Target, optional
+        What the milliseconds hold for.
+    epochs : bool
+        Whether a step of the trail is an epoch of one supernet.
+    verification : Verification, optional
+    cross_target : CrossTarget, optional
+    title : str
+    """
+
+    method: str
+    problem: SearchProblem
+    found: Found
+    seed: int = 0
+    latency: str = ""
+    accuracy: str = ""
+    target: Target | None = None
+    epochs: bool = False
+    verification: Verification | None = None
+    cross_target: CrossTarget | None = None
+    title: str = "Search for a network under a latency limit"
+
+    @property
+    def step(self) -> str:
+        """What a step of the trail is called."""
+        return "epoch" if self.epochs else "evaluation"
+
+
+def build_search_report(data: SearchReportData) -> Report:
+    """Compute everything that the page of a search shows, independent of its rendering."""
+    target = data.target
+    return Report(
+        title=data.title,
+        subtitle=target.describe() if target is not None else data.latency,
+        facts=_facts(data),
+        tiles=_tiles(data),
+        sections=(
+            *network_section(data),
+            *verification_section(data),
+            front_section(data),
+            trajectory_section(data),
+            *cross_target_section(data),
+        ),
+        footer=(
+            f"Written by latprof {__version__} on {moment(dt.datetime.now(dt.UTC).timestamp())}. "
+            "This page needs no network; every figure comes from the trail of the search."
+        ),
+    )
+
+
+def _facts(data: SearchReportData) -> tuple[tuple[str, str], ...]:
+    limit = data.problem.limit_ms
+    facts = [
+        ("Method", data.method),
+        ("Space", data.problem.space.name),
+        ("Limit", "none" if math.isinf(limit) else f"{ms(limit)} ms"),
+        ("Latency", data.latency),
+        ("Accuracy", data.accuracy),
+        ("Seed", str(data.seed)),
+    ]
+    return tuple((name, value) for name, value in facts if value)
+
+
+def _tiles(data: SearchReportData) -> tuple[Tile, ...]:
+    trail, best, problem = data.found.trail, data.found.best, data.problem
+    inside = sum(step.bound_ms <= problem.limit_ms for step in trail)
+    noun = "Epochs" if data.epochs else "Networks evaluated"
+    tiles = [Tile(noun, f"{len(trail):,}", detail=f"{inside:,} within the limit")]
+    if best is None:
+        return (*tiles, Tile("Found", "nothing", detail="no network within the limit"))
+    tiles.append(Tile("Accuracy", number(best.accuracy), detail=data.accuracy))
+    detail = "what the limit holds for"
+    if problem.upper is not None:
+        detail = f"{percent(problem.upper, 0)} stay below {ms(best.bound_ms)} ms"
+    tiles.append(Tile("Predicted latency", ms(best.latency_ms), "ms", detail))
+    if data.verification is not None:
+        found = data.verification
+        gap = f"{100 * found.gap:+.2f} % of the prediction" if found.same_target else "another host"
+        tiles.append(Tile("Measured latency", ms(found.measured_ms), "ms", gap))
+    if math.isfinite(problem.limit_ms):
+        used = best.bound_ms / problem.limit_ms
+        tiles.append(Tile("Limit used", percent(used, 1), detail=f"of {ms(problem.limit_ms)} ms"))
+    return tuple(tiles)

@@ -1,0 +1,111 @@
+"""Searches whose trail is in a store: each step is on the disk before the next begins."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latprof.measurement.trails import Trails, TrailStep
+from latprof.searchers.base import Evaluation, Found
+
+if TYPE_CHECKING:
+    import os
+
+    from latprof.datasets.space import SearchSpace
+    from latprof.measurement.store import Store
+    from latprof.searchers.base import Searcher, SearchProblem
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A search that is in a store: its number there, and how many of its steps were found done."""
+
+    found: Found
+    number: int
+    resumed: int
+
+
+def search_in_store(
+    searcher: Searcher,
+    problem: SearchProblem,
+    budget: int,
+    store: Store,
+    plan: Mapping[str, Any],
+    *,
+    seed: int = 0,
+    on_step: Callable[[int, Evaluation], None] = lambda _number, _step: None,
+) -> Kept:
+    """Search to the end, or go on with a search of the same plan.
+
+    Parameters
+    ----------
+    searcher, problem, budget, seed
+        As of :meth:`~latprof.searchers.base.Searcher.search`.
+    store : Store
+        Open for writing.
+    plan : mapping
+        JSON values that tell this search from others: all that its steps follow from
+        (:func:`search_plan`).
+    on_step : callable
+        Called with the number of each step, from 1, and the step.
+    """
+    trails = Trails(store)
+    number = trails.begin(plan)
+    known = [_evaluation(problem.space, step) for step in trails.steps(number)]
+    steps: list[Evaluation] = []
+    for step in searcher.search(problem, budget, seed=seed, trail=known):
+        if len(steps) >= len(known) or step != known[len(steps)]:
+            kept = TrailStep(str(step.architecture), step.accuracy, step.latency_ms, step.bound_ms)
+            trails.add(number, len(steps), kept)
+        steps.append(step)
+        on_step(len(steps), step)
+    trails.end(number)
+    found = Found(searcher.answer(problem, steps), tuple(steps))
+    return Kept(found, number, min(len(known), len(steps)))
+
+
+def search_plan(
+    method: str,
+    problem: SearchProblem,
+    seed: int,
+    *,
+    sources: Mapping[str, str],
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What a search follows from, as plain JSON values.
+
+    Parameters
+    ----------
+    method : str
+    problem : SearchProblem
+    seed : int
+    sources : mapping of str to str
+        What the latencies and accuracies are; files with their digest (:func:`digest`).
+    options : mapping of str to object
+        Of the method.
+    """
+    limit = problem.limit_ms
+    return {
+        "method": method,
+        "space": problem.space.description,
+        "limit_ms": None if math.isinf(limit) else limit,
+        "upper": problem.upper,
+        "seed": seed,
+        "sources": dict(sorted(sources.items())),
+        "options": {name: options[name] for name in sorted(options)},
+    }
+
+
+def digest(path: str | os.PathLike[str]) -> str:
+    """The first 16 hexadecimal digits of a file's SHA-256; empty where there is no such file."""
+    file = Path(path)
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else ""
+
+
+def _evaluation(space: SearchSpace, step: TrailStep) -> Evaluation:
+    architecture = space.parse(step.architecture)
+    return Evaluation(architecture, step.accuracy, step.latency_ms, step.bound_ms)

@@ -1,0 +1,279 @@
+"""A whole search as it is asked for: sources by name, method, limit; what the command line runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from latprof.errors import DataSetError, InvalidValueError, PackSpaceError, UsageError
+from latprof.searchers.accuracy_sources import load_accuracy
+from latprof.searchers.base import AccuracySource, Evaluation, SearchProblem
+from latprof.searchers.keeping import Kept, digest, search_in_store, search_plan
+from latprof.searchers.registry import GRADIENT_METHODS, get_searcher
+
+if TYPE_CHECKING:
+    from latprof.datasets.space import SearchSpace
+    from latprof.measurement.records import Target
+    from latprof.measurement.store import Store
+    from latprof.predictors.pack import Pack
+    from latprof.searchers.base import LatencySource, Searcher
+
+#: What a search may spend where nobody says: networks evaluated, or epochs.
+EVALUATIONS = 500
+EPOCHS = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Latencies:
+    """A latency source with its name; ``pack`` is None for a table of measurements."""
+
+    source: LatencySource
+    name: str
+    digest: str
+    target: Target | None
+    pack: Pack | None = None
+
+    @property
+    def space(self) -> SearchSpace:
+        """The space that is searched."""
+        return self.source.space
+
+
+def open_latencies(
+    pack: str | None = None, table: str | None = None, space: str | None = None
+) -> Latencies:
+    """Latencies of a pack, or of a data set that holds every network that is asked about.
+
+    Parameters
+    ----------
+    pack : str, optional
+        A file, or a pack that comes with latprof. Where neither is given: the one that comes with
+        latprof for ``space``.
+    table : str, optional
+        A data set's name or its ``.parquet`` file.
+    space : str, optional
+        Name of the space that it must be of.
+
+    Raises
+    ------
+    UsageError
+        For a pack and a table, and where no pack that comes with latprof is of the space.
+    PackSpaceError
+        For a pack or a table of another space.
+    """
+    from latprof.predictors.pack import load_pack
+    from latprof.predictors.shipped import resolve
+
+    if pack is not None and table is not None:
+        raise UsageError("latencies come from a pack or from a table, not from both")
+    if table is not None:
+        found = _table(table)
+    else:
+        name = pack if pack is not None else _shipped_pack(space)
+        loaded = load_pack(name)
+        file = digest(resolve(name))
+        found = Latencies(loaded.predictor, name, file, loaded.target, loaded)
+    if space is not None and space != found.space.name:
+        raise PackSpaceError(
+            f"{found.name} is of another search space", expected=space, got=found.space.name
+        )
+    return found
+
+
+def _shipped_pack(space: str | None) -> str:
+    from latprof.predictors.pack import load_pack
+    from latprof.predictors.shipped import DEFAULT_PACK, pack_names
+
+    names = [DEFAULT_PACK, *(name for name in pack_names() if name != DEFAULT_PACK)]
+    for name in names if space is not None else names[:1]:
+        if space is None or load_pack(name).space.name == space:
+            return name
+    raise UsageError(
+        f"no pack of the space {space} comes with latprof", field="pack", expected="--pack PACK"
+    )
+
+
+def _table(name: str) -> Latencies:
+    from latprof.datasets.published import load
+    from latprof.datasets.registry import space_from_description
+    from latprof.measurement.records import Target
+    from latprof.searchers.tables import LatencyTable
+
+    frame = load(name)
+    try:
+        space = space_from_description(frame.attrs["space"])
+        rows = [space.parse(text) for text in frame["architecture"]]
+        target = Target.from_dict(frame.attrs["target"])
+        table = LatencyTable(space, rows, frame["latency_ms"].to_numpy())
+    except (InvalidValueError, KeyError) as error:
+        raise DataSetError(f"{name} is no table for a search: {error}") from None
+    return Latencies(table, name, digest(name), target)
+
+
+@dataclass(frozen=True, eq=False)
+class SearchRequest:
+    """What is searched for, and how.
+
+    Parameters
+    ----------
+    latencies : Latencies
+    method : str
+        One of :func:`~latprof.searchers.registry.searcher_names`.
+    accuracy : str, optional
+        As :func:`~latprof.searchers.accuracy_sources.load_accuracy` takes it; this or ``data``.
+    column : str
+        Of a table of accuracies.
+    data : str, optional
+        ``"digits"`` or a folder of images, on which a supernet is trained.
+    image_size : int
+        Height and width of these images.
+    epochs : int
+        Of the supernet, for methods without gradients.
+    limit_ms : float
+    upper : float, optional
+        As of :class:`~latprof.searchers.base.SearchProblem`; left out where the latencies are
+        measured ones or the pack has no calibration.
+    budget : int, optional
+        Networks evaluated, or epochs for a method with gradients.
+    seed : int
+    options : mapping of str to object
+        Of the method.
+
+    Raises
+    ------
+    UsageError
+        For no accuracies or two sources of them, and a method with gradients without images or with
+        measured latencies.
+    UnknownNameError
+        For an unknown method.
+    """
+
+    latencies: Latencies
+    method: str = "evolution"
+    accuracy: str | None = None
+    column: str = ""
+    data: str | None = None
+    image_size: int = 32
+    epochs: int = 40
+    limit_ms: float = math.inf
+    upper: float | None = 0.95
+    budget: int | None = None
+    seed: int = 0
+    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        if (self.accuracy is None) == (self.data is None):
+            raise UsageError("accuracies come from one source", expected="--accuracy or --data")
+        if self.gradient and self.data is None:
+            raise UsageError(f"{self.method} trains a supernet on images", expected="--data")
+        if self.gradient and self.latencies.pack is None:
+            raise UsageError(f"{self.method} needs gradients of the latency", expected="--pack")
+        if not self.gradient:
+            get_searcher(self.method, **self.options)  # what is wrong with it is told at once
+
+    @property
+    def gradient(self) -> bool:
+        """Whether the method trains one supernet, an epoch a step."""
+        return self.method in GRADIENT_METHODS
+
+    @property
+    def steps(self) -> int:
+        """The budget, or what is usual."""
+        return self.budget if self.budget is not None else EPOCHS if self.gradient else EVALUATIONS
+
+    @property
+    def accuracy_name(self) -> str:
+        """What the accuracies are called."""
+        if self.data is not None:
+            return f"a supernet on {self.data}"
+        name = Path(str(self.accuracy)).name
+        return f"{name}, {self.column}" if self.column else name
+
+    @cached_property
+    def problem(self) -> SearchProblem:
+        """The problem; reads tables and images."""
+        pack = self.latencies.pack
+        calibrated = pack is not None and pack.predictor.calibration_ is not None
+        upper = self.upper if calibrated else None
+        return SearchProblem(self.latencies.source, self._accuracies(), self.limit_ms, upper)
+
+    def _accuracies(self) -> AccuracySource:
+        space = self.latencies.space
+        if self.accuracy is not None:
+            return load_accuracy(self.accuracy, space, self.column)
+        if self.gradient:
+            return _not_asked
+        from latprof.searchers.tasks import load_task
+        from latprof.searchers.training import SupernetAccuracy
+
+        task = load_task(str(self.data), self.image_size, self.seed)
+        return SupernetAccuracy(space, task, epochs=self.epochs, seed=self.seed)
+
+    def searcher(self, checkpoint: Path | None = None) -> Searcher:
+        """The method; one with gradients keeps its state in ``checkpoint``."""
+        if not self.gradient:
+            return get_searcher(self.method, **self.options)
+        from latprof.searchers.tasks import load_task
+
+        task = load_task(str(self.data), self.image_size, self.seed)
+        options = {"checkpoint": checkpoint, **self.options}
+        return get_searcher(self.method, task=task, **options)
+
+    def plan(self) -> dict[str, Any]:
+        """All that the steps follow from, as JSON values."""
+        source = self.latencies
+        sources = {"latency": f"{source.name} {source.digest}".strip()}
+        if self.data is not None:
+            trained = self.steps if self.gradient else self.epochs
+            sources["data"] = f"{self.data} {self.image_size} {trained}"
+        else:
+            file = digest(str(self.accuracy))
+            sources["accuracy"] = " ".join(filter(None, (self.accuracy, self.column, file)))
+        return search_plan(
+            self.method, self.problem, self.seed, sources=sources, options=self.options
+        )
+
+    def run(
+        self,
+        store: Store,
+        *,
+        on_step: Callable[[int, Evaluation], None] = lambda _number, _step: None,
+    ) -> Kept:
+        """Search, or go on with an interrupted search; each step is in the store at once.
+
+        The state of a method with gradients is kept beside the store until the search is done.
+        """
+        checkpoint = _beside(store, self.plan()) if self.gradient else None
+        kept = search_in_store(
+            self.searcher(checkpoint),
+            self.problem,
+            self.steps,
+            store,
+            self.plan(),
+            seed=self.seed,
+            on_step=on_step,
+        )
+        if checkpoint is not None:
+            checkpoint.unlink(missing_ok=True)
+        return kept
+
+
+def _not_asked(architectures: Sequence[object]) -> list[float]:
+    raise AssertionError(f"a method with gradients asked for {len(architectures)} accuracies")
+
+
+def _beside(store: Store, plan: Mapping[str, Any]) -> Path | None:
+    """A checkpoint's file beside the store's; none for a database without a file."""
+    import hashlib
+    import json
+
+    file = Path(store.location)
+    if not file.is_file():
+        return None
+    name = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:12]
+    return file.with_name(f"{file.name}.search-{name}.pt")

@@ -1,0 +1,237 @@
+"""``latprof search`` as a user runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+
+from latprof import labels
+from latprof.cli.main import main
+from latprof.datasets import load
+from latprof.measurement.store import Store
+from latprof.measurement.trails import Trails
+from latprof.predictors.linear import LinearPredictor
+from latprof.predictors.pack import load_pack, save_pack
+
+OWN = """
+import numpy, time, os
+def accuracy(architectures):
+    time.sleep(float(os.environ.get("SLOW", "0")))
+    return numpy.array([sum(a.choices) / 10 for a in architectures])
+def broken(architectures):
+    return [1.0]
+"""
+
+
+@pytest.fixture
+def place(tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    return tmp_path
+
+
+def search(latprof, place, *arguments):
+    return latprof("search", "--store", "s.db", "-q", *arguments, cwd=place)
+
+
+def test_the_best_network_under_a_limit_with_page_pictures_and_model(latprof, place):
+    done = search(
+        latprof,
+        place,
+        *("--accuracy", "own:accuracy", "--limit-ms", "5.5", "--budget", "60", "--json"),
+        *("-o", "page.html", "--png", "pictures", "--export", "best.onnx"),
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    best = found["best"]
+    assert best["latency_ms"] < best["bound_ms"] <= 5.5
+    pack = load_pack("proxyless-cpu-ort1")
+    (bound,) = pack.predictor.predict([pack.space.parse(best["architecture"])], upper=0.95)
+    assert best["bound_ms"] == pytest.approx(bound)
+    assert found["steps"] == 60
+    model = onnx.load(place / "best.onnx")
+    assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [
+        1,
+        3,
+        224,
+        224,
+    ]
+    page = (place / "page.html").read_text()
+    assert best["architecture"] in page
+    assert "<svg" in page
+    names = {path.name for path in (place / "pictures").iterdir()}
+    assert {"accuracy-against-latency.png", "architecture.svg"} <= names
+
+
+def test_the_same_command_asks_for_no_accuracy_twice(latprof, place):
+    arguments = ("--accuracy", "own:accuracy", "--limit-ms", "6", "--json")
+    first = json.loads(search(latprof, place, *arguments, "--budget", "30").stdout)
+    again = json.loads(search(latprof, place, *arguments, "--budget", "30").stdout)
+    assert (again["steps_resumed"], again["best"]) == (30, first["best"])
+    longer = json.loads(search(latprof, place, *arguments, "--budget", "50").stdout)
+    assert (longer["steps"], longer["steps_resumed"]) == (50, 30)
+    other = json.loads(search(latprof, place, *arguments, "--budget", "5", "--seed", "1").stdout)
+    assert (other["search"], other["steps_resumed"]) == (2, 0)
+
+
+def test_interrupted_it_goes_on_where_it_was(latprof, place):
+    arguments = ["--accuracy", "own:accuracy", "--limit-ms", "6", "--budget", "40"]
+    command = [sys.executable, "-c", "from latprof.cli.main import main; main()", "search"]
+    running = subprocess.Popen(
+        [*command, "--store", "s.db", *arguments, "--method", "netadapt"],
+        cwd=place,
+        env=os.environ | {"SLOW": "0.3"},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not stored_steps(place / "s.db"):
+        assert time.monotonic() < deadline, "no step is kept"
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=30)
+    assert running.returncode == 130, errors
+    assert "goes on where it was" in errors
+    assert "Traceback" not in errors
+    kept = stored_steps(place / "s.db")
+    done = search(latprof, place, *arguments, "--method", "netadapt", "--json")
+    found = json.loads(done.stdout)
+    assert 0 < kept <= found["steps_resumed"] <= found["steps"]
+
+
+def stored_steps(path):
+    if not path.exists():
+        return 0
+    try:
+        with Store.open(path) as store:
+            return sum(found.steps for found in Trails(store).searches())
+    except Exception:
+        return 0
+
+
+def test_measured_latencies_in_place_of_a_pack(latprof, place):
+    done = search(
+        latprof,
+        place,
+        *("--latency", "nasbench-macro-cpu-ort1-b4", "--accuracy", "own:accuracy"),
+        *("--limit-ms", "4", "--budget", "40", "--json"),
+    )
+    assert done.returncode == 0, done.stderr
+    best = json.loads(done.stdout)["best"]
+    spelled = best["architecture"].removeprefix("nasbench-macro:")
+    frame = load("nasbench-macro-cpu-ort1-b4").set_index("architecture")
+    assert best["latency_ms"] == best["bound_ms"] == frame["latency_ms"][spelled]
+
+
+def test_a_search_by_gradient_on_a_folder_of_images(latprof, place):
+    images(place / "pictures")
+    arguments = ("--space", "nasbench-macro", "--method", "proxyless-g", "--data", "pictures")
+    arguments += ("--image-size", "8", "--limit-ms", "4", "--budget", "2", "--json", "-o", "p.html")
+    done = search(latprof, place, *arguments)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["steps"] == 2
+    assert found["best"]["bound_ms"] <= 4
+    assert not list(place.glob("*.pt"))
+
+
+def images(folder):
+    from PIL import Image
+
+    generator = np.random.default_rng(0)
+    for label in range(2):
+        (folder / f"class{label}").mkdir(parents=True)
+        for number in range(20):
+            pixels = generator.integers(0, 120, (8, 8, 3), dtype=np.uint8) + 100 * label
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / f"class{label}/{number}.png")
+
+
+def test_a_winner_is_measured_and_other_targets_searched(latprof, place, pack):
+    done = search(
+        latprof,
+        place,
+        *("--pack", pack, "--also", pack, "--accuracy", "own:accuracy", "--limit-ms", "1000"),
+        *("--upper", "0", "--budget", "8", "--verify", "--json", "-o", "p.html"),
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    verification, table = found["verification"], found["cross_target"]
+    assert verification["same_target"]
+    assert verification["low_ms"] <= verification["measured_ms"] <= verification["high_ms"]
+    assert table["source"] == "measured"
+    assert np.array(table["latency_ms"]).shape == (2, 2)
+    page = (place / "p.html").read_text()
+    assert "Searched for one target, run on all" in page
+    assert 'id="verification"' in page
+
+
+def test_a_broken_limit_is_a_finding(latprof, place, pack, collected):
+    # A pack that promises half of what was measured.
+    real = load_pack(pack)
+    with Store.open(collected) as store:
+        table = labels(store)
+    rows = [real.space.parse(text) for text in table["subject"]]
+    halved = LinearPredictor(real.space).fit(rows, table["latency_ms"] / 2)
+    save_pack(replace(real, predictor=halved, metrics=None, held_out=None), place / "half.pack")
+    limit = str(float(halved.predict(rows).max()))
+    arguments = ("--pack", "half.pack", "--accuracy", "own:accuracy", "--upper", "0", "--verify")
+    done = search(latprof, place, *arguments, "--limit-ms", limit, "--budget", "5")
+    assert done.returncode == 1, done.stderr
+    assert "BREAKS THE LIMIT" in done.stdout
+
+
+def test_another_host_s_pack_is_refused_before_the_search(latprof, place):
+    done = search(
+        latprof,
+        place,
+        *("--pack", "proxyless-cpu-ort2", "--accuracy", "own:accuracy", "--verify"),
+    )
+    if done.returncode == 0:
+        pytest.skip("this host is the pack's own target")
+    assert done.returncode == 2
+    assert "another target than this host" in done.stderr
+    assert not (place / "s.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "one source"),
+        (("--accuracy", "own:accuracy", "--data", "digits"), "one source"),
+        (("--accuracy", "own:broken"), "something else than an accuracy"),
+        (("--accuracy", "own:accuracy", "--method", "magic"), "magic"),
+        (("--accuracy", "own:accuracy", "--method", "lightnas"), "supernet"),
+        (("--accuracy", "own:accuracy", "--limit-ms", "-1"), "limit"),
+        (("--accuracy", "own:accuracy", "--limit-ms", "nan"), "limit"),
+        (("--accuracy", "own:accuracy", "--upper", "2"), "not a share"),
+        (("--accuracy", "own:accuracy", "--option", "population"), "NAME=VALUE"),
+        (("--accuracy", "own:accuracy", "--option", "colour=red"), "no option 'colour'"),
+        (("--accuracy", "own:accuracy", "--budget", "0"), "budget"),
+        (("--accuracy", "own:accuracy", "--space", "nasbench201"), "no pack of the space"),
+        (
+            ("--accuracy", "own:accuracy", "--space", "fbnet", "--pack", "proxyless-cpu-ort1"),
+            "fbnet",
+        ),
+        (("--data", "not-there"), "no folder"),
+        (("--latency", "proxyless-cpu-ort1", "--data", "digits", "--method", "fbnet"), "--pack"),
+        (("--latency", "nothing", "--accuracy", "own:accuracy"), "nothing"),
+    ],
+)
+def test_bad_input_is_one_line(place, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "argv", ["latprof", "search", "--store", "s.db", "-q", *arguments])
+    with pytest.raises(SystemExit) as leaving:
+        main()
+    printed = capsys.readouterr()
+    assert leaving.value.code in (2, 3)
+    assert words in printed.err
+    assert len(printed.err.strip().splitlines()) == 1
+    assert printed.out == ""
