@@ -4,8 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from latprof.datasets.proxyless import ProxylessSpace
-from latprof.predictors.linear import LinearPredictor
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -22,13 +23,21 @@ def run(name, *arguments):
     return done.stdout
 
 
-def test_random_search_keeps_the_limit(tmp_path):
-    space = ProxylessSpace()
-    choices = space.sample_choices(200)
-    predictor = LinearPredictor(space).fit(choices, 5.0 + choices.sum(axis=1) / 20)
-    predictor.save(tmp_path / "p.pack")
-    printed = run("random_search.py", tmp_path / "p.pack", "8.0")
-    assert float(printed.split("predicted ")[1].split(" ms")[0]) <= 8.0
+def test_a_search_on_this_cpu_keeps_the_limit():
+    printed = run("search_cpu.py", "5.0")
+    assert float(printed.split("stay below ")[1].split(" ms")[0]) <= 5.0
+    assert "measured" in printed
+
+
+def test_a_latency_term_leads_to_the_target():
+    printed = run("latency_loss.py", "5.0")
+    assert float(printed.split("expected ")[1].split(" ms")[0]) == pytest.approx(5.0, rel=0.15)
+
+
+def test_scaling_keeps_every_budget():
+    rows = [line.split() for line in run("scaling.py").splitlines()[1:]]
+    assert len(rows) == 8
+    assert all(float(row[-3]) <= float(row[0]) for row in rows)
 
 
 def test_own_model_prints_where_the_time_goes(tmp_path):

@@ -19,13 +19,16 @@ from latprof.predictors.evaluation import evaluate
 from latprof.predictors.pack import load_pack
 from latprof.predictors.shipped import DEFAULT_PACK, pack_names, resolve
 
-NAMES = ["proxyless-cpu-ort1", "proxyless-cpu-ort1-b8", "proxyless-cpu-ort2"]
+PROXYLESS = ["proxyless-cpu-ort1", "proxyless-cpu-ort1-b8", "proxyless-cpu-ort2"]
+MACRO = "nasbench-macro-cpu-ort1-b4"
+NAMES = [MACRO, *PROXYLESS]
 FILES = Path(datasets.__file__).parent / "files"
 
 
 def test_the_data_sets_are_there_and_small():
     assert datasets.dataset_names() == NAMES
-    assert sum(path.stat().st_size for path in FILES.iterdir()) < 2_000_000
+    for name in NAMES:
+        assert sum(path.stat().st_size for path in FILES.glob(f"{name}.*")) < 1_100_000
 
 
 @pytest.mark.parametrize(
@@ -46,6 +49,16 @@ def test_each_holds_the_first_architectures_of_its_seed(name, rows, batch_size, 
     target = Target.from_dict(frame.attrs["target"])
     assert (target.batch_size, target.threads) == (batch_size, threads)
     assert target.input_shape == (batch_size, 3, 224, 224)
+
+
+def test_the_one_of_nasbench_macro_holds_every_network():
+    frame = datasets.load(MACRO)
+    space = space_from_description(frame.attrs["space"])
+    assert space.description == latprof.get_space("nasbench-macro").description
+    assert len(frame) == len({space.parse(text) for text in frame["architecture"]})
+    assert len(frame) == space.num_architectures == 6561
+    target = Target.from_dict(frame.attrs["target"])
+    assert target.input_shape == (target.batch_size, 3, 32, 32) == (4, 3, 32, 32)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -16,7 +16,7 @@ from latprof.searchers import (
     get_searcher,
 )
 from latprof.searchers.base import EvaluatingSearcher
-from latprof.searchers.cross_target import cross_target
+from latprof.searchers.cross_target import _steps_below, cross_target
 
 
 class Systematic(EvaluatingSearcher):
@@ -93,6 +93,23 @@ def test_the_budget_is_shared_by_the_rounds():
     assert len(source.asked) == len(set(source.asked)) == 24
     inside = latencies(np.array(source.asked[:6]))
     assert latencies(np.array(source.asked[6:])).max() < inside.max()
+
+
+def test_known_networks_do_not_count_to_a_round_s_share():
+    """A search that proposes known ones again goes on until its share of new ones is made."""
+
+    class InOrder(EvaluatingSearcher):
+        def propose(self, problem, generator):
+            while True:
+                yield ALL[:20]
+
+    known = InOrder().run(problem(11.0), 2).trail
+    source = Accuracy()
+    trail = {step.architecture.choices: step for step in known}
+    new = _steps_below(InOrder(), problem(11.0, source), None, 3, 0, trail)
+
+    assert [step.architecture.choices for step in new] == source.asked
+    assert source.asked == [tuple(row) for row in ALL[2:5].tolist()]
 
 
 def test_the_same_seed_asks_for_the_same_and_another_one_for_others():

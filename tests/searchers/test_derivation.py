@@ -47,8 +47,11 @@ def test_the_most_probable_network_is_derived_where_it_fits(limit):
         assert (found == drawn(seed).argmax(axis=1)).all()
 
 
-@pytest.mark.parametrize("limit", [2.0, 4.0, 6.0, 9.0])
-def test_the_limit_is_kept_and_little_probability_is_lost(limit):
+@pytest.mark.parametrize(
+    ("limit", "best_ones", "mean_loss"),
+    [(2.0, 0.8, 0.1), (4.0, 0.85, 0.03), (6.0, 0.98, 0.002), (9.0, 1.0, 1e-9)],
+)
+def test_the_limit_is_kept_and_little_probability_is_lost(limit, best_ones, mean_loss):
     """Against all 6,561 networks: most often the best one, never far from it."""
     lost = []
     for seed in range(30):
@@ -57,9 +60,8 @@ def test_the_limit_is_kept_and_little_probability_is_lost(limit):
         lost.append(lost_by(found, drawn(seed), limit >= OF_ALL))
 
     assert min(lost) >= -1e-9
-    assert np.mean(np.array(lost) < 1e-9) >= 0.7
-    assert np.mean(lost) < 0.15
-    assert max(lost) < 1.5
+    assert np.mean(np.array(lost) < 1e-9) >= best_ones
+    assert np.mean(lost) < mean_loss
 
 
 def test_no_single_change_makes_it_more_probable_within_the_limit():
@@ -115,9 +117,9 @@ def test_near_changes_nothing_where_the_limit_is_used_up_or_endless():
 def test_near_keeps_the_bound():
     source = Bounded(SPACE, ALL, OF_ALL)
     fast = np.log(np.tile([0.8, 0.15, 0.05], (8, 1)))
-    found = derive(within(6.0, source, upper=0.95), fast, near=0.5)
+    found = derive(within(6.0, source, upper=0.95), fast, near=0.1)
 
-    assert 3.0 <= latencies(found[None])[0] <= 6.0 / 1.25
+    assert 4.2 <= latencies(found[None])[0] <= 6.0 / 1.25
 
 
 class Sized:
