@@ -7,25 +7,29 @@ network's latency is told on every target.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latprof.errors import InvalidValueError
-from latprof.searchers.base import Evaluation
+from latprof.searchers.base import Evaluation, SearchProblem, accuracies_of
 
 if TYPE_CHECKING:
-    from latprof.datasets.space import Architecture
+    from latprof.datasets.space import Architecture, Choices
     from latprof.predictors.pack import Pack
-    from latprof.searchers.base import LatencySource, Searcher, SearchProblem
+    from latprof.searchers.base import AccuracySource, LatencySource, Searcher
 
 Floats: TypeAlias = NDArray[np.float64]
 
 #: Networks within so many points of one accuracy count as equally accurate.
 SAME_ACCURACY = 0.2
+#: More than the least accuracy and this makes no better parent; of equal ones the faster is.
+_ENOUGH = 1.0
+_TIE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,27 +82,24 @@ def fastest_at_accuracy(
     budget: int,
     *,
     seed: int = 0,
-    rounds: int = 8,
     known: Iterable[Evaluation] = (),
 ) -> Evaluation:
-    """Find the fastest network of at least this accuracy with a searcher for limits.
+    """Find the fastest network of at least this accuracy with a searcher under limits.
 
-    Each round searches under a limit just below the fastest network so far that is accurate enough;
-    what was evaluated before is not asked for again, and no round makes more than its share of the
-    budget.
+    Whenever a network is accurate enough, its latency becomes the limit: from then on only faster
+    ones are evaluated.
 
     Parameters
     ----------
     searcher : Searcher
+        One that evaluates networks: evolution, say.
     problem : SearchProblem
-        Its limit is where the first round begins; infinity for none.
+        Its limit holds too; infinity for none.
     accuracy : float
         Least accuracy, in the problem's units.
     budget : int
-        Different networks evaluated, in all rounds together.
+        Different networks evaluated.
     seed : int
-    rounds : int
-        At most so many limits.
     known : iterable of Evaluation
         Networks whose accuracy is known, under this problem's latencies; they cost nothing.
 
@@ -108,18 +109,16 @@ def fastest_at_accuracy(
         Where no evaluated network is accurate enough.
     """
     trail = {step.architecture.choices: step for step in known}
-    budget += len(trail)
-    best = _fastest(trail, accuracy)
-    for number in range(rounds):
-        left = budget - len(trail)
-        share = max(1, left // (rounds - number))
-        if left < 1:
-            break
-        found = _steps_below(searcher, problem, best, share, seed + number, trail)
-        if not found:
-            break
-        trail |= {step.architecture.choices: step for step in found}
-        best = _fastest(trail, accuracy)
+    tightening = _Tightening(
+        problem.latency, problem.accuracy, problem.limit_ms, problem.upper, trail, accuracy
+    )
+    try:
+        for _ in searcher.search(tightening, budget, seed=seed):
+            pass
+    except InvalidValueError:  # nothing is faster, or no network keeps the problem's own limit
+        if not trail:
+            raise
+    best = tightening.best
     if best is None:
         most = max((step.accuracy for step in trail.values()), default=float("nan"))
         raise InvalidValueError(
@@ -131,40 +130,46 @@ def fastest_at_accuracy(
     return best
 
 
-def _fastest(trail: Mapping[tuple[int, ...], Evaluation], accuracy: float) -> Evaluation | None:
-    enough = [step for step in trail.values() if step.accuracy >= accuracy]
-    return min(enough, key=lambda step: (step.bound_ms, -step.accuracy), default=None)
+@dataclass(frozen=True, eq=False)
+class _Tightening(SearchProblem):
+    """A problem whose limit falls with every network that is accurate enough and faster."""
 
+    trail: dict[tuple[int, ...], Evaluation] = field(default_factory=dict)
+    least: float = -math.inf
 
-def _steps_below(
-    searcher: Searcher,
-    problem: SearchProblem,
-    best: Evaluation | None,
-    share: int,
-    seed: int,
-    trail: Mapping[tuple[int, ...], Evaluation],
-) -> list[Evaluation]:
-    """New evaluations under a limit just below ``best``; none where nothing can be below."""
-    limited = problem
-    if best is not None:
-        limited = replace(problem, limit_ms=float(np.nextafter(best.bound_ms, 0.0)))
-    new: dict[tuple[int, ...], Evaluation] = {}
-    budget = share
-    try:
-        # A search counts known networks too: the same one goes on until enough were new.
-        while len(new) < share and budget <= len(trail) + share:
-            known = (*trail.values(), *new.values())
-            steps = list(searcher.search(limited, budget, seed=seed, trail=known))
-            found = {step.architecture.choices: step for step in steps}
-            new |= {choices: step for choices, step in found.items() if choices not in trail}
-            if len(steps) < budget:
-                break
-            budget += share - len(new)
-    except InvalidValueError as error:
-        if error.field == "accuracy":
-            raise
-        # No architecture keeps the limit: nothing is faster.
-    return list(new.values())
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        asked = self.accuracy
+        object.__setattr__(self, "accuracy", lambda found: self._scores(asked, found))
+
+    @property
+    def best(self) -> Evaluation | None:
+        """The fastest network that is accurate enough; or None."""
+        enough = (step for step in self.trail.values() if step.accuracy >= self.least)
+        return min(enough, key=lambda step: (step.bound_ms, -step.accuracy), default=None)
+
+    def keeps_limit(self, choices: Choices) -> NDArray[np.bool_]:
+        best = self.best
+        if best is None:
+            return super().keeps_limit(choices)
+        faster: NDArray[np.bool_] = self.bound_ms(choices) < best.bound_ms
+        return faster
+
+    def _scores(self, asked: AccuracySource, architectures: Sequence[Architecture]) -> Floats:
+        """Accuracies that count: above the least one by more than a point is worth no more."""
+        wanted = [a for a in architectures if a.choices not in self.trail]
+        values = accuracies_of(asked, wanted) if wanted else []
+        choices = self.space.choices(architectures)
+        latency, bound = self.latency_ms(choices), self.bound_ms(choices)
+        told = dict(zip((a.choices for a in wanted), values, strict=True))
+        for architecture, *numbers in zip(architectures, latency, bound, strict=True):
+            if architecture.choices in told:
+                value = told[architecture.choices]
+                step = Evaluation(architecture, value, *map(float, numbers))
+                self.trail[architecture.choices] = step
+        found = np.array([self.trail[a.choices].accuracy for a in architectures])
+        scores: Floats = np.minimum(found, self.least + _ENOUGH) - _TIE * bound
+        return scores
 
 
 def cross_target(
@@ -209,6 +214,73 @@ def cross_target(
     )
 
 
+def search_targets(
+    searcher: Searcher,
+    problems: Mapping[str, SearchProblem],
+    accuracy: float,
+    budget: int,
+    *,
+    seed: int = 0,
+    known: Iterable[tuple[Architecture, float]] = (),
+) -> dict[str, Evaluation]:
+    """The fastest network of at least this accuracy on each target.
+
+    Accuracies are the same on every target: what was evaluated for one is a candidate for all.
+
+    Parameters
+    ----------
+    searcher, accuracy, budget, seed
+        As of :func:`fastest_at_accuracy`; the budget is that of each target.
+    problems : mapping of str to SearchProblem
+        By target; with one accuracy source.
+    known : iterable of (Architecture, float)
+        Networks whose accuracy is known.
+
+    Raises
+    ------
+    InvalidValueError
+        Where no evaluated network is accurate enough.
+    """
+    shared = {architecture.choices: value for architecture, value in known}
+    for problem in problems.values():
+        told = _under(problem, shared)
+        trail = {step.architecture.choices: step for step in told}
+        recording = replace(problem, accuracy=_recorded(problem.accuracy, shared))
+        fastest_at_accuracy(searcher, recording, accuracy, budget, seed=seed, known=trail.values())
+    found = {}
+    for target, problem in problems.items():
+        steps = [step for step in _under(problem, shared) if step.accuracy >= accuracy]
+        found[target] = min(steps, key=lambda step: (step.bound_ms, -step.accuracy))
+    return found
+
+
+def _recorded(source: AccuracySource, shared: dict[tuple[int, ...], float]) -> AccuracySource:
+    """A source whose answers are kept."""
+
+    def ask(architectures: Sequence[Architecture]) -> list[float]:
+        values = accuracies_of(source, architectures)
+        shared.update(zip((a.choices for a in architectures), values, strict=True))
+        return values
+
+    return ask
+
+
+def _under(problem: SearchProblem, shared: Mapping[tuple[int, ...], float]) -> list[Evaluation]:
+    """Known networks under a problem's latencies."""
+    if not shared:
+        return []
+    choices = np.array(list(shared), dtype=np.uint8)
+    numbers = zip(
+        problem.space.architectures(choices),
+        shared.values(),
+        problem.latency_ms(choices).tolist(),
+        problem.bound_ms(choices).tolist(),
+        strict=True,
+    )
+    steps = [Evaluation(*row) for row in numbers]
+    return [step for step in steps if step.bound_ms <= problem.limit_ms]
+
+
 def search_each_target(
     searcher: Searcher,
     problem: SearchProblem,
@@ -240,29 +312,30 @@ def search_each_target(
         As of :func:`~latprof.searchers.verification.verify`.
     """
     names = _names(packs)
-    searched: dict[str, Evaluation] = {}
-    for name, pack in zip(names, packs, strict=True):
-        upper = problem.upper if pack.predictor.calibration_ is not None else None
-        own = replace(problem, latency=pack.predictor, limit_ms=np.inf, upper=upper)
-        row = problem.space.choices([best.architecture])
-        bounds = float(own.latency_ms(row)[0]), float(own.bound_ms(row)[0])
-        start = Evaluation(best.architecture, best.accuracy, *bounds)
-        least = best.accuracy - SAME_ACCURACY
-        searched[name] = fastest_at_accuracy(searcher, own, least, budget, seed=seed, known=[start])
-    sources: dict[str, LatencySource] = {
-        name: pack.predictor for name, pack in zip(names, packs, strict=True)
+    problems = {
+        name: replace(
+            problem,
+            latency=pack.predictor,
+            limit_ms=math.inf,
+            upper=problem.upper if pack.predictor.calibration_ is not None else None,
+        )
+        for name, pack in zip(names, packs, strict=True)
     }
+    known = [(best.architecture, best.accuracy)]
+    least = best.accuracy - SAME_ACCURACY
+    searched = search_targets(searcher, problems, least, budget, seed=seed, known=known)
+    latency = {name: each.latency for name, each in problems.items()}
     reached = [found.accuracy for found in searched.values()]
-    table = cross_target(searched, sources, reached, source="predicted")
+    table = cross_target(searched, latency, reached, source="predicted")
     if not measured:
         return table
     from latprof.searchers.verification import verify
 
-    latency = [
-        [verify(p, a, other_target=other_target).measured_ms for p in packs]
-        for a in table.architectures
+    rows = [
+        [verify(pack, found, other_target=other_target).measured_ms for pack in packs]
+        for found in table.architectures
     ]
-    return replace(table, latency_ms=np.array(latency), source="measured")
+    return replace(table, latency_ms=np.array(rows), source="measured")
 
 
 def _names(packs: Sequence[Pack]) -> list[str]:

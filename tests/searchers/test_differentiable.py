@@ -300,6 +300,19 @@ def test_proxyless_r_rewards_accuracy_and_latency_and_keeps_a_moving_baseline():
     assert step() == pytest.approx(0.75 * 2.0 + 0.25 * mean, rel=1e-5)
 
 
+def test_a_reward_that_is_the_baseline_teaches_nothing():
+    searcher = ProxylessR(TASK, samples=1, **OPTIONS)
+    state = in_double(searcher)
+
+    def gradient():
+        loss = searcher.architecture_loss(state, *batch(dtype=torch.float64))
+        return torch.autograd.grad(loss, state.parameters.logits)[0]
+
+    assert (gradient() == 0).all()  # the first reward is its own baseline
+    state.learned["baseline"] = -1.0
+    assert (gradient() != 0).all()
+
+
 # Steps -----------------------------------------------------------------------------------
 
 
@@ -438,10 +451,13 @@ def test_the_same_seed_gives_the_same_steps_from_a_checkpoint_too(method, whole,
 
 def test_another_seed_gives_other_weights_and_other_draws():
     one, other = (state_of(ProxylessG(TASK, **OPTIONS), seed=seed) for seed in (0, 1))
+    seeds = set()
     for state in (one, other):
-        state.run_epoch()
-        state.run_epoch()
+        for _ in range(2):
+            state.run_epoch()
+            seeds.add(state.generator.initial_seed())
     assert not torch.equal(one.parameters.logits, other.parameters.logits)
+    assert len(seeds) == 4  # so have the epochs of one search
 
 
 def test_the_largest_seed_is_taken():
