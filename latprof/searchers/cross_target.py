@@ -345,6 +345,7 @@ def _names(packs: Sequence[Pack]) -> list[str]:
         target = pack.target
         name = f"target {number}"
         if target is not None:
-            name = f"{target.spelling} batch {target.batch_size}, {target.threads} threads"
+            threads = "1 thread" if target.threads == 1 else f"{target.threads} threads"
+            name = f"{target.spelling} batch {target.batch_size}, {threads}"
         names.append(name if name not in names else f"{name} ({number})")
     return names

@@ -61,7 +61,7 @@ def _verification_figure(found: Verification) -> Figure:
     bands = (Band("vertical", "Measured, 90 %", found.low_ms, found.high_ms, "series-1"),)
     return Figure(
         slug="measured-against-predicted",
-        title="Measured, predicted, and what it had to stay below",
+        title="Measured against predicted",
         alt=f"Measured {ms(values[0])} ms, predicted {ms(values[1])} ms.",
         x=Axis("Latency (ms)", limits=(0.0, 1.15 * highest)),
         y=Axis("", "category", categories=names),
