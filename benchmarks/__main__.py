@@ -7,7 +7,7 @@ import sys
 
 NAMES = (
     *("startup", "predictors", "mutations", "dataset"),
-    *("protocol", "repeatability", "collection_cost", "comparison"),
+    *("protocol", "repeatability", "collection_cost", "comparison", "supernets", "verify"),
 )
 
 

@@ -1,6 +1,6 @@
 """Searches whose optimum is known: real trainings, real latencies.
 
-Usage: ``python -m benchmarks.searchers --data FOLDER [--seeds 20] [--only TEXT] [--check]``
+Usage: ``python -m benchmarks.searchers --data FOLDER [--seeds 20] [--only TEXT] [--all] [--check]``
 
 FOLDER holds ``nasbench-macro``, ``nasbench201-accuracy`` and ``help`` (docs/importing.md).
 Problems: NAS-Bench-Macro with the latencies that come with latprof, and NAS-Bench-201 with three
@@ -62,6 +62,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "netadapt": {},
     "nsga2": {},
 }
+#: What takes a second or more for each evaluation's worth of thought: on the first of each kind of
+#: problem only (CIFAR-10), unless --all asks for more.
+COSTLY = {"mnas", "nsga2"}
 BUDGET = 1000
 FRONT_BUDGET = 500
 #: Of the front's share: plain NSGA-II beside the one with a model.
@@ -238,10 +241,15 @@ def _job(arguments: tuple[Any, ...]) -> Any:
 
 
 def print_evaluations(
-    pool: ProcessPoolExecutor, known: list[Known], seeds: int
+    pool: ProcessPoolExecutor, known: list[Known], seeds: int, *, everything: bool
 ) -> dict[str, float]:
     """The table searchers x problems; returns each method's geometric mean."""
-    jobs = [(_ratios, each, method, seeds) for each in known for method in METHODS]
+    jobs = [
+        (_ratios, each, method, seeds)
+        for each in known
+        for method in METHODS
+        if everything or method not in COSTLY or each.least_accuracy is not None
+    ]
     found = dict(zip([(j[1].name, j[2]) for j in jobs], pool.map(_job, jobs), strict=True))
     print(
         f"\nEvaluations until within {NEAR} points of the optimum, over those of random search: "
@@ -253,6 +261,9 @@ def print_evaluations(
     for each in known:
         cells = []
         for method in METHODS:
+            if (each.name, method) not in found:
+                cells.append("-")
+                continue
             ratios = found[each.name, method]
             error = float((ratios.std(axis=1, ddof=1) / math.sqrt(seeds)).mean())
             means = ", ".join(f"{value:.2f}" for value in ratios.mean(axis=1))
@@ -260,7 +271,11 @@ def print_evaluations(
         expected = ", ".join(f"{goal(each, limit)[1]:.0f}" for limit in each.limits())
         print(f"| {each.name} | {expected} | {' | '.join(cells)} |")
     geometric = {
-        method: _geometric(np.concatenate([found[k.name, method].mean(axis=1) for k in known]))
+        method: _geometric(
+            np.concatenate(
+                [means.mean(axis=1) for (_, name), means in found.items() if name == method]
+            )
+        )
         for method in METHODS
     }
     row = " | ".join(f"{value:.3f}" for value in geometric.values())
@@ -316,13 +331,15 @@ def main() -> int:
     parser.add_argument("--latencies", default=MACRO, help="a data set's name or .parquet file")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--only", default="", help="problems whose name holds this text")
+    parser.add_argument("--all", action="store_true", help="costly methods on every problem too")
+    parser.add_argument("--workers", type=int, help="processes; one a core unless given")
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes below: no figure is a time
     start = time.monotonic()
     known = [k for k in problems(arguments.data, arguments.latencies) if arguments.only in k.name]
-    with ProcessPoolExecutor() as pool:
-        means = print_evaluations(pool, known, arguments.seeds)
+    with ProcessPoolExecutor(arguments.workers) as pool:
+        means = print_evaluations(pool, known, arguments.seeds, everything=arguments.all)
         shares = print_fronts(pool, known, arguments.seeds)
         print_in_loop(pool, known, max(1, arguments.seeds // 4))
     print(f"\ntook {time.monotonic() - start:.0f} s")

@@ -115,8 +115,9 @@ def fastest_at_accuracy(
     try:
         for _ in searcher.search(tightening, budget, seed=seed):
             pass
-    except InvalidValueError:  # nothing is faster, or no network keeps the problem's own limit
-        if not trail:
+    except InvalidValueError as error:
+        # Nothing is faster, or no network keeps the problem's own limit.
+        if not trail or error.field == "accuracy":
             raise
     best = tightening.best
     if best is None:
@@ -144,8 +145,12 @@ class _Tightening(SearchProblem):
 
     @property
     def best(self) -> Evaluation | None:
-        """The fastest network that is accurate enough; or None."""
-        enough = (step for step in self.trail.values() if step.accuracy >= self.least)
+        """The fastest network that is accurate enough and keeps the limit; or None."""
+        enough = (
+            step
+            for step in self.trail.values()
+            if step.accuracy >= self.least and step.bound_ms <= self.limit_ms
+        )
         return min(enough, key=lambda step: (step.bound_ms, -step.accuracy), default=None)
 
     def keeps_limit(self, choices: Choices) -> NDArray[np.bool_]:

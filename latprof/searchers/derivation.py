@@ -87,10 +87,23 @@ def _fill(problem: SearchProblem, network: Choices, score: object, near: float) 
         latencies, bounds = problem.latency_ms(around), problem.bound_ms(around)
         useful = (latencies > latency) & (bounds <= problem.limit_ms)
         if not useful.any():
-            break
+            return _exchanged(problem, network, score, least)
         around, latencies = around[useful], latencies[useful]
         gain = np.minimum(latencies, least) - latency
         cost = np.maximum(score(network) - score(around), 1e-9)
         best = int(np.argmin(cost / gain))
         network, latency = around[best], float(latencies[best])
     return network
+
+
+def _exchanged(problem: SearchProblem, network: Choices, score: object, least: float) -> Choices:
+    """Two changes at once that use the limit up, the most probable; or the network as it is."""
+    assert callable(score)
+    once = neighbours(problem.space, network)
+    twice = np.unique(np.concatenate([neighbours(problem.space, row) for row in once]), axis=0)
+    inside = (problem.latency_ms(twice) >= least) & problem.keeps_limit(twice)
+    if not inside.any():
+        return network
+    fitting = twice[inside]
+    best: Choices = fitting[int(np.argmax(score(fitting)))]
+    return best

@@ -314,14 +314,15 @@ class SearchState:
     # Resuming ------------------------------------------------------------------------------
 
     def _identity(self) -> str:
-        """What a checkpoint must agree in: method, options, spaces, target, budget, seed."""
+        """What a checkpoint must agree in: method, options, sources, target, budget, seed."""
         options = {
             name: value
             for name, value in vars(self.searcher).items()
             if isinstance(value, bool | int | float | str | tuple) and name != "checkpoint"
         }
-        problem = (self.problem.limit_ms, self.problem.upper, self.problem.space.description)
-        task = (self.searcher.task.name, self.searcher.task.image_shape)
+        some = self.problem.latency_ms(self.problem.space.sample_choices(16)).round(9).tolist()
+        problem = (self.problem.limit_ms, self.problem.upper, self.problem.space.description, some)
+        task = (self.searcher.task.name, self.searcher.task.fingerprint)
         space = self.supernet.space.description
         name = self.searcher.name
         return repr((name, sorted(options.items()), problem, task, space, self.budget, self.seed))
@@ -361,12 +362,15 @@ class SearchState:
                 f"{path} is the checkpoint of another search",
                 hint="give another file, or the arguments of that search",
             )
-        self.epoch = state["epoch"]
-        self.learned = state["learned"]
         space = self.problem.space
-        self.steps = [
-            Evaluation(space.architectures(np.array([choices]))[0], *numbers)
-            for choices, *numbers in state["steps"]
-        ]
-        for name in ("supernet", "parameters", "weight_optimizer", "architecture_optimizer"):
-            getattr(self, name).load_state_dict(state[name])
+        try:
+            self.epoch = state["epoch"]
+            self.learned = state["learned"]
+            self.steps = [
+                Evaluation(space.architectures(np.array([choices]))[0], *numbers)
+                for choices, *numbers in state["steps"]
+            ]
+            for name in ("supernet", "parameters", "weight_optimizer", "architecture_optimizer"):
+                getattr(self, name).load_state_dict(state[name])
+        except (KeyError, TypeError, ValueError, RuntimeError):
+            raise InputFileError(f"{path} is a damaged checkpoint", hint="delete it") from None

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from latprof.measurement.store import Store
     from latprof.predictors.pack import Pack
     from latprof.searchers.base import LatencySource, Searcher
+    from latprof.searchers.tasks import ImageTask
 
 #: What a search may spend where nobody says: networks evaluated, or epochs.
 EVALUATIONS = 500
@@ -208,21 +209,22 @@ class SearchRequest:
             return load_accuracy(self.accuracy, space, self.column)
         if self.gradient:
             return _not_asked
-        from latprof.searchers.tasks import load_task
         from latprof.searchers.training import SupernetAccuracy
 
-        task = load_task(str(self.data), self.image_size, self.seed)
-        return SupernetAccuracy(space, task, epochs=self.epochs, seed=self.seed)
+        return SupernetAccuracy(space, self._task, epochs=self.epochs, seed=self.seed)
+
+    @cached_property
+    def _task(self) -> ImageTask:
+        from latprof.searchers.tasks import load_task
+
+        return load_task(str(self.data), self.image_size, self.seed)
 
     def searcher(self, checkpoint: Path | None = None) -> Searcher:
         """The method; one with gradients keeps its state in ``checkpoint``."""
         if not self.gradient:
             return get_searcher(self.method, **self.options)
-        from latprof.searchers.tasks import load_task
-
-        task = load_task(str(self.data), self.image_size, self.seed)
         options = {"checkpoint": checkpoint, **self.options}
-        return get_searcher(self.method, task=task, **options)
+        return get_searcher(self.method, task=self._task, **options)
 
     def plan(self) -> dict[str, Any]:
         """All that the steps follow from, as JSON values."""
@@ -230,7 +232,7 @@ class SearchRequest:
         sources = {"latency": f"{source.name} {source.digest}".strip()}
         if self.data is not None:
             trained = self.steps if self.gradient else self.epochs
-            sources["data"] = f"{self.data} {self.image_size} {trained}"
+            sources["data"] = f"{self._task.name} {self._task.fingerprint} {trained} epochs"
         else:
             file = digest(str(self.accuracy))
             sources["accuracy"] = " ".join(filter(None, (self.accuracy, self.column, file)))

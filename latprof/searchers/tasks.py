@@ -8,6 +8,7 @@ shape (channels, height, width), labels whole numbers from 0. Needs torch.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,6 +53,18 @@ class ImageTask:
     image_shape: tuple[int, int, int]
     num_classes: int
 
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that differ where the images do: of sizes and of some images."""
+        told = hashlib.sha256(repr((self.image_shape, self.num_classes)).encode())
+        for part in (self.train, self.validation, self.test):
+            size = len(part)  # type: ignore[arg-type]
+            told.update(str(size).encode())
+            for index in range(0, size, max(1, size // 32)):
+                image, label = part[index]
+                told.update(np.ascontiguousarray(image).tobytes() + str(int(label)).encode())
+        return told.hexdigest()[:16]
+
 
 def digits_task(resolution: int = 32, seed: int = 0) -> ImageTask:
     """The 1,797 handwritten digits that come with scikit-learn, as three-channel images.
@@ -95,14 +108,10 @@ def folder_task(path: str | os.PathLike[str], resolution: int = 32, seed: int = 
     root = Path(path)
     if not root.is_dir():
         raise InputFileError(f"{root} is no folder", expected="a folder with one folder a class")
-    classes = sorted(entry for entry in root.iterdir() if entry.is_dir())
-    files = [
-        (file, label)
-        for label, folder in enumerate(classes)
-        for file in sorted(folder.iterdir())
-        if file.suffix.lower() in _IMAGE_ENDINGS
-    ]
-    if len({label for _, label in files}) < 2:
+    found = [_images_in(entry) for entry in sorted(root.iterdir()) if _is_class(entry)]
+    classes = [images for images in found if images]
+    files = [(file, label) for label, images in enumerate(classes) for file in images]
+    if len(classes) < 2:
         raise InputFileError(
             f"{root} holds images of fewer than two classes",
             expected="CLASS/image.png with a folder for each class",
@@ -123,6 +132,14 @@ def load_task(text: str, resolution: int = 32, seed: int = 0) -> ImageTask:
     if text == "digits":
         return digits_task(resolution, seed)
     return folder_task(text, resolution, seed)
+
+
+def _is_class(entry: Path) -> bool:
+    return entry.is_dir() and not entry.name.startswith(".")
+
+
+def _images_in(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in _IMAGE_ENDINGS)
 
 
 def _read_image(path: Path, side: int) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -77,6 +77,14 @@ def test_the_problem_s_limit_holds_too():
     assert f"none of {len(source.asked)} networks" in str(caught.value)
 
 
+def test_what_exceeds_the_limit_is_not_the_answer():
+    """NetAdapt comes from above: the accurate networks on its way down exceed the limit."""
+    source = Accuracy()
+    with pytest.raises(InvalidValueError, match="reaches the accuracy"):
+        fastest_at_accuracy(get_searcher("netadapt"), problem(3.0, source), 92.0, 60)
+    assert accuracies(np.array(source.asked)).max() >= 92.0
+
+
 def test_the_bound_is_what_is_made_small():
     """Here measurements may take longer the more a network's last layers do."""
 
@@ -142,6 +150,14 @@ def test_the_same_seed_asks_for_the_same_and_another_one_for_others():
 def test_an_accuracy_source_that_fails_is_not_taken_for_the_end():
     with pytest.raises(InvalidValueError, match="accuracy source"):
         fastest_at_accuracy(RandomSearch(), problem(11.0, lambda _: [math.nan]), 88.0, 40)
+
+    source = Accuracy()
+
+    def failing(architectures):
+        return [math.nan] if source.asked else source(architectures)
+
+    with pytest.raises(InvalidValueError, match="accuracy source"):
+        fastest_at_accuracy(get_searcher("evolution"), problem(11.0, failing), 88.0, 200)
 
 
 def test_an_accuracy_that_nothing_reaches_is_refused():

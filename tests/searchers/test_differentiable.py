@@ -59,8 +59,10 @@ def images(n, seed, side=8):
 
 
 TASK = ImageTask("brightness", images(8, 0), images(8, 1), images(4, 2), (3, 8, 8), 2)
+OTHER_TASK = ImageTask("brightness", images(8, 3), images(8, 1), images(4, 2), (3, 8, 8), 2)
 OPTIONS = {"batch_size": 4}
 PREDICTOR = LinearPredictor(SPACE).fit(ALL[:500], latencies(ALL[:500]))
+SLOWER = LinearPredictor(SPACE).fit(ALL[:500], 1.01 * latencies(ALL[:500]))
 
 
 def within(limit_ms=5.0, predictor=PREDICTOR):
@@ -481,8 +483,10 @@ def checkpoint(tmp_path_factory):
         lambda **kept: (ProxylessR(TASK, samples=1, **kept), within(4.0), 2, 0),
         lambda **kept: (ProxylessR(TASK, samples=1, **kept), within(), 3, 0),
         lambda **kept: (ProxylessR(TASK, samples=1, **kept), within(), 2, 1),
+        lambda **kept: (ProxylessR(TASK, samples=1, **kept), within(predictor=SLOWER), 2, 0),
+        lambda **kept: (ProxylessR(OTHER_TASK, samples=1, **kept), within(), 2, 0),
     ],
-    ids=["option", "method", "prune", "limit", "budget", "seed"],
+    ids=["option", "method", "prune", "limit", "budget", "seed", "predictor", "images"],
 )
 def test_the_checkpoint_of_another_search_is_refused(checkpoint, other):
     searcher, problem, budget, seed = other(checkpoint=checkpoint, **OPTIONS)
@@ -507,6 +511,17 @@ def test_a_cut_checkpoint_and_one_of_other_values_are_refused(checkpoint, tmp_pa
         next(searcher.search(within(), 2))
     torch.save([1, 2], path)
     with pytest.raises(InputFileError, match="no checkpoint"):
+        next(searcher.search(within(), 2))
+
+
+@pytest.mark.parametrize("part", ["epoch", "steps", "supernet"])
+def test_a_checkpoint_without_all_its_parts_is_refused(checkpoint, tmp_path, part):
+    state = torch.load(checkpoint, weights_only=True)
+    del state[part]
+    path = tmp_path / "search.pt"
+    torch.save(state, path)
+    searcher = ProxylessR(TASK, samples=1, checkpoint=path, **OPTIONS)
+    with pytest.raises(InputFileError, match="damaged"):
         next(searcher.search(within(), 2))
 
 

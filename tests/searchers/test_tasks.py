@@ -103,6 +103,22 @@ def folder(tmp_path):
     return root
 
 
+def test_hidden_and_empty_folders_are_no_classes(folder):
+    (folder / ".thumbnails").mkdir()
+    (folder / ".thumbnails" / "0.png").write_bytes((folder / "dark" / "0.png").read_bytes())
+    (folder / "aaa-empty").mkdir()
+    assert folder_task(folder, 16).num_classes == 2
+
+
+def test_the_fingerprint_tells_other_images(folder):
+    before = folder_task(folder, 16).fingerprint
+    assert folder_task(folder, 16).fingerprint == before
+    assert folder_task(folder, 8).fingerprint != before
+    for path in (folder / "dark").glob("*.png"):
+        Image.new("RGB", (9, 12), (90, 0, 90)).save(path)
+    assert folder_task(folder, 16).fingerprint != before
+
+
 def test_a_folder_has_a_class_for_each_of_its_folders(folder):
     task = folder_task(folder, 16)
 
