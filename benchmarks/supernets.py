@@ -33,11 +33,11 @@ from latprof.searchers.tasks import digits_task
 from latprof.searchers.training import TrainedAccuracy
 
 PACK = "proxyless-cpu-ort1"
-EPOCHS = 30
+EPOCHS = 20
 LIMIT_MS = 3.6
 TARGETS_MS = (3.5, 4.5, 5.5, 6.5, 7.5)
 #: Of a found network trained on its own.
-RETRAINING = 30
+RETRAINING = 25
 
 
 def problem(limit_ms: float = float("inf")) -> SearchProblem:

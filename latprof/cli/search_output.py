@@ -62,7 +62,7 @@ def write_outcome(
 
 
 def _report_data(outcome: Outcome) -> Any:
-    from latprof.reports.search_report import SearchReportData
+    from latprof.reports.search_data import SearchReportData
 
     request = outcome.request
     return SearchReportData(

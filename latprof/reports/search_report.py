@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from latprof import __version__
@@ -15,49 +14,7 @@ from latprof.reports.sections.targets import cross_target_section, verification_
 from latprof.reports.wording import moment, ms, number, percent
 
 if TYPE_CHECKING:
-    from latprof.measurement.records import Target
-    from latprof.searchers.base import Found, SearchProblem
-    from latprof.searchers.cross_target import CrossTarget
-    from latprof.searchers.verification import Verification
-
-
-@dataclass(frozen=True, eq=False)
-class SearchReportData:
-    """What the report of a search is made of.
-
-    Parameters
-    ----------
-    method : str
-    problem : SearchProblem
-    found : Found
-    seed : int
-    latency, accuracy : str
-        What the two sources are called.
-    target : Target, optional
-        What the milliseconds hold for.
-    epochs : bool
-        Whether a step of the trail is an epoch of one supernet.
-    verification : Verification, optional
-    cross_target : CrossTarget, optional
-    title : str
-    """
-
-    method: str
-    problem: SearchProblem
-    found: Found
-    seed: int = 0
-    latency: str = ""
-    accuracy: str = ""
-    target: Target | None = None
-    epochs: bool = False
-    verification: Verification | None = None
-    cross_target: CrossTarget | None = None
-    title: str = "Search for a network under a latency limit"
-
-    @property
-    def step(self) -> str:
-        """What a step of the trail is called."""
-        return "epoch" if self.epochs else "evaluation"
+    from latprof.reports.search_data import SearchReportData
 
 
 def build_search_report(data: SearchReportData) -> Report:

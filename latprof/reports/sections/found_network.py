@@ -11,7 +11,7 @@ from latprof.reports.wording import count, ms, number
 if TYPE_CHECKING:
     from latprof.datasets.layers import Block
     from latprof.datasets.space import Architecture, SearchSpace
-    from latprof.reports.search_report import SearchReportData
+    from latprof.reports.search_data import SearchReportData
 
 #: Colours of kernel sizes; other blocks have the last.
 _KERNELS = {1: "series-5", 3: "series-1", 5: "series-3", 7: "series-2"}

@@ -12,7 +12,7 @@ from latprof.reports.wording import count, ms, ms_column, number, short
 from latprof.searchers.base import pareto_front
 
 if TYPE_CHECKING:
-    from latprof.reports.search_report import SearchReportData
+    from latprof.reports.search_data import SearchReportData
     from latprof.searchers.base import Evaluation
 
 _LISTED = 10

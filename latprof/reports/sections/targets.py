@@ -11,7 +11,7 @@ from latprof.reports.content import Axis, Band, Column, Figure, Rule, Section, S
 from latprof.reports.wording import count, ms, ms_column, number, short
 
 if TYPE_CHECKING:
-    from latprof.reports.search_report import SearchReportData
+    from latprof.reports.search_data import SearchReportData
     from latprof.searchers.cross_target import CrossTarget
     from latprof.searchers.verification import Verification
 
