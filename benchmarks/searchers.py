@@ -62,8 +62,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "netadapt": {},
     "nsga2": {},
 }
-#: What takes a second or more for each evaluation's worth of thought: on the first of each kind of
-#: problem only (CIFAR-10), unless --all asks for more.
+#: Methods that think for seconds: a quarter of the seeds, and on CIFAR-10 alone unless --all is given.
 COSTLY = {"mnas", "nsga2"}
 BUDGET = 1000
 FRONT_BUDGET = 500
@@ -240,21 +239,27 @@ def _job(arguments: tuple[Any, ...]) -> Any:
     return function(*rest)
 
 
+def _seeds(method: str, seeds: int) -> int:
+    return max(2, seeds // 4) if method in COSTLY else seeds
+
+
 def print_evaluations(
     pool: ProcessPoolExecutor, known: list[Known], seeds: int, *, everything: bool
 ) -> dict[str, float]:
     """The table searchers x problems; returns each method's geometric mean."""
     jobs = [
-        (_ratios, each, method, seeds)
+        (_ratios, each, method, _seeds(method, seeds))
         for each in known
         for method in METHODS
         if everything or method not in COSTLY or each.least_accuracy is not None
     ]
     found = dict(zip([(j[1].name, j[2]) for j in jobs], pool.map(_job, jobs), strict=True))
+    costly = f"{_seeds('mnas', seeds)} for {' and '.join(sorted(COSTLY))}"
+    percentiles = ", ".join(map(str, PERCENTILES))
     print(
         f"\nEvaluations until within {NEAR} points of the optimum, over those of random search: "
-        f"mean over {seeds} seeds at limits of the {', '.join(map(str, PERCENTILES))}th percentile "
-        "(standard error of the four, mean)\n"
+        f"mean over {seeds} seeds ({costly}) at limits of the {percentiles}th percentile (standard "
+        "error of the four, mean)\n"
     )
     print(f"| problem | expected of random search | {' | '.join(METHODS)} |")
     print("|---" * (len(METHODS) + 2) + "|")
@@ -265,7 +270,7 @@ def print_evaluations(
                 cells.append("-")
                 continue
             ratios = found[each.name, method]
-            error = float((ratios.std(axis=1, ddof=1) / math.sqrt(seeds)).mean())
+            error = float((ratios.std(axis=1, ddof=1) / math.sqrt(ratios.shape[1])).mean())
             means = ", ".join(f"{value:.2f}" for value in ratios.mean(axis=1))
             cells.append(f"{means} (+- {error:.2f})")
         expected = ", ".join(f"{goal(each, limit)[1]:.0f}" for limit in each.limits())
@@ -286,11 +291,15 @@ def print_evaluations(
 def print_fronts(pool: ProcessPoolExecutor, known: list[Known], seeds: int) -> dict[str, float]:
     """Shares of the front; returns the least of the default NSGA-II's means by kind of problem."""
     fronts = [each for each in known if each.least_accuracy is not None]
-    jobs = [(_front_shares, each, method, seeds) for each in fronts for method in FRONT_METHODS]
+    jobs = [
+        (_front_shares, each, method, _seeds(method, seeds))
+        for each in fronts
+        for method in FRONT_METHODS
+    ]
     found = dict(zip([(j[1].name, j[2]) for j in jobs], pool.map(_job, jobs), strict=True))
     print(
         f"\nShare of the true front's hypervolume after {FRONT_BUDGET} evaluations: "
-        f"mean +- standard deviation over {seeds} seeds\n"
+        f"mean +- standard deviation over {seeds} seeds ({_seeds('nsga2', seeds)} for nsga2)\n"
     )
     print(f"| problem | {' | '.join(FRONT_METHODS)} |")
     print("|---" * (len(FRONT_METHODS) + 1) + "|")

@@ -101,10 +101,12 @@ class Supernet(nn.Module):
             if isinstance(module, nn.BatchNorm2d):
                 module.track_running_stats = False
                 module.running_mean = module.running_var = module.num_batches_tracked = None
+        # On a CPU depthwise convolutions are much faster with the channels last in memory.
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, images: torch.Tensor, paths: Sequence[Path]) -> torch.Tensor:
         """Logits, shape (n, classes), of images under one path for each decision of the space."""
-        value = images
+        value = images.contiguous(memory_format=torch.channels_last)
         for decision, stage in zip(self.decisions, self.stages, strict=True):
             if decision is None:
                 value = stage(value)

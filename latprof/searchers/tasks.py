@@ -58,7 +58,7 @@ class ImageTask:
         """16 hexadecimal digits that differ where the images do: of sizes and of some images."""
         told = hashlib.sha256(repr((self.image_shape, self.num_classes)).encode())
         for part in (self.train, self.validation, self.test):
-            size = len(part)  # type: ignore[arg-type]
+            size = len(part)
             told.update(str(size).encode())
             for index in range(0, size, max(1, size // 32)):
                 image, label = part[index]

@@ -74,9 +74,10 @@ class TrainedAccuracy:
 
     def _one(self, architecture: Architecture) -> float:
         network = self.space.build_torch(architecture, seed=self.seed)
+        network.to(memory_format=torch.channels_last)  # faster on a CPU
         train(
             network,
-            network,
+            lambda images: network(images.contiguous(memory_format=torch.channels_last)),
             self.task,
             epochs=self.epochs,
             seed=self.seed,

@@ -112,7 +112,7 @@ def test_a_path_is_the_network_of_its_architecture(chain):
             expected = network(images(space))
             found = chain(images(space), row.tolist())
         assert found.shape == (4, 3)
-        assert found.numpy() == pytest.approx(expected.numpy(), rel=1e-4, abs=1e-5)
+        assert found.numpy() == pytest.approx(expected.numpy(), rel=1e-3, abs=1e-4)
 
 
 def test_a_path_is_the_chain_of_its_modules_and_shared_shortcuts(chain):
