@@ -33,11 +33,13 @@ from latprof.searchers.tasks import digits_task
 from latprof.searchers.training import TrainedAccuracy
 
 PACK = "proxyless-cpu-ort1"
-EPOCHS = 20
-LIMIT_MS = 3.6
+EPOCHS = 12
+LIMIT_MS = 4.5
+#: Of the run that is timed.
+TIMED_LIMIT_MS = 3.6
 TARGETS_MS = (3.5, 4.5, 5.5, 6.5, 7.5)
 #: Of a found network trained on its own.
-RETRAINING = 25
+RETRAINING = 40
 
 
 def problem(limit_ms: float = float("inf")) -> SearchProblem:
@@ -132,12 +134,12 @@ def _largest_path(state: SearchState) -> list[int]:
 def print_time(epochs: int) -> float:
     """One complete search, as a user makes it."""
     start = time.monotonic()
-    found = ProxylessG(digits_task()).run(problem(LIMIT_MS), epochs)
+    found = ProxylessG(digits_task()).run(problem(TIMED_LIMIT_MS), epochs)
     seconds = time.monotonic() - start
     best = found.best
     assert best is not None
     print(
-        f"\nA complete Proxyless-G run of {epochs} epochs, limit {LIMIT_MS} ms: {seconds:.0f} s "
+        f"\nA complete Proxyless-G run, {epochs} epochs, {TIMED_LIMIT_MS} ms: {seconds:.0f} s "
         f"(promised: under 600); {best.accuracy:.1f} % with the supernet's weights, "
         f"{best.latency_ms:.3f} ms",
         flush=True,

@@ -19,8 +19,14 @@ from latprof.cli.console import (
     parse_share,
     print_json,
 )
-from latprof.cli.search_output import Outcome, print_outcome, values_of, write_outcome
-from latprof.errors import EXIT_FINDING, EXIT_INTERRUPTED, UsageError
+from latprof.cli.search_output import (
+    Outcome,
+    check_outputs,
+    print_outcome,
+    values_of,
+    write_outcome,
+)
+from latprof.errors import EXIT_FINDING, EXIT_INTERRUPTED, LatprofError, UsageError
 
 if TYPE_CHECKING:
     from latprof.predictors.pack import Pack
@@ -56,7 +62,8 @@ def search(
         ),
     ] = None,
     limit_ms: Annotated[
-        float, typer.Option("--limit-ms", help="Largest latency; none for a front of both.")
+        float,
+        typer.Option("--limit-ms", help="Largest latency; left out, the front of both is sought."),
     ] = math.inf,
     method: Annotated[
         str,
@@ -100,6 +107,13 @@ def search(
         list[str] | None,
         typer.Option("--option", metavar="NAME=VALUE", help="An option of the method; repeatable."),
     ] = None,
+    at_once: Annotated[
+        int,
+        typer.Option(
+            help="Most networks that your function is asked about in one call; what it answers is "
+            "kept when it returns."
+        ),
+    ] = 1,
     seed: Seed = 0,
     store: Annotated[
         str, typer.Option(metavar="STORE", help="Where the trail is kept.")
@@ -156,11 +170,15 @@ def search(
         image_size,
         epochs,
         limit_ms,
-        None if upper.strip() in {"0", "0%"} else parse_share(upper, "upper"),
+        None if upper.strip(" 0.") in {"", "%"} else parse_share(upper, "upper"),
         budget,
         seed,
         _options(option or []),
+        at_once,
     )
+    if other_target and not verify:
+        raise UsageError("--other-target is for --verify", field="other-target")
+    check_outputs(output, export, png)
     packs = _packs(request, also or [], verify=verify, other_target=other_target)
     kept = _run(request, store, quiet=quiet)
     best = kept.found.best
@@ -170,11 +188,11 @@ def search(
     if best is not None and also:
         table = _cross_target(request, packs, best, measured=verify, other_target=other_target)
     outcome = Outcome(request, kept, verified, table)
-    write_outcome(outcome, page=output, pictures=png, model=export)
     if as_json:
         print_json(values_of(outcome))
     else:
         print_outcome(outcome)
+    write_outcome(outcome, page=output, pictures=png, model=export)
     if best is None or (verified is not None and verified.same_target and not verified.keeps_limit):
         raise typer.Exit(EXIT_FINDING)
 
@@ -199,8 +217,13 @@ def _packs(
 ) -> list[Pack]:
     """The pack of the search and those of other targets; what is wrong is told before it starts."""
     from latprof.predictors.pack import load_pack
+    from latprof.predictors.shipped import resolve
+    from latprof.searchers.digests import digest
     from latprof.searchers.verification import target_here
 
+    files = [request.latencies.digest, *(digest(resolve(name)) for name in also)]
+    if len(set(files)) < len(files):
+        raise UsageError("one target twice", field="also", got=", ".join(also))
     own = request.latencies.pack
     if own is None and (also or verify):
         raise UsageError("--verify and --also are for predictors", expected="--pack")
@@ -241,6 +264,23 @@ def _run(request: SearchRequest, location: str, *, quiet: bool) -> Kept:
         except KeyboardInterrupt:
             note("latprof: interrupted; the same command goes on where it was")
             raise typer.Exit(EXIT_INTERRUPTED) from None
+        except LatprofError:
+            raise
+        except Exception as error:
+            if _interrupted(error):
+                note("latprof: interrupted; the same command goes on where it was")
+                raise typer.Exit(EXIT_INTERRUPTED) from None
+            note(f"latprof: an accuracy failed; what was evaluated is in {location}")
+            raise
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether an interrupt is behind an error that a library made of it."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _verify(pack: Pack, best: Evaluation, limit_ms: float, *, other_target: bool) -> Verification:

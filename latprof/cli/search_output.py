@@ -35,6 +35,17 @@ class Outcome:
         return self.kept.found.best
 
 
+def check_outputs(page: Path | None, model: Path | None, pictures: Path | None) -> None:
+    """Raise OutputPathError for what cannot be written, before the search."""
+    from latprof.measurement.files import check_output
+
+    for path in (page, model):
+        if path is not None:
+            check_output(path)
+    if pictures is not None:
+        check_output(pictures, directory=True)
+
+
 def write_outcome(
     outcome: Outcome, *, page: Path | None, pictures: Path | None, model: Path | None
 ) -> None:
@@ -119,7 +130,10 @@ def print_outcome(outcome: Outcome) -> None:
     again = f" ({kept.resumed} of them found done)" if kept.resumed else ""
     typer.echo(f"searched    {len(kept.found.trail)} {noun}{again}, search {kept.number}")
     if best is None:
-        typer.echo("found       nothing: no network that was evaluated keeps the limit")
+        typer.echo(
+            "found       nothing: no network that was evaluated keeps the limit; a larger --budget "
+            "goes on from here"
+        )
         return
     typer.echo(f"found       {best.architecture}")
     typer.echo(f"accuracy    {best.accuracy:.2f} ({request.accuracy_name})")

@@ -55,6 +55,26 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
     return Path(path)
 
 
+def check_output(path: str | os.PathLike[str], *, directory: bool = False) -> None:
+    """Raise OutputPathError now for a path that could not be written after hours of work.
+
+    With ``directory`` it is one that may be made; otherwise a file in a folder that is there.
+    """
+    target = Path(path)
+    try:
+        if directory:
+            target.mkdir(parents=True, exist_ok=True)
+            return
+        if what_is_at(target) == "directory":
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if what_is_at(target.parent) != "directory":
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        if not os.access(target.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except (OSError, ValueError) as error:
+        raise output_error(target, error) from error
+
+
 def output_error(path: Path, error: OSError | ValueError) -> DiskFullError | OutputPathError:
     """The error of this package that an OSError while writing ``path`` stands for."""
     if isinstance(error, OSError) and error.errno in _FULL:

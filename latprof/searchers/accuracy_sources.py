@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latprof.errors import DataSetError, InputFileError, InvalidValueError, UsageError
+from latprof.searchers.digests import digest
 from latprof.searchers.tables import ArchitectureTable
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def load_accuracy(text: str, space: SearchSpace, column: str = "") -> AccuracySo
         For a column that the file has not.
     """
     path = Path(text)
+    if path.suffix == ".py" and path.exists():
+        raise UsageError("which function of it?", field="accuracy", expected=f"{path.stem}:NAME")
     if path.suffix.lower() in _TABLE_ENDINGS or path.exists():
         return load_accuracy_table(path, space, column)
     if column:
@@ -67,12 +70,14 @@ def load_accuracy_table(
         for name in frame.columns
         if name not in {"architecture", "parameters", "flops"} and frame[name].dtype.kind in "fi"
     ]
+    if not names:
+        raise DataSetError(f"{path} has no column of numbers")
     chosen = column or ("accuracy" if "accuracy" in names else names[0] if len(names) == 1 else "")
     if chosen not in names:
         raise InvalidValueError(
             f"{path} has several columns" if not column else f"{path} has no such column",
             field="column",
-            expected=" or ".join(names) or "a column of numbers",
+            expected=" or ".join(names),
             got=column or "none",
         )
     try:
@@ -96,7 +101,8 @@ def _frame(path: Path, space: SearchSpace) -> pd.DataFrame:
         frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
     except Exception as error:  # noqa: BLE001 - the readers raise whatever a hostile file leads to
         raise DataSetError(f"{path} cannot be read: {type(error).__name__}") from None
-    if {"index", "architecture"} <= set(frame.columns) and space.name == "nasbench201":
+    cells = frame.get("architecture", pd.Series(dtype=str)).astype(str).str.startswith("|")
+    if "index" in frame and len(cells) and cells.all():
         return _of_space(accuracies.load_nasbench201_accuracies(path), space, path)
     return frame
 
@@ -116,19 +122,44 @@ def _function(text: str) -> Callable[[Any], Any]:
         raise UsageError(
             "an accuracy is a table's file or module:function", field="accuracy", got=text[:200]
         )
+    if module.endswith(".py") or "/" in module:
+        hint = f"{Path(module).stem}:{name}, in the folder of that file"
+        raise UsageError("a module is written without its path", field="accuracy", hint=hint)
     if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+        sys.path.append(str(Path.cwd()))  # last: its names must not hide those of Python's own
+    found: Any = None
     try:
-        found: Any = importlib.import_module(module)
+        found = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a module may raise whatever it likes
+        where = getattr(sys.modules.get(module), "__file__", None)
         raise UsageError(
-            f"{text} cannot be imported: {error}",
+            f"{text} cannot be imported: {type(error).__name__}: {error}"
+            + (f" (found {where})" if where else ""),
             field="accuracy",
-            hint="the module is sought in the working directory and where Python is installed",
+            hint="the module is sought where Python is installed, then in the working directory",
         ) from None
     if not callable(found):
         raise UsageError(f"{text} is no function", field="accuracy", got=type(found).__name__)
     function: Callable[[Any], Any] = found
-    return function
+
+    def ask(architectures: Any) -> Any:
+        try:
+            return function(architectures)
+        except SystemExit:
+            raise InvalidValueError(f"{text} ended the program", field="accuracy") from None
+
+    return ask
+
+
+def accuracy_identity(text: str) -> str:
+    """What tells one source from another: its name, and a digest of its file.
+
+    A function's file is that of its module; what that one imports is not seen.
+    """
+    path = Path(text)
+    if path.is_file():
+        return f"{path.name} {digest(path)}"
+    module = sys.modules.get(text.partition(":")[0])
+    return f"{text} {digest(getattr(module, '__file__', None) or '')}".strip()

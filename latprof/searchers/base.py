@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from latprof.datasets.space import check_seed
 from latprof.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ AccuracySource: TypeAlias = Callable[[Sequence["Architecture"]], ArrayLike]
 
 #: A searcher that proposes nothing new so many times in a row has come to its end.
 _PATIENCE = 100
+
+#: Of the draws: those of a seed alone are the networks that a collection with this seed measures.
+_STREAM = 5
 
 #: Ways down to a limit that no random architecture keeps.
 _DESCENTS = 20
@@ -57,20 +61,34 @@ class SearchProblem:
         A share such as 0.95: it is the bound that measurements stay below this often which must
         keep the limit, not the prediction. None where latencies are exact, or the source has no
         calibration.
+    at_once : int, optional
+        Most networks that the accuracy source is asked about in one call; with 1 each answer is
+        yielded, and can be kept, before the next network is asked about. None: as many as the
+        method proposes together.
 
     Raises
     ------
     InvalidValueError
-        For a limit that is not above 0.
+        For a limit that is not above 0, or an ``upper`` that is no share from a half.
     """
 
     latency: LatencySource
     accuracy: AccuracySource
     limit_ms: float = math.inf
     upper: float | None = None
+    at_once: int | None = None
 
     def __post_init__(self) -> None:
-        if not self.limit_ms > 0:
+        if self.upper is not None and not 0.5 <= self.upper < 1:
+            raise InvalidValueError(
+                "a bound that more measurements exceed than keep is none",
+                field="upper",
+                expected="from 0.5 and below 1, or None for the prediction itself",
+                got=str(self.upper),
+            )
+        if self.at_once is not None and self.at_once < 1:
+            raise InvalidValueError("at_once is at least 1", field="at_once", got=str(self.at_once))
+        if not isinstance(self.limit_ms, int | float | np.number) or not self.limit_ms > 0:
             raise InvalidValueError(
                 "the limit is out of range",
                 field="limit_ms",
@@ -232,7 +250,7 @@ class EvaluatingSearcher(Searcher):
         # Replayed: the method is deterministic, so what it asks first is what the trail holds.
         known = {step.architecture.choices: step for step in trail}
         told: dict[tuple[int, ...], Evaluation] = {}
-        proposals = self.propose(problem, np.random.default_rng(seed))
+        proposals = self.propose(problem, np.random.default_rng([check_seed(seed), _STREAM]))
         idle = 0
         try:
             batch = next(proposals)
@@ -347,23 +365,32 @@ def _evaluated(
     choices = np.array(rows, dtype=np.uint8)
     wanted = [index for index, row in enumerate(rows) if row not in known]
     architectures = problem.space.architectures(choices)
-    asked = [architectures[index] for index in wanted]
-    scores = dict(zip(wanted, accuracies_of(problem.accuracy, asked), strict=True)) if asked else {}
     latency, bound = problem.latency_ms(choices), problem.bound_ms(choices)
+    scores: dict[int, float] = {}
     for index, row in enumerate(rows):
+        if row not in known and index not in scores:
+            chunk = [other for other in wanted if other >= index][: problem.at_once]
+            asked = [architectures[other] for other in chunk]
+            scores |= zip(chunk, accuracies_of(problem.accuracy, asked), strict=True)
         accuracy = known[row].accuracy if row in known else scores[index]
         yield Evaluation(architectures[index], accuracy, float(latency[index]), float(bound[index]))
 
 
 def accuracies_of(source: AccuracySource, architectures: Sequence[Architecture]) -> list[float]:
     """Ask a source; raises InvalidValueError unless it gives n finite numbers for n networks."""
-    values = np.asarray(source(architectures), dtype=np.float64)
+    answer = source(architectures)
+    if hasattr(answer, "detach"):
+        answer = answer.detach()
+    try:
+        values = np.asarray(answer, dtype=np.float64)
+    except (TypeError, ValueError):
+        values = np.empty(0)
     if values.shape != (len(architectures),) or not np.all(np.isfinite(values)):
         raise InvalidValueError(
             "the accuracy source gave something else than an accuracy for each architecture",
             field="accuracy",
             expected=f"{len(architectures)} finite numbers",
-            got=f"shape {values.shape}",
+            got=repr(answer)[:100],
         )
     return [float(value) for value in values]
 

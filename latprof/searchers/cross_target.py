@@ -110,7 +110,13 @@ def fastest_at_accuracy(
     """
     trail = {step.architecture.choices: step for step in known}
     tightening = _Tightening(
-        problem.latency, problem.accuracy, problem.limit_ms, problem.upper, trail, accuracy
+        problem.latency,
+        problem.accuracy,
+        problem.limit_ms,
+        problem.upper,
+        problem.at_once,
+        trail,
+        accuracy,
     )
     try:
         for _ in searcher.search(tightening, budget, seed=seed):

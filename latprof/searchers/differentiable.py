@@ -113,6 +113,8 @@ class DifferentiableSearcher(Searcher):
         self.warmup = warmup
         self.prune = prune
         self.checkpoint = checkpoint
+        #: Epochs that the last call of ``search`` found done.
+        self.resumed_ = 0
 
     def search(
         self,
@@ -120,13 +122,23 @@ class DifferentiableSearcher(Searcher):
         budget: int,
         *,
         seed: int = 0,
-        trail: Iterable[Evaluation] = (),  # noqa: ARG002 - what is kept is the checkpoint
+        trail: Iterable[Evaluation] = (),
     ) -> Iterator[Evaluation]:
-        """Yield one evaluation an epoch; without a checkpoint an earlier trail is made again."""
+        """Yield one evaluation an epoch.
+
+        A trail of all epochs is yielded as it is. One of fewer is made again: what a search goes on
+        from is its checkpoint.
+        """
         check_budget(budget)
+        done = tuple(trail)
+        if len(done) >= budget:
+            self.resumed_ = budget
+            yield from done[:budget]
+            return
         state = SearchState(self, problem, budget, seed)
         if self.checkpoint is not None:
             state.load(self.checkpoint)
+        self.resumed_ = len(state.steps)
         yield from state.steps
         while state.epoch < budget:
             state.run_epoch()
@@ -318,7 +330,8 @@ class SearchState:
         options = {
             name: value
             for name, value in vars(self.searcher).items()
-            if isinstance(value, bool | int | float | str | tuple) and name != "checkpoint"
+            if isinstance(value, bool | int | float | str | tuple)
+            and name not in {"checkpoint", "resumed_"}
         }
         some = self.problem.latency_ms(self.problem.space.sample_choices(16)).round(9).tolist()
         problem = (self.problem.limit_ms, self.problem.upper, self.problem.space.description, some)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latprof.measurement.trails import Trails, TrailStep
 from latprof.searchers.base import Evaluation, Found
 
 if TYPE_CHECKING:
-    import os
-
     from latprof.datasets.space import SearchSpace
     from latprof.measurement.store import Store
     from latprof.searchers.base import Searcher, SearchProblem
@@ -65,7 +61,8 @@ def search_in_store(
         on_step(len(steps), step)
     trails.end(number)
     found = Found(searcher.answer(problem, steps), tuple(steps))
-    return Kept(found, number, min(len(known), len(steps)))
+    resumed = getattr(searcher, "resumed_", min(len(known), len(steps)))
+    return Kept(found, number, resumed)
 
 
 def search_plan(
@@ -84,7 +81,8 @@ def search_plan(
     problem : SearchProblem
     seed : int
     sources : mapping of str to str
-        What the latencies and accuracies are; files with their digest (:func:`digest`).
+        What the latencies and accuracies are; files with their digest
+        (:func:`~latprof.searchers.digests.digest`).
     options : mapping of str to object
         Of the method.
     """
@@ -98,12 +96,6 @@ def search_plan(
         "sources": dict(sorted(sources.items())),
         "options": {name: options[name] for name in sorted(options)},
     }
-
-
-def digest(path: str | os.PathLike[str]) -> str:
-    """The first 16 hexadecimal digits of a file's SHA-256; empty where there is no such file."""
-    file = Path(path)
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else ""
 
 
 def _evaluation(space: SearchSpace, step: TrailStep) -> Evaluation:

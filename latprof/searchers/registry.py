@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from latprof.errors import InvalidValueError, MissingDependencyError, UnknownNameError
@@ -56,8 +58,43 @@ def get_searcher(name: str, **options: Any) -> Searcher:
                 field=option,
                 expected=", ".join(known) or "none",
             )
+    _check_types(name, found, options)
     searcher: Searcher = found(**options)
     return searcher
+
+
+def _check_types(name: str, found: type[Searcher], options: Mapping[str, Any]) -> None:
+    """Raise InvalidValueError for an option of another type than its default's."""
+    defaults: dict[str, inspect.Parameter] = {}
+    for owner in found.__mro__:
+        if "__init__" in vars(owner) and owner is not object:
+            defaults = dict(inspect.signature(owner).parameters) | defaults
+    for option, value in options.items():
+        parameter = defaults[option]
+        optional = value is None and "None" in str(parameter.annotation)
+        if not optional and not _fits(value, parameter.default):
+            raise InvalidValueError(
+                f"option {option!r} of search method {name} is of another type",
+                field=option,
+                expected=f"such as {parameter.default!r}",
+                got=repr(value)[:100],
+            )
+
+
+def _fits(value: object, default: object) -> bool:
+    match default:
+        case bool() | str():
+            return type(value) is type(default)
+        case int():
+            return isinstance(value, int) and not isinstance(value, bool)
+        case float():
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            return number and math.isfinite(value)  # type: ignore[arg-type]
+        case tuple():
+            if not isinstance(value, tuple | list) or len(value) != len(default):
+                return False
+            return all(map(_fits, value, default))
+    return True
 
 
 def option_names(found: type[Searcher]) -> list[str]:

@@ -10,11 +10,27 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from latprof.errors import DataSetError, InvalidValueError, PackSpaceError, UsageError
-from latprof.searchers.accuracy_sources import load_accuracy
-from latprof.searchers.base import AccuracySource, Evaluation, SearchProblem
-from latprof.searchers.keeping import Kept, digest, search_in_store, search_plan
-from latprof.searchers.registry import GRADIENT_METHODS, get_searcher
+import numpy as np
+
+from latprof.datasets.space import check_seed
+from latprof.errors import (
+    DataSetError,
+    InvalidValueError,
+    PackSpaceError,
+    UnknownNameError,
+    UsageError,
+)
+from latprof.searchers.accuracy_sources import accuracy_identity, load_accuracy
+from latprof.searchers.base import (
+    AccuracySource,
+    Evaluation,
+    SearchProblem,
+    check_budget,
+    sample_within,
+)
+from latprof.searchers.digests import digest
+from latprof.searchers.keeping import Kept, search_in_store, search_plan
+from latprof.searchers.registry import GRADIENT_METHODS, get_searcher, searcher_names
 
 if TYPE_CHECKING:
     from latprof.datasets.space import SearchSpace
@@ -27,6 +43,9 @@ if TYPE_CHECKING:
 #: What a search may spend where nobody says: networks evaluated, or epochs.
 EVALUATIONS = 500
 EPOCHS = 50
+
+#: Arguments of searchers that a request gives them itself, or that no command can give.
+_OWN_OPTIONS = {"task", "checkpoint", "supernet_space", "seed_architecture"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +86,12 @@ def open_latencies(
     PackSpaceError
         For a pack or a table of another space.
     """
+    from latprof.datasets.registry import space_names
     from latprof.predictors.pack import load_pack
     from latprof.predictors.shipped import resolve
 
+    if space is not None and space not in space_names():
+        raise UnknownNameError("search space", space, space_names())
     if pack is not None and table is not None:
         raise UsageError("latencies come from a pack or from a table, not from both")
     if table is not None:
@@ -78,7 +100,7 @@ def open_latencies(
         name = pack if pack is not None else _shipped_pack(space)
         loaded = load_pack(name)
         file = digest(resolve(name))
-        found = Latencies(loaded.predictor, name, file, loaded.target, loaded)
+        found = Latencies(loaded.predictor, Path(name).name, file, loaded.target, loaded)
     if space is not None and space != found.space.name:
         raise PackSpaceError(
             f"{found.name} is of another search space", expected=space, got=found.space.name
@@ -113,7 +135,14 @@ def _table(name: str) -> Latencies:
         table = LatencyTable(space, rows, frame["latency_ms"].to_numpy())
     except (InvalidValueError, KeyError) as error:
         raise DataSetError(f"{name} is no table for a search: {error}") from None
-    return Latencies(table, name, digest(name), target)
+    if len(table) < space.num_architectures:
+        raise DataSetError(
+            f"{name} does not hold every network that a search may ask about",
+            expected=f"{space.num_architectures:,} networks",
+            got=f"{len(table):,}",
+            hint="train a predictor on it: --pack",
+        )
+    return Latencies(table, Path(name).name, digest(name), target)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +172,10 @@ class SearchRequest:
         Networks evaluated, or epochs for a method with gradients.
     seed : int
     options : mapping of str to object
-        Of the method.
+        Of the method; what this class gives it itself is none.
+    at_once : int
+        Most networks that a function is asked about in one call: an answer is in the store when the
+        call has returned.
 
     Raises
     ------
@@ -166,6 +198,7 @@ class SearchRequest:
     budget: int | None = None
     seed: int = 0
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    at_once: int = 1
 
     def __post_init__(self) -> None:
         if (self.accuracy is None) == (self.data is None):
@@ -174,6 +207,14 @@ class SearchRequest:
             raise UsageError(f"{self.method} trains a supernet on images", expected="--data")
         if self.gradient and self.latencies.pack is None:
             raise UsageError(f"{self.method} needs gradients of the latency", expected="--pack")
+        check_seed(self.seed)
+        check_budget(self.steps)
+        check_budget(self.epochs)
+        own = sorted(_OWN_OPTIONS & set(self.options))
+        if own:
+            raise UsageError("not an option of a command", field=own[0])
+        if self.method not in searcher_names():
+            raise UnknownNameError("search method", self.method, searcher_names())
         if not self.gradient:
             get_searcher(self.method, **self.options)  # what is wrong with it is told at once
 
@@ -201,7 +242,10 @@ class SearchRequest:
         pack = self.latencies.pack
         calibrated = pack is not None and pack.predictor.calibration_ is not None
         upper = self.upper if calibrated else None
-        return SearchProblem(self.latencies.source, self._accuracies(), self.limit_ms, upper)
+        at_once = None if self.accuracy is None or Path(self.accuracy).is_file() else self.at_once
+        return SearchProblem(
+            self.latencies.source, self._accuracies(), self.limit_ms, upper, at_once
+        )
 
     def _accuracies(self) -> AccuracySource:
         space = self.latencies.space
@@ -234,8 +278,8 @@ class SearchRequest:
             trained = self.steps if self.gradient else self.epochs
             sources["data"] = f"{self._task.name} {self._task.fingerprint} {trained} epochs"
         else:
-            file = digest(str(self.accuracy))
-            sources["accuracy"] = " ".join(filter(None, (self.accuracy, self.column, file)))
+            name = accuracy_identity(str(self.accuracy))
+            sources["accuracy"] = " ".join(filter(None, (name, self.column)))
         return search_plan(
             self.method, self.problem, self.seed, sources=sources, options=self.options
         )
@@ -250,6 +294,8 @@ class SearchRequest:
 
         The state of a method with gradients is kept beside the store until the search is done.
         """
+        generator = np.random.default_rng([self.seed, 1])
+        sample_within(self.problem, 1, generator)  # a hopeless limit is told at once
         checkpoint = _beside(store, self.plan()) if self.gradient else None
         kept = search_in_store(
             self.searcher(checkpoint),

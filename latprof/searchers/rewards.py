@@ -61,6 +61,11 @@ def mnas_reward(
     InvalidValueError
         For latencies or a target not above 0.
     """
+    # A reward teaches without gradients of its own: those of tensors are left behind.
+    accuracy, latency_ms = (
+        value.detach().cpu().numpy() if hasattr(value, "detach") else value
+        for value in (accuracy, latency_ms)
+    )
     latency = np.asarray(latency_ms, dtype=np.float64)
     if not 0 < target_ms < math.inf or not np.all((latency > 0) & np.isfinite(latency)):
         raise InvalidValueError("latencies and their target are above 0 ms")

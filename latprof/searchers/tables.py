@@ -41,7 +41,12 @@ class ArchitectureTable:
         self._space = space
         rows = space.canonical(space.choices(architectures))
         numbers = np.asarray(values, dtype=np.float64)
-        if numbers.shape != (len(rows),) or not np.all(np.isfinite(numbers)) or not len(rows):
+        if numbers.shape == (len(rows),) and not np.all(np.isfinite(numbers)):
+            first = int(np.flatnonzero(~np.isfinite(numbers))[0])
+            raise InvalidValueError(
+                "a value of the table is not finite", got=f"{numbers[first]} in row {first + 1}"
+            )
+        if numbers.shape != (len(rows),) or not len(rows):
             raise InvalidValueError(
                 "a table has one finite value for each architecture",
                 expected=f"shape ({len(rows)},), at least one",

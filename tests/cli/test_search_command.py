@@ -26,13 +26,21 @@ def accuracy(architectures):
     time.sleep(float(os.environ.get("SLOW", "0")))
     return numpy.array([sum(a.choices) / 10 for a in architectures])
 def broken(architectures):
-    return [1.0]
+    return [1.0, 2.0]
+def leave(architectures):
+    raise SystemExit(0)
+def words(architectures):
+    return ["good"]
 """
+
+
+MACRO = "nasbench-macro-cpu-ort1-b4"
 
 
 @pytest.fixture
 def place(tmp_path):
     (tmp_path / "own.py").write_text(OWN)
+    (tmp_path / "failing.py").write_text("raise RuntimeError('not today')")
     return tmp_path
 
 
@@ -142,6 +150,37 @@ def test_a_search_by_gradient_on_a_folder_of_images(latprof, place):
     assert not list(place.glob("*.pt"))
 
 
+def test_a_done_search_by_gradient_is_not_trained_again(latprof, place):
+    images(place / "pictures")
+    arguments = ("--space", "nasbench-macro", "--method", "proxyless-r", "--data", "pictures")
+    arguments += ("--image-size", "8", "--limit-ms", "4", "--budget", "1", "--json")
+    first = json.loads(search(latprof, place, *arguments).stdout)
+    again = json.loads(search(latprof, place, *arguments).stdout)
+    assert (first["steps_resumed"], again["steps_resumed"]) == (0, 1)
+    assert again["best"] == first["best"]
+
+
+def test_another_function_under_the_same_name_is_another_search(latprof, place):
+    arguments = ("--accuracy", "own:accuracy", "--limit-ms", "6", "--budget", "5", "--json")
+    search(latprof, place, *arguments)
+    (place / "own.py").write_text("def accuracy(architectures): return [7.0] * len(architectures)")
+    found = json.loads(search(latprof, place, *arguments).stdout)
+    assert found["best"]["accuracy"] == 7.0
+    assert found["steps_resumed"] == 0
+
+
+def test_an_own_module_may_be_called_as_one_of_pythons(latprof, place):
+    (place / "html.py").write_text("raise RuntimeError('not mine')")
+    arguments = ("--accuracy", "own:accuracy", "--limit-ms", "6", "--budget", "5", "-o", "p.html")
+    # The installed command does not begin its path with the working directory, as -c does.
+    done = latprof(
+        *("search", "--store", "s.db", *arguments),
+        cwd=place,
+        env=os.environ | {"PYTHONSAFEPATH": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def images(folder):
     from PIL import Image
 
@@ -154,10 +193,12 @@ def images(folder):
 
 
 def test_a_winner_is_measured_and_other_targets_searched(latprof, place, pack):
+    twin = place / "twin.pack"
+    save_pack(replace(load_pack(pack), created_at="another time"), twin)
     done = search(
         latprof,
         place,
-        *("--pack", pack, "--also", pack, "--accuracy", "own:accuracy", "--limit-ms", "1000"),
+        *("--pack", pack, "--also", twin, "--accuracy", "own:accuracy", "--limit-ms", "1000"),
         *("--upper", "0", "--budget", "8", "--verify", "--json", "-o", "p.html"),
     )
     assert done.returncode == 0, done.stderr
@@ -170,6 +211,9 @@ def test_a_winner_is_measured_and_other_targets_searched(latprof, place, pack):
     page = (place / "p.html").read_text()
     assert "Searched for one target, run on all" in page
     assert 'id="verification"' in page
+    again = search(latprof, place, "--pack", pack, "--also", pack, "--accuracy", "own:accuracy")
+    assert again.returncode == 2
+    assert "one target twice" in again.stderr
 
 
 def test_a_broken_limit_is_a_finding(latprof, place, pack, collected):
@@ -220,13 +264,32 @@ def test_another_host_s_pack_is_refused_before_the_search(latprof, place):
             "fbnet",
         ),
         (("--data", "not-there"), "no folder"),
-        (("--latency", "proxyless-cpu-ort1", "--data", "digits", "--method", "fbnet"), "--pack"),
+        (("--latency", MACRO, "--data", "digits", "--method", "fbnet"), "--pack"),
+        (("--latency", "proxyless-cpu-ort1", "--accuracy", "own:accuracy"), "every network"),
+        (("--accuracy", "own:accuracy", "--limit-ms", "0.01"), "at best"),
+        (("--accuracy", "own:accuracy", "--upper", "1%"), "more measurements exceed"),
+        (("--accuracy", "own:accuracy", "--seed", "-1"), "seed"),
+        (("--accuracy", "own:accuracy", "--option", "population=true"), "another type"),
+        (("--accuracy", "own:accuracy", "--option", "mutation_probability=a"), "another type"),
+        (("--accuracy", "own:accuracy", "--method", "mnas", "--option", "exponents=[1]"), "type"),
+        (("--accuracy", "own:accuracy", "--option", "checkpoint=a"), "not an option"),
+        (("--accuracy", "own:accuracy", "--space", "proxylss"), "proxylss"),
+        (("--accuracy", "own:accuracy", "--other-target"), "--verify"),
+        (("--accuracy", "own:accuracy", "-o", "no/where.html"), "no/where.html"),
+        (("--accuracy", "own:accuracy", "--export", "."), "directory"),
+        (("--accuracy", "own:accuracy", "--png", "own.py"), "own.py"),
+        (("--accuracy", "own.py"), "own:NAME"),
+        (("--accuracy", "own:leave"), "ended the program"),
+        (("--accuracy", "own:words"), "something else"),
+        (("--accuracy", "failing:accuracy"), "RuntimeError: not today"),
         (("--latency", "nothing", "--accuracy", "own:accuracy"), "nothing"),
     ],
 )
 def test_bad_input_is_one_line(place, monkeypatch, capsys, arguments, words):
     monkeypatch.chdir(place)
     monkeypatch.setattr(sys, "path", [*sys.path])
+    for module in ("own", "failing"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setattr(sys, "argv", ["latprof", "search", "--store", "s.db", "-q", *arguments])
     with pytest.raises(SystemExit) as leaving:
         main()
