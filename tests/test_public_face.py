@@ -62,7 +62,10 @@ BELOW = {
     "profilers": {"errors", "graph", "measurement", "datasets"},
     "predictors": {"errors", "graph", "measurement", "datasets"},
     "searchers": {"errors", "graph", "measurement", "datasets", "predictors", "profilers"},
-    "reports": {"errors", "graph", "measurement", "datasets", "predictors", "profilers"},
+    "reports": {
+        *("errors", "graph", "measurement", "datasets", "predictors", "profilers"),
+        "searchers",  # what a search found is shown as measurements and predictions are
+    },
     "testing": {"errors", "graph", "measurement", "datasets", "predictors", "profilers"},
 }
 

@@ -29,6 +29,8 @@ from latprof.cli.search_output import (
 from latprof.errors import EXIT_FINDING, EXIT_INTERRUPTED, LatprofError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from latprof.predictors.pack import Pack
     from latprof.searchers.base import Evaluation
     from latprof.searchers.cross_target import CrossTarget
@@ -131,6 +133,9 @@ def search(
     verify: Annotated[
         bool, typer.Option("--verify", help="Measure the network found on this host.")
     ] = False,
+    visits: Annotated[
+        int, typer.Option(help="With --verify: fresh loads of the network; more on a busy host.")
+    ] = 16,
     other_target: Annotated[
         bool,
         typer.Option(
@@ -183,10 +188,11 @@ def search(
     kept = _run(request, store, quiet=quiet)
     best = kept.found.best
     verified, table = None, None
+    how = {"visits": visits, "other_target": other_target}
     if best is not None and verify:
-        verified = _verify(packs[0], best, request.limit_ms, other_target=other_target)
+        verified = _verify(packs[0], best, request.limit_ms, how)
     if best is not None and also:
-        table = _cross_target(request, packs, best, measured=verify, other_target=other_target)
+        table = _cross_target(request, packs, best, how if verify else None)
     outcome = Outcome(request, kept, verified, table)
     if as_json:
         print_json(values_of(outcome))
@@ -283,20 +289,18 @@ def _interrupted(error: BaseException | None) -> bool:
     return False
 
 
-def _verify(pack: Pack, best: Evaluation, limit_ms: float, *, other_target: bool) -> Verification:
+def _verify(pack: Pack, best: Evaluation, limit_ms: float, how: Mapping[str, Any]) -> Verification:
     from latprof.searchers.verification import verify
 
     note("latprof: measuring the network found")
-    return verify(pack, best.architecture, limit_ms=limit_ms, other_target=other_target)
+    return verify(pack, best.architecture, limit_ms=limit_ms, **how)
 
 
 def _cross_target(
     request: SearchRequest,
     packs: list[Pack],
     best: Evaluation,
-    *,
-    measured: bool,
-    other_target: bool,
+    how: Mapping[str, Any] | None,
 ) -> CrossTarget:
     from latprof.searchers.cross_target import search_each_target
 
@@ -308,6 +312,5 @@ def _cross_target(
         best,
         request.steps,
         seed=request.seed,
-        measured=measured,
-        other_target=other_target,
+        measured=how,
     )

@@ -300,8 +300,7 @@ def search_each_target(
     budget: int,
     *,
     seed: int = 0,
-    measured: bool = False,
-    other_target: bool = False,
+    measured: Mapping[str, Any] | None = None,
 ) -> CrossTarget:
     """Find each pack's fastest network of one accuracy, and tell all networks on all targets.
 
@@ -317,10 +316,9 @@ def search_each_target(
     budget : int
         Networks evaluated for each target.
     seed : int
-    measured : bool
-        Measure each network on each target, which must be this host's, in place of predictions.
-    other_target : bool
-        As of :func:`~latprof.searchers.verification.verify`.
+    measured : mapping of str to object, optional
+        Measure each network on each target, which must be this host's, in place of predictions:
+        arguments of :func:`~latprof.searchers.verification.verify`, an empty mapping for its own.
     """
     names = _names(packs)
     problems = {
@@ -338,12 +336,12 @@ def search_each_target(
     latency = {name: each.latency for name, each in problems.items()}
     reached = [found.accuracy for found in searched.values()]
     table = cross_target(searched, latency, reached, source="predicted")
-    if not measured:
+    if measured is None:
         return table
     from latprof.searchers.verification import verify
 
     rows = [
-        [verify(pack, found, other_target=other_target).measured_ms for pack in packs]
+        [verify(pack, found, **measured).measured_ms for pack in packs]
         for found in table.architectures
     ]
     return replace(table, latency_ms=np.array(rows), source="measured")

@@ -153,8 +153,8 @@ def test_collecting_to_a_precision_says_what_stopped_each_network(latprof, tmp_p
 
 
 def test_a_time_limit_ends_the_collection_and_the_same_command_goes_on(latprof, tmp_path):
-    options = "collect --space proxyless --resolution 32 -n 4 --repeat-fraction 0 --visits 40 -q"
-    command = (*options.split(), "--store", tmp_path / "lat.db", "--time-limit", "1s")
+    options = "collect --space proxyless --resolution 32 -n 4 --repeat-fraction 0 --visits 200 -q"
+    command = (*options.split(), "--store", tmp_path / "lat.db", "--time-limit", "4s")
     done = latprof(*command)
     assert done.returncode == 0, done.stderr
     assert "the time is up" in done.stderr

@@ -199,7 +199,8 @@ def test_a_winner_is_measured_and_other_targets_searched(latprof, place, pack):
         latprof,
         place,
         *("--pack", pack, "--also", twin, "--accuracy", "own:accuracy", "--limit-ms", "1000"),
-        *("--upper", "0", "--budget", "8", "--verify", "--json", "-o", "p.html"),
+        *("--upper", "0", "--budget", "8", "--verify", "--visits", "2", "--json"),
+        *("-o", "p.html"),
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -226,6 +227,7 @@ def test_a_broken_limit_is_a_finding(latprof, place, pack, collected):
     save_pack(replace(real, predictor=halved, metrics=None, held_out=None), place / "half.pack")
     limit = str(float(halved.predict(rows).max()))
     arguments = ("--pack", "half.pack", "--accuracy", "own:accuracy", "--upper", "0", "--verify")
+    arguments += ("--visits", "4")
     done = search(latprof, place, *arguments, "--limit-ms", limit, "--budget", "5")
     assert done.returncode == 1, done.stderr
     assert "BREAKS THE LIMIT" in done.stdout

@@ -95,11 +95,12 @@ def saved_bytes(compute):
 def test_a_path_is_the_network_of_its_architecture(chain):
     """With its weights, and shortcuts that are 0, the space's own network gives the same."""
     space = chain.space
-    chain = copy.deepcopy(chain)
+    # In double precision: the two lay their numbers out in memory in another order.
+    chain = copy.deepcopy(chain).double()
     for weights in chain.shortcuts.parameters():
         weights.data.zero_()
     for row in space.sample_choices(3, seed=2):
-        network = space.build_torch(space.architectures(row[None])[0])
+        network = space.build_torch(space.architectures(row[None])[0]).double()
         active = [
             stage if decision is None else stage[int(row[decision])][0]
             for decision, stage in zip(chain.decisions, chain.stages, strict=True)
@@ -109,10 +110,10 @@ def test_a_path_is_the_network_of_its_architecture(chain):
         network.classifier.load_state_dict(chain.head[-1].state_dict())
         network.train()  # the batch's own statistics, as the supernet's
         with torch.no_grad():
-            expected = network(images(space))
-            found = chain(images(space), row.tolist())
+            expected = network(images(space).double())
+            found = chain(images(space).double(), row.tolist())
         assert found.shape == (4, 3)
-        assert found.numpy() == pytest.approx(expected.numpy(), rel=1e-3, abs=1e-4)
+        assert found.numpy() == pytest.approx(expected.numpy(), rel=1e-6, abs=1e-8)
 
 
 def test_a_path_is_the_chain_of_its_modules_and_shared_shortcuts(chain):
