@@ -47,6 +47,8 @@ from latprof.profilers.registry import profiler_class
 from latprof.profilers.remote import DEFAULT_TIMEOUT_S, RemoteBench
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from latprof.profilers.bench import Measurer
 
 #: Measuring processes that share the visits of one profile. One network alone cannot tell what a
@@ -88,12 +90,18 @@ class Profile:
 
         Visits of one process share its luck, so its mean is one value. NaN for a single process.
         """
-        ratios = visit_ratios(self.samples)
-        _, process = np.unique(self.processes, return_inverse=True)
-        means = np.bincount(process, ratios) / np.bincount(process)
+        means = self.process_ratios
         if len(means) < 2:
             return float("nan")
         return float(means.std(ddof=1) / np.sqrt(len(means)) / means.mean())
+
+    @property
+    def process_ratios(self) -> NDArray[np.float64]:
+        """The mean ratio of each process, shape (processes,)."""
+        _, process = np.unique(self.processes, return_inverse=True)
+        sums = np.bincount(process, visit_ratios(self.samples)).astype(np.float64)
+        means: NDArray[np.float64] = sums / np.bincount(process)
+        return means
 
     @property
     def kernels(self) -> tuple[KernelTime, ...]:

@@ -255,9 +255,8 @@ def search_targets(
     shared = {architecture.choices: value for architecture, value in known}
     for problem in problems.values():
         told = _under(problem, shared)
-        trail = {step.architecture.choices: step for step in told}
         recording = replace(problem, accuracy=_recorded(problem.accuracy, shared))
-        fastest_at_accuracy(searcher, recording, accuracy, budget, seed=seed, known=trail.values())
+        fastest_at_accuracy(searcher, recording, accuracy, budget, seed=seed, known=told)
     found = {}
     for target, problem in problems.items():
         steps = [step for step in _under(problem, shared) if step.accuracy >= accuracy]

@@ -272,7 +272,7 @@ class SearchRequest:
 
     def plan(self) -> dict[str, Any]:
         """All that the steps follow from, as JSON values."""
-        source = self.latencies
+        problem, source = self.problem, self.latencies  # a function's module is known from here on
         sources = {"latency": f"{source.name} {source.digest}".strip()}
         if self.data is not None:
             trained = self.steps if self.gradient else self.epochs
@@ -280,9 +280,7 @@ class SearchRequest:
         else:
             name = accuracy_identity(str(self.accuracy))
             sources["accuracy"] = " ".join(filter(None, (name, self.column)))
-        return search_plan(
-            self.method, self.problem, self.seed, sources=sources, options=self.options
-        )
+        return search_plan(self.method, problem, self.seed, sources=sources, options=self.options)
 
     def run(
         self,
@@ -296,13 +294,14 @@ class SearchRequest:
         """
         generator = np.random.default_rng([self.seed, 1])
         sample_within(self.problem, 1, generator)  # a hopeless limit is told at once
-        checkpoint = _beside(store, self.plan()) if self.gradient else None
+        plan = self.plan()
+        checkpoint = _beside(store, plan) if self.gradient else None
         kept = search_in_store(
             self.searcher(checkpoint),
             self.problem,
             self.steps,
             store,
-            self.plan(),
+            plan,
             seed=self.seed,
             on_step=on_step,
         )

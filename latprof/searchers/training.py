@@ -25,7 +25,32 @@ if TYPE_CHECKING:
     from latprof.searchers.tasks import ImageTask
 
 
-class TrainedAccuracy:
+class _OnTask:
+    """What accuracies by training have in common: a space for the task's images, and how to train.
+
+    Parameters and errors as of the classes below.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        task: ImageTask,
+        *,
+        epochs: int,
+        seed: int = 0,
+        batch_size: int = 64,
+        rate: float = 0.05,
+    ) -> None:
+        check_budget(epochs)
+        self.space = proxy_space(space, task.image_shape, task.num_classes)
+        self.task = task
+        self.epochs = epochs
+        self.seed = seed
+        self.batch_size = batch_size
+        self.rate = rate
+
+
+class TrainedAccuracy(_OnTask):
     """Trains each network from its own random weights; slow and sure.
 
     Parameters
@@ -37,6 +62,9 @@ class TrainedAccuracy:
     epochs : int
     seed : int
         Of the weights and of the order of the images.
+    batch_size : int
+    rate : float
+        Learning rate at the start.
     test : bool
         Tell the accuracy on the test images, on which nothing is chosen, in place of the
         validation images.
@@ -53,18 +81,10 @@ class TrainedAccuracy:
         task: ImageTask,
         *,
         epochs: int = 20,
-        seed: int = 0,
-        batch_size: int = 64,
-        rate: float = 0.05,
         test: bool = False,
+        **training: Any,
     ) -> None:
-        check_budget(epochs)
-        self.space = proxy_space(space, task.image_shape, task.num_classes)
-        self.task = task
-        self.epochs = epochs
-        self.seed = seed
-        self.batch_size = batch_size
-        self.rate = rate
+        super().__init__(space, task, epochs=epochs, **training)
         self.test = test
 
     def __call__(self, architectures: Sequence[Architecture]) -> Floats:
@@ -93,7 +113,7 @@ class TrainedAccuracy:
         return 100.0 * right / len(part)
 
 
-class SupernetAccuracy:
+class SupernetAccuracy(_OnTask):
     """Tells accuracies with the weights of one supernet (single-path one-shot, Guo et al. 2020).
 
     The supernet is trained once, when the first accuracy is asked for: each step one path drawn
@@ -118,20 +138,12 @@ class SupernetAccuracy:
         task: ImageTask,
         *,
         epochs: int = 40,
-        seed: int = 0,
-        batch_size: int = 64,
-        rate: float = 0.05,
         on_epoch: Callable[[int, float], None] | None = None,
+        **training: Any,
     ) -> None:
-        check_budget(epochs)
-        self.space = proxy_space(space, task.image_shape, task.num_classes)
-        self.task = task
-        self.epochs = epochs
-        self.seed = seed
-        self.batch_size = batch_size
-        self.rate = rate
+        super().__init__(space, task, epochs=epochs, **training)
         self.on_epoch = on_epoch
-        self.supernet = Supernet(self.space, seed)
+        self.supernet = Supernet(self.space, self.seed)
         self._trained = False
 
     def __call__(self, architectures: Sequence[Architecture]) -> Floats:

@@ -201,10 +201,5 @@ def target_here(pack: Pack, *, other_target: bool = False) -> Target:
 
 def _half_width(parts: Sequence[Profile]) -> float:
     """Half of the 90 % interval as a share, from the means of the processes."""
-    means: list[float] = []
-    for part in parts:
-        ratios = visit_ratios(part.samples)
-        _, process = np.unique(part.processes, return_inverse=True)
-        means += (np.bincount(process, ratios) / np.bincount(process)).tolist()
-    ratios = np.array(means) if len(means) > 1 else visit_ratios(parts[0].samples)
-    return float(relative_half_width(ratios))
+    means = np.concatenate([part.process_ratios for part in parts])
+    return float(relative_half_width(means if len(means) > 1 else visit_ratios(parts[0].samples)))
