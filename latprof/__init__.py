@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from latprof.predictors.lookup_table import LookupTablePredictor
     from latprof.predictors.pack import Pack, load_pack, save_pack
     from latprof.predictors.transfer import TransferPredictor
+    from latprof.profilers.base import RunOptions
     from latprof.profilers.profile import Profile, profile
     from latprof.profilers.registry import target_spellings
 
@@ -45,6 +46,7 @@ _MODULES = {
     "Predictor": "predictors.base",
     "Profile": "profilers.profile",
     "ProxylessSpace": "datasets.proxyless",
+    "RunOptions": "profilers.base",
     "SearchSpace": "datasets.space",
     "Store": "measurement.store",
     "Target": "measurement.records",
@@ -74,6 +76,7 @@ __all__ = [
     "Predictor",
     "Profile",
     "ProxylessSpace",
+    "RunOptions",
     "SearchSpace",
     "Store",
     "Target",

@@ -20,6 +20,7 @@ from latprof.cli.console import (
     parse_share,
     print_json,
 )
+from latprof.cli.run_options import BatchSize, Cores, Dtype, Mode, Threads, run_options
 from latprof.errors import EXIT_DEVICE, EXIT_INTERRUPTED, EXIT_PARTIAL, EXIT_TIMEOUT, UsageError
 
 if TYPE_CHECKING:
@@ -76,11 +77,11 @@ def collect(
     ops: Annotated[
         bool, typer.Option("--ops", help="Also time the kernels of each network.")
     ] = False,
-    batch_size: Annotated[int, typer.Option(help="Images a run.")] = 1,
-    threads: Annotated[int, typer.Option(help="Threads inside an operator.")] = 1,
-    cores: Annotated[
-        str, typer.Option(metavar="I,J", help="Pin the measuring process to these cores.")
-    ] = "",
+    batch_size: BatchSize = 1,
+    threads: Threads = 1,
+    cores: Cores = "",
+    dtype: Dtype = "",
+    mode: Mode = "",
     resolution: Annotated[
         int | None,
         typer.Option(help="Height and width of the space's images, if not its own default."),
@@ -123,9 +124,7 @@ def collect(
     """
     from latprof.measurement.records import PairedProtocol
     from latprof.measurement.store import Store
-    from latprof.profilers.base import RunOptions
     from latprof.profilers.collection import Collection
-    from latprof.profilers.registry import profiler_class
     from latprof.profilers.remote import check_timeout
 
     if max_visits is not None and not precision:
@@ -146,10 +145,9 @@ def collect(
         raise UsageError("--from is for --plan transfer", field="from")
     if resolution is not None and not space:
         raise UsageError("--resolution is for --space", field="resolution")
-    profiler_class(target)
     rest: dict[str, Any] = {
         "target": target,
-        "options": RunOptions(batch_size, threads, _cores(cores)),
+        "options": run_options(target, batch_size, threads, cores, dtype, mode),
         "protocol": PairedProtocol(
             rounds=rounds,
             visits=visits,
@@ -202,20 +200,6 @@ def _status(outcome: Outcome) -> int:
         return EXIT_PARTIAL
     only_timeouts = {failure.code for _, failure in outcome.failures} == {"timeout"}
     return EXIT_TIMEOUT if only_timeouts else EXIT_DEVICE
-
-
-def _cores(text: str) -> tuple[int, ...]:
-    import os
-
-    try:
-        cores = tuple(sorted({int(part) for part in text.split(",") if part.strip()}))
-    except ValueError:
-        raise UsageError("--cores takes numbers with commas", field="cores", got=text) from None
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
-    if cores and not set(cores) <= allowed:
-        names = ",".join(map(str, sorted(allowed)))
-        raise UsageError("no such cores here", field="cores", expected=f"of {names}", got=text)
-    return cores
 
 
 def _run(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,10 +19,12 @@ from latprof.cli.console import (
     print_json,
     print_table,
 )
+from latprof.cli.run_options import BatchSize, Dtype, Mode, Threads, run_options
 from latprof.errors import EXIT_FINDING, EXIT_PARTIAL, UsageError
 
 if TYPE_CHECKING:
     from latprof.measurement.comparison import Comparison
+    from latprof.profilers.base import RunOptions
 
 
 def compare(
@@ -43,8 +45,10 @@ def compare(
     alpha: Annotated[float, typer.Option(help="Rate of false verdicts that is accepted.")] = 0.05,
     processes: Annotated[int, typer.Option(help="Measuring processes, for two networks.")] = 8,
     visits: Annotated[int, typer.Option(help="Visits to each network in each process.")] = 3,
-    threads: Annotated[int, typer.Option(help="Threads inside an operator.")] = 1,
-    batch_size: Annotated[int, typer.Option(help="Images a run, for architectures.")] = 1,
+    threads: Threads = 1,
+    batch_size: BatchSize = 1,
+    dtype: Dtype = "",
+    mode: Mode = "",
     shape: Shapes = None,
     ignore: Annotated[
         list[str] | None,
@@ -68,16 +72,10 @@ def compare(
     if all(stores):
         found, missing = _stores(a, b, target, alpha, ignore or [])
     else:
-        found = [
-            _networks(
-                a,
-                b,
-                target or "cpu:onnxruntime",
-                alpha,
-                (processes, visits, threads, batch_size),
-                parse_shapes(shape),
-            )
-        ]
+        target = target or "cpu:onnxruntime"
+        options = run_options(target, batch_size, threads, dtype=dtype, mode=mode)
+        effort = {"alpha": alpha, "processes": processes, "visits": visits}
+        found = [_networks((a, b), target, options, parse_shapes(shape), effort)]
     failed = [c for c in found if condition is not None and condition.holds(c)]
     if as_json:
         print_json([dataclasses.asdict(comparison) for comparison in found])
@@ -131,40 +129,32 @@ def _stores(
 
 
 def _networks(
-    a: str,
-    b: str,
+    texts: tuple[str, str],
     target: str,
-    alpha: float,
-    effort: tuple[int, int, int, int],
+    options: RunOptions,
     shapes: dict[str | None, tuple[int, ...]],
+    effort: dict[str, Any],
 ) -> Comparison:
     from latprof.measurement.records import PairedProtocol
-    from latprof.profilers.base import RunOptions
     from latprof.profilers.comparing import compare_networks
     from latprof.profilers.networks import (
         Network,
         check_batch_size_of_models,
         reference_network,
     )
-    from latprof.profilers.registry import profiler_class
     from latprof.profilers.remote import RemoteBench
 
-    processes, visits, threads, batch_size = effort
-    profiler_class(target)
-    options = RunOptions(batch_size=batch_size, threads=threads)
     networks = []
-    for text in (a, b):
+    for text in texts:
         found = network_of(text)
         if isinstance(found, str):
-            check_batch_size_of_models(batch_size)
+            check_batch_size_of_models(options.batch_size)
             networks.append(Network.of_model(found, shapes or None))
         else:
             networks.append(Network.of_architecture(*found))
     _, reference = reference_network()
     make_measurer = partial(RemoteBench, target, options, reference, PairedProtocol())
-    return compare_networks(
-        networks[0], networks[1], make_measurer, alpha=alpha, processes=processes, visits=visits
-    )
+    return compare_networks(networks[0], networks[1], make_measurer, **effort)
 
 
 def _print(found: list[Comparison]) -> None:

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
 from latprof.cli.console import Json, print_json, print_table
 
+if TYPE_CHECKING:
+    from latprof.profilers.base import Profiler
 
-def devices(as_json: Json = False) -> None:
+
+def devices(
+    modes: Annotated[
+        bool, typer.Option("--modes", help="List the words of --mode and the types of --dtype.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """List what can be measured here, and what to install for the rest.
 
-    The first column is the short spelling that `collect --target` takes.
+    The first column is the short spelling that `collect --target` takes; capitals in it stand for
+    an address, as N in cuda:N:torch for the number of a GPU.
     """
     from latprof.profilers.registry import profiler_class, target_spellings
 
-    found = {name: profiler_class(name).availability() for name in target_spellings()}
+    classes = {name: profiler_class(name) for name in target_spellings()}
+    if modes:
+        _print_modes(classes, as_json=as_json)
+        return
+    found = {name: profiler.availability() for name, profiler in classes.items()}
     if as_json:
         print_json(
             [
@@ -29,3 +46,22 @@ def devices(as_json: Json = False) -> None:
         ],
         left=3,
     )
+
+
+def _print_modes(classes: dict[str, type[Profiler]], *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            [
+                {"target": name, "dtypes": list(found.precisions), "modes": dict(found.modes)}
+                for name, found in classes.items()
+            ]
+        )
+        return
+    rows = []
+    for name, found in classes.items():
+        rows.append((name, "--dtype", ", ".join(found.precisions)))
+        for word, meaning in found.modes.items():
+            rows.append(
+                ("", f"--mode {word}N" if word.endswith("=") else f"--mode {word}", meaning)
+            )
+    print_table(("target", "option", "meaning"), rows, left=3)

@@ -21,6 +21,7 @@ from latprof.cli.console import (
     print_json,
     print_table,
 )
+from latprof.cli.run_options import BatchSize, Dtype, Mode, Threads, run_options
 
 if TYPE_CHECKING:
     from latprof.measurement.records import KernelTime
@@ -57,8 +58,10 @@ def profile(
         Path | None,
         typer.Option(metavar="FILE", help="Write a Chrome trace, which opens in Perfetto."),
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Images a run, for an architecture.")] = 1,
-    threads: Annotated[int, typer.Option(help="Threads inside an operator.")] = 1,
+    batch_size: BatchSize = 1,
+    threads: Threads = 1,
+    dtype: Dtype = "",
+    mode: Mode = "",
     shape: Shapes = None,
     timeout: Annotated[float, typer.Option(help="Longest time for one visit, in seconds.")] = 300.0,
     as_json: Json = False,
@@ -74,8 +77,7 @@ def profile(
     found = measure(
         asked if isinstance(asked, str) else asked[1],
         target,
-        batch_size=batch_size,
-        threads=threads,
+        options=run_options(target, batch_size, threads, dtype=dtype, mode=mode),
         shapes=parse_shapes(shape) or None,
         kernels=True,
         timeout_s=timeout,

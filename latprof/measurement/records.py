@@ -37,6 +37,9 @@ class Target:
         Shape of one run's input, batch first; None where each model brings its own.
     cores : str
         Cores the process was pinned to, ``""`` where it was free to move.
+    mode : str
+        How the runtime ran networks beyond its defaults: words with commas between them, such as
+        ``"compile"`` or ``"tuned=64"``.
     """
 
     device: str
@@ -48,6 +51,7 @@ class Target:
     threads: int = 1
     input_shape: tuple[int, ...] | None = None
     cores: str = ""
+    mode: str = ""
 
     @property
     def spelling(self) -> str:
@@ -60,9 +64,11 @@ class Target:
         return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the target as plain JSON values."""
+        """Return the target as plain JSON values; ``mode`` only where there is one."""
         values = dataclasses.asdict(self)
         values["input_shape"] = None if self.input_shape is None else list(self.input_shape)
+        if not self.mode:
+            del values["mode"]  # targets measured before there were modes keep their keys
         return values
 
     @classmethod
@@ -83,15 +89,16 @@ class Target:
         """One line for people."""
         shape = "" if self.input_shape is None else " " + "x".join(map(str, self.input_shape))
         pinned = f", cores {self.cores}" if self.cores else ""
+        version = self.runtime_version + (f" ({self.mode})" if self.mode else "")
         return (
-            f"{self.spelling} {self.runtime_version} on {self.device_name}, {self.precision}, "
+            f"{self.spelling} {version} on {self.device_name}, {self.precision}, "
             f"batch {self.batch_size}{shape}, {self.threads} thread"
             f"{'s' if self.threads != 1 else ''}{pinned}"
         )
 
     def differences(self, other: Target) -> list[str]:
         """Name the fields in which two targets differ, with both values."""
-        mine, theirs = self.to_dict(), other.to_dict()
+        mine, theirs = ({"mode": ""} | target.to_dict() for target in (self, other))
         return [f"{k} {mine[k]!r} against {theirs[k]!r}" for k in mine if mine[k] != theirs[k]]
 
 

@@ -194,7 +194,7 @@ def _target(fields: Fields | None) -> Target | None:
     if fields is None:
         return None
     texts = ("device", "device_name", "runtime", "runtime_version", "precision", "cores")
-    for name in texts:
+    for name in texts + ("mode",) * ("mode" in fields.values):
         fields.text(name)
     for name in ("batch_size", "threads"):
         fields.integer(name, 0)

@@ -10,14 +10,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from latprof.errors import DeviceError, InvalidValueError
 from latprof.measurement.conditions import read_conditions
 from latprof.measurement.protocol import LoadedModel
+from latprof.measurement.records import Target
 
 if TYPE_CHECKING:
-    from latprof.measurement.records import KernelTime, Target
+    from latprof.measurement.records import KernelTime
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,17 @@ class RunOptions:
         Threads inside an operator.
     cores : tuple of int
         Cores to pin the measuring process to; empty leaves it to the scheduler.
+    precision : str
+        Numbers that the runtime computes with, one of the profiler's ``precisions``.
+    mode : tuple of str
+        Words of the profiler's ``modes``: how the runtime runs networks, beyond its defaults.
     """
 
     batch_size: int = 1
     threads: int = 1
     cores: tuple[int, ...] = ()
+    precision: str = "float32"
+    mode: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, high in (("batch_size", 1 << 20), ("threads", 1024)):
@@ -51,12 +58,19 @@ class RunOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as plain JSON values."""
-        return asdict(self) | {"cores": list(self.cores)}
+        return asdict(self) | {"cores": list(self.cores), "mode": list(self.mode)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunOptions:
         """Rebuild options from :meth:`to_dict`."""
-        return cls(values["batch_size"], values["threads"], tuple(values["cores"]))
+        return cls(**{**values, "cores": tuple(values["cores"]), "mode": tuple(values["mode"])})
+
+    @classmethod
+    def of_target(cls, target: Target) -> RunOptions:
+        """The options that a measured target was run with."""
+        cores = tuple(int(core) for core in target.cores.split(",") if core)
+        mode = tuple(word for word in target.mode.split(",") if word)
+        return cls(target.batch_size, target.threads, cores, target.precision, mode)
 
 
 @dataclass(frozen=True)
@@ -94,9 +108,37 @@ class Profiler(ABC):
     spelling: ClassVar[str] = ""
     #: The input of random numbers starts from this seed, the same for every load.
     input_seed: ClassVar[int] = 0
+    #: Numbers that the runtime can compute with, the default first.
+    precisions: ClassVar[tuple[str, ...]] = ("float32",)
+    #: Words that ``options.mode`` takes, each with what it does. A word that ends in ``=`` takes a
+    #: whole number: ``"tuned="`` allows ``"tuned=64"``.
+    modes: ClassVar[Mapping[str, str]] = {}
+    #: Words of which at most one is taken.
+    exclusive_modes: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, options: RunOptions) -> None:
+        if options.precision not in self.precisions:
+            raise InvalidValueError(
+                f"{self.spelling} does not compute with these numbers",
+                field="precision",
+                expected=", ".join(self.precisions),
+                got=options.precision,
+            )
+        _check_mode(self, options.mode)
         self.options = options
+
+    @classmethod
+    def at(cls, address: str) -> type[Self]:
+        """The profiler of one device among several of its kind, whose spelling has ``address``.
+
+        ``"1"`` for ``cuda:1:torch``. Raises InvalidValueError for what is no address.
+        """
+        raise InvalidValueError(f"{cls.spelling} has no addresses", got=address)
+
+    def mode_number(self, word: str) -> int | None:
+        """The number given with the mode ``word``, which ends in ``=``; None where it is not."""
+        given = [text.removeprefix(word) for text in self.options.mode if text.startswith(word)]
+        return int(given[0]) if given else None
 
     @classmethod
     @abstractmethod
@@ -106,6 +148,28 @@ class Profiler(ABC):
     @abstractmethod
     def target(self, input_shape: tuple[int, ...] | None) -> Target:
         """Return the identity of what this profiler measures, without loading its runtime."""
+
+    def identity(
+        self,
+        device: str,
+        device_name: str,
+        runtime: str,
+        runtime_version: str,
+        input_shape: tuple[int, ...] | None,
+    ) -> Target:
+        """The target of this device and runtime under the profiler's options."""
+        return Target(
+            device,
+            device_name,
+            runtime,
+            runtime_version,
+            self.options.precision,
+            self.options.batch_size,
+            self.options.threads,
+            input_shape,
+            ",".join(map(str, self.options.cores)),
+            ",".join(self.options.mode),
+        )
 
     @abstractmethod
     def load(self, model: bytes | Path) -> LoadedModel:
@@ -129,3 +193,28 @@ class Profiler(ABC):
         Raises DeviceError where the runtime cannot tell kernels apart, else as :meth:`load`.
         """
         raise DeviceError(f"{self.spelling} does not report per-kernel times")
+
+
+def _check_mode(profiler: Profiler, mode: Sequence[str]) -> None:
+    known = profiler.modes
+    names = []
+    for word in mode:
+        name, equals, number = word.partition("=")
+        name += equals
+        if name not in known or (equals and not (number.isdecimal() and 0 < int(number) < 1 << 31)):
+            raise InvalidValueError(
+                f"{profiler.spelling} has no such mode",
+                field="mode",
+                expected=", ".join(f"{key}N" if key.endswith("=") else key for key in known)
+                or "none: it runs networks in one way only",
+                got=word,
+            )
+        names.append(name)
+    one_of = [name for name in names if name in profiler.exclusive_modes]
+    if len(names) != len(set(names)) or len(one_of) > 1:
+        raise InvalidValueError(
+            f"{profiler.spelling} runs in one of these modes at a time",
+            field="mode",
+            expected=" or ".join(sorted(profiler.exclusive_modes)) or "each word once",
+            got=",".join(mode),
+        )

@@ -5,21 +5,23 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import tempfile
-import time
 from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latprof.errors import DynamicShapeError, RuntimeFailedError, UnsupportedModelError
-from latprof.measurement.records import KernelTime, Target
+from latprof.errors import UnsupportedModelError
 from latprof.profilers.base import Availability, Profiler
 from latprof.profilers.host import processor_name
 from latprof.profilers.onnxruntime_profile import read_kernels
+from latprof.profilers.running import first_line, package_availability, random_inputs, timed_runs
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike
+
+    from latprof.measurement.records import KernelTime, Target
 
 _DTYPES = {
     "tensor(float)": np.float32,
@@ -42,25 +44,11 @@ class CpuOnnxRuntime(Profiler):
 
     @classmethod
     def availability(cls) -> Availability:
-        try:
-            version = importlib.metadata.version("onnxruntime")
-        except importlib.metadata.PackageNotFoundError:
-            return Availability(
-                "missing", "onnxruntime is not installed", "pip install onnxruntime"
-            )
-        return Availability("ready", f"ONNX Runtime {version} on {processor_name()}")
+        return package_availability("onnxruntime", "ONNX Runtime")
 
     def target(self, input_shape: tuple[int, ...] | None) -> Target:
-        return Target(
-            device="cpu",
-            device_name=processor_name(),
-            runtime="onnxruntime",
-            runtime_version=importlib.metadata.version("onnxruntime"),
-            batch_size=self.options.batch_size,
-            threads=self.options.threads,
-            input_shape=input_shape,
-            cores=",".join(map(str, self.options.cores)),
-        )
+        version = importlib.metadata.version("onnxruntime")
+        return self.identity("cpu", processor_name(), "onnxruntime", version, input_shape)
 
     def load(self, model: bytes | Path) -> OnnxRuntimeModel:
         return OnnxRuntimeModel(self._session(model), self.input_seed)
@@ -89,7 +77,7 @@ class CpuOnnxRuntime(Profiler):
             return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # noqa: BLE001 - the runtime's exceptions have no common base
             raise UnsupportedModelError(
-                f"ONNX Runtime refuses the model: {_first_line(error)}",
+                f"ONNX Runtime refuses the model: {first_line(error)}",
                 hint="see which operators and types its CPU provider has, or another opset",
             ) from None
 
@@ -100,23 +88,14 @@ class OnnxRuntimeModel:
     def __init__(self, session: Any, seed: int) -> None:
         self._session = session
         self._outputs = [output.name for output in session.get_outputs()]
-        generator = np.random.default_rng(seed)
-        self._feed = {value.name: _random_input(value, generator) for value in session.get_inputs()}
+        self._feed = random_inputs(
+            {v.name: (v.shape, _dtype(v)) for v in session.get_inputs()}, seed
+        )
 
     def run(self, times: int) -> list[float]:
-        run, outputs, feed = self._session.run, self._outputs, self._feed
-        clock = time.perf_counter_ns
-        durations = []
-        try:
-            for _ in range(times):
-                start = clock()
-                run(outputs, feed)
-                durations.append((clock() - start) / 1e6)
-        except Exception as error:  # noqa: BLE001 - the runtime's exceptions have no common base
-            raise RuntimeFailedError(
-                f"ONNX Runtime failed while running: {_first_line(error)}"
-            ) from None
-        return durations
+        return timed_runs(
+            partial(self._session.run, self._outputs, self._feed), times, "ONNX Runtime"
+        )
 
 
 class ProfiledOnnxRuntimeModel(OnnxRuntimeModel):
@@ -140,39 +119,10 @@ class ProfiledOnnxRuntimeModel(OnnxRuntimeModel):
         return read_kernels(events, self._model, counted)
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    if not lines:
-        return type(error).__name__
-    # The runtime puts its own source's path and signature before what it has to say.
-    text = lines[0]
-    return text if len(text) <= 300 else f"{text[:80]} ... {text[-215:]}"
-
-
-def _random_input(value: Any, generator: np.random.Generator) -> NDArray[Any]:
-    """Random values of an input's shape: normal for floats, 1 to 7 for integers (valid indices)."""
-    if not all(isinstance(size, int) and size > 0 for size in value.shape):
-        raise DynamicShapeError(
-            f"input {value.name!r} has the dynamic shape {value.shape}",
-            hint=f"give it with --shape {value.name}=1,3,224,224 (with the right numbers)",
-        )
+def _dtype(value: Any) -> DTypeLike:
     dtype = _DTYPES.get(value.type)
     if dtype is None:
         raise UnsupportedModelError(
             f"input {value.name!r} is of a type latprof makes no input for", got=value.type
         )
-    values: NDArray[Any]
-    try:
-        if np.issubdtype(dtype, np.floating):
-            values = generator.standard_normal(value.shape)
-        elif dtype is np.bool_:
-            values = generator.random(value.shape) < 0.5
-        else:
-            values = generator.integers(1, 8, value.shape)
-        return values.astype(dtype)
-    except (MemoryError, ValueError):  # ValueError: more elements than an array may have
-        raise UnsupportedModelError(
-            f"input {value.name!r} does not fit into memory",
-            got="x".join(map(str, value.shape)),
-            hint="take a smaller batch or resolution",
-        ) from None
+    return dtype

@@ -137,8 +137,7 @@ def profile(
     target: str = "cpu:onnxruntime",
     *,
     space: SearchSpace | None = None,
-    batch_size: int = 1,
-    threads: int = 1,
+    options: RunOptions | None = None,
     shapes: Mapping[str | None, Sequence[int]] | None = None,
     protocol: PairedProtocol | None = None,
     kernels: bool = False,
@@ -154,8 +153,8 @@ def profile(
         A target's short spelling; see ``latprof devices``.
     space : SearchSpace, optional
         The architecture's space, where it was made with options.
-    batch_size, threads : int
-        Images a run (of architectures) and threads inside an operator.
+    options : RunOptions, optional
+        How it runs: images a run (of architectures), threads, precision, the runtime's mode.
     shapes : mapping of str to sequence of int, optional
         Shapes of a model's inputs whose own are dynamic.
     protocol : PairedProtocol, optional
@@ -172,7 +171,8 @@ def profile(
         When the runtime refuses the network, or every visit failed.
     """
     protocol = protocol or PairedProtocol()
-    options = RunOptions(batch_size=batch_size, threads=threads)
+    options = options or RunOptions()
+    batch_size = options.batch_size
     if isinstance(network, Architecture):
         space = space or get_space(network.space)
         source = Network.of_architecture(space, network)

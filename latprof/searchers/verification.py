@@ -153,8 +153,7 @@ def verify(
                 architecture,
                 found.spelling,
                 space=pack.space,
-                batch_size=found.batch_size,
-                threads=found.threads,
+                options=RunOptions.of_target(found),
                 protocol=protocol,
                 timeout_s=timeout_s,
             )
@@ -187,8 +186,8 @@ def target_here(pack: Pack, *, other_target: bool = False) -> Target:
     found = pack.target
     if found is None:
         raise InvalidValueError("the pack does not say on what its milliseconds hold")
-    options = RunOptions(found.batch_size, found.threads)
-    here = profiler_class(found.spelling)(options).target(found.input_shape)
+    profiler = profiler_class(found.spelling)(RunOptions.of_target(found))
+    here = profiler.target(found.input_shape)
     if here != found and not other_target:
         raise TargetMismatchError(
             "the pack's milliseconds are of another target than this host",

@@ -14,7 +14,7 @@ import math
 import pytest
 
 from latprof.datasets.proxyless import ProxylessSpace
-from latprof.errors import LatprofError, UnsupportedModelError
+from latprof.errors import InvalidValueError, LatprofError, UnsupportedModelError
 from latprof.measurement.protocol import measure_paired
 from latprof.measurement.records import PairedProtocol
 from latprof.profilers.base import Profiler, RunOptions
@@ -45,6 +45,23 @@ class ProfilerContract:
         assert first == again
         assert first != other
         assert (first.batch_size, first.threads, first.input_shape) == (2, 2, (2, 3, 8, 8))
+
+    def test_every_mode_and_precision_makes_another_target(self) -> None:
+        plain = self.make(RunOptions())
+        for word in plain.modes:
+            word = f"{word}1" if word.endswith("=") else word  # noqa: PLW2901
+            found = self.make(RunOptions(mode=(word,))).target(None)
+            assert found.mode == word
+            assert found != plain.target(None)
+        for precision in plain.precisions:
+            found = self.make(RunOptions(precision=precision)).target(None)
+            assert found.precision == precision
+            assert RunOptions.of_target(found) == RunOptions(precision=precision)
+
+    def test_other_modes_and_precisions_are_refused(self) -> None:
+        for options in (RunOptions(precision="float13"), RunOptions(mode=("no-such-mode",))):
+            with pytest.raises(InvalidValueError):
+                self.make(options)
 
     def test_run_returns_as_many_positive_finite_durations_as_asked(self, model: bytes) -> None:
         loaded = self.make(RunOptions()).load(model)

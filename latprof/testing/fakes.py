@@ -65,15 +65,7 @@ class FakeProfiler(Profiler):
         return Availability("ready", "computed, not measured")
 
     def target(self, input_shape: tuple[int, ...] | None) -> Target:
-        return Target(
-            "fake",
-            "no device",
-            "clock",
-            "1",
-            batch_size=self.options.batch_size,
-            threads=self.options.threads,
-            input_shape=input_shape,
-        )
+        return self.identity("fake", "no device", "clock", "1", input_shape)
 
     def load(self, model: bytes | Path) -> FakeModel:
         operators = len(self._graph(model).node)

@@ -7,6 +7,7 @@ import pytest
 
 from latprof.datasets import load
 from latprof.datasets.proxyless import ProxylessSpace
+from latprof.measurement.store import Store
 
 SPACE = ProxylessSpace(resolution=64)
 ARCHITECTURE = "1,0,6,6,2,0,1,1,5,1,1,1,4,1,1,1,5,5,2,2,5"
@@ -36,11 +37,13 @@ def test_doctor_gives_each_line_a_status_and_a_remedy(latprof):
 
 
 def test_collecting_again_finds_everything_done(latprof, collect_options, collected):
+    with Store(collected) as store:
+        finished = len(store.finished_visits(store.only_target().target))
     done = latprof(*collect_options, "--store", collected, "--json")
     values = json.loads(done.stdout)
     # What was disturbed to the last try is tried again; nothing else is.
     assert values["visits_made"] + values["visits_resumed"] == 56
-    assert values["visits_resumed"] >= 40
+    assert values["visits_resumed"] == finished > 0
     assert values["networks"] == 14
     assert values["target"]["input_shape"] == [1, 3, 64, 64]
     assert 0 < values["noise_floor_percent"] < 100

@@ -51,4 +51,4 @@ def test_a_batch_size_beside_a_model_file_is_refused(tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(SPACE.onnx_bytes(SPACE.sample(1)[0]))
     with pytest.raises(UsageError, match="in the model"):
-        profile(path, batch_size=8)
+        profile(path, options=RunOptions(batch_size=8))
