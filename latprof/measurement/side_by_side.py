@@ -1,0 +1,143 @@
+"""The same networks on several targets: their milliseconds, their order, how well each repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latprof.errors import NotEnoughDataError
+from latprof.measurement.frames import labels_frame, noise_floor, visits_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from latprof.measurement.records import Target
+    from latprof.measurement.statistics import NoiseFloor
+    from latprof.measurement.store import Store, StoredTarget
+
+Floats: TypeAlias = NDArray[np.float64]
+
+_SUBJECT = ["kind", "space", "subject"]
+#: Fewer networks than this give no rank correlation worth a number.
+FEWEST_NETWORKS = 5
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Networks that two or more targets measured.
+
+    Parameters
+    ----------
+    targets : tuple of Target
+    names : tuple of str
+        Short names of the targets, all different.
+    networks : tuple of str
+        Names of those that every target measured.
+    latency_ms : array of shape (networks, targets)
+    measured : tuple of int
+        Networks that each target measured, those of other targets' lack included.
+    noise_floors : tuple of NoiseFloor or None
+        How well each target's measurements repeat.
+    """
+
+    targets: tuple[Target, ...]
+    names: tuple[str, ...]
+    networks: tuple[str, ...]
+    latency_ms: Floats
+    measured: tuple[int, ...]
+    noise_floors: tuple[NoiseFloor | None, ...]
+
+    @property
+    def spearman(self) -> Floats:
+        """Rank correlation of each two targets, shape (targets, targets); NaN for few networks."""
+        return self._correlation("spearman")
+
+    @property
+    def kendall(self) -> Floats:
+        """Kendall's tau-b of each two targets, shape (targets, targets); NaN for few networks."""
+        return self._correlation("kendall")
+
+    def _correlation(self, method: Any) -> Floats:
+        import pandas as pd
+
+        frame = pd.DataFrame(self.latency_ms)
+        found: Floats = frame.corr(method=method, min_periods=FEWEST_NETWORKS).to_numpy()
+        return found
+
+    @property
+    def relative(self) -> Floats:
+        """Geometric mean of each target's latency over the fastest target's, shape (targets,)."""
+        logarithms = np.log(self.latency_ms).mean(axis=0)
+        ratios: Floats = np.exp(logarithms - logarithms.min())
+        return ratios
+
+
+def side_by_side(sources: Sequence[tuple[Store, StoredTarget]]) -> SideBySide:
+    """Gather what two or more targets, of one store or of several, measured alike.
+
+    Raises NotEnoughDataError where no network was measured on all of them.
+    """
+    columns: list[pd.Series[float]] = []
+    floors = []
+    names: dict[tuple[str, ...], str] = {}
+    for store, stored in sources:
+        visits = visits_frame(store, stored.target)
+        reference_ms = stored.reference_ms or store.provisional_reference_ms(stored.target)
+        labels = labels_frame(visits, reference_ms)
+        first = labels[labels["label"] == 0].set_index(_SUBJECT)
+        names |= dict(zip(first.index, first["name"], strict=True))
+        columns.append(first["latency_ms"])
+        floors.append(noise_floor(visits, labels))
+    common = [key for key in columns[0].index if all(key in c.index for c in columns[1:])]
+    targets = tuple(stored.target for _, stored in sources)
+    if not common:
+        raise NotEnoughDataError(
+            f"no network was measured on all of {len(targets)} targets",
+            hint="collect the same networks: the same --space, --seed and -n for each target",
+        )
+    return SideBySide(
+        targets,
+        target_names(targets),
+        tuple(names[key] for key in common),
+        np.column_stack([column.loc[common].to_numpy(dtype=np.float64) for column in columns]),
+        tuple(map(len, columns)),
+        tuple(floors),
+    )
+
+
+def target_names(targets: Sequence[Target]) -> tuple[str, ...]:
+    """Short names: the spelling, and what else tells targets of one spelling apart."""
+    found = []
+    for target in targets:
+        others = [t for t in targets if t.spelling == target.spelling and t != target]
+        fields = {line.partition(" ")[0] for other in others for line in target.differences(other)}
+        words = [_words(target, field) for field in _WORDS if field in fields]
+        found.append(" ".join([target.spelling, *filter(None, words)]))
+    return tuple(
+        name if found.count(name) == 1 else f"{name} ({found[:position].count(name) + 1})"
+        for position, name in enumerate(found)
+    )
+
+
+#: How a field is told, in the order of telling.
+_WORDS = {
+    "mode": "{}",
+    "precision": "{}",
+    "batch_size": "batch {}",
+    "threads": "{} threads",
+    "input_shape": "{}",
+    "cores": "cores {}",
+    "runtime_version": "{}",
+    "device_name": "on {}",
+}
+
+
+def _words(target: Target, field: str) -> str:
+    value = getattr(target, field)
+    if isinstance(value, tuple):
+        value = "x".join(map(str, value))
+    return _WORDS[field].format(value) if value not in (None, "") else ""
