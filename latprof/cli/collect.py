@@ -20,7 +20,15 @@ from latprof.cli.console import (
     parse_share,
     print_json,
 )
-from latprof.cli.run_options import BatchSize, Cores, Dtype, Mode, Threads, run_options
+from latprof.cli.run_options import (
+    BatchSize,
+    Cores,
+    Dtype,
+    Mode,
+    Threads,
+    TuneTrials,
+    run_options,
+)
 from latprof.errors import EXIT_DEVICE, EXIT_INTERRUPTED, EXIT_PARTIAL, EXIT_TIMEOUT, UsageError
 
 if TYPE_CHECKING:
@@ -82,6 +90,7 @@ def collect(
     cores: Cores = "",
     dtype: Dtype = "",
     mode: Mode = "",
+    tune_trials: TuneTrials = None,
     resolution: Annotated[
         int | None,
         typer.Option(help="Height and width of the space's images, if not its own default."),
@@ -147,7 +156,7 @@ def collect(
         raise UsageError("--resolution is for --space", field="resolution")
     rest: dict[str, Any] = {
         "target": target,
-        "options": run_options(target, batch_size, threads, cores, dtype, mode),
+        "options": run_options(target, batch_size, threads, cores, dtype, mode, tune_trials),
         "protocol": PairedProtocol(
             rounds=rounds,
             visits=visits,

@@ -19,7 +19,7 @@ from latprof.cli.console import (
     print_json,
     print_table,
 )
-from latprof.cli.run_options import BatchSize, Dtype, Mode, Threads, run_options
+from latprof.cli.run_options import BatchSize, Dtype, Mode, Threads, TuneTrials, run_options
 from latprof.errors import EXIT_FINDING, EXIT_PARTIAL, UsageError
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def compare(
     batch_size: BatchSize = 1,
     dtype: Dtype = "",
     mode: Mode = "",
+    tune_trials: TuneTrials = None,
     shape: Shapes = None,
     ignore: Annotated[
         list[str] | None,
@@ -73,7 +74,9 @@ def compare(
         found, missing = _stores(a, b, target, alpha, ignore or [])
     else:
         target = target or "cpu:onnxruntime"
-        options = run_options(target, batch_size, threads, dtype=dtype, mode=mode)
+        options = run_options(
+            target, batch_size, threads, dtype=dtype, mode=mode, tune_trials=tune_trials
+        )
         effort = {"alpha": alpha, "processes": processes, "visits": visits}
         found = [_networks((a, b), target, options, parse_shapes(shape), effort)]
     failed = [c for c in found if condition is not None and condition.holds(c)]

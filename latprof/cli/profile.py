@@ -21,7 +21,7 @@ from latprof.cli.console import (
     print_json,
     print_table,
 )
-from latprof.cli.run_options import BatchSize, Dtype, Mode, Threads, run_options
+from latprof.cli.run_options import BatchSize, Dtype, Mode, Threads, TuneTrials, run_options
 
 if TYPE_CHECKING:
     from latprof.measurement.records import KernelTime
@@ -62,6 +62,7 @@ def profile(
     threads: Threads = 1,
     dtype: Dtype = "",
     mode: Mode = "",
+    tune_trials: TuneTrials = None,
     shape: Shapes = None,
     timeout: Annotated[float, typer.Option(help="Longest time for one visit, in seconds.")] = 300.0,
     as_json: Json = False,
@@ -77,7 +78,9 @@ def profile(
     found = measure(
         asked if isinstance(asked, str) else asked[1],
         target,
-        options=run_options(target, batch_size, threads, dtype=dtype, mode=mode),
+        options=run_options(
+            target, batch_size, threads, dtype=dtype, mode=mode, tune_trials=tune_trials
+        ),
         shapes=parse_shapes(shape) or None,
         kernels=True,
         timeout_s=timeout,

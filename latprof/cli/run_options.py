@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from latprof.cli.console import note
 from latprof.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,18 +31,39 @@ Mode = Annotated[
         "`latprof devices --modes` lists the words of each target.",
     ),
 ]
+TuneTrials = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Trials of each kernel, for runtimes that tune: --mode tuned=N in short."
+    ),
+]
 
 
 def run_options(
-    target: str, batch_size: int, threads: int, cores: str = "", dtype: str = "", mode: str = ""
+    target: str,
+    batch_size: int,
+    threads: int,
+    cores: str = "",
+    dtype: str = "",
+    mode: str = "",
+    tune_trials: int | None = None,
 ) -> RunOptions:
-    """Return the options as one value; whatever ``target`` does not have is refused."""
+    """Return the options as one value; whatever ``target`` does not have is refused.
+
+    What the target's profiler cautions against goes to stderr.
+    """
     from latprof.profilers.base import RunOptions
     from latprof.profilers.registry import profiler_class
 
-    words = tuple(sorted(word.strip() for word in mode.split(",") if word.strip()))
-    options = RunOptions(batch_size, threads, _cores(cores), dtype or "float32", words)
-    profiler_class(target)(options)
+    words = [word.strip() for word in mode.split(",") if word.strip()]
+    if tune_trials is not None:
+        words.append(f"tuned={tune_trials}")
+    options = RunOptions(
+        batch_size, threads, _cores(cores), dtype or "float32", tuple(sorted(words))
+    )
+    caution = profiler_class(target)(options).caution
+    if caution:
+        note(f"latprof: {caution}")
     return options
 
 

@@ -7,7 +7,7 @@ blocks, which are made of the steps of :mod:`latprof.datasets.steps`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from latprof.datasets.steps import Activation, Gate, Layer, Shuffle, SqueezeExcite, Step
 from latprof.graph.operators import Operator
@@ -48,6 +48,8 @@ class Block:
     inputs : tuple of str
         Names of the blocks whose outputs, summed, are the input; empty for the block before (or
         the image).
+    precision : str
+        Of its operators, in a network of mixed precision (:mod:`latprof.datasets.mixed_precision`).
     """
 
     name: str
@@ -63,6 +65,7 @@ class Block:
     expansion: int = 0
     residual: bool = False
     inputs: tuple[str, ...] = ()
+    precision: str = "float32"
 
     @property
     def key(self) -> str:
@@ -71,6 +74,11 @@ class Block:
         For the blocks of ProxylessNAS this is the format of its authors' tables; others say what
         differs after it.
         """
+        same = self.precision == "float32"
+        return self._float_key if same else f"{self._float_key}-precision:{self.precision}"
+
+    @property
+    def _float_key(self) -> str:
         side = f"{self.in_size}x{self.in_size}x{self.in_channels}"
         additions = f"-sum:{len(self.inputs)}" if len(self.inputs) > 1 else ""
         if not self.layers:
@@ -100,7 +108,9 @@ class Block:
         if self.residual:
             shape = (batch_size, self.out_channels, self.out_size, self.out_size)
             operators.append(Operator(f"{self.name}.add", "Add", (shape, shape), (shape,)))
-        return tuple(operators)
+        if self.precision == "float32":
+            return tuple(operators)
+        return tuple(replace(operator, precision=self.precision) for operator in operators)
 
 
 def _details(block: Block) -> Iterable[str]:

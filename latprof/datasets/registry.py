@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from latprof.datasets.fbnet import FBNetSpace
+from latprof.datasets.mixed_precision import MixedPrecisionSpace
 from latprof.datasets.mnasnet import MnasNetSpace
 from latprof.datasets.nasbench201 import NASBench201Space
 from latprof.datasets.nasbench_macro import NASBenchMacroSpace
@@ -29,28 +30,33 @@ _CLASSES: tuple[type[SearchSpace], ...] = (
     ProxylessSpace,
 )
 _SPACES: dict[str, Callable[..., SearchSpace]] = {space.name: space for space in _CLASSES}
+#: Spaces that are made of another one, which they take as ``base``.
+_OF_ANOTHER: dict[str, Callable[..., SearchSpace]] = {MixedPrecisionSpace.name: MixedPrecisionSpace}
 
 
 def space_names() -> list[str]:
-    """Names that :func:`get_space` knows, sorted."""
+    """Names of the spaces that stand for themselves, sorted."""
     return sorted(_SPACES)
 
 
 def get_space(name: str, **options: Any) -> SearchSpace:
     """Make a search space, for example ``get_space("proxyless", resolution=192)``.
 
+    ``get_space("mixed-precision", base="proxyless")`` is one that is made of another.
+
     Raises UnknownNameError, which lists what exists, and InvalidValueError for unknown options.
     """
-    if not isinstance(name, str) or name not in _SPACES:
-        raise UnknownNameError("space", str(name), _SPACES)
-    known = list(inspect.signature(_SPACES[name]).parameters)
+    spaces = _SPACES | _OF_ANOTHER
+    if not isinstance(name, str) or name not in spaces:
+        raise UnknownNameError("space", str(name), spaces)
+    known = list(inspect.signature(spaces[name]).parameters)
     for option in options:
         if option not in known:
             raise InvalidValueError(
                 f"space {name} has no option {option!r}", field=option, expected=", ".join(known)
             )
     try:
-        return _SPACES[name](**options)
+        return spaces[name](**options)
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidValueError(f"space {name}: {error}") from None
 

@@ -37,7 +37,8 @@ class Operator:
     ``kernel``, ``stride`` and ``groups`` are those of a convolution or pool, else 0, 1 and 1.
     ``parameters`` counts the learnt values, ``weight_shape`` is the shape of the first weight.
     ``input_shapes`` are those of values that other operators (or the caller) make, not of weights;
-    ``reads`` and ``writes`` name the values where the operator was read from a graph.
+    ``reads`` and ``writes`` name the values where the operator was read from a graph. ``precision``
+    is that of an operator in a network of mixed precision; a target's own is ``"float32"`` here.
     """
 
     name: str
@@ -51,10 +52,19 @@ class Operator:
     groups: int = 1
     reads: tuple[str, ...] = field(default=(), compare=False)
     writes: tuple[str, ...] = field(default=(), compare=False)
+    precision: str = "float32"
 
     @property
     def kind(self) -> str:
-        """The kind of kernel: ``"conv1x1"``, ``"depthwise5x5"``, ``"linear"``, ``"add"``..."""
+        """The kind of kernel: ``"conv1x1"``, ``"depthwise5x5"``, ``"linear"``, ``"add"``...
+
+        In another precision than the target's own it follows: ``"conv1x1 int8"``.
+        """
+        return self._work if self.precision == "float32" else f"{self._work} {self.precision}"
+
+    @property
+    def _work(self) -> str:
+        """What is computed, in whatever precision."""
         if self.op_type in ("Conv", "FusedConv", "ConvTranspose"):
             sides = self.weight_shape[2:] or (self.kernel, self.kernel)
             size = "x".join(map(str, sides))

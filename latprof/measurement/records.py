@@ -55,7 +55,12 @@ class Target:
 
     @property
     def spelling(self) -> str:
-        """The short form the command line takes, for example ``"cpu:onnxruntime"``."""
+        """The short form the command line takes, for example ``"cpu:onnxruntime"``.
+
+        A device that is reached through the runtime itself (``"tvm-rpc:..."``) names it already.
+        """
+        if self.device.startswith(f"{self.runtime}-"):
+            return self.device
         return f"{self.device}:{self.runtime}"
 
     @property

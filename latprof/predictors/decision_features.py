@@ -134,8 +134,9 @@ def _block_features(block: Block, codes: Mapping[str, int]) -> tuple[float, ...]
 
 
 def operator_type(block: Block) -> str:
-    """The candidate's name, or one name for all mobile inverted blocks."""
-    return "expanded_conv" if block.expansion else block.choice
+    """The candidate's name, or one name for all mobile inverted blocks of a precision."""
+    name = "expanded_conv" if block.expansion else block.choice
+    return name if block.precision == "float32" else f"{name} {block.precision}"
 
 
 def convolution_groups(block: Block) -> int:

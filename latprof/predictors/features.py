@@ -286,8 +286,11 @@ def _operators(blocks: Blocks) -> tuple[Operator, ...]:
 
 
 def _kind_group(kind: str) -> str:
-    """Kinds that move data alike: all depthwise convolutions, all others, each other kind."""
+    """Kinds that move data alike: all depthwise convolutions, all others, each other kind.
+
+    Those of another precision (``"conv1x1 int8"``) are groups of their own.
+    """
     for group in ("depthwise", "grouped", "conv"):
         if kind.startswith(group):
-            return group
+            return " ".join([group, *kind.split()[1:]])
     return kind

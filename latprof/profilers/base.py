@@ -135,6 +135,11 @@ class Profiler(ABC):
         """
         raise InvalidValueError(f"{cls.spelling} has no addresses", got=address)
 
+    @property
+    def caution(self) -> str:
+        """What whoever reads the results should know first, in one line; empty for nothing."""
+        return ""
+
     def mode_number(self, word: str) -> int | None:
         """The number given with the mode ``word``, which ends in ``=``; None where it is not."""
         given = [text.removeprefix(word) for text in self.options.mode if text.startswith(word)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,10 @@ from latprof.measurement.records import KernelTime
 _SUFFIX = "_kernel_time"
 #: What the layout optimiser appends to the name of a value whose kernel it replaced.
 _BLOCKED_LAYOUT = "_nchwc"
+#: What else is done to names: a cast to float32 before a float16 operator; an 8-bit kernel made
+#: from a convolution between DequantizeLinear and QuantizeLinear.
+_CAST_BEFORE = "InsertedPrecisionFreeCast_"
+_NUMBERED = re.compile(r"_token_\d+$")
 #: Operators that are fused into the convolution before them.
 _FUSED_AFTER = frozenset({"BatchNormalization", "Clip", "Relu", "Add", "HardSigmoid", "Sigmoid"})
 
@@ -51,9 +56,15 @@ def read_kernels(
     if len(runs) != 1 or not counted or min(runs) <= max(counted):
         raise RuntimeFailedError("ONNX Runtime's profile does not hold every run of every kernel")
     producers = _producers(model)
+    kinds = _convolution_kinds(model) if _holds_quantized(details) else {}
     return [
         _kernel(
-            position, name, [durations[run] for run in counted], details[index, name], producers
+            position,
+            name,
+            [durations[run] for run in counted],
+            details[index, name],
+            producers,
+            kinds,
         )
         for position, ((index, name), durations) in enumerate(times.items())
     ]
@@ -65,20 +76,38 @@ def _kernel(
     durations: Sequence[float],
     details: Mapping[str, Any],
     producers: Mapping[str, tuple[str, str, str]],
+    kinds: Mapping[str, str],
 ) -> KernelTime:
-    op_type = str(details.get("op_name", ""))
+    op_type = _float_type(str(details.get("op_name", "")))
     inputs = _shapes(details.get("input_type_shape"))
     outputs = _shapes(details.get("output_type_shape"))
     operators = _operators(name, op_type, producers)
     return KernelTime(
         position=position,
-        kind=_kind(op_type, inputs, outputs),
+        kind=(kinds.get(operators[0]) if operators else None) or _kind(op_type, inputs, outputs),
         name=operators[0] if operators else name,
         operators=operators,
         latency_ms=float(np.median(durations)),
         input_shapes=inputs,
         output_shapes=outputs,
     )
+
+
+def _float_type(op_type: str) -> str:
+    """The operator that an 8-bit kernel is of: ``"Conv"`` for ``"QLinearConv"``."""
+    return {"QGemm": "Gemm"}.get(op_type, op_type.removeprefix("QLinear"))
+
+
+def _holds_quantized(details: Mapping[tuple[int, str], Mapping[str, Any]]) -> bool:
+    return any(entry.get("op_name") == "QLinearConv" for entry in details.values())
+
+
+def _convolution_kinds(model: bytes | Path) -> dict[str, str]:
+    """Kinds of the graph's convolutions by name: 8-bit kernels do not tell their weights' shape."""
+    from latprof.graph.reader import read_network
+
+    operators = read_network(model).operators
+    return {op.name: op.kind for op in operators if op.op_type == "Conv"}
 
 
 def _kind(op_type: str, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]) -> str:
@@ -113,7 +142,8 @@ def _operators(
     name: str, op_type: str, producers: Mapping[str, tuple[str, str, str]]
 ) -> tuple[str, ...]:
     """Names of the graph's operators in a kernel, in order; empty for what the runtime added."""
-    entry = producers.get(name.removesuffix(_BLOCKED_LAYOUT))
+    plain = _NUMBERED.sub("", name.removeprefix(_CAST_BEFORE)).removesuffix(_BLOCKED_LAYOUT)
+    entry = producers.get(name, producers.get(plain))
     chain: list[str] = []
     while entry is not None:
         node, kind, value = entry

@@ -37,7 +37,7 @@ class ProxylessG(DifferentiableSearcher):
         ``"add#plain"`` (the paper's), ``"add#linear"`` or ``"mul#log"`` (the authors' code); forms
         with a target take the problem's limit.
     strength, exponent : float, optional
-        Constants of the form; 0 is no latency term.
+        Constants of the form, the usual ones unless given; strength 0 is no latency term.
     **options
         As of :class:`~latprof.searchers.differentiable.DifferentiableSearcher`.
     """
@@ -49,7 +49,7 @@ class ProxylessG(DifferentiableSearcher):
         task: ImageTask,
         *,
         form: Form = "add#linear",
-        strength: float | None = 1.0,
+        strength: float | None = None,
         exponent: float | None = None,
         **options: Any,
     ) -> None:

@@ -11,8 +11,8 @@ import pytest
 from latprof.measurement.store import Store
 
 COLLECT = (
-    *("collect", "--space", "proxyless", "--resolution", "64", "--visits", "3"),
-    *("-n", "12", "--repeat-fraction", "0"),
+    *("collect", "--space", "proxyless", "--resolution", "64", "--visits", "2", "--rounds", "1"),
+    *("-n", "10", "--repeat-fraction", "0"),
 )
 
 
@@ -37,7 +37,7 @@ def stored(path):
 
 
 def wait_for_some(path, wanted):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while stored(path) < wanted:
         assert time.monotonic() < deadline, "the collection makes no progress"
         time.sleep(0.05)
@@ -51,7 +51,7 @@ def test_a_stopped_collection_resumes(latprof, tmp_path, how, status):
     process = start(path)
     wait_for_some(path, 4)
     process.send_signal(how)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == status, errors
     if how == signal.SIGINT:
         assert "goes on where it was" in errors
@@ -62,4 +62,4 @@ def test_a_stopped_collection_resumes(latprof, tmp_path, how, status):
     assert done.returncode == 0, done.stderr
     values = json.loads(done.stdout)
     assert values["visits_resumed"] >= kept - values["visits_disturbed"] - 1
-    assert values["visits_made"] + values["visits_resumed"] == 36
+    assert values["visits_made"] + values["visits_resumed"] == 20

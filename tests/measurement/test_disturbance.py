@@ -42,6 +42,32 @@ def test_each_disturbance_has_its_name(samples, conditions, expected):
     assert disturbances(samples, conditions, PairedProtocol()) == expected
 
 
+GPU = {"gpu_clock_mhz": 1980.0, "gpu_throttle_reasons": 0.0, "gpu_other_share": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ({}, {}, ()),
+        ({}, {"gpu_clock_mhz": 1700.0}, ()),
+        ({}, {"gpu_clock_mhz": 1900.0}, ()),
+        ({}, {"gpu_clock_mhz": 1800.0}, ("gpu-clock",)),
+        ({"gpu_clock_mhz": 345.0}, {}, ("gpu-clock",)),
+        ({"gpu_clock_mhz": 0.0}, {}, ()),
+        ({}, {"gpu_throttle_reasons": 1.0 + 4.0}, ()),
+        ({}, {"gpu_throttle_reasons": 64.0}, ("gpu-throttled",)),
+        ({"gpu_throttle_reasons": 8.0}, {}, ("gpu-throttled",)),
+        ({"gpu_other_share": 0.4}, {}, ("gpu-load",)),
+        ({}, {"gpu_other_share": 0.04}, ()),
+    ],
+)
+def test_a_gpus_disturbances_have_theirs(before, after, expected):
+    whole = {"before": {**GPU, **before}, "after": {**GPU, **after}}
+    if after == {"gpu_clock_mhz": 1700.0}:
+        whole["before"] = {}  # what is not visible disturbs nothing
+    assert disturbances(QUIET, whole, PairedProtocol()) == expected
+
+
 def test_the_limits_are_the_protocols():
     lenient = PairedProtocol(max_drift=1.0, max_withheld=1.0, max_load=4.0)
     conditions = around(steal_jiffies=40, idle_jiffies=0)

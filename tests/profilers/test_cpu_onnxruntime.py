@@ -2,7 +2,11 @@
 
 import time
 
+import numpy as np
+import pytest
+
 from latprof.datasets.proxyless import ProxylessSpace
+from latprof.graph.reader import read_network
 from latprof.profilers.base import RunOptions
 from latprof.profilers.cpu_onnxruntime import CpuOnnxRuntime
 
@@ -25,3 +29,32 @@ def test_idle_sessions_leave_the_cores_to_others():
 def test_several_threads_are_part_of_the_targets_identity():
     one, two = (CpuOnnxRuntime(RunOptions(threads=n)).target((1, 3, 64, 64)) for n in (1, 2))
     assert one.differences(two) == ["threads 1 against 2"]
+
+
+@pytest.mark.parametrize("precision", ["int8", "float16"])
+def test_other_precisions_run_the_converted_model(precision):
+    content = SPACE.onnx_bytes(SPACE.sample(1)[0])
+    plain = CpuOnnxRuntime(RunOptions()).load(content)
+    loaded = CpuOnnxRuntime(RunOptions(precision=precision)).load(content)
+
+    expected, found = (
+        model._session.run(None, plain._feed)[0].ravel() for model in (plain, loaded)
+    )
+
+    assert expected.std() > 0.05
+    assert expected @ found / np.linalg.norm(expected) / np.linalg.norm(found) > 0.97
+    assert not np.array_equal(expected, found)
+    assert len(loaded.run(2)) == 2
+
+
+@pytest.mark.parametrize("precision", ["int8", "float16"])
+def test_kernels_of_other_precisions_are_the_graphs_operators(precision):
+    content = SPACE.onnx_bytes(SPACE.sample(1)[0])
+    kinds = {op.name: op.kind for op in read_network(content).operators}
+    profiled = CpuOnnxRuntime(RunOptions(precision=precision)).load_profiled(content)
+    profiled.run(3)
+
+    found = [k for k in profiled.kernel_times([1, 2]) if k.kind.startswith(("conv", "depthwise"))]
+
+    assert {k.name for k in found} == {n for n, k in kinds.items() if k.startswith(("conv", "dep"))}
+    assert all(kinds[kernel.name] == kernel.kind for kernel in found)

@@ -1,0 +1,260 @@
+"""The same networks through every runtime of this processor.
+
+Usage: ``python -m benchmarks.runtimes [--store FILE] [--only cpu:torch,...] [--page FILE]``
+
+Every installed runtime measures the same 100 architectures of ProxylessNAS (15 untuned by TVM),
+one image, one thread, into one store; what the store already holds is not measured again. Printed:
+milliseconds, the spread of repeats (a fifth of the networks, measured again in a later pass), the
+rank correlations, what a run takes beyond the runtime's own clock or loop, and how well a predictor
+for each runtime does with 10 of its networks and packs of three others: packs learn from 60
+networks, of which the 10 are chosen, and the rank correlation is over the other 40.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from latprof.datasets.registry import get_space
+from latprof.measurement.records import PairedProtocol
+from latprof.measurement.side_by_side import SideBySide, side_by_side
+from latprof.measurement.store import Store
+from latprof.predictors.hybrid import HybridPredictor
+from latprof.predictors.transfer import TransferPredictor, choose_for_transfer
+from latprof.profilers.base import RunOptions
+from latprof.profilers.collection import Collection
+from latprof.profilers.networks import Network
+from latprof.profilers.registry import profiler_class, target_spellings
+from latprof.reports.page import write_report
+from latprof.reports.side_by_side_report import build_side_by_side_report
+
+if TYPE_CHECKING:
+    from latprof.measurement.side_by_side import Floats
+    from latprof.profilers.base import Profiler
+
+NETWORKS = 100
+#: Of runtimes that are too slow for more.
+FEW = {"cpu:tvm": 15}
+VISITS = 4
+#: Promised largest spread of repeats, largest overhead, least rank correlation of a transfer.
+LARGEST_CV, LARGEST_OVERHEAD, LEAST_RHO = 0.015, 0.03, 0.97
+SOURCE_ROWS, TRANSFER_ROWS = 60, 10
+SEED = 11
+TURNS, RUNS = 9, 10
+
+
+def installed() -> list[str]:
+    """Targets of this processor that can be measured here."""
+    names = [name for name in target_spellings() if name.startswith("cpu:")]
+    return [name for name in names if profiler_class(name).availability().state == "ready"]
+
+
+def collect(store: Store, spelling: str) -> None:
+    """Measure what the store lacks of one runtime."""
+    few = FEW.get(spelling)
+    collection = Collection.of_space(
+        get_space("proxyless"),
+        few or NETWORKS,
+        seed=SEED,
+        target=spelling,
+        options=RunOptions(),
+        protocol=PairedProtocol(visits=2 if few else VISITS),
+    )
+    _, outcome = collection.run(store, repeat_fraction=0.2, seed=SEED, timeout_s=900.0)
+    print(f"{spelling}: {outcome.made} visits, {outcome.resumed} found done", file=sys.stderr)
+
+
+def print_side_by_side(data: SideBySide) -> float:
+    """Milliseconds and spreads; returns the largest spread."""
+    print("\n| target | networks | mean (ms) | times the fastest | CV of repeats | repeated |")
+    print("|---|---|---|---|---|---|")
+    largest = 0.0
+    for i, name in enumerate(data.names):
+        floor = data.noise_floors[i]
+        assert floor is not None
+        largest = max(largest, floor.relative)
+        print(
+            f"| {name} | {data.measured[i]} | {data.latency_ms[:, i].mean():.3f} | "
+            f"{data.relative[i]:.2f} | {floor.percent:.2f} % | {floor.pairs} ({floor.method}) |"
+        )
+    print(f"\nSpearman's rank correlation over {len(data.networks)} networks\n")
+    print(f"| | {' | '.join(data.names)} |")
+    print("|---" * (len(data.names) + 1) + "|")
+    for name, row in zip(data.names, data.spearman, strict=True):
+        print(f"| {name} | {' | '.join(f'{value:.3f}' for value in row)} |", flush=True)
+    return largest
+
+
+# What a run takes beyond the runtime itself ---------------------------------------------
+
+
+def print_overheads(spellings: Sequence[str], count: int = 10) -> float:
+    """A run as latprof times it over what the runtime's own clock says; the largest excess.
+
+    Only of networks that take more than 2 ms. The runtime's clock is ONNX Runtime's profiler (of
+    the same runs), OpenVINO's request (of the same runs), TVM's ``time_evaluator``, torch's
+    benchmark timer, and for LiteRT, which has none, a loop between two readings of the clock; the
+    last three take turns with latprof's runs. Medians of 9 turns of 10 runs.
+    """
+    space = get_space("proxyless")
+    print("\n| target | networks | run (ms) | by the runtime's clock (ms) | more: mean, largest |")
+    print("|---|---|---|---|---|")
+    largest = 0.0
+    for spelling in spellings:
+        profiler = profiler_class(spelling)(RunOptions())
+        rows = []
+        for architecture in space.sample(min(count, FEW.get(spelling, count) // 3), seed=SEED):
+            model = Network.of_architecture(space, architecture).model(1)
+            rows.append(_CLOCKS[spelling](profiler, model))
+        run, inner = np.array([np.median(np.array(pairs), axis=0) for pairs in rows]).T
+        excess = (run / inner - 1)[inner > 2]
+        print(
+            f"| {spelling} | {len(excess)} of over 2 ms | {run.mean():.3f} | {inner.mean():.3f} | "
+            f"{excess.mean():+.2%}, {excess.max():+.2%} |",
+            flush=True,
+        )
+        largest = max(largest, float(excess.max()))
+    return largest
+
+
+#: Pairs of milliseconds: a run as latprof times it, and by the runtime's clock.
+Pairs = list[tuple[float, float]]
+
+
+def _onnxruntime(profiler: Profiler, model: bytes | Path) -> Pairs:
+    loaded: Any = profiler.load_profiled(model)
+    durations = [loaded.run(1)[0] for _ in range(TURNS * RUNS)]
+    events = json.loads(Path(loaded._session.end_profiling()).read_text("utf-8"))
+    inner = [event["dur"] / 1000 for event in events if event.get("name") == "model_run"]
+    return list(zip(durations, inner, strict=True))[RUNS:]
+
+
+def _openvino(profiler: Profiler, model: bytes | Path) -> Pairs:
+    loaded: Any = profiler.load(model)
+    loaded.run(RUNS)
+    return [(loaded.run(1)[0], loaded._request.latency) for _ in range(TURNS * RUNS)]
+
+
+def _torch(profiler: Profiler, model: bytes | Path) -> Pairs:
+    import torch
+    from torch.utils.benchmark import Timer
+
+    loaded: Any = profiler.load(model)
+    with torch.inference_mode():
+        timer = Timer("run(*inputs)", globals={"run": loaded._run, "inputs": loaded._inputs})
+        return _in_turn(loaded, lambda: 1000 * timer.timeit(RUNS).median)
+
+
+def _tvm(profiler: Profiler, model: bytes | Path) -> Pairs:
+    import tvm
+
+    loaded: Any = profiler.load(model)
+    evaluate = loaded._machine.time_evaluator("invoke_stateful", tvm.cpu(), number=1)
+    return _in_turn(loaded, lambda: 1000 * evaluate("main").mean, turns=3, runs=2)
+
+
+def _litert(profiler: Profiler, model: bytes | Path) -> Pairs:
+    loaded: Any = profiler.load(model)
+    invoke = loaded._interpreter.invoke
+
+    def loop() -> float:
+        start = time.perf_counter()
+        for _ in range(RUNS):
+            invoke()
+        return 1000 * (time.perf_counter() - start) / RUNS
+
+    return _in_turn(loaded, loop)
+
+
+def _in_turn(
+    loaded: Any, inner: Callable[[], float], *, turns: int = TURNS, runs: int = RUNS
+) -> Pairs:
+    loaded.run(runs)
+    return [(float(np.median(loaded.run(runs))), inner()) for _ in range(turns)]
+
+
+_CLOCKS: dict[str, Callable[[Profiler, bytes | Path], Pairs]] = {
+    "cpu:litert": _litert,
+    "cpu:onnxruntime": _onnxruntime,
+    "cpu:openvino": _openvino,
+    "cpu:torch": _torch,
+    "cpu:tvm": _tvm,
+}
+
+
+# Transfer between runtimes -----------------------------------------------------------------
+
+
+def print_transfer(data: SideBySide) -> float:
+    """Each runtime from 10 of its networks and packs of three others; returns the least rho."""
+    space = get_space("proxyless")
+    choices = space.choices([space.parse(name) for name in data.networks])
+    order = np.random.default_rng(SEED).permutation(len(choices))
+    known, left = order[:SOURCE_ROWS], order[SOURCE_ROWS:]
+    fitted = [
+        HybridPredictor(space).fit(choices[known], data.latency_ms[known, i])
+        for i in range(len(data.names))
+    ]
+    print(f"\n{TRANSFER_ROWS} networks of one runtime, packs of others: over {len(left)} networks")
+    print("\n| target | packs | Spearman | its own pack of 60 | best source alone |")
+    print("|---|---|---|---|---|")
+    least = 1.0
+    for i, name in enumerate(data.names):
+        sources = [fitted[j] for j in range(len(fitted)) if j != i][:3]
+        chosen = choose_for_transfer(space, sources, TRANSFER_ROWS, pool=choices[known])
+        rows = [int(np.flatnonzero((choices == row).all(axis=1))[0]) for row in chosen]
+        predictor = TransferPredictor(space, sources).fit(chosen, data.latency_ms[rows, i])
+        truth = data.latency_ms[left, i]
+        rho = _rho(predictor.predict(choices[left]), truth)
+        own = _rho(fitted[i].predict(choices[left]), truth)
+        alone = max(_rho(source.predict(choices[left]), truth) for source in sources)
+        least = min(least, rho)
+        print(f"| {name} | {len(sources)} | {rho:.4f} | {own:.4f} | {alone:.4f} |", flush=True)
+    return least
+
+
+def _rho(predicted: Floats, measured: Floats) -> float:
+    return float(spearmanr(predicted, measured).statistic)
+
+
+def main() -> int:
+    """Collect, print, write the page; 1 where --check finds a promise broken."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--store", type=Path, help="kept and gone on with; else made and dropped")
+    parser.add_argument("--only", default="", help="runtimes, with commas; all installed ones else")
+    parser.add_argument("--page", type=Path, help="also write the report page")
+    parser.add_argument("--check", action="store_true")
+    arguments = parser.parse_args()
+    spellings = arguments.only.split(",") if arguments.only else installed()
+    broken = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = arguments.store or Path(folder) / "runtimes.db"
+        with Store.open(path, create=True) as store:
+            for spelling in spellings:
+                collect(store, spelling)
+            sources = [(store, stored) for stored in store.targets() if stored.measurements]
+            everything = side_by_side(sources)
+            many = side_by_side([s for s in sources if s[1].target.spelling not in FEW])
+    if print_side_by_side(everything) > LARGEST_CV or print_side_by_side(many) > LARGEST_CV:
+        broken.append("spread of repeats")
+    if arguments.page:
+        write_report(build_side_by_side_report(everything), arguments.page)
+    if print_overheads(spellings) > LARGEST_OVERHEAD:
+        broken.append("overhead of a run")
+    if len(many.names) > 3 and print_transfer(many) < LEAST_RHO:
+        broken.append("transfer between runtimes")
+    print("\n".join(f"BROKEN: {what}" for what in broken) or "\nall promises kept")
+    return int(arguments.check and bool(broken))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
