@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := demo
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test runtimes check bench clean
 
 help: ## What can be made.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -24,6 +24,11 @@ $(VENV)/.developer: $(VENV)/.installed
 	$(PIP) --editable '.[dev,search]'
 	@touch $@
 
+$(VENV)/.runtimes: $(VENV)/.developer requirements-litert.txt
+	$(PIP) --editable '.[openvino,tvm]'
+	$(PIP) --no-deps --requirement requirements-litert.txt
+	@touch $@
+
 demo: $(VENV)/.installed ## Measure 150 networks on this computer, learn from them, write a report.
 	@mkdir -p $(DEMO)
 	$(BIN)/latprof doctor || true
@@ -34,6 +39,8 @@ demo: $(VENV)/.installed ## Measure 150 networks on this computer, learn from th
 
 test: $(VENV)/.developer ## Run the test suite.
 	$(BIN)/pytest --cov --cov-report=term $(PYTEST_ARGS)
+
+runtimes: $(VENV)/.runtimes ## Install OpenVINO, TVM and LiteRT too, which `make test` skips otherwise (1.3 GB).
 
 check: $(VENV)/.developer ## Lint, types, and the built wheel in clean environments, another project's too.
 	$(BIN)/ruff check .

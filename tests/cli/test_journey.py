@@ -24,8 +24,17 @@ def test_help_names_every_command(latprof):
 
 def test_devices_lists_targets_and_their_state(latprof):
     listed = json.loads(latprof("devices", "--json").stdout)
-    assert {"target": "cpu:onnxruntime", "state": "ready"}.items() <= listed[0].items()
+    ready = {entry["target"]: entry["state"] for entry in listed}
+    assert ready["cpu:onnxruntime"] == "ready"
+    assert ready.keys() >= {"cpu:torch", "cpu:openvino", "cuda:N:torch"}
     assert "cpu:onnxruntime" in latprof("devices").stdout
+
+
+def test_devices_lists_modes_and_types(latprof):
+    listed = {e["target"]: e for e in json.loads(latprof("devices", "--modes", "--json").stdout)}
+    assert "compile" in listed["cpu:torch"]["modes"]
+    assert listed["cpu:onnxruntime"]["dtypes"][0] == "float32"
+    assert "--mode tuned=N" in latprof("devices", "--modes").stdout
 
 
 def test_doctor_gives_each_line_a_status_and_a_remedy(latprof):
