@@ -94,6 +94,8 @@ def profile(
         print_json(_values(found))
         return
     _print_figures(found)
+    if found.without_kernels:
+        return
     if by is Order.KIND:
         _print_kinds(found)
     else:
@@ -107,6 +109,9 @@ def _print_figures(found: Profile) -> None:
         f"latency    {milliseconds(found.latency_ms)} ms +- {found.relative_error:.1%} "
         "(standard error)"
     )
+    if found.without_kernels:
+        typer.echo(f"kernels    unknown: {one_line(found.without_kernels)}")
+        return
     typer.echo(
         f"kernels    {milliseconds(found.kernel_sum_ms)} ms in {len(found.kernels)}; "
         f"{found.gap_ms:+.3f} ms ({found.gap_ms / found.latency_ms:+.1%}) outside them"
@@ -174,6 +179,7 @@ def _values(found: Profile) -> dict[str, Any]:
         "kernel_sum_ms": found.kernel_sum_ms,
         "gap_ms": found.gap_ms,
         "profiling_overhead_ms": found.profiling_overhead_ms,
+        "without_kernels": found.without_kernels or None,
         "kernels": [
             {
                 "name": kernel.name,

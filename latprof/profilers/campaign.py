@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from latprof.errors import NotEnoughDataError
+from latprof.errors import DeviceError, NotEnoughDataError
 from latprof.measurement.disturbance import disturbances
 from latprof.measurement.records import Failure, Measurement, Target
 from latprof.measurement.statistics import burst_medians, visit_ratio
@@ -177,6 +177,7 @@ class _Run:
         self._total = (len(plan.networks) + plan.repeated) * plan.protocol.visits
         wanted = {task.key for tasks in plan.passes() for task in tasks}
         self._resumed = len(wanted & self.finished)
+        self._without_kernels = False
         self._made = self.failed = self._disturbed = self.kernels_left = 0
         self._tries: dict[tuple[str, str, str, int, int], int] = {}
         self._hopeless: set[tuple[str, str, str]] = set()
@@ -242,6 +243,9 @@ class _Run:
             self._report()
             return False
         visit = measurer.visit(task.network)
+        if visit.failure is not None and visit.failure.code == DeviceError.code and not self._made:
+            # Nothing has ever run: it is the target that fails, and will with the next network.
+            raise DeviceError(visit.failure.message)
         self._note_reference(visit)
         again = self._judge(task, visit)
         disturbed = visit.samples is not None and self._is_disturbed(visit)
@@ -300,7 +304,7 @@ class _Run:
     def time_kernels(self, measurer: Measurer, network: Network) -> bool:
         """Time a network's kernels, once; again where the reference moved meanwhile."""
         subject, key = network.subject, network_key(network)
-        if key in self._with_kernels:
+        if key in self._with_kernels or self._without_kernels:
             return False
         for _ in range(1 + RETRIES):
             profile = measurer.profile(network)
@@ -309,7 +313,12 @@ class _Run:
             ):
                 break
         self._with_kernels.add(key)
-        if isinstance(profile, Failure):
+        if isinstance(profile, Failure) and profile.code == DeviceError.code:
+            # The runtime tells no kernels apart, whatever the network: said once.
+            if not self._without_kernels:
+                self._failures.append(("kernels", profile))
+            self._without_kernels = True
+        elif isinstance(profile, Failure):
             self._failures.append((f"kernels of {subject.name}", profile))
         else:
             self._store.add_kernels(subject, self._target, profile)

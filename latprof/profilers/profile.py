@@ -12,6 +12,7 @@ import numpy as np
 from latprof.datasets.registry import get_space
 from latprof.datasets.space import Architecture, SearchSpace
 from latprof.errors import (
+    DeviceError,
     DynamicShapeError,
     LatprofError,
     MeasurementTimeoutError,
@@ -57,7 +58,13 @@ _PROCESSES = 4
 #: What a failure becomes where there is no row to keep it in.
 _ERRORS: dict[str, type[LatprofError]] = {
     error.code: error
-    for error in (UnsupportedModelError, MeasurementTimeoutError, ModelFileError, DynamicShapeError)
+    for error in (
+        DeviceError,
+        UnsupportedModelError,
+        MeasurementTimeoutError,
+        ModelFileError,
+        DynamicShapeError,
+    )
 }
 
 
@@ -67,7 +74,8 @@ class Profile:
 
     ``latency_ms`` is ``ratio`` times ``reference_ms``, the quiet-state latency of the reference
     network in this very measurement; ``samples`` are all raw runs, one entry a visit, and
-    ``processes`` numbers the process that made each.
+    ``processes`` numbers the process that made each. ``without_kernels`` says why there are no
+    kernels where they were asked for and the runtime does not tell them apart.
     """
 
     name: str
@@ -78,6 +86,7 @@ class Profile:
     samples: tuple[PairedSamples, ...]
     processes: tuple[int, ...]
     kernel_profile: KernelProfile | None = None
+    without_kernels: str = ""
 
     @property
     def latency_ms(self) -> float:
@@ -188,7 +197,7 @@ def profile(
     def bench(reference_runs: int | None) -> RemoteBench:
         return RemoteBench(target, options, reference, protocol, timeout_s, reference_runs)
 
-    samples, processes, kernel_profile = _visit(bench, source, protocol, kernels=kernels)
+    samples, processes, found = _visit(bench, source, protocol, kernels=kernels)
     return Profile(
         name=source.subject.name,
         target=identity,
@@ -199,7 +208,8 @@ def profile(
         ratio=combine_visits(visit_ratios(samples)),
         samples=tuple(samples),
         processes=tuple(processes),
-        kernel_profile=kernel_profile,
+        kernel_profile=found if isinstance(found, KernelProfile) else None,
+        without_kernels=found.message if isinstance(found, Failure) else "",
     )
 
 
@@ -209,10 +219,10 @@ def _visit(
     protocol: PairedProtocol,
     *,
     kernels: bool,
-) -> tuple[list[PairedSamples], list[int], KernelProfile | None]:
+) -> tuple[list[PairedSamples], list[int], KernelProfile | Failure | None]:
     samples: list[PairedSamples] = []
     processes: list[int] = []
-    kernel_profile = None
+    kernel_profile: KernelProfile | Failure | None = None
     failure = None
     for part in range(min(_PROCESSES, protocol.visits)):
         # All processes run the reference as often as the first, so that they compare.
@@ -226,10 +236,9 @@ def _visit(
                 failure = visit.failure
                 break
             if kernels and kernel_profile is None and samples:
-                found = measurer.profile(source)
-                if isinstance(found, Failure):
-                    raise RuntimeFailedError(found.message)
-                kernel_profile = found
+                kernel_profile = measurer.profile(source)
+                if isinstance(kernel_profile, Failure) and kernel_profile.code != DeviceError.code:
+                    raise RuntimeFailedError(kernel_profile.message)
     if not samples:
         assert failure is not None
         raise _ERRORS.get(failure.code, RuntimeFailedError)(failure.message)

@@ -15,7 +15,12 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from latprof.errors import InvalidValueError, MeasurementTimeoutError, RuntimeFailedError
+from latprof.errors import (
+    DeviceError,
+    InvalidValueError,
+    MeasurementTimeoutError,
+    RuntimeFailedError,
+)
 from latprof.measurement.records import (
     Failure,
     KernelProfile,
@@ -149,7 +154,7 @@ class RemoteBench:
                 self._start()
             self._send(request)
             return self._receive()
-        except (RuntimeFailedError, MeasurementTimeoutError) as error:
+        except (DeviceError, MeasurementTimeoutError) as error:
             self.close()
             return {"failure": [error.code, str(error)]}
 
@@ -167,7 +172,7 @@ class RemoteBench:
         self._send(self._configuration)
         answer = self._receive()
         if "failure" in answer:
-            raise RuntimeFailedError(f"the measuring process cannot start: {answer['failure'][1]}")
+            raise DeviceError(f"the measuring process cannot start: {answer['failure'][1]}")
 
     def _send(self, values: Mapping[str, Any]) -> None:
         assert self._process is not None

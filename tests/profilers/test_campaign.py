@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from latprof.datasets.proxyless import ProxylessSpace
-from latprof.errors import InvalidValueError
+from latprof.errors import DeviceError, InvalidValueError
 from latprof.measurement.frames import labels, labels_frame, noise_floor, visits_frame
 from latprof.measurement.records import Failure, PairedProtocol
 from latprof.measurement.statistics import combine_visits, relative_half_width
@@ -153,6 +153,36 @@ def test_a_final_failure_is_not_repeated_and_the_rest_goes_on(store):
     assert (outcome.made, outcome.failed) == (30, 6)
     assert 1000 - failures[NETWORKS[0].subject.key] == 1
     assert len(outcome.failures) == 1
+
+
+def test_a_target_that_cannot_be_measured_at_all_ends_the_campaign_at_once(store):
+    failures = {network.subject.key: 1000 for network in NETWORKS}
+    with pytest.raises(DeviceError, match="told to"):
+        run(store, make=lambda: Flaky(failures, "device"))
+    assert sum(failures.values()) == 1000 * len(NETWORKS) - 1
+
+
+def test_a_device_that_goes_away_later_is_asked_again(store):
+    asked = itertools.count()
+
+    class Later(Flaky):
+        def visit(self, network):
+            return super().visit(network) if next(asked) >= 3 else self.bench.visit(network)
+
+    failures = {network.subject.key: 1 for network in NETWORKS}
+    outcome = run(store, make=lambda: Later(failures, "device"))
+    assert (outcome.made, outcome.failed) == (36, 0)
+    assert sum(failures.values()) == 0
+
+
+def test_a_runtime_without_kernels_says_so_once(store):
+    class Plain(Flaky):
+        def profile(self, network):
+            return Failure("device", "tells no kernels apart")
+
+    outcome = run(store, Plan(NETWORKS, PROTOCOL, ops=True), make=lambda: Plain({}, ""))
+    assert outcome.made == 36
+    assert [name for name, _ in outcome.failures] == ["kernels"]
 
 
 def test_ops_store_kernels_of_every_network_once(store):

@@ -8,7 +8,7 @@ from latprof.errors import UsageError
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.statistics import counted_runs
 from latprof.profilers import profile as module
-from latprof.profilers.base import RunOptions
+from latprof.profilers.base import Profiler, RunOptions
 from latprof.profilers.bench import Bench
 from latprof.profilers.profile import profile
 from latprof.testing.fakes import FakeProfiler
@@ -52,3 +52,11 @@ def test_a_batch_size_beside_a_model_file_is_refused(tmp_path):
     path.write_bytes(SPACE.onnx_bytes(SPACE.sample(1)[0]))
     with pytest.raises(UsageError, match="in the model"):
         profile(path, options=RunOptions(batch_size=8))
+
+
+def test_a_runtime_without_kernels_has_its_latency_told_all_the_same(given, monkeypatch):
+    monkeypatch.setattr(FakeProfiler, "load_profiled", Profiler.load_profiled)
+    found = profile(SPACE.sample(1)[0], space=SPACE, kernels=True)
+    assert found.latency_ms > 0
+    assert found.kernels == ()
+    assert found.without_kernels == "fake:clock does not report per-kernel times"
