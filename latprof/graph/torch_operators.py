@@ -1,7 +1,7 @@
 """What ONNX's operators are in torch: a table of translations.
 
-A translation takes a :class:`latprof.graph.to_torch.OnnxOperator` and returns its output, or a list
-of them, made with ``operator.call``. Needs torch; loaded only where a graph is translated.
+A translation takes a :class:`latprof.graph.onnx_operator.OnnxOperator` and returns its output, or a
+list of them, made with ``operator.call``. Needs torch; loaded only where a graph is translated.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from latprof.graph import torch_shapes as shapes
 from latprof.graph import torch_windows as windows
-from latprof.graph.to_torch import OnnxOperator
+from latprof.graph.onnx_operator import OnnxOperator
 
 Translation = Callable[[OnnxOperator], Any]
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 from latprof.graph.torch_windows import torch_pads
 
 if TYPE_CHECKING:
-    from latprof.graph.to_torch import OnnxOperator
+    from latprof.graph.onnx_operator import OnnxOperator
 
 
 def reshape(op: OnnxOperator) -> Any:

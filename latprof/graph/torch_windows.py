@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from latprof.graph.to_torch import OnnxOperator
+    from latprof.graph.onnx_operator import OnnxOperator
 
 
 def conv(op: OnnxOperator) -> Any:
