@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import importlib.metadata
 import itertools
 import shutil
@@ -242,6 +243,7 @@ def request_device(address: TrackerAddress) -> tuple[str, int, str]:
     with _tracker(address) as ask:
         deadline = time.monotonic() + BUSY_TIMEOUT_S
         while not _is_free(ask([TrackerCode.SUMMARY]), address.key):
+            gc.collect()  # TVM's objects are cycles: a network given up here still holds a device
             if time.monotonic() >= deadline:
                 raise _busy(address)
             time.sleep(0.2)

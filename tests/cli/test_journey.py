@@ -46,7 +46,7 @@ def test_doctor_gives_each_line_a_status_and_a_remedy(latprof):
 
 
 def test_collecting_again_finds_everything_done(latprof, collect_options, collected):
-    with Store(collected) as store:
+    with Store.open(collected) as store:
         finished = len(store.finished_visits(store.only_target().target))
     done = latprof(*collect_options, "--store", collected, "--json")
     values = json.loads(done.stdout)

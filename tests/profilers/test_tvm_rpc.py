@@ -1,5 +1,6 @@
 """TVM's RPC with a real tracker and a real server, both on this computer."""
 
+import gc
 import os
 import signal
 import socket
@@ -126,6 +127,15 @@ def test_a_device_in_use_is_waited_for_and_then_refused(remote, monkeypatch):
     with pytest.raises(DeviceError, match="in use"):
         remote(RunOptions()).load(small_network())
     assert len(model.run(1)) == 1
+
+
+def test_a_network_given_up_holds_no_device(remote):
+    gc.disable()
+    try:
+        for _ in range(2):
+            scores(remote(RunOptions()).load(small_network()))
+    finally:
+        gc.enable()
 
 
 def test_an_unknown_key_lists_the_known_ones(place):
