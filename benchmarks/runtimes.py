@@ -5,9 +5,10 @@ Usage: ``python -m benchmarks.runtimes [--store FILE] [--only cpu:torch,...] [--
 Every installed runtime measures the same 100 architectures of ProxylessNAS (15 untuned by TVM),
 one image, one thread, into one store; what the store already holds is not measured again. Printed:
 milliseconds, the spread of repeats (a fifth of the networks, measured again in a later pass), the
-rank correlations, what a run takes beyond the runtime's own clock or loop, and how well a predictor
-for each runtime does with 10 of its networks and packs of three others: packs learn from 60
-networks, of which the 10 are chosen, and the rank correlation is over the other 40.
+rank correlations, what a run takes beyond the runtime's own clock or loop, and how well each
+runtime is predicted from packs of three others and 10 networks of its own: the packs learn from
+the 100, the 10 are chosen as ``latprof collect --plan transfer`` does and measured on that runtime
+alone, and the rank correlation is over its measurements of the 100, which nothing learned from.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from latprof.datasets.registry import get_space
+from latprof.measurement.frames import labels
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.side_by_side import SideBySide, side_by_side
 from latprof.measurement.store import Store
@@ -38,16 +40,17 @@ from latprof.reports.page import write_report
 from latprof.reports.side_by_side_report import build_side_by_side_report
 
 if TYPE_CHECKING:
+    from latprof.datasets.space import Architecture, SearchSpace
+    from latprof.measurement.records import Target
     from latprof.measurement.side_by_side import Floats
     from latprof.profilers.base import Profiler
 
 NETWORKS = 100
 #: Of runtimes that are too slow for more.
 FEW = {"cpu:tvm": 15}
-VISITS = 4
 #: Promised largest spread of repeats, largest overhead, least rank correlation of a transfer.
 LARGEST_CV, LARGEST_OVERHEAD, LEAST_RHO = 0.015, 0.03, 0.97
-SOURCE_ROWS, TRANSFER_ROWS = 60, 10
+TRANSFER_ROWS = 10
 SEED = 11
 TURNS, RUNS = 9, 10
 
@@ -67,7 +70,7 @@ def collect(store: Store, spelling: str) -> None:
         seed=SEED,
         target=spelling,
         options=RunOptions(),
-        protocol=PairedProtocol(visits=2 if few else VISITS),
+        protocol=PairedProtocol(visits=2) if few else PairedProtocol(),
     )
     _, outcome = collection.run(store, repeat_fraction=0.2, seed=SEED, timeout_s=900.0)
     print(f"{spelling}: {outcome.made} visits, {outcome.resumed} found done", file=sys.stderr)
@@ -112,7 +115,8 @@ def print_overheads(spellings: Sequence[str], count: int = 10) -> float:
     for spelling in spellings:
         profiler = profiler_class(spelling)(RunOptions())
         rows = []
-        for architecture in space.sample(min(count, FEW.get(spelling, count) // 3), seed=SEED):
+        few = FEW.get(spelling, 3 * count) // 3
+        for architecture in space.sample(min(count, few), seed=SEED):
             model = Network.of_architecture(space, architecture).model(1)
             rows.append(_CLOCKS[spelling](profiler, model))
         run, inner = np.array([np.median(np.array(pairs), axis=0) for pairs in rows]).T
@@ -194,32 +198,45 @@ _CLOCKS: dict[str, Callable[[Profiler, bytes | Path], Pairs]] = {
 # Transfer between runtimes -----------------------------------------------------------------
 
 
-def print_transfer(data: SideBySide) -> float:
+def print_transfer(store: Store, data: SideBySide) -> float:
     """Each runtime from 10 of its networks and packs of three others; returns the least rho."""
     space = get_space("proxyless")
     choices = space.choices([space.parse(name) for name in data.networks])
-    order = np.random.default_rng(SEED).permutation(len(choices))
-    known, left = order[:SOURCE_ROWS], order[SOURCE_ROWS:]
-    fitted = [
-        HybridPredictor(space).fit(choices[known], data.latency_ms[known, i])
-        for i in range(len(data.names))
-    ]
-    print(f"\n{TRANSFER_ROWS} networks of one runtime, packs of others: over {len(left)} networks")
-    print("\n| target | packs | Spearman | its own pack of 60 | best source alone |")
+    fitted = [HybridPredictor(space).fit(choices, latency) for latency in data.latency_ms.T]
+    print(
+        f"\n{TRANSFER_ROWS} networks of one runtime, packs of others: over {len(choices)} networks"
+    )
+    print("\n| target | packs | Spearman | the packs alone | fitted to the 100, left out |")
     print("|---|---|---|---|---|")
     least = 1.0
-    for i, name in enumerate(data.names):
+    for i, target in enumerate(data.targets):
         sources = [fitted[j] for j in range(len(fitted)) if j != i][:3]
-        chosen = choose_for_transfer(space, sources, TRANSFER_ROWS, pool=choices[known])
-        rows = [int(np.flatnonzero((choices == row).all(axis=1))[0]) for row in chosen]
-        predictor = TransferPredictor(space, sources).fit(chosen, data.latency_ms[rows, i])
-        truth = data.latency_ms[left, i]
-        rho = _rho(predictor.predict(choices[left]), truth)
-        own = _rho(fitted[i].predict(choices[left]), truth)
-        alone = max(_rho(source.predict(choices[left]), truth) for source in sources)
+        chosen = choose_for_transfer(space, sources, TRANSFER_ROWS)
+        measured = measure_chosen(store, target, space, space.architectures(chosen))
+        predictor = TransferPredictor(space, sources).fit(chosen, measured)
+        truth = data.latency_ms[:, i]
+        rho = _rho(predictor.predict(choices), truth)
+        alone = ", ".join(f"{_rho(source.predict(choices), truth):.4f}" for source in sources)
+        own = _rho(fitted[i].out_of_fold_ms_, truth)
         least = min(least, rho)
-        print(f"| {name} | {len(sources)} | {rho:.4f} | {own:.4f} | {alone:.4f} |", flush=True)
+        print(f"| {data.names[i]} | {len(sources)} | {rho:.4f} | {alone} | {own:.4f} |", flush=True)
     return least
+
+
+def measure_chosen(
+    store: Store, target: Target, space: SearchSpace, chosen: Sequence[Architecture]
+) -> Floats:
+    """Milliseconds of these architectures, measured where the store lacks them."""
+    collection = Collection.of_architectures(
+        space,
+        chosen,
+        {"chosen": len(chosen)},
+        target=target.spelling,
+        options=RunOptions.of_target(target),
+    )
+    collection.run(store, repeat_fraction=0.0)
+    found = labels(store, target.spelling).set_index("name")["latency_ms"]
+    return found.loc[[str(architecture) for architecture in chosen]].to_numpy(dtype=np.float64)
 
 
 def _rho(predicted: Floats, measured: Floats) -> float:
@@ -244,14 +261,14 @@ def main() -> int:
             sources = [(store, stored) for stored in store.targets() if stored.measurements]
             everything = side_by_side(sources)
             many = side_by_side([s for s in sources if s[1].target.spelling not in FEW])
-    if print_side_by_side(everything) > LARGEST_CV or print_side_by_side(many) > LARGEST_CV:
-        broken.append("spread of repeats")
-    if arguments.page:
-        write_report(build_side_by_side_report(everything), arguments.page)
+            if max(print_side_by_side(everything), print_side_by_side(many)) > LARGEST_CV:
+                broken.append("spread of repeats")
+            if arguments.page:
+                write_report(build_side_by_side_report(everything), arguments.page)
+            if len(many.names) > 3 and print_transfer(store, many) < LEAST_RHO:
+                broken.append("transfer between runtimes")
     if print_overheads(spellings) > LARGEST_OVERHEAD:
         broken.append("overhead of a run")
-    if len(many.names) > 3 and print_transfer(many) < LEAST_RHO:
-        broken.append("transfer between runtimes")
     print("\n".join(f"BROKEN: {what}" for what in broken) or "\nall promises kept")
     return int(arguments.check and bool(broken))
 

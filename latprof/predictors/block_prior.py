@@ -105,17 +105,20 @@ def shape_designs(tables: SpaceTables) -> list[Floats]:
     deviations' (what this block costs here beyond both). The first design is the totals alone.
     """
     totals = _scaled_totals(tables)
-    size = np.sqrt((totals**2).sum(axis=1))
+    beyond = similarity_design(tables)
+    totals = totals / np.sqrt(max(totals.shape[1], 1))
+    return [totals, *(np.hstack([totals, weight * beyond]) for weight in SIMILARITY_WEIGHTS)]
+
+
+def similarity_design(tables: SpaceTables) -> Floats:
+    """What blocks cost beyond their totals, alike for similar ones, and each by itself.
+
+    Of variance 1 and :data:`DEVIATION` squared over sampled architectures; (columns, q).
+    """
+    size = np.sqrt((_scaled_totals(tables) ** 2).sum(axis=1))
     similar = _unit_variance(_similarity_root(tables, np.sqrt(size)), tables)
     own = _unit_variance(_deviation_root(tables, size), tables)
-    totals = totals / np.sqrt(max(totals.shape[1], 1))
-    return [
-        totals,
-        *(
-            np.hstack([totals, weight * similar, weight * DEVIATION * own])
-            for weight in SIMILARITY_WEIGHTS
-        ),
-    ]
+    return np.hstack([similar, DEVIATION * own])
 
 
 def _scaled_totals(tables: SpaceTables) -> Floats:

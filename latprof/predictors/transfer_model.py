@@ -3,11 +3,12 @@
 The model is a Gaussian process over architectures. Before a row is seen, the latency of the new
 device varies as a sum of three parts does: what *sources*, the predictors of other devices, say;
 what architectures of like *shapes* have in common (multiply-accumulates, elements, operators, how
-often each candidate is there); and a cost of its own for each of the *choices*. How much each part
-varies, whether one source counts more than the rest, and how noisy measurements are, is not known:
-a grid of hypotheses says it, each weighted by how well it explains the rows (Rasmussen, Williams,
-"Gaussian Processes for Machine Learning", section 5.2). Errors are Student's t, so that outliers
-do not pull it. All parts being linear, what is learned is one coefficient a feature.
+often each candidate is there); and a cost for each of the *choices*, alike for similar ones. How
+much each part varies, whether one source or one shape counts more than the rest (a runtime that is
+slow at one kind of operator), and how noisy measurements are, is not known: a grid of hypotheses
+says it, each weighted by how well it explains the rows (Rasmussen, Williams, "Gaussian Processes
+for Machine Learning", section 5.2). Errors are Student's t, so that outliers do not pull it. All
+parts being linear, what is learned is one coefficient a feature.
 
 Which architectures to measure follows from the same prior before any is measured: each in turn is
 the one that leaves the least variance over the others (a greedy Bayesian A-optimal design;
@@ -32,10 +33,13 @@ Integers: TypeAlias = NDArray[np.int64]
 #: ratios matter: the scale of the new device is fitted. How much of the sources' variance is that
 #: of a single one, the rest being shared by all;
 FOCUSES = (0.5, 0.9)
+#: how much of the shapes' variance is that of a single one, where it is not the same for all, and
+#: the rows above which that is no longer asked: they say it, and the hypotheses cost time;
+SHAPE_FOCUS, MOST_FOCUSED_ROWS = 0.9, 100
 #: the variance of the shapes;
 SHAPE_VARIANCES = (0.01, 0.03, 0.1, 0.3)
 #: the variance of the choices;
-CHOICE_VARIANCES = (0.003, 0.01, 0.03)
+CHOICE_VARIANCES = (0.003, 0.01, 0.03, 0.1)
 #: and that of a measurement, which is a priori log-normal around the typical one.
 NOISES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 TYPICAL_NOISE = 0.1
@@ -60,7 +64,7 @@ class TransferFeatures:
     shapes : array of shape (n, t)
         Totals and counts that architectures share.
     choices : array of shape (n, q)
-        One-hot encoding of the decisions.
+        What tells single decisions apart.
     """
 
     source_ms: Floats
@@ -165,11 +169,14 @@ def fit_transfer(
         Of the pool that predictions are asked for.
     """
     scaled = scale.apply(features)
-    variances = _hypotheses(scaled.source_ms.shape[1])
+    sources, shapes = scaled.source_ms.shape[1], scaled.shapes.shape[1]
+    varying = np.flatnonzero(scale.scales[1])
+    few = len(latency_ms) <= MOST_FOCUSED_ROWS
+    variances = _hypotheses(sources, shapes, varying if few else varying[:0])
     kernels = np.stack(
         [
-            *(np.outer(source, source) for source in scaled.source_ms.T),
-            scaled.shapes @ scaled.shapes.T,
+            *(np.outer(column, column) for column in scaled.source_ms.T),
+            *(np.outer(column, column) for column in scaled.shapes.T),
             scaled.choices @ scaled.choices.T,
         ]
     )
@@ -181,20 +188,19 @@ def fit_transfer(
     per_kernel = np.einsum("hn,hv,hnk->vk", posterior.probability, variances, posterior.solved)
     level = _LEVEL_VARIANCE * float(np.einsum("hn,hnk->", posterior.probability, posterior.solved))
     groups = (
-        (scaled.source_ms.T * per_kernel[:-2]).sum(axis=1),
-        per_kernel[-2] @ scaled.shapes,
+        (scaled.source_ms.T * per_kernel[:sources]).sum(axis=1),
+        (scaled.shapes.T * per_kernel[sources:-1]).sum(axis=1),
         per_kernel[-1] @ scaled.choices,
     )
-    sources, shapes, choices = (group * by for group, by in zip(groups, scale.scales, strict=True))
+    weights_of = [group * by for group, by in zip(groups, scale.scales, strict=True)]
     offset = sum(
-        float(centre @ group)
-        for centre, group in zip(scale.centres, (sources, shapes, choices), strict=True)
+        float(centre @ group) for centre, group in zip(scale.centres, weights_of, strict=True)
     )
     return TransferFit(
         intercept_ms=posterior.centre_ms + level - offset,
-        source_weights=sources,
-        shape_costs=shapes,
-        choice_costs=choices,
+        source_weights=weights_of[0],
+        shape_costs=weights_of[1],
+        choice_costs=weights_of[2],
         left_out_ms=posterior.left_out_ms,
         row_weights=weights,
         noise=float(np.exp(posterior.probability.sum(axis=0) @ np.log(NOISES))),
@@ -238,15 +244,22 @@ def choose_architectures(pool: TransferFeatures, n: int) -> Integers:
 # Hypotheses and their posterior ------------------------------------------------------------
 
 
-def _hypotheses(sources: int) -> Floats:
-    """Variances of each source, of the shapes and of the choices: (hypotheses, sources + 2)."""
-    shared = np.full(sources, 1 / sources)
-    mixes = [shared]
+def _hypotheses(sources: int, shapes: int, may_stand_out: Integers) -> Floats:
+    """Variances of each source, each shape and the choices: (hypotheses, sources + shapes + 1).
+
+    Shapes come scaled to a sum of 1 together. Either a source stands out, or one of these shapes,
+    or neither.
+    """
+    shared, alike = np.full(sources, 1 / sources), np.ones(shapes)
+    mixes = [(shared, alike)]
     if sources > 1:
         one = np.eye(sources)
-        mixes += [(1 - f) * shared + f * one[i] for f in FOCUSES for i in range(sources)]
+        mixes += [((1 - f) * shared + f * row, alike) for f in FOCUSES for row in one]
+    together = float(len(may_stand_out))
+    for row in np.eye(shapes)[may_stand_out]:
+        mixes.append((shared, (1 - SHAPE_FOCUS) * alike + SHAPE_FOCUS * together * row))
     grid = itertools.product(mixes, SHAPE_VARIANCES, CHOICE_VARIANCES)
-    return np.array([(*mix, shape, choice) for mix, shape, choice in grid])
+    return np.array([(*source, *(shape * mix), choice) for (source, mix), shape, choice in grid])
 
 
 @dataclass(frozen=True, eq=False)

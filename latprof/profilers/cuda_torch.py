@@ -128,7 +128,7 @@ class CudaTorchModel:
     def __init__(
         self, start: Callable[[], object], between: Callable[[], object] | None = None
     ) -> None:
-        self._start, self._between = start, between
+        self.start, self._between = start, between
 
     def run(self, times: int) -> list[float]:
         """Run in inference mode, timed by the GPU."""
@@ -136,7 +136,7 @@ class CudaTorchModel:
 
         with torch.inference_mode():
             return event_burst(
-                self._start,
+                self.start,
                 times,
                 lambda: torch.cuda.Event(enable_timing=True),
                 torch.cuda.synchronize,

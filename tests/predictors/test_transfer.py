@@ -176,7 +176,7 @@ def test_each_choice_leaves_the_least_variance_that_one_more_can():
         9.0
         + scaled.source_ms @ scaled.source_ms.T / 3
         + 0.11 * scaled.shapes @ scaled.shapes.T
-        + 0.043 / 3 * scaled.choices @ scaled.choices.T
+        + 0.143 / 4 * scaled.choices @ scaled.choices.T
     )
 
     def left(rows):

@@ -1,0 +1,153 @@
+"""What a collection on a GPU promises: ``python -m benchmarks.gpu [--target cuda:0:torch]``.
+
+Collects architectures of a space at batch 8, as captured graphs, with one short visit each (a GPU's
+clock is steady beside a shared processor's), and prints architectures a second, the spread of
+repeats and the held-out error of every predictor. On ``cuda:N:torch`` it then times the same
+captured graphs with ``torch.utils.benchmark``, and with the second-level cache flushed with
+``triton.testing.do_bench``, in turns with latprof. Without a GPU it says what is missing;
+``--target cpu:torch`` tries everything but the last part on a processor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.dataset import predict, promise, rmse_percent
+from latprof.datasets.registry import get_space
+from latprof.errors import LatprofError
+from latprof.measurement.frames import labels, labels_frame, noise_floor, visits_frame
+from latprof.measurement.records import PairedProtocol
+from latprof.measurement.store import Store
+from latprof.predictors.registry import predictor_names
+from latprof.profilers.base import RunOptions
+from latprof.profilers.collection import Collection
+from latprof.profilers.networks import Network
+from latprof.profilers.registry import profiler_class
+
+if TYPE_CHECKING:
+    from latprof.datasets.space import SearchSpace
+
+BATCH = 8
+#: Of a collection: one visit with short bursts.
+PROTOCOL = PairedProtocol(visits=1, rounds=2, burst_ms=4.0, reference_loads=1)
+#: Promised: spread of repeats, error and disagreement in percent, architectures a second.
+LARGEST_CV, LARGEST_RMSE, LARGEST_GAP, LEAST_RATE = 0.5, 1.5, 2.0, 15.0
+HELD_OUT = 0.2
+AGREEING, TURNS, RUNS = 10, 9, 50
+
+
+def collect(arguments: argparse.Namespace, space: SearchSpace, store: Store) -> bool:
+    """Measure what the store lacks; print the rate and the spread of repeats."""
+    modes = profiler_class(arguments.target).modes
+    options = RunOptions(batch_size=BATCH, mode=("graph",) if "graph" in modes else ())
+    collection = Collection.of_space(
+        space,
+        arguments.networks,
+        target=arguments.target,
+        options=options,
+        protocol=PROTOCOL,
+    )
+    target, outcome = collection.run(store, repeat_fraction=0.05)
+    print(f"{target.describe()}\n{outcome.made} visits, {outcome.disturbed} disturbed")
+    good = True
+    if outcome.made:
+        rate = outcome.made / outcome.elapsed_s
+        good = rate >= LEAST_RATE
+        print(f"{rate:.1f} architectures a second (at least {LEAST_RATE:g})")
+    visits = visits_frame(store, target)
+    floor = noise_floor(visits, labels_frame(visits, store.provisional_reference_ms(target)))
+    if floor is not None:
+        good &= promise(f"CV of repeats, {floor.pairs} networks", floor.percent, LARGEST_CV)
+    return good
+
+
+def errors(space: SearchSpace, store: Store) -> bool:
+    """Print every predictor's error on a fifth of the architectures."""
+    frame = labels(store)
+    frame = frame[frame["label"] == 0]
+    choices = space.choices([space.parse(text) for text in frame["subject"]])
+    latency = frame["latency_ms"].to_numpy(dtype=np.float64)
+    order = np.random.default_rng(0).permutation(len(latency))
+    test, train = np.split(order, [round(HELD_OUT * len(order))])
+    found = {}
+    for name in predictor_names():
+        predicted = predict(name, space, (choices[train], latency[train]), choices[test])
+        found[name] = rmse_percent(predicted, latency[test])
+        print(f"{name}: {found[name]:.2f} % of the mean, {len(train)} to fit, {len(test)} held out")
+    return promise("best predictor, RMSE", np.nanmin([*found.values()]), LARGEST_RMSE)
+
+
+def agreement(target: str, space: SearchSpace) -> bool:
+    """Time captured graphs as latprof does and as torch's and triton's own timers do, in turns."""
+    good = True
+    for title, extra, timer in _timers():
+        options = RunOptions(batch_size=BATCH, mode=("graph", *extra))
+        profiler = profiler_class(target)(options)
+        gaps = []
+        for architecture in space.sample(AGREEING, seed=1):
+            loaded: Any = profiler.load(Network.of_architecture(space, architecture).model(BATCH))
+            pairs = [
+                (statistics.median(loaded.run(RUNS)), timer(loaded.start)) for _ in range(TURNS)
+            ]
+            ours, theirs = np.median(np.array(pairs), axis=0)
+            gaps.append(100 * (ours / theirs - 1))
+            print(f"{architecture}: {ours:.4f} ms, {title} {theirs:.4f} ms ({gaps[-1]:+.2f} %)")
+        good &= promise(f"largest gap to {title}", float(np.abs(gaps).max()), LARGEST_GAP)
+    return good
+
+
+def _timers() -> list[tuple[str, tuple[str, ...], Callable[[Callable[[], object]], float]]]:
+    """Name, further mode and function that gives a run's milliseconds, of each other timer."""
+    from torch.utils.benchmark import Timer
+
+    def torch_timer(start: Callable[[], object]) -> float:
+        return float(1000 * Timer("start()", globals={"start": start}).timeit(RUNS).median)
+
+    timers: list[tuple[str, tuple[str, ...], Callable[[Callable[[], object]], float]]]
+    timers = [("torch.utils.benchmark", (), torch_timer)]
+    try:
+        from triton.testing import do_bench
+    except ImportError:
+        print("triton is not installed: its timer is left out")
+        return timers
+
+    def triton_timer(start: Callable[[], object]) -> float:
+        return float(do_bench(start, return_mode="median"))
+
+    return [*timers, ("triton.testing.do_bench", ("flush-l2",), triton_timer)]
+
+
+def main() -> int:
+    """Collect, print; 1 where --check finds a promise broken."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--target", default="cuda:0:torch")
+    parser.add_argument("--space", default="proxyless")
+    parser.add_argument("--networks", type=int, default=2000)
+    parser.add_argument("--store", type=Path, help="kept and gone on with; else made and dropped")
+    parser.add_argument("--check", action="store_true")
+    arguments = parser.parse_args()
+    space = get_space(arguments.space)
+    with tempfile.TemporaryDirectory() as folder:
+        path = arguments.store or Path(folder) / "gpu.db"
+        try:
+            with Store.open(path, create=True) as store:
+                good = collect(arguments, space, store)
+                good &= errors(space, store)
+            if arguments.target.startswith("cuda:") and arguments.target.endswith(":torch"):
+                good &= agreement(arguments.target, space)
+        except LatprofError as error:
+            print(error)
+            return 2
+    return int(arguments.check and not good)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
