@@ -49,7 +49,7 @@ check: $(VENV)/.developer ## Lint, types, and the built wheel in clean environme
 	$(BIN)/python tests/check_wheel.py
 	$(BIN)/python tests/check_foreign.py
 
-bench: $(VENV)/.developer ## Print the promised figures (needs a quiet machine, about an hour).
+bench: $(VENV)/.developer ## Print the promised figures (needs a quiet machine, some hours).
 	$(BIN)/python -m benchmarks
 
 clean: ## Remove what the other targets made.

@@ -7,7 +7,8 @@ import sys
 
 NAMES = (
     *("startup", "predictors", "mutations", "dataset"),
-    *("protocol", "repeatability", "collection_cost", "comparison", "supernets", "verify"),
+    *("protocol", "repeatability", "collection_cost", "comparison"),
+    *("supernets", "verify", "runtimes"),
 )
 
 
