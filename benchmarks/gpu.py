@@ -1,11 +1,12 @@
 """What a collection on a GPU promises: ``python -m benchmarks.gpu [--target cuda:0:torch]``.
 
-Collects architectures of a space at batch 8, as captured graphs, with one short visit each (a GPU's
-clock is steady beside a shared processor's), and prints architectures a second, the spread of
-repeats and the held-out error of every predictor. On ``cuda:N:torch`` it then times the same
-captured graphs with ``torch.utils.benchmark``, and with the second-level cache flushed with
-``triton.testing.do_bench``, in turns with latprof. Without a GPU it says what is missing;
-``--target cpu:torch`` tries everything but the last part on a processor.
+Three parts, all unless ``--part`` names some. ``collect`` measures architectures of a space at
+batch 8, as captured graphs, with one short visit each (a GPU's clock is steady beside a shared
+processor's), and prints architectures a second and the spread of repeats. ``errors`` prints the
+held-out error of every predictor on what the store holds; it needs no GPU. ``agreement``, on
+``cuda:N:torch``, times the same captured graphs with ``torch.utils.benchmark``, and with the
+second-level cache flushed with ``triton.testing.do_bench``, in turns with latprof. Without a GPU it
+says what is missing; ``--target cpu:torch`` tries the first two parts on a processor.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 
 BATCH = 8
 #: Of a collection: one visit with short bursts.
-PROTOCOL = PairedProtocol(visits=1, rounds=2, burst_ms=4.0, reference_loads=1)
+PROTOCOL = PairedProtocol(visits=1, burst_ms=3.0)
+PARTS = ("collect", "errors", "agreement")
 #: Promised: spread of repeats, error and disagreement in percent, architectures a second.
 LARGEST_CV, LARGEST_RMSE, LARGEST_GAP, LEAST_RATE = 0.5, 1.5, 2.0, 15.0
 HELD_OUT = 0.2
@@ -45,7 +47,7 @@ AGREEING, TURNS, RUNS = 10, 9, 50
 
 
 def collect(arguments: argparse.Namespace, space: SearchSpace, store: Store) -> bool:
-    """Measure what the store lacks; print the rate and the spread of repeats."""
+    """Measure what the store lacks; print the rate."""
     modes = profiler_class(arguments.target).modes
     options = RunOptions(batch_size=BATCH, mode=("graph",) if "graph" in modes else ())
     collection = Collection.of_space(
@@ -55,24 +57,26 @@ def collect(arguments: argparse.Namespace, space: SearchSpace, store: Store) -> 
         options=options,
         protocol=PROTOCOL,
     )
-    target, outcome = collection.run(store, repeat_fraction=0.05)
+    target, outcome = collection.run(store, repeat_fraction=arguments.repeat_fraction)
     print(f"{target.describe()}\n{outcome.made} visits, {outcome.disturbed} disturbed")
-    good = True
-    if outcome.made:
-        rate = outcome.made / outcome.elapsed_s
-        good = rate >= LEAST_RATE
-        print(f"{rate:.1f} architectures a second (at least {LEAST_RATE:g})")
-    visits = visits_frame(store, target)
-    floor = noise_floor(visits, labels_frame(visits, store.provisional_reference_ms(target)))
-    if floor is not None:
-        good &= promise(f"CV of repeats, {floor.pairs} networks", floor.percent, LARGEST_CV)
-    return good
+    for name, failure in outcome.failures[:3]:
+        print(f"{name}: {failure.message}")
+    if not outcome.made:
+        return True
+    rate = outcome.made / outcome.elapsed_s
+    print(f"{rate:.1f} architectures a second (at least {LEAST_RATE:g})")
+    return rate >= LEAST_RATE
 
 
 def errors(space: SearchSpace, store: Store) -> bool:
-    """Print every predictor's error on a fifth of the architectures."""
+    """Print the spread of repeats and every predictor's error on a fifth of the architectures."""
+    target = store.only_target().target
+    visits = visits_frame(store, target)
+    floor = noise_floor(visits, labels_frame(visits, store.provisional_reference_ms(target)))
+    good = True
+    if floor is not None:
+        good = promise(f"CV of repeats, {floor.pairs} networks", floor.percent, LARGEST_CV)
     frame = labels(store)
-    frame = frame[frame["label"] == 0]
     choices = space.choices([space.parse(text) for text in frame["subject"]])
     latency = frame["latency_ms"].to_numpy(dtype=np.float64)
     order = np.random.default_rng(0).permutation(len(latency))
@@ -82,7 +86,7 @@ def errors(space: SearchSpace, store: Store) -> bool:
         predicted = predict(name, space, (choices[train], latency[train]), choices[test])
         found[name] = rmse_percent(predicted, latency[test])
         print(f"{name}: {found[name]:.2f} % of the mean, {len(train)} to fit, {len(test)} held out")
-    return promise("best predictor, RMSE", np.nanmin([*found.values()]), LARGEST_RMSE)
+    return good & promise("best predictor, RMSE", np.nanmin([*found.values()]), LARGEST_RMSE)
 
 
 def agreement(target: str, space: SearchSpace) -> bool:
@@ -131,17 +135,23 @@ def main() -> int:
     parser.add_argument("--target", default="cuda:0:torch")
     parser.add_argument("--space", default="proxyless")
     parser.add_argument("--networks", type=int, default=2000)
+    parser.add_argument("--repeat-fraction", type=float, default=0.05)
     parser.add_argument("--store", type=Path, help="kept and gone on with; else made and dropped")
+    parser.add_argument("--part", action="append", choices=PARTS)
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
-    space = get_space(arguments.space)
+    space, parts = get_space(arguments.space), arguments.part or PARTS
+    on_a_gpu = arguments.target.startswith("cuda:") and arguments.target.endswith(":torch")
+    good = True
     with tempfile.TemporaryDirectory() as folder:
         path = arguments.store or Path(folder) / "gpu.db"
         try:
-            with Store.open(path, create=True) as store:
-                good = collect(arguments, space, store)
-                good &= errors(space, store)
-            if arguments.target.startswith("cuda:") and arguments.target.endswith(":torch"):
+            with Store.open(path, create="collect" in parts) as store:
+                if "collect" in parts:
+                    good &= collect(arguments, space, store)
+                if "errors" in parts:
+                    good &= errors(space, store)
+            if "agreement" in parts and on_a_gpu:
                 good &= agreement(arguments.target, space)
         except LatprofError as error:
             print(error)

@@ -115,6 +115,9 @@ def collect(
         str, typer.Option(metavar="2h", help="Stop after this time: seconds, or 90s, 30m, 2h.")
     ] = "",
     rounds: Annotated[int, typer.Option(help="Bursts of the network in each visit.")] = 2,
+    burst_ms: Annotated[
+        float, typer.Option(help="Time of one burst, in milliseconds; on a GPU 3 are enough.")
+    ] = 16.0,
     timeout: Annotated[float, typer.Option(help="Longest time for one visit, in seconds.")] = 300.0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
     as_json: Json = False,
@@ -159,6 +162,7 @@ def collect(
         "options": run_options(target, batch_size, threads, cores, dtype, mode, tune_trials),
         "protocol": PairedProtocol(
             rounds=rounds,
+            burst_ms=burst_ms,
             visits=visits,
             precision=parse_share(precision, "precision") if precision else 0.0,
             max_visits=max(64, visits) if max_visits is None else max_visits,

@@ -64,10 +64,10 @@ class WeightSource:
         count = math.prod(shape)
         start = self._next % _POOL_VALUES
         self._next = start + count
-        if self._next <= _POOL_VALUES:
-            values = self._pool[start : self._next]
-        else:
-            values = np.take(self._pool, range(start, start + count), mode="wrap")
+        values = self._pool[start : self._next]
+        if self._next > _POOL_VALUES:
+            again, rest = divmod(count - len(values), _POOL_VALUES)
+            values = np.concatenate([values, *[self._pool] * again, self._pool[:rest]])
         return (values * np.float32(scale)).reshape(shape)
 
     def layer(self, layer: Layer) -> dict[str, Array]:

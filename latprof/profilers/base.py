@@ -20,6 +20,9 @@ from latprof.measurement.records import Target
 if TYPE_CHECKING:
     from latprof.measurement.records import KernelTime
 
+#: See :attr:`Profiler.networks_per_process`; right where a start takes a second.
+NETWORKS_PER_PROCESS = 100
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -113,6 +116,10 @@ class Profiler(ABC):
     #: Words that ``options.mode`` takes, each with what it does. A word that ends in ``=`` takes a
     #: whole number: ``"tuned="`` allows ``"tuned=64"``.
     modes: ClassVar[Mapping[str, str]] = {}
+    #: Networks that one measuring process visits before the next one takes over: each process has
+    #: its own luck with memory, and only where several share the work can it be told and divided
+    #: out. Many more where a start is dear and its luck small.
+    networks_per_process: ClassVar[int] = NETWORKS_PER_PROCESS
     #: Words of which at most one is taken.
     exclusive_modes: ClassVar[frozenset[str]] = frozenset()
 

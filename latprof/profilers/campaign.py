@@ -22,6 +22,7 @@ from latprof.errors import DeviceError, NotEnoughDataError
 from latprof.measurement.disturbance import disturbances
 from latprof.measurement.records import Failure, Measurement, Target
 from latprof.measurement.statistics import burst_medians, visit_ratio
+from latprof.profilers.base import NETWORKS_PER_PROCESS
 from latprof.profilers.intervals import Intervals
 from latprof.profilers.plan import network_key
 
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from latprof.profilers.networks import Network
     from latprof.profilers.plan import Plan, Task
 
-#: Networks that one measuring process visits before the next process takes over.
-NETWORKS_PER_PROCESS = 100
 #: Further tries of a visit that failed or was disturbed.
 RETRIES = 2
 #: Where at least half of so many visits in a row were disturbed, the host is always like that, and
@@ -92,6 +91,7 @@ def collect(
     *,
     host: Mapping[str, Any] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    networks_per_process: int = NETWORKS_PER_PROCESS,
 ) -> Outcome:
     """Make all the plan's visits that the store does not hold yet.
 
@@ -105,11 +105,13 @@ def collect(
     reference : str
         The reference network's name.
     make_measurer : callable
-        Makes what visits the networks; called afresh every :data:`NETWORKS_PER_PROCESS` visits.
+        Makes what visits the networks; called afresh every ``networks_per_process`` visits.
     host : mapping, optional
         Facts about the host, stored with the campaign.
     on_progress : callable, optional
         Called after every visit.
+    networks_per_process : int
+        See :attr:`latprof.profilers.base.Profiler.networks_per_process`.
 
     Returns
     -------
@@ -125,10 +127,10 @@ def collect(
     for tasks in plan.passes(run.wants_more):
         if run.time_is_up():
             break
-        _work_off(run.unfinished(tasks), run.do, make_measurer, run)
+        _work_off(run.unfinished(tasks), run.do, make_measurer, networks_per_process, run)
     without = run.without_kernels()
     run.kernels_left = len(without)
-    _work_off(without, run.time_late_kernels, make_measurer, run)
+    _work_off(without, run.time_late_kernels, make_measurer, networks_per_process, run)
     store.end_campaign(campaign_id)
     outcome = run.outcome()
     if not outcome.left:
@@ -141,6 +143,7 @@ def _work_off(
     items: Iterable[_Item],
     do: Callable[[Measurer, _Item], bool],
     make_measurer: Callable[[], Measurer],
+    networks_per_process: int,
     run: _Run,
 ) -> None:
     """Do every item, in a fresh measurer every so often; again at the end where ``do`` says so."""
@@ -148,8 +151,8 @@ def _work_off(
     while queue and not run.time_is_up():
         # Equal shares: what a process with few visits does to all of them could not be told. The
         # last one also does what is to be done again.
-        processes = math.ceil(len(queue) / NETWORKS_PER_PROCESS)
-        share = math.ceil(len(queue) / processes) if processes > 1 else NETWORKS_PER_PROCESS
+        processes = math.ceil(len(queue) / networks_per_process)
+        share = math.ceil(len(queue) / processes) if processes > 1 else networks_per_process
         with make_measurer() as measurer:
             for _ in range(share):
                 item = queue.popleft()

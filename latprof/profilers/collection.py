@@ -163,10 +163,17 @@ class Collection:
             return make(reference_runs=store.reference_runs(target))
 
         host = {"facts": host_facts(), "checks": [dataclasses.asdict(c) for c in checks()]}
-        caution = profiler_class(self.target)(self.options).caution
-        if caution:
-            host["caution"] = caution
+        profiler = profiler_class(self.target)(self.options)
+        if profiler.caution:
+            host["caution"] = profiler.caution
         outcome = collect(
-            plan, store, target, name, make_measurer, host=host, on_progress=on_progress
+            plan,
+            store,
+            target,
+            name,
+            make_measurer,
+            host=host,
+            on_progress=on_progress,
+            networks_per_process=profiler.networks_per_process,
         )
         return target, outcome

@@ -21,9 +21,10 @@ from latprof.profilers.base import Availability, Profiler
 from latprof.profilers.nvml import Gpu, find_gpu, nvml_installed
 from latprof.profilers.running import first_line
 
-#: Seconds of work for a GPU that did nothing before, and for one at its clock.
-_FIRST_WARM_UP_S = 0.5
-_WARM_UP_S = 0.02
+#: Seconds of work for a GPU that did nothing before, and for one at its clock, which keeps it while
+#: the next network is built; and the time of one burst in between.
+_FIRST_WARM_UP_S, _FIRST_BURST_MS = 0.5, 10.0
+_WARM_UP_S, _BURST_MS = 0.005, 5.0
 #: Environment variable that settles the order of GPUs; with this value it is that of their buses,
 #: which is the management library's.
 _ORDER = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
@@ -38,6 +39,8 @@ class CudaProfiler(Profiler):
 
     #: Number of the GPU; None for the class that all share.
     index: ClassVar[int | None] = None
+    #: Libraries and CUDA take seconds to start.
+    networks_per_process = 1000
     #: The runtime's name in targets, and the distribution that it comes in.
     runtime: ClassVar[str] = ""
     package: ClassVar[str] = ""
@@ -104,7 +107,10 @@ class CudaProfiler(Profiler):
         return self.index
 
     def _warm_up(self, run: Callable[[int], Sequence[float]]) -> None:
-        settle(run, least_s=_WARM_UP_S if self._is_warm else _FIRST_WARM_UP_S)
+        if self._is_warm:
+            settle(run, least_s=_WARM_UP_S, burst_ms=_BURST_MS)
+        else:
+            settle(run, least_s=_FIRST_WARM_UP_S, burst_ms=_FIRST_BURST_MS)
         self._is_warm = True
 
     def _use_device(self) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,11 +83,16 @@ def random_inputs(
     UnsupportedModelError
         For what does not fit into memory.
     """
+    wanted = tuple((name, tuple(shape), np.dtype(dtype)) for name, (shape, dtype) in inputs.items())
+    return {name: values.copy() for name, values in _random_inputs(wanted, seed).items()}
+
+
+@lru_cache(maxsize=1)  # most networks of a campaign have the same input
+def _random_inputs(
+    wanted: tuple[tuple[str, tuple[object, ...], np.dtype[Any]], ...], seed: int
+) -> dict[str, NDArray[Any]]:
     generator = np.random.default_rng(seed)
-    return {
-        name: _random_input(name, shape, np.dtype(dtype), generator)
-        for name, (shape, dtype) in inputs.items()
-    }
+    return {name: _random_input(name, shape, dtype, generator) for name, shape, dtype in wanted}
 
 
 def _random_input(

@@ -161,7 +161,8 @@ def test_collecting_to_a_precision_says_what_stopped_each_network(latprof, tmp_p
     for row in rows:
         half = (float(row["high_ms"]) - float(row["low_ms"])) / 2 / float(row["latency_ms"])
         assert row["stopped_by"] in {"precision", "visits", "time"}
-        assert (row["stopped_by"] == "precision") == (half <= 0.03)
+        # Visits to other networks may widen an interval after it was narrow enough.
+        assert half > 0.03 or row["stopped_by"] == "precision"
 
 
 def test_a_time_limit_ends_the_collection_and_the_same_command_goes_on(latprof, tmp_path):
