@@ -146,10 +146,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = arguments.store or Path(folder) / "gpu.db"
         try:
-            with Store.open(path, create="collect" in parts) as store:
-                if "collect" in parts:
+            if "collect" in parts:
+                with Store.open(path, create=True) as store:
                     good &= collect(arguments, space, store)
-                if "errors" in parts:
+            if "errors" in parts:
+                with Store.open(path) as store:
                     good &= errors(space, store)
             if "agreement" in parts and on_a_gpu:
                 good &= agreement(arguments.target, space)

@@ -79,7 +79,10 @@ def collect(
         ),
     ] = None,
     store: Annotated[
-        str, typer.Option(metavar="STORE", help="Where to keep them: a file or a database URL.")
+        str,
+        typer.Option(
+            "--store", metavar="STORE", help="Where to keep them: a file or a database URL."
+        ),
     ] = "latprof.db",
     seed: Seed = 0,
     ops: Annotated[

@@ -50,6 +50,7 @@ def search(
     pack: Annotated[
         str | None,
         typer.Option(
+            "--pack",
             metavar="PACK",
             help="Predictor of the latencies: a file, or one that comes with latprof.",
             autocompletion=complete_pack,
@@ -118,7 +119,7 @@ def search(
     ] = 1,
     seed: Seed = 0,
     store: Annotated[
-        str, typer.Option(metavar="STORE", help="Where the trail is kept.")
+        str, typer.Option("--store", metavar="STORE", help="Where the trail is kept.")
     ] = "latprof.db",
     output: Annotated[
         Path | None,

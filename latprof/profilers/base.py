@@ -7,8 +7,9 @@ kernels. The paired protocol, the store, resume and statistics are written once,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
@@ -190,6 +191,21 @@ class Profiler(ABC):
         A path is for models whose weights lie in files beside them. Raises UnsupportedModelError
         where the runtime refuses it.
         """
+
+    @property
+    def prepares_ahead(self) -> bool:
+        """Whether another process may :meth:`prepare` a network during a visit without harm to it.
+
+        True where only the device's own time counts.
+        """
+        return False
+
+    def prepare(self, model: bytes | Path) -> Callable[[], LoadedModel]:
+        """Do of :meth:`load` what needs no device; what is returned does the rest.
+
+        Both raise as :meth:`load`.
+        """
+        return partial(self.load, model)
 
     def conditions(self) -> dict[str, float]:
         """The state of what the networks run on, read just before and after the timed runs.

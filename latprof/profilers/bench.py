@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -33,7 +34,8 @@ class Visit:
     """What one visit brought: samples, or the failure in their place.
 
     ``started_at`` is Unix time in seconds; ``wall_s`` the whole visit's time; ``load_s`` the part
-    that built and loaded the network; ``process`` names the measuring process.
+    that built and loaded the network, as far as it was not prepared before; ``process`` names the
+    measuring process.
     """
 
     started_at: float
@@ -50,6 +52,10 @@ class Measurer(Protocol):
 
     def visit(self, network: Network) -> Visit:
         """Measure a network once; every failure is a value in the result."""
+        ...
+
+    def expect(self, network: Network) -> None:
+        """Be told what will be visited after the network that is visited next."""
         ...
 
     def profile(self, network: Network) -> KernelProfile | Failure:
@@ -113,12 +119,27 @@ class Bench:
             min(map(calibrate, loads)), protocol
         )
         self._reference = Rotation(loads)
+        self._prepared: tuple[Network, Callable[[], LoadedModel]] | None = None
+
+    def prepare(self, network: Network) -> None:
+        """Do of a network's next visit what needs no device; what fails, the visit tells."""
+        with contextlib.suppress(LatprofError):
+            self._prepared = network, self._prepare(network)
+
+    def _prepare(self, network: Network) -> Callable[[], LoadedModel]:
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None and prepared[0] == network:
+            return prepared[1]
+        return self._profiler.prepare(network.model(self._profiler.options.batch_size))
+
+    def expect(self, network: Network) -> None:
+        """Nothing: in one process a visit and what is prepared meanwhile would share its time."""
 
     def visit(self, network: Network) -> Visit:
         started_at, start = time.time(), time.perf_counter()
         load_s = 0.0
         try:
-            model = self._profiler.load(network.model(self._profiler.options.batch_size))
+            model = self._prepare(network)()
             load_s = time.perf_counter() - start
             before = self._profiler.conditions()
             samples = measure_paired(

@@ -141,12 +141,15 @@ def collect(
 
 def _work_off(
     items: Iterable[_Item],
-    do: Callable[[Measurer, _Item], bool],
+    do: Callable[[Measurer, _Item, _Item | None], bool],
     make_measurer: Callable[[], Measurer],
     networks_per_process: int,
     run: _Run,
 ) -> None:
-    """Do every item, in a fresh measurer every so often; again at the end where ``do`` says so."""
+    """Do every item, in a fresh measurer every so often; again at the end where ``do`` says so.
+
+    ``do`` gets the measurer, the item, and the one that the measurer does next, if any.
+    """
     queue = deque(items)
     while queue and not run.time_is_up():
         # Equal shares: what a process with few visits does to all of them could not be told. The
@@ -154,9 +157,9 @@ def _work_off(
         processes = math.ceil(len(queue) / networks_per_process)
         share = math.ceil(len(queue) / processes) if processes > 1 else networks_per_process
         with make_measurer() as measurer:
-            for _ in range(share):
+            for left in reversed(range(share)):
                 item = queue.popleft()
-                if do(measurer, item):
+                if do(measurer, item, queue[0] if queue and left else None):
                     queue.append(item)
                 if not queue or run.time_is_up():
                     break
@@ -238,13 +241,15 @@ class _Run:
         wanted -= self._with_kernels
         return [network for network in self._plan.networks if network_key(network) in wanted]
 
-    def do(self, measurer: Measurer, task: Task) -> bool:
+    def do(self, measurer: Measurer, task: Task, following: Task | None) -> bool:
         """Make one visit and store it; return whether it should be tried again."""
         subject = task.network.subject
         if task.key[:3] in self._hopeless:
             self.failed += 1
             self._report()
             return False
+        if following is not None:
+            measurer.expect(following.network)
         visit = measurer.visit(task.network)
         if visit.failure is not None and visit.failure.code == DeviceError.code and not self._made:
             # Nothing has ever run: it is the target that fails, and will with the next network.
@@ -327,7 +332,9 @@ class _Run:
             self._store.add_kernels(subject, self._target, profile)
         return False
 
-    def time_late_kernels(self, measurer: Measurer, network: Network) -> bool:
+    def time_late_kernels(
+        self, measurer: Measurer, network: Network, _following: Network | None
+    ) -> bool:
         """Time the kernels of a network that was measured without, after the visits."""
         self.time_kernels(measurer, network)
         self.kernels_left -= 1

@@ -22,10 +22,12 @@ from latprof.profilers.networks import (
 from latprof.profilers.plan import Plan
 from latprof.profilers.registry import profiler_class
 from latprof.profilers.remote import DEFAULT_TIMEOUT_S, RemoteBench, check_timeout
+from latprof.profilers.two_benches import TwoBenches
 
 if TYPE_CHECKING:
     from latprof.datasets.space import Architecture, SearchSpace
     from latprof.measurement.store import Store
+    from latprof.profilers.bench import Measurer
 
 #: Networks of one campaign; its plan is held in memory.
 MAX_NETWORKS = 1_000_000
@@ -156,14 +158,15 @@ class Collection:
         check_timeout(timeout_s)
         plan = self.plan(**options)
         target = self.identity()
+        profiler = profiler_class(self.target)(self.options)
         name, reference = reference_network(self.reference_resolution)
         make = partial(RemoteBench, self.target, self.options, reference, self.protocol, timeout_s)
 
-        def make_measurer() -> RemoteBench:
-            return make(reference_runs=store.reference_runs(target))
+        def make_measurer() -> Measurer:
+            alone = partial(make, reference_runs=store.reference_runs(target))
+            return TwoBenches(alone) if profiler.prepares_ahead else alone()
 
         host = {"facts": host_facts(), "checks": [dataclasses.asdict(c) for c in checks()]}
-        profiler = profiler_class(self.target)(self.options)
         if profiler.caution:
             host["caution"] = profiler.caution
         outcome = collect(

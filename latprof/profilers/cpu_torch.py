@@ -68,9 +68,8 @@ class CpuTorch(Profiler):
                 "this processor has no float16 arithmetic that torch uses",
                 hint="take float32 or bfloat16",
             )
-        return prepared(
-            model,
-            self.input_seed,
+        return placed(
+            *read_module(model, self.input_seed),
             "cpu",
             getattr(torch, self.options.precision),
             channels_last="channels-last" in self.options.mode,
@@ -110,21 +109,34 @@ class ProfiledTorchModel(TorchModel):
         return operator_kernels(self._model, self._interpreter.runs, counted)
 
 
-def prepared(
-    model: bytes | Path, seed: int, device: str, dtype: torch.dtype, *, channels_last: bool
-) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
-    """A model's module and its random inputs on a device, in its type and memory format.
+def read_module(model: bytes | Path, seed: int) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
+    """A model's module and its random inputs, in the model's types.
 
-    Integers stay integers; ``channels_last`` concerns images, four dimensions. Raises as
-    :func:`latprof.graph.to_torch.torch_module`.
+    Raises as :func:`latprof.graph.to_torch.torch_module`.
     """
     import torch
 
     module = torch_module(model)
     placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
     inputs = {node.name: node.meta[INPUT_KEY] for node in placeholders}
-    values = [torch.from_numpy(value) for value in random_inputs(inputs, seed).values()]
-    values = [value.to(dtype) if value.is_floating_point() else value for value in values]
+    return module, tuple(map(torch.from_numpy, random_inputs(inputs, seed).values()))
+
+
+def placed(
+    module: torch.nn.Module,
+    inputs: tuple[torch.Tensor, ...],
+    device: str,
+    dtype: torch.dtype,
+    *,
+    channels_last: bool,
+) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
+    """A module and its inputs on a device, in its type and memory format.
+
+    Integers stay integers; ``channels_last`` concerns images, four dimensions.
+    """
+    import torch
+
+    values = [value.to(dtype) if value.is_floating_point() else value for value in inputs]
     try:
         module = module.to(device, dtype)
         values = [value.to(device) for value in values]

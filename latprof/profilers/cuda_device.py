@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import math
 import os
 import statistics
 import time
@@ -21,10 +22,12 @@ from latprof.profilers.base import Availability, Profiler
 from latprof.profilers.nvml import Gpu, find_gpu, nvml_installed
 from latprof.profilers.running import first_line
 
-#: Seconds of work for a GPU that did nothing before, and for one at its clock, which keeps it while
-#: the next network is built; and the time of one burst in between.
-_FIRST_WARM_UP_S, _FIRST_BURST_MS = 0.5, 10.0
-_WARM_UP_S, _BURST_MS = 0.005, 5.0
+#: Seconds of work for a GPU that did nothing before; runs of a network on one at its clock, which
+#: it keeps while the next network is built.
+_FIRST_WARM_UP_S = 0.5
+_WARM_UP_RUNS = 3
+#: Seconds after which a GPU may have lowered its clock.
+_CLOCK_KEPT_S = 1.0
 #: Environment variable that settles the order of GPUs; with this value it is that of their buses,
 #: which is the management library's.
 _ORDER = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
@@ -45,7 +48,7 @@ class CudaProfiler(Profiler):
     runtime: ClassVar[str] = ""
     package: ClassVar[str] = ""
 
-    _is_warm = False
+    _warm_until_s = -math.inf
 
     @classmethod
     def at(cls, address: str) -> type[Self]:
@@ -107,11 +110,11 @@ class CudaProfiler(Profiler):
         return self.index
 
     def _warm_up(self, run: Callable[[int], Sequence[float]]) -> None:
-        if self._is_warm:
-            settle(run, least_s=_WARM_UP_S, burst_ms=_BURST_MS)
+        if time.monotonic() < self._warm_until_s:
+            run(_WARM_UP_RUNS)
         else:
-            settle(run, least_s=_FIRST_WARM_UP_S, burst_ms=_FIRST_BURST_MS)
-        self._is_warm = True
+            settle(run, least_s=_FIRST_WARM_UP_S)
+        self._warm_until_s = time.monotonic() + _CLOCK_KEPT_S
 
     def _use_device(self) -> Any:
         """Make torch's GPU of this number the current one; DeviceError where there is none."""

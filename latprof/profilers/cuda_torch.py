@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from latprof.errors import DeviceError, UnsupportedModelError
 from latprof.profilers.base import Availability
-from latprof.profilers.cpu_torch import compiled, prepared
+from latprof.profilers.cpu_torch import compiled, placed, read_module
 from latprof.profilers.cuda_device import CudaProfiler, event_burst
 from latprof.profilers.running import first_line
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from latprof.measurement.records import KernelTime
     from latprof.profilers.torch_profile import DeviceKernel, RunTimes
 
-#: Runs before a graph is captured, in which libraries choose their kernels.
-_RUNS_BEFORE_CAPTURE = 3
 _LEAST_FLUSHED_BYTES = 64 << 20
 #: Parts of a version that say that a build has no CUDA.
 _OTHER_BUILDS = ("cpu", "rocm", "xpu")
@@ -60,9 +59,18 @@ class CudaTorch(CudaProfiler):
             return "", Availability("missing", detail, "pip install torch, the build for CUDA")
         return f"PyTorch {version}", None
 
+    @property
+    def prepares_ahead(self) -> bool:
+        return "graph" in self.options.mode
+
     def load(self, model: bytes | Path) -> CudaTorchModel:
-        module, inputs = self._prepared(model)
-        run = self._runnable(module, inputs)
+        return self.prepare(model)()
+
+    def prepare(self, model: bytes | Path) -> Callable[[], CudaTorchModel]:
+        return partial(self._load, *read_module(model, self.input_seed))
+
+    def _load(self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> CudaTorchModel:
+        run = self._runnable(*self._placed(module, inputs))
         loaded = CudaTorchModel(run, self._between())
         self._warm_up(loaded.run)
         return loaded
@@ -75,7 +83,7 @@ class CudaTorch(CudaProfiler):
             )
         from latprof.profilers.torch_profile import RangedInterpreter
 
-        module, inputs = self._prepared(model)
+        module, inputs = self._placed(*read_module(model, self.input_seed))
         self._warm_up(CudaTorchModel(_bound(module, inputs)).run)
         ranged = RangedInterpreter(module)
         eager = CudaTorchModel(_bound(ranged.run, inputs), self._between())
@@ -84,7 +92,9 @@ class CudaTorch(CudaProfiler):
         graph = CudaTorchModel(captured(module, inputs), self._between())
         return ProfiledCudaTorchModel(graph, ranged.operators, model, eager)
 
-    def _prepared(self, model: bytes | Path) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
+    def _placed(
+        self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]
+    ) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
         device = self._use_device()
         import torch
 
@@ -93,9 +103,9 @@ class CudaTorch(CudaProfiler):
         torch.backends.cuda.matmul.allow_tf32 = rounded
         torch.backends.cudnn.allow_tf32 = rounded
         name = "float32" if rounded else self.options.precision
-        return prepared(
-            model,
-            self.input_seed,
+        return placed(
+            module,
+            inputs,
             device,
             getattr(torch, name),
             channels_last="channels-last" in self.options.mode,
@@ -194,7 +204,7 @@ class ProfiledCudaTorchModel:
 def captured(run: Callable[..., Any], inputs: tuple[torch.Tensor, ...]) -> Callable[[], object]:
     """A CUDA graph of one run, ready to be replayed; UnsupportedModelError where it has none.
 
-    A few runs on a stream of their own come first, as torch asks for.
+    A run on a stream of its own comes first, in which libraries choose their kernels.
     """
     import torch
 
@@ -204,8 +214,7 @@ def captured(run: Callable[..., Any], inputs: tuple[torch.Tensor, ...]) -> Calla
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
-                for _ in range(_RUNS_BEFORE_CAPTURE):
-                    run(*inputs)
+                run(*inputs)
             torch.cuda.current_stream().wait_stream(stream)
             with torch.cuda.graph(graph):
                 output = run(*inputs)

@@ -14,8 +14,12 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
+import psutil
+
 #: Utilisation of other processes is what the driver sampled within this time.
 _SAMPLED_US = 1_000_000
+#: The module that measuring processes run.
+WORKER = "latprof.profilers.worker"
 
 
 class Gpu:
@@ -51,7 +55,8 @@ class Gpu:
         ``gpu_throttle_reasons`` (the library's bits: 4 power cap, 8 hardware slowdown, 32 and 64
         heat, 128 power brake; 1 is idle), ``gpu_processes`` (with a context on it, this one
         included) and ``gpu_other_share`` (share of the last second in which other processes kept
-        its processors busy, as far as their numbers can be compared with this one's).
+        its processors busy, as far as their numbers can be compared with this one's; the other
+        measuring process of a campaign takes turns with this one and is none).
         """
         handle = self._handle
         values = {
@@ -84,7 +89,7 @@ class Gpu:
             nobody = (library.NVML_SUCCESS, library.NVML_ERROR_NOT_FOUND)
             return 0.0 if error.value in nobody else None
         latest = {s.pid: s.smUtil for s in sorted(samples, key=lambda sample: sample.timeStamp)}
-        busy = [share for pid, share in latest.items() if pid != os.getpid() and share <= 100]
+        busy = [share for pid, share in latest.items() if share <= 100 and not _is_ours(pid)]
         return min(float(sum(busy)) / 100, 1.0)
 
     def _ask(self, name: str, *arguments: Any) -> Any:
@@ -102,6 +107,17 @@ class Gpu:
     def _text(self, name: str, *arguments: Any) -> str:
         value = self._ask(name, *arguments)
         return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")
+
+
+def _is_ours(pid: int) -> bool:
+    """Whether a process is this one or a measuring process of the same campaign."""
+    if pid == os.getpid():
+        return True
+    try:
+        process = psutil.Process(pid)
+        return process.ppid() == os.getppid() and WORKER in process.cmdline()
+    except psutil.Error:
+        return False
 
 
 def nvml_installed() -> bool:

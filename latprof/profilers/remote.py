@@ -29,6 +29,7 @@ from latprof.measurement.records import (
     PairedSamples,
 )
 from latprof.profilers.bench import Visit
+from latprof.profilers.nvml import WORKER
 
 if TYPE_CHECKING:
     from latprof.profilers.base import RunOptions
@@ -93,6 +94,24 @@ class RemoteBench:
         self._process: subprocess.Popen[bytes] | None = None
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as this object
         self._buffer = b""
+        self._owed = False  # whether an answer is still to come that nobody waits for
+
+    def expect(self, network: Network) -> None:
+        """Nothing: one process does one thing after the other."""
+
+    def prepare(self, network: Network) -> None:
+        """Have the process :meth:`latprof.profilers.bench.Bench.prepare`; do not wait for it.
+
+        A process that cannot be asked is ended; the visit starts another one.
+        """
+        try:
+            if self._process is None:
+                self._start()
+            self._collect_answers()
+            self._send({"do": "prepare", "network": network.to_dict()})
+            self._owed = True
+        except (DeviceError, MeasurementTimeoutError, RuntimeFailedError):
+            self.close()
 
     def visit(self, network: Network) -> Visit:
         started_at, start = time.time(), time.perf_counter()
@@ -152,18 +171,24 @@ class RemoteBench:
         try:
             if self._process is None:
                 self._start()
+            self._collect_answers()
             self._send(request)
             return self._receive()
         except (DeviceError, MeasurementTimeoutError) as error:
             self.close()
             return {"failure": [error.code, str(error)]}
 
+    def _collect_answers(self) -> None:
+        if self._owed:
+            self._receive()
+            self._owed = False
+
     def _start(self) -> None:
-        self._buffer = b""
+        self._buffer, self._owed = b"", False
         self._log.seek(0)
         self._log.truncate()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "latprof.profilers.worker"],
+        self._process = subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-m", WORKER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

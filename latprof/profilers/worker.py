@@ -9,6 +9,7 @@ started it by more than one visit.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 import signal
@@ -35,6 +36,9 @@ def main() -> None:
     except LatprofError as error:
         _answer(answers, {"failure": [error.code, str(error)]})
         return
+    # What the libraries made is here to stay: the garbage collector need not look at it again.
+    gc.collect()
+    gc.freeze()
     _answer(answers, {"ready": True})
     for line in sys.stdin:
         _answer(answers, serve(bench, json.loads(line)))
@@ -63,6 +67,9 @@ def serve(bench: Bench, request: dict[str, Any]) -> dict[str, Any]:
         if isinstance(profile, Failure):
             return {"failure": [profile.code, profile.message]}
         return {"profile": dataclasses.asdict(profile)}
+    if request["do"] == "prepare":
+        bench.prepare(network)
+        return {"prepared": True}
     return visit_to_dict(bench.visit(network))
 
 

@@ -127,6 +127,9 @@ class Flaky:
             return Visit(1.0, 0.1, 0.0, "p", failure=Failure(self.code, "told to"))
         return self.bench.visit(network)
 
+    def expect(self, network):
+        pass
+
     def profile(self, network):
         return self.bench.profile(network)
 

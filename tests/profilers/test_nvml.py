@@ -4,9 +4,10 @@ import os
 import sys
 import types
 
+import psutil
 import pytest
 
-from latprof.profilers.nvml import find_gpu
+from latprof.profilers.nvml import WORKER, find_gpu
 
 OWN = os.getpid()
 ANSWERS = {
@@ -154,6 +155,23 @@ def test_older_drivers_answer_older_questions(install):
 def test_what_other_processes_compute_is_seen(install, samples, share):
     install(library(samples=samples))
     assert find_gpu(0, {}).read()["gpu_other_share"] == pytest.approx(share)
+
+
+def test_the_other_measuring_process_of_a_campaign_is_not_another(install, monkeypatch):
+    class Process:
+        def __init__(self, pid):
+            self.pid = pid
+
+        def ppid(self):
+            return os.getppid() if self.pid != OWN + 3 else os.getppid() + 1
+
+        def cmdline(self):
+            return ["python", "-m", "train" if self.pid == OWN + 1 else WORKER]
+
+    monkeypatch.setattr(psutil, "Process", Process)
+    samples = [sample(OWN, 40), sample(OWN + 1, 10), sample(OWN + 2, 50), sample(OWN + 3, 5)]
+    install(library(samples=samples))
+    assert find_gpu(0, {}).read()["gpu_other_share"] == pytest.approx(0.15)
 
 
 def test_process_numbers_of_another_namespace_are_not_judged(install):
