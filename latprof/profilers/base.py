@@ -117,9 +117,9 @@ class Profiler(ABC):
     #: Words that ``options.mode`` takes, each with what it does. A word that ends in ``=`` takes a
     #: whole number: ``"tuned="`` allows ``"tuned=64"``.
     modes: ClassVar[Mapping[str, str]] = {}
-    #: Networks that one measuring process visits before the next one takes over: each process has
-    #: its own luck with memory, and only where several share the work can it be told and divided
-    #: out. Many more where a start is dear and its luck small.
+    #: Networks that are visited before a fresh measuring process takes over: each process has its
+    #: own luck with memory, and only where several share the work can it be told and divided out.
+    #: Many more where a start is dear and its luck small.
     networks_per_process: ClassVar[int] = NETWORKS_PER_PROCESS
     #: Words of which at most one is taken.
     exclusive_modes: ClassVar[frozenset[str]] = frozenset()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -54,8 +54,8 @@ class Measurer(Protocol):
         """Measure a network once; every failure is a value in the result."""
         ...
 
-    def expect(self, network: Network) -> None:
-        """Be told what will be visited after the network that is visited next."""
+    def expect(self, networks: Sequence[Network]) -> None:
+        """Be told what will be visited after the network that is visited next, nearest first."""
         ...
 
     def profile(self, network: Network) -> KernelProfile | Failure:
@@ -132,7 +132,7 @@ class Bench:
             return prepared[1]
         return self._profiler.prepare(network.model(self._profiler.options.batch_size))
 
-    def expect(self, network: Network) -> None:
+    def expect(self, networks: Sequence[Network]) -> None:
         """Nothing: in one process a visit and what is prepared meanwhile would share its time."""
 
     def visit(self, network: Network) -> Visit:

@@ -9,6 +9,7 @@ not done again: the same call resumes where it was interrupted, however hard.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import time
 from collections import defaultdict, deque
@@ -25,6 +26,7 @@ from latprof.measurement.statistics import burst_medians, visit_ratio
 from latprof.profilers.base import NETWORKS_PER_PROCESS
 from latprof.profilers.intervals import Intervals
 from latprof.profilers.plan import network_key
+from latprof.profilers.taking_turns import PROCESSES
 
 if TYPE_CHECKING:
     from latprof.measurement.store import Store
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from latprof.profilers.networks import Network
     from latprof.profilers.plan import Plan, Task
 
+#: Items that a measurer is told of ahead.
+_LOOKAHEAD = PROCESSES - 1
 #: Further tries of a visit that failed or was disturbed.
 RETRIES = 2
 #: Where at least half of so many visits in a row were disturbed, the host is always like that, and
@@ -141,14 +145,14 @@ def collect(
 
 def _work_off(
     items: Iterable[_Item],
-    do: Callable[[Measurer, _Item, _Item | None], bool],
+    do: Callable[[Measurer, _Item, Sequence[_Item]], bool],
     make_measurer: Callable[[], Measurer],
     networks_per_process: int,
     run: _Run,
 ) -> None:
     """Do every item, in a fresh measurer every so often; again at the end where ``do`` says so.
 
-    ``do`` gets the measurer, the item, and the one that the measurer does next, if any.
+    ``do`` gets the measurer, the item, and what the measurer does next, as far as is known.
     """
     queue = deque(items)
     while queue and not run.time_is_up():
@@ -159,7 +163,7 @@ def _work_off(
         with make_measurer() as measurer:
             for left in reversed(range(share)):
                 item = queue.popleft()
-                if do(measurer, item, queue[0] if queue and left else None):
+                if do(measurer, item, [*itertools.islice(queue, min(left, _LOOKAHEAD))]):
                     queue.append(item)
                 if not queue or run.time_is_up():
                     break
@@ -241,15 +245,14 @@ class _Run:
         wanted -= self._with_kernels
         return [network for network in self._plan.networks if network_key(network) in wanted]
 
-    def do(self, measurer: Measurer, task: Task, following: Task | None) -> bool:
+    def do(self, measurer: Measurer, task: Task, following: Sequence[Task]) -> bool:
         """Make one visit and store it; return whether it should be tried again."""
         subject = task.network.subject
         if task.key[:3] in self._hopeless:
             self.failed += 1
             self._report()
             return False
-        if following is not None:
-            measurer.expect(following.network)
+        measurer.expect([later.network for later in following])
         visit = measurer.visit(task.network)
         if visit.failure is not None and visit.failure.code == DeviceError.code and not self._made:
             # Nothing has ever run: it is the target that fails, and will with the next network.
@@ -333,7 +336,7 @@ class _Run:
         return False
 
     def time_late_kernels(
-        self, measurer: Measurer, network: Network, _following: Network | None
+        self, measurer: Measurer, network: Network, _following: Sequence[Network]
     ) -> bool:
         """Time the kernels of a network that was measured without, after the visits."""
         self.time_kernels(measurer, network)

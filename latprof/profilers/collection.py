@@ -22,7 +22,7 @@ from latprof.profilers.networks import (
 from latprof.profilers.plan import Plan
 from latprof.profilers.registry import profiler_class
 from latprof.profilers.remote import DEFAULT_TIMEOUT_S, RemoteBench, check_timeout
-from latprof.profilers.two_benches import TwoBenches
+from latprof.profilers.taking_turns import TakingTurns
 
 if TYPE_CHECKING:
     from latprof.datasets.space import Architecture, SearchSpace
@@ -164,7 +164,7 @@ class Collection:
 
         def make_measurer() -> Measurer:
             alone = partial(make, reference_runs=store.reference_runs(target))
-            return TwoBenches(alone) if profiler.prepares_ahead else alone()
+            return TakingTurns(alone) if profiler.prepares_ahead else alone()
 
         host = {"facts": host_facts(), "checks": [dataclasses.asdict(c) for c in checks()]}
         if profiler.caution:

@@ -43,7 +43,7 @@ class CudaProfiler(Profiler):
     #: Number of the GPU; None for the class that all share.
     index: ClassVar[int | None] = None
     #: Libraries and CUDA take seconds to start.
-    networks_per_process = 1000
+    networks_per_process = 2000
     #: The runtime's name in targets, and the distribution that it comes in.
     runtime: ClassVar[str] = ""
     package: ClassVar[str] = ""

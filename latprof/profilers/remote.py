@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from latprof.errors import (
@@ -94,23 +94,35 @@ class RemoteBench:
         self._process: subprocess.Popen[bytes] | None = None
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as this object
         self._buffer = b""
-        self._owed = False  # whether an answer is still to come that nobody waits for
+        self._owed = 0  # answers that are still to come and that nobody waits for
 
-    def expect(self, network: Network) -> None:
+    def expect(self, networks: Sequence[Network]) -> None:
         """Nothing: one process does one thing after the other."""
 
-    def prepare(self, network: Network) -> None:
-        """Have the process :meth:`latprof.profilers.bench.Bench.prepare`; do not wait for it.
-
-        A process that cannot be asked is ended; the visit starts another one.
-        """
-        try:
+    def start(self) -> None:
+        """Start the process unless there is one; do not wait for it."""
+        with self._starting_over():
             if self._process is None:
                 self._start()
+
+    def await_start(self) -> None:
+        """Wait until the process is ready."""
+        with self._starting_over():
             self._collect_answers()
+
+    def prepare(self, network: Network) -> None:
+        """Have the process :meth:`latprof.profilers.bench.Bench.prepare`; do not wait for it."""
+        self.start()
+        with self._starting_over():
             self._send({"do": "prepare", "network": network.to_dict()})
-            self._owed = True
-        except (DeviceError, MeasurementTimeoutError, RuntimeFailedError):
+            self._owed += 1
+
+    @contextlib.contextmanager
+    def _starting_over(self) -> Iterator[None]:
+        """A process that cannot be asked is ended; the next visit starts one, and tells why not."""
+        try:
+            yield
+        except (DeviceError, MeasurementTimeoutError):
             self.close()
 
     def visit(self, network: Network) -> Visit:
@@ -179,12 +191,14 @@ class RemoteBench:
             return {"failure": [error.code, str(error)]}
 
     def _collect_answers(self) -> None:
-        if self._owed:
-            self._receive()
-            self._owed = False
+        while self._owed:
+            answer = self._receive()
+            self._owed -= 1
+            if "failure" in answer:
+                raise DeviceError(f"the measuring process cannot start: {answer['failure'][1]}")
 
     def _start(self) -> None:
-        self._buffer, self._owed = b"", False
+        self._buffer, self._owed = b"", 1  # it says when it is ready
         self._log.seek(0)
         self._log.truncate()
         self._process = subprocess.Popen(  # noqa: S603 - our own module
@@ -195,9 +209,6 @@ class RemoteBench:
             env=os.environ | {"PYTHONHASHSEED": "0"},
         )
         self._send(self._configuration)
-        answer = self._receive()
-        if "failure" in answer:
-            raise DeviceError(f"the measuring process cannot start: {answer['failure'][1]}")
 
     def _send(self, values: Mapping[str, Any]) -> None:
         assert self._process is not None

@@ -11,6 +11,7 @@ Needs torch; loaded only for a profile.
 
 from __future__ import annotations
 
+import re
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ from latprof.measurement.records import KernelTime
 
 #: How the ranges around operators are named in torch's trace; the node's number follows.
 RANGE = "latprof operator "
+_CUDA_CALL = re.compile(r"cu(da)?[A-Z]")
 #: One run: milliseconds by operator.
 RunTimes = Mapping[str, float]
 
@@ -109,7 +111,9 @@ def kernels_by_launch(events: Sequence[Any], operators: Sequence[str]) -> list[D
 def _launched(event: Any, operator: str, operators: Sequence[str]) -> Iterator[DeviceKernel]:
     if event.name.startswith(RANGE):
         operator = operators[int(event.name.removeprefix(RANGE))]
-    for kernel in event.kernels:
+    # Calls of CUDA's own interface have numbers of another kind, under which torch may file kernels
+    # that are an operator's.
+    for kernel in () if _CUDA_CALL.match(event.name) else event.kernels:
         yield DeviceKernel(kernel.name, operator, kernel.duration / 1000)
     for child in sorted(event.cpu_children, key=_start):
         yield from _launched(child, operator, operators)

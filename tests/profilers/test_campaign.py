@@ -127,7 +127,7 @@ class Flaky:
             return Visit(1.0, 0.1, 0.0, "p", failure=Failure(self.code, "told to"))
         return self.bench.visit(network)
 
-    def expect(self, network):
+    def expect(self, networks):
         pass
 
     def profile(self, network):

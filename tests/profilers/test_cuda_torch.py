@@ -478,6 +478,7 @@ def launched_run(start):
     conv = event("aten::conv", start + 3, children=[bias], kernels=[kernel("gemm", 2.0)])
     return flattened(
         event("aten::zero_", start, kernels=[kernel("memset", 9.0)]),
+        event("cudaEventRecord", start + 1, kernels=[kernel("gemm", 2.0)]),  # filed wrongly
         event(f"{torch_profile.RANGE}1", start + 2, children=[conv]),
         event(
             f"{torch_profile.RANGE}3",

@@ -1,14 +1,17 @@
-"""Two processes that take turns: who visits, who prepares, and that real ones do so."""
+"""Processes that take turns: who visits, who prepares, and that real ones do so."""
 
 import pytest
 
 from latprof.datasets.proxyless import ProxylessSpace
 from latprof.measurement.records import PairedProtocol
+from latprof.measurement.store import Store
 from latprof.profilers.base import RunOptions
 from latprof.profilers.bench import Bench
+from latprof.profilers.collection import Collection
+from latprof.profilers.cpu_onnxruntime import CpuOnnxRuntime
 from latprof.profilers.networks import Network
 from latprof.profilers.remote import RemoteBench
-from latprof.profilers.two_benches import TwoBenches
+from latprof.profilers.taking_turns import PROCESSES, TakingTurns
 from latprof.testing.fakes import FakeProfiler
 
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
@@ -32,40 +35,63 @@ def log():
 
 
 @pytest.fixture
-def two(log):
-    names = iter("ab")
-    return TwoBenches(lambda: Written(next(names), log))
+def turns(log):
+    names = iter("abc")
+    return TakingTurns(lambda: Written(next(names), log), processes=3)
 
 
-def test_each_network_is_visited_where_it_was_prepared(two, log):
-    for network, following in (("n1", "n2"), ("n2", "n3"), ("n3", None)):
-        if following is not None:
-            two.expect(following)
-        two.visit(network)
+def test_each_network_is_visited_where_it_was_prepared(turns, log):
+    networks = ["n1", "n2", "n3", "n4"]
+    for number, network in enumerate(networks):
+        turns.expect(networks[number + 1 : number + 3])
+        turns.visit(network)
 
     assert log == [
         ("b", "prepare", "n2"),
+        ("c", "prepare", "n3"),
         ("a", "visit", "n1"),
-        ("a", "prepare", "n3"),
+        ("a", "prepare", "n4"),
         ("b", "visit", "n2"),
-        ("a", "visit", "n3"),
+        ("c", "visit", "n3"),
+        ("a", "visit", "n4"),
     ]
 
 
-def test_an_expectation_that_is_not_met_does_no_harm(two, log):
-    two.expect("n2")
-    two.visit("n1")
-    two.visit("n9")
-    two.profile("n1")
-    two.close()
+def test_expectations_that_are_not_met_do_no_harm(turns, log):
+    turns.expect(["n2", "n3"])
+    turns.visit("n1")
+    turns.visit("n8")
+    turns.expect(["n6", "n7"])
+    turns.visit("n9")
+    turns.visit("n3")
+    turns.profile("n1")
 
-    assert log[1:] == [
-        ("a", "visit", "n1"),
+    assert log[3:] == [
+        ("a", "visit", "n8"),
         ("a", "visit", "n9"),
+        ("c", "visit", "n3"),
         ("a", "profile", "n1"),
-        ("a", "close"),
-        ("b", "close"),
     ]
+
+
+def test_with_nothing_idle_the_oldest_expectation_gives_way(log):
+    names = iter("ab")
+    turns = TakingTurns(lambda: Written(next(names), log), processes=2)
+    turns.expect(["n2"])
+    turns.visit("n1")
+    turns.expect(["n3"])
+    turns.visit("n2")
+    turns._idle.clear()
+    turns.visit("n9")
+    assert log[-1] == ("a", "visit", "n9")
+
+
+def test_processes_start_side_by_side_and_end_together(turns, log):
+    with turns:
+        turns.visit("n1")
+    verbs = [f"{name} {verb}" for name, verb, *_ in log]
+    starts = ["a start", "b start", "c start", "a await_start", "b await_start", "c await_start"]
+    assert verbs == [*starts, "a visit", "a __exit__", "b __exit__", "c __exit__"]
 
 
 def test_real_processes_take_turns():
@@ -74,14 +100,24 @@ def test_real_processes_take_turns():
     def make():
         return RemoteBench("cpu:onnxruntime", options, NETWORKS[3], PROTOCOL)
 
-    with TwoBenches(make) as two:
-        two.expect(NETWORKS[1])
-        first = two.visit(NETWORKS[0])
-        two.expect(NETWORKS[2])
-        second, third = two.visit(NETWORKS[1]), two.visit(NETWORKS[2])
+    with TakingTurns(make, processes=2) as turns:
+        turns.expect([NETWORKS[1]])
+        first = turns.visit(NETWORKS[0])
+        turns.expect([NETWORKS[2]])
+        second, third = turns.visit(NETWORKS[1]), turns.visit(NETWORKS[2])
 
     assert [visit.failure for visit in (first, second, third)] == [None] * 3
     assert first.process == third.process != second.process
+
+
+def test_a_profiler_that_prepares_ahead_is_collected_in_turns(tmp_path, monkeypatch):
+    monkeypatch.setattr(CpuOnnxRuntime, "prepares_ahead", True)
+    collection = Collection(NETWORKS, None, {}, 32, protocol=PROTOCOL)
+    with Store.open(tmp_path / "lat.db", create=True) as store:
+        target, outcome = collection.run(store, repeat_fraction=0)
+        processes = [m.process for m in store.measurements(target)]
+    assert (outcome.made, outcome.failed) == (4, 0)
+    assert len(set(processes)) == min(4, PROCESSES)
 
 
 def test_what_was_prepared_is_not_prepared_again():
