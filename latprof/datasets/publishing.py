@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
     from latprof.measurement.store import Store, StoredTarget
 
-#: Decimals of what only describes a visit: microseconds, tenths of a second, a tenth of a percent.
+#: Decimals of what only describes a visit: tenths of a microsecond and of a second, a tenth of a
+#: percent.
 _DECIMALS = {
-    "raw_median_ms": 3,
-    "reference_ms": 3,
+    "raw_median_ms": 4,
+    "reference_ms": 4,
     "drift": 4,
     "withheld": 3,
     "other_load": 3,
@@ -177,6 +178,7 @@ def _visits_table(visits: pd.DataFrame) -> pd.DataFrame:
     columns = (
         *("ratio", "process_effect", "raw_median_ms", "reference_ms"),
         *("drift", "withheld", "other_load"),
+        *(name for name in map(str, table) if name.startswith("gpu_")),
     )
     table = table[
         ["architecture", "label", "visit", "process", "started_at", *columns, "disturbed"]

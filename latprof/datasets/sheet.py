@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latprof.measurement.disturbance import MAX_CLOCK_CHANGE, MAX_GPU_SHARE
 from latprof.measurement.records import Target
 from latprof.measurement.statistics import combine_visits, noise_floor_of_repeats, reconcile
 
@@ -26,6 +27,18 @@ _LIMITS = {
     "max_drift": "the reference moved by more than {:.0%} within the visit",
     "max_withheld": "more than {:.0%} of the time was withheld",
     "max_load": "other processes took more than {:.0%} of the spare cores",
+}
+_GPU_LIMITS = (
+    "heat or the power supply held its clock down",
+    f"its clock changed by more than {MAX_CLOCK_CHANGE:.0%} within the visit",
+    f"other processes computed on it for more than {MAX_GPU_SHARE:.0%} of the time",
+)
+#: Readings of a GPU: name, unit.
+_GPU_READINGS = {
+    "gpu_clock_mhz": ("GPU clock", "MHz"),
+    "gpu_memory_clock_mhz": ("GPU memory clock", "MHz"),
+    "gpu_power_w": ("GPU power", "W"),
+    "gpu_temperature_c": ("GPU temperature", "degrees Celsius"),
 }
 
 
@@ -46,7 +59,7 @@ def write_datasheet(
         _summary(metadata, labels),
         _composition(metadata, labels, kernels),
         _collection(metadata, visits),
-        _machine(host),
+        _machine(host, visits),
         _quality(metadata, labels, visits),
         _kernels(metadata, labels, kernels),
         ["## Known defects", "", notes.strip() or "None is known beyond what is above."],
@@ -122,19 +135,25 @@ def _collection(metadata: Mapping[str, Any], visits: pd.DataFrame) -> list[str]:
         for name, text in _LIMITS.items()
         if name in protocol  # a store of an earlier version did not know them all
     ]
+    if "gpu_clock_mhz" in visits:  # what disturbs a processor is not in the way of a GPU's own time
+        limits = [*limits[:1], *_GPU_LIMITS]
     rounds = protocol.get("rounds", "several")
+    hours = steps[steps < _PAUSE_S].sum() / 3600
+    number = f"{per_label.min()}"
+    if per_label.max() > per_label.min():
+        number += f" to {per_label.max()}"
     return [
         "## How it was measured",
         "",
         f"With `latprof collect` (exported by version {metadata['latprof_version']}), by the paired",
         f"protocol: a visit loads the network afresh and runs {rounds} bursts of it, each between two",
         f"bursts of the reference network `{metadata['reference']}`; the visit's value is the ratio.",
-        f"{len(counted):,} visits count ({per_label.min()} to {per_label.max()} a label), combined",
+        f"{len(counted):,} visits count ({number} a label), combined",
         "by the mean of their middle half after what the visits of one process have in common was",
         "divided out. They were made in passes over all architectures, in",
         (
             f"another order each, by {visits['process'].nunique():,} processes, in "
-            f"{steps[steps < _PAUSE_S].sum() / 3600:.1f} hours."
+            + (f"{hours:.1f} hours." if hours >= 0.2 else f"{60 * hours:.1f} minutes.")
         ),
         (
             f"{int(visits['disturbed'].sum()):,} visits were marked as disturbed "
@@ -147,8 +166,12 @@ def _collection(metadata: Mapping[str, Any], visits: pd.DataFrame) -> list[str]:
     ]
 
 
-def _machine(host: Mapping[str, Any]) -> list[str]:
-    facts = host.get("facts", {})
+def _machine(host: Mapping[str, Any], visits: pd.DataFrame) -> list[str]:
+    facts = dict(host.get("facts", {}))
+    for column, (name, unit) in _GPU_READINGS.items():
+        if column in visits:
+            low, high = visits[column].min(), visits[column].max()
+            facts[name] = f"{low:.0f} {unit}" if low == high else f"{low:.0f} to {high:.0f} {unit}"
     if not facts:
         return []
     lines = ["## On what", "", "| | |", "|---|---|"]

@@ -49,7 +49,8 @@ def visits_frame(store: Store, target: Target) -> pd.DataFrame:
     load_s, wall_s, steal (fraction of all cores), withheld (fraction of the time), other_load
     (share of spare cores), load1, disturbed, failure_code, failure_message, process_effect (the
     factor by which all ratios of the visit's process are off, see
-    :mod:`latprof.measurement.process_effects`).
+    :mod:`latprof.measurement.process_effects`), and on a GPU the readings after the visit, of
+    :meth:`latprof.profilers.nvml.Gpu.read`.
     """
     import pandas as pd
 
@@ -120,6 +121,7 @@ def _visit_row(measurement: Measurement) -> dict[str, Any]:
         "failure_code": None if measurement.failure is None else measurement.failure.code,
         "failure_message": None if measurement.failure is None else measurement.failure.message,
     }
+    row |= {name: value for name, value in after.items() if name.startswith("gpu_")}
     return row if samples is None else row | _statistics(samples)
 
 

@@ -21,7 +21,8 @@ from latprof.predictors.shipped import DEFAULT_PACK, pack_names, resolve
 
 PROXYLESS = ["proxyless-cpu-ort1", "proxyless-cpu-ort1-b8", "proxyless-cpu-ort2"]
 MACRO = "nasbench-macro-cpu-ort1-b4"
-NAMES = [MACRO, *PROXYLESS]
+ON_A_GPU = {"ofa-h100-torch-b8": "ofa-mobilenetv3", "proxyless-h100-torch-b8": "proxyless"}
+NAMES = sorted([MACRO, *PROXYLESS, *ON_A_GPU])
 FILES = Path(datasets.__file__).parent / "files"
 
 
@@ -61,10 +62,27 @@ def test_the_one_of_nasbench_macro_holds_every_network():
     assert target.input_shape == (target.batch_size, 3, 32, 32) == (4, 3, 32, 32)
 
 
+@pytest.mark.parametrize(
+    ("name", "rows"), [("ofa-h100-torch-b8", 1000), ("proxyless-h100-torch-b8", 2000)]
+)
+def test_those_of_a_gpu_hold_the_first_architectures_and_its_state(name, rows):
+    frame, visits = datasets.load(name), datasets.load_visits(name)
+    space = latprof.get_space(ON_A_GPU[name])
+    assert space_from_description(frame.attrs["space"]).description == space.description
+    wanted = {str(a) for a in space.sample(rows, seed=0)}
+    assert {str(space.parse(text)) for text in frame["architecture"]} == wanted
+    target = Target.from_dict(frame.attrs["target"])
+    assert (target.spelling, target.mode, target.batch_size) == ("cuda:0:torch", "graph", 8)
+    assert (visits["gpu_clock_mhz"] == visits["gpu_clock_mhz"].iloc[0]).all()
+    assert visits["gpu_temperature_c"].between(20, 80).all()
+    assert frame.attrs["noise_floor"]["percent"] <= 0.5
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_labels_are_what_the_visits_say(name):
     frame, visits = datasets.load(name), datasets.load_visits(name)
-    assert frame["latency_ms"].between(frame["low_ms"], frame["high_ms"]).all()
+    within = frame["latency_ms"].between(frame["low_ms"], frame["high_ms"])
+    assert within[frame["visits"] > 1].all()
     counted = visits[(visits["label"] == 0) & ~visits["disturbed"]]
     apart = counted["ratio"].astype(float) / counted["process_effect"]
     ratios = apart.groupby(counted["architecture"])
@@ -142,7 +160,7 @@ def test_no_file_names_a_host_or_a_path():
     texts = [datasets.datasheet(name) for name in NAMES]
     for name in NAMES:
         frames = [datasets.load(name), datasets.load_visits(name)]
-        if name == "proxyless-cpu-ort1":
+        if name in ("proxyless-cpu-ort1", "proxyless-h100-torch-b8"):
             frames.append(datasets.load_kernels(name))
         texts += [json.dumps(frame.attrs) for frame in frames]
         for frame in frames:
