@@ -30,6 +30,7 @@ from latprof.measurement.frames import labels
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.side_by_side import SideBySide, side_by_side
 from latprof.measurement.store import Store
+from latprof.predictors.from_store import stored_block_times, stored_rows
 from latprof.predictors.hybrid import HybridPredictor
 from latprof.predictors.transfer import TransferPredictor, choose_for_transfer
 from latprof.profilers.base import RunOptions
@@ -40,9 +41,10 @@ from latprof.reports.page import write_report
 from latprof.reports.side_by_side_report import build_side_by_side_report
 
 if TYPE_CHECKING:
-    from latprof.datasets.space import Architecture, SearchSpace
+    from latprof.datasets.space import Architecture, Choices, SearchSpace
     from latprof.measurement.records import Target
     from latprof.measurement.side_by_side import Floats
+    from latprof.predictors.block_times import BlockTimes
     from latprof.profilers.base import Profiler
 
 NETWORKS = 100
@@ -206,27 +208,37 @@ def print_transfer(store: Store, data: SideBySide) -> float:
     print(
         f"\n{TRANSFER_ROWS} networks of one runtime, packs of others: over {len(choices)} networks"
     )
-    print("\n| target | packs | Spearman | the packs alone | fitted to the 100, left out |")
-    print("|---|---|---|---|---|")
+    print("\n| target | packs | and kernels | latencies only | packs alone | fitted to the 100 |")
+    print("|---|---|---|---|---|---|")
     least = 1.0
     for i, target in enumerate(data.targets):
         sources = [fitted[j] for j in range(len(fitted)) if j != i][:3]
         chosen = choose_for_transfer(space, sources, TRANSFER_ROWS)
         measured = measure_chosen(store, target, space, space.architectures(chosen))
-        predictor = TransferPredictor(space, sources).fit(chosen, measured)
         truth = data.latency_ms[:, i]
-        rho = _rho(predictor.predict(choices), truth)
+        rhos = []
+        for times in (kernel_times(store, target, chosen), None):
+            predictor = TransferPredictor(space, sources, times).fit(chosen, measured)
+            rhos.append(_rho(predictor.predict(choices), truth))
         alone = ", ".join(f"{_rho(source.predict(choices), truth):.4f}" for source in sources)
         own = _rho(fitted[i].out_of_fold_ms_, truth)
-        least = min(least, rho)
-        print(f"| {data.names[i]} | {len(sources)} | {rho:.4f} | {alone} | {own:.4f} |", flush=True)
+        least = min(least, rhos[0])
+        cells = (data.names[i], str(len(sources)), *(f"{r:.4f}" for r in rhos), alone, f"{own:.4f}")
+        print(f"| {' | '.join(cells)} |", flush=True)
     return least
+
+
+def kernel_times(store: Store, target: Target, chosen: Choices) -> BlockTimes | None:
+    """Times of the blocks of these architectures; None from a runtime that tells none."""
+    stored = next(stored for stored in store.targets() if stored.target == target)
+    times = stored_block_times(store, stored, stored_rows(store, stored))
+    return None if times is None else times.of(chosen)
 
 
 def measure_chosen(
     store: Store, target: Target, space: SearchSpace, chosen: Sequence[Architecture]
 ) -> Floats:
-    """Milliseconds of these architectures, measured where the store lacks them."""
+    """Milliseconds of these architectures, measured where the store lacks them; kernels, too."""
     collection = Collection.of_architectures(
         space,
         chosen,
@@ -234,7 +246,7 @@ def measure_chosen(
         target=target.spelling,
         options=RunOptions.of_target(target),
     )
-    collection.run(store, repeat_fraction=0.0)
+    collection.run(store, repeat_fraction=0.0, ops=True)
     found = labels(store, target.spelling).set_index("name")["latency_ms"]
     return found.loc[[str(architecture) for architecture in chosen]].to_numpy(dtype=np.float64)
 

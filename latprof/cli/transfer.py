@@ -51,6 +51,8 @@ def transfer(
     `latprof collect --plan transfer --from a.pack b.pack -n 10 --store new.db`
 
     `latprof transfer --from a.pack b.pack new.db -o new.pack`
+
+    With `--ops` in the first command the times of their kernels help a lot.
     """
     from latprof.measurement.store import Store
     from latprof.predictors.from_packs import load_sources, transfer_from_store
@@ -79,11 +81,13 @@ def _values(
     output: Path | None,
 ) -> dict[str, object]:
     assert pack.metrics is not None
+    weights = predictor.weights_.tolist()
     return {
         "pack": None if output is None else str(output),
         "target": None if pack.target is None else pack.target.to_dict(),
         "training_rows": pack.training_rows,
-        "sources": dict(zip(packs, predictor.weights_.tolist(), strict=True)),
+        "sources": dict(zip(packs, weights, strict=False)),
+        "kernels": weights[len(packs)] if len(weights) > len(packs) else None,
         "left_out": pack.metrics.to_dict(),
         "interval_coverage": pack.interval_coverage,
         "interval_relative": pack.interval_relative,
@@ -107,11 +111,15 @@ def _print(
     )
     half = f"+-{pack.interval_relative:.2%}"
     typer.echo(f"interval     {pack.interval_coverage:.0%} within {half}, typically\n")
+    described = [
+        (name, "" if each.target is None else each.target.describe())
+        for name, each in zip(packs, sources, strict=True)
+    ]
+    weights = predictor.weights_.tolist()
+    if len(weights) > len(described):
+        described.append(("kernels", "a table of this device's, from the times in the store"))
     print_table(
         ("source", "device", "weight"),
-        [
-            (name, "" if each.target is None else each.target.describe(), f"{weight:.4f}")
-            for name, weight, each in zip(packs, predictor.weights_.tolist(), sources, strict=True)
-        ],
+        [(*words, f"{weight:.4f}") for words, weight in zip(described, weights, strict=True)],
         left=2,
     )

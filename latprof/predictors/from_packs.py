@@ -10,7 +10,7 @@ import numpy as np
 
 from latprof.errors import UsageError
 from latprof.predictors.evaluation import evaluate
-from latprof.predictors.from_store import stored_rows
+from latprof.predictors.from_store import stored_block_times, stored_rows
 from latprof.predictors.pack import HeldOut, Pack, load_pack
 from latprof.predictors.transfer import TransferPredictor
 
@@ -35,7 +35,7 @@ def load_sources(paths: Sequence[str | os.PathLike[str]]) -> list[Pack]:
 
 
 def transfer_from_store(packs: Sequence[Pack], store: Store, stored: StoredTarget) -> Pack:
-    """Fit a predictor of a new device to all that ``store`` holds of it.
+    """Fit a predictor of a new device to all that ``store`` holds of it, kernel times included.
 
     The pack's held-out rows are all of them, each predicted without itself.
     Freezes the target's reference constant, so that every later label is in the same milliseconds.
@@ -58,7 +58,8 @@ def transfer_from_store(packs: Sequence[Pack], store: Store, stored: StoredTarge
     """
     space = packs[0].space
     rows = stored_rows(store, stored, space)
-    predictor = TransferPredictor(space, [pack.predictor for pack in packs])
+    times = stored_block_times(store, stored, rows)
+    predictor = TransferPredictor(space, [pack.predictor for pack in packs], times)
     predictor.fit(rows.architectures, rows.latency_ms)
     coverage, relative = predictor.typical_interval(rows.architectures)
     left_out = predictor.out_of_fold_ms_

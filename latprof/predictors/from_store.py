@@ -10,6 +10,8 @@ from latprof.datasets.registry import space_from_description
 from latprof.datasets.splits import split_rows
 from latprof.errors import NotEnoughDataError, UsageError
 from latprof.measurement.frames import labels_frame, noise_floor, visits_frame
+from latprof.measurement.statistics import quiet_kernels
+from latprof.predictors.block_times import BlockTimes
 from latprof.predictors.operator_costs import OperatorCostModel
 from latprof.predictors.registry import predictor_class
 from latprof.predictors.training import train
@@ -81,6 +83,22 @@ def stored_rows(store: Store, stored: StoredTarget, space: SearchSpace | None = 
         noise_floor(visits, labels),
         reference_ms,
     )
+
+
+def stored_block_times(store: Store, stored: StoredTarget, rows: StoredRows) -> BlockTimes | None:
+    """What the blocks of the rows' architectures took, None where no kernels were timed."""
+    kernels: dict[str, list[tuple[str, float]]] = {}
+    for subject, profile in store.kernel_profiles(stored.target):
+        if subject.space == rows.space.description:
+            kernels[subject.key] = [
+                (kernel.name, kernel.latency_ms)
+                for kernel in quiet_kernels(profile, rows.reference_ms)
+            ]
+    if not kernels:
+        return None
+    with store.reading("an architecture"):
+        architectures = [rows.space.parse(key) for key in kernels]
+    return BlockTimes.of_kernels(rows.space, architectures, [*kernels.values()])
 
 
 def train_from_store(

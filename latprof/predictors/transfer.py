@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -23,6 +25,7 @@ from latprof.predictors.plain_data import Fields, to_json
 from latprof.predictors.transfer_model import (
     FeatureScale,
     TransferFeatures,
+    TransferFit,
     choose_architectures,
     fit_transfer,
 )
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from latprof.datasets.space import Choices, SearchSpace
+    from latprof.predictors.block_times import BlockTimes
 
 _TABLE_FILE = "table.json"
 _TREES_FILE = "trees.json"
@@ -41,6 +45,8 @@ _LARGEST = 1e12
 #: Channels that a vector or a block of the memory layout holds. PyTorch on a processor with AVX-512
 #: takes as long for the depthwise convolution of 72 channels as for that of 144.
 _VECTOR = 16
+#: Parts in which rows are left out where a table of kernels would know them; ten rows, one by one.
+_FOLDS = 10
 #: Measured architectures, at most: the time of a fit grows with their cube.
 _MOST_ROWS = 1000
 #: Trees of all sources, at most: more would be refused when the pack is read.
@@ -62,11 +68,16 @@ class TransferPredictor(Predictor):
     sources : sequence of Predictor
         Fitted predictors of other devices, of the same space, as loaded from packs. A predictor
         that comes from a pack has none: it predicts, but cannot be fitted again.
+    block_times : BlockTimes, optional
+        Kernel times of networks on the new device, those that it is fitted to or others: the table
+        that they give (:mod:`latprof.predictors.block_times`) is one more source, and usually by
+        far the best.
 
     Attributes
     ----------
     weights_ : array of shape (sources,)
-        How many ms of this device a ms of each source counts.
+        How many ms of this device a ms of each source counts; the last one is that of the kernels'
+        table, where there is one.
     intercept_ms_ : float
     factors_ : tuple of Factor
         Tables of the sources, times their weights, and of this device, in ms.
@@ -83,9 +94,15 @@ class TransferPredictor(Predictor):
     trees_: TreeEnsemble
     _sum: FactorSum
 
-    def __init__(self, space: SearchSpace, sources: Sequence[Predictor] = ()) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        sources: Sequence[Predictor] = (),
+        block_times: BlockTimes | None = None,
+    ) -> None:
         self.space = space
         self.sources = sources
+        self.block_times = block_times
 
     def _fit(self, choices: NDArray[np.uint8], latency_ms: Floats) -> None:
         if len(choices) > _MOST_ROWS:
@@ -96,19 +113,26 @@ class TransferPredictor(Predictor):
                 hint="these many need no other devices: fit the hybrid predictor (latprof train)",
             )
         tables = space_tables(self.space)
-        scale = FeatureScale.of(transfer_features(self.space, self.sources, _pool(self.space, 0)))
-        features = transfer_features(self.space, self.sources, choices)
-        fit = fit_transfer(features, latency_ms, scale)
+        pool = _Known.of(self.space, self.sources, _pool(self.space, 0))
+        rows = _Known.of(self.space, self.sources, choices)
+        table = None if self.block_times is None else self.block_times.table(self.space)
+        fit = _fitted(rows, latency_ms, pool, table)
         shapes, own = _designs(tables)
         entries = shapes @ fit.shape_costs + own @ fit.choice_costs
         additive = AdditiveTable(tables, fit.intercept_ms, tables.padded(entries))
-        terms = _weighted_sum(self.sources, fit.source_weights, tables)
+        sources = [*self.sources] if table is None else [*self.sources, table]
+        terms = _weighted_sum(sources, fit.source_weights, tables)
         factors = _by_decisions((*terms.factors, *additive.factors))
         assert terms.trees is not None
         self._install(
             fit.source_weights, fit.intercept_ms + terms.intercept_ms, factors, terms.trees
         )
         self.out_of_fold_ms_ = fit.left_out_ms
+        if table is not None and self.block_times is not None:
+            # The table knows the blocks of the very rows: it is made without them.
+            self.out_of_fold_ms_ = _left_out_ms(
+                self.space, self.block_times, rows, latency_ms, pool
+            )
 
     def _install(
         self,
@@ -140,7 +164,7 @@ class TransferPredictor(Predictor):
 
     def clone(self) -> Self:
         """Return an unfitted copy with the same sources."""
-        return type(self)(self.space, self.sources)
+        return type(self)(self.space, self.sources, self.block_times)
 
     def to_files(self) -> PackFiles:
         self._check_fitted()
@@ -275,6 +299,48 @@ def _unfilled(blocks: Blocks) -> int:
         for operator in operators
         if operator.kind.startswith("depthwise") and operator.output_shapes[0][1] % _VECTOR
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """Architectures and what is known of them without the table of the new device's kernels."""
+
+    choices: Choices
+    features: TransferFeatures
+
+    @classmethod
+    def of(cls, space: SearchSpace, sources: Sequence[Predictor], choices: Choices) -> _Known:
+        return cls(choices, transfer_features(space, sources, choices))
+
+    def rows(self, index: NDArray[np.int64]) -> _Known:
+        return _Known(self.choices[index], self.features.rows(index))
+
+    def beside(self, table: Predictor | None) -> TransferFeatures:
+        """The features with the table, if there is one, as the last source."""
+        if table is None:
+            return self.features
+        source_ms = np.column_stack([self.features.source_ms, table.predict(self.choices)])
+        return dataclasses.replace(self.features, source_ms=source_ms)
+
+
+def _fitted(rows: _Known, latency_ms: Floats, pool: _Known, table: Predictor | None) -> TransferFit:
+    scale = FeatureScale.of(pool.beside(table))
+    own = table is not None
+    return fit_transfer(rows.beside(table), latency_ms, scale, last_is_own_table=own)
+
+
+def _left_out_ms(
+    space: SearchSpace, times: BlockTimes, rows: _Known, latency_ms: Floats, pool: _Known
+) -> Floats:
+    """What is predicted for each row from latencies and kernels of others alone, shape (n,)."""
+    numbers = np.arange(len(latency_ms))
+    left_out = np.empty(len(latency_ms))
+    for fold in np.array_split(numbers, min(len(numbers), _FOLDS)):
+        others = np.setdiff1d(numbers, fold)
+        table = times.without(rows.choices[fold]).table(space)
+        fit = _fitted(rows.rows(others), latency_ms[others], pool, table)
+        left_out[fold] = fit.predict(rows.rows(fold).beside(table))
+    return left_out
 
 
 # Folding -----------------------------------------------------------------------------------

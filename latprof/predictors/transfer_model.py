@@ -36,6 +36,10 @@ FOCUSES = (0.5, 0.9)
 #: how much of the shapes' variance is that of a single one, where it is not the same for all, and
 #: the rows above which that is no longer asked: they say it, and the hypotheses cost time;
 SHAPE_FOCUS, MOST_FOCUSED_ROWS = 0.9, 100
+#: the same where one is the table of the new device's own kernels: no other stands out then, and
+#: what the table leaves to shapes and choices may be less than these say of other devices;
+TABLE_FOCUSES = (0.5, 0.9, 0.99)
+TABLE_SHAPE_VARIANCES, TABLE_CHOICE_VARIANCES = (0.001,), (0.0003, 0.001)
 #: the variance of the shapes;
 SHAPE_VARIANCES = (0.01, 0.03, 0.1, 0.3)
 #: the variance of the choices;
@@ -156,7 +160,11 @@ class TransferFit:
 
 
 def fit_transfer(
-    features: TransferFeatures, latency_ms: Floats, scale: FeatureScale
+    features: TransferFeatures,
+    latency_ms: Floats,
+    scale: FeatureScale,
+    *,
+    last_is_own_table: bool = False,
 ) -> TransferFit:
     """Fit the new device to n measured architectures.
 
@@ -167,12 +175,17 @@ def fit_transfer(
         n at least 2.
     scale : FeatureScale
         Of the pool that predictions are asked for.
+    last_is_own_table : bool
+        Whether the last source is no other device but a table of the new device's own kernels.
     """
     scaled = scale.apply(features)
     sources, shapes = scaled.source_ms.shape[1], scaled.shapes.shape[1]
     varying = np.flatnonzero(scale.scales[1])
-    few = len(latency_ms) <= MOST_FOCUSED_ROWS
-    variances = _hypotheses(sources, shapes, varying if few else varying[:0])
+    if last_is_own_table:
+        variances = _hypotheses_with_table(sources, shapes)
+    else:
+        few = len(latency_ms) <= MOST_FOCUSED_ROWS
+        variances = _hypotheses(sources, shapes, varying if few else varying[:0])
     kernels = np.stack(
         [
             *(np.outer(column, column) for column in scaled.source_ms.T),
@@ -260,6 +273,18 @@ def _hypotheses(sources: int, shapes: int, may_stand_out: Integers) -> Floats:
         mixes.append((shared, (1 - SHAPE_FOCUS) * alike + SHAPE_FOCUS * together * row))
     grid = itertools.product(mixes, SHAPE_VARIANCES, CHOICE_VARIANCES)
     return np.array([(*source, *(shape * mix), choice) for (source, mix), shape, choice in grid])
+
+
+def _hypotheses_with_table(sources: int, shapes: int) -> Floats:
+    """The same where the last source is the table of the new device's own kernels."""
+    shared, table = np.full(sources, 1 / sources), np.eye(sources)[-1]
+    mixes = [shared, *((1 - f) * shared + f * table for f in TABLE_FOCUSES)]
+    grid = itertools.product(
+        mixes,
+        (*TABLE_SHAPE_VARIANCES, *SHAPE_VARIANCES),
+        (*TABLE_CHOICE_VARIANCES, *CHOICE_VARIANCES),
+    )
+    return np.array([(*source, *[shape] * shapes, choice) for source, shape, choice in grid])
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from latprof.predictors.pack import load_pack
 def measured(latprof, pack, tmp_path_factory):
     """Four networks chosen by a pack of "another device", measured here with two images a run."""
     store = tmp_path_factory.mktemp("transfer") / "new.db"
-    options = "--plan transfer -n 4 --visits 1 --repeat-fraction 0 --batch-size 2 -q".split()
+    options = "--plan transfer -n 4 --visits 1 --repeat-fraction 0 --batch-size 2 --ops -q".split()
     done = latprof("collect", *options, "--from", pack, "--store", store)
     assert done.returncode == 0, done.stderr
     return store
@@ -36,6 +36,7 @@ def test_a_transferred_pack_answers_like_any_other(latprof, measured, pack, tmp_
     values = json.loads(done.stdout)
     assert values["training_rows"] == 4
     assert list(values["sources"]) == [str(pack)]
+    assert values["kernels"] > 0
     assert values["target"]["batch_size"] == 2
     loaded = load_pack(new)
     assert loaded.predictor.name == "transfer"
@@ -45,6 +46,7 @@ def test_a_transferred_pack_answers_like_any_other(latprof, measured, pack, tmp_
     printed = latprof("transfer", "--from", pack, pack, measured)
     assert "rows         4" in printed.stdout
     assert printed.stdout.count(str(pack)) == 2
+    assert "from the times in the store" in printed.stdout
     assert "not saved" in printed.stderr
     assert "each network predicted without itself" in printed.stdout
 
