@@ -206,7 +206,8 @@ def print_transfer(store: Store, data: SideBySide) -> float:
     choices = space.choices([space.parse(name) for name in data.networks])
     fitted = [HybridPredictor(space).fit(choices, latency) for latency in data.latency_ms.T]
     print(
-        f"\n{TRANSFER_ROWS} networks of one runtime, packs of others: over {len(choices)} networks"
+        f"\n{TRANSFER_ROWS} networks of one runtime, packs of others: over the rest of "
+        f"{len(choices)} networks"
     )
     print("\n| target | packs | and kernels | latencies only | packs alone | fitted to the 100 |")
     print("|---|---|---|---|---|---|")
@@ -215,13 +216,14 @@ def print_transfer(store: Store, data: SideBySide) -> float:
         sources = [fitted[j] for j in range(len(fitted)) if j != i][:3]
         chosen = choose_for_transfer(space, sources, TRANSFER_ROWS)
         measured = measure_chosen(store, target, space, space.architectures(chosen))
-        truth = data.latency_ms[:, i]
+        unseen = ~(choices[:, None] == chosen).all(axis=2).any(axis=1)
+        others, truth = choices[unseen], data.latency_ms[unseen, i]
         rhos = []
         for times in (kernel_times(store, target, chosen), None):
             predictor = TransferPredictor(space, sources, times).fit(chosen, measured)
-            rhos.append(_rho(predictor.predict(choices), truth))
-        alone = ", ".join(f"{_rho(source.predict(choices), truth):.4f}" for source in sources)
-        own = _rho(fitted[i].out_of_fold_ms_, truth)
+            rhos.append(_rho(predictor.predict(others), truth))
+        alone = ", ".join(f"{_rho(source.predict(others), truth):.4f}" for source in sources)
+        own = _rho(fitted[i].out_of_fold_ms_[unseen], truth)
         least = min(least, rhos[0])
         cells = (data.names[i], str(len(sources)), *(f"{r:.4f}" for r in rhos), alone, f"{own:.4f}")
         print(f"| {' | '.join(cells)} |", flush=True)
