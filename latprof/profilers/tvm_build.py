@@ -147,12 +147,13 @@ def compiled(kernels: Kernels, database: Any = None) -> Any:
         return tvm.compile(module, target=kernels.target)
 
 
-def export_module(model: bytes | Path, path: str | Path, target: TargetWords) -> Path:
+def export_module(model: bytes | str | Path, path: str | Path, target: TargetWords) -> Path:
     """Compile an ONNX model for a processor and write it for TVM's runtime to load there.
 
     Parameters
     ----------
-    model : bytes or Path
+    model : bytes, str or Path
+        The ONNX model itself, or its path.
     path : str or Path
         A name in ``.so`` is a shared library, which needs a linker for that processor here; one in
         ``.tar`` holds object files, which the runtime links when it loads them.
@@ -167,6 +168,8 @@ def export_module(model: bytes | Path, path: str | Path, target: TargetWords) ->
         For a shared library without a linker, or whose linking failed.
     """
     path = Path(path)
+    if isinstance(model, str):
+        model = Path(model)
     link = _link_into(path, target)
     executable = compiled(fused_kernels(model, target, seed=0))
     write_library(executable, path, link)

@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,6 +110,16 @@ def test_exports_are_for_the_processor_asked_for(tmp_path, name):
         objects = [archive.extractfile(member).read() for member in archive if member.isfile()]
     assert objects
     assert {elf_machine(content) for content in objects} == {machines[name]}
+
+
+def test_a_model_to_export_is_a_path_or_its_bytes(tmp_path):
+    model = tmp_path / "network.onnx"
+    model.write_bytes(small_network())
+    for kind in (str, Path):
+        path = tmp_path / f"{kind.__name__}.tar"
+        assert export_module(kind(model), path, PROCESSORS["aarch64"]).stat().st_size > 0
+    with pytest.raises(UnsupportedModelError, match="No such file"):
+        export_module(str(tmp_path / "absent.onnx"), path, PROCESSORS["aarch64"])
 
 
 def test_a_shared_library_needs_a_linker_for_its_processor(tmp_path):
