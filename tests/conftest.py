@@ -1,9 +1,17 @@
 """A real collection, made once, and a way to run the command line as a user does."""
 
+import signal
 import subprocess
 import sys
 
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible():
+    """Give Ctrl-C its meaning back, which a shell takes from what it runs in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
