@@ -91,12 +91,13 @@ def host_target(threads: int) -> dict[str, Any]:
     }
 
 
-def fused_kernels(model: bytes | Path, target: TargetWords, seed: int) -> Kernels:
+def fused_kernels(model: bytes | str | Path, target: TargetWords, seed: int) -> Kernels:
     """Read an ONNX model, make its input and fuse its operators.
 
     Parameters
     ----------
-    model : bytes or Path
+    model : bytes, str or Path
+        The ONNX model itself, or its path.
     target : mapping
         The processor to compile for.
     seed : int
@@ -168,8 +169,6 @@ def export_module(model: bytes | str | Path, path: str | Path, target: TargetWor
         For a shared library without a linker, or whose linking failed.
     """
     path = Path(path)
-    if isinstance(model, str):
-        model = Path(model)
     link = _link_into(path, target)
     executable = compiled(fused_kernels(model, target, seed=0))
     write_library(executable, path, link)
@@ -223,11 +222,11 @@ def linker(triple: str) -> Callable[..., None] | None:
     return found
 
 
-def _read(model: bytes | Path) -> Any:
+def _read(model: bytes | str | Path) -> Any:
     import onnx
 
     try:
-        proto = onnx.load(model) if isinstance(model, Path) else onnx.load_from_string(model)
+        proto = onnx.load_from_string(model) if isinstance(model, bytes) else onnx.load(model)
         if not proto.graph.node:
             raise UnsupportedModelError("an ONNX model without operators")
     except UnsupportedModelError:
