@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
@@ -23,6 +22,8 @@ from latprof.errors import InvalidValueError
 from latprof.predictors.decision_features import DecisionFeatures
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
     from latprof.datasets.layers import Block
     from latprof.datasets.space import SearchSpace
     from latprof.graph.operators import Operator
@@ -151,11 +152,13 @@ class SpaceTables:
                 effects.append(table[:, table.any(axis=0)])
         return np.hstack(effects)
 
-    def one_hot(self, columns: Integers) -> Floats:
-        """One-hot encode columns of n architectures, shape (n, all columns)."""
-        encoded = np.zeros((len(columns), len(self.column_parts)))
-        np.put_along_axis(encoded, columns, 1.0, axis=1)
-        return encoded
+    def one_hot(self, columns: Integers) -> csr_array:
+        """One-hot encode columns of n architectures, sparse, shape (n, all columns)."""
+        from scipy.sparse import coo_array
+
+        n, parts = columns.shape
+        places = (np.repeat(np.arange(n), parts), columns.ravel())
+        return coo_array((np.ones(n * parts), places), (n, len(self.column_parts))).tocsr()
 
     def counts(self, columns: Integers) -> Integers:
         """How many of n architectures have each column, shape (all columns,)."""
@@ -174,42 +177,70 @@ class SpaceTables:
     # Shape totals: what the additive models know before they see a row -----------------------
 
     @cached_property
-    def _totals(self) -> tuple[tuple[str, ...], Floats]:
-        operators = [_operators(blocks) for blocks in self.column_blocks]
-        kinds = sorted({op.kind for row in operators for op in row})
-        named: dict[str, Callable[[Operator], int]] = {}
-        for kind in kinds:
-            named[f"macs {kind}"] = lambda op, kind=kind: op.macs * (op.kind == kind)  # type: ignore[misc]
-        for group in dict.fromkeys(map(_kind_group, kinds)):
-            named[f"elements {group}"] = lambda op, group=group: (  # type: ignore[misc]
-                op.activation_elements * (_kind_group(op.kind) == group)
-            )
-            named[f"operators {group}"] = lambda op, group=group: _kind_group(op.kind) == group  # type: ignore[misc]
-        named["weights"] = lambda op: math.prod(op.weight_shape) if op.weight_shape else 0
-        counted: dict[object, Floats] = {}  # combinations share operators
-        table = np.zeros((len(operators), len(named)))
-        for number, row in enumerate(operators):
-            for op in row:
-                shape = (op.kind, op.input_shapes, op.output_shapes, op.weight_shape)
-                if shape not in counted:
-                    counted[shape] = np.array([count(op) for count in named.values()], dtype=float)
-                table[number] += counted[shape]
-        kept = np.flatnonzero(np.any(table != 0, axis=0))
-        return tuple(np.array(list(named))[kept].tolist()), table[:, kept]
+    def _distinct_operators(self) -> tuple[tuple[Operator, ...], csr_array]:
+        from scipy.sparse import coo_array  # not needed to predict
+
+        numbers: dict[object, int] = {}
+        distinct: list[Operator] = []
+        rows, items = [], []
+        for row, blocks in enumerate(self.column_blocks):
+            for op in _operators(blocks):
+                shape = (op.kind, op.input_shapes, op.output_shapes, op.weight_shape, op.stride)
+                number = numbers.setdefault(shape, len(distinct))
+                if number == len(distinct):
+                    distinct.append(op)
+                rows.append(row)
+                items.append(number)
+        ones = np.ones(len(rows))
+        counts = coo_array((ones, (rows, items)), shape=(len(self.column_blocks), len(distinct)))
+        return tuple(distinct), counts.tocsr()  # which sums what is there twice
+
+    @property
+    def operators(self) -> tuple[Operator, ...]:
+        """The operators that the space's blocks are made of, one of each kind and shape."""
+        return self._distinct_operators[0]
+
+    @property
+    def operator_counts(self) -> csr_array:
+        """How many of each of these a column's blocks have, sparse, (columns, operators)."""
+        return self._distinct_operators[1]
+
+    @cached_property
+    def _operator_totals(self) -> tuple[tuple[str, ...], Floats]:
+        kinds = np.array([op.kind for op in self.operators])
+        groups = np.array([kind_group(kind) for kind in kinds.tolist()])
+        macs = np.array([op.macs for op in self.operators], dtype=float)
+        elements = np.array([op.activation_elements for op in self.operators], dtype=float)
+        named = {f"macs {kind}": macs * (kinds == kind) for kind in sorted(set(kinds.tolist()))}
+        for group in dict.fromkeys(map(kind_group, sorted(set(kinds.tolist())))):
+            named[f"elements {group}"] = elements * (groups == group)
+            named[f"operators {group}"] = np.where(groups == group, 1.0, 0.0)
+        named["weights"] = np.array(
+            [math.prod(op.weight_shape) if op.weight_shape else 0.0 for op in self.operators]
+        )
+        kept = [name for name, values in named.items() if np.any(values != 0)]
+        table = np.array([named[name] for name in kept]).reshape(len(kept), len(self.operators)).T
+        return tuple(kept), table
 
     @property
     def total_names(self) -> tuple[str, ...]:
         """Names of the shape totals, for example ``"macs depthwise3x3"``."""
-        return self._totals[0]
+        return self._operator_totals[0]
 
     @property
+    def operator_totals(self) -> Floats:
+        """Shape totals of each of :attr:`operators` alone, shape (operators, totals)."""
+        return self._operator_totals[1]
+
+    @cached_property
     def totals(self) -> Floats:
         """Shape totals of each column's blocks, shape (columns, totals).
 
         Multiply-accumulates by kind of operator, elements read and written and number of operators
         by group of kinds, and weights; summed over an architecture's parts they are its totals.
         """
-        return self._totals[1]
+        totals: Floats = self.operator_counts @ self.operator_totals
+        return totals
 
     @cached_property
     def total_deviations(self) -> Floats:
@@ -285,7 +316,7 @@ def _operators(blocks: Blocks) -> tuple[Operator, ...]:
     return tuple(op for block in blocks for op in block.operators())
 
 
-def _kind_group(kind: str) -> str:
+def kind_group(kind: str) -> str:
     """Kinds that move data alike: all depthwise convolutions, all others, each other kind.
 
     Those of another precision (``"conv1x1 int8"``) are groups of their own.

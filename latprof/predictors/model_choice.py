@@ -11,11 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.predictors.block_prior import (
-    BlockCosts,
-    fit_block_costs,
-    fit_with_design,
-)
+from latprof.predictors.block_prior import BlockCosts, fit_block_costs, fit_by_prior
 from latprof.predictors.boosting import SETTINGS, Chosen, Task, choose, fit_trees, held_out
 from latprof.predictors.evaluation import fold_numbers
 from latprof.predictors.factors import AdditiveTable, Factor
@@ -112,11 +108,11 @@ def _additive(rows: _Rows) -> _Base:
     """
     latency = rows.latency_ms
     costs = fit_block_costs(rows.tables, rows.columns, latency)
-    features = rows.tables.sums(rows.columns, costs.design)
+    features = costs.prior.features(rows.columns)
 
     def by_fold(*, robust: bool) -> list[BlockCosts]:
         return [
-            fit_with_design(features[mask], latency[mask], costs.design, robust=robust)
+            fit_by_prior(costs.prior, features[mask], latency[mask], robust=robust)
             for mask in rows.masks()
         ]
 
@@ -128,13 +124,13 @@ def _additive(rows: _Rows) -> _Base:
     held = _held(rows, robust)
     if _error(held, latency) >= _error(base.held_ms, latency):
         return base
-    return _Base(fit_with_design(features, latency, costs.design, robust=True), robust, held)
+    return _Base(fit_by_prior(costs.prior, features, latency, robust=True), robust, held)
 
 
 def _held(rows: _Rows, by_fold: list[BlockCosts]) -> Floats:
     held = np.empty(len(rows.latency_ms))
     for mask, costs in zip(rows.masks(), by_fold, strict=True):
-        held[~mask] = costs.predict(rows.tables, rows.columns[~mask])
+        held[~mask] = costs.predict(rows.columns[~mask])
     return held
 
 
@@ -206,7 +202,7 @@ def _whole_grid(rows: _Rows, base: _Base, trees: _Trees) -> Model | None:
     if not _better(held_by_model @ weights, base.held_ms, latency):
         return None
     everything = all_choices(sizes)
-    additive = base.costs.predict(rows.tables, rows.tables.columns(everything))
+    additive = base.costs.predict(rows.tables.columns(everything))
     total, left_out = weights[0] * additive, weights[0] * base.left_out_ms
     if weights[1]:
         grid = fit_grid(numbers, latency, sizes)

@@ -12,7 +12,7 @@ import numpy as np
 
 from latprof.errors import CoverageError, InvalidValueError
 from latprof.predictors.base import Batch, Floats, PackFiles, Predictor, Terms
-from latprof.predictors.block_prior import similarity_design
+from latprof.predictors.block_similarity import similarity_design
 from latprof.predictors.factors import (
     AdditiveTable,
     Factor,
