@@ -79,7 +79,7 @@ class Prior:
     weight: float = 1.0
 
     def features(self, columns: Integers) -> Floats:
-        """What sums over ``columns``, shape (n, any), are linear in, shape (n, q)."""
+        """What latencies of ``columns``, shape (n, parts), are linear in, shape (n, q)."""
         features: Floats = (self.tables.one_hot(columns) @ self.counts) @ self.root
         return self.scaled(features)
 
@@ -118,26 +118,22 @@ class BlockCosts:
         return latency
 
 
-def fit_block_costs(tables: SpaceTables, columns: Integers, cost_ms: Floats) -> BlockCosts:
-    """Fit the entries of an additive table to n sums of them, by the prior that predicts best.
+def fit_block_costs(tables: SpaceTables, columns: Integers, latency_ms: Floats) -> BlockCosts:
+    """Fit the entries of an additive table to n latencies by the prior that predicts them best.
 
-    Parameters
-    ----------
-    columns : array of shape (n, any)
-        Columns of n architectures, shape (n, parts), or single ones, shape (n, 1).
-    cost_ms : array of shape (n,)
-        The architectures' latencies, or the times of the single blocks.
+    ``columns`` are those of the n architectures, shape (n, parts). The priors are
+    :func:`operator_priors` and, with many rows, none at all: every entry an unknown of its own.
     """
     priors = operator_priors(tables)
     free = len(tables.column_parts)
-    if free <= min(_FREE_COLUMNS, len(cost_ms) / _FREE_ROWS):
+    if free <= min(_FREE_COLUMNS, len(latency_ms) / _FREE_ROWS):
         priors = (*priors, _no_prior(tables))
     best: BlockCosts | None = None
     for prior in priors:
         unscaled = prior.features(columns)
         for weight in WEIGHTS if prior.shared else (1.0,):
             weighted = replace(prior, weight=weight)
-            fit = fit_ridge(weighted.scaled(unscaled), cost_ms)
+            fit = fit_ridge(weighted.scaled(unscaled), latency_ms)
             if best is None or fit.error < best.ridge.error:
                 best = BlockCosts(fit, weighted)
     assert best is not None

@@ -1,11 +1,13 @@
 """How alike the blocks of a space are: what a new device's own costs are judged by.
 
-With a handful of measured architectures an operator's cost cannot be told from its neighbour's, so
-that blocks are compared as wholes here; :mod:`latprof.predictors.block_prior` compares operators.
+Blocks are compared as wholes here, for a handful of architectures and for the times of single
+blocks; :mod:`latprof.predictors.block_prior` compares operators, for whole networks' latencies.
+A *design*, shape (columns, q), says that the table's entries are ``design @ coefficients``.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
 
 Floats: TypeAlias = NDArray[np.float64]
 
+#: Weights of "similar blocks cost similar times" beside the totals' 1; which one holds is chosen by
+#: leave-one-out.
+_SIMILARITY_WEIGHTS = (0.03, 0.1, 0.3, 1.0)
+#: Columns up to which a table with every entry an unknown of its own is tried.
+_FREE_COLUMNS = 1000
 #: Standard deviation of a block's own cost, as a fraction of what similar ones share.
 _DEVIATION = 0.3
 #: Differences in which two blocks' costs are about as similar as they are different: doublings of
@@ -26,6 +33,29 @@ _DEVIATION = 0.3
 _LENGTHS = (1.0, 1.0, 1.0, 2.0, 2.0, 0.5, 0.5)
 #: Doublings of size over which a block's own deviation stays much the same.
 _OWN_LENGTH = 1.0
+
+
+@lru_cache(maxsize=2)  # they are large; a campaign asks about one space
+def block_designs(tables: SpaceTables) -> list[Floats]:
+    """All priors that are tried on a space, made once."""
+    designs = _shape_designs(tables)
+    if len(tables.column_parts) <= _FREE_COLUMNS:
+        designs.append(np.eye(len(tables.column_parts)))
+    return designs
+
+
+def _shape_designs(tables: SpaceTables) -> list[Floats]:
+    """Designs of shape totals, similarity and deviations, for each of _SIMILARITY_WEIGHTS.
+
+    Three parts side by side, each scaled so that it gives sampled architectures the same variance:
+    the totals (what multiply-accumulates, elements and operators of each kind cost), a square root
+    of the similarities' covariance (what blocks of about this shape cost beyond it), and one of the
+    deviations' (what this block costs here beyond both). The first design is the totals alone.
+    """
+    totals = _scaled_totals(tables)
+    beyond = similarity_design(tables)
+    totals = totals / np.sqrt(max(totals.shape[1], 1))
+    return [totals, *(np.hstack([totals, weight * beyond]) for weight in _SIMILARITY_WEIGHTS)]
 
 
 def similarity_design(tables: SpaceTables) -> Floats:

@@ -2,7 +2,7 @@
 
 Ten networks are ten latencies, but about two hundred times of blocks. ProxylessNAS's authors (Cai,
 Zhu, Han, ICLR 2019) built their table of such times. Here the blocks that were timed say what the
-others cost, too, by the prior of :mod:`latprof.predictors.block_prior`.
+others cost, too, by the prior of :mod:`latprof.predictors.block_similarity`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.predictors.block_prior import fit_block_costs
+from latprof.predictors.block_similarity import block_designs
 from latprof.predictors.features import space_tables
 from latprof.predictors.lookup_table import LookupTablePredictor
 from latprof.predictors.plain_data import to_json
+from latprof.predictors.ridge import fit_ridge
 
 if TYPE_CHECKING:
     from latprof.datasets.space import Architecture, Choices, SearchSpace
@@ -96,8 +97,11 @@ class BlockTimes:
         if timed.sum() < FEWEST_BLOCKS:
             return None
         observed, latency_ms = columns[timed], self.block_ms[timed]
-        costs = fit_block_costs(tables, observed[:, None], latency_ms)
-        entries = np.maximum(costs.entries + costs.intercept, 0.0)
+        fits = [
+            (fit_ridge(design[observed], latency_ms), design) for design in block_designs(tables)
+        ]
+        fit, design = min(fits, key=lambda pair: pair[0].error)
+        entries = np.maximum(design @ fit.coefficients + fit.intercept, 0.0)
         entries[tables.zero_columns] = 0.0
         counts = np.bincount(observed, minlength=len(entries)).astype(np.float64)
         fields = {

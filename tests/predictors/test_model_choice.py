@@ -39,13 +39,13 @@ def test_a_step_that_two_blocks_make_keeps_trees():
 def fits(monkeypatch):
     """Whether each additive fit of :func:`choose_model` was robust, in their order."""
     calls = []
-    original = model_choice.fit_with_design
+    original = model_choice.fit_by_prior
 
     def fit(*arguments, robust=False):
         calls.append(robust)
         return original(*arguments, robust=robust)
 
-    monkeypatch.setattr(model_choice, "fit_with_design", fit)
+    monkeypatch.setattr(model_choice, "fit_by_prior", fit)
     return calls
 
 
