@@ -159,8 +159,11 @@ def test_collecting_to_a_precision_says_what_stopped_each_network(latprof, tmp_p
         rows = list(csv.DictReader(file))
     assert len(rows) == 3
     for row in rows:
-        half = (float(row["high_ms"]) - float(row["low_ms"])) / 2 / float(row["latency_ms"])
         assert row["stopped_by"] in {"precision", "visits", "time"}
+        if not row["high_ms"]:  # a loud host disturbed all visits but one: there is no interval
+            assert row["stopped_by"] != "precision"
+            continue
+        half = (float(row["high_ms"]) - float(row["low_ms"])) / 2 / float(row["latency_ms"])
         # Visits to other networks may widen an interval after it was narrow enough.
         assert half > 0.03 or row["stopped_by"] == "precision"
 
