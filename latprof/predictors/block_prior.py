@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.predictors.features import kind_group
-from latprof.predictors.ridge import RidgeFit, fit_ridge, fit_robust_ridge
+from latprof.predictors.ridge import RANK_TOLERANCE, RidgeFit, fit_ridge, fit_robust_ridge
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -51,8 +51,6 @@ _MOST_OPERATORS = 4000
 #: What is left of a covariance when its low-rank root is long enough.
 _ROOT_TOLERANCE = 1e-6
 _ROOT_COLUMNS = 400
-#: Squared singular values below this fraction of the largest are rounding errors.
-_RANK_TOLERANCE = 1e-11
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +154,7 @@ def operator_priors(tables: SpaceTables) -> tuple[Prior, ...]:
     """The priors that are tried on a space, one for each of :data:`LENGTHS`, made once.
 
     Their roots hold side by side the totals, what similar operators share beyond them, and what
-    each has of its own; sampled architectures get the variance 1 from the first two each, and
+    each has of its own; sampled architectures get the variance 1 from the second, and
     :data:`_OWN` squared from the third. Candidates that their operators do not tell apart are items
     beside the operators, without totals.
     """
@@ -237,7 +235,7 @@ def _compressed(root: Floats, counts: csr_array) -> Floats:
     """
     design = counts @ root
     squared, vectors = np.linalg.eigh(design.T @ design)
-    shorter: Floats = root @ vectors[:, squared > _RANK_TOLERANCE * squared.max(initial=0.0)]
+    shorter: Floats = root @ vectors[:, squared > RANK_TOLERANCE * squared.max(initial=0.0)]
     return shorter
 
 

@@ -13,7 +13,7 @@ Floats: TypeAlias = NDArray[np.float64]
 #: Penalties that are tried, as fractions of the features' largest squared singular value.
 PENALTIES: Floats = np.geomspace(1e-9, 1e1, 51)
 #: Squared singular values below this fraction of the largest are rounding errors.
-_RANK_TOLERANCE = 1e-11
+RANK_TOLERANCE = 1e-11
 #: Degrees of freedom of the errors in a robust fit, and how often its weights are set.
 _FREEDOM = 3.0
 _REWEIGHTINGS = 4
@@ -127,6 +127,6 @@ def _decompose(matrix: Floats) -> tuple[Floats, Floats, Floats]:
         return left, squared, right
     squared, right = np.linalg.eigh(matrix.T @ matrix)
     squared, right = squared[::-1], right[:, ::-1]
-    kept = squared > _RANK_TOLERANCE * max(float(squared.max(initial=0.0)), 1e-300)
+    kept = squared > RANK_TOLERANCE * max(float(squared.max(initial=0.0)), 1e-300)
     squared, right = squared[kept], right[:, kept]
     return (matrix @ right) / np.sqrt(squared), squared, right
