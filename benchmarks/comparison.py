@@ -12,13 +12,13 @@ from functools import partial
 
 import numpy as np
 
-from latprof.datasets.registry import get_space
+from latprof.datasets.spaces.named import get_space
 from latprof.measurement.comparison import compare_pairs
 from latprof.measurement.records import PairedProtocol
 from latprof.profilers.base import RunOptions
 from latprof.profilers.comparing import PROCESSES, VISITS, measure_in_turn
-from latprof.profilers.networks import Network, reference_network
-from latprof.profilers.remote import RemoteBench
+from latprof.profilers.visits.measuring_process import RemoteBench
+from latprof.profilers.visits.network_source import Network, reference_network
 
 
 def main() -> None:

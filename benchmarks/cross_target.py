@@ -27,7 +27,7 @@ from latprof.searchers import (
     SearchProblem,
     get_searcher,
 )
-from latprof.searchers.cross_target import cross_target, search_targets
+from latprof.searchers.studies.cross_target import cross_target, search_targets
 
 DEVICES = ("gold_6226", "pixel2", "1080ti_1")
 DATA_SETS = ("cifar10-test", "cifar100-test", "imagenet-test")

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.datasets.published import datasheet, load, load_kernels, load_visits
-from latprof.datasets.registry import space_from_description
-from latprof.datasets.sheet import floor_of_visits
+from latprof.datasets.published.datasheet import floor_of_visits
+from latprof.datasets.published.loading import datasheet, load, load_kernels, load_visits
+from latprof.datasets.spaces.named import space_from_description
 from latprof.errors import CoverageError, DataSetError
 from latprof.measurement.process_effects import process_effects
 from latprof.measurement.records import Target
 from latprof.measurement.statistics import reconcile
-from latprof.predictors.registry import make_predictor, predictor_names
+from latprof.predictors.models.named import make_predictor, predictor_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from latprof.datasets.space import SearchSpace
+    from latprof.datasets.spaces.base import SearchSpace
 
 #: Training rows, and draws of so many over which errors are averaged; all rows come first.
 ROWS = {1000: 3, 300: 5, 100: 10, 30: 10}

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.damaged_packs import Members, Random, members_of
-from latprof.datasets.registry import get_space
-from latprof.predictors.archive import MANIFEST, digest, write_archive
+from latprof.datasets.spaces.named import get_space
+from latprof.predictors.pack.archive import MANIFEST, digest, write_archive
 
 #: The packs that are spoilt: all that the tests keep.
-PACKS = Path(__file__).parents[1] / "tests" / "predictors" / "packs"
+PACKS = Path(__file__).parents[1] / "tests" / "predictors" / "pack" / "packs"
 _DIGEST = "manifest.sha256"
 _CALIBRATION = "predictor/calibration.json"
 _TABLE = "predictor/table.json"

@@ -22,19 +22,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.dataset import predict, promise, rmse_percent
-from latprof.datasets.registry import get_space
+from latprof.datasets.spaces.named import get_space
 from latprof.errors import LatprofError
 from latprof.measurement.frames import labels, labels_frame, noise_floor, visits_frame
 from latprof.measurement.records import PairedProtocol
-from latprof.measurement.store import Store
-from latprof.predictors.registry import predictor_names
+from latprof.measurement.store.store import Store
+from latprof.predictors.models.named import predictor_names
 from latprof.profilers.base import RunOptions
-from latprof.profilers.collection import Collection
-from latprof.profilers.networks import Network
-from latprof.profilers.registry import profiler_class
+from latprof.profilers.campaign.collection import Collection
+from latprof.profilers.targets import profiler_class
+from latprof.profilers.visits.network_source import Network
 
 if TYPE_CHECKING:
-    from latprof.datasets.space import SearchSpace
+    from latprof.datasets.spaces.base import SearchSpace
 
 BATCH = 8
 #: Of a collection: one visit with short bursts.

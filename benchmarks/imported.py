@@ -31,10 +31,10 @@ from latprof.datasets.importers.table_export import (
     sharing_error_ms,
 )
 from latprof.datasets.importers.tinynas import load_tinynas
-from latprof.datasets.published import load
-from latprof.datasets.registry import space_from_description
-from latprof.predictors.from_table import predictor_from_table
-from latprof.predictors.lookup_table import LookupTablePredictor
+from latprof.datasets.published.loading import load
+from latprof.datasets.spaces.named import space_from_description
+from latprof.predictors.models.lookup_table import LookupTablePredictor
+from latprof.predictors.training.imported_table import predictor_from_table
 
 if TYPE_CHECKING:
     from latprof.datasets.importers.base import ImportedLatencies

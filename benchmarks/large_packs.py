@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.forged_packs import PACKS, Forged
-from latprof.datasets.registry import get_space
-from latprof.predictors.features import space_tables
+from latprof.datasets.spaces.named import get_space
+from latprof.predictors.features.block_features import space_tables
 
 _CALIBRATION = "predictor/calibration.json"
 _CIFAR = {"blocks_per_stage": 100, "final_channels": 65_536}

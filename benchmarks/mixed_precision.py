@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latprof.datasets.mixed_precision import MixedPrecisionSpace
-from latprof.datasets.proxyless import ProxylessSpace
+from latprof.datasets.spaces.mixed_precision import MixedPrecisionSpace
+from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.measurement.records import PairedProtocol
-from latprof.measurement.store import Store
-from latprof.predictors.evaluation import cross_validated_predictions, evaluate
-from latprof.predictors.from_store import stored_rows
-from latprof.predictors.registry import make_predictor
+from latprof.measurement.store.store import Store
+from latprof.predictors.fitting.evaluation import cross_validated_predictions, evaluate
+from latprof.predictors.models.named import make_predictor
+from latprof.predictors.training.stored_training import stored_rows
 from latprof.profilers.base import RunOptions
-from latprof.profilers.collection import Collection
+from latprof.profilers.campaign.collection import Collection
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from latprof.datasets.space import Choices
+    from latprof.datasets.spaces.base import Choices
     from latprof.measurement.records import Target
 
 

@@ -39,7 +39,7 @@ from benchmarks.large_packs import LARGE
 from latprof.errors import InvalidValueError, LatprofError
 
 if TYPE_CHECKING:
-    from latprof.predictors.pack import Pack
+    from latprof.predictors.pack.pack import Pack
 
 LIMIT_S = 20.0
 _ADDRESS_SPACE = 4 << 30
@@ -76,7 +76,7 @@ def judge(path: Path, original: str, *, forged: bool) -> tuple[str, str]:
 
 
 def _judged(path: Path, original: str, *, forged: bool) -> tuple[str, str]:
-    from latprof.predictors.pack import load_pack
+    from latprof.predictors.pack.pack import load_pack
 
     try:
         pack = load_pack(path)
@@ -97,7 +97,7 @@ def _judged(path: Path, original: str, *, forged: bool) -> tuple[str, str]:
 
 def content(pack: Pack) -> tuple[object, ...]:
     """Everything that a pack says: its files as they would be written again, and its answers."""
-    from latprof.predictors.manifest import pack_to_files
+    from latprof.predictors.pack.manifest import pack_to_files
 
     manifest, files = pack_to_files(pack)
     prediction = pack.predict(questions(pack))
@@ -118,14 +118,14 @@ def questions(pack: Pack) -> Any:
 @lru_cache(maxsize=32)
 def original_content(name: str) -> tuple[object, ...]:
     """The same of the pack that a mutant was made of."""
-    from latprof.predictors.pack import load_pack
+    from latprof.predictors.pack.pack import load_pack
 
     return content(load_pack(PACKS / name))
 
 
 def usable(pack: Pack) -> bool:
     """Whether all that a pack answers are finite numbers in order, expectations included."""
-    from latprof.predictors.expectation import expectation_of
+    from latprof.predictors.gradients.expectation import expectation_of
 
     choices = questions(pack)
     prediction = pack.predict(choices)

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.datasets.proxyless import ProxylessSpace
-from latprof.datasets.registry import get_space
+from latprof.datasets.spaces.named import get_space
+from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import CoverageError
-from latprof.predictors.features import space_tables
-from latprof.predictors.registry import make_predictor, predictor_names
+from latprof.predictors.features.block_features import space_tables
+from latprof.predictors.models.named import make_predictor, predictor_names
 
 if TYPE_CHECKING:
     from latprof.predictors.base import Predictor
@@ -151,7 +151,7 @@ _WITHOUT_XGBOOST = """
 import sys
 sys.modules["xgboost"] = None
 from benchmarks.predictors import SPACE, rate
-from latprof.predictors.pack import load_pack
+from latprof.predictors.pack.pack import load_pack
 print(rate(load_pack(sys.argv[1]).predictor, SPACE.sample_choices(20_000, seed=9)))
 """
 
@@ -180,7 +180,7 @@ def gradients(additive: Predictor, trees: Predictor) -> bool:
     except ImportError:
         print("expected latency: no torch here\n")
         return True
-    from latprof.predictors.expectation import surrogate_error
+    from latprof.predictors.gradients.expectation import surrogate_error
 
     torch.set_num_threads(1)
     good = True

@@ -24,11 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.datasets.importers.help import load_help
-from latprof.predictors.registry import make_predictor
+from latprof.predictors.models.named import make_predictor
 
 if TYPE_CHECKING:
     from latprof.datasets.importers.base import ImportedLatencies
-    from latprof.datasets.space import SearchSpace
+    from latprof.datasets.spaces.base import SearchSpace
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]

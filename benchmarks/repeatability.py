@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latprof.datasets.registry import get_space
+from latprof.datasets.spaces.named import get_space
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.statistics import (
     coefficient_of_variation,
@@ -24,8 +24,8 @@ from latprof.measurement.statistics import (
     visit_ratio,
 )
 from latprof.profilers.base import RunOptions
-from latprof.profilers.networks import Network, reference_network
-from latprof.profilers.remote import RemoteBench
+from latprof.profilers.visits.measuring_process import RemoteBench
+from latprof.profilers.visits.network_source import Network, reference_network
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

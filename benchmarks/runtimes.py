@@ -25,26 +25,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from latprof.datasets.registry import get_space
+from latprof.datasets.spaces.named import get_space
 from latprof.measurement.frames import labels
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.side_by_side import SideBySide, side_by_side
-from latprof.measurement.store import Store
-from latprof.predictors.from_store import stored_block_times, stored_rows
-from latprof.predictors.hybrid import HybridPredictor
-from latprof.predictors.transfer import TransferPredictor, choose_for_transfer
+from latprof.measurement.store.store import Store
+from latprof.predictors.models.hybrid import HybridPredictor
+from latprof.predictors.models.transfer import TransferPredictor, choose_for_transfer
+from latprof.predictors.training.stored_training import stored_block_times, stored_rows
 from latprof.profilers.base import RunOptions
-from latprof.profilers.collection import Collection
-from latprof.profilers.networks import Network
-from latprof.profilers.registry import profiler_class, target_spellings
-from latprof.reports.page import write_report
+from latprof.profilers.campaign.collection import Collection
+from latprof.profilers.targets import profiler_class, target_spellings
+from latprof.profilers.visits.network_source import Network
+from latprof.reports.rendering.page import write_report
 from latprof.reports.side_by_side_report import build_side_by_side_report
 
 if TYPE_CHECKING:
-    from latprof.datasets.space import Architecture, Choices, SearchSpace
+    from latprof.datasets.spaces.base import Architecture, Choices, SearchSpace
     from latprof.measurement.records import Target
     from latprof.measurement.side_by_side import Floats
-    from latprof.predictors.block_times import BlockTimes
+    from latprof.predictors.models.block_times import BlockTimes
     from latprof.profilers.base import Profiler
 
 NETWORKS = 100

@@ -24,13 +24,13 @@ import numpy as np
 import torch
 
 import latprof
+from latprof.searchers.accuracy.accuracy_by_training import TrainedAccuracy
+from latprof.searchers.accuracy.image_tasks import digits_task
 from latprof.searchers.base import SearchProblem
-from latprof.searchers.differentiable import SearchState
-from latprof.searchers.lightnas import LightNAS
-from latprof.searchers.proxyless import ProxylessG
-from latprof.searchers.supernet import Mixture, Supernet
-from latprof.searchers.tasks import digits_task
-from latprof.searchers.training import TrainedAccuracy
+from latprof.searchers.differentiable.gradient_search import SearchState
+from latprof.searchers.differentiable.lightnas import LightNAS
+from latprof.searchers.differentiable.proxyless import ProxylessG
+from latprof.searchers.differentiable.supernet import Mixture, Supernet
 
 PACK = "proxyless-cpu-ort1"
 EPOCHS = 12

@@ -25,16 +25,20 @@ from scipy.stats import spearmanr
 
 from latprof.datasets.importers.flags import SYNTHETIC
 from latprof.datasets.importers.help import help_devices, load_help
-from latprof.predictors.registry import make_predictor, predictor_names
-from latprof.predictors.ridge import fit_ridge
-from latprof.predictors.transfer import TransferPredictor, transfer_features
-from latprof.predictors.transfer_model import FeatureScale, choose_architectures, fit_transfer
+from latprof.predictors.fitting.ridge import fit_ridge
+from latprof.predictors.fitting.transfer_model import (
+    FeatureScale,
+    choose_architectures,
+    fit_transfer,
+)
+from latprof.predictors.models.named import make_predictor, predictor_names
+from latprof.predictors.models.transfer import TransferPredictor, transfer_features
 
 if TYPE_CHECKING:
     from latprof.datasets.importers.base import ImportedLatencies
-    from latprof.datasets.space import SearchSpace
+    from latprof.datasets.spaces.base import SearchSpace
     from latprof.predictors.base import Predictor
-    from latprof.predictors.transfer_model import TransferFeatures
+    from latprof.predictors.fitting.transfer_model import TransferFeatures
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]

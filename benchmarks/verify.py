@@ -21,11 +21,11 @@ import numpy as np
 
 import latprof
 from latprof.measurement.records import PairedProtocol
-from latprof.measurement.store import Store
-from latprof.predictors.from_store import train_from_store
-from latprof.predictors.pack import Pack, save_pack
+from latprof.measurement.store.store import Store
+from latprof.predictors.pack.pack import Pack, save_pack
+from latprof.predictors.training.stored_training import train_from_store
 from latprof.profilers.base import RunOptions
-from latprof.profilers.collection import Collection
+from latprof.profilers.campaign.collection import Collection
 from latprof.searchers import SearchProblem, Verification, get_searcher, verify
 
 PERCENTILES = tuple(range(5, 100, 10))

@@ -13,8 +13,8 @@ import sys
 from collections.abc import Sequence
 
 import latprof
-from latprof.datasets.scaled import ScaledMBConv
-from latprof.searchers.scaling import (
+from latprof.datasets.spaces.scaled import ScaledMBConv
+from latprof.searchers.studies.scaling import (
     LatencyOfOperators,
     ScaledNetwork,
     TinyNetScaling,

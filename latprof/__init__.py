@@ -12,54 +12,54 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from latprof.datasets.proxyless import ProxylessSpace
-    from latprof.datasets.registry import get_space, space_names
-    from latprof.datasets.space import Architecture, SearchSpace
+    from latprof.datasets.spaces.base import Architecture, SearchSpace
+    from latprof.datasets.spaces.named import get_space, space_names
+    from latprof.datasets.spaces.proxyless import ProxylessSpace
     from latprof.errors import LatprofError
     from latprof.graph.operators import Network, Operator
     from latprof.graph.reader import read_network
     from latprof.measurement.frames import labels
     from latprof.measurement.records import Measurement, PairedProtocol, Target
-    from latprof.measurement.store import Store
+    from latprof.measurement.store.store import Store
     from latprof.predictors.base import Predictor
-    from latprof.predictors.boosted_trees import XGBoostPredictor
-    from latprof.predictors.hybrid import HybridPredictor
-    from latprof.predictors.linear import LinearPredictor
-    from latprof.predictors.lookup_table import LookupTablePredictor
-    from latprof.predictors.pack import Pack, load_pack, save_pack
-    from latprof.predictors.transfer import TransferPredictor
+    from latprof.predictors.models.boosted_trees import XGBoostPredictor
+    from latprof.predictors.models.hybrid import HybridPredictor
+    from latprof.predictors.models.linear import LinearPredictor
+    from latprof.predictors.models.lookup_table import LookupTablePredictor
+    from latprof.predictors.models.transfer import TransferPredictor
+    from latprof.predictors.pack.pack import Pack, load_pack, save_pack
     from latprof.profilers.base import RunOptions
     from latprof.profilers.profile import Profile, profile
-    from latprof.profilers.registry import target_spellings
+    from latprof.profilers.targets import target_spellings
 
 _MODULES = {
-    "Architecture": "datasets.space",
-    "HybridPredictor": "predictors.hybrid",
+    "Architecture": "datasets.spaces.base",
+    "HybridPredictor": "predictors.models.hybrid",
     "LatprofError": "errors",
-    "LinearPredictor": "predictors.linear",
-    "LookupTablePredictor": "predictors.lookup_table",
+    "LinearPredictor": "predictors.models.linear",
+    "LookupTablePredictor": "predictors.models.lookup_table",
     "Measurement": "measurement.records",
     "Network": "graph.operators",
     "Operator": "graph.operators",
-    "Pack": "predictors.pack",
+    "Pack": "predictors.pack.pack",
     "PairedProtocol": "measurement.records",
     "Predictor": "predictors.base",
     "Profile": "profilers.profile",
-    "ProxylessSpace": "datasets.proxyless",
+    "ProxylessSpace": "datasets.spaces.proxyless",
     "RunOptions": "profilers.base",
-    "SearchSpace": "datasets.space",
-    "Store": "measurement.store",
+    "SearchSpace": "datasets.spaces.base",
+    "Store": "measurement.store.store",
     "Target": "measurement.records",
-    "TransferPredictor": "predictors.transfer",
-    "XGBoostPredictor": "predictors.boosted_trees",
-    "get_space": "datasets.registry",
+    "TransferPredictor": "predictors.models.transfer",
+    "XGBoostPredictor": "predictors.models.boosted_trees",
+    "get_space": "datasets.spaces.named",
     "labels": "measurement.frames",
-    "load_pack": "predictors.pack",
+    "load_pack": "predictors.pack.pack",
     "profile": "profilers.profile",
     "read_network": "graph.reader",
-    "save_pack": "predictors.pack",
-    "space_names": "datasets.registry",
-    "target_spellings": "profilers.registry",
+    "save_pack": "predictors.pack.pack",
+    "space_names": "datasets.spaces.named",
+    "target_spellings": "profilers.targets",
 }
 
 __all__ = [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from latprof.datasets.proxyless import ProxylessSpace
+from latprof.datasets.spaces.proxyless import ProxylessSpace
 
 ROOT = Path(__file__).resolve().parent.parent
 

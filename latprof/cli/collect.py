@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from latprof.measurement.records import Target
-    from latprof.measurement.store import Store
-    from latprof.profilers.campaign import Outcome
-    from latprof.profilers.collection import Collection
+    from latprof.measurement.store.store import Store
+    from latprof.profilers.campaign.campaign import Outcome
+    from latprof.profilers.campaign.collection import Collection
 
 
 def collect(
@@ -138,9 +138,9 @@ def collect(
     `latprof collect --plan transfer --from a.pack b.pack --store new.db`
     """
     from latprof.measurement.records import PairedProtocol
-    from latprof.measurement.store import Store
-    from latprof.profilers.collection import Collection
-    from latprof.profilers.remote import check_timeout
+    from latprof.measurement.store.store import Store
+    from latprof.profilers.campaign.collection import Collection
+    from latprof.profilers.visits.measuring_process import check_timeout
 
     if max_visits is not None and not precision:
         raise UsageError(
@@ -178,7 +178,7 @@ def collect(
         "time_limit_s": parse_duration(time_limit, "time-limit") if time_limit else None,
     }
     if space:
-        from latprof.datasets.registry import get_space
+        from latprof.datasets.spaces.named import get_space
 
         wanted = get_space(space, **({} if resolution is None else {"resolution": resolution}))
         collection = Collection.of_space(wanted, 5000 if n is None else n, seed=seed, **rest)
@@ -199,9 +199,9 @@ def collect(
 
 def _transfer_plan(packs: Sequence[str], n: int, seed: int, rest: dict[str, Any]) -> Collection:
     """The architectures that tell most about a new device, given packs of others."""
-    from latprof.predictors.from_packs import load_sources
-    from latprof.predictors.transfer import choose_for_transfer
-    from latprof.profilers.collection import Collection
+    from latprof.predictors.models.transfer import choose_for_transfer
+    from latprof.predictors.training.transfer_training import load_sources
+    from latprof.profilers.campaign.collection import Collection
 
     sources = load_sources(packs)
     space = sources[0].space

@@ -94,7 +94,7 @@ def compare(
 
 
 def _is_store(text: str) -> bool:
-    from latprof.measurement.files import what_is_at
+    from latprof.common.files import what_is_at
 
     if "://" in text:
         return True
@@ -113,7 +113,7 @@ def _is_store(text: str) -> bool:
 def _stores(
     a: str, b: str, target: str | None, alpha: float, ignore: list[str]
 ) -> tuple[list[Comparison], tuple[str, ...]]:
-    from latprof.measurement.store import Store
+    from latprof.measurement.store.store import Store
     from latprof.profilers.comparing import compare_stores
 
     with Store.open(a) as first, Store.open(b) as second:
@@ -140,12 +140,12 @@ def _networks(
 ) -> Comparison:
     from latprof.measurement.records import PairedProtocol
     from latprof.profilers.comparing import compare_networks
-    from latprof.profilers.networks import (
+    from latprof.profilers.visits.measuring_process import RemoteBench
+    from latprof.profilers.visits.network_source import (
         Network,
         check_batch_size_of_models,
         reference_network,
     )
-    from latprof.profilers.remote import RemoteBench
 
     networks = []
     for text in texts:

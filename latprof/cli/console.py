@@ -14,41 +14,41 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from latprof.datasets.space import Architecture, SearchSpace
+    from latprof.datasets.spaces.base import Architecture, SearchSpace
     from latprof.errors import LatprofError
 
 
 def complete_space() -> list[str]:
     """Names of search spaces, for shell completion."""
-    from latprof.datasets.registry import space_names
+    from latprof.datasets.spaces.named import space_names
 
     return space_names()
 
 
 def complete_target() -> list[str]:
     """Spellings of targets, for shell completion."""
-    from latprof.profilers.registry import target_spellings
+    from latprof.profilers.targets import target_spellings
 
     return target_spellings()
 
 
 def complete_pack() -> list[str]:
     """Names of the packs that come with latprof, for shell completion."""
-    from latprof.predictors.shipped import pack_names
+    from latprof.predictors.pack.shipped import pack_names
 
     return pack_names()
 
 
 def complete_predictor() -> list[str]:
     """Names of predictors, for shell completion."""
-    from latprof.predictors.registry import predictor_names
+    from latprof.predictors.models.named import predictor_names
 
     return predictor_names()
 
 
 def complete_method() -> list[str]:
     """Names of search methods, for shell completion."""
-    from latprof.searchers.registry import searcher_names
+    from latprof.searchers.methods import searcher_names
 
     return searcher_names()
 
@@ -179,8 +179,8 @@ def parse_duration(text: str, option: str) -> float:
 
 def network_of(text: str) -> str | tuple[SearchSpace, Architecture]:
     """Read a network: ``space:architecture`` for a space that exists, else a path."""
-    from latprof.datasets.registry import get_space, space_names
-    from latprof.measurement.files import what_is_at
+    from latprof.common.files import what_is_at
+    from latprof.datasets.spaces.named import get_space, space_names
 
     name, colon, _ = text.partition(":")
     if colon and name in space_names() and not what_is_at(Path(text)):

@@ -11,7 +11,7 @@ from latprof.cli.console import Json, one_line, print_json, print_table
 
 def complete_dataset() -> list[str]:
     """Names of the data sets that come with latprof, for shell completion."""
-    from latprof.datasets.published import dataset_names
+    from latprof.datasets.published.loading import dataset_names
 
     return dataset_names()
 
@@ -31,7 +31,7 @@ def datasets(
 
     `latprof.datasets.load(NAME)` reads one as a pandas DataFrame.
     """
-    from latprof.datasets.published import dataset_names, datasheet, load
+    from latprof.datasets.published.loading import dataset_names, datasheet, load
     from latprof.measurement.records import Target
 
     if name is not None:

@@ -23,7 +23,7 @@ def devices(
     The first column is the short spelling that `collect --target` takes; capitals in it stand for
     an address, as N in cuda:N:torch for the number of a GPU.
     """
-    from latprof.profilers.registry import profiler_class, target_spellings
+    from latprof.profilers.targets import profiler_class, target_spellings
 
     classes = {name: profiler_class(name) for name in target_spellings()}
     if modes:

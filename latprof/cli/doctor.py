@@ -18,7 +18,7 @@ def doctor(as_json: Json = False) -> None:
     Every line is OK, WARN (timings are noisier than need be) or FAIL (do not trust them); exit
     status 1 when any is FAIL.
     """
-    from latprof.profilers.host import checks
+    from latprof.profilers.host.facts import checks
 
     found = checks()
     if as_json:

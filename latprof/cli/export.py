@@ -42,9 +42,9 @@ def export(
     With `--dataset`, what `latprof.datasets.load` reads: a table with a split into `train` and
     `test`, the visits and kernels behind it, and a datasheet.
     """
-    from latprof.datasets.publishing import publish
+    from latprof.datasets.published.publishing import publish
     from latprof.measurement.export import export_table, write_csv, write_parquet
-    from latprof.measurement.store import Store
+    from latprof.measurement.store.store import Store
 
     if parquet is None and csv is None and dataset is None:
         raise UsageError(

@@ -11,7 +11,7 @@ from latprof.cli.console import complete_pack, milliseconds, note
 
 if TYPE_CHECKING:
     from latprof.predictors.base import Floats, Predictor
-    from latprof.predictors.lookup_table import LookupTablePredictor
+    from latprof.predictors.models.lookup_table import LookupTablePredictor
 
 FORMATS = ("proxyless", "single-path")
 #: Architectures that a table is fitted to where the pack has none, and others it is checked on.
@@ -55,9 +55,9 @@ def lookup_table(
 
     `latprof lookup-table cpu.pack --format proxyless --output table.yaml`
     """
+    from latprof.common.files import write_atomically
     from latprof.errors import UnknownNameError
-    from latprof.measurement.files import write_atomically
-    from latprof.predictors.pack import load_pack
+    from latprof.predictors.pack.pack import load_pack
 
     if table_format not in FORMATS:
         raise UnknownNameError("format", table_format, FORMATS)
@@ -74,8 +74,8 @@ def lookup_table(
 def _table_of(predictor: Predictor) -> LookupTablePredictor:
     """The pack's own table, or one that says what its predictor says."""
     from latprof.datasets.importers.table_export import check_space
-    from latprof.predictors.from_table import tabulated
-    from latprof.predictors.lookup_table import LookupTablePredictor
+    from latprof.predictors.models.lookup_table import LookupTablePredictor
+    from latprof.predictors.training.imported_table import tabulated
 
     check_space(predictor.space)
     if isinstance(predictor, LookupTablePredictor):

@@ -18,11 +18,11 @@ from latprof.cli.console import (
     print_json,
     print_table,
 )
-from latprof.predictors.shipped import DEFAULT_PACK
+from latprof.predictors.pack.shipped import DEFAULT_PACK
 
 if TYPE_CHECKING:
-    from latprof.predictors.networks import Answer
-    from latprof.predictors.pack import Pack
+    from latprof.predictors.pack.answering import Answer
+    from latprof.predictors.pack.pack import Pack
 
 
 def predict(
@@ -65,7 +65,7 @@ def predict(
     A model of the pack's search space is recognised by its shapes, whoever exported it. Any other
     is predicted operator by operator, and the share of its work that the pack knows is printed.
     """
-    from latprof.predictors.pack import load_pack
+    from latprof.predictors.pack.pack import load_pack
 
     loaded = load_pack(pack)
     shapes = parse_shapes(shape)
@@ -87,10 +87,10 @@ def _answer(
     strict: bool,
     upper: float | None,
 ) -> Answer:
+    from latprof.common.files import what_is_at
     from latprof.errors import InvalidValueError
     from latprof.graph.reader import read_network
-    from latprof.measurement.files import what_is_at
-    from latprof.predictors.networks import predict_architectures, predict_network
+    from latprof.predictors.pack.answering import predict_architectures, predict_network
 
     space = pack.predictor.space
     path = Path(text)

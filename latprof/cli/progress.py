@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from latprof.cli.console import is_terminal, note
 
 if TYPE_CHECKING:
-    from latprof.profilers.campaign import Progress
+    from latprof.profilers.campaign.campaign import Progress
 
 #: Between two lines where nobody watches, in seconds.
 _LINE_EVERY_S = 15.0

@@ -12,7 +12,7 @@ from latprof.cli.console import StoredTargetName, note
 from latprof.errors import UsageError
 
 if TYPE_CHECKING:
-    from latprof.reports.content import Report
+    from latprof.reports.rendering.content import Report
 
 
 def report(
@@ -44,7 +44,7 @@ def report(
 
     The page is a single file, needs no network and follows the reader's light or dark setting.
     """
-    from latprof.reports.page import write_pictures, write_report
+    from latprof.reports.rendering.page import write_pictures, write_report
 
     if side_by_side:
         if pack is not None or target is not None:
@@ -62,9 +62,9 @@ def report(
 
 
 def _one_target(store: str, target: str | None, pack: Path | None) -> Report:
-    from latprof.measurement.store import Store
-    from latprof.predictors.pack import load_pack
-    from latprof.reports.from_store import report_data
+    from latprof.measurement.store.store import Store
+    from latprof.predictors.pack.pack import load_pack
+    from latprof.reports.gathering import report_data
     from latprof.reports.report import build_report
 
     loaded = None if pack is None else load_pack(pack)
@@ -74,7 +74,7 @@ def _one_target(store: str, target: str | None, pack: Path | None) -> Report:
 
 def _all_targets(stores: list[str]) -> Report:
     from latprof.measurement.side_by_side import side_by_side
-    from latprof.measurement.store import Store
+    from latprof.measurement.store.store import Store
     from latprof.reports.side_by_side_report import build_side_by_side_report
 
     with ExitStack() as stack:

@@ -53,7 +53,7 @@ def run_options(
     What the target's profiler cautions against goes to stderr.
     """
     from latprof.profilers.base import RunOptions
-    from latprof.profilers.registry import profiler_class
+    from latprof.profilers.targets import profiler_class
 
     words = [word.strip() for word in mode.split(",") if word.strip()]
     if tune_trials is not None:

@@ -31,11 +31,11 @@ from latprof.errors import EXIT_FINDING, EXIT_INTERRUPTED, LatprofError, UsageEr
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from latprof.predictors.pack import Pack
+    from latprof.predictors.pack.pack import Pack
     from latprof.searchers.base import Evaluation
-    from latprof.searchers.cross_target import CrossTarget
     from latprof.searchers.keeping import Kept
     from latprof.searchers.request import SearchRequest
+    from latprof.searchers.studies.cross_target import CrossTarget
     from latprof.searchers.verification import Verification
 
 
@@ -223,8 +223,8 @@ def _packs(
     request: SearchRequest, also: list[str], *, verify: bool, other_target: bool
 ) -> list[Pack]:
     """The pack of the search and those of other targets; what is wrong is told before it starts."""
-    from latprof.predictors.pack import load_pack
-    from latprof.predictors.shipped import resolve
+    from latprof.predictors.pack.pack import load_pack
+    from latprof.predictors.pack.shipped import resolve
     from latprof.searchers.digests import digest
     from latprof.searchers.verification import target_here
 
@@ -246,7 +246,7 @@ def _packs(
 
 def _run(request: SearchRequest, location: str, *, quiet: bool) -> Kept:
     from latprof.cli.progress import Line, progress_lines
-    from latprof.measurement.store import Store
+    from latprof.measurement.store.store import Store
 
     problem, steps = request.problem, request.steps
     noun = "epoch" if request.gradient else "network"
@@ -303,7 +303,7 @@ def _cross_target(
     best: Evaluation,
     how: Mapping[str, Any] | None,
 ) -> CrossTarget:
-    from latprof.searchers.cross_target import search_each_target
+    from latprof.searchers.studies.cross_target import search_each_target
 
     note(f"latprof: seeking the own network of each of {len(packs)} targets")
     return search_each_target(

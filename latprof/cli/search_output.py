@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from latprof.searchers.base import Evaluation
-    from latprof.searchers.cross_target import CrossTarget
     from latprof.searchers.keeping import Kept
     from latprof.searchers.request import SearchRequest
+    from latprof.searchers.studies.cross_target import CrossTarget
     from latprof.searchers.verification import Verification
 
 
@@ -37,7 +37,7 @@ class Outcome:
 
 def check_outputs(page: Path | None, model: Path | None, pictures: Path | None) -> None:
     """Raise OutputPathError for what cannot be written, before the search."""
-    from latprof.measurement.files import check_output
+    from latprof.common.files import check_output
 
     for path in (page, model):
         if path is not None:
@@ -52,7 +52,7 @@ def write_outcome(
     """Write the files that were asked for."""
     best, space = outcome.best, outcome.request.latencies.space
     if model is not None and best is not None:
-        from latprof.measurement.files import write_atomically
+        from latprof.common.files import write_atomically
 
         target = outcome.request.latencies.target
         batch_size = 1 if target is None else target.batch_size
@@ -60,7 +60,7 @@ def write_outcome(
         note(f"network written to {model}, with random weights")
     if page is None and pictures is None:
         return
-    from latprof.reports.page import write_pictures, write_report
+    from latprof.reports.rendering.page import write_pictures, write_report
     from latprof.reports.search_report import build_search_report
 
     report = build_search_report(_report_data(outcome))

@@ -19,7 +19,7 @@ from latprof.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from latprof.predictors.pack import Pack
+    from latprof.predictors.pack.pack import Pack
 
 
 def train(
@@ -48,10 +48,10 @@ def train(
     Prints the error on networks held out of the fit beside the noise floor, the error that a
     perfect predictor would still show.
     """
-    from latprof.measurement.store import Store
-    from latprof.predictors.from_store import train_from_store
-    from latprof.predictors.pack import save_pack
-    from latprof.predictors.registry import predictor_names
+    from latprof.measurement.store.store import Store
+    from latprof.predictors.models.named import predictor_names
+    from latprof.predictors.pack.pack import save_pack
+    from latprof.predictors.training.stored_training import train_from_store
 
     with Store.open(store) as opened:
         pack = train_from_store(

@@ -17,8 +17,8 @@ from latprof.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from latprof.predictors.pack import Pack
-    from latprof.predictors.transfer import TransferPredictor
+    from latprof.predictors.models.transfer import TransferPredictor
+    from latprof.predictors.pack.pack import Pack
 
 
 def transfer(
@@ -54,10 +54,10 @@ def transfer(
 
     With `--ops` in the first command the times of their kernels help a lot.
     """
-    from latprof.measurement.store import Store
-    from latprof.predictors.from_packs import load_sources, transfer_from_store
-    from latprof.predictors.pack import save_pack
-    from latprof.predictors.transfer import TransferPredictor
+    from latprof.measurement.store.store import Store
+    from latprof.predictors.models.transfer import TransferPredictor
+    from latprof.predictors.pack.pack import save_pack
+    from latprof.predictors.training.transfer_training import load_sources, transfer_from_store
 
     names = [*(packs or []), *files[:-1]]
     sources = load_sources(names)

@@ -6,37 +6,37 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from latprof.datasets.fbnet import FBNetSpace
-    from latprof.datasets.mnasnet import MnasNetSpace
-    from latprof.datasets.nasbench201 import NASBench201Space
-    from latprof.datasets.nasbench_macro import NASBenchMacroSpace
-    from latprof.datasets.ofa_mobilenetv3 import OFAMobileNetV3Space
-    from latprof.datasets.proxyless import ProxylessSpace
-    from latprof.datasets.proxyless_cifar import ProxylessCifarSpace
-    from latprof.datasets.published import (
+    from latprof.datasets.published.loading import (
         dataset_names,
         datasheet,
         load,
         load_kernels,
         load_visits,
     )
-    from latprof.datasets.registry import get_space, space_names
+    from latprof.datasets.spaces.fbnet import FBNetSpace
+    from latprof.datasets.spaces.mnasnet import MnasNetSpace
+    from latprof.datasets.spaces.named import get_space, space_names
+    from latprof.datasets.spaces.nasbench201 import NASBench201Space
+    from latprof.datasets.spaces.nasbench_macro import NASBenchMacroSpace
+    from latprof.datasets.spaces.ofa_mobilenetv3 import OFAMobileNetV3Space
+    from latprof.datasets.spaces.proxyless import ProxylessSpace
+    from latprof.datasets.spaces.proxyless_cifar import ProxylessCifarSpace
 
 _MODULES = {
-    "FBNetSpace": "fbnet",
-    "MnasNetSpace": "mnasnet",
-    "NASBench201Space": "nasbench201",
-    "NASBenchMacroSpace": "nasbench_macro",
-    "OFAMobileNetV3Space": "ofa_mobilenetv3",
-    "ProxylessCifarSpace": "proxyless_cifar",
-    "ProxylessSpace": "proxyless",
-    "dataset_names": "published",
-    "datasheet": "published",
-    "get_space": "registry",
-    "load": "published",
-    "load_kernels": "published",
-    "load_visits": "published",
-    "space_names": "registry",
+    "FBNetSpace": "spaces.fbnet",
+    "MnasNetSpace": "spaces.mnasnet",
+    "NASBench201Space": "spaces.nasbench201",
+    "NASBenchMacroSpace": "spaces.nasbench_macro",
+    "OFAMobileNetV3Space": "spaces.ofa_mobilenetv3",
+    "ProxylessCifarSpace": "spaces.proxyless_cifar",
+    "ProxylessSpace": "spaces.proxyless",
+    "dataset_names": "published.loading",
+    "datasheet": "published.loading",
+    "get_space": "spaces.named",
+    "load": "published.loading",
+    "load_kernels": "published.loading",
+    "load_visits": "published.loading",
+    "space_names": "spaces.named",
 }
 
 __all__ = [

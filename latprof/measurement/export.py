@@ -6,7 +6,7 @@ import io
 import json
 from typing import TYPE_CHECKING
 
-from latprof.measurement.files import write_atomically
+from latprof.common.files import write_atomically
 from latprof.measurement.frames import labels_frame, stopped_by, visits_frame
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from latprof.measurement.store import Store, StoredTarget
+    from latprof.measurement.store.store import Store, StoredTarget
 
 
 def export_table(store: Store, stored: StoredTarget, *, visits: bool = False) -> pd.DataFrame:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from latprof.measurement.records import Measurement, PairedSamples, Target
-    from latprof.measurement.store import Store
+    from latprof.measurement.store.store import Store
 
 #: Pairs below which the noise floor is taken from the visits' spread instead.
 FEWEST_PAIRS = 10
@@ -50,7 +50,7 @@ def visits_frame(store: Store, target: Target) -> pd.DataFrame:
     (share of spare cores), load1, disturbed, failure_code, failure_message, process_effect (the
     factor by which all ratios of the visit's process are off, see
     :mod:`latprof.measurement.process_effects`), and on a GPU the readings after the visit, of
-    :meth:`latprof.profilers.nvml.Gpu.read`.
+    :meth:`latprof.profilers.runtimes.cuda.nvml.Gpu.read`.
     """
     import pandas as pd
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from latprof.measurement.records import Target
     from latprof.measurement.statistics import NoiseFloor
-    from latprof.measurement.store import Store, StoredTarget
+    from latprof.measurement.store.store import Store, StoredTarget
 
 Floats: TypeAlias = NDArray[np.float64]
 

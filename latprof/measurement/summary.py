@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from latprof.measurement.records import Target
     from latprof.measurement.statistics import NoiseFloor
-    from latprof.measurement.store import Store
+    from latprof.measurement.store.store import Store
 
 #: A longer pause between two visits is an interruption of the collection, in seconds.
 _PAUSE_S = 60.0

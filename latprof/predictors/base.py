@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from latprof.datasets.space import Architecture, SearchSpace
+from latprof.datasets.spaces.base import Architecture, SearchSpace
 from latprof.errors import InvalidValueError, NotEnoughDataError, PackError
-from latprof.predictors.calibration import COVERAGE, Calibration, calibrate, check_share
-from latprof.predictors.factors import Factor
-from latprof.predictors.features import space_tables
-from latprof.predictors.grid import all_choices, is_small
-from latprof.predictors.repeated import distinct_rows
+from latprof.predictors.features.block_features import space_tables
+from latprof.predictors.fitting.calibration import COVERAGE, Calibration, calibrate, check_share
+from latprof.predictors.fitting.factors import Factor
+from latprof.predictors.fitting.grid import all_choices, is_small
+from latprof.predictors.fitting.repeated import distinct_rows
 
 if TYPE_CHECKING:
     import torch
 
     from latprof.measurement.records import Target
-    from latprof.predictors.trees import TreeEnsemble
+    from latprof.predictors.fitting.trees import TreeEnsemble
 
 Floats: TypeAlias = NDArray[np.float64]
 Batch: TypeAlias = Sequence[Architecture] | NDArray[np.integer[Any]]
@@ -239,7 +239,7 @@ class Predictor(ABC):
         ``E[LAT] = sum_i sum_j p_ij F(o_ij)`` (ProxylessNAS, equation 2) for additive predictors,
         exact; so are tables over several decisions. For boosted trees it is a surrogate: what
         single decisions and pairs of them explain
-        (:func:`~latprof.predictors.expectation.surrogate_error` tells its error).
+        (:func:`~latprof.predictors.gradients.expectation.surrogate_error` tells its error).
 
         Parameters
         ----------
@@ -260,7 +260,7 @@ class Predictor(ABC):
         MissingDependencyError
             Where torch is not installed.
         """
-        from latprof.predictors.expectation import check_probabilities, outside_inference
+        from latprof.predictors.gradients.expectation import check_probabilities, outside_inference
 
         self._check_fitted()
         check_probabilities(probabilities)
@@ -278,7 +278,7 @@ class Predictor(ABC):
 
         Raises as :meth:`expected_latency`.
         """
-        from latprof.predictors.expectation import expectation_of, torch_module
+        from latprof.predictors.gradients.expectation import expectation_of, torch_module
 
         self._check_fitted()
         sizes = self.space.num_choices.tolist()
@@ -295,20 +295,20 @@ class Predictor(ABC):
         """Save the fitted predictor as a pack, with ``target`` as where its milliseconds hold.
 
         The pack has no held-out figures and no interval; those come from
-        :func:`latprof.predictors.training.train`. Raises InvalidValueError before :meth:`fit`,
+        :func:`latprof.predictors.training.split_training.train`. Raises InvalidValueError before :meth:`fit`,
         OutputPathError and DiskFullError.
         """
-        from latprof.predictors.pack import Pack, save_pack
+        from latprof.predictors.pack.pack import Pack, save_pack
 
         save_pack(Pack(predictor=self, target=target), path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], space: SearchSpace | None = None) -> Self:
-        """Load the predictor of a pack; see :func:`latprof.predictors.pack.load_pack`.
+        """Load the predictor of a pack; see :func:`latprof.predictors.pack.pack.load_pack`.
 
         Raises PackError, also where the pack holds another kind of predictor than this class.
         """
-        from latprof.predictors.pack import load_pack
+        from latprof.predictors.pack.pack import load_pack
 
         predictor = load_pack(path, space=space).predictor
         if not isinstance(predictor, cls):

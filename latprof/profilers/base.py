@@ -104,7 +104,7 @@ class ProfiledModel(LoadedModel, Protocol):
 class Profiler(ABC):
     """Runs models on one device through one runtime.
 
-    A profiler lives in a measuring process of its own (:mod:`latprof.profilers.worker`) and is used
+    A profiler lives in a measuring process of its own (:mod:`latprof.profilers.visits.worker`) and is used
     by one thread. It may assume that nothing else of latprof runs there.
     """
 

@@ -19,14 +19,14 @@ from latprof.measurement.comparison import Comparison, compare_groups, compare_p
 from latprof.measurement.frames import visits_frame
 from latprof.measurement.records import PairedProtocol, PairedSamples
 from latprof.measurement.statistics import visit_ratios
-from latprof.profilers.bench import undisturbed_visit
+from latprof.profilers.visits.measurer import undisturbed_visit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from latprof.measurement.store import Store, StoredTarget
-    from latprof.profilers.bench import Measurer
-    from latprof.profilers.networks import Network
+    from latprof.measurement.store.store import Store, StoredTarget
+    from latprof.profilers.visits.measurer import Measurer
+    from latprof.profilers.visits.network_source import Network
 
 Floats: TypeAlias = NDArray[np.float64]
 

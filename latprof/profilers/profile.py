@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latprof.datasets.registry import get_space
-from latprof.datasets.space import Architecture, SearchSpace
+from latprof.datasets.spaces.base import Architecture, SearchSpace
+from latprof.datasets.spaces.named import get_space
 from latprof.errors import (
     DeviceError,
     DynamicShapeError,
@@ -38,19 +38,19 @@ from latprof.measurement.statistics import (
     visit_ratios,
 )
 from latprof.profilers.base import RunOptions
-from latprof.profilers.bench import undisturbed_visit
-from latprof.profilers.networks import (
+from latprof.profilers.targets import profiler_class
+from latprof.profilers.visits.measurer import undisturbed_visit
+from latprof.profilers.visits.measuring_process import DEFAULT_TIMEOUT_S, RemoteBench
+from latprof.profilers.visits.network_source import (
     Network,
     check_batch_size_of_models,
     reference_network,
 )
-from latprof.profilers.registry import profiler_class
-from latprof.profilers.remote import DEFAULT_TIMEOUT_S, RemoteBench
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from latprof.profilers.bench import Measurer
+    from latprof.profilers.visits.measurer import Measurer
 
 #: Measuring processes that share the visits of one profile. One network alone cannot tell what a
 #: process does to all (:mod:`latprof.measurement.process_effects`); several processes bear it.

@@ -7,7 +7,7 @@ from latprof.reports.data import (
     VISIT_COLUMNS,
     ReportData,
 )
-from latprof.reports.page import render_html, write_html, write_pngs
+from latprof.reports.rendering.page import render_html, write_html, write_pngs
 from latprof.reports.report import build_report
 
 __all__ = [

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from latprof.measurement.records import Target
     from latprof.measurement.statistics import NoiseFloor
-    from latprof.predictors.pack import Pack
+    from latprof.predictors.pack.pack import Pack
 
 LABEL_COLUMNS = (
     "subject",

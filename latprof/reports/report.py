@@ -7,8 +7,9 @@ import math
 from typing import TYPE_CHECKING
 
 from latprof import __version__
-from latprof.reports.arrays import floats
-from latprof.reports.content import Report
+from latprof.reports.rendering.arrays import floats
+from latprof.reports.rendering.content import Report
+from latprof.reports.rendering.wording import duration, moment
 from latprof.reports.sections.breakdown import breakdown_sections
 from latprof.reports.sections.conditions import (
     conditions_section,
@@ -18,7 +19,6 @@ from latprof.reports.sections.conditions import (
 from latprof.reports.sections.latency import headline_tiles, latency_section
 from latprof.reports.sections.prediction import prediction_sections
 from latprof.reports.sections.stability import stability_sections
-from latprof.reports.wording import duration, moment
 
 if TYPE_CHECKING:
     from latprof.reports.data import ReportData

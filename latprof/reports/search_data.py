@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from latprof.measurement.records import Target
     from latprof.searchers.base import Found, SearchProblem
-    from latprof.searchers.cross_target import CrossTarget
+    from latprof.searchers.studies.cross_target import CrossTarget
     from latprof.searchers.verification import Verification
 
 

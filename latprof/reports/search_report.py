@@ -7,11 +7,11 @@ import math
 from typing import TYPE_CHECKING
 
 from latprof import __version__
-from latprof.reports.content import Report, Tile
+from latprof.reports.rendering.content import Report, Tile
+from latprof.reports.rendering.wording import moment, ms, number, percent
 from latprof.reports.sections.found_network import network_section
 from latprof.reports.sections.search import front_section, trajectory_section
 from latprof.reports.sections.targets import cross_target_section, verification_section
-from latprof.reports.wording import moment, ms, number, percent
 
 if TYPE_CHECKING:
     from latprof.reports.search_data import SearchReportData

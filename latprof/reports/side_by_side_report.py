@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latprof import __version__
-from latprof.reports.content import Axis, Column, Figure, Report, Section, Series, Table, Tile
-from latprof.reports.wording import UNKNOWN, count, moment, ms, ms_column, number, percent
+from latprof.reports.rendering.content import (
+    Axis,
+    Column,
+    Figure,
+    Report,
+    Section,
+    Series,
+    Table,
+    Tile,
+)
+from latprof.reports.rendering.wording import UNKNOWN, count, moment, ms, ms_column, number, percent
 
 if TYPE_CHECKING:
     from latprof.measurement.side_by_side import Floats, SideBySide

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from latprof.measurement.files import write_atomically
+from latprof.common.files import write_atomically
 
 if TYPE_CHECKING:
     import os

@@ -9,7 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from latprof.searchers.accuracy_sources import load_accuracy, load_accuracy_table
+    from latprof.searchers.accuracy.accuracy_by_training import SupernetAccuracy, TrainedAccuracy
+    from latprof.searchers.accuracy.accuracy_sources import load_accuracy, load_accuracy_table
+    from latprof.searchers.accuracy.image_tasks import ImageTask, digits_task, folder_task
+    from latprof.searchers.accuracy.tables import ArchitectureTable, LatencyTable
     from latprof.searchers.base import (
         Evaluation,
         Found,
@@ -18,18 +21,16 @@ if TYPE_CHECKING:
         best_of,
         pareto_front,
     )
-    from latprof.searchers.block_comparison import BlockComparison, compare_blocks, families_by
-    from latprof.searchers.cross_target import CrossTarget, fastest_at_accuracy, search_each_target
-    from latprof.searchers.evolution import EvolutionSearch
-    from latprof.searchers.fbnet import FBNetSearch
+    from latprof.searchers.differentiable.fbnet import FBNetSearch
+    from latprof.searchers.differentiable.lightnas import LightNAS
+    from latprof.searchers.differentiable.proxyless import ProxylessG, ProxylessR
+    from latprof.searchers.evaluating.evolution import EvolutionSearch
+    from latprof.searchers.evaluating.mnas import MnasSearch
+    from latprof.searchers.evaluating.netadapt import NetAdaptSearch
+    from latprof.searchers.evaluating.nsga2 import NSGA2Search
+    from latprof.searchers.evaluating.random_search import RandomSearch
     from latprof.searchers.keeping import search_in_store
-    from latprof.searchers.lightnas import LightNAS
-    from latprof.searchers.mnas import MnasSearch
-    from latprof.searchers.netadapt import NetAdaptSearch
-    from latprof.searchers.nsga2 import NSGA2Search
-    from latprof.searchers.proxyless import ProxylessG, ProxylessR
-    from latprof.searchers.random_search import RandomSearch
-    from latprof.searchers.registry import get_searcher, searcher_names
+    from latprof.searchers.methods import get_searcher, searcher_names
     from latprof.searchers.request import SearchRequest, open_latencies
     from latprof.searchers.rewards import (
         HARD,
@@ -38,7 +39,17 @@ if TYPE_CHECKING:
         latency_regularizer,
         mnas_reward,
     )
-    from latprof.searchers.scaling import (
+    from latprof.searchers.studies.block_comparison import (
+        BlockComparison,
+        compare_blocks,
+        families_by,
+    )
+    from latprof.searchers.studies.cross_target import (
+        CrossTarget,
+        fastest_at_accuracy,
+        search_each_target,
+    )
+    from latprof.searchers.studies.scaling import (
         LatencyOfOperators,
         Scale,
         ScaledNetwork,
@@ -47,53 +58,50 @@ if TYPE_CHECKING:
         measured_ms,
         scale_to_latency,
     )
-    from latprof.searchers.tables import ArchitectureTable, LatencyTable
-    from latprof.searchers.tasks import ImageTask, digits_task, folder_task
-    from latprof.searchers.training import SupernetAccuracy, TrainedAccuracy
     from latprof.searchers.verification import Verification, verify
 
 _MODULES = {
     "search_in_store": "keeping",
     "open_latencies": "request",
     "SearchRequest": "request",
-    "search_each_target": "cross_target",
-    "families_by": "block_comparison",
-    "compare_blocks": "block_comparison",
-    "BlockComparison": "block_comparison",
-    "scale_to_latency": "scaling",
-    "measured_ms": "scaling",
-    "compound_scaling": "scaling",
-    "TinyNetScaling": "scaling",
-    "ScaledNetwork": "scaling",
-    "Scale": "scaling",
-    "LatencyOfOperators": "scaling",
-    "load_accuracy_table": "accuracy_sources",
-    "load_accuracy": "accuracy_sources",
-    "TrainedAccuracy": "training",
-    "SupernetAccuracy": "training",
+    "search_each_target": "studies.cross_target",
+    "families_by": "studies.block_comparison",
+    "compare_blocks": "studies.block_comparison",
+    "BlockComparison": "studies.block_comparison",
+    "scale_to_latency": "studies.scaling",
+    "measured_ms": "studies.scaling",
+    "compound_scaling": "studies.scaling",
+    "TinyNetScaling": "studies.scaling",
+    "ScaledNetwork": "studies.scaling",
+    "Scale": "studies.scaling",
+    "LatencyOfOperators": "studies.scaling",
+    "load_accuracy_table": "accuracy.accuracy_sources",
+    "load_accuracy": "accuracy.accuracy_sources",
+    "TrainedAccuracy": "accuracy.accuracy_by_training",
+    "SupernetAccuracy": "accuracy.accuracy_by_training",
     "Verification": "verification",
     "verify": "verification",
-    "FBNetSearch": "fbnet",
-    "LightNAS": "lightnas",
-    "ProxylessG": "proxyless",
-    "ProxylessR": "proxyless",
-    "ImageTask": "tasks",
-    "digits_task": "tasks",
-    "folder_task": "tasks",
-    "CrossTarget": "cross_target",
-    "fastest_at_accuracy": "cross_target",
-    "EvolutionSearch": "evolution",
-    "MnasSearch": "mnas",
-    "NetAdaptSearch": "netadapt",
-    "NSGA2Search": "nsga2",
-    "get_searcher": "registry",
-    "searcher_names": "registry",
-    "ArchitectureTable": "tables",
+    "FBNetSearch": "differentiable.fbnet",
+    "LightNAS": "differentiable.lightnas",
+    "ProxylessG": "differentiable.proxyless",
+    "ProxylessR": "differentiable.proxyless",
+    "ImageTask": "accuracy.image_tasks",
+    "digits_task": "accuracy.image_tasks",
+    "folder_task": "accuracy.image_tasks",
+    "CrossTarget": "studies.cross_target",
+    "fastest_at_accuracy": "studies.cross_target",
+    "EvolutionSearch": "evaluating.evolution",
+    "MnasSearch": "evaluating.mnas",
+    "NetAdaptSearch": "evaluating.netadapt",
+    "NSGA2Search": "evaluating.nsga2",
+    "get_searcher": "methods",
+    "searcher_names": "methods",
+    "ArchitectureTable": "accuracy.tables",
     "Evaluation": "base",
     "Found": "base",
     "HARD": "rewards",
-    "LatencyTable": "tables",
-    "RandomSearch": "random_search",
+    "LatencyTable": "accuracy.tables",
+    "RandomSearch": "evaluating.random_search",
     "SOFT": "rewards",
     "SearchProblem": "base",
     "Searcher": "base",

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from latprof.datasets.space import check_seed
+from latprof.datasets.spaces.base import check_seed
 from latprof.errors import InvalidValueError
 
 if TYPE_CHECKING:
-    from latprof.datasets.space import Architecture, Choices, SearchSpace
+    from latprof.datasets.spaces.base import Architecture, Choices, SearchSpace
 
 Floats: TypeAlias = NDArray[np.float64]
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from latprof.measurement.trails import Trails, TrailStep
+from latprof.measurement.store.trails import Trails, TrailStep
 from latprof.searchers.base import Evaluation, Found
 
 if TYPE_CHECKING:
-    from latprof.datasets.space import SearchSpace
-    from latprof.measurement.store import Store
+    from latprof.datasets.spaces.base import SearchSpace
+    from latprof.measurement.store.store import Store
     from latprof.searchers.base import Searcher, SearchProblem
 
 

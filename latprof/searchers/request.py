@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latprof.datasets.space import check_seed
+from latprof.datasets.spaces.base import check_seed
 from latprof.errors import (
     DataSetError,
     InvalidValueError,
@@ -20,7 +20,7 @@ from latprof.errors import (
     UnknownNameError,
     UsageError,
 )
-from latprof.searchers.accuracy_sources import accuracy_identity, load_accuracy
+from latprof.searchers.accuracy.accuracy_sources import accuracy_identity, load_accuracy
 from latprof.searchers.base import (
     AccuracySource,
     Evaluation,
@@ -30,15 +30,15 @@ from latprof.searchers.base import (
 )
 from latprof.searchers.digests import digest
 from latprof.searchers.keeping import Kept, search_in_store, search_plan
-from latprof.searchers.registry import GRADIENT_METHODS, get_searcher, searcher_names
+from latprof.searchers.methods import GRADIENT_METHODS, get_searcher, searcher_names
 
 if TYPE_CHECKING:
-    from latprof.datasets.space import SearchSpace
+    from latprof.datasets.spaces.base import SearchSpace
     from latprof.measurement.records import Target
-    from latprof.measurement.store import Store
-    from latprof.predictors.pack import Pack
+    from latprof.measurement.store.store import Store
+    from latprof.predictors.pack.pack import Pack
+    from latprof.searchers.accuracy.image_tasks import ImageTask
     from latprof.searchers.base import LatencySource, Searcher
-    from latprof.searchers.tasks import ImageTask
 
 #: What a search may spend where nobody says: networks evaluated, or epochs.
 EVALUATIONS = 500
@@ -86,9 +86,9 @@ def open_latencies(
     PackSpaceError
         For a pack or a table of another space.
     """
-    from latprof.datasets.registry import space_names
-    from latprof.predictors.pack import load_pack
-    from latprof.predictors.shipped import resolve
+    from latprof.datasets.spaces.named import space_names
+    from latprof.predictors.pack.pack import load_pack
+    from latprof.predictors.pack.shipped import resolve
 
     if space is not None and space not in space_names():
         raise UnknownNameError("search space", space, space_names())
@@ -109,8 +109,8 @@ def open_latencies(
 
 
 def _shipped_pack(space: str | None) -> str:
-    from latprof.predictors.pack import load_pack
-    from latprof.predictors.shipped import DEFAULT_PACK, pack_names
+    from latprof.predictors.pack.pack import load_pack
+    from latprof.predictors.pack.shipped import DEFAULT_PACK, pack_names
 
     names = [DEFAULT_PACK, *(name for name in pack_names() if name != DEFAULT_PACK)]
     for name in names if space is not None else names[:1]:
@@ -122,10 +122,10 @@ def _shipped_pack(space: str | None) -> str:
 
 
 def _table(name: str) -> Latencies:
-    from latprof.datasets.published import load
-    from latprof.datasets.registry import space_from_description
+    from latprof.datasets.published.loading import load
+    from latprof.datasets.spaces.named import space_from_description
     from latprof.measurement.records import Target
-    from latprof.searchers.tables import LatencyTable
+    from latprof.searchers.accuracy.tables import LatencyTable
 
     frame = load(name)
     try:
@@ -153,9 +153,9 @@ class SearchRequest:
     ----------
     latencies : Latencies
     method : str
-        One of :func:`~latprof.searchers.registry.searcher_names`.
+        One of :func:`~latprof.searchers.methods.searcher_names`.
     accuracy : str, optional
-        As :func:`~latprof.searchers.accuracy_sources.load_accuracy` takes it; this or ``data``.
+        As :func:`~latprof.searchers.accuracy.accuracy_sources.load_accuracy` takes it; this or ``data``.
     column : str
         Of a table of accuracies.
     data : str, optional
@@ -253,13 +253,13 @@ class SearchRequest:
             return load_accuracy(self.accuracy, space, self.column)
         if self.gradient:
             return _not_asked
-        from latprof.searchers.training import SupernetAccuracy
+        from latprof.searchers.accuracy.accuracy_by_training import SupernetAccuracy
 
         return SupernetAccuracy(space, self._task, epochs=self.epochs, seed=self.seed)
 
     @cached_property
     def _task(self) -> ImageTask:
-        from latprof.searchers.tasks import load_task
+        from latprof.searchers.accuracy.image_tasks import load_task
 
         return load_task(str(self.data), self.image_size, self.seed)
 

@@ -14,13 +14,13 @@ from latprof.measurement.records import PairedProtocol
 from latprof.measurement.statistics import combine_visits, relative_half_width, visit_ratios
 from latprof.profilers.base import RunOptions
 from latprof.profilers.profile import Profile, profile
-from latprof.profilers.registry import profiler_class
-from latprof.profilers.remote import DEFAULT_TIMEOUT_S
+from latprof.profilers.targets import profiler_class
+from latprof.profilers.visits.measuring_process import DEFAULT_TIMEOUT_S
 
 if TYPE_CHECKING:
-    from latprof.datasets.space import Architecture
+    from latprof.datasets.spaces.base import Architecture
     from latprof.measurement.records import Target
-    from latprof.predictors.pack import Pack
+    from latprof.predictors.pack.pack import Pack
 
 #: Visits to the network, shared by four processes: twice those of a collected label. As many again
 #: follow until the interval is narrow enough, or there are four times as many.

@@ -13,7 +13,7 @@ import math
 
 import pytest
 
-from latprof.datasets.proxyless import ProxylessSpace
+from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import InvalidValueError, LatprofError, UnsupportedModelError
 from latprof.measurement.protocol import measure_paired
 from latprof.measurement.records import PairedProtocol

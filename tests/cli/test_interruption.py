@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from latprof.measurement.store import Store
+from latprof.measurement.store.store import Store
 
 COLLECT = (
     *("collect", "--space", "proxyless", "--resolution", "64", "--visits", "2", "--rounds", "1"),

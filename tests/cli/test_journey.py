@@ -6,8 +6,8 @@ import json
 import pytest
 
 from latprof.datasets import load
-from latprof.datasets.proxyless import ProxylessSpace
-from latprof.measurement.store import Store
+from latprof.datasets.spaces.proxyless import ProxylessSpace
+from latprof.measurement.store.store import Store
 
 SPACE = ProxylessSpace(resolution=64)
 ARCHITECTURE = "1,0,6,6,2,0,1,1,5,1,1,1,4,1,1,1,5,5,2,2,5"

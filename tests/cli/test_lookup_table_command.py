@@ -7,11 +7,11 @@ import pytest
 import yaml
 
 from latprof.datasets.importers.lookup_tables import read_yaml_table
-from latprof.datasets.proxyless import ProxylessSpace
-from latprof.datasets.registry import get_space
-from latprof.predictors.from_table import predictor_from_table
-from latprof.predictors.pack import load_pack
-from latprof.predictors.registry import make_predictor
+from latprof.datasets.spaces.named import get_space
+from latprof.datasets.spaces.proxyless import ProxylessSpace
+from latprof.predictors.models.named import make_predictor
+from latprof.predictors.pack.pack import load_pack
+from latprof.predictors.training.imported_table import predictor_from_table
 
 SPACE = ProxylessSpace()
 

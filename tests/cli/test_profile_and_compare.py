@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from latprof.datasets.proxyless import ProxylessSpace
+from latprof.datasets.spaces.proxyless import ProxylessSpace
 
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=64, num_classes=10)
 

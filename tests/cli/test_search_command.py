@@ -15,10 +15,10 @@ import pytest
 from latprof import labels
 from latprof.cli.main import main
 from latprof.datasets import load
-from latprof.measurement.store import Store
-from latprof.measurement.trails import Trails
-from latprof.predictors.linear import LinearPredictor
-from latprof.predictors.pack import load_pack, save_pack
+from latprof.measurement.store.store import Store
+from latprof.measurement.store.trails import Trails
+from latprof.predictors.models.linear import LinearPredictor
+from latprof.predictors.pack.pack import load_pack, save_pack
 
 OWN = """
 import numpy, time, os

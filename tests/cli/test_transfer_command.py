@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from latprof.measurement.store import Store
-from latprof.predictors.pack import load_pack
+from latprof.measurement.store.store import Store
+from latprof.predictors.pack.pack import load_pack
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def measured(latprof, pack, tmp_path_factory):
 
 
 def test_the_chosen_networks_are_those_of_the_plan_and_the_first_of_more(measured, pack):
-    from latprof.predictors.transfer import choose_for_transfer
+    from latprof.predictors.models.transfer import choose_for_transfer
 
     loaded = load_pack(pack)
     chosen = choose_for_transfer(loaded.space, [loaded.predictor], 6)

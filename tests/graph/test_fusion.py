@@ -2,7 +2,7 @@
 
 import pytest
 
-from latprof.datasets.proxyless import ProxylessSpace
+from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.graph.fusion import fuse
 from latprof.graph.operators import Network, Operator
 from latprof.graph.reader import read_network

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from latprof.datasets.proxyless import ProxylessSpace
+from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import DynamicShapeError, InvalidValueError, LatprofError, ModelFileError
 from latprof.graph.reader import load_model, model_bytes, model_digest, parse_shape, read_network
 

@@ -2,17 +2,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from latprof.datasets.proxyless import ProxylessSpace
+from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import NotEnoughDataError
 from latprof.measurement.records import PairedProtocol, Target
 from latprof.measurement.side_by_side import side_by_side, target_names
-from latprof.measurement.store import Store
+from latprof.measurement.store.store import Store
 from latprof.profilers.base import RunOptions
-from latprof.profilers.bench import Bench
-from latprof.profilers.campaign import collect
-from latprof.profilers.networks import Network
-from latprof.profilers.plan import Plan
-from latprof.reports.page import render_report, write_report
+from latprof.profilers.campaign.campaign import collect
+from latprof.profilers.campaign.plan import Plan
+from latprof.profilers.visits.measurer import Bench
+from latprof.profilers.visits.network_source import Network
+from latprof.reports.rendering.page import render_report, write_report
 from latprof.reports.side_by_side_report import build_side_by_side_report
 from latprof.testing.fakes import FakeModel, FakeProfiler
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from synthetic_latency import SPACE, measured
 
-from latprof.datasets.proxyless import ProxylessSpace
-from latprof.datasets.space import Architecture
+from latprof.datasets.spaces.base import Architecture
+from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import (
     CoverageError,
     InvalidValueError,
@@ -16,7 +16,7 @@ from latprof.errors import (
     UnknownNameError,
 )
 from latprof.predictors.base import Predictor
-from latprof.predictors.registry import PREDICTORS, make_predictor, predictor_names
+from latprof.predictors.models.named import PREDICTORS, make_predictor, predictor_names
 
 
 def test_the_registry_lists_the_four_predictors_and_an_unknown_name_names_them():

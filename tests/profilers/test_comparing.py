@@ -4,16 +4,16 @@ import dataclasses
 
 import pytest
 
-from latprof.datasets.proxyless import ProxylessSpace
+from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import InvalidValueError, NotEnoughDataError, TargetMismatchError
 from latprof.measurement.records import PairedProtocol
-from latprof.measurement.store import Store
+from latprof.measurement.store.store import Store
 from latprof.profilers.base import RunOptions
-from latprof.profilers.bench import Bench
-from latprof.profilers.campaign import collect
+from latprof.profilers.campaign.campaign import collect
+from latprof.profilers.campaign.plan import Plan
 from latprof.profilers.comparing import compare_networks, compare_stores
-from latprof.profilers.networks import Network
-from latprof.profilers.plan import Plan
+from latprof.profilers.visits.measurer import Bench
+from latprof.profilers.visits.network_source import Network
 from latprof.testing.fakes import FakeProfiler, steady
 
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)

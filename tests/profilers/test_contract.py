@@ -1,6 +1,6 @@
 """Every profiler here passes the contract suite."""
 
-from latprof.profilers.cpu_onnxruntime import CpuOnnxRuntime
+from latprof.profilers.runtimes.cpu.cpu_onnxruntime import CpuOnnxRuntime
 from latprof.testing.contract import ProfilerContract
 from latprof.testing.fakes import FakeProfiler
 

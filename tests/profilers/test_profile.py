@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from latprof.datasets.proxyless import ProxylessSpace
+from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import UsageError
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.statistics import counted_runs
 from latprof.profilers import profile as module
 from latprof.profilers.base import Profiler, RunOptions
-from latprof.profilers.bench import Bench
 from latprof.profilers.profile import profile
+from latprof.profilers.visits.measurer import Bench
 from latprof.testing.fakes import FakeProfiler
 
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=64, num_classes=10)

@@ -7,10 +7,10 @@ import pytest
 from plotly import graph_objects
 
 from latprof.reports import build_report
-from latprof.reports.interactive import specification, themed, to_json
-from latprof.reports.static import to_svg
-from latprof.reports.theme import DARK, LIGHT, SERIES
-from latprof.reports.wording import duration, ms, ms_column, percent, short
+from latprof.reports.rendering.interactive import specification, themed, to_json
+from latprof.reports.rendering.static import to_svg
+from latprof.reports.rendering.theme import DARK, LIGHT, SERIES
+from latprof.reports.rendering.wording import duration, ms, ms_column, percent, short
 
 
 def luminance(color):

@@ -10,8 +10,8 @@ import pytest
 from fake_campaign import HOSTILE, fake_report_data
 from html_outline import Outline
 
+from latprof.common import files
 from latprof.errors import DiskFullError, OutputPathError
-from latprof.measurement import files
 from latprof.reports import build_report, render_html, write_html
 
 URL_ATTRIBUTES = {"src", "href", "action", "data", "poster", "srcset", "background", "formaction"}

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from html_outline import Outline
 
-from latprof.datasets.registry import get_space
+from latprof.datasets.spaces.named import get_space
 from latprof.measurement.records import Target
-from latprof.reports.drawing import to_svg
-from latprof.reports.page import render_report, write_pictures
+from latprof.reports.rendering.drawing import to_svg
+from latprof.reports.rendering.page import render_report, write_pictures
+from latprof.reports.rendering.theme import LIGHT
 from latprof.reports.search_data import SearchReportData
 from latprof.reports.search_report import build_search_report
 from latprof.reports.sections.found_network import draw_network
-from latprof.reports.theme import LIGHT
 from latprof.searchers import CrossTarget, Evaluation, LatencyTable, SearchProblem
 from latprof.searchers.base import Found
 from latprof.searchers.verification import Verification

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latprof.datasets.registry import get_space
+from latprof.datasets.spaces.named import get_space
 from latprof.errors import CoverageError, InvalidValueError, UnknownNameError
 from latprof.searchers import (
     ArchitectureTable,
@@ -18,7 +18,7 @@ from latprof.searchers import (
     pareto_front,
 )
 from latprof.searchers.base import EvaluatingSearcher, sample_within
-from latprof.searchers.registry import get_searcher, searcher_names
+from latprof.searchers.methods import get_searcher, searcher_names
 
 SPACE = get_space("nasbench-macro")
 ALL = SPACE.sample_choices(SPACE.num_architectures)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from known_problem import Accuracy, optimum, problem
 
-from latprof.datasets.mnasnet import MnasNetSpace
-from latprof.datasets.ofa_mobilenetv3 import OFAMobileNetV3Space
+from latprof.datasets.spaces.mnasnet import MnasNetSpace
+from latprof.datasets.spaces.ofa_mobilenetv3 import OFAMobileNetV3Space
 from latprof.errors import InvalidValueError
 from latprof.searchers import SearchProblem, get_searcher
 from latprof.searchers.base import EvaluatingSearcher

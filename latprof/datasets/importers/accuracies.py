@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.datasets.importers.base import registered_space
-from latprof.datasets.importers.help import parse_cell
-from latprof.datasets.importers.reading import (
+from latprof.datasets.importers.files.reading import (
     Floats,
     kind_of,
     number_of,
@@ -21,12 +20,13 @@ from latprof.datasets.importers.reading import (
     read_csv,
     read_json,
 )
+from latprof.datasets.importers.help import parse_cell
 from latprof.errors import DataSetError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from latprof.datasets.space import SearchSpace
+    from latprof.datasets.spaces.base import SearchSpace
 
 Choices: TypeAlias = NDArray[np.uint8]
 

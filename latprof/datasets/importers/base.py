@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.datasets.importers.flags import SYNTHETIC
-from latprof.datasets.registry import get_space, space_names
+from latprof.datasets.spaces.named import get_space, space_names
 from latprof.errors import DataSetError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from latprof.datasets.space import SearchSpace
+    from latprof.datasets.spaces.base import SearchSpace
 
 Choices: TypeAlias = NDArray[np.uint8]
 Floats: TypeAlias = NDArray[np.float64]

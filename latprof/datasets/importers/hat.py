@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from latprof.datasets.importers.base import ImportedLatencies, usable_rows
+from latprof.datasets.importers.files.reading import number_of, read_csv
 from latprof.datasets.importers.flags import detect_flags
-from latprof.datasets.importers.reading import number_of, read_csv
 from latprof.errors import DataSetError, UnknownNameError
 
 LICENCE = "MIT"

@@ -20,9 +20,9 @@ from latprof.datasets.importers.base import (
     split_device,
     usable_rows,
 )
+from latprof.datasets.importers.files.reading import indices, kind_of, numbers
+from latprof.datasets.importers.files.torch_files import read_torch_file
 from latprof.datasets.importers.flags import detect_flags
-from latprof.datasets.importers.reading import indices, kind_of, numbers
-from latprof.datasets.importers.torch_files import read_torch_file
 from latprof.errors import DataSetError, UnknownNameError
 
 Choices: TypeAlias = NDArray[np.uint8]

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.datasets.importers.base import ImportedLatencies, registered_space, usable_rows
+from latprof.datasets.importers.files.plain_pickle import read_pickle
+from latprof.datasets.importers.files.reading import kind_of, number_in, numbers, read_bytes
 from latprof.datasets.importers.flags import detect_flags
 from latprof.datasets.importers.help import DISCONNECTED, parse_cell
 from latprof.datasets.importers.lookup_tables import LookupTable, TableEntry
-from latprof.datasets.importers.plain_pickle import read_pickle
-from latprof.datasets.importers.reading import kind_of, number_in, numbers, read_bytes
 from latprof.errors import DataSetError, UnknownNameError
 
 Choices: TypeAlias = NDArray[np.uint8]

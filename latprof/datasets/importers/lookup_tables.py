@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.datasets.importers.reading import (
+from latprof.datasets.importers.files.reading import (
     kind_of,
     lines_of,
     number_in,

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from latprof.datasets.importers.base import ImportedLatencies, usable_rows
+from latprof.datasets.importers.files.reading import Floats, number_of, read_csv
 from latprof.datasets.importers.flags import detect_flags
-from latprof.datasets.importers.reading import Floats, number_of, read_csv
 from latprof.errors import DataSetError, UnknownNameError
 
 if TYPE_CHECKING:

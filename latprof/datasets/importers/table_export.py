@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.datasets.importers.lookup_tables import LookupTable, TableEntry
-from latprof.datasets.proxyless import SEARCH_WIDTHS, ProxylessSpace
-from latprof.datasets.space import Architecture, SearchSpace
+from latprof.datasets.spaces.base import Architecture, SearchSpace
+from latprof.datasets.spaces.proxyless import SEARCH_WIDTHS, ProxylessSpace
 from latprof.errors import CoverageError, InvalidValueError
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -33,7 +33,7 @@ _SINGLE_PATH_RESOLUTION = 224
 
 
 class Row(Protocol):
-    """An entry of a fitted table: :class:`latprof.predictors.lookup_table.TableRow` is one."""
+    """An entry of a fitted table: :class:`latprof.predictors.models.lookup_table.TableRow` is one."""
 
     @property
     def position(self) -> int: ...

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.datasets.importers.reading import Floats, lines_of, read_text
+from latprof.datasets.importers.files.reading import Floats, lines_of, read_text
 from latprof.errors import DataSetError
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from latprof.measurement.statistics import reconcile
-from latprof.reports.arrays import floats
-from latprof.reports.content import Axis, Column, Figure, Section, Series, Table
-from latprof.reports.theme import series_color
-from latprof.reports.wording import count, distinct, ms, number, percent, short
+from latprof.reports.rendering.arrays import floats
+from latprof.reports.rendering.content import Axis, Column, Figure, Section, Series, Table
+from latprof.reports.rendering.theme import series_color
+from latprof.reports.rendering.wording import count, distinct, ms, number, percent, short
 
 if TYPE_CHECKING:
     from latprof.reports.data import ReportData

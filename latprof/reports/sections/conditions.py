@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from latprof.reports.content import Column, Section, Table
-from latprof.reports.wording import UNKNOWN, count, duration, moment, ms, number, percent
+from latprof.reports.rendering.content import Column, Section, Table
+from latprof.reports.rendering.wording import UNKNOWN, count, duration, moment, ms, number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from latprof.reports.content import Box, Column, Drawing, Section, Table
-from latprof.reports.wording import count, ms, number
+from latprof.reports.rendering.content import Box, Column, Drawing, Section, Table
+from latprof.reports.rendering.wording import count, ms, number
 
 if TYPE_CHECKING:
-    from latprof.datasets.layers import Block
-    from latprof.datasets.space import Architecture, SearchSpace
+    from latprof.datasets.models.layers import Block
+    from latprof.datasets.spaces.base import Architecture, SearchSpace
     from latprof.reports.search_data import SearchReportData
 
 #: Colours of kernel sizes; other blocks have the last.

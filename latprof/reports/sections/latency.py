@@ -6,10 +6,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latprof.reports.arrays import above_zero, floats, histogram
-from latprof.reports.content import Axis, Column, Figure, Rule, Section, Series, Table, Tile
+from latprof.reports.rendering.arrays import above_zero, floats, histogram
+from latprof.reports.rendering.content import (
+    Axis,
+    Column,
+    Figure,
+    Rule,
+    Section,
+    Series,
+    Table,
+    Tile,
+)
+from latprof.reports.rendering.wording import (
+    UNKNOWN,
+    count,
+    distinct,
+    ms,
+    ms_column,
+    number,
+    percent,
+    short,
+)
 from latprof.reports.sections.prediction import floor_of
-from latprof.reports.wording import UNKNOWN, count, distinct, ms, ms_column, number, percent, short
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.special import ndtr
 
 from latprof.errors import InvalidValueError
-from latprof.reports.arrays import Floats, above_zero, floats, histogram, padded, thin
-from latprof.reports.content import (
+from latprof.reports.rendering.arrays import Floats, above_zero, floats, histogram, padded, thin
+from latprof.reports.rendering.content import (
     Axis,
     Band,
     Column,
@@ -20,12 +20,12 @@ from latprof.reports.content import (
     Series,
     Table,
 )
-from latprof.reports.wording import count, ms, ms_column, number, percent
+from latprof.reports.rendering.wording import count, ms, ms_column, number, percent
 
 if TYPE_CHECKING:
     from latprof.measurement.statistics import NoiseFloor
-    from latprof.predictors.evaluation import Metrics
-    from latprof.predictors.pack import HeldOut, Pack
+    from latprof.predictors.fitting.evaluation import Metrics
+    from latprof.predictors.pack.pack import HeldOut, Pack
     from latprof.reports.data import ReportData
 
 _TRAIN = "Train a predictor with latprof train STORE -o cpu.pack, then give --pack cpu.pack here."

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latprof.reports.content import Axis, Column, Figure, Rule, Section, Series, Table
-from latprof.reports.wording import count, ms, ms_column, number, short
+from latprof.reports.rendering.content import Axis, Column, Figure, Rule, Section, Series, Table
+from latprof.reports.rendering.wording import count, ms, ms_column, number, short
 from latprof.searchers.base import pareto_front
 
 if TYPE_CHECKING:

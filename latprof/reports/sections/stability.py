@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from latprof.measurement.statistics import noise_floor_of_repeats
-from latprof.reports.arrays import (
+from latprof.reports.rendering.arrays import (
     Floats,
     cumulative,
     floats,
@@ -18,7 +18,7 @@ from latprof.reports.arrays import (
     padded,
     thin,
 )
-from latprof.reports.content import (
+from latprof.reports.rendering.content import (
     Axis,
     Band,
     Column,
@@ -28,7 +28,7 @@ from latprof.reports.content import (
     Series,
     Table,
 )
-from latprof.reports.wording import count, duration, ms, number, percent
+from latprof.reports.rendering.wording import count, duration, ms, number, percent
 
 if TYPE_CHECKING:
     from latprof.reports.data import ReportData

@@ -7,12 +7,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latprof.reports.content import Axis, Band, Column, Figure, Rule, Section, Series, Table
-from latprof.reports.wording import count, ms, ms_column, number, short
+from latprof.reports.rendering.content import (
+    Axis,
+    Band,
+    Column,
+    Figure,
+    Rule,
+    Section,
+    Series,
+    Table,
+)
+from latprof.reports.rendering.wording import count, ms, ms_column, number, short
 
 if TYPE_CHECKING:
     from latprof.reports.search_data import SearchReportData
-    from latprof.searchers.cross_target import CrossTarget
+    from latprof.searchers.studies.cross_target import CrossTarget
     from latprof.searchers.verification import Verification
 
 

@@ -24,10 +24,10 @@ from latprof.datasets.importers.table_export import (
     single_path_table,
     to_yaml,
 )
-from latprof.datasets.proxyless import MOBILE_WIDTHS, ProxylessSpace
+from latprof.datasets.spaces.proxyless import MOBILE_WIDTHS, ProxylessSpace
 from latprof.errors import CoverageError, DataSetError, InvalidValueError
-from latprof.predictors.from_table import predictor_from_table
-from latprof.predictors.lookup_table import LookupTablePredictor
+from latprof.predictors.models.lookup_table import LookupTablePredictor
+from latprof.predictors.training.imported_table import predictor_from_table
 
 SPACE = ProxylessSpace()
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from formats import pickled, torch_bytes
 
-from latprof.datasets.importers.plain_pickle import read_pickle
-from latprof.datasets.importers.torch_files import read_torch_file
+from latprof.datasets.importers.files.plain_pickle import read_pickle
+from latprof.datasets.importers.files.torch_files import read_torch_file
 from latprof.errors import DataSetError
 
 PLAIN = {

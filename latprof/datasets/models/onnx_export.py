@@ -1,0 +1,340 @@
+"""ONNX models of a search space's architectures, written directly and fast.
+
+Collecting 5,000 architectures builds each several times, so weights are slices of one pool of
+random numbers, and go into the serialised model without passing through protobuf.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from latprof import __version__
+from latprof.datasets.models.steps import (
+    Activate,
+    Activation,
+    GlobalPool,
+    Layer,
+    Normalize,
+    PadChannels,
+    Pool,
+    Shuffle,
+    SqueezeExcite,
+    Step,
+    Zeroize,
+)
+
+if TYPE_CHECKING:
+    from latprof.datasets.models.layers import Block
+    from latprof.datasets.spaces.base import Architecture, SearchSpace
+    from latprof.graph.operators import Operator
+
+Array = NDArray[np.float32]
+Tensor = NDArray[np.float32] | NDArray[np.int64]
+
+OPSET = 17
+_IR_VERSION = 8
+_BATCH_NORM_EPSILON = 1e-5
+_POOL_VALUES = 1 << 22
+_GRAPH = onnx.ModelProto.GRAPH_FIELD_NUMBER
+_INITIALIZER = onnx.GraphProto.INITIALIZER_FIELD_NUMBER
+_RAW_DATA = TensorProto.RAW_DATA_FIELD_NUMBER
+
+
+class WeightSource:
+    """Random weights that keep the scale of activations (He et al. 2015), the same for one seed.
+
+    Values are consecutive slices of one pool of standard normal numbers that begins again at its
+    end; a seed chooses where they start.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._pool = _normal_pool()
+        self._next = int(np.random.default_rng(seed).integers(_POOL_VALUES))
+
+    def normal(self, shape: Sequence[int], scale: float) -> Array:
+        """Normal numbers with standard deviation ``scale``."""
+        count = math.prod(shape)
+        start = self._next % _POOL_VALUES
+        self._next = start + count
+        values = self._pool[start : self._next]
+        if self._next > _POOL_VALUES:
+            again, rest = divmod(count - len(values), _POOL_VALUES)
+            values = np.concatenate([values, *[self._pool] * again, self._pool[:rest]])
+        return (values * np.float32(scale)).reshape(shape)
+
+    def layer(self, layer: Layer) -> dict[str, Array]:
+        """Weight of a convolution, and its bias or what :meth:`normalization` makes."""
+        fan_in = layer.in_channels // layer.groups * layer.kernel**2
+        deviation = math.sqrt(layer.weight_gain / fan_in)
+        weights = {"weight": self.normal(layer.weight_shape, deviation)}
+        if layer.bias:
+            weights["bias"] = self.normal((layer.out_channels,), 0.1)
+        if layer.normalized:
+            weights.update(self.normalization(layer.out_channels))
+        return weights
+
+    def normalization(self, channels: int) -> dict[str, Array]:
+        """Scale, shift, mean and variance of a normalisation."""
+        shape = (channels,)
+        return {
+            "scale": 1.0 + np.clip(self.normal(shape, 0.1), -0.3, 0.3),
+            "shift": self.normal(shape, 0.1),
+            "mean": self.normal(shape, 0.1),
+            "variance": 1.0 + np.clip(self.normal(shape, 0.1), -0.3, 0.3),
+        }
+
+    def linear(self, out_features: int, in_features: int) -> dict[str, Array]:
+        """Weight and bias of the classifier."""
+        return {
+            "weight": self.normal((out_features, in_features), math.sqrt(1.0 / in_features)),
+            "bias": self.normal((out_features,), 0.1),
+        }
+
+
+@lru_cache(maxsize=1)
+def _normal_pool() -> Array:
+    pool = np.random.default_rng(20190220).standard_normal(_POOL_VALUES, dtype=np.float32)
+    pool.setflags(write=False)
+    return pool
+
+
+def fold_batch_norm(weights: dict[str, Array]) -> tuple[Array, Array]:
+    """Return the weight and bias of the convolution that includes its normalisation."""
+    factor = weights["scale"] / np.sqrt(weights["variance"] + np.float32(_BATCH_NORM_EPSILON))
+    folded = weights["weight"] * factor[:, None, None, None]
+    return folded, weights["shift"] - weights["mean"] * factor
+
+
+def onnx_bytes(
+    space: SearchSpace,
+    architecture: Architecture,
+    *,
+    batch_size: int = 1,
+    seed: int = 0,
+    batch_norm: Literal["folded", "kept"] = "folded",
+) -> bytes:
+    """Build an architecture's serialised ONNX model; see :meth:`SearchSpace.onnx_bytes`."""
+    writer = _GraphWriter(WeightSource(seed), batch_size, keep_batch_norm=batch_norm == "kept")
+    blocks = space.blocks(architecture)
+    writer.bounds(blocks)
+    for block in blocks:
+        writer.block(block)
+    head = space.head(architecture, batch_size)
+    writer.head(head)
+    graph = helper.make_graph(
+        writer.nodes,
+        space.name,
+        [_tensor_info("input", (batch_size, *space.image_shape(architecture)))],
+        [_tensor_info("output", head[-1].output_shapes[0])],
+    )
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION
+    )
+    model.producer_name, model.producer_version = "latprof", __version__
+    helper.set_model_props(model, {"latprof.architecture": str(architecture)})
+    return b"".join([model.SerializeToString(), *_weight_fields(writer.weights)])
+
+
+def _tensor_info(name: str, shape: Sequence[int]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
+
+
+def _weight_fields(weights: Sequence[tuple[str, Tensor]]) -> list[bytes | memoryview]:
+    """Serialise initialisers as a piece of a model that can be appended to the rest of it.
+
+    Protobuf merges the occurrences of an embedded message, so a serialised model followed by a
+    second ``graph`` field that holds only initialisers is a model with those initialisers. The
+    arrays are joined once, where protobuf would copy them about five times.
+    """
+    fields: list[bytes | memoryview] = []
+    for name, values in weights:
+        whole = values.dtype.kind == "i"
+        little_endian = np.ascontiguousarray(values, dtype="<i8" if whole else "<f4")
+        raw = little_endian.reshape(-1).view(np.uint8).data
+        data_type = TensorProto.INT64 if whole else TensorProto.FLOAT
+        tensor = TensorProto(name=name, data_type=data_type, dims=values.shape)
+        head = tensor.SerializeToString() + _field_start(_RAW_DATA, raw.nbytes)
+        fields += [_field_start(_INITIALIZER, len(head) + raw.nbytes), head, raw]
+    size = sum(map(len, fields))
+    return [_field_start(_GRAPH, size), *fields]
+
+
+def _field_start(number: int, size: int) -> bytes:
+    """Tag and length of a length-delimited protobuf field."""
+    encoded = bytearray([number << 3 | 2])
+    while size > 0x7F:
+        encoded.append(size & 0x7F | 0x80)
+        size >>= 7
+    encoded.append(size)
+    return bytes(encoded)
+
+
+class _GraphWriter:
+    """Collects the nodes and initialisers of one graph."""
+
+    def __init__(self, source: WeightSource, batch_size: int, *, keep_batch_norm: bool) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: list[tuple[str, Tensor]] = []
+        self._source = source
+        self._batch_size = batch_size
+        self._keep = keep_batch_norm
+        self._value = "input"  # what the last block wrote
+        self._outputs: dict[str, str] = {}
+
+    def bounds(self, blocks: Sequence[Block]) -> None:
+        """Write the bounds of ReLU6 where a block has it."""
+        steps = [step for block in blocks for step in block.layers]
+        if any(getattr(step, "activation", None) == "relu6" for step in steps):
+            self._tensor("relu6.min", np.array(0.0, dtype=np.float32))
+            self._tensor("relu6.max", np.array(6.0, dtype=np.float32))
+
+    def _tensor(self, name: str, values: Tensor) -> str:
+        self.weights.append((name, values))
+        return name
+
+    def _node(self, op_type: str, inputs: list[str], name: str, **attributes: object) -> str:
+        output = f"{name}.out"
+        self.nodes.append(helper.make_node(op_type, inputs, [output], name=name, **attributes))
+        return output
+
+    def block(self, block: Block) -> None:
+        """Write a block, after those that it reads."""
+        value, *others = [self._outputs[name] for name in block.inputs] or [self._value]
+        for index, other in enumerate(others, start=1):
+            value = self._node("Add", [value, other], f"{block.name}.sum{index}")
+        result, size = value, block.in_size
+        for step in block.layers:
+            result = self._step(step, result, size)
+            size = step.output_size(size)
+        if block.residual:
+            result = self._node("Add", [value, result], f"{block.name}.add")
+        self._value = self._outputs[block.name] = result
+
+    def _step(  # noqa: PLR0911 - one case a step
+        self, step: Step, value: str, size: int
+    ) -> str:
+        match step:
+            case Layer():
+                return self._layer(step, value)
+            case Activate():
+                return self._activation(step.activation, value, step.name)
+            case Normalize():
+                weights = self._source.normalization(step.channels)
+                return self._normalization(step.name, weights, value)
+            case Pool():
+                return self._pool(step, value)
+            case GlobalPool():
+                return self._node("GlobalAveragePool", [value], step.name)
+            case SqueezeExcite():
+                return self._squeeze_excite(step, value)
+            case Shuffle():
+                return self._shuffle(step, value, size)
+            case Zeroize():
+                zero = self._tensor(f"{step.name}.zero", np.array(0.0, dtype=np.float32))
+                return self._node("Mul", [value, zero], step.name)
+            case PadChannels():
+                added = step.out_channels - step.in_channels
+                pads = np.array([0, 0, 0, 0, 0, added, 0, 0], dtype=np.int64)
+                return self._node(
+                    "Pad", [value, self._tensor(f"{step.name}.pads", pads)], step.name
+                )
+
+    def _layer(self, layer: Layer, value: str) -> str:
+        weights = self._source.layer(layer)
+        inputs = [value]
+        if layer.normalized and not self._keep:
+            weight, bias = fold_batch_norm(weights)
+            inputs.append(self._tensor(f"{layer.name}.weight", weight))
+            inputs.append(self._tensor(f"{layer.name}.bias", bias))
+        else:
+            names = ("weight", "bias") if layer.bias else ("weight",)
+            inputs += [self._tensor(f"{layer.name}.{n}", weights[n]) for n in names]
+        dilated = {"dilations": [layer.dilation] * 2} if layer.dilation > 1 else {}
+        value = self._node(
+            "Conv",
+            inputs,
+            layer.name,
+            kernel_shape=[layer.kernel] * 2,
+            strides=[layer.stride] * 2,
+            pads=[layer.padding] * 4,
+            group=layer.groups,
+            **dilated,
+        )
+        if layer.normalized and self._keep:
+            value = self._normalization(layer.name, weights, value, suffix=".norm")
+        if layer.activation:
+            value = self._activation(layer.activation, value, layer.name)
+        return value
+
+    def _normalization(
+        self, name: str, weights: dict[str, Array], value: str, suffix: str = ""
+    ) -> str:
+        names = ("scale", "shift", "mean", "variance")
+        parameters = [self._tensor(f"{name}.{n}", weights[n]) for n in names]
+        return self._node(
+            "BatchNormalization",
+            [value, *parameters],
+            f"{name}{suffix}",
+            epsilon=_BATCH_NORM_EPSILON,
+        )
+
+    def _activation(self, activation: Activation, value: str, name: str) -> str:
+        bounds = ["relu6.min", "relu6.max"] if activation == "relu6" else []
+        op_type = {"relu": "Relu", "relu6": "Clip", "hswish": "HardSwish"}[activation]
+        return self._node(op_type, [value, *bounds], f"{name}.{activation}")
+
+    def _pool(self, pool: Pool, value: str) -> str:
+        return self._node(
+            "AveragePool" if pool.kind == "avg" else "MaxPool",
+            [value],
+            pool.name,
+            kernel_shape=[pool.kernel] * 2,
+            strides=[pool.stride] * 2,
+            pads=[pool.padding] * 4,
+        )
+
+    def _squeeze_excite(self, step: SqueezeExcite, value: str) -> str:
+        gate = self._node("GlobalAveragePool", [value], f"{step.name}.pool")
+        gate = self._layer(step.excite, self._layer(step.squeeze, gate))
+        name = f"{step.name}.{step.gate}"
+        if step.gate == "sigmoid":
+            gate = self._node("Sigmoid", [gate], name)
+        else:
+            gate = self._node("HardSigmoid", [gate], name, alpha=1 / 6, beta=0.5)
+        return self._node("Mul", [value, gate], f"{step.name}.scale")
+
+    def _shuffle(self, step: Shuffle, value: str, size: int) -> str:
+        grouped = step.grouped_shape(size, self._batch_size)
+        shapes = (grouped, (self._batch_size, step.channels, size, size))
+        before, after = (
+            self._tensor(f"{step.name}.{label}", np.array(shape, dtype=np.int64))
+            for label, shape in zip(("grouped", "flat"), shapes, strict=True)
+        )
+        value = self._node("Reshape", [value, before], f"{step.name}.split")
+        value = self._node("Transpose", [value], f"{step.name}.transpose", perm=[0, 2, 1, 3, 4])
+        return self._node("Reshape", [value, after], f"{step.name}.join")
+
+    def head(self, operators: Sequence[Operator]) -> None:
+        """Write global pool (where there is one), flatten and classifier."""
+        *pools, classifier = operators
+        weights = self._source.linear(*classifier.weight_shape)
+        value = self._value
+        for pool in pools:
+            value = self._node("GlobalAveragePool", [value], pool.name)
+        value = self._node("Flatten", [value], "flatten")
+        inputs = [
+            value,
+            self._tensor(f"{classifier.name}.weight", weights["weight"]),
+            self._tensor(f"{classifier.name}.bias", weights["bias"]),
+        ]
+        self.nodes.append(
+            helper.make_node("Gemm", inputs, ["output"], name=classifier.name, transB=1)
+        )

@@ -1,0 +1,1 @@
+"""Measured data sets that come with latprof, and how a store becomes one."""

@@ -1,0 +1,259 @@
+"""From a store to a data set that others can use: Parquet files and a datasheet."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import latprof
+from latprof.common.files import write_atomically
+from latprof.datasets.published.datasheet import write_datasheet
+from latprof.datasets.published.loading import FORMAT_VERSION, METADATA
+from latprof.datasets.published.splits import split_rows
+from latprof.errors import NotEnoughDataError, UsageError
+from latprof.measurement.frames import labels_frame, noise_floor, stopped_by, visits_frame
+from latprof.measurement.statistics import cut_bursts, quiet_kernels, visit_ratio
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+    import pandas as pd
+
+    from latprof.measurement.store.store import Store, StoredTarget
+
+#: Decimals of what only describes a visit: tenths of a microsecond and of a second, a tenth of a
+#: percent.
+_DECIMALS = {
+    "raw_median_ms": 4,
+    "reference_ms": 4,
+    "drift": 4,
+    "withheld": 3,
+    "other_load": 3,
+    "started_at": 1,
+    "first_at": 1,
+    "last_at": 1,
+}
+
+_LABEL_COLUMNS = {
+    "subject": "architecture",
+    "latency_ms": "latency_ms",
+    "low_ms": "low_ms",
+    "high_ms": "high_ms",
+    "ratio": "ratio",
+    "visits": "visits",
+    "raw_median_ms": "raw_median_ms",
+    "stopped_by": "stopped_by",
+}
+
+
+def publish(
+    store: Store,
+    stored: StoredTarget,
+    path: str | os.PathLike[str],
+    *,
+    seed: int = 0,
+    test_fraction: float = 0.2,
+    licence: str = "not stated",
+    notes: str = "",
+) -> list[Path]:
+    """Write a store's architectures, as measured on one target, as a data set.
+
+    Freezes the target's reference constant, so that every later label is in the same milliseconds.
+
+    Parameters
+    ----------
+    store, stored
+        The store and one of its targets.
+    path : path
+        Of the ``.parquet`` file; the others lie beside it.
+    seed, test_fraction
+        Of the split; with the same values, ``latprof train`` holds out the same rows.
+    licence : str
+        Under which the data may be used.
+    notes : str
+        What the datasheet says under "Known defects".
+
+    Returns
+    -------
+    list of Path
+        The files written.
+
+    Raises
+    ------
+    UsageError
+        For a path that does not end in ``.parquet``, or a store with architectures of several
+        spaces.
+    NotEnoughDataError
+        For a store without architectures.
+    """
+    path = Path(path)
+    if path.suffix != ".parquet" or "." in path.stem:
+        raise UsageError(
+            "a data set's file is called NAME.parquet", field="dataset", got=path.name[:200]
+        )
+    visits = visits_frame(store, stored.target)
+    visits = visits[visits["kind"] == "architecture"]
+    usable = visits[visits["failure_code"].isna()]
+    if usable.empty:
+        raise NotEnoughDataError(f"{store.location} holds no architectures that were measured")
+    if len(usable["space"].unique()) > 1:
+        raise UsageError(f"{store.location} holds architectures of several spaces")
+    reference_ms = store.freeze_reference_ms(stored.target)
+    labels = labels_frame(visits, reference_ms)
+    labels["stopped_by"] = stopped_by(labels, visits, store, stored.target)
+    campaigns = store.campaigns(stored.target)
+    floor = noise_floor(visits, labels)
+    metadata: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "name": path.stem,
+        "target": stored.target.to_dict(),
+        "space": str(usable["space"].iloc[0]),
+        "reference": stored.reference,
+        "reference_ms": reference_ms,
+        "noise_floor": None
+        if floor is None
+        else {
+            "percent": floor.percent,
+            "rmse_ms": floor.rmse_ms,
+            "pairs": floor.pairs,
+            "method": floor.method,
+        },
+        "protocol": campaigns[-1]["protocol"] if campaigns else {},
+        "profiling_overhead_percent": _profiling_overhead_percent(store, stored, visits),
+        "split": {"seed": seed, "test_fraction": test_fraction},
+        "licence": licence,
+        "latprof_version": latprof.__version__,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    table = _labels_table(labels, usable)
+    _, test = split_rows(len(table), test_fraction, seed)
+    table.insert(1, "split", np.where(np.isin(np.arange(len(table)), test), "test", "train"))
+    frames = {
+        "": table,
+        ".visits": _visits_table(usable),
+        ".kernels": _kernels_table(store, stored, reference_ms),
+    }
+    written = []
+    for ending, frame in frames.items():
+        file = path.with_suffix(f"{ending}.parquet")
+        if len(frame):
+            written.append(_write(frame, metadata, file))
+        else:  # what an earlier export left there is of another store
+            file.unlink(missing_ok=True)
+    host = campaigns[-1]["host"] if campaigns else {}
+    text = write_datasheet(metadata, frames[""], frames[".visits"], frames[".kernels"], host, notes)
+    written.append(write_atomically(path.with_suffix(".md"), text.encode()))
+    return written
+
+
+def _labels_table(labels: pd.DataFrame, visits: pd.DataFrame) -> pd.DataFrame:
+    """One row an architecture, sorted by its spelling as :mod:`latprof.predictors` sorts them."""
+    first = labels[labels["label"] == 0].sort_values("subject")
+    table = first[list(_LABEL_COLUMNS)].rename(columns=_LABEL_COLUMNS).reset_index(drop=True)
+    again = labels[labels["label"] == 1].set_index("subject")
+    table["again_ms"] = table["architecture"].map(again["latency_ms"])
+    table["again_visits"] = table["architecture"].map(again["visits"]).fillna(0).astype(np.int16)
+    of_label = visits[visits["label"] == 0].groupby("subject")
+    for name, values in {
+        "reference_ms": of_label["reference_ms"].median(),
+        "first_at": of_label["started_at"].min(),
+        "last_at": of_label["started_at"].max(),
+        "disturbed": of_label["disturbed"].sum().astype(np.int16),
+    }.items():
+        table[name] = table["architecture"].map(values)
+    table["visits"] = table["visits"].astype(np.int16)
+    return _rounded(table)
+
+
+def _visits_table(visits: pd.DataFrame) -> pd.DataFrame:
+    """One row a visit; processes are numbered, so that no host's name leaves with the data."""
+    table = visits.rename(columns={"subject": "architecture"})
+    table["process"] = table.groupby("process", sort=False).ngroup().astype(np.int32)
+    columns = (
+        *("ratio", "process_effect", "raw_median_ms", "reference_ms"),
+        *("drift", "withheld", "other_load"),
+        *(name for name in map(str, table) if name.startswith("gpu_")),
+    )
+    table = table[
+        ["architecture", "label", "visit", "process", "started_at", *columns, "disturbed"]
+    ].reset_index(drop=True)
+    small = dict.fromkeys(columns, np.float32) | {"label": np.int8, "visit": np.int16}
+    return _rounded(table).astype(small)
+
+
+def _rounded(table: pd.DataFrame) -> pd.DataFrame:
+    """Without digits that say nothing and take most of the file: labels and ratios stay whole."""
+    return table.round({name: n for name, n in _DECIMALS.items() if name in table})
+
+
+def _kernels_table(store: Store, stored: StoredTarget, reference_ms: float) -> pd.DataFrame:
+    import pandas as pd
+
+    columns = [
+        *("architecture", "position", "kind", "name", "operators"),
+        *("input_shapes", "output_shapes", "latency_ms"),
+    ]
+    table = pd.DataFrame(_kernel_rows(store, stored, reference_ms), columns=columns)
+    return table.astype({"latency_ms": np.float32, "position": np.int16})
+
+
+def _kernel_rows(
+    store: Store, stored: StoredTarget, reference_ms: float
+) -> Iterator[tuple[object, ...]]:
+    for subject, profile in store.kernel_profiles(stored.target):
+        if subject.kind != "architecture":
+            continue
+        for kernel in quiet_kernels(profile, reference_ms):
+            yield (
+                subject.key,
+                kernel.position,
+                kernel.kind,
+                kernel.name,
+                ",".join(kernel.operators),
+                _shapes(kernel.input_shapes),
+                _shapes(kernel.output_shapes),
+                kernel.latency_ms,
+            )
+
+
+def _profiling_overhead_percent(
+    store: Store, stored: StoredTarget, visits: pd.DataFrame
+) -> float | None:
+    """By how much the runtime's profiler made a run longer, median over the networks.
+
+    Against the visits of the same networks, process effects left in on both sides: the processes
+    that timed kernels made no visits that could tell theirs.
+    """
+    counted = visits[visits["failure_code"].isna() & ~visits["disturbed"]]
+    columns = ["ratio", "target_runs", "reference_runs"]
+    known = counted.groupby("subject")[columns].median()
+    shares = []
+    for subject, profile in store.kernel_profiles(stored.target):
+        if subject.key in known.index:
+            ratio, target_runs, reference_runs = known.loc[subject.key].to_numpy(float)
+            cut = cut_bursts(profile.samples, int(target_runs), int(reference_runs))
+            shares.append(visit_ratio(cut) / ratio - 1)
+    return 100 * float(np.median(shares)) if shares else None
+
+
+def _shapes(shapes: tuple[tuple[int, ...], ...]) -> str:
+    return " ".join("x".join(map(str, shape)) for shape in shapes)
+
+
+def _write(frame: pd.DataFrame, metadata: dict[str, Any], path: Path) -> Path:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    table = table.replace_schema_metadata({METADATA: json.dumps(metadata)})
+    buffer = io.BytesIO()
+    parquet.write_table(
+        table, buffer, compression="zstd", compression_level=19, write_page_checksum=True
+    )
+    return write_atomically(path, buffer.getvalue())

@@ -1,0 +1,402 @@
+"""The contract of a search space, and the architectures it holds."""
+
+from __future__ import annotations
+
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latprof.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+
+    from latprof.datasets.models.layers import Block
+    from latprof.graph.operators import Network, Operator
+
+Choices: TypeAlias = NDArray[np.uint8]
+Floats: TypeAlias = NDArray[np.float64]
+
+
+#: What every random generator that latprof uses takes.
+LARGEST_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True, order=True)
+class Architecture:
+    """A network of a search space: one choice (an index) for each decision.
+
+    ``str(architecture)`` is its spelling, for example ``"proxyless:1,0,6,6,..."``.
+    """
+
+    space: str
+    choices: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.space}:{','.join(map(str, self.choices))}"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of every network of a space whose blocks depend on these decisions only.
+
+    Parameters
+    ----------
+    name : str
+        Names the piece in tables and messages; unique in its space.
+    decisions : tuple of int
+        The decisions that fix the part's blocks; at least one.
+    """
+
+    name: str
+    decisions: tuple[int, ...]
+
+
+class SearchSpace(ABC):
+    """A finite set of architectures, described by decisions with named candidates.
+
+    A space is immutable and safe to share between threads. Batches are arrays of shape
+    (n, decisions), one index of a candidate each, dtype uint8; every method that takes
+    ``architectures`` takes such an array or a sequence of :class:`Architecture`.
+
+    Subclasses set ``name`` and implement :attr:`candidates`, :meth:`blocks` and ``options``.
+    Decisions are independent here: any combination of allowed candidates is an architecture. Where
+    a decision may not matter (a layer beyond its stage's depth) they override :meth:`active` and
+    :attr:`num_architectures`; where blocks depend on several decisions, or a decision fixes several
+    blocks, :attr:`parts`. A network's cost is, before any measurement, the sum over its parts and
+    over what never changes: ``Block.position`` is the index of the block's part, None for a block
+    that no decision changes.
+    """
+
+    name: str = ""
+
+    @property
+    @abstractmethod
+    def options(self) -> Mapping[str, Any]:
+        """The arguments the space was made with, as plain JSON values."""
+
+    @property
+    @abstractmethod
+    def candidates(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the candidates of every decision; their number may differ."""
+
+    @property
+    @abstractmethod
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one image; the largest where architectures differ."""
+
+    def image_shape(
+        self,
+        architecture: Architecture,  # noqa: ARG002 - most spaces have one size of image
+    ) -> tuple[int, int, int]:
+        """Channels, height and width of the image that this architecture takes."""
+        return self.input_shape
+
+    @property
+    def common_image_shape(self) -> tuple[int, int, int] | None:
+        """The image that every architecture takes; None where it is a decision."""
+        return self.input_shape
+
+    @property
+    def reference_resolution(self) -> int:
+        """Height and width of the reference network's image in a measurement.
+
+        The reference should take about as long as what it measures: spaces whose networks take
+        longer than a mobile network of their image size say so.
+        """
+        return self.input_shape[-1]
+
+    @abstractmethod
+    def blocks(self, architecture: Architecture) -> tuple[Block, ...]:
+        """The architecture's blocks in execution order, fixed ones included."""
+
+    @abstractmethod
+    def head(self, architecture: Architecture, batch_size: int = 1) -> tuple[Operator, ...]:
+        """The operators after the last block: the global pool, if any, and the classifier."""
+
+    @property
+    def description(self) -> str:
+        """Canonical JSON of name and options: the identity that stores and packs carry."""
+        return json.dumps({"name": self.name, "options": dict(self.options)}, sort_keys=True)
+
+    @cached_property
+    def num_choices(self) -> NDArray[np.int64]:
+        """Number of candidates of each decision, shape (decisions,)."""
+        return np.array([len(names) for names in self.candidates])
+
+    # What the decisions mean ---------------------------------------------------------------
+
+    def active(self, choices: Choices) -> NDArray[np.bool_]:
+        """Which decisions matter in each of n architectures, shape (n, decisions)."""
+        return np.ones(choices.shape, dtype=np.bool_)
+
+    def canonical(self, choices: Choices) -> Choices:
+        """The same networks with inactive decisions set to 0, shape (n, decisions).
+
+        Two architectures are the same network where their canonical choices are.
+        """
+        matter = self.active(choices)
+        return choices if matter.all() else (choices * matter).astype(np.uint8, copy=False)
+
+    @property
+    def num_architectures(self) -> int:
+        """Number of distinct networks, inactive decisions not counted."""
+        return math.prod(self.num_choices.tolist())
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts of every network; here one a decision, named after its block."""
+        first = self.architectures(np.zeros((1, len(self.num_choices)), dtype=np.uint8))[0]
+        names: dict[int | None, str] = {}
+        for block in self.blocks(first):
+            names.setdefault(block.position, block.name)
+        return tuple(
+            Part(names.get(index, f"decision{index}"), (index,))
+            for index in range(len(self.num_choices))
+        )
+
+    def part_blocks(self, part: int, local_choices: tuple[int, ...]) -> tuple[Block, ...]:
+        """Blocks of one part under these choices of its decisions; there may be none.
+
+        Raises InvalidValueError for a part that is not there, and choices that are none of its.
+        """
+        decisions = self.check_part(part, local_choices).decisions
+        choices = np.zeros((1, len(self.num_choices)), dtype=np.int64)
+        choices[0, list(decisions)] = local_choices
+        architecture = self.architectures(self.choices(choices))[0]
+        return tuple(block for block in self.blocks(architecture) if block.position == part)
+
+    def check_part(self, part: int, local_choices: tuple[int, ...]) -> Part:
+        """Return the part; raises InvalidValueError as :meth:`part_blocks` does."""
+        parts = self._parts_once
+        if not 0 <= part < len(parts):
+            raise InvalidValueError(
+                f"space {self.name} has no part {part}", expected=f"0 to {len(parts) - 1}"
+            )
+        sizes = [int(self.num_choices[decision]) for decision in parts[part].decisions]
+        if len(local_choices) != len(sizes) or any(
+            not 0 <= choice < size for choice, size in zip(local_choices, sizes, strict=True)
+        ):
+            raise InvalidValueError(
+                f"not choices of part {parts[part].name}",
+                expected=f"{len(sizes)} indices below {', '.join(map(str, sizes))}",
+                got=str(local_choices),
+            )
+        return parts[part]
+
+    @cached_property
+    def _parts_once(self) -> tuple[Part, ...]:
+        return self.parts
+
+    # Making architectures ------------------------------------------------------------------
+
+    def sample(self, n: int, seed: int = 0) -> list[Architecture]:
+        """Draw ``n`` distinct networks; see :meth:`sample_choices`."""
+        return self.architectures(self.sample_choices(n, seed))
+
+    def sample_choices(self, n: int, seed: int = 0) -> Choices:
+        """Draw ``n`` distinct networks as canonical choices, shape (n, decisions).
+
+        Each decision is drawn uniformly; of draws that are the same network the first counts. The
+        first m of n are the m drawn alone with the same seed. Raises InvalidValueError when
+        ``n`` is below 1 or the space holds fewer.
+        """
+        if not isinstance(n, int | np.integer) or n < 1:
+            raise InvalidValueError(
+                "the number of architectures is too small",
+                field="n",
+                expected="at least 1",
+                got=str(n),
+            )
+        total = self.num_architectures
+        if n > total:
+            raise InvalidValueError(
+                f"space {self.name} holds only {total} architectures", got=str(n)
+            )
+        generator = np.random.default_rng(check_seed(seed))
+        drawn: Choices = np.empty((0, len(self.num_choices)), dtype=np.uint8)
+        while len(drawn) < n:
+            uniform = generator.random((max(4096, n - len(drawn)), len(self.num_choices)))
+            more = self.canonical((uniform * self.num_choices).astype(np.uint8))
+            drawn = np.concatenate([drawn, more])
+            _, first = np.unique(drawn, axis=0, return_index=True)
+            drawn = drawn[np.sort(first)]
+        return drawn[:n]
+
+    def architectures(self, choices: Choices) -> list[Architecture]:
+        """Turn an array of shape (n, decisions) into architectures."""
+        return [Architecture(self.name, tuple(row)) for row in choices.tolist()]
+
+    def parse(self, text: str) -> Architecture:
+        """Read an architecture's spelling, with or without the space's name before a colon."""
+        prefix, colon, body = text.rpartition(":")
+        if colon and prefix != self.name:
+            raise InvalidValueError(
+                f"architecture {text!r} is of another space", expected=self.name, got=prefix
+            )
+        try:
+            values = [int(part) for part in body.replace("-", ",").split(",")]
+            return self.architectures(self.choices([Architecture(self.name, tuple(values))]))[0]
+        except ValueError:
+            raise InvalidValueError(
+                f"not an architecture: {text!r}",
+                expected=f"{len(self.num_choices)} numbers with commas between them",
+            ) from None
+
+    def choices(self, architectures: Sequence[Architecture] | NDArray[Any]) -> Choices:
+        """Return checked choices, shape (n, decisions), of a batch in either form.
+
+        Raises InvalidValueError for a wrong length, another space or an index that is no candidate.
+        """
+        if isinstance(architectures, np.ndarray):
+            values = architectures
+        else:
+            values = self._indices_of(architectures)
+        if values.ndim != 2 or values.shape[1] != len(self.num_choices):
+            raise InvalidValueError(
+                f"choices of {self.name} have the wrong shape",
+                expected=f"(n, {len(self.num_choices)})",
+                got=str(values.shape),
+            )
+        if values.dtype.kind not in "ui":
+            raise InvalidValueError(
+                "choices are indices", expected="an integer array", got=str(values.dtype)
+            )
+        if values.size and (np.any(values.max(axis=0) >= self.num_choices) or values.min() < 0):
+            row, column = np.argwhere((values >= self.num_choices) | (values < 0))[0]
+            raise InvalidValueError(
+                f"decision {column} of architecture {row} has no candidate {values[row, column]}",
+                expected=f"0 to {self.num_choices[column] - 1}",
+            )
+        return values.astype(np.uint8, copy=False)
+
+    def _indices_of(self, architectures: Sequence[Architecture]) -> NDArray[Any]:
+        """Indices of a sequence of architectures, shape (n, decisions), whatever they are."""
+        # Once, into a list: an iterator is empty after the first look at it.
+        batch = list(architectures) if isinstance(architectures, Iterable) else [None]
+        if not all(isinstance(a, Architecture) and isinstance(a.choices, Sized) for a in batch):
+            raise InvalidValueError(
+                f"not architectures of {self.name}",
+                expected="a sequence of Architecture, or an integer array",
+                hint="read a spelling with space.parse",
+            )
+        other = {str(a.space) for a in batch} - {self.name}
+        if other:
+            raise InvalidValueError(
+                "architectures of another space", expected=self.name, got=", ".join(sorted(other))
+            )
+        lengths = {len(a.choices) for a in batch} - {len(self.num_choices)}
+        if lengths:
+            raise InvalidValueError(
+                f"an architecture of {self.name} has the wrong number of choices",
+                expected=str(len(self.num_choices)),
+                got=", ".join(map(str, sorted(lengths))),
+            )
+        if not batch:
+            return np.empty((0, len(self.num_choices)), dtype=np.uint8)
+        try:  # without a dtype, which would cut 0.7 to 0
+            values = np.array([a.choices for a in batch])
+        except (ValueError, OverflowError, TypeError):
+            values = np.empty(0, dtype=np.object_)
+        if values.dtype.kind not in "ui" or values.ndim != 2:
+            raise InvalidValueError(
+                f"an architecture of {self.name} has a choice that is no candidate",
+                expected="whole numbers, one a decision",
+            )
+        return values
+
+    def encode(self, architectures: Sequence[Architecture] | NDArray[Any]) -> NDArray[np.float32]:
+        """One-hot encode a batch: shape (n, sum of num_choices), decision after decision.
+
+        The columns of a decision that is inactive in an architecture are all zero there.
+        """
+        choices = self.choices(architectures)
+        starts = np.concatenate([[0], np.cumsum(self.num_choices)[:-1]])
+        encoded = np.zeros((len(choices), int(self.num_choices.sum())), dtype=np.float32)
+        np.put_along_axis(encoded, starts + choices, self.active(choices), axis=1)
+        return encoded
+
+    # Knowing what they cost ----------------------------------------------------------------
+
+    def operators(self, architecture: Architecture, batch_size: int = 1) -> tuple[Operator, ...]:
+        """The architecture's operators in execution order, normalisation and activation fused."""
+        inside = [op for block in self.blocks(architecture) for op in block.operators(batch_size)]
+        return (*inside, *self.head(architecture, batch_size))
+
+    def macs(self, architecture: Architecture) -> int:
+        """Multiply-accumulates for one image: convolutions and the classifier."""
+        return sum(op.macs for op in self.operators(architecture))
+
+    def parameters(self, architecture: Architecture) -> int:
+        """Learnt values, as the papers count them."""
+        return sum(op.parameters for op in self.operators(architecture))
+
+    # Building them -------------------------------------------------------------------------
+
+    def build_onnx(
+        self,
+        architecture: Architecture,
+        *,
+        batch_size: int = 1,
+        seed: int = 0,
+        batch_norm: Literal["folded", "kept"] = "folded",
+    ) -> onnx.ModelProto:
+        """Build the ONNX model (opset 17) with He-initialised weights, without torch.
+
+        ``batch_norm="folded"`` puts the normalisation into the convolutions, as inference exports
+        do; ``"kept"`` leaves it as operators. Both compute the same function.
+        """
+        import onnx
+
+        content = self.onnx_bytes(
+            architecture, batch_size=batch_size, seed=seed, batch_norm=batch_norm
+        )
+        return onnx.load_model_from_string(content)
+
+    def onnx_bytes(
+        self,
+        architecture: Architecture,
+        *,
+        batch_size: int = 1,
+        seed: int = 0,
+        batch_norm: Literal["folded", "kept"] = "folded",
+    ) -> bytes:
+        """Build the model of :meth:`build_onnx` in serialised form, which is faster."""
+        from latprof.datasets.models.onnx_export import onnx_bytes
+
+        return onnx_bytes(
+            self, architecture, batch_size=batch_size, seed=seed, batch_norm=batch_norm
+        )
+
+    def build_torch(self, architecture: Architecture, *, seed: int = 0) -> torch.nn.Module:
+        """Build the torch module, in eval mode, with the weights of :meth:`build_onnx`.
+
+        Raises MissingDependencyError where torch is not installed.
+        """
+        from latprof.datasets.models.torch_export import build_torch
+
+        return build_torch(self, architecture, seed=seed)
+
+    def recognize(
+        self,
+        network: Network,  # noqa: ARG002 - a space that cannot tell knows none
+    ) -> Architecture | None:
+        """Return the architecture that ``network`` is, judged by its convolutions, or None."""
+        return None
+
+
+def check_seed(seed: int) -> int:
+    """Return ``seed``; raises InvalidValueError for one that no random generator here takes."""
+    if not isinstance(seed, int | np.integer) or not 0 <= seed <= LARGEST_SEED:
+        raise InvalidValueError(
+            "seed is out of range", field="seed", expected=f"0 to {LARGEST_SEED}", got=str(seed)
+        )
+    return seed

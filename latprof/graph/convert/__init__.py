@@ -1,0 +1,1 @@
+"""Networks in other forms: torch modules, TFLite models, other number formats."""

@@ -1,0 +1,132 @@
+"""TFLite models from ONNX models, by way of torch and its LiteRT converter.
+
+Images come in channels-last, as on phones: TFLite's convolutions read them so, and a user who
+deploys a network feeds it so. With ONNX's channels-first input a transpose would run before the
+first convolution and be timed with the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from latprof.errors import MissingDependencyError, UnsupportedModelError
+from latprof.graph.model_file import graph_inputs, read_model
+from latprof.graph.reader import model_bytes, read_network
+
+if TYPE_CHECKING:
+    import torch
+
+    from latprof.graph.operators import Shape
+
+#: Changed whenever this module makes other models from the same file.
+RECIPE = 1
+_IMAGE_DIMENSIONS = 4
+
+
+def tflite_bytes(model: bytes | Path) -> bytes:
+    """Convert a float32 ONNX model to TFLite; four-dimensional inputs and outputs become NHWC.
+
+    This takes seconds, and as many again for the converter's import. Other values keep their order
+    of dimensions; 64-bit integers become 32-bit ones.
+
+    Parameters
+    ----------
+    model : bytes or Path
+        A model of static shapes; a path is for models whose weights lie in files beside them.
+
+    Raises
+    ------
+    ModelFileError
+        For a file that is no ONNX model.
+    DynamicShapeError
+        For an input dimension without a size.
+    UnsupportedModelError
+        For bytes that are no model, and an operator that has no translation.
+    MissingDependencyError
+        Without torch or litert-torch.
+    """
+    from latprof.graph.convert.to_torch import torch_module
+
+    content = model_bytes(model) if isinstance(model, Path) else model
+    module = torch_module(content)
+    network = read_network(content)
+    inputs, outputs = (_images(values) for values in (network.inputs, network.outputs))
+    examples = _examples(content)
+    with silenced():
+        try:
+            import litert_torch
+        except ImportError:
+            raise _missing() from None
+        try:
+            wrapped = litert_torch.to_channel_last_io(module, args=inputs, outputs=outputs)
+            converted: bytes = litert_torch.convert(wrapped.eval(), examples).model_content()
+        except Exception as error:  # noqa: BLE001 - torch's and MLIR's have no common base
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            raise UnsupportedModelError(f"the model has no TFLite form: {reason}") from None
+    return bytes(converted)
+
+
+def converter_version() -> str:
+    """Version of litert-torch; MissingDependencyError where it is not installed."""
+    try:
+        return importlib.metadata.version("litert-torch")
+    except importlib.metadata.PackageNotFoundError:
+        raise _missing() from None
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Keep libraries in C++ from writing to this process's stdout and stderr, and Python's logs.
+
+    For as long as it lasts nothing else of the process may print.
+    """
+    with contextlib.ExitStack() as stack:
+        nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+        for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+            with contextlib.suppress(OSError):  # it is closed: nothing is written to it
+                saved = os.dup(descriptor)
+                stack.callback(os.close, saved)
+                stack.callback(os.dup2, saved, descriptor)
+                os.dup2(nowhere.fileno(), descriptor)
+        stack.enter_context(contextlib.redirect_stdout(nowhere))
+        stack.enter_context(contextlib.redirect_stderr(nowhere))
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        stack.callback(logging.disable, logging.root.manager.disable)
+        logging.disable(logging.CRITICAL)
+        yield
+
+
+def _images(values: Sequence[tuple[str, Shape]]) -> list[int]:
+    """Positions of what is taken for images: values of four dimensions."""
+    return [index for index, (_, shape) in enumerate(values) if len(shape) == _IMAGE_DIMENSIONS]
+
+
+def _examples(content: bytes) -> tuple[torch.Tensor, ...]:
+    """Inputs to trace the channels-last module with; their values do not matter."""
+    import torch
+    from onnx.helper import tensor_dtype_to_np_dtype
+
+    examples = []
+    for value in graph_inputs(read_model(content).graph):
+        tensor = value.type.tensor_type
+        batch, *rest = (dim.dim_value for dim in tensor.shape.dim)
+        if len(rest) == _IMAGE_DIMENSIONS - 1:
+            rest = [*rest[1:], rest[0]]
+        dtype = getattr(torch, str(tensor_dtype_to_np_dtype(tensor.elem_type)))
+        examples.append(torch.ones((batch, *rest), dtype=dtype))
+    return tuple(examples)
+
+
+def _missing() -> MissingDependencyError:
+    return MissingDependencyError("litert-torch", "litert", "converting a model to TFLite")

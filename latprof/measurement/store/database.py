@@ -1,0 +1,98 @@
+"""Databases: how a store is opened, and what the database's errors mean."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from latprof.common.files import what_is_at
+from latprof.errors import DiskFullError, OutputPathError, StoreError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class DuplicateError(Exception):
+    """A row that may be there once is there already."""
+
+
+def database_url(text: str) -> sa.URL:
+    """Read a database URL; raises UsageError for one that cannot be read or that keeps nothing."""
+    try:
+        url = sa.make_url(text)
+    except (exc.ArgumentError, ValueError):
+        raise UsageError("not a file, and not a database URL", field="store", got=text) from None
+    if text.startswith("sqlite") and url.database in (None, "", ":memory:"):
+        raise UsageError(
+            "a database in memory would lose every measurement", field="store", hint="name a file"
+        )
+    return url
+
+
+def make_engine(url: sa.URL) -> sa.Engine:
+    """An engine for a database; raises UsageError where no library for it is installed."""
+    try:
+        return sa.create_engine(url)
+    except exc.NoSuchModuleError:
+        raise UsageError(f"unknown kind of database: {url.drivername}", field="store") from None
+    except ImportError as error:
+        raise UsageError(
+            f"a {url.drivername} database needs {error.name}, which is not installed",
+            field="store",
+            hint="install it, or name a file",
+        ) from None
+
+
+def file_url(path: Path, *, create: bool) -> sa.URL:
+    """URL of a SQLite file; raises StoreError or OutputPathError where there can be none."""
+    found = what_is_at(path)
+    if found == "directory":
+        raise StoreError(f"{path} is a directory, not a store")
+    if found == "special":
+        raise StoreError(f"{path} is a device or a pipe, not a store")
+    if found is None:
+        if not create:
+            raise StoreError(f"no store at {path}", hint="make one with latprof collect")
+        if what_is_at(path.parent) != "directory":
+            raise OutputPathError(
+                f"cannot make the store {path}: no directory {path.parent}", field="store"
+            )
+    return sa.URL.create("sqlite", database=str(path))
+
+
+def configure_sqlite(connection: Any, _record: object) -> None:
+    """Make a new connection durable: what is committed survives the process and the power."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA busy_timeout=30000")
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def translated_error(  # noqa: PLR0911 - one return a cause
+    error: exc.DBAPIError, location: str
+) -> Exception:
+    """The error to raise for what a database said; DuplicateError is for the store alone."""
+    reason = str(error.orig)
+    if "UNIQUE constraint" in reason or "unique constraint" in reason:
+        return DuplicateError()
+    if "disk is full" in reason or "No space left" in reason:
+        return DiskFullError(
+            f"the disk of {location} is full",
+            hint="what was measured before is kept; make room and run the same command again",
+        )
+    if any(words in reason for words in ("readonly", "unable to open", "Permission denied")):
+        return OutputPathError(f"{location} cannot be written: {reason}", field="store")
+    if "not a database" in reason or "malformed" in reason or "encrypted" in reason:
+        return StoreError(f"{location} is not a latprof store: {reason}")
+    if "locked" in reason:
+        return StoreError(
+            f"{location} is locked by another process",
+            hint="let it end, then run the same command again",
+        )
+    if "disk I/O error" in reason:
+        return StoreError(f"{location} cannot be read or written: {reason}")
+    return StoreError(f"{location}: {reason}")

@@ -1,0 +1,1 @@
+"""Mathematics that knows no predictor: ridge, trees, grids, priors, intervals."""

@@ -1,0 +1,219 @@
+"""Gradient boosting with XGBoost (Chen and Guestrin, KDD 2016), its settings cross-validated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latprof.predictors.fitting.trees import TreeEnsemble
+
+if TYPE_CHECKING:
+    from latprof.predictors.features.decision_features import DecisionFeatures
+
+Floats: TypeAlias = NDArray[np.float64]
+Singles: TypeAlias = NDArray[np.float32]
+Mask: TypeAlias = NDArray[np.bool_]
+
+#: Rounds without a better held-out error after which a fit ends.
+_PATIENCE = 40
+MAX_ROUNDS = 1000
+_ROWS_FOR_THREADS = 1000
+
+
+@dataclass(frozen=True)
+class BoostingSettings:
+    """What is chosen besides the number of rounds; the names are XGBoost's."""
+
+    max_depth: int
+    learning_rate: float
+    subsample: float = 1.0
+    colsample_bynode: float = 1.0
+
+    def parameters(self, seed: int) -> dict[str, Any]:
+        """Parameters of :func:`xgboost.train`; with one thread the trees are always the same."""
+        return {
+            "tree_method": "hist",
+            "objective": "reg:squarederror",
+            "base_score": 0.0,
+            "max_depth": self.max_depth,
+            "learning_rate": self.learning_rate,
+            "subsample": self.subsample,
+            "colsample_bynode": self.colsample_bynode,
+            "seed": seed,
+            "nthread": 1,
+        }
+
+
+#: Stumps for sums of block costs, deeper trees for operators that interact.
+SETTINGS = (
+    BoostingSettings(1, 0.3),
+    BoostingSettings(2, 0.2, colsample_bynode=0.5),
+    BoostingSettings(3, 0.1, subsample=0.7, colsample_bynode=0.5),
+    BoostingSettings(6, 0.1, subsample=0.8, colsample_bynode=0.5),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What one fold teaches the trees, and what it is judged by.
+
+    ``learn`` is the target of the training rows in ms. On the fold's held rows the model predicts
+    ``offset`` plus the trees, and should predict ``measured``.
+    """
+
+    train: Mask
+    learn: Floats
+    offset: Floats
+    measured: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """Trees grown on one fold: squared errors by number of trees, the first with none.
+
+    ``predictions`` gives the held rows' predictions in ms for a number of trees.
+    """
+
+    errors: Floats
+    predictions: Callable[[int], Floats]
+
+
+def grow(features: Singles, task: Task, settings: BoostingSettings, seed: int) -> Path:
+    """Fit one fold until its held-out error stops falling."""
+    import xgboost as xgb
+
+    base, scale = _location(task.learn)
+    held = features[~task.train]
+    train = xgb.QuantileDMatrix(features[task.train], (task.learn - base) / scale, nthread=1)
+    wanted = (task.measured - task.offset - base) / scale
+    valid = xgb.QuantileDMatrix(held, wanted, ref=train, nthread=1)
+    history: dict[str, Any] = {}
+    booster = xgb.train(
+        settings.parameters(seed),
+        train,
+        MAX_ROUNDS,
+        evals=[(valid, "held")],
+        evals_result=history,
+        early_stopping_rounds=_PATIENCE,
+        verbose_eval=False,
+    )
+    curve = np.array([np.sqrt(np.mean(wanted**2)), *history["held"]["rmse"]]) * scale
+
+    def predictions(rounds: int) -> Floats:
+        rounds = min(rounds, len(curve) - 1)
+        grown = booster.inplace_predict(held, iteration_range=(0, rounds)) if rounds else 0.0
+        return task.offset + base + scale * np.asarray(grown, dtype=np.float64)
+
+    return Path(curve**2, predictions)
+
+
+def fit_trees(
+    tables: DecisionFeatures,
+    features: Singles,
+    target: Floats,
+    settings: BoostingSettings,
+    rounds: int,
+    seed: int,
+) -> TreeEnsemble:
+    """Fit ``rounds`` trees to ``target``, shape (n,), in ms."""
+    import xgboost as xgb
+
+    base, scale = _location(target)
+    if not rounds:
+        return TreeEnsemble.empty(tables, base)
+    train = xgb.QuantileDMatrix(features, (target - base) / scale, nthread=1)
+    booster = xgb.train(settings.parameters(seed), train, rounds)
+    model = booster.save_raw(raw_format="json")
+    return TreeEnsemble.from_xgboost(model, tables, base_ms=base, scale_ms=scale)
+
+
+def held_out(
+    features: Singles,
+    target: Floats,
+    settings: BoostingSettings,
+    rounds: int,
+    numbers: NDArray[np.int64],
+    seed: int,
+) -> Floats:
+    """What ``rounds`` trees grown without a row's fold (``numbers``) predict for it, shape (n,)."""
+    import xgboost as xgb
+
+    def run(fold: int) -> tuple[Mask, Floats]:
+        held = numbers == fold
+        base, scale = _location(target[~held])
+        if not rounds:
+            return held, np.full(int(held.sum()), base)
+        train = xgb.QuantileDMatrix(features[~held], (target[~held] - base) / scale, nthread=1)
+        grown = xgb.train(settings.parameters(seed), train, rounds).inplace_predict(features[held])
+        return held, base + scale * np.asarray(grown, dtype=np.float64)
+
+    predicted = np.empty(len(target))
+    with ThreadPoolExecutor(2 if len(features) >= _ROWS_FOR_THREADS else 1) as pool:
+        for held, values in pool.map(run, range(int(numbers.max()) + 1)):
+            predicted[held] = values
+    return predicted
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """The outcome of :func:`choose`: which candidate, how many trees, and how well it did.
+
+    ``held_ms`` holds each training row's prediction by the fold that left it out, shape (n,).
+    """
+
+    candidate: int
+    rounds: int
+    held_ms: Floats
+
+
+def choose(
+    features: Singles,
+    candidates: Sequence[tuple[Sequence[Task], BoostingSettings]],
+    *,
+    seed: int,
+    finalists: int = 2,
+) -> Chosen:
+    """Choose among candidates, each with its tasks (one a fold), by cross-validation.
+
+    All are fitted on the first fold; the ``finalists`` best of them on the others too. The number
+    of trees is that of the least error over all rows.
+    """
+
+    def run(job: tuple[int, int]) -> Path:
+        tasks, settings = candidates[job[0]]
+        return grow(features, tasks[job[1]], settings, seed)
+
+    folds = len(candidates[0][0])
+    # XGBoost leaves the interpreter's lock, and each fit is its own: the order does not matter.
+    # Fits of few rows are mostly interpreter, and gain nothing from a second thread.
+    with ThreadPoolExecutor(2 if len(features) >= _ROWS_FOR_THREADS else 1) as pool:
+        first = list(pool.map(run, [(index, 0) for index in range(len(candidates))]))
+        order = np.argsort([path.errors.min() for path in first], kind="stable")[:finalists]
+        jobs = [(int(index), fold) for index in order for fold in range(1, folds)]
+        others = dict(zip(jobs, pool.map(run, jobs), strict=True))
+    best: tuple[float, Chosen] | None = None
+    for index in order.tolist():
+        tasks = candidates[index][0]
+        paths = [first[index], *(others[index, fold] for fold in range(1, folds))]
+        longest = max(len(path.errors) for path in paths)
+        curves = [np.pad(path.errors, (0, longest - len(path.errors)), "edge") for path in paths]
+        error = np.average(curves, axis=0, weights=[len(task.measured) for task in tasks])
+        rounds = int(np.argmin(error))
+        if best is None or error[rounds] < best[0]:
+            held = np.empty(len(features))
+            for task, path in zip(tasks, paths, strict=True):
+                held[~task.train] = path.predictions(rounds)
+            best = (float(error[rounds]), Chosen(index, rounds, held))
+    if best is None:
+        raise ValueError("no candidate to choose from")
+    return best[1]
+
+
+def _location(target: Floats) -> tuple[float, float]:
+    """Mean, and standard deviation or 1 where there is none."""
+    return float(target.mean()), float(target.std()) or 1.0

@@ -1,0 +1,1 @@
+"""Expected latency, differentiable in probabilities."""

@@ -1,0 +1,1 @@
+"""Latencies of networks from their operators and kernels."""

@@ -1,0 +1,85 @@
+"""``xgboost``: boosted trees on the features of the latency model of ProxylessNAS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import numpy as np
+
+from latprof.common.checked_json import Fields, to_json
+from latprof.predictors.base import Floats, PackFiles, Predictor, Terms
+from latprof.predictors.features.block_features import space_tables
+from latprof.predictors.fitting.boosting import SETTINGS, Task, choose, fit_trees
+from latprof.predictors.fitting.evaluation import fold_numbers
+from latprof.predictors.fitting.trees import TreeEnsemble
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from latprof.datasets.spaces.base import SearchSpace
+
+_FILE = "trees.json"
+_FOLDS = 4
+
+
+class XGBoostPredictor(Predictor):
+    """Gradient-boosted trees (XGBoost) on operator type, sizes, kernel, stride and expansion.
+
+    Depth, learning rate, sampling and the number of trees are chosen by cross-validation inside the
+    training rows. Trees know what a candidate that no row had looks like, and treat it as its
+    neighbours in size, kernel and expansion. A fitted predictor answers without XGBoost.
+
+    Parameters
+    ----------
+    space : SearchSpace
+    seed : int
+        Of the folds and of the rows and features that trees are grown on.
+
+    Attributes
+    ----------
+    trees_ : TreeEnsemble
+    """
+
+    name: ClassVar[str] = "xgboost"
+
+    trees_: TreeEnsemble
+
+    def __init__(self, space: SearchSpace, seed: int = 0) -> None:
+        self.space = space
+        self.seed = seed
+
+    def _fit(self, choices: NDArray[np.uint8], latency_ms: Floats) -> None:
+        tables = space_tables(self.space).decisions
+        features = tables.encode(choices)
+        numbers = fold_numbers(len(choices), _FOLDS, self.seed)
+        tasks = [
+            Task(
+                train=numbers != fold,
+                learn=latency_ms[numbers != fold],
+                offset=np.zeros(int((numbers == fold).sum())),
+                measured=latency_ms[numbers == fold],
+            )
+            for fold in range(_FOLDS)
+        ]
+        chosen = choose(features, [(tasks, settings) for settings in SETTINGS], seed=self.seed)
+        settings = SETTINGS[chosen.candidate]
+        self.trees_ = fit_trees(tables, features, latency_ms, settings, chosen.rounds, self.seed)
+        self.out_of_fold_ms_ = chosen.held_ms
+
+    def _predict(self, choices: NDArray[np.uint8]) -> Floats:
+        return self.trees_.predict(choices)
+
+    def _terms(self) -> Terms:
+        return Terms(0.0, (), self.trees_)
+
+    def to_files(self) -> PackFiles:
+        self._check_fitted()
+        return {_FILE: to_json({"seed": self.seed, **self.trees_.to_fields()})}
+
+    @classmethod
+    def from_files(cls, space: SearchSpace, files: Mapping[str, bytes]) -> Self:
+        fields = Fields.of_file(files, _FILE)
+        predictor = cls(space, seed=fields.integer("seed"))
+        predictor.trees_ = TreeEnsemble.from_fields(fields, space_tables(space).decisions)
+        return predictor

@@ -1,0 +1,267 @@
+"""What ``hybrid`` is made of: the models that are tried, and how one is chosen.
+
+Everything is chosen inside the training rows, by the squared error of rows that a fold left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latprof.predictors.fitting.block_prior import BlockCosts, fit_block_costs, fit_by_prior
+from latprof.predictors.fitting.boosting import SETTINGS, Chosen, Task, choose, fit_trees, held_out
+from latprof.predictors.fitting.evaluation import fold_numbers
+from latprof.predictors.fitting.factors import AdditiveTable, Factor
+from latprof.predictors.fitting.grid import all_choices, fit_grid, grid_rows, is_small
+from latprof.predictors.fitting.trees import TreeEnsemble
+
+if TYPE_CHECKING:
+    from latprof.predictors.features.block_features import SpaceTables
+
+Floats: TypeAlias = NDArray[np.float64]
+Integers: TypeAlias = NDArray[np.int64]
+Choices: TypeAlias = NDArray[np.uint8]
+Mask: TypeAlias = NDArray[np.bool_]
+
+_FOLDS = 4
+#: Folds of the predictions that intervals are made from: with more rows left to train on, errors
+#: are nearer those of the model that is kept.
+_CALIBRATION_FOLDS = 16
+#: Rows from which a fit that outliers do not pull is tried.
+_ROBUST_ROWS = 50
+#: Rows from which models are blended.
+_BLENDED_ROWS = 200
+#: Errors below this share of the mean latency are none: no clock repeats as well.
+_NOTHING = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """What was chosen, and its predictions of training rows left out, shape (n,), in ms."""
+
+    additive: AdditiveTable
+    interactions: tuple[Factor, ...]
+    trees: TreeEnsemble
+    held_ms: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """The training rows, as every model wants them."""
+
+    tables: SpaceTables
+    choices: Choices
+    columns: Integers
+    latency_ms: Floats
+    folds: Integers
+    seed: int
+
+    def calibration_folds(self) -> Integers:
+        """Fold of each row for the predictions that intervals are made from."""
+        return fold_numbers(len(self.folds), min(_CALIBRATION_FOLDS, len(self.folds)), self.seed)
+
+    def masks(self) -> list[Mask]:
+        """The training rows of each fold."""
+        return [self.folds != fold for fold in range(_FOLDS)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Base:
+    """The additive model: of all rows, of each fold's, and what the folds predict."""
+
+    costs: BlockCosts
+    by_fold: list[BlockCosts]
+    held_ms: Floats
+
+    @property
+    def left_out_ms(self) -> Floats:
+        """Exact leave-one-out predictions."""
+        return self.costs.ridge.left_out
+
+
+def choose_model(tables: SpaceTables, choices: Choices, latency_ms: Floats, seed: int) -> Model:
+    """Fit and compare the models on n checked rows; see the module."""
+    rows = _Rows(
+        tables,
+        choices,
+        tables.columns(choices),
+        latency_ms,
+        fold_numbers(len(choices), _FOLDS, seed),
+        seed,
+    )
+    base = _additive(rows)
+    trees = _trees(rows, base)
+    if is_small(tables.num_choices.tolist()):
+        found = _whole_grid(rows, base, trees)
+        if found is not None:
+            return found
+    return _with_trees(rows, base, trees)
+
+
+def _additive(rows: _Rows) -> _Base:
+    """The additive model, robust where that predicts left-out rows better.
+
+    Its prior is chosen on all rows, by leave-one-out; the folds keep it.
+    """
+    latency = rows.latency_ms
+    costs = fit_block_costs(rows.tables, rows.columns, latency)
+    features = costs.prior.features(rows.columns)
+
+    def by_fold(*, robust: bool) -> list[BlockCosts]:
+        return [
+            fit_by_prior(costs.prior, features[mask], latency[mask], robust=robust)
+            for mask in rows.masks()
+        ]
+
+    plain = by_fold(robust=False)
+    base = _Base(costs, plain, _held(rows, plain))
+    if len(latency) < _ROBUST_ROWS:
+        return base
+    robust = by_fold(robust=True)
+    held = _held(rows, robust)
+    if _error(held, latency) >= _error(base.held_ms, latency):
+        return base
+    return _Base(fit_by_prior(costs.prior, features, latency, robust=True), robust, held)
+
+
+def _held(rows: _Rows, by_fold: list[BlockCosts]) -> Floats:
+    held = np.empty(len(rows.latency_ms))
+    for mask, costs in zip(rows.masks(), by_fold, strict=True):
+        held[~mask] = costs.predict(rows.columns[~mask])
+    return held
+
+
+@dataclass(frozen=True, eq=False)
+class _Trees:
+    """The best trees: beside the additive model or in its place, and what the folds predict."""
+
+    chosen: Chosen
+    alone: bool
+
+    @property
+    def held_ms(self) -> Floats:
+        return self.chosen.held_ms
+
+
+def _trees(rows: _Rows, base: _Base) -> _Trees:
+    """Choose trees for what the additive model of a fold leaves over, or for all."""
+    remainders, plain = [], []
+    latency = rows.latency_ms
+    for mask, costs in zip(rows.masks(), base.by_fold, strict=True):
+        measured = latency[~mask]
+        remainder = latency[mask] - costs.ridge.left_out
+        remainders.append(Task(mask, remainder, base.held_ms[~mask], measured))
+        plain.append(Task(mask, latency[mask], np.zeros(len(measured)), measured))
+    candidates = [(tasks, settings) for tasks in (remainders, plain) for settings in SETTINGS]
+    features = rows.tables.decisions.encode(rows.choices)
+    chosen = choose(features, candidates, seed=rows.seed)
+    return _Trees(chosen, alone=chosen.candidate >= len(SETTINGS))
+
+
+def _grown(rows: _Rows, base: _Base, trees: _Trees) -> tuple[TreeEnsemble, Floats]:
+    """The chosen trees, grown on all rows, and what the model predicts for rows left out, in ms."""
+    settings = SETTINGS[trees.chosen.candidate % len(SETTINGS)]
+    target = rows.latency_ms if trees.alone else rows.latency_ms - base.left_out_ms
+    features = rows.tables.decisions.encode(rows.choices)
+    rounds = trees.chosen.rounds
+    grown = fit_trees(rows.tables.decisions, features, target, settings, rounds, rows.seed)
+    held = held_out(features, target, settings, rounds, rows.calibration_folds(), rows.seed)
+    return grown, held if trees.alone else base.left_out_ms + held
+
+
+def _with_trees(rows: _Rows, base: _Base, trees: _Trees) -> Model:
+    """The additive model, with or without trees."""
+    tables = rows.tables
+    if not _better(trees.held_ms, base.held_ms, rows.latency_ms):
+        none = TreeEnsemble.empty(tables.decisions)
+        return Model(_centred(tables, base.costs), (), none, base.left_out_ms)
+    grown, held = _grown(rows, base, trees)
+    if trees.alone:
+        nothing = AdditiveTable(tables, 0.0, tables.padded(np.zeros(len(tables.column_parts))))
+        return Model(nothing, (), grown, held)
+    return Model(_centred(tables, base.costs), (), grown, held)
+
+
+def _whole_grid(rows: _Rows, base: _Base, trees: _Trees) -> Model | None:
+    """All interactions at once, blended with the others; None where the additive model is as good.
+
+    The blend is a latency for every architecture, so it costs one gather whatever it is made of.
+    """
+    sizes = rows.tables.num_choices.tolist()
+    numbers = grid_rows(rows.choices, sizes)
+    latency = rows.latency_ms
+    held = np.empty(len(latency))
+    for mask in rows.masks():
+        fold = fit_grid(numbers[mask], latency[mask], sizes).mean_ms.ravel()
+        held[~mask] = fold[numbers[~mask]]
+    held_by_model = np.column_stack([base.held_ms, held, trees.held_ms])
+    weights = _blend(held_by_model, latency)
+    if not _better(held_by_model @ weights, base.held_ms, latency):
+        return None
+    everything = all_choices(sizes)
+    additive = base.costs.predict(rows.tables.columns(everything))
+    total, left_out = weights[0] * additive, weights[0] * base.left_out_ms
+    if weights[1]:
+        grid = fit_grid(numbers, latency, sizes)
+        total += weights[1] * grid.mean_ms.ravel()
+        left_out += weights[1] * grid.held_out(numbers, latency, rows.calibration_folds())
+    if weights[2]:
+        grown, grown_left_out = _grown(rows, base, trees)
+        remainder = grown.predict(everything)
+        total += weights[2] * (remainder if trees.alone else additive + remainder)
+        left_out += weights[2] * grown_left_out
+    return _as_interaction(rows.tables, total.reshape(sizes), left_out)
+
+
+def _blend(held: Floats, latency_ms: Floats) -> Floats:
+    """Weights of models, none below 0, that predict left-out rows best; of one with few rows."""
+    from scipy.optimize import nnls
+
+    errors = np.array([_error(column, latency_ms) for column in held.T])
+    alone: Floats = (np.arange(len(errors)) == errors.argmin()).astype(np.float64)
+    if len(latency_ms) < _BLENDED_ROWS:
+        return alone
+    weights: Floats = nnls(held, latency_ms)[0]
+    return weights if _error(held @ weights, latency_ms) < errors.min() else alone
+
+
+def _as_interaction(tables: SpaceTables, grid: Floats, held_ms: Floats) -> Model:
+    """Split a latency for every architecture into a table of main effects and the rest."""
+    level = float(grid.mean())
+    rest = grid - level
+    entries = np.full((len(tables.parts), tables.most_combinations), np.nan)
+    for number, part in enumerate(tables.parts):
+        others = tuple(axis for axis in range(grid.ndim) if axis not in part.decisions)
+        effect = rest.mean(axis=others)
+        # The grid's axes ascend; a part's combinations follow the order of its own decisions.
+        own_order = np.argsort(np.argsort(part.decisions))
+        entries[number, : effect.size] = effect.transpose(own_order).ravel()
+        rest = rest - np.expand_dims(effect, others)
+    additive = AdditiveTable(tables, level, entries)
+    factor = Factor(tuple(range(grid.ndim)), rest)
+    return Model(additive, (factor,), TreeEnsemble.empty(tables.decisions), held_ms)
+
+
+def _centred(tables: SpaceTables, costs: BlockCosts) -> AdditiveTable:
+    """A fitted table whose entries have mean 0 in each part."""
+    parts = tables.column_parts
+    means = np.bincount(parts, costs.entries) / tables.part_sizes
+    table = tables.padded(costs.entries - means[parts])
+    return AdditiveTable(tables, costs.intercept + float(means.sum()), table)
+
+
+def _error(predicted_ms: Floats, measured_ms: Floats) -> float:
+    return float(np.mean((predicted_ms - measured_ms) ** 2))
+
+
+def _better(first_ms: Floats, second_ms: Floats, measured_ms: Floats) -> bool:
+    """Whether the first predictions' squared error is lower by more than two standard errors.
+
+    And by more than nothing: on latencies without noise any model that repairs rounding would be.
+    """
+    gain = (second_ms - measured_ms) ** 2 - (first_ms - measured_ms) ** 2
+    least = max(2 * gain.std(ddof=1) / np.sqrt(len(gain)), (_NOTHING * measured_ms.mean()) ** 2)
+    return bool(gain.mean() > least)

@@ -1,0 +1,1 @@
+"""Packs: a fitted predictor in one file."""

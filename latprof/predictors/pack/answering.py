@@ -1,0 +1,146 @@
+"""Predicting networks that come as graphs: ONNX files, members of the pack's space or not."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from latprof.errors import CoverageError, PackError, PackSpaceError
+from latprof.predictors.kernels.operator_costs import OperatorCost, OperatorCostModel
+from latprof.predictors.training.stored_training import OPERATOR_COSTS_FILE
+
+if TYPE_CHECKING:
+    from latprof.datasets.spaces.base import Architecture
+    from latprof.graph.operators import Network
+    from latprof.measurement.records import Target
+    from latprof.predictors.pack.pack import Pack
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The predicted latency of one network.
+
+    ``how`` is ``"architecture"`` where the network belongs to the pack's space (then
+    ``architecture`` is its spelling, the interval holds, ``upper_ms`` is the bound that was asked
+    for and ``distance`` is above 1 outside the region of the training networks) or
+    ``"operators"`` where its operators' costs are summed (then ``coverage`` is the share of its
+    work that the pack has seen the like of; the interval is that of the training networks only,
+    and NaN below full coverage). Latencies in milliseconds.
+    """
+
+    name: str
+    target: Target | None
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+    how: str
+    architecture: str | None = None
+    coverage: float = 1.0
+    unknown: tuple[str, ...] = ()
+    operators: tuple[OperatorCost, ...] = ()
+    upper_ms: float | None = None
+    distance: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the answer as plain JSON values."""
+        values = dataclasses.asdict(self)
+        values["target"] = None if self.target is None else self.target.to_dict()
+        return values
+
+
+def predict_architectures(
+    pack: Pack, architectures: list[Architecture], *, upper: float | None = None
+) -> list[Answer]:
+    """Predict architectures of the pack's space, with a bound at the share ``upper`` if given."""
+    if not architectures:
+        return []
+    predicted = pack.predict(architectures)
+    rows: list[Any] = [None] * len(architectures)
+    bounds = rows if upper is None else pack.predictor.predict(architectures, upper=upper).tolist()
+    return [
+        Answer(
+            name=str(architecture),
+            target=pack.target,
+            latency_ms=float(predicted.latency_ms[row]),
+            low_ms=float(predicted.low_ms[row]),
+            high_ms=float(predicted.high_ms[row]),
+            how="architecture",
+            architecture=str(architecture),
+            upper_ms=bounds[row],
+            distance=None if predicted.distance is None else float(predicted.distance[row]),
+        )
+        for row, architecture in enumerate(architectures)
+    ]
+
+
+def predict_network(
+    pack: Pack, network: Network, name: str, *, strict: bool = False, upper: float | None = None
+) -> Answer:
+    """Predict a network that was read from a model.
+
+    Parameters
+    ----------
+    pack : Pack
+    network : Network
+    name : str
+        What the answer calls it.
+    strict : bool
+        Refuse a network whose operators the pack does not all know.
+    upper : float, optional
+        A share such as 0.95: also the latency that measurements stay below with this probability,
+        where the network is of the pack's space.
+
+    Raises
+    ------
+    CoverageError
+        With ``strict``, naming the unknown operators.
+    PackSpaceError
+        When the network is not of the pack's space and the pack knows nothing else.
+    """
+    architecture = _member(pack, network)
+    if architecture is not None:
+        answer = predict_architectures(pack, [architecture], upper=upper)[0]
+        return dataclasses.replace(answer, name=name)
+    if OPERATOR_COSTS_FILE not in pack.extra_files:
+        raise PackSpaceError(
+            f"{name} is not of the pack's space {pack.predictor.space.name}, and the pack has no "
+            "operator costs",
+            hint="train a pack with this version of latprof",
+        )
+    try:
+        model = OperatorCostModel.from_bytes(pack.extra_files[OPERATOR_COSTS_FILE])
+    except PackError as error:
+        raise PackError(f"the pack's operator costs cannot be read: {error}") from None
+    found = model.predict(network)
+    unknown = (*found.unknown_kinds, *(f"{kind} of this size" for kind in found.unknown_sizes))
+    if strict and found.coverage < 1:
+        raise CoverageError(
+            f"the pack knows only {found.coverage:.0%} of {name}; unknown: {', '.join(unknown)}",
+            unknown,
+            hint="leave out --strict for a guess, or collect networks with such operators",
+        )
+    # What the pack has not seen the like of may take any time: there is no interval then.
+    spread = found.interval_relative if found.coverage == 1 else math.nan
+    return Answer(
+        name=name,
+        target=pack.target,
+        latency_ms=found.latency_ms,
+        low_ms=found.latency_ms * (1 - min(spread, 1.0)),
+        high_ms=found.latency_ms * (1 + spread),
+        how="operators",
+        coverage=found.coverage,
+        unknown=unknown,
+        operators=found.per_operator,
+    )
+
+
+def _member(pack: Pack, network: Network) -> Architecture | None:
+    """The architecture that ``network`` is, where it is one and runs as the pack's target does."""
+    space = pack.predictor.space
+    shapes = [shape for _, shape in network.inputs]
+    wanted = None if pack.target is None else pack.target.input_shape
+    if wanted is not None and shapes != [wanted]:
+        return None
+    return space.recognize(network)

@@ -1,0 +1,229 @@
+"""The manifest of a pack: from records to JSON, and back with every field checked.
+
+Format history: 1 - the first; 2 - predictors have a calibration, and ``hybrid`` interactions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from latprof.common.checked_json import Fields, refusing, to_json
+from latprof.datasets.spaces.named import space_from_description
+from latprof.errors import (
+    InvalidValueError,
+    PackAlteredError,
+    PackError,
+    PackSpaceError,
+    PackVersionError,
+    UnknownNameError,
+)
+from latprof.measurement.records import Target
+from latprof.measurement.statistics import NoiseFloor
+from latprof.predictors.features.block_features import space_tables
+from latprof.predictors.fitting.calibration import FILE as CALIBRATION
+from latprof.predictors.fitting.calibration import Calibration
+from latprof.predictors.fitting.evaluation import Metrics
+from latprof.predictors.models.named import predictor_kind
+from latprof.predictors.pack.archive import MANIFEST, check_name, digest
+from latprof.predictors.pack.pack import HeldOut, Pack
+
+if TYPE_CHECKING:
+    from latprof.datasets.spaces.base import SearchSpace
+    from latprof.predictors.base import Predictor
+
+FORMAT_VERSION = 2
+
+_HELD_OUT = "held_out.json"
+_PREDICTOR = "predictor/"
+_EXTRA = "extra/"
+
+
+# Writing ---------------------------------------------------------------------------------
+
+
+def pack_to_files(pack: Pack) -> tuple[bytes, dict[str, bytes]]:
+    """Return the manifest and the other files of a pack."""
+    files = {_PREDICTOR + name: data for name, data in pack.predictor.to_files().items()}
+    if pack.predictor.calibration_ is not None:
+        files[_PREDICTOR + CALIBRATION] = pack.predictor.calibration_.to_bytes()
+    for name, data in pack.extra_files.items():
+        check_name(name)
+        files[_EXTRA + name] = bytes(data)
+    if pack.held_out is not None:
+        files[_HELD_OUT] = to_json(
+            {
+                "architectures": pack.held_out.architectures,
+                "measured_ms": pack.held_out.measured_ms,
+                "predicted_ms": pack.held_out.predicted_ms,
+            }
+        )
+    floor = pack.noise_floor
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "latprof_version": pack.latprof_version,
+        "created_at": pack.created_at,
+        "space": pack.space.description,
+        "predictor": {"name": pack.predictor.name, "parameters": _parameters(pack.predictor)},
+        "target": None if pack.target is None else pack.target.to_dict(),
+        "metrics": None if pack.metrics is None else pack.metrics.to_dict(),
+        "comparison": {name: metrics.to_dict() for name, metrics in pack.comparison.items()},
+        "noise_floor": None if floor is None else dataclasses.asdict(floor),
+        "reference": pack.reference,
+        "reference_ms": pack.reference_ms,
+        "training_rows": pack.training_rows,
+        "interval": {"coverage": pack.interval_coverage, "relative": pack.interval_relative},
+        "files": {
+            name: {"sha256": digest(data), "size": len(data)} for name, data in files.items()
+        },
+    }
+    return to_json(manifest), files
+
+
+def _parameters(predictor: Predictor) -> dict[str, Any]:
+    """The arguments of ``__init__`` but for the space."""
+    return {name: value for name, value in predictor.get_params().items() if name != "space"}
+
+
+# Reading ---------------------------------------------------------------------------------
+
+
+def pack_from_files(path: str, files: Mapping[str, bytes], space: SearchSpace | None) -> Pack:
+    """Check the manifest against the files and rebuild the pack; raises PackError."""
+    manifest = Fields.of_json(f"the manifest of {path}", files[MANIFEST])
+    version = manifest.integer("format_version", 1)
+    if version > FORMAT_VERSION:
+        raise PackVersionError(
+            f"{path} is of a newer format than this latprof reads",
+            expected=f"version {FORMAT_VERSION}",
+            got=str(version),
+            hint="update latprof",
+        )
+    others = {name: data for name, data in files.items() if name != MANIFEST}
+    _check_files(path, manifest.fields("files"), others)
+    with refusing(path):
+        return _pack(path, manifest, others, space)
+
+
+def _check_files(path: str, stated: Fields, files: Mapping[str, bytes]) -> None:
+    """Refuse files that are not those the manifest states."""
+    for name in sorted(set(stated.values) ^ set(files)):
+        where = "is missing from" if name in stated.values else "was added to"
+        raise PackAlteredError(f"{name[:80]} {where} {path}")
+    for name, data in files.items():
+        entry = stated.fields(name)
+        if entry.integer("size") != len(data) or entry.text("sha256") != digest(data):
+            raise PackAlteredError(
+                f"{name} in {path} was altered",
+                hint="copy the pack again from where it came from, or train it again",
+            )
+
+
+def _pack(
+    path: str, manifest: Fields, files: Mapping[str, bytes], space: SearchSpace | None
+) -> Pack:
+    predictor = _predictor(path, manifest, _below(files, _PREDICTOR), space)
+    comparison = manifest.fields("comparison")
+    interval = manifest.fields("interval")
+    held_out = Fields.of_file(files, _HELD_OUT) if _HELD_OUT in files else None
+    return Pack(
+        predictor=predictor,
+        target=_target(manifest.optional_fields("target")),
+        metrics=_metrics(manifest.optional_fields("metrics")),
+        comparison={
+            name: Metrics.from_dict(comparison.fields(name).values) for name in comparison.values
+        },
+        noise_floor=_noise_floor(manifest.optional_fields("noise_floor")),
+        reference=manifest.text("reference"),
+        reference_ms=manifest.optional_number("reference_ms", 0),
+        training_rows=manifest.integer("training_rows"),
+        interval_coverage=interval.number("coverage", 0, 1),
+        interval_relative=interval.number("relative", 0, 1e6),
+        held_out=None if held_out is None else _held_out(held_out),
+        created_at=manifest.text("created_at"),
+        latprof_version=manifest.text("latprof_version"),
+        extra_files=_below(files, _EXTRA),
+    )
+
+
+def _below(files: Mapping[str, bytes], prefix: str) -> dict[str, bytes]:
+    return {n.removeprefix(prefix): data for n, data in files.items() if n.startswith(prefix)}
+
+
+def _predictor(
+    path: str, manifest: Fields, files: Mapping[str, bytes], space: SearchSpace | None
+) -> Predictor:
+    space = _space(path, manifest.text("space"), space)
+    stated = manifest.fields("predictor")
+    try:
+        kind = predictor_kind(stated.text("name"))
+    except UnknownNameError as error:
+        raise PackError(f"{path}: {error.problem}", hint=error.hint) from None
+    predictor = kind.from_files(space, files)
+    if CALIBRATION in files:
+        predictor.calibration_ = Calibration.from_files(files, space_tables(space))
+    if _parameters(predictor) != dict(stated.fields("parameters").values):
+        raise PackAlteredError(f"{path}: the manifest states other parameters than the predictor")
+    return predictor
+
+
+def _space(path: str, description: str, given: SearchSpace | None) -> SearchSpace:
+    if given is not None:
+        if given.description != description:
+            raise PackSpaceError(
+                f"{path} was trained on another search space",
+                expected=given.description,
+                got=description[:500],
+            )
+        return given
+    try:
+        space = space_from_description(description)
+    except UnknownNameError as error:
+        raise PackError(
+            f"{path} is for a search space that is not known here",
+            got=error.problem,
+            hint="pass the space to load_pack",
+        ) from None
+    if space.description != description:
+        raise PackAlteredError(f"{path}: the description of its space is not canonical")
+    return space
+
+
+def _target(fields: Fields | None) -> Target | None:
+    if fields is None:
+        return None
+    texts = ("device", "device_name", "runtime", "runtime_version", "precision", "cores")
+    for name in texts + ("mode",) * ("mode" in fields.values):
+        fields.text(name)
+    for name in ("batch_size", "threads"):
+        fields.integer(name, 0)
+    if fields.values.get("input_shape") is not None:
+        fields.integers("input_shape", None, 0, 2**31)
+    try:
+        return Target.from_dict(fields.values)
+    except InvalidValueError as error:
+        raise PackError(f"{fields.what}: {error}") from None
+
+
+def _metrics(fields: Fields | None) -> Metrics | None:
+    return None if fields is None else Metrics.from_dict(fields.values)
+
+
+def _noise_floor(fields: Fields | None) -> NoiseFloor | None:
+    if fields is None:
+        return None
+    return NoiseFloor(
+        relative=fields.number("relative", 0),
+        rmse_ms=fields.number("rmse_ms", 0),
+        pairs=fields.integer("pairs"),
+        method=fields.text("method"),
+    )
+
+
+def _held_out(fields: Fields) -> HeldOut:
+    architectures = fields.texts("architectures")
+    rows = len(architectures)
+    return HeldOut(
+        architectures, fields.array("measured_ms", (rows,)), fields.array("predicted_ms", (rows,))
+    )

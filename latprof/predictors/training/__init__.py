@@ -1,0 +1,1 @@
+"""From measured architectures to a pack."""

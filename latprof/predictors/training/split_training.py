@@ -1,0 +1,128 @@
+"""From measured architectures to a pack: split, fit, compare, and measure the interval."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from latprof.datasets.published.splits import split_rows
+from latprof.errors import CoverageError, InvalidValueError, NotEnoughDataError
+from latprof.predictors.fitting.evaluation import Metrics, evaluate
+from latprof.predictors.models.named import make_predictor, predictor_class, predictor_names
+from latprof.predictors.pack.pack import HeldOut, Pack
+
+if TYPE_CHECKING:
+    from latprof.datasets.spaces.base import SearchSpace
+    from latprof.measurement.records import Target
+    from latprof.measurement.statistics import NoiseFloor
+    from latprof.predictors.base import Batch, Predictor
+
+Floats: TypeAlias = NDArray[np.float64]
+
+#: Fewest measured architectures, training and held-out rows together.
+MIN_ROWS = 10
+
+
+def train(  # noqa: PLR0913 - what a pack carries is named here
+    space: SearchSpace,
+    architectures: Batch,
+    latency_ms: ArrayLike,
+    *,
+    predictor: str = "hybrid",
+    target: Target | None = None,
+    noise_floor: NoiseFloor | None = None,
+    reference: str = "",
+    reference_ms: float | None = None,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+    compare: bool = True,
+) -> Pack:
+    """Fit a predictor on a seeded split of n measured architectures and judge it on the rest.
+
+    Parameters
+    ----------
+    space : SearchSpace
+    architectures : sequence of Architecture, or integer array of shape (n, decisions)
+    latency_ms : array of shape (n,)
+    predictor : str
+        A name of :func:`~latprof.predictors.models.named.predictor_names`.
+    target, noise_floor, reference, reference_ms
+        What the pack carries on (see :class:`~latprof.predictors.pack.pack.Pack`).
+    test_fraction : float
+        Share of the rows that is held out.
+    seed : int
+        Of the split and of the predictor.
+    compare : bool
+        Whether to fit the other predictors too and put all their held-out errors side by side. One
+        that does not know a candidate among the held-out rows is left out.
+
+    Raises
+    ------
+    UnknownNameError
+        For a predictor that does not exist.
+    NotEnoughDataError
+        For fewer than 10 rows.
+    InvalidValueError
+        For latencies or architectures that ``fit`` refuses, or a fraction outside (0, 1).
+    CoverageError
+        Where the predictor does not know a candidate among the held-out rows.
+    """
+    predictor_class(predictor)
+    choices = space.choices(architectures)
+    latency = np.asarray(latency_ms, dtype=np.float64)
+    if len(choices) < MIN_ROWS:
+        raise NotEnoughDataError(
+            f"{len(choices)} measured architectures are too few to train on",
+            expected=f"at least {MIN_ROWS}",
+            got=str(len(choices)),
+            hint="measure more with latprof collect",
+        )
+    if latency.shape != (len(choices),) or not np.all(np.isfinite(latency) & (latency > 0)):
+        raise InvalidValueError(
+            "latency_ms holds one finite value above 0 for each architecture",
+            expected=f"shape ({len(choices)},)",
+            got=f"shape {latency.shape}",
+        )
+    train_rows, test_rows = split_rows(len(choices), test_fraction, seed)
+    fitted = _make(predictor, space, seed).fit(choices[train_rows], latency[train_rows])
+    predicted = fitted.predict(choices[test_rows])
+    metrics = evaluate(predicted, latency[test_rows])
+    comparison = {predictor: metrics}
+    for name in predictor_names() if compare else ():
+        if name != predictor:
+            other = _make(name, space, seed).fit(choices[train_rows], latency[train_rows])
+            comparison.update(_metrics_by_name(other, choices[test_rows], latency[test_rows]))
+    coverage, relative = fitted.typical_interval(choices[train_rows])
+    return Pack(
+        predictor=fitted,
+        target=target,
+        metrics=metrics,
+        comparison=comparison,
+        noise_floor=noise_floor,
+        reference=reference,
+        reference_ms=reference_ms,
+        training_rows=len(train_rows),
+        interval_coverage=coverage,
+        interval_relative=relative,
+        held_out=HeldOut(
+            tuple(map(str, space.architectures(choices[test_rows]))), latency[test_rows], predicted
+        ),
+    )
+
+
+def _make(name: str, space: SearchSpace, seed: int) -> Predictor:
+    """Make a predictor, with the seed where it takes one."""
+    takes_seed = "seed" in inspect.signature(predictor_class(name).__init__).parameters
+    return make_predictor(name, space, **({"seed": seed} if takes_seed else {}))
+
+
+def _metrics_by_name(
+    predictor: Predictor, choices: NDArray[np.uint8], measured_ms: Floats
+) -> dict[str, Metrics]:
+    try:
+        return {predictor.name: evaluate(predictor.predict(choices), measured_ms)}
+    except CoverageError:
+        return {}

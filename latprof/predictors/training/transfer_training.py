@@ -1,0 +1,79 @@
+"""Packs as the sources of a transfer: of one search space, and one device each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from latprof.errors import UsageError
+from latprof.predictors.fitting.evaluation import evaluate
+from latprof.predictors.models.transfer import TransferPredictor
+from latprof.predictors.pack.pack import HeldOut, Pack, load_pack
+from latprof.predictors.training.stored_training import stored_block_times, stored_rows
+
+if TYPE_CHECKING:
+    from latprof.measurement.store.store import Store, StoredTarget
+
+
+def load_sources(paths: Sequence[str | os.PathLike[str]]) -> list[Pack]:
+    """Load the packs of other devices.
+
+    Raises UsageError for none, PackSpaceError for packs of several spaces, and as
+    :func:`~latprof.predictors.pack.pack.load_pack`.
+    """
+    if not paths:
+        raise UsageError(
+            "there is no pack to transfer from", field="from", expected="--from PACK, once or more"
+        )
+    packs = [load_pack(path) for path in paths]
+    for pack in packs[1:]:
+        packs[0].check_space(pack.space)
+    return packs
+
+
+def transfer_from_store(packs: Sequence[Pack], store: Store, stored: StoredTarget) -> Pack:
+    """Fit a predictor of a new device to all that ``store`` holds of it, kernel times included.
+
+    The pack's held-out rows are all of them, each predicted without itself.
+    Freezes the target's reference constant, so that every later label is in the same milliseconds.
+
+    Parameters
+    ----------
+    packs : sequence of Pack
+        Of other devices, as :func:`load_sources` returns them.
+    store : Store
+        Open for writing.
+    stored : StoredTarget
+        The new device.
+
+    Raises
+    ------
+    NotEnoughDataError
+        For fewer than three measured architectures of the packs' space.
+    UsageError
+        When the store holds another space.
+    """
+    space = packs[0].space
+    rows = stored_rows(store, stored, space)
+    times = stored_block_times(store, stored, rows)
+    predictor = TransferPredictor(space, [pack.predictor for pack in packs], times)
+    predictor.fit(rows.architectures, rows.latency_ms)
+    coverage, relative = predictor.typical_interval(rows.architectures)
+    left_out = predictor.out_of_fold_ms_
+    return Pack(
+        predictor=predictor,
+        target=stored.target,
+        metrics=evaluate(left_out, rows.latency_ms),
+        held_out=HeldOut(
+            tuple(map(str, rows.architectures)), rows.latency_ms, np.maximum(left_out, 1e-9)
+        ),
+        noise_floor=rows.noise_floor,
+        reference=stored.reference,
+        reference_ms=rows.reference_ms,
+        training_rows=len(rows.architectures),
+        interval_coverage=coverage,
+        interval_relative=relative,
+    )

@@ -1,0 +1,1 @@
+"""Many networks, each visited several times, into a store."""

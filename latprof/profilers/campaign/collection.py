@@ -1,0 +1,182 @@
+"""Collections as a user asks for them: a space or model files, a target, a store."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latprof.errors import InvalidValueError, UnsupportedModelError
+from latprof.measurement.records import PairedProtocol, Target
+from latprof.profilers.base import RunOptions
+from latprof.profilers.campaign.campaign import Outcome, Progress, collect
+from latprof.profilers.campaign.plan import Plan
+from latprof.profilers.host.facts import checks, host_facts
+from latprof.profilers.targets import profiler_class
+from latprof.profilers.visits.measuring_process import DEFAULT_TIMEOUT_S, RemoteBench, check_timeout
+from latprof.profilers.visits.network_source import (
+    Network,
+    check_batch_size_of_models,
+    reference_network,
+)
+from latprof.profilers.visits.taking_turns import TakingTurns
+
+if TYPE_CHECKING:
+    from latprof.datasets.spaces.base import Architecture, SearchSpace
+    from latprof.measurement.store.store import Store
+    from latprof.profilers.visits.measurer import Measurer
+
+#: Networks of one campaign; its plan is held in memory.
+MAX_NETWORKS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Networks to be measured on one target: made by :meth:`of_space` or :meth:`of_models`.
+
+    ``input_shape`` is that of every network (batch first), None where each model brings its own;
+    ``source`` says what the networks are, for the store; ``reference_resolution`` is the height and
+    width of the reference network's image.
+    """
+
+    networks: Sequence[Network]
+    input_shape: tuple[int, ...] | None
+    source: Mapping[str, Any]
+    reference_resolution: int = 224
+    target: str = "cpu:onnxruntime"
+    options: RunOptions = field(default_factory=RunOptions)
+    protocol: PairedProtocol = field(default_factory=PairedProtocol)
+
+    @classmethod
+    def of_space(
+        cls, space: SearchSpace, n: int, *, seed: int = 0, options: RunOptions, **rest: Any
+    ) -> Collection:
+        """Sample ``n`` distinct architectures; the first m of n are those of m alone.
+
+        Raises InvalidValueError for fewer than 1 or more than a campaign can hold.
+        """
+        if n > MAX_NETWORKS:
+            raise InvalidValueError(
+                "too many architectures for one collection",
+                field="n",
+                expected=f"at most {MAX_NETWORKS}",
+                got=str(n),
+            )
+        source = {"n": n, "seed": seed}
+        return cls.of_architectures(space, space.sample(n, seed), source, options=options, **rest)
+
+    @classmethod
+    def of_architectures(
+        cls,
+        space: SearchSpace,
+        architectures: Sequence[Architecture],
+        source: Mapping[str, Any],
+        *,
+        options: RunOptions,
+        **rest: Any,
+    ) -> Collection:
+        """These architectures, all distinct; ``source`` says how they were chosen."""
+        networks = [Network.of_architecture(space, a) for a in architectures]
+        image = space.common_image_shape
+        shape = None if image is None else (options.batch_size, *image)
+        source = {"space": space.description, **source}
+        resolution = space.reference_resolution
+        return cls(networks, shape, source, resolution, options=options, **rest)
+
+    @classmethod
+    def of_models(
+        cls,
+        paths: Sequence[Path],
+        *,
+        shapes: Mapping[str | None, Sequence[int]] | None = None,
+        options: RunOptions,
+        **rest: Any,
+    ) -> Collection:
+        """The networks in ONNX files; raises ModelFileError for the first that cannot be used."""
+        check_batch_size_of_models(options.batch_size)
+        networks: dict[tuple[str, str], Network] = {}
+        for path in paths:
+            network = Network.of_model(path, shapes)
+            networks.setdefault((network.subject.kind, network.subject.key), network)
+        source = {"models": [str(path) for path in paths]}
+        return cls(list(networks.values()), None, source, options=options, **rest)
+
+    def identity(self) -> Target:
+        """The target's identity; raises UnsupportedModelError where it cannot be measured here."""
+        profiler = profiler_class(self.target)
+        availability = profiler.availability()
+        if availability.state != "ready":
+            raise UnsupportedModelError(
+                f"{self.target} cannot be measured here: {availability.detail}",
+                hint=availability.remedy,
+            )
+        return profiler(self.options).target(self.input_shape)
+
+    def plan(
+        self,
+        *,
+        repeat_fraction: float = 0.05,
+        seed: int = 0,
+        ops: bool = False,
+        time_limit_s: float | None = None,
+    ) -> Plan:
+        """What :meth:`run` will do; raises InvalidValueError for what cannot be."""
+        return Plan(
+            self.networks,
+            self.protocol,
+            repeat_fraction=repeat_fraction,
+            seed=seed,
+            ops=ops,
+            time_limit_s=time_limit_s,
+            source=self.source,
+        )
+
+    def run(
+        self,
+        store: Store,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        on_progress: Callable[[Progress], None] | None = None,
+        **options: Any,
+    ) -> tuple[Target, Outcome]:
+        """Measure what the store does not hold yet; see :func:`latprof.profilers.campaign.campaign.collect`.
+
+        Parameters
+        ----------
+        store : Store
+            Open for writing.
+        timeout_s : float
+            Longest time for one visit.
+        on_progress : callable, optional
+            Called after every visit.
+        **options
+            As of :meth:`plan`.
+        """
+        check_timeout(timeout_s)
+        plan = self.plan(**options)
+        target = self.identity()
+        profiler = profiler_class(self.target)(self.options)
+        name, reference = reference_network(self.reference_resolution)
+        make = partial(RemoteBench, self.target, self.options, reference, self.protocol, timeout_s)
+
+        def make_measurer() -> Measurer:
+            alone = partial(make, reference_runs=store.reference_runs(target))
+            return TakingTurns(alone) if profiler.prepares_ahead else alone()
+
+        host = {"facts": host_facts(), "checks": [dataclasses.asdict(c) for c in checks()]}
+        if profiler.caution:
+            host["caution"] = profiler.caution
+        outcome = collect(
+            plan,
+            store,
+            target,
+            name,
+            make_measurer,
+            host=host,
+            on_progress=on_progress,
+            networks_per_process=profiler.networks_per_process,
+        )
+        return target, outcome

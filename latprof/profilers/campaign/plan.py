@@ -1,0 +1,127 @@
+"""What a campaign shall do: which networks are visited, in which pass and in which order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from latprof.datasets.spaces.base import check_seed
+from latprof.errors import InvalidValueError
+from latprof.measurement.records import PairedProtocol
+
+if TYPE_CHECKING:
+    from latprof.profilers.visits.network_source import Network
+
+#: A share is measured again, but at least this many where there are as many: fewer pairs than this
+#: say little about noise.
+FEWEST_REPEATS = 20
+#: Whether a network, in one of its two measurements, should be visited again.
+Wanting: TypeAlias = Callable[["Network", int], bool]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a campaign shall do.
+
+    Parameters
+    ----------
+    networks : sequence of Network
+        All distinct.
+    protocol : PairedProtocol
+    repeat_fraction : float
+        Share of the networks that is measured a second time, for the noise floor; from 0 to 1.
+    seed : int
+        Of the order of visits and of the choice of repeated networks.
+    ops : bool
+        Also time every network's kernels, once.
+    time_limit_s : float, optional
+        No visit starts later than this after the campaign did.
+    source : mapping
+        What the networks are, as plain JSON values for the store: space, seed, number...
+    """
+
+    networks: Sequence[Network]
+    protocol: PairedProtocol = field(default_factory=PairedProtocol)
+    repeat_fraction: float = 0.05
+    seed: int = 0
+    ops: bool = False
+    time_limit_s: float | None = None
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.repeat_fraction <= 1:
+            raise InvalidValueError(
+                "repeat_fraction is a share",
+                field="repeat_fraction",
+                expected="0 to 1",
+                got=str(self.repeat_fraction),
+            )
+        if self.time_limit_s is not None and not 0 < self.time_limit_s < math.inf:
+            raise InvalidValueError(
+                "time limit is out of range",
+                field="time_limit_s",
+                expected="a finite time above 0 s",
+                got=str(self.time_limit_s),
+            )
+        check_seed(self.seed)
+
+    @property
+    def repeated(self) -> int:
+        """How many networks are measured again."""
+        if self.repeat_fraction == 0:
+            return 0
+        wanted = max(math.ceil(self.repeat_fraction * len(self.networks)), FEWEST_REPEATS)
+        return min(wanted, len(self.networks))
+
+    def passes(self, wanting: Wanting = lambda _network, _label: False) -> Iterator[list[Task]]:
+        """The passes over the networks; each task is one visit, each list for processes of its own.
+
+        Every network has the protocol's visits; after these, ``wanting(network, label)`` tells at
+        the start of a pass which are visited once more, up to the protocol's most. A repeated
+        network's second measurement lags a full pass behind the first, and no process makes visits
+        of both: what it does to all its networks would be in both, and the floor would not show it.
+        """
+        generator = np.random.default_rng(self.seed)
+        again = generator.permutation(len(self.networks))[: self.repeated].tolist()
+        fewest, most = self.protocol.visits, self.protocol.most_visits
+
+        def tasks_of(networks: Iterable[Network], label: int, visit: int) -> list[Task]:
+            if not 0 <= visit < most:
+                return []
+            return [
+                Task(network, label, visit)
+                for network in networks
+                if visit < fewest or wanting(network, label)
+            ]
+
+        for number in range(most + bool(again)):
+            first = tasks_of(self.networks, 0, number)
+            second = tasks_of((self.networks[index] for index in again), 1, number - 1)
+            if not first and not second:
+                return
+            for tasks in filter(None, (first, second)):
+                yield [tasks[index] for index in generator.permutation(len(tasks))]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One visit that is to be made."""
+
+    network: Network
+    label: int
+    visit: int
+
+    @property
+    def key(self) -> tuple[str, str, str, int, int]:
+        """The visit's identity in a store."""
+        return (*network_key(self.network), self.label, self.visit)
+
+
+def network_key(network: Network) -> tuple[str, str, str]:
+    """A network's identity in a store: kind, space and key of its subject."""
+    subject = network.subject
+    return subject.kind, subject.space, subject.key

@@ -1,0 +1,1 @@
+"""One module a runtime, in one folder a kind of device."""

@@ -1,0 +1,75 @@
+"""Models that were converted for a runtime, kept for the next visit in the user's cache folder."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from latprof.common.files import write_atomically
+from latprof.errors import DiskFullError, OutputPathError
+from latprof.graph.reader import model_bytes
+
+#: Converted models of one kind that are kept, in bytes; the longest unused go first.
+_MOST_BYTES = 4 << 30
+
+
+def kept_model(
+    model: bytes | Path, kind: str, version: str, convert: Callable[[bytes], bytes]
+) -> bytes:
+    """Return ``convert(model)``, made now or before.
+
+    Results lie in ``latprof/KIND`` of the user's cache folder (``$XDG_CACHE_HOME``, else
+    ``~/.cache``) under the digest of the model's content, its external weights included, and of
+    ``version``; at most 4 GiB of each kind. Where they cannot be written they are made each time.
+
+    Parameters
+    ----------
+    model : bytes or Path
+        An ONNX model.
+    kind : str
+        What it becomes; names a folder.
+    version : str
+        Of all that makes the result.
+    convert : callable
+        Takes and returns serialised models.
+
+    Raises
+    ------
+    ModelFileError
+        For a file that is no ONNX model, and DynamicShapeError for one without fixed shapes.
+    """
+    content = model_bytes(model) if isinstance(model, Path) else model
+    digest = hashlib.sha256(hashlib.sha256(content).digest() + version.encode())
+    path = cache_folder(kind) / digest.hexdigest()
+    try:
+        converted = path.read_bytes()
+    except OSError:
+        converted = convert(content)
+        _keep(path, converted)
+    else:
+        with contextlib.suppress(OSError):
+            os.utime(path)  # the longest unused are removed first
+    return converted
+
+
+def cache_folder(kind: str) -> Path:
+    """Where converted models of this kind are kept."""
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (given if given.is_absolute() else Path.home() / ".cache") / "latprof" / kind
+
+
+def _keep(path: Path, converted: bytes) -> None:
+    """Write a model into its folder, and remove what is too much there."""
+    with contextlib.suppress(OSError, OutputPathError, DiskFullError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, converted)
+        files = [(f.stat().st_mtime, f.stat().st_size, f) for f in path.parent.iterdir()]
+        excess = sum(size for _, size, _ in files) - _MOST_BYTES
+        for _, size, file in sorted(files):
+            if excess <= 0:
+                break
+            file.unlink(missing_ok=True)
+            excess -= size

@@ -1,0 +1,1 @@
+"""Runtimes on this computer's processor."""

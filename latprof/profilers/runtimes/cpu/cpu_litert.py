@@ -1,0 +1,82 @@
+"""``cpu:litert``: LiteRT (TensorFlow Lite) with XNNPACK on this computer's processor."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latprof.errors import MissingDependencyError, UnsupportedModelError
+from latprof.graph.convert.to_tflite import RECIPE, converter_version, silenced, tflite_bytes
+from latprof.profilers.base import Availability, Profiler
+from latprof.profilers.host.facts import processor_name
+from latprof.profilers.runtimes.converted_models import kept_model
+from latprof.profilers.runtimes.running import (
+    first_line,
+    package_availability,
+    random_inputs,
+    timed_runs,
+)
+
+if TYPE_CHECKING:
+    from latprof.measurement.records import Target
+
+
+class CpuLiteRT(Profiler):
+    """Measures on this computer's processor with LiteRT's interpreter and its XNNPACK delegate.
+
+    A model is converted first (:mod:`latprof.graph.convert.to_tflite`), so that its images are in
+    channels-last order, as a network deployed with LiteRT takes them. A conversion takes seconds
+    and is kept for later visits (:mod:`latprof.profilers.runtimes.converted_models`); the converter's version is
+    part of the target's. The interpreter does not tell kernels apart from Python.
+    """
+
+    spelling = "cpu:litert"
+
+    @classmethod
+    def availability(cls) -> Availability:
+        runtime = package_availability("ai-edge-litert", "LiteRT", "litert")
+        converter = package_availability("litert-torch", "LiteRT's converter", "litert")
+        return runtime if converter.state == "ready" else converter
+
+    def target(self, input_shape: tuple[int, ...] | None) -> Target:
+        try:
+            version = importlib.metadata.version("ai-edge-litert")
+        except importlib.metadata.PackageNotFoundError:
+            raise self._missing() from None
+        runtime_version = f"{version} (litert-torch {converter_version()})"
+        return self.identity("cpu", processor_name(), "litert", runtime_version, input_shape)
+
+    def load(self, model: bytes | Path) -> LiteRTModel:
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError:
+            raise self._missing() from None
+        version = f"{converter_version()} {RECIPE}"
+        converted = kept_model(model, "tflite", version, tflite_bytes)
+        with silenced():
+            try:
+                interpreter = Interpreter(model_content=converted, num_threads=self.options.threads)
+                interpreter.allocate_tensors()
+            except (ValueError, RuntimeError) as error:
+                raise UnsupportedModelError(
+                    f"LiteRT refuses the model: {first_line(error)}"
+                ) from None
+        return LiteRTModel(interpreter, self.input_seed)
+
+    def _missing(self) -> MissingDependencyError:
+        return MissingDependencyError("LiteRT", "litert", self.spelling)
+
+
+class LiteRTModel:
+    """An interpreter with its input, ready to be run."""
+
+    def __init__(self, interpreter: Any, seed: int) -> None:
+        self._interpreter = interpreter
+        details = interpreter.get_input_details()
+        feed = random_inputs({d["name"]: (d["shape"].tolist(), d["dtype"]) for d in details}, seed)
+        for detail in details:
+            interpreter.set_tensor(detail["index"], feed[detail["name"]])
+
+    def run(self, times: int) -> list[float]:
+        return timed_runs(self._interpreter.invoke, times, "LiteRT")

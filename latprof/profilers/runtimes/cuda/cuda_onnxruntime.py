@@ -1,0 +1,96 @@
+"""``cuda:N:onnxruntime``: ONNX Runtime's CUDA execution provider."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from latprof.errors import DeviceError, UnsupportedModelError
+from latprof.profilers.runtimes.cpu.cpu_onnxruntime import _DTYPES, _LOG_FATAL, OnnxRuntimeModel
+from latprof.profilers.runtimes.cuda.cuda_device import CudaProfiler
+from latprof.profilers.runtimes.running import first_line, timed_runs
+
+_PROVIDER = "CUDAExecutionProvider"
+
+
+class CudaOnnxRuntime(CudaProfiler):
+    """Measures on an NVIDIA GPU with ONNX Runtime.
+
+    Inputs and outputs stay in the GPU's memory. A duration is the host's time of one call, which
+    returns when the GPU has finished. ``float32`` computes in float32 throughout; ``tf32`` lets
+    matrix products and convolutions round their factors to 10 bits. ONNX Runtime does not say how
+    long single kernels took on the GPU.
+    """
+
+    spelling = "cuda:N:onnxruntime"
+    precisions = ("float32", "tf32")
+    modes: ClassVar = {"graph": "kernels captured once and started together, as a CUDA graph"}
+    runtime = "onnxruntime"
+    package = "onnxruntime-gpu"
+
+    def load(self, model: bytes | Path) -> CudaOnnxRuntimeModel:
+        loaded = CudaOnnxRuntimeModel(self._session(model), self.input_seed, self._number())
+        self._warm_up(loaded.run)
+        return loaded
+
+    def _session(self, model: bytes | Path) -> Any:
+        import onnxruntime
+
+        if _PROVIDER not in onnxruntime.get_available_providers():
+            raise self._unusable()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.options.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _LOG_FATAL
+        provider = {
+            "device_id": str(self._number()),
+            "use_tf32": str(int(self.options.precision == "tf32")),
+            "enable_cuda_graph": str(int("graph" in self.options.mode)),
+        }
+        source = str(model) if isinstance(model, Path) else model
+        try:
+            session = onnxruntime.InferenceSession(
+                source, options, providers=[(_PROVIDER, provider)]
+            )
+        except Exception as error:  # noqa: BLE001 - the runtime's exceptions have no common base
+            raise UnsupportedModelError(
+                f"ONNX Runtime refuses the model: {first_line(error)}",
+                hint="see which operators and types its CUDA provider has, or another opset",
+            ) from None
+        if _PROVIDER not in session.get_providers():  # it takes the processor without a word
+            raise self._unusable()
+        return session
+
+    def _unusable(self) -> DeviceError:
+        return DeviceError(
+            f"ONNX Runtime cannot use GPU number {self._number()}",
+            hint="it must be onnxruntime-gpu alone, with CUDA and cuDNN of the versions it wants",
+        )
+
+
+class CudaOnnxRuntimeModel(OnnxRuntimeModel):
+    """A session whose input and outputs are bound to the memory of device ``number``."""
+
+    def __init__(self, session: Any, seed: int, number: int, kind: str = "cuda") -> None:
+        super().__init__(session, seed)
+        import onnxruntime
+
+        self._binding = session.io_binding()
+        for name, values in self._feed.items():
+            placed = onnxruntime.OrtValue.ortvalue_from_numpy(values, kind, number)
+            self._binding.bind_ortvalue_input(name, placed)
+        for output in session.get_outputs():
+            element = _DTYPES.get(output.type)
+            if element is None or not all(isinstance(size, int) for size in output.shape):
+                self._binding.bind_output(output.name, kind, number)
+                continue
+            # A captured graph writes where it wrote when it was captured: outputs have one place.
+            place = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
+                output.shape, element, kind, number
+            )
+            self._binding.bind_ortvalue_output(output.name, place)
+
+    def run(self, times: int) -> list[float]:
+        run = partial(self._session.run_with_iobinding, self._binding)
+        return timed_runs(run, times, "ONNX Runtime")

@@ -1,0 +1,1 @@
+"""Apache TVM: on this processor and over RPC."""

@@ -1,0 +1,1 @@
+"""One visit to one network, and the process that makes it."""

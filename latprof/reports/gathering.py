@@ -1,0 +1,91 @@
+"""A report's data, out of a store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from latprof.datasets.spaces.named import space_from_description
+from latprof.errors import NotEnoughDataError, TargetMismatchError
+from latprof.measurement.frames import kernels_frame, labels_frame, noise_floor, visits_frame
+from latprof.measurement.summary import campaign_cost
+from latprof.predictors.models.lookup_table import LookupTablePredictor
+from latprof.reports.data import BLOCK_COST_COLUMNS, ReportData
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from latprof.measurement.store.store import Store, StoredTarget
+    from latprof.predictors.pack.pack import Pack
+
+
+def report_data(store: Store, stored: StoredTarget, pack: Pack | None = None) -> ReportData:
+    """Gather what a report on one target shows.
+
+    The host's facts are those of the target's last campaign, not of the host that writes the
+    report. Raises TargetMismatchError for a pack of another target.
+    """
+    target = stored.target
+    if pack is not None and pack.target is not None and pack.target != target:
+        raise TargetMismatchError(
+            "the pack was trained on another target than the store's",
+            got="; ".join(pack.target.differences(target)),
+        )
+    visits = visits_frame(store, target)
+    reference_ms = stored.reference_ms or store.provisional_reference_ms(target)
+    labels = labels_frame(visits, reference_ms)
+    campaigns = store.campaigns(target)
+    rate, untimed = campaign_cost(visits)
+    with store.reading("an architecture"):
+        block_costs = _block_costs(labels)
+    last = campaigns[-1] if campaigns else {"host": {}, "protocol": {}}
+    return ReportData(
+        target=target,
+        reference=stored.reference,
+        reference_ms=reference_ms,
+        labels=labels,
+        visits=visits,
+        noise_floor=noise_floor(visits, labels),
+        kernels=kernels_frame(store, target, reference_ms),
+        pack=pack,
+        block_costs=block_costs,
+        conditions=tuple(
+            (str(name), str(value)) for name, value in last["host"].get("facts", {}).items()
+        ),
+        doctor=tuple(
+            (check["status"], check["name"], check["finding"], check["remedy"])
+            for check in last["host"].get("checks", ())
+        ),
+        campaign={
+            "wall_s": float(visits["wall_s"].sum()),
+            "overhead_share": untimed,
+            "networks_per_hour": rate,
+            "done": int(visits["failure_code"].isna().sum()),
+            "failed": int(visits["failure_code"].notna().sum()),
+            "protocol": last["protocol"],
+        },
+    )
+
+
+def _block_costs(labels: pd.DataFrame) -> pd.DataFrame:
+    """Where the time goes by block: the entries of a lookup table fitted to all labels."""
+    import pandas as pd
+
+    rows = labels[(labels["label"] == 0) & (labels["kind"] == "architecture")]
+    nothing = pd.DataFrame(columns=list(BLOCK_COST_COLUMNS))
+    if len(set(rows["space"])) != 1:
+        return nothing
+    space = space_from_description(rows["space"].iloc[0])
+    table = LookupTablePredictor(space)
+    try:
+        table.fit([space.parse(key) for key in rows["subject"]], rows["latency_ms"])
+    except NotEnoughDataError:
+        return nothing
+    entries = [
+        (row.position, row.block, row.candidate, row.key, row.latency_ms, row.count)
+        for row in table.rows()
+    ]
+    fixed = (-1, "fixed part", "stem, first block, head", "", table.fixed_ms_, len(rows))
+    return pd.DataFrame(
+        [fixed, *entries],
+        columns=list(BLOCK_COST_COLUMNS),
+    )

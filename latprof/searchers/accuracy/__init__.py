@@ -1,0 +1,1 @@
+"""Where the accuracies of a search come from."""

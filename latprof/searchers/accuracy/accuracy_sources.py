@@ -1,0 +1,165 @@
+"""Accuracies out of files and out of other people's code, as sources for a search."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latprof.errors import DataSetError, InputFileError, InvalidValueError, UsageError
+from latprof.searchers.accuracy.tables import ArchitectureTable
+from latprof.searchers.digests import digest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from latprof.datasets.importers.accuracies import ImportedAccuracies
+    from latprof.datasets.spaces.base import SearchSpace
+    from latprof.searchers.base import AccuracySource
+
+_TABLE_ENDINGS = {".csv", ".json", ".parquet"}
+
+
+def load_accuracy(text: str, space: SearchSpace, column: str = "") -> AccuracySource:
+    """The accuracy source that a command's argument names.
+
+    Parameters
+    ----------
+    text : str
+        ``"module:function"``: a function of a module that can be imported, from the working
+        directory too; it takes a list of n :class:`~latprof.Architecture` and returns n numbers.
+        Or a file: the CSV of NAS-Bench-201 or the JSON of NAS-Bench-Macro as
+        :mod:`latprof.datasets.importers` read them, or a CSV or Parquet file with a column
+        ``architecture`` in the space's spelling.
+    space : SearchSpace
+        Of the architectures that will be asked about.
+    column : str
+        Of the file; may be left out where it has one column of accuracies, or one of that name.
+
+    Raises
+    ------
+    UsageError
+        For a module or function that is not there.
+    DataSetError
+        For a file that is missing, malformed, or of another space.
+    InvalidValueError
+        For a column that the file has not.
+    """
+    path = Path(text)
+    if path.suffix == ".py" and path.exists():
+        raise UsageError("which function of it?", field="accuracy", expected=f"{path.stem}:NAME")
+    if path.suffix.lower() in _TABLE_ENDINGS or path.exists():
+        return load_accuracy_table(path, space, column)
+    if column:
+        raise UsageError("a column is one of a table", field="column", got=column)
+    return _function(text)
+
+
+def load_accuracy_table(
+    path: str | os.PathLike[str], space: SearchSpace, column: str = ""
+) -> ArchitectureTable:
+    """A table of accuracies; parameters and errors as of :func:`load_accuracy`."""
+    frame = _frame(Path(path), space)
+    if "architecture" not in frame:
+        raise DataSetError(f"{path} has no column 'architecture'")
+    names = [
+        name
+        for name in frame.columns
+        if name not in {"architecture", "parameters", "flops"} and frame[name].dtype.kind in "fi"
+    ]
+    if not names:
+        raise DataSetError(f"{path} has no column of numbers")
+    chosen = column or ("accuracy" if "accuracy" in names else names[0] if len(names) == 1 else "")
+    if chosen not in names:
+        raise InvalidValueError(
+            f"{path} has several columns" if not column else f"{path} has no such column",
+            field="column",
+            expected=" or ".join(names),
+            got=column or "none",
+        )
+    try:
+        rows = [space.parse(str(spelled)) for spelled in frame["architecture"]]
+        return ArchitectureTable(space, rows, frame[chosen].to_numpy())
+    except InvalidValueError as error:
+        raise DataSetError(f"{path} is no table of accuracies of {space.name}: {error}") from None
+
+
+def _frame(path: Path, space: SearchSpace) -> pd.DataFrame:
+    """The rows of a file, whatever wrote it."""
+    from latprof.datasets.importers import accuracies
+
+    if not path.is_file():
+        raise InputFileError(f"{path} is no file")
+    if path.suffix.lower() == ".json":
+        return _of_space(accuracies.load_nasbench_macro(path), space, path)
+    import pandas as pd
+
+    try:
+        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    except Exception as error:  # noqa: BLE001 - the readers raise whatever a hostile file leads to
+        raise DataSetError(f"{path} cannot be read: {type(error).__name__}") from None
+    cells = frame.get("architecture", pd.Series(dtype=str)).astype(str).str.startswith("|")
+    if "index" in frame and len(cells) and cells.all():
+        return _of_space(accuracies.load_nasbench201_accuracies(path), space, path)
+    return frame
+
+
+def _of_space(found: ImportedAccuracies, space: SearchSpace, path: Path) -> pd.DataFrame:
+    if found.space is None or found.space.candidates != space.candidates:
+        raise DataSetError(
+            f"{path} has accuracies of another space", expected=space.name, got=found.name
+        )
+    return found.to_frame()
+
+
+def _function(text: str) -> Callable[[Any], Any]:
+    """``module:function``, imported as the user's own code."""
+    module, colon, name = text.partition(":")
+    if not colon or not module or not name:
+        raise UsageError(
+            "an accuracy is a table's file or module:function", field="accuracy", got=text[:200]
+        )
+    if module.endswith(".py") or "/" in module:
+        hint = f"{Path(module).stem}:{name}, in the folder of that file"
+        raise UsageError("a module is written without its path", field="accuracy", hint=hint)
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # last: its names must not hide those of Python's own
+    found: Any = None
+    try:
+        found = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a module may raise whatever it likes
+        where = getattr(sys.modules.get(module), "__file__", None)
+        raise UsageError(
+            f"{text} cannot be imported: {type(error).__name__}: {error}"
+            + (f" (found {where})" if where else ""),
+            field="accuracy",
+            hint="the module is sought where Python is installed, then in the working directory",
+        ) from None
+    if not callable(found):
+        raise UsageError(f"{text} is no function", field="accuracy", got=type(found).__name__)
+    function: Callable[[Any], Any] = found
+
+    def ask(architectures: Any) -> Any:
+        try:
+            return function(architectures)
+        except SystemExit:
+            raise InvalidValueError(f"{text} ended the program", field="accuracy") from None
+
+    return ask
+
+
+def accuracy_identity(text: str) -> str:
+    """What tells one source from another: its name, and a digest of its file.
+
+    A function's file is that of its module; what that one imports is not seen.
+    """
+    path = Path(text)
+    if path.is_file():
+        return f"{path.name} {digest(path)}"
+    module = sys.modules.get(text.partition(":")[0])
+    return f"{text} {digest(getattr(module, '__file__', None) or '')}".strip()

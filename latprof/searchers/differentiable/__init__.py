@@ -1,0 +1,1 @@
+"""Searches by gradient; they need torch."""

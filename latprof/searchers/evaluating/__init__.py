@@ -1,0 +1,1 @@
+"""Searches that evaluate one architecture after another."""

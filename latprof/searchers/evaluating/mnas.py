@@ -1,0 +1,120 @@
+"""MnasNet's search (Tan et al., CVPR 2019): an RNN controller that learns by PPO."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from latprof.errors import InvalidValueError, MissingDependencyError
+from latprof.searchers.base import EvaluatingSearcher, Proposals, SearchProblem
+from latprof.searchers.rewards import HARD, mnas_reward
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from latprof.datasets.spaces.base import Choices
+    from latprof.searchers.evaluating.controller import Controller
+
+#: Times that a batch is drawn until it has enough new architectures that keep the limit.
+_DRAWS = 8
+
+
+class MnasSearch(EvaluatingSearcher):
+    """Samples architectures from an LSTM and moves it towards large ``ACC * (LAT / T) ** w``.
+
+    T is the problem's limit; under the hard reward, where nothing above it can win, draws above it
+    are made again without asking for an accuracy, and so are draws that were evaluated. One
+    decision is drawn after the other, each from a softmax over its candidates given those before:
+    over :class:`~latprof.datasets.spaces.mnasnet.MnasNetSpace` the factorised hierarchical search of the
+    paper, over any other space its decisions. Updates are by proximal policy optimisation (Schulman
+    et al. 2017) with a moving baseline. Needs torch.
+
+    Parameters
+    ----------
+    exponents : (float, float)
+        ``w`` up to the limit and above it: :data:`~latprof.searchers.rewards.HARD`, which knows no
+        merit in being faster than asked, or :data:`~latprof.searchers.rewards.SOFT`. Without a
+        limit the reward is the accuracy.
+    batch : int
+        Architectures evaluated between two updates.
+    learning_rate : float
+    entropy : float
+        Weight of the entropy bonus, which keeps the controller curious.
+    hidden : int
+        Width of the LSTM.
+
+    Raises
+    ------
+    InvalidValueError
+        For options out of their range.
+    MissingDependencyError
+        Where torch is not installed.
+    """
+
+    name = "mnas"
+
+    def __init__(
+        self,
+        exponents: tuple[float, float] = HARD,
+        batch: int = 10,
+        learning_rate: float = 0.03,
+        entropy: float = 0.05,
+        hidden: int = 64,
+    ) -> None:
+        for field, value in (("batch", batch), ("hidden", hidden)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InvalidValueError(
+                    f"{field} is too small", field=field, expected="at least 1", got=str(value)
+                )
+        for field, number in (("learning_rate", learning_rate), ("entropy", entropy)):
+            if not 0 <= number < np.inf:
+                raise InvalidValueError(
+                    f"{field} is out of range", field=field, expected="0 or more", got=str(number)
+                )
+        self.exponents = exponents
+        self.batch = batch
+        self.learning_rate = learning_rate
+        self.entropy = entropy
+        self.hidden = hidden
+
+    def propose(self, problem: SearchProblem, generator: np.random.Generator) -> Proposals:
+        try:
+            from latprof.searchers.evaluating.controller import Controller
+        except ImportError:
+            raise MissingDependencyError("torch", "torch", "MnasNet's controller") from None
+        controller = Controller(
+            problem.space,
+            hidden=self.hidden,
+            learning_rate=self.learning_rate,
+            entropy=self.entropy,
+            seed=int(generator.integers(2**31)),
+        )
+        seen: set[bytes] = set()
+        while True:
+            drawn = self._drawn(problem, controller, seen)
+            scores = yield drawn
+            seen |= {row.tobytes() for row in drawn}
+            controller.learn(drawn, self.rewards(problem, scores.accuracy, scores.bound_ms))
+
+    def _drawn(self, problem: SearchProblem, controller: Controller, seen: set[bytes]) -> Choices:
+        """A batch of what can win and was not evaluated yet, as far as a few draws find it."""
+        new: dict[bytes, Choices] = {}
+        for _ in range(_DRAWS):
+            drawn = controller.sample(4 * self.batch)
+            kept = drawn[problem.keeps_limit(drawn)] if self.exponents == HARD else drawn
+            for row in kept:
+                if row.tobytes() not in seen:
+                    new.setdefault(row.tobytes(), row)
+            if len(new) >= self.batch:
+                break
+        # What is known, or above the limit, teaches too.
+        return np.array([*new.values(), *([] if new else drawn)][: self.batch])
+
+    def rewards(
+        self, problem: SearchProblem, accuracy: NDArray[np.float64], bound_ms: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """The rewards of n networks, shape (n,)."""
+        if np.isinf(problem.limit_ms):
+            return accuracy
+        return mnas_reward(accuracy, bound_ms, problem.limit_ms, self.exponents)

@@ -1,0 +1,1 @@
+"""Studies that compare networks across scales, targets and blocks."""

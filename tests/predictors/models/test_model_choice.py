@@ -1,0 +1,139 @@
+"""The model that is kept is the one that the rows were made with."""
+
+import itertools
+
+import numpy as np
+import pytest
+from small_space import PairedSpace, SmallSpace
+from synthetic_latency import SPACE, measured
+
+from latprof.predictors.features.block_features import space_tables
+from latprof.predictors.fitting.ridge import fit_robust_ridge
+from latprof.predictors.models import model_choice
+from latprof.predictors.models.model_choice import choose_model
+from latprof.predictors.models.named import make_predictor
+
+TABLES = space_tables(SPACE)
+
+
+def everything(space):
+    return np.array(list(itertools.product(*map(range, space.num_choices))), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.001, 0.01])
+def test_additive_latencies_keep_no_trees_and_no_interactions(noise):
+    model = choose_model(TABLES, *measured(400, noise=noise, seed=2), 0)
+    assert not len(model.trees)
+    assert not model.interactions
+
+
+def test_a_step_that_two_blocks_make_keeps_trees():
+    choices, latency = measured(400, seed=3)
+    step = 8.0 * ((choices[:, 0] < 3) & (choices[:, 5] > 2))
+    model = choose_model(TABLES, choices, latency + step, 0)
+    assert len(model.trees)
+    assert np.std(model.held_ms - latency - step) < 0.5 * np.std(step)
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """Whether each additive fit of :func:`choose_model` was robust, in their order."""
+    calls = []
+    original = model_choice.fit_by_prior
+
+    def fit(*arguments, robust=False):
+        calls.append(robust)
+        return original(*arguments, robust=robust)
+
+    monkeypatch.setattr(model_choice, "fit_by_prior", fit)
+    return calls
+
+
+def test_outliers_choose_the_robust_fit(fits, monkeypatch):
+    """One row in twenty is three times too slow, as where something else ran on the device."""
+    choices, truth = measured(400, seed=5)
+    generator = np.random.default_rng(0)
+    latency = truth * generator.normal(1, 0.005, len(truth))
+    latency[generator.random(len(truth)) < 0.05] *= 3
+    robust = choose_model(TABLES, choices, latency, 0)
+    assert fits == [False] * 4 + [True] * 5  # both in the folds, then the better on all rows
+    monkeypatch.setattr(model_choice, "_ROBUST_ROWS", 10**9)
+    plain = choose_model(TABLES, choices, latency, 0)
+    test, expected = measured(1000, seed=6)
+
+    def error(model):  # but for the level, which the outliers are a share of
+        return np.std(model.additive.predict(test) - expected)
+
+    assert error(robust) < 0.5 * error(plain)
+
+
+def test_clean_rows_do_not_choose_it(fits):
+    choose_model(TABLES, *measured(400, noise=0.01, seed=1), 0)
+    assert fits == [False] * 4 + [True] * 4
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_robust_fit_of_noise_is_the_mean_and_knows_its_error(seed):
+    """Without a signal, predictions without a row fall as the row rises; that is no slope."""
+    generator = np.random.default_rng(seed)
+    target = 20 + generator.random(60)
+    fit = fit_robust_ridge(generator.normal(size=(60, 30)), target)
+    assert np.std(target - fit.left_out) > 0.9 * target.std()
+    fresh = generator.normal(size=(200, 30)) @ fit.coefficients
+    assert fresh.std() < target.std()
+
+
+def test_a_small_space_with_interactions_keeps_one_table_over_all_decisions():
+    space = SmallSpace()
+    choices = everything(space)
+    latency = 10 + 3.0 * (choices[:, 0] * choices[:, 1]) * (choices[:, 2] > 1)
+    latency = latency + 0.05 * np.random.default_rng(0).standard_normal(len(latency))
+    model = choose_model(space_tables(space), choices, latency, 0)
+    assert [factor.decisions for factor in model.interactions] == [(0, 1, 2)]
+    assert not len(model.trees)
+
+
+def test_a_small_space_without_interactions_keeps_the_additive_table():
+    space = SmallSpace()
+    choices = everything(space)
+    generator = np.random.default_rng(1)
+    latency = 10.0 + choices @ [1.0, 2.0, 0.5] + 0.2 * generator.standard_normal(len(choices))
+    model = choose_model(space_tables(space), choices, latency, 0)
+    assert not model.interactions
+
+
+def test_a_whole_grid_over_parts_of_several_decisions_is_the_sum_of_its_tables():
+    """Parts name their decisions in an order of their own, and one decision is none."""
+    space = PairedSpace()
+    choices = everything(space)
+    latency = 10 + 1.0 * choices[:, 0] + 5.0 * choices[:, 1] * choices[:, 2]
+    latency = latency + 0.02 * np.random.default_rng(0).standard_normal(len(latency))
+    predictor = make_predictor("hybrid", space).fit(choices, latency)
+    assert len(predictor.interactions_) == 1
+    assert np.abs(predictor.predict(choices) - latency).max() < 1.0
+    again = type(predictor).from_files(space, predictor.to_files())
+    np.testing.assert_array_equal(again.predict(choices), predictor._predict(choices))
+
+
+@pytest.mark.parametrize("interaction_ms", [0.0, 0.5])
+def test_held_out_predictions_do_not_know_their_row(interaction_ms):
+    """Noise that is pure chance is in no prediction of a row left out."""
+    choices, truth = measured(300, interaction_ms=interaction_ms, seed=9)
+    noise = np.random.default_rng(3).normal(0, 0.05, len(truth)) * truth
+    model = choose_model(TABLES, choices, truth + noise, 0)
+    known = np.corrcoef(model.held_ms - truth, noise)[0, 1]
+    assert abs(known) < 0.2
+    fresh, expected = measured(1000, interaction_ms=interaction_ms, seed=10)
+    new = model.additive.predict(fresh) + model.trees.predict(fresh)
+    held_rmse = np.sqrt(np.mean((model.held_ms - truth) ** 2))
+    assert held_rmse == pytest.approx(np.sqrt(np.mean((new - expected) ** 2)), rel=0.3)
+
+
+def test_held_out_predictions_of_a_grid_do_not_know_their_row():
+    space = SmallSpace()
+    choices = everything(space)
+    noise = np.random.default_rng(0).normal(0, 0.5, len(choices))
+    truth = 20 + 3.0 * (choices[:, 0] * choices[:, 1])
+    model = choose_model(space_tables(space), choices, truth + noise, 0)
+    assert model.interactions
+    assert np.std(model.held_ms - truth - noise) > 0.9 * noise.std()

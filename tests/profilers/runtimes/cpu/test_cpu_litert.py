@@ -1,0 +1,98 @@
+"""LiteRT on this processor: the contract, and what it would print or keep busy."""
+
+import os
+import time
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from latprof.datasets.spaces.proxyless import ProxylessSpace
+from latprof.errors import DeviceError, UnsupportedModelError
+from latprof.profilers.base import RunOptions
+from latprof.profilers.runtimes.cpu.cpu_litert import CpuLiteRT
+from latprof.testing.contract import ProfilerContract
+
+pytestmark = pytest.mark.skipif(
+    CpuLiteRT.availability().state != "ready", reason=CpuLiteRT.availability().detail
+)
+
+SPACE = ProxylessSpace(widths=(8,) * 9, resolution=64, num_classes=10)
+
+
+def smallest():
+    """A network of few operators: what a conversion takes grows with them."""
+    choices = [row.index("Zero") if "Zero" in row else 0 for row in SPACE.candidates]
+    return SPACE.onnx_bytes(SPACE.parse(",".join(map(str, choices))))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def small_model():
+    return smallest()
+
+
+class TestCpuLiteRT(ProfilerContract):
+    def make(self, options):
+        return CpuLiteRT(options)
+
+    @pytest.fixture
+    def model(self):
+        return smallest()
+
+
+def test_it_computes_what_onnx_runtime_does_however_often_it_runs(small_model):
+    loaded = CpuLiteRT(RunOptions()).load(small_model)
+    interpreter = loaded._interpreter
+    (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
+    images = interpreter.get_tensor(taken["index"]).copy()
+    session = onnxruntime.InferenceSession(small_model, providers=["CPUExecutionProvider"])
+    (expected,) = session.run(None, {"input": images.transpose(0, 3, 1, 2)})
+
+    loaded.run(3)
+
+    assert images.std() > 0.9
+    assert expected.std() > 0.05
+    found = interpreter.get_tensor(given["index"])
+    assert np.abs(found - expected).max() < 1e-3 * expected.std()
+
+
+def test_the_delegate_runs_all_of_it(small_model):
+    interpreter = CpuLiteRT(RunOptions()).load(small_model)._interpreter
+    delegate = [d for d in interpreter._get_ops_details() if d["op_name"] == "DELEGATE"]
+    assert len(delegate) == 1
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_idle_models_leave_the_cores_to_others(small_model):
+    loaded = CpuLiteRT(RunOptions(threads=2)).load(small_model)
+    used = []
+    for _ in range(5):
+        loaded.run(3)
+        start = time.process_time()
+        time.sleep(0.03)
+        used.append(time.process_time() - start)
+    assert min(used) < 0.005
+
+
+def test_the_converter_is_part_of_the_targets_identity():
+    target = CpuLiteRT(RunOptions()).target((1, 3, 64, 64))
+    assert "litert-torch" in target.runtime_version
+
+
+def test_kernels_are_not_told_apart(small_model):
+    with pytest.raises(DeviceError, match="per-kernel"):
+        CpuLiteRT(RunOptions()).load_profiled(small_model)
+
+
+def test_nothing_is_printed(small_model, capfd):
+    CpuLiteRT(RunOptions()).load(small_model).run(2)
+    with pytest.raises(UnsupportedModelError):
+        CpuLiteRT(RunOptions()).load(b"this is no model")
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,181 @@
+"""TVM's RPC with a real tracker and a real server, both on this computer."""
+
+import gc
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from tvm_networks import assert_same_scores, scores, small_network
+
+from latprof.errors import DeviceError, InvalidValueError, RuntimeFailedError
+from latprof.profilers.base import RunOptions
+from latprof.profilers.runtimes.running import random_inputs
+from latprof.profilers.runtimes.tvm import tvm_rpc
+from latprof.profilers.runtimes.tvm.tvm_rpc import RemoteTVM, TrackerAddress, request_device
+from latprof.profilers.targets import profiler_class
+from latprof.testing.contract import ProfilerContract
+
+pytest.importorskip("tvm", reason="Apache TVM is not installed")
+pytest.importorskip("tornado", reason="tornado, which TVM's tracker needs, is not installed")
+
+KEY = "this-computer"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start(module, *arguments):
+    """A process group of its own, so that it can be ended with all its children."""
+    return subprocess.Popen(
+        [sys.executable, "-m", f"tvm.exec.{module}", "--host", "127.0.0.1", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def end(process):
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def place():
+    """HOST:PORT of a tracker that has one device, with the key :data:`KEY`."""
+    port, device_port = free_port(), free_port()
+    place = f"127.0.0.1:{port}"
+    tracker = start("rpc_tracker", "--port", str(port), "--port-end", str(port + 1))
+    server = start(
+        "rpc_server",
+        *("--tracker", place, "--key", KEY, "--port", str(device_port)),
+        *("--port-end", str(device_port + 1)),
+    )
+    try:
+        wait_for_device(place)
+        yield place
+    finally:
+        end(server)
+        end(tracker)
+
+
+def wait_for_device(place):
+    from tvm.rpc.base import TrackerCode
+
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with tvm_rpc._tracker(TrackerAddress.parse(f"{place}/{KEY}")) as ask:
+                if tvm_rpc._is_free(ask([TrackerCode.SUMMARY]), KEY):
+                    return
+        except DeviceError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def remote(place):
+    return profiler_class(f"tvm-rpc:{place}/{KEY}")
+
+
+class TestRemoteTVM(ProfilerContract):
+    @pytest.fixture(autouse=True)
+    def _remote(self, remote):
+        self.remote = remote
+
+    def make(self, options):
+        return self.remote(options)
+
+    @pytest.fixture
+    def model(self):
+        return small_network()
+
+
+def test_the_device_computes_what_onnx_runtime_does(remote):
+    image = random_inputs({"image": ((1, 3, 16, 16), "float32")}, RemoteTVM.input_seed)["image"]
+    assert_same_scores(scores(remote(RunOptions()).load(small_network())), small_network(), [image])
+
+
+def test_durations_are_the_devices_not_the_networks(remote, monkeypatch):
+    model = remote(RunOptions()).load(small_network())
+    start = time.perf_counter()
+    durations = model.run(20)
+    elapsed_ms = (time.perf_counter() - start) * 1000
+    assert sum(durations) < elapsed_ms
+
+
+def test_a_lost_session_is_opened_again(remote):
+    model = remote(RunOptions()).load(small_network())
+    model._machine = None  # what a broken session's machine is worth
+    with pytest.raises(RuntimeFailedError, match="device failed"):
+        model.run(1)
+    model._session = None
+    assert len(model.run(2)) == 2
+
+
+def test_a_device_in_use_is_waited_for_and_then_refused(remote, monkeypatch):
+    # The device is free only once its server has registered again after the test before.
+    model = remote(RunOptions()).load(small_network())
+    monkeypatch.setattr(tvm_rpc, "BUSY_TIMEOUT_S", 0.5)
+    with pytest.raises(DeviceError, match="in use"):
+        remote(RunOptions()).load(small_network())
+    assert len(model.run(1)) == 1
+
+
+def test_a_network_given_up_holds_no_device(remote):
+    gc.disable()
+    try:
+        for _ in range(2):
+            scores(remote(RunOptions()).load(small_network()))
+    finally:
+        gc.enable()
+
+
+def test_an_unknown_key_lists_the_known_ones(place):
+    with pytest.raises(DeviceError, match=KEY):
+        RemoteTVM.at(f"{place}/other")(RunOptions()).load(small_network())
+
+
+def test_a_tracker_that_is_not_there_is_told_at_once():
+    with pytest.raises(DeviceError, match="tracker"):
+        RemoteTVM.at(f"127.0.0.1:{free_port()}/key")(RunOptions()).load(small_network())
+
+
+def test_something_else_that_listens_is_no_tracker(monkeypatch):
+    monkeypatch.setattr(tvm_rpc, "ANSWER_TIMEOUT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = TrackerAddress("127.0.0.1", silent.getsockname()[1], "key")
+        with pytest.raises(DeviceError, match="tracker"):
+            request_device(address)
+
+
+def test_a_device_without_a_compiler_needs_the_mode(remote, monkeypatch):
+    monkeypatch.setattr(tvm_rpc.Connection, "processor", lambda _: None)
+    with pytest.raises(DeviceError, match="--mode aarch64"):
+        remote(RunOptions()).load(small_network())
+
+
+def test_the_mode_says_what_to_compile_for(remote):
+    assert len(remote(RunOptions(mode=("x86-64",))).load(small_network()).run(1)) == 1
+
+
+@pytest.mark.parametrize("text", ["host/key", "host:0/key", "host:70000/key", "host:1/", ":1/key"])
+def test_addresses_that_are_none_are_refused(text):
+    with pytest.raises(InvalidValueError):
+        RemoteTVM.at(text)
+
+
+def test_a_remote_devices_conditions_are_unknown():
+    assert RemoteTVM.at("host:1/key")(RunOptions()).conditions() == {}
+
+
+def test_the_pattern_alone_names_no_device():
+    with pytest.raises(InvalidValueError, match="address"):
+        RemoteTVM(RunOptions()).target(None)

@@ -1,0 +1,127 @@
+"""Tuning with MetaSchedule: found once, kept, shared by networks, and nothing left running."""
+
+import json
+import threading
+from contextlib import nullcontext
+
+import psutil
+import pytest
+from tvm_networks import assert_same_scores, scores, small_network
+
+from latprof.errors import DeviceError, RuntimeFailedError
+from latprof.profilers.base import RunOptions
+from latprof.profilers.runtimes.running import random_inputs
+from latprof.profilers.runtimes.tvm import tvm_tuning
+from latprof.profilers.runtimes.tvm.cpu_tvm import CpuTVM
+
+pytest.importorskip("tvm", reason="Apache TVM is not installed")
+
+TUNED = RunOptions(mode=("tuned=2",))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """A cache with the schedules of the small network, two trials a kernel."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        CpuTVM(TUNED).load(small_network())
+    return folder
+
+
+@pytest.fixture
+def tuned(cache, monkeypatch):
+    """The cache in use; returns how many kernels were tuned since, for each load."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    counted = []
+    tune = tvm_tuning._tune
+    monkeypatch.setattr(
+        tvm_tuning, "_tune", lambda tasks, *rest: (counted.append(len(tasks)), tune(tasks, *rest))
+    )
+    return counted
+
+
+def kept_files(cache):
+    return sorted(cache.glob("latprof/tvm/*/*-2.json"))
+
+
+def test_each_kernel_is_kept_with_a_schedule_that_ran(cache):
+    records = [json.loads(path.read_text())["record"] for path in kept_files(cache)]
+    assert len(records) >= 5
+    assert all(0 < max(run_secs) < 1 for (_trace, run_secs, *_) in records)
+
+
+def test_no_process_is_left_behind(cache):
+    assert not [
+        child
+        for child in psutil.Process().children(recursive=True)
+        if "popen_worker" in " ".join(child.cmdline())
+    ]
+
+
+def test_a_tuned_network_computes_the_same(tuned):
+    image = random_inputs({"image": ((1, 3, 16, 16), "float32")}, CpuTVM.input_seed)["image"]
+    assert_same_scores(scores(CpuTVM(TUNED).load(small_network())), small_network(), [image])
+    assert tuned == []
+
+
+def test_another_network_with_the_same_kernels_is_not_tuned_again(tuned):
+    CpuTVM(TUNED).load(small_network(seed=1))
+    assert tuned == []
+
+
+def test_only_kernels_that_are_new_are_tuned(tuned, monkeypatch):
+    monkeypatch.setattr(tvm_tuning, "_tools", nullcontext)
+    monkeypatch.setattr(tvm_tuning, "_best_record", lambda task, *_: [[[], []], [1e-6]])
+    CpuTVM(TUNED).load(small_network(classes=7))
+    assert tuned == [1]
+
+
+def test_another_number_of_trials_is_another_tuning(tuned, monkeypatch):
+    monkeypatch.setattr(tvm_tuning, "_tools", nullcontext)
+    monkeypatch.setattr(tvm_tuning, "_best_record", lambda *_: None)
+    with pytest.raises(RuntimeFailedError, match="no trial ran"):
+        CpuTVM(RunOptions(mode=("tuned=3",))).load(small_network())
+    assert tuned == [6]
+
+
+def test_a_damaged_file_is_found_again(tuned, cache, monkeypatch):
+    path = kept_files(cache)[0]
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    monkeypatch.setattr(tvm_tuning, "_tools", nullcontext)
+    monkeypatch.setattr(tvm_tuning, "_best_record", lambda *_: json.loads(whole)["record"])
+    CpuTVM(TUNED).load(small_network())
+    assert tuned == [1]
+    assert json.loads(path.read_bytes()) == json.loads(whole)
+
+
+def test_a_process_waits_for_the_one_that_tunes(cache, tuned):
+    kept = tvm_tuning.KeptSchedules(cache, "a target", 2, 1)
+    entered = threading.Event()
+    with kept.locked():
+        other = threading.Thread(target=lambda: [entered.set() for _ in _entered(kept)])
+        other.start()
+        assert not entered.wait(0.2)
+    other.join(5)
+    assert entered.is_set()
+
+
+def _entered(kept):
+    with kept.locked():
+        yield
+
+
+def test_tuning_without_a_compiler_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("tvm.support.cc.get_cc", lambda: None)
+    with pytest.raises(DeviceError, match=r"C\+\+ compiler"):
+        CpuTVM(TUNED).load(small_network())
+
+
+def test_schedules_are_kept_under_the_users_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert tvm_tuning.default_folder() == tmp_path / ".cache" / "latprof" / "tvm"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert tvm_tuning.default_folder() == tmp_path / ".cache" / "latprof" / "tvm"
