@@ -295,8 +295,8 @@ class Predictor(ABC):
         """Save the fitted predictor as a pack, with ``target`` as where its milliseconds hold.
 
         The pack has no held-out figures and no interval; those come from
-        :func:`latprof.predictors.training.split_training.train`. Raises InvalidValueError before :meth:`fit`,
-        OutputPathError and DiskFullError.
+        :func:`latprof.predictors.training.split_training.train`. Raises InvalidValueError before
+        :meth:`fit`, OutputPathError and DiskFullError.
         """
         from latprof.predictors.pack.pack import Pack, save_pack
 

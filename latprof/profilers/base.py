@@ -104,8 +104,8 @@ class ProfiledModel(LoadedModel, Protocol):
 class Profiler(ABC):
     """Runs models on one device through one runtime.
 
-    A profiler lives in a measuring process of its own (:mod:`latprof.profilers.visits.worker`) and is used
-    by one thread. It may assume that nothing else of latprof runs there.
+    A profiler lives in a measuring process of its own (:mod:`latprof.profilers.visits.worker`) and
+    is used by one thread. It may assume that nothing else of latprof runs there.
     """
 
     #: What the command line takes: device and runtime.

@@ -155,7 +155,8 @@ class SearchRequest:
     method : str
         One of :func:`~latprof.searchers.methods.searcher_names`.
     accuracy : str, optional
-        As :func:`~latprof.searchers.accuracy.accuracy_sources.load_accuracy` takes it; this or ``data``.
+        As :func:`~latprof.searchers.accuracy.accuracy_sources.load_accuracy` takes it; this or
+        ``data``.
     column : str
         Of a table of accuracies.
     data : str, optional

@@ -33,7 +33,7 @@ _SINGLE_PATH_RESOLUTION = 224
 
 
 class Row(Protocol):
-    """An entry of a fitted table: :class:`latprof.predictors.models.lookup_table.TableRow` is one."""
+    """An entry of a fitted table."""
 
     @property
     def position(self) -> int: ...

@@ -49,7 +49,8 @@ class Block:
         Names of the blocks whose outputs, summed, are the input; empty for the block before (or
         the image).
     precision : str
-        Of its operators, in a network of mixed precision (:mod:`latprof.datasets.spaces.mixed_precision`).
+        Of its operators, in a network of mixed precision
+        (:mod:`latprof.datasets.spaces.mixed_precision`).
     """
 
     name: str

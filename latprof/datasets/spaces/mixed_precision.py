@@ -34,8 +34,8 @@ class MixedPrecisionSpace(SearchSpace):
     convolutions come twice, so that no two architectures are the same network, and the first ones
     are the other space's own, at their indices. What no decision changes (stem, last convolution,
     classifier) stays in float32. Models are quantised with random inputs
-    (:func:`latprof.graph.convert.quantization.to_int8`), which takes about a second a network. Targets are
-    those of the float32 model; their runtimes need kernels for 8-bit integers.
+    (:func:`latprof.graph.convert.quantization.to_int8`), which takes about a second a network.
+    Targets are those of the float32 model; their runtimes need kernels for 8-bit integers.
 
     Keys, kinds of operators and features tell the precisions apart. What it costs to change from
     one to the other between two blocks belongs to no block: additive predictors spread it.

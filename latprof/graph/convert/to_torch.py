@@ -1,8 +1,8 @@
 """ONNX graphs as torch modules: one call of torch for almost every operator of the graph.
 
-What an operator does is said in :mod:`latprof.graph.convert.torch_operators`; here a graph is read, what is
-constant is computed once, and the rest becomes a ``torch.fx`` graph whose nodes know the operators
-that they stand for.
+What an operator does is said in :mod:`latprof.graph.convert.torch_operators`; here a graph is read,
+what is constant is computed once, and the rest becomes a ``torch.fx`` graph whose nodes know the
+operators that they stand for.
 """
 
 from __future__ import annotations

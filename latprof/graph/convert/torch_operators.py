@@ -1,7 +1,8 @@
 """What ONNX's operators are in torch: a table of translations.
 
-A translation takes a :class:`latprof.graph.convert.onnx_operator.OnnxOperator` and returns its output, or a
-list of them, made with ``operator.call``. Needs torch; loaded only where a graph is translated.
+A translation takes a :class:`latprof.graph.convert.onnx_operator.OnnxOperator` and returns its
+output, or a list of them, made with ``operator.call``. Needs torch; loaded only where a graph is
+translated.
 """
 
 from __future__ import annotations

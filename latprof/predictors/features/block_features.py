@@ -1,10 +1,11 @@
 """What the parts of a search space cost, as tables that whole batches are looked up in.
 
-A space's network is a sum of parts (:attr:`~latprof.datasets.spaces.base.SearchSpace.parts`), each fixed
-by a few decisions: one in most spaces, four for a layer of Once-for-All (resolution, depth, kernel,
-expansion). Every combination of a part's decisions is a row of the tables here, called a *column*
-after the columns of a one-hot encoding; they run part after part. The tables are computed once from
-:meth:`~latprof.datasets.spaces.base.SearchSpace.part_blocks`, and a batch of architectures is a gather.
+A space's network is a sum of parts (:attr:`~latprof.datasets.spaces.base.SearchSpace.parts`), each
+fixed by a few decisions: one in most spaces, four for a layer of Once-for-All (resolution, depth,
+kernel, expansion). Every combination of a part's decisions is a row of the tables here, called a
+*column* after the columns of a one-hot encoding; they run part after part. The tables are computed
+once from :meth:`~latprof.datasets.spaces.base.SearchSpace.part_blocks`, and a batch of
+architectures is a gather.
 """
 
 from __future__ import annotations

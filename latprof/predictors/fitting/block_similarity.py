@@ -1,8 +1,9 @@
 """How alike the blocks of a space are: what a new device's own costs are judged by.
 
 Blocks are compared as wholes here, for a handful of architectures and for the times of single
-blocks; :mod:`latprof.predictors.fitting.block_prior` compares operators, for whole networks' latencies.
-A *design*, shape (columns, q), says that the table's entries are ``design @ coefficients``.
+blocks; :mod:`latprof.predictors.fitting.block_prior` compares operators, for whole networks'
+latencies. A *design*, shape (columns, q), says that the table's entries are ``design @
+coefficients``.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Boosted trees over independent decisions, evaluated by bit masks, without a library.
 
-A feature of :class:`~latprof.predictors.features.decision_features.DecisionFeatures` depends on one choice.
-So each choice rules out a fixed set of a tree's leaves, and the leaf that an architecture reaches
-is the only one that none of its choices rules out: the bitwise *and* of one mask a decision (the
-idea of QuickScorer, Lucchese et al., SIGIR 2015). Trees are read as plain arrays and checked;
+A feature of :class:`~latprof.predictors.features.decision_features.DecisionFeatures` depends on one
+choice. So each choice rules out a fixed set of a tree's leaves, and the leaf that an architecture
+reaches is the only one that none of its choices rules out: the bitwise *and* of one mask a decision
+(the idea of QuickScorer, Lucchese et al., SIGIR 2015). Trees are read as plain arrays and checked;
 nothing of a file reaches a native parser.
 """
 

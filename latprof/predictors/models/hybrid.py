@@ -32,13 +32,13 @@ class HybridPredictor(Predictor):
     """The better of additive and interacting models, chosen inside the training rows.
 
     The additive part is a ridge whose prior says that a block's cost follows from its shape
-    (:mod:`latprof.predictors.fitting.block_prior`), fitted so that outliers do not pull it where that
-    predicts left-out rows better. Cross-validation then compares it alone, with boosted trees on
-    its out-of-fold remainder, with trees in its place, and, in spaces small enough to hold a
-    latency for every architecture, with all interactions at once (:mod:`latprof.predictors.fitting.grid`).
-    What is more complex stays only if it lowers the squared error by more than two standard errors
-    of the difference, which with few rows it rarely does. A candidate that no row had gets what
-    its shape says.
+    (:mod:`latprof.predictors.fitting.block_prior`), fitted so that outliers do not pull it where
+    that predicts left-out rows better. Cross-validation then compares it alone, with boosted trees
+    on its out-of-fold remainder, with trees in its place, and, in spaces small enough to hold a
+    latency for every architecture, with all interactions at once
+    (:mod:`latprof.predictors.fitting.grid`). What is more complex stays only if it lowers the
+    squared error by more than two standard errors of the difference, which with few rows it rarely
+    does. A candidate that no row had gets what its shape says.
 
     Parameters
     ----------

@@ -45,9 +45,9 @@ class LookupTablePredictor(Predictor):
     """Latency as a fixed part plus one table entry for each part of the space.
 
     The entries are a ridge's, with what is known of block costs as its prior
-    (:mod:`latprof.predictors.fitting.block_prior`): with few rows an entry is what blocks of its shape
-    cost, with many it is this block's own. An architecture with a candidate that no training row
-    had is refused: its entry is missing, not 0.
+    (:mod:`latprof.predictors.fitting.block_prior`): with few rows an entry is what blocks of its
+    shape cost, with many it is this block's own. An architecture with a candidate that no training
+    row had is refused: its entry is missing, not 0.
 
     Only differences between a position's candidates can be learned from whole networks. What fixes
     their level: the zero operation costs 0 ms by construction. At positions without it (or where no

@@ -70,8 +70,8 @@ class TransferPredictor(Predictor):
         that comes from a pack has none: it predicts, but cannot be fitted again.
     block_times : BlockTimes, optional
         Kernel times of networks on the new device, those that it is fitted to or others: the table
-        that they give (:mod:`latprof.predictors.models.block_times`) is one more source, and usually by
-        far the best.
+        that they give (:mod:`latprof.predictors.models.block_times`) is one more source, and
+        usually by far the best.
 
     Attributes
     ----------

@@ -148,8 +148,8 @@ def load_pack(path: str | os.PathLike[str], space: SearchSpace | None = None) ->
     path : path
         Of a file, or one of :func:`latprof.predictors.pack.shipped.pack_names`.
     space : SearchSpace, optional
-        The space, where it is not one of :func:`latprof.datasets.spaces.named.get_space`; it must have
-        the description that the pack states, else PackSpaceError.
+        The space, where it is not one of :func:`latprof.datasets.spaces.named.get_space`; it must
+        have the description that the pack states, else PackSpaceError.
 
     Raises
     ------

@@ -142,7 +142,7 @@ class Collection:
         on_progress: Callable[[Progress], None] | None = None,
         **options: Any,
     ) -> tuple[Target, Outcome]:
-        """Measure what the store does not hold yet; see :func:`latprof.profilers.campaign.campaign.collect`.
+        """Measure what the store does not hold yet; see ``campaign.collect``.
 
         Parameters
         ----------

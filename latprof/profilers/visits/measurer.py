@@ -88,7 +88,8 @@ class Bench:
     """A profiler with its reference network loaded; satisfies :class:`Measurer`.
 
     Everything happens in the calling process and thread. Use it directly for experiments; campaigns
-    use :class:`latprof.profilers.visits.measuring_process.RemoteBench`, which survives what a runtime does.
+    use :class:`latprof.profilers.visits.measuring_process.RemoteBench`, which survives what a
+    runtime does.
 
     Parameters
     ----------

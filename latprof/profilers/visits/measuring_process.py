@@ -53,7 +53,7 @@ def check_timeout(timeout_s: float) -> None:
 
 
 class RemoteBench:
-    """Visits networks in a measuring process; satisfies :class:`latprof.profilers.visits.measurer.Measurer`.
+    """Visits networks in a measuring process; satisfies ``Measurer``.
 
     The process starts at the first visit, and afresh after it crashed or was given up. A crash, a
     hang and a refusal are all values in the result.
@@ -111,7 +111,7 @@ class RemoteBench:
             self._collect_answers()
 
     def prepare(self, network: Network) -> None:
-        """Have the process :meth:`latprof.profilers.visits.measurer.Bench.prepare`; do not wait for it."""
+        """Have the process do ``Bench.prepare``; do not wait for it."""
         self.start()
         with self._starting_over():
             self._send({"do": "prepare", "network": network.to_dict()})

@@ -17,7 +17,7 @@ PROCESSES = min(3, max(2, os.cpu_count() or 1))
 
 
 class TakingTurns:
-    """Satisfies :class:`latprof.profilers.visits.measurer.Measurer`; one process at a time uses the device.
+    """Satisfies ``Measurer``; one process at a time uses the device.
 
     For profilers with :attr:`latprof.profilers.base.Profiler.prepares_ahead`. As a context manager
     it starts its processes side by side before the first visit.

@@ -1,9 +1,9 @@
 """The measuring process: a bench that is told what to do by lines of JSON.
 
-Started by :class:`latprof.profilers.visits.measuring_process.RemoteBench` as ``python -m latprof.profilers.visits.worker``.
-It reads one request a line from stdin and answers one line each on what was its stdout; anything
-that a runtime prints goes to stderr. It ends when stdin does, so it never outlives the process that
-started it by more than one visit.
+Started by :class:`latprof.profilers.visits.measuring_process.RemoteBench` as ``python -m
+latprof.profilers.visits.worker``. It reads one request a line from stdin and answers one line each
+on what was its stdout; anything that a runtime prints goes to stderr. It ends when stdin does, so
+it never outlives the process that started it by more than one visit.
 """
 
 from __future__ import annotations

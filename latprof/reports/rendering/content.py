@@ -1,7 +1,8 @@
 """The records that every section fills and every renderer reads: figures, tables, sections.
 
 Nothing here knows HTML, plotly or matplotlib. Colours are roles, resolved by
-:mod:`latprof.reports.rendering.theme`: ``"series-1"`` to ``"series-8"``, ``"floor"``, ``"ink"``, ``"muted"``.
+:mod:`latprof.reports.rendering.theme`: ``"series-1"`` to ``"series-8"``, ``"floor"``, ``"ink"``,
+``"muted"``.
 """
 
 from __future__ import annotations

@@ -54,7 +54,8 @@ class DifferentiableSearcher(Searcher):
     task : ImageTask
     supernet_space : SearchSpace, optional
         What the supernet is made of: the same decisions as the problem's space. Unless given, the
-        problem's space for the task's images (:func:`~latprof.searchers.differentiable.supernet.proxy_space`).
+        problem's space for the task's images
+        (:func:`~latprof.searchers.differentiable.supernet.proxy_space`).
     batch_size : int
     weight_rate : float
         Of the weights: SGD with Nesterov's momentum 0.9, falling to 0 along a cosine.

@@ -26,9 +26,9 @@ class MnasSearch(EvaluatingSearcher):
     T is the problem's limit; under the hard reward, where nothing above it can win, draws above it
     are made again without asking for an accuracy, and so are draws that were evaluated. One
     decision is drawn after the other, each from a softmax over its candidates given those before:
-    over :class:`~latprof.datasets.spaces.mnasnet.MnasNetSpace` the factorised hierarchical search of the
-    paper, over any other space its decisions. Updates are by proximal policy optimisation (Schulman
-    et al. 2017) with a moving baseline. Needs torch.
+    over :class:`~latprof.datasets.spaces.mnasnet.MnasNetSpace` the factorised hierarchical search
+    of the paper, over any other space its decisions. Updates are by proximal policy optimisation
+    (Schulman et al. 2017) with a moving baseline. Needs torch.
 
     Parameters
     ----------

@@ -45,10 +45,11 @@ _LOG_FATAL = 4
 class CpuOnnxRuntime(Profiler):
     """Measures on this computer's processor with ONNX Runtime, sequential execution.
 
-    With ``int8`` a model is quantised before it is loaded (:mod:`latprof.graph.convert.quantization`);
-    operators without an 8-bit kernel stay in float32. With ``float16`` its weights and values are
-    16 bits wide: where ONNX Runtime has no such kernels, as for convolutions on x86 processors, it
-    puts casts around each operator and computes in float32, which takes as long or longer.
+    With ``int8`` a model is quantised before it is loaded
+    (:mod:`latprof.graph.convert.quantization`); operators without an 8-bit kernel stay in float32.
+    With ``float16`` its weights and values are 16 bits wide: where ONNX Runtime has no such
+    kernels, as for convolutions on x86 processors, it puts casts around each operator and computes
+    in float32, which takes as long or longer.
     """
 
     spelling = "cpu:onnxruntime"

@@ -33,8 +33,8 @@ class CpuOpenVINO(Profiler):
 
     ``float32`` is asked for by name: left to itself OpenVINO takes bfloat16 where the processor
     has it. ``bfloat16`` is refused elsewhere. With ``int8`` a model is quantised before it is
-    loaded (:mod:`latprof.graph.convert.quantization`), and what stays unquantised is in float32. Threads
-    are not bound to cores, other than by ``options.cores``.
+    loaded (:mod:`latprof.graph.convert.quantization`), and what stays unquantised is in float32.
+    Threads are not bound to cores, other than by ``options.cores``.
 
     Its counters add up whole microseconds over all runs, so a kernel's time is the mean of the
     counted runs that nothing interrupted, good to about half a microsecond, and not their median.

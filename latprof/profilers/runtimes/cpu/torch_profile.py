@@ -35,7 +35,7 @@ RunTimes = Mapping[str, float]
 
 
 class ClockedInterpreter(torch.fx.Interpreter):
-    """Runs a module of :func:`latprof.graph.convert.to_torch.torch_module`, a clock around each operator.
+    """Runs a module of :mod:`latprof.graph.convert.to_torch`, a clock around each operator.
 
     Only the call itself is timed, not the interpreter's work between calls. ``runs`` collects one
     entry a run.

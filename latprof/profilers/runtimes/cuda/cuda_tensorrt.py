@@ -32,12 +32,12 @@ class CudaTensorRT(CudaProfiler):
     """Measures on an NVIDIA GPU with TensorRT.
 
     A duration is the time between two events on the GPU, around one run of the engine
-    (:func:`latprof.profilers.runtimes.cuda.cuda_device.event_burst`). ``float16`` allows TensorRT to compute with
-    16 bits where that is faster; inputs and outputs stay float32. Building an engine takes seconds
-    to minutes and chooses kernels by timing them, so that two builds differ: an engine is kept in
-    ``latprof/tensorrt`` of the user's cache folder (``$XDG_CACHE_HOME``, else ``~/.cache``), by the
-    model's content, TensorRT's version, the GPU and the precision. Needs torch for the GPU's memory
-    and events.
+    (:func:`latprof.profilers.runtimes.cuda.cuda_device.event_burst`). ``float16`` allows TensorRT
+    to compute with 16 bits where that is faster; inputs and outputs stay float32. Building an
+    engine takes seconds to minutes and chooses kernels by timing them, so that two builds differ:
+    an engine is kept in ``latprof/tensorrt`` of the user's cache folder (``$XDG_CACHE_HOME``, else
+    ``~/.cache``), by the model's content, TensorRT's version, the GPU and the precision. Needs
+    torch for the GPU's memory and events.
     """
 
     spelling = "cuda:N:tensorrt"

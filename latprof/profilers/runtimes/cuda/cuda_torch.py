@@ -29,9 +29,10 @@ class CudaTorch(CudaProfiler):
     """Measures on an NVIDIA GPU with PyTorch.
 
     A duration is the time between two events on the GPU, around one run
-    (:func:`latprof.profilers.runtimes.cuda.cuda_device.event_burst`). Without the mode ``graph`` the kernels of a
-    run are started one by one, and short ones wait for the host. ``float32`` computes in float32
-    throughout; ``tf32`` lets matrix products and convolutions round their factors to 10 bits.
+    (:func:`latprof.profilers.runtimes.cuda.cuda_device.event_burst`). Without the mode ``graph``
+    the kernels of a run are started one by one, and short ones wait for the host. ``float32``
+    computes in float32 throughout; ``tf32`` lets matrix products and convolutions round their
+    factors to 10 bits.
     """
 
     spelling = "cuda:N:torch"

@@ -39,7 +39,8 @@ class CpuTVM(Profiler):
 
     Without ``tuned=N`` the kernels are plain loops as TVM lowers them. With it, MetaSchedule tries
     N schedules of each kernel, not of each network: a network's latency does not depend on what
-    else was tuned. Kernels are tuned once and kept (:mod:`latprof.profilers.runtimes.tvm.tvm_tuning`).
+    else was tuned. Kernels are tuned once and kept
+    (:mod:`latprof.profilers.runtimes.tvm.tvm_tuning`).
     """
 
     spelling = "cpu:tvm"

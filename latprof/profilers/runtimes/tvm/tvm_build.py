@@ -1,8 +1,8 @@
 """From an ONNX model to machine code with Apache TVM, for this processor or another.
 
 The network becomes a Relax module with its weights as constants, its operators are fused into
-kernels as TVM's own CPU pipeline does, and LLVM compiles them. :mod:`latprof.profilers.runtimes.tvm.tvm_tuning`
-may schedule the kernels in between.
+kernels as TVM's own CPU pipeline does, and LLVM compiles them.
+:mod:`latprof.profilers.runtimes.tvm.tvm_tuning` may schedule the kernels in between.
 """
 
 from __future__ import annotations
