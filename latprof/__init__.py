@@ -6,10 +6,10 @@ are loaded when they are first used: ``import latprof`` itself is light.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from latprof._version import __version__ as __version__
+from latprof.common.lazy import lazy_names
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Architecture, SearchSpace
@@ -31,36 +31,6 @@ if TYPE_CHECKING:
     from latprof.profilers.base import RunOptions
     from latprof.profilers.profile import Profile, profile
     from latprof.profilers.targets import target_spellings
-
-_MODULES = {
-    "Architecture": "datasets.spaces.base",
-    "HybridPredictor": "predictors.models.hybrid",
-    "LatprofError": "errors",
-    "LinearPredictor": "predictors.models.linear",
-    "LookupTablePredictor": "predictors.models.lookup_table",
-    "Measurement": "measurement.records",
-    "Network": "graph.operators",
-    "Operator": "graph.operators",
-    "Pack": "predictors.pack.pack",
-    "PairedProtocol": "measurement.records",
-    "Predictor": "predictors.base",
-    "Profile": "profilers.profile",
-    "ProxylessSpace": "datasets.spaces.proxyless",
-    "RunOptions": "profilers.base",
-    "SearchSpace": "datasets.spaces.base",
-    "Store": "measurement.store.store",
-    "Target": "measurement.records",
-    "TransferPredictor": "predictors.models.transfer",
-    "XGBoostPredictor": "predictors.models.boosted_trees",
-    "get_space": "datasets.spaces.named",
-    "labels": "measurement.frames",
-    "load_pack": "predictors.pack.pack",
-    "profile": "profilers.profile",
-    "read_network": "graph.reader",
-    "save_pack": "predictors.pack.pack",
-    "space_names": "datasets.spaces.named",
-    "target_spellings": "profilers.targets",
-}
 
 __all__ = [
     "Architecture",
@@ -92,14 +62,28 @@ __all__ = [
     "target_spellings",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "datasets.spaces.base": ["Architecture", "SearchSpace"],
+            "datasets.spaces.named": ["get_space", "space_names"],
+            "datasets.spaces.proxyless": ["ProxylessSpace"],
+            "errors": ["LatprofError"],
+            "graph.operators": ["Network", "Operator"],
+            "graph.reader": ["read_network"],
+            "measurement.frames": ["labels"],
+            "measurement.records": ["Measurement", "PairedProtocol", "Target"],
+            "measurement.store.store": ["Store"],
+            "predictors.base": ["Predictor"],
+            "predictors.models.boosted_trees": ["XGBoostPredictor"],
+            "predictors.models.hybrid": ["HybridPredictor"],
+            "predictors.models.linear": ["LinearPredictor"],
+            "predictors.models.lookup_table": ["LookupTablePredictor"],
+            "predictors.models.transfer": ["TransferPredictor"],
+            "predictors.pack.pack": ["Pack", "load_pack", "save_pack"],
+            "profilers.base": ["RunOptions"],
+            "profilers.profile": ["Profile", "profile"],
+            "profilers.targets": ["target_spellings"],
+        },
+    )

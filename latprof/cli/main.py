@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from latprof import __version__
+from latprof._version import __version__
 from latprof.cli.collect import collect
 from latprof.cli.compare import compare
 from latprof.cli.console import print_error

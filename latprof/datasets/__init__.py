@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from latprof.common.lazy import lazy_names
 
 if TYPE_CHECKING:
     from latprof.datasets.published.loading import (
@@ -22,23 +23,6 @@ if TYPE_CHECKING:
     from latprof.datasets.spaces.proxyless import ProxylessSpace
     from latprof.datasets.spaces.proxyless_cifar import ProxylessCifarSpace
 
-_MODULES = {
-    "FBNetSpace": "spaces.fbnet",
-    "MnasNetSpace": "spaces.mnasnet",
-    "NASBench201Space": "spaces.nasbench201",
-    "NASBenchMacroSpace": "spaces.nasbench_macro",
-    "OFAMobileNetV3Space": "spaces.ofa_mobilenetv3",
-    "ProxylessCifarSpace": "spaces.proxyless_cifar",
-    "ProxylessSpace": "spaces.proxyless",
-    "dataset_names": "published.loading",
-    "datasheet": "published.loading",
-    "get_space": "spaces.named",
-    "load": "published.loading",
-    "load_kernels": "published.loading",
-    "load_visits": "published.loading",
-    "space_names": "spaces.named",
-}
-
 __all__ = [
     "FBNetSpace",
     "MnasNetSpace",
@@ -56,12 +40,24 @@ __all__ = [
     "space_names",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "published.loading": [
+                "dataset_names",
+                "datasheet",
+                "load",
+                "load_kernels",
+                "load_visits",
+            ],
+            "spaces.fbnet": ["FBNetSpace"],
+            "spaces.mnasnet": ["MnasNetSpace"],
+            "spaces.named": ["get_space", "space_names"],
+            "spaces.nasbench201": ["NASBench201Space"],
+            "spaces.nasbench_macro": ["NASBenchMacroSpace"],
+            "spaces.ofa_mobilenetv3": ["OFAMobileNetV3Space"],
+            "spaces.proxyless": ["ProxylessSpace"],
+            "spaces.proxyless_cifar": ["ProxylessCifarSpace"],
+        },
+    )

@@ -6,7 +6,7 @@ import datetime as dt
 import math
 from typing import TYPE_CHECKING
 
-from latprof import __version__
+from latprof._version import __version__
 from latprof.reports.rendering.content import Report, Tile
 from latprof.reports.rendering.wording import moment, ms, number, percent
 from latprof.reports.sections.found_network import network_section

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latprof import __version__
+from latprof._version import __version__
 from latprof.reports.rendering.content import (
     Axis,
     Column,

@@ -5,8 +5,9 @@ Names are loaded when they are first used: the losses need no library that a met
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from latprof.common.lazy import lazy_names
 
 if TYPE_CHECKING:
     from latprof.searchers.accuracy.accuracy_by_training import SupernetAccuracy, TrainedAccuracy
@@ -60,58 +61,6 @@ if TYPE_CHECKING:
     )
     from latprof.searchers.verification import Verification, verify
 
-_MODULES = {
-    "search_in_store": "keeping",
-    "open_latencies": "request",
-    "SearchRequest": "request",
-    "search_each_target": "studies.cross_target",
-    "families_by": "studies.block_comparison",
-    "compare_blocks": "studies.block_comparison",
-    "BlockComparison": "studies.block_comparison",
-    "scale_to_latency": "studies.scaling",
-    "measured_ms": "studies.scaling",
-    "compound_scaling": "studies.scaling",
-    "TinyNetScaling": "studies.scaling",
-    "ScaledNetwork": "studies.scaling",
-    "Scale": "studies.scaling",
-    "LatencyOfOperators": "studies.scaling",
-    "load_accuracy_table": "accuracy.accuracy_sources",
-    "load_accuracy": "accuracy.accuracy_sources",
-    "TrainedAccuracy": "accuracy.accuracy_by_training",
-    "SupernetAccuracy": "accuracy.accuracy_by_training",
-    "Verification": "verification",
-    "verify": "verification",
-    "FBNetSearch": "differentiable.fbnet",
-    "LightNAS": "differentiable.lightnas",
-    "ProxylessG": "differentiable.proxyless",
-    "ProxylessR": "differentiable.proxyless",
-    "ImageTask": "accuracy.image_tasks",
-    "digits_task": "accuracy.image_tasks",
-    "folder_task": "accuracy.image_tasks",
-    "CrossTarget": "studies.cross_target",
-    "fastest_at_accuracy": "studies.cross_target",
-    "EvolutionSearch": "evaluating.evolution",
-    "MnasSearch": "evaluating.mnas",
-    "NetAdaptSearch": "evaluating.netadapt",
-    "NSGA2Search": "evaluating.nsga2",
-    "get_searcher": "methods",
-    "searcher_names": "methods",
-    "ArchitectureTable": "accuracy.tables",
-    "Evaluation": "base",
-    "Found": "base",
-    "HARD": "rewards",
-    "LatencyTable": "accuracy.tables",
-    "RandomSearch": "evaluating.random_search",
-    "SOFT": "rewards",
-    "SearchProblem": "base",
-    "Searcher": "base",
-    "best_of": "base",
-    "expected_latency": "rewards",
-    "latency_regularizer": "rewards",
-    "mnas_reward": "rewards",
-    "pareto_front": "base",
-}
-
 __all__ = [
     "HARD",
     "SOFT",
@@ -164,12 +113,38 @@ __all__ = [
     "verify",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "accuracy.accuracy_by_training": ["SupernetAccuracy", "TrainedAccuracy"],
+            "accuracy.accuracy_sources": ["load_accuracy", "load_accuracy_table"],
+            "accuracy.image_tasks": ["ImageTask", "digits_task", "folder_task"],
+            "accuracy.tables": ["ArchitectureTable", "LatencyTable"],
+            "base": ["Evaluation", "Found", "SearchProblem", "Searcher", "best_of", "pareto_front"],
+            "differentiable.fbnet": ["FBNetSearch"],
+            "differentiable.lightnas": ["LightNAS"],
+            "differentiable.proxyless": ["ProxylessG", "ProxylessR"],
+            "evaluating.evolution": ["EvolutionSearch"],
+            "evaluating.mnas": ["MnasSearch"],
+            "evaluating.netadapt": ["NetAdaptSearch"],
+            "evaluating.nsga2": ["NSGA2Search"],
+            "evaluating.random_search": ["RandomSearch"],
+            "keeping": ["search_in_store"],
+            "methods": ["get_searcher", "searcher_names"],
+            "request": ["SearchRequest", "open_latencies"],
+            "rewards": ["HARD", "SOFT", "expected_latency", "latency_regularizer", "mnas_reward"],
+            "studies.block_comparison": ["BlockComparison", "compare_blocks", "families_by"],
+            "studies.cross_target": ["CrossTarget", "fastest_at_accuracy", "search_each_target"],
+            "studies.scaling": [
+                "LatencyOfOperators",
+                "Scale",
+                "ScaledNetwork",
+                "TinyNetScaling",
+                "compound_scaling",
+                "measured_ms",
+                "scale_to_latency",
+            ],
+            "verification": ["Verification", "verify"],
+        },
+    )

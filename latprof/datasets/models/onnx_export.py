@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from latprof import __version__
+from latprof._version import __version__
 from latprof.datasets.models.steps import (
     Activate,
     Activation,

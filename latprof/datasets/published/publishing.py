@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import latprof
+from latprof._version import __version__
 from latprof.common.files import write_atomically
 from latprof.datasets.published.datasheet import write_datasheet
 from latprof.datasets.published.loading import FORMAT_VERSION, METADATA
@@ -128,7 +128,7 @@ def publish(
         "profiling_overhead_percent": _profiling_overhead_percent(store, stored, visits),
         "split": {"seed": seed, "test_fraction": test_fraction},
         "licence": licence,
-        "latprof_version": latprof.__version__,
+        "latprof_version": __version__,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     table = _labels_table(labels, usable)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import latprof
+from latprof._version import __version__
 from latprof.errors import InvalidValueError, PackSpaceError
 from latprof.predictors.base import Batch, Floats, Prediction, Predictor
 from latprof.predictors.pack.archive import read_archive, write_archive
@@ -96,7 +96,7 @@ class Pack:
     interval_relative: float = 0.0
     held_out: HeldOut | None = None
     created_at: str = field(default_factory=_now)
-    latprof_version: str = latprof.__version__
+    latprof_version: str = __version__
     extra_files: Mapping[str, bytes] = field(default_factory=_nothing)
 
     @property
