@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := demo
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help demo test runtimes check bench clean
+.PHONY: help demo test runtimes docs check bench clean
 
 help: ## What can be made.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -21,7 +21,7 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.developer: $(VENV)/.installed
 	$(PIP) torch
-	$(PIP) --editable '.[dev,search]'
+	$(PIP) --editable '.[dev,docs,search]'
 	@touch $@
 
 $(VENV)/.runtimes: $(VENV)/.developer requirements-litert.txt
@@ -42,7 +42,10 @@ test: $(VENV)/.developer ## Run the test suite.
 
 runtimes: $(VENV)/.runtimes ## Install OpenVINO, TVM and LiteRT too, which `make test` skips otherwise (1.3 GB).
 
-check: $(VENV)/.developer ## Lint, types, and the built wheel in clean environments, another project's too.
+docs: $(VENV)/.developer ## Build the documents as pages: site/index.html.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+check: $(VENV)/.developer docs ## Lint, types, documents, and the built wheel in clean environments, another project's too.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -53,4 +56,4 @@ bench: $(VENV)/.developer ## Print the promised figures (needs a quiet machine, 
 	$(BIN)/python -m benchmarks
 
 clean: ## Remove what the other targets made.
-	rm -rf $(VENV) $(DEMO) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(DEMO) site build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .coverage
