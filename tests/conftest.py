@@ -1,10 +1,9 @@
 """A real collection, made once, and a way to run the command line as a user does."""
 
 import signal
-import subprocess
-import sys
 
 import pytest
+from command_line import run_latprof
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -22,20 +21,8 @@ def collect_options():
 
 @pytest.fixture(scope="session")
 def latprof():
-    """Run ``latprof`` in a process of its own; returns the completed process."""
-
-    def run(*arguments, timeout=120, **keywords):
-        command = [sys.executable, "-c", "from latprof.cli.main import main; main()"]
-        return subprocess.run(
-            [*command, *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-            **keywords,
-        )
-
-    return run
+    """Run ``latprof`` as a user does; returns the completed process."""
+    return run_latprof
 
 
 @pytest.fixture(scope="session")
