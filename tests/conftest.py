@@ -1,9 +1,10 @@
-"""A real collection, made once, and a way to run the command line as a user does."""
+"""A store and a pack, made once, and a way to run the command line as a user does."""
 
 import signal
 
 import pytest
 from command_line import run_latprof
+from computed_store import COLLECT, fill_store
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -15,8 +16,8 @@ def _interruptible():
 
 @pytest.fixture(scope="session")
 def collect_options():
-    """Small images, few visits: the command's own work, quickly."""
-    return "collect --space proxyless --resolution 64 --visits 2 -n 14 --ops -q".split()
+    """The command that the store of ``collected`` answers for, without the store."""
+    return COLLECT
 
 
 @pytest.fixture(scope="session")
@@ -26,12 +27,9 @@ def latprof():
 
 
 @pytest.fixture(scope="session")
-def collected(latprof, collect_options, tmp_path_factory):
-    """A store with 14 networks measured on this computer, with kernels; read only."""
-    store = tmp_path_factory.mktemp("collected") / "lat.db"
-    done = latprof(*collect_options, "--store", store)
-    assert done.returncode == 0, done.stderr
-    return store
+def collected(tmp_path_factory):
+    """A store with 14 networks of this computer and their kernels, times computed; read only."""
+    return fill_store(tmp_path_factory.mktemp("collected") / "lat.db")
 
 
 @pytest.fixture(scope="session")
