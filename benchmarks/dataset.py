@@ -22,7 +22,7 @@ from latprof.errors import CoverageError, DataSetError
 from latprof.measurement.process_effects import process_effects
 from latprof.measurement.records import Target
 from latprof.measurement.statistics import reconcile
-from latprof.predictors.models.named import make_predictor, predictor_names
+from latprof.predictors.models.by_name import make_predictor, predictor_names
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -27,7 +27,7 @@ from latprof.errors import LatprofError
 from latprof.measurement.frames import labels, labels_frame, noise_floor, visits_frame
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.store.store import Store
-from latprof.predictors.models.named import predictor_names
+from latprof.predictors.models.by_name import predictor_names
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.collection import Collection
 from latprof.profilers.targets import profiler_class

@@ -23,7 +23,7 @@ from latprof.datasets.spaces.named import get_space
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import CoverageError
 from latprof.predictors.features.block_features import space_tables
-from latprof.predictors.models.named import make_predictor, predictor_names
+from latprof.predictors.models.by_name import make_predictor, predictor_names
 
 if TYPE_CHECKING:
     from latprof.predictors.base import Predictor

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.datasets.importers.help import load_help
-from latprof.predictors.models.named import make_predictor
+from latprof.predictors.models.by_name import make_predictor
 
 if TYPE_CHECKING:
     from latprof.datasets.importers.base import ImportedLatencies

@@ -31,7 +31,7 @@ from latprof.predictors.fitting.transfer_model import (
     choose_architectures,
     fit_transfer,
 )
-from latprof.predictors.models.named import make_predictor, predictor_names
+from latprof.predictors.models.by_name import make_predictor, predictor_names
 from latprof.predictors.models.transfer import TransferPredictor, transfer_features
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@
     │   ├── UnknownNameError              unknown-name     2
     │   ├── InvalidValueError             invalid-value    2
     │   ├── MissingDependencyError        missing-extra    2
+    │   ├── EntryPointError               entry-point      2
     │   ├── TargetMismatchError           target-mismatch  2
     │   └── OutputPathError               output-path      2
     ├── InputFileError                    input-file       3
@@ -134,6 +135,16 @@ class MissingDependencyError(UsageError):
             field=library,
             hint=f"pip install 'latprof[{extra}]'",
         )
+
+
+class EntryPointError(UsageError):
+    """What another package adds to latprof cannot be used; the message names the distribution."""
+
+    code = "entry-point"
+
+    def __init__(self, problem: str, distribution: str, *, hint: str | None = None) -> None:
+        super().__init__(problem, field=distribution, hint=hint)
+        self.distribution = distribution
 
 
 class TargetMismatchError(UsageError):

@@ -41,7 +41,7 @@ def complete_pack() -> list[str]:
 
 def complete_predictor() -> list[str]:
     """Names of predictors, for shell completion."""
-    from latprof.predictors.models.named import predictor_names
+    from latprof.predictors.models.by_name import predictor_names
 
     return predictor_names()
 

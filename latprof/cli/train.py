@@ -49,7 +49,7 @@ def train(
     perfect predictor would still show.
     """
     from latprof.measurement.store.store import Store
-    from latprof.predictors.models.named import predictor_names
+    from latprof.predictors.models.by_name import predictor_names
     from latprof.predictors.pack.pack import save_pack
     from latprof.predictors.training.stored_training import train_from_store
 

@@ -6,51 +6,62 @@ A name in capitals stands for the device's address: ``cuda:N:torch`` is the patt
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
 import re
-from typing import TYPE_CHECKING
 
-from latprof.errors import UnknownNameError
+from latprof.errors import EntryPointError, UnknownNameError
+from latprof.profilers.base import Availability, Profiler
+from latprof.registry import PROFILERS
 
-if TYPE_CHECKING:
-    from latprof.profilers.base import Profiler
-
-#: Other packages add profilers under this entry point group: spelling or pattern = "module:Class".
-ENTRY_POINT_GROUP = "latprof.profilers"
-
-_BUILT_IN = {
-    "cpu:litert": "latprof.profilers.runtimes.cpu.cpu_litert:CpuLiteRT",
-    "cpu:onnxruntime": "latprof.profilers.runtimes.cpu.cpu_onnxruntime:CpuOnnxRuntime",
-    "cpu:openvino": "latprof.profilers.runtimes.cpu.cpu_openvino:CpuOpenVINO",
-    "cpu:torch": "latprof.profilers.runtimes.cpu.cpu_torch:CpuTorch",
-    "cpu:tvm": "latprof.profilers.runtimes.tvm.cpu_tvm:CpuTVM",
-    "cuda:N:onnxruntime": "latprof.profilers.runtimes.cuda.cuda_onnxruntime:CudaOnnxRuntime",
-    "cuda:N:tensorrt": "latprof.profilers.runtimes.cuda.cuda_tensorrt:CudaTensorRT",
-    "cuda:N:torch": "latprof.profilers.runtimes.cuda.cuda_torch:CudaTorch",
-    "tvm-rpc:HOST:PORT/KEY": "latprof.profilers.runtimes.tvm.tvm_rpc:RemoteTVM",
-}
 _PLACEHOLDER = re.compile(r"[A-Z]+")
 
 
 def target_spellings() -> list[str]:
     """Every spelling and pattern that :func:`profiler_class` knows, sorted."""
-    return sorted(_BUILT_IN.keys() | {point.name for point in _entry_points()})
+    return PROFILERS.names()
 
 
 def profiler_class(spelling: str) -> type[Profiler]:
-    """Return the profiler of a target, e.g. ``"cpu:onnxruntime"``; UnknownNameError lists them.
+    """Return the profiler of a target, e.g. ``"cpu:onnxruntime"``.
 
     A pattern itself (``"cuda:N:torch"``) gives the class that all devices of its kind share, which
     tells its availability and nothing else.
+
+    Raises
+    ------
+    UnknownNameError
+        Where there is no such target; it lists the spellings.
+    InvalidValueError
+        For an address that the pattern's profiler refuses.
+    EntryPointError
+        Where the profiler is another package's and cannot be loaded.
     """
+    if spelling in PROFILERS.built_in:
+        return _load(spelling)
+    for pattern in PROFILERS.built_in:  # other packages are looked through when nothing here fits
+        if address := _address(pattern, spelling):
+            return _load(pattern).at(address)
     for name in target_spellings():
         if name == spelling:
             return _load(name)
-        address = _address(name, spelling)
-        if address:
+        if address := _address(name, spelling):
             return _load(name).at(address)
     raise UnknownNameError("target", spelling, target_spellings())
+
+
+def availabilities() -> dict[str, Availability]:
+    """What each target of :func:`target_spellings` can do here, broken entry points included."""
+    found = {}
+    for name in target_spellings():
+        try:
+            found[name] = _load(name).availability()
+        except EntryPointError as error:
+            found[name] = Availability("missing", error.problem, error.hint or "")
+    return found
+
+
+def _load(name: str) -> type[Profiler]:
+    found: type[Profiler] = PROFILERS.load(name, Profiler)
+    return found
 
 
 def _address(pattern: str, spelling: str) -> str:
@@ -65,17 +76,3 @@ def _address(pattern: str, spelling: str) -> str:
     )
     found = re.fullmatch(f"{re.escape(before)}({expression}){re.escape(after)}", spelling)
     return found[1] if found else ""
-
-
-def _load(name: str) -> type[Profiler]:
-    if name in _BUILT_IN:
-        module, _, attribute = _BUILT_IN[name].partition(":")
-        found: type[Profiler] = getattr(importlib.import_module(module), attribute)
-        return found
-    (point, *_) = (point for point in _entry_points() if point.name == name)
-    loaded: type[Profiler] = point.load()
-    return loaded
-
-
-def _entry_points() -> importlib.metadata.EntryPoints:
-    return importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)

@@ -30,7 +30,7 @@ from latprof.searchers.base import (
 )
 from latprof.searchers.digests import digest
 from latprof.searchers.keeping import Kept, search_in_store, search_plan
-from latprof.searchers.methods import GRADIENT_METHODS, get_searcher, searcher_names
+from latprof.searchers.methods import get_searcher, searcher_class
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
@@ -214,15 +214,13 @@ class SearchRequest:
         own = sorted(_OWN_OPTIONS & set(self.options))
         if own:
             raise UsageError("not an option of a command", field=own[0])
-        if self.method not in searcher_names():
-            raise UnknownNameError("search method", self.method, searcher_names())
         if not self.gradient:
             get_searcher(self.method, **self.options)  # what is wrong with it is told at once
 
     @property
     def gradient(self) -> bool:
         """Whether the method trains one supernet, an epoch a step."""
-        return self.method in GRADIENT_METHODS
+        return searcher_class(self.method).gradient
 
     @property
     def steps(self) -> int:

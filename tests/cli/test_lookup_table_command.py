@@ -9,7 +9,7 @@ import yaml
 from latprof.datasets.importers.lookup_tables import read_yaml_table
 from latprof.datasets.spaces.named import get_space
 from latprof.datasets.spaces.proxyless import ProxylessSpace
-from latprof.predictors.models.named import make_predictor
+from latprof.predictors.models.by_name import make_predictor
 from latprof.predictors.pack.pack import load_pack
 from latprof.predictors.training.imported_table import predictor_from_table
 

@@ -1,7 +1,7 @@
 import pytest
 from synthetic_latency import SPACE, measured
 
-from latprof.predictors.models.named import make_predictor, predictor_names
+from latprof.predictors.models.by_name import make_predictor, predictor_names
 
 
 @pytest.fixture(scope="session")

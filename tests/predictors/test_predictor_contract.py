@@ -16,7 +16,7 @@ from latprof.errors import (
     UnknownNameError,
 )
 from latprof.predictors.base import Predictor
-from latprof.predictors.models.named import PREDICTORS, make_predictor, predictor_names
+from latprof.predictors.models.by_name import make_predictor, predictor_class, predictor_names
 
 
 def test_the_registry_lists_the_four_predictors_and_an_unknown_name_names_them():
@@ -137,7 +137,7 @@ def test_saved_and_loaded_it_predicts_to_the_bit_the_same(fitted, rows, tmp_path
 
 def test_load_of_a_class_refuses_a_pack_of_another(fitted, tmp_path):
     fitted.save(tmp_path / "a.pack")
-    for kind in PREDICTORS.values():
+    for kind in map(predictor_class, predictor_names()):
         if kind is type(fitted):
             assert isinstance(kind.load(tmp_path / "a.pack"), kind)
         else:

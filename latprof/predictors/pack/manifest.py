@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from latprof.common.checked_json import Fields, refusing, to_json
 from latprof.datasets.spaces.named import space_from_description
 from latprof.errors import (
+    EntryPointError,
     InvalidValueError,
     PackAlteredError,
     PackError,
@@ -25,7 +26,7 @@ from latprof.predictors.features.block_features import space_tables
 from latprof.predictors.fitting.calibration import FILE as CALIBRATION
 from latprof.predictors.fitting.calibration import Calibration
 from latprof.predictors.fitting.evaluation import Metrics
-from latprof.predictors.models.named import predictor_kind
+from latprof.predictors.models.by_name import predictor_class
 from latprof.predictors.pack.archive import MANIFEST, check_name, digest
 from latprof.predictors.pack.pack import HeldOut, Pack
 
@@ -157,8 +158,8 @@ def _predictor(
     space = _space(path, manifest.text("space"), space)
     stated = manifest.fields("predictor")
     try:
-        kind = predictor_kind(stated.text("name"))
-    except UnknownNameError as error:
+        kind = predictor_class(stated.text("name"), special=True)
+    except (UnknownNameError, EntryPointError) as error:
         raise PackError(f"{path}: {error.problem}", hint=error.hint) from None
     predictor = kind.from_files(space, files)
     if CALIBRATION in files:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -11,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from latprof.datasets.published.splits import split_rows
 from latprof.errors import CoverageError, InvalidValueError, NotEnoughDataError
 from latprof.predictors.fitting.evaluation import Metrics, evaluate
-from latprof.predictors.models.named import make_predictor, predictor_class, predictor_names
+from latprof.predictors.models.by_name import make_predictor, predictor_class, predictor_names
 from latprof.predictors.pack.pack import HeldOut, Pack
+from latprof.registry import option_names
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
@@ -48,7 +48,7 @@ def train(  # noqa: PLR0913 - what a pack carries is named here
     architectures : sequence of Architecture, or integer array of shape (n, decisions)
     latency_ms : array of shape (n,)
     predictor : str
-        A name of :func:`~latprof.predictors.models.named.predictor_names`.
+        A name of :func:`~latprof.predictors.models.by_name.predictor_names`.
     target, noise_floor, reference, reference_ms
         What the pack carries on (see :class:`~latprof.predictors.pack.pack.Pack`).
     test_fraction : float
@@ -115,7 +115,7 @@ def train(  # noqa: PLR0913 - what a pack carries is named here
 
 def _make(name: str, space: SearchSpace, seed: int) -> Predictor:
     """Make a predictor, with the seed where it takes one."""
-    takes_seed = "seed" in inspect.signature(predictor_class(name).__init__).parameters
+    takes_seed = "seed" in option_names(predictor_class(name))
     return make_predictor(name, space, **({"seed": seed} if takes_seed else {}))
 
 

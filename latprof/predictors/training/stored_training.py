@@ -13,7 +13,7 @@ from latprof.measurement.frames import labels_frame, noise_floor, visits_frame
 from latprof.measurement.statistics import quiet_kernels
 from latprof.predictors.kernels.operator_costs import OperatorCostModel
 from latprof.predictors.models.block_times import BlockTimes
-from latprof.predictors.models.named import predictor_class
+from latprof.predictors.models.by_name import predictor_class
 from latprof.predictors.training.split_training import train
 
 if TYPE_CHECKING:

@@ -79,6 +79,8 @@ class DifferentiableSearcher(Searcher):
         For options out of their range.
     """
 
+    gradient = True
+
     def __init__(
         self,
         task: ImageTask,

@@ -18,7 +18,7 @@ from latprof.errors import InvalidValueError, UnknownNameError
 from latprof.graph.reader import read_network
 from latprof.predictors.features.block_features import space_tables
 from latprof.predictors.fitting.evaluation import evaluate
-from latprof.predictors.models.named import make_predictor, predictor_names
+from latprof.predictors.models.by_name import make_predictor, predictor_names
 
 BASES = {
     "fbnet": FBNetSpace(resolution=64, num_classes=10, head_width=64),

@@ -12,7 +12,7 @@ from synthetic_latency import SPACE, measured
 from latprof.errors import InvalidValueError, NotEnoughDataError, PackError
 from latprof.predictors.features.block_features import space_tables
 from latprof.predictors.fitting.calibration import FILE, Calibration, calibrate
-from latprof.predictors.models.named import make_predictor
+from latprof.predictors.models.by_name import make_predictor
 
 TABLES = space_tables(SPACE)
 

@@ -7,7 +7,7 @@ import pytest
 from small_space import SmallSpace
 
 from latprof.predictors.fitting.grid import fit_grid, grid_rows, is_small
-from latprof.predictors.models.named import make_predictor
+from latprof.predictors.models.by_name import make_predictor
 
 SIZES = (3, 4, 5, 3)
 EVERYTHING = np.array(list(itertools.product(*map(range, SIZES))), dtype=np.uint8)

@@ -10,7 +10,7 @@ from synthetic_latency import SPACE, measured
 from latprof.datasets.spaces.named import get_space
 from latprof.errors import NotEnoughDataError
 from latprof.predictors.fitting.repeated import distinct_rows
-from latprof.predictors.models.named import make_predictor, predictor_names
+from latprof.predictors.models.by_name import make_predictor, predictor_names
 
 
 def test_rows_are_merged_in_the_order_in_which_they_first_came():

@@ -11,7 +11,7 @@ from latprof.datasets.spaces.named import get_space
 from latprof.errors import CoverageError, InvalidValueError
 from latprof.predictors.fitting.factors import Factor
 from latprof.predictors.gradients.expectation import surrogate_error
-from latprof.predictors.models.named import make_predictor
+from latprof.predictors.models.by_name import make_predictor
 
 torch = pytest.importorskip("torch")
 

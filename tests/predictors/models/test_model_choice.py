@@ -10,8 +10,8 @@ from synthetic_latency import SPACE, measured
 from latprof.predictors.features.block_features import space_tables
 from latprof.predictors.fitting.ridge import fit_robust_ridge
 from latprof.predictors.models import model_choice
+from latprof.predictors.models.by_name import make_predictor
 from latprof.predictors.models.model_choice import choose_model
-from latprof.predictors.models.named import make_predictor
 
 TABLES = space_tables(SPACE)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from synthetic_latency import SPACE, measured
 
+from latprof.predictors.models.by_name import make_predictor
 from latprof.predictors.models.hybrid import HybridPredictor
-from latprof.predictors.models.named import make_predictor
 
 TEST = measured(2000, seed=1000)
 MEAN = TEST[1].mean()

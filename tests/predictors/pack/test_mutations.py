@@ -18,7 +18,7 @@ from latprof.errors import InvalidValueError, PackError
 from latprof.predictors.features.block_features import space_tables
 from latprof.predictors.fitting import trees
 from latprof.predictors.fitting.trees import TreeEnsemble
-from latprof.predictors.models.named import make_predictor
+from latprof.predictors.models.by_name import make_predictor
 from latprof.predictors.pack.pack import Pack
 
 ROOT = Path(__file__).parents[3]

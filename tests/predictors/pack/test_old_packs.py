@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latprof.predictors.models.named import KINDS
 from latprof.predictors.pack.manifest import FORMAT_VERSION
 from latprof.predictors.pack.pack import load_pack
+from latprof.registry import PREDICTORS
 
 FOLDER = Path(__file__).parent / "packs"
 PACKS = sorted(FOLDER.glob("*.pack"))
@@ -55,7 +55,7 @@ def test_there_are_packs_of_every_format_and_kind():
             True,
         }
     assert any("ofa-mobilenetv3" in found["space"] for found in newest)
-    assert {found["predictor"] for found in newest} == set(KINDS)
+    assert {found["predictor"] for found in newest} == set(PREDICTORS.names(special=True))
 
 
 @pytest.mark.parametrize("path", PACKS, ids=lambda path: path.stem)

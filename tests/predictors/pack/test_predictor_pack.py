@@ -25,7 +25,7 @@ from latprof.errors import (
 )
 from latprof.measurement.records import Target
 from latprof.measurement.statistics import NoiseFloor
-from latprof.predictors.models.named import make_predictor
+from latprof.predictors.models.by_name import make_predictor
 from latprof.predictors.pack import archive
 from latprof.predictors.pack.pack import HeldOut, Pack, load_pack, save_pack
 from latprof.predictors.training.split_training import train

@@ -21,7 +21,7 @@ import numpy as np
 import latprof
 from latprof.datasets.spaces.named import get_space, space_names
 from latprof.measurement.records import Target
-from latprof.predictors.models.named import make_predictor
+from latprof.predictors.models.by_name import make_predictor
 from latprof.predictors.pack.manifest import FORMAT_VERSION
 from latprof.predictors.pack.pack import load_pack, save_pack
 from latprof.predictors.training.split_training import train
