@@ -22,8 +22,7 @@ import numbers
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from latprof.errors import (
     EntryPointError,
@@ -32,6 +31,9 @@ from latprof.errors import (
     MissingDependencyError,
     UnknownNameError,
 )
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,8 @@ class Registry:
             raise MissingDependencyError(library, self.extra, f"{self.kind} {entry.name}") from None
 
     def _load_foreign(self, entry: Entry) -> Any:
+        from importlib import metadata  # takes its time, and latprof's own names need none of it
+
         try:
             return metadata.EntryPoint(entry.name, entry.place, self.group).load()
         except ModuleNotFoundError as error:
@@ -274,8 +278,10 @@ def entry_point_problems() -> list[EntryPointError]:
     return [problem for registry in REGISTRIES for problem in registry.problems()]
 
 
-def _entry_points() -> Iterator[tuple[str, list[metadata.EntryPoint]]]:
+def _entry_points() -> Iterator[tuple[str, list[EntryPoint]]]:
     """Each installed distribution with its entry points; one that cannot be read has none."""
+    from importlib import metadata
+
     seen = set()
     for found in metadata.distributions():
         try:

@@ -50,12 +50,13 @@ def collect(
     ] = None,
     space: Annotated[
         str | None,
-        typer.Option(help="Search space to sample from.", autocompletion=complete_space),
+        typer.Option(help="Search space to sample from: {spaces}.", autocompletion=complete_space),
     ] = None,
     target: Annotated[
         str,
         typer.Option(
-            help="What to measure on; `latprof devices` lists them.", autocompletion=complete_target
+            help="What to measure on, of {targets}; `latprof devices` says what is ready.",
+            autocompletion=complete_target,
         ),
     ] = "cpu:onnxruntime",
     n: Annotated[

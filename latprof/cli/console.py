@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 def complete_space() -> list[str]:
     """Names of search spaces, for shell completion."""
-    from latprof.datasets.spaces.named import space_names
+    from latprof.registry import SPACES
 
-    return space_names()
+    return SPACES.names()
 
 
 def complete_target() -> list[str]:
     """Spellings of targets, for shell completion."""
-    from latprof.profilers.targets import target_spellings
+    from latprof.registry import PROFILERS
 
-    return target_spellings()
+    return PROFILERS.names()
 
 
 def complete_pack() -> list[str]:
@@ -41,16 +41,16 @@ def complete_pack() -> list[str]:
 
 def complete_predictor() -> list[str]:
     """Names of predictors, for shell completion."""
-    from latprof.predictors.models.by_name import predictor_names
+    from latprof.registry import PREDICTORS
 
-    return predictor_names()
+    return PREDICTORS.names()
 
 
 def complete_method() -> list[str]:
     """Names of search methods, for shell completion."""
-    from latprof.searchers.methods import searcher_names
+    from latprof.registry import SEARCHERS
 
-    return searcher_names()
+    return SEARCHERS.names(special=True)
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

@@ -23,13 +23,12 @@ def devices(
     The first column is the short spelling that `collect --target` takes; capitals in it stand for
     an address, as N in cuda:N:torch for the number of a GPU.
     """
-    from latprof.profilers.targets import profiler_class, target_spellings
+    from latprof.profilers.targets import availabilities, profiler_classes
 
-    classes = {name: profiler_class(name) for name in target_spellings()}
     if modes:
-        _print_modes(classes, as_json=as_json)
+        _print_modes(profiler_classes(), as_json=as_json)
         return
-    found = {name: profiler.availability() for name, profiler in classes.items()}
+    found = availabilities()
     if as_json:
         print_json(
             [

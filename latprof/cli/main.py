@@ -19,6 +19,7 @@ from latprof.cli.export import export
 from latprof.cli.lookup_table import lookup_table
 from latprof.cli.predict import predict
 from latprof.cli.profile import profile
+from latprof.cli.registered import NamingCommand
 from latprof.cli.report import report
 from latprof.cli.search import search
 from latprof.cli.train import train
@@ -82,7 +83,7 @@ for command, panel in (
     (search, "Search"),
     (report, "Predict"),
 ):
-    app.command(rich_help_panel=panel)(command)
+    app.command(cls=NamingCommand, rich_help_panel=panel)(command)
 
 
 def main() -> None:

@@ -47,7 +47,8 @@ def profile(
     target: Annotated[
         str,
         typer.Option(
-            help="What to measure on; `latprof devices` lists them.", autocompletion=complete_target
+            help="What to measure on, of {targets}; `latprof devices` says what is ready.",
+            autocompletion=complete_target,
         ),
     ] = "cpu:onnxruntime",
     by: Annotated[

@@ -43,7 +43,8 @@ def search(
     space: Annotated[
         str | None,
         typer.Option(
-            help="Search space; without --pack the one that comes with latprof answers.",
+            help="Search space ({spaces}); without --pack, the one that comes with latprof "
+            "answers.",
             autocompletion=complete_space,
         ),
     ] = None,
@@ -71,8 +72,7 @@ def search(
     method: Annotated[
         str,
         typer.Option(
-            help="evolution, nsga2, mnas, netadapt or random; by gradient, with --data: "
-            "proxyless-g, proxyless-r, fbnet or lightnas.",
+            help="Search method: {methods}; by gradient, with --data: {gradient methods}.",
             autocompletion=complete_method,
         ),
     ] = "evolution",

@@ -29,9 +29,7 @@ def train(
     ],
     predictor: Annotated[
         str,
-        typer.Option(
-            help="lookup-table, linear, xgboost or hybrid.", autocompletion=complete_predictor
-        ),
+        typer.Option(help="What is fitted: {predictors}.", autocompletion=complete_predictor),
     ] = "hybrid",
     target: StoredTargetName = None,
     test_fraction: Annotated[

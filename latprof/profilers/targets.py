@@ -6,6 +6,7 @@ A name in capitals stands for the device's address: ``cuda:N:torch`` is the patt
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 from latprof.errors import EntryPointError, UnknownNameError
@@ -56,6 +57,15 @@ def availabilities() -> dict[str, Availability]:
             found[name] = _load(name).availability()
         except EntryPointError as error:
             found[name] = Availability("missing", error.problem, error.hint or "")
+    return found
+
+
+def profiler_classes() -> dict[str, type[Profiler]]:
+    """The profiler of each target of :func:`target_spellings`, but for broken entry points."""
+    found = {}
+    for name in target_spellings():
+        with contextlib.suppress(EntryPointError):
+            found[name] = _load(name)
     return found
 
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from latprof.datasets.spaces.base import SearchSpace
-from latprof.errors import InvalidValueError
+from latprof.errors import InvalidValueError, UnknownNameError
 from latprof.registry import SPACES, make
 
 
@@ -44,4 +44,8 @@ def space_from_description(text: str) -> SearchSpace:
         ) from None
     if "name" in options:
         raise InvalidValueError(f"space {name} has no option 'name'", field="name")
-    return get_space(name, **options)
+    try:
+        return get_space(name, **options)
+    except UnknownNameError as error:
+        error.hint = f"install the package that brings it; {error.hint}"
+        raise

@@ -6,6 +6,7 @@ Format history: 1 - the first; 2 - predictors have a calibration, and ``hybrid``
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from latprof.predictors.fitting.evaluation import Metrics
 from latprof.predictors.models.by_name import predictor_class
 from latprof.predictors.pack.archive import MANIFEST, check_name, digest
 from latprof.predictors.pack.pack import HeldOut, Pack
+from latprof.registry import PREDICTORS, SPACES
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
@@ -39,6 +41,8 @@ FORMAT_VERSION = 2
 _HELD_OUT = "held_out.json"
 _PREDICTOR = "predictor/"
 _EXTRA = "extra/"
+
+_DISTRIBUTION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
 
 
 # Writing ---------------------------------------------------------------------------------
@@ -79,7 +83,17 @@ def pack_to_files(pack: Pack) -> tuple[bytes, dict[str, bytes]]:
             name: {"sha256": digest(data), "size": len(data)} for name, data in files.items()
         },
     }
-    return to_json(manifest), files
+    packages = _packages(pack)
+    return to_json(manifest | ({"packages": packages} if packages else {})), files
+
+
+def _packages(pack: Pack) -> dict[str, str]:
+    """The distributions that bring the predictor and the space; empty for latprof's own."""
+    found = {
+        "predictor": PREDICTORS.distribution(pack.predictor.name),
+        "space": SPACES.distribution(pack.space.name),
+    }
+    return {what: name for what, name in found.items() if name}
 
 
 def _parameters(predictor: Predictor) -> dict[str, Any]:
@@ -155,12 +169,13 @@ def _below(files: Mapping[str, bytes], prefix: str) -> dict[str, bytes]:
 def _predictor(
     path: str, manifest: Fields, files: Mapping[str, bytes], space: SearchSpace | None
 ) -> Predictor:
-    space = _space(path, manifest.text("space"), space)
+    space = _space(path, manifest, space)
     stated = manifest.fields("predictor")
     try:
         kind = predictor_class(stated.text("name"), special=True)
     except (UnknownNameError, EntryPointError) as error:
-        raise PackError(f"{path}: {error.problem}", hint=error.hint) from None
+        hint = _remedy(manifest, "predictor") or error.hint
+        raise PackError(f"{path}: {error.problem}", hint=hint) from None
     predictor = kind.from_files(space, files)
     if CALIBRATION in files:
         predictor.calibration_ = Calibration.from_files(files, space_tables(space))
@@ -169,7 +184,17 @@ def _predictor(
     return predictor
 
 
-def _space(path: str, description: str, given: SearchSpace | None) -> SearchSpace:
+def _remedy(manifest: Fields, what: str) -> str:
+    """Which distribution to install for an unknown ``what``; empty where the pack names none."""
+    packages = manifest.optional_fields("packages")
+    name = packages.values.get(what) if packages is not None else None
+    if not isinstance(name, str) or not _DISTRIBUTION.fullmatch(name):
+        return ""
+    return f"the pack says that the package {name} brings it; install that if you trust it"
+
+
+def _space(path: str, manifest: Fields, given: SearchSpace | None) -> SearchSpace:
+    description = manifest.text("space")
     if given is not None:
         if given.description != description:
             raise PackSpaceError(
@@ -180,11 +205,11 @@ def _space(path: str, description: str, given: SearchSpace | None) -> SearchSpac
         return given
     try:
         space = space_from_description(description)
-    except UnknownNameError as error:
+    except (UnknownNameError, EntryPointError) as error:
         raise PackError(
             f"{path} is for a search space that is not known here",
             got=error.problem,
-            hint="pass the space to load_pack",
+            hint=_remedy(manifest, "space") or "pass the space to load_pack",
         ) from None
     if space.description != description:
         raise PackAlteredError(f"{path}: the description of its space is not canonical")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -12,7 +13,7 @@ from latprof.errors import CoverageError, InvalidValueError, NotEnoughDataError
 from latprof.predictors.fitting.evaluation import Metrics, evaluate
 from latprof.predictors.models.by_name import make_predictor, predictor_class, predictor_names
 from latprof.predictors.pack.pack import HeldOut, Pack
-from latprof.registry import option_names
+from latprof.registry import PREDICTORS, option_names
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from latprof.predictors.base import Batch, Predictor
 
 Floats: TypeAlias = NDArray[np.float64]
+
+#: Choices, shape (n, decisions), and latencies in ms, shape (n,).
+Rows: TypeAlias = tuple[NDArray[np.uint8], Floats]
 
 #: Fewest measured architectures, training and held-out rows together.
 MIN_ROWS = 10
@@ -93,8 +97,8 @@ def train(  # noqa: PLR0913 - what a pack carries is named here
     comparison = {predictor: metrics}
     for name in predictor_names() if compare else ():
         if name != predictor:
-            other = _make(name, space, seed).fit(choices[train_rows], latency[train_rows])
-            comparison.update(_metrics_by_name(other, choices[test_rows], latency[test_rows]))
+            rows = ((choices[r], latency[r]) for r in (train_rows, test_rows))
+            comparison.update(_metrics_by_name(name, space, seed, *rows))
     coverage, relative = fitted.typical_interval(choices[train_rows])
     return Pack(
         predictor=fitted,
@@ -120,9 +124,20 @@ def _make(name: str, space: SearchSpace, seed: int) -> Predictor:
 
 
 def _metrics_by_name(
-    predictor: Predictor, choices: NDArray[np.uint8], measured_ms: Floats
+    name: str, space: SearchSpace, seed: int, train_rows: Rows, test_rows: Rows
 ) -> dict[str, Metrics]:
+    """The held-out error of one more predictor; empty where it cannot be told.
+
+    Another package's predictor that fails is warned of: the one that was asked for goes on.
+    """
     try:
-        return {predictor.name: evaluate(predictor.predict(choices), measured_ms)}
+        predicted = _make(name, space, seed).fit(*train_rows).predict(test_rows[0])
+        return {name: evaluate(predicted, test_rows[1])}
     except CoverageError:
+        return {}
+    except Exception as error:
+        distribution = PREDICTORS.distribution(name)
+        if not distribution:
+            raise
+        warnings.warn(f"predictor {name} of {distribution} is not compared: {error}", stacklevel=3)
         return {}
