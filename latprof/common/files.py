@@ -35,7 +35,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
             target.write_bytes(content)
             return target
         target = Path(os.path.realpath(target))
-        if found == "file" and _is_database(target):
+        if found == "file" and is_sqlite(target):
             raise FileExistsError(errno.EEXIST, "it is a database, such as a store")
         handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:40]}.", dir=target.parent)
         with os.fdopen(handle, "wb") as file:
@@ -103,7 +103,8 @@ def what_is_at(path: Path) -> Literal["file", "directory", "special"] | None:
     return "file" if stat.S_ISREG(mode) else "special"
 
 
-def _is_database(path: Path) -> bool:
+def is_sqlite(path: Path) -> bool:
+    """Whether a file is a SQLite database, such as a store, by its first bytes."""
     try:
         with path.open("rb") as file:
             return file.read(len(_SQLITE)) == _SQLITE

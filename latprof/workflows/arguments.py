@@ -1,0 +1,184 @@
+"""What the arguments of workflows may be, and how the errors about them are worded.
+
+A sentence about arguments names each in backquotes (```max_visits` needs `precision```): Python
+shows it so, and the command line puts its own options in their place
+(:func:`latprof.cli.console.spelled`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, TypedDict, Union
+
+from latprof.errors import MissingDependencyError, UsageError
+
+if TYPE_CHECKING:
+    from latprof.datasets.spaces.base import Architecture, SearchSpace
+    from latprof.measurement.store.store import Store
+    from latprof.predictors.pack.pack import Pack
+    from latprof.profilers.base import RunOptions
+
+#: Paths are text or path objects everywhere.
+PathLike: TypeAlias = str | os.PathLike[str]
+#: A store's file, a database URL, or a store that is open (it stays open).
+StoreLike: TypeAlias = Union[PathLike, "Store"]
+#: A pack, a pack's file, or the name of one that comes with latprof.
+PackLike: TypeAlias = Union[PathLike, "Pack"]
+#: A model's file, an architecture, or its spelling.
+NetworkLike: TypeAlias = Union[PathLike, "Architecture"]
+#: Shapes of a model's inputs, by name; the key None is the shape of the only input.
+Shapes: TypeAlias = Mapping[str | None, Sequence[int]] | None
+#: Called with a remark for people as soon as there is one.
+OnNote: TypeAlias = Callable[[str], None]
+
+class RunArguments(TypedDict, total=False):
+    """How networks run on a target; a part of its identity.
+
+    Parameters
+    ----------
+    batch_size : int
+        Images a run, for architectures (1); a model brings its own.
+    threads : int
+        Threads inside an operator (1).
+    cores : sequence of int
+        Cores that the measuring process is pinned to; empty leaves it to the scheduler.
+    dtype : str
+        Compute dtype: ``"float32"``, ``"float16"``, ``"int8"``, ...
+    mode : str or sequence of str
+        Execution mode, such as ``"compile,channels-last"``; :func:`latprof.devices` lists each
+        target's.
+    tune_trials : int
+        Trials of each kernel, for runtimes that tune: short for ``mode="tuned=N"``.
+    """
+
+    batch_size: int
+    threads: int
+    cores: Sequence[int]
+    dtype: str
+    mode: str | Sequence[str]
+    tune_trials: int | None
+
+
+def run_options(target: str, arguments: RunArguments, on_note: OnNote | None = None) -> RunOptions:
+    """Return the arguments as one value; whatever ``target`` does not have is refused.
+
+    What the target's profiler cautions against goes to ``on_note``. Raises UsageError for cores
+    that this process may not use, UnknownNameError for the target, InvalidValueError for the rest.
+    """
+    from latprof.profilers.base import RunOptions
+    from latprof.profilers.targets import profiler_class
+
+    mode = arguments.get("mode") or ()
+    words = [word.strip() for word in (mode.split(",") if isinstance(mode, str) else mode)]
+    trials = arguments.get("tune_trials")
+    if trials is not None:
+        words.append(f"tuned={trials}")
+    options = RunOptions(
+        arguments.get("batch_size", 1),
+        arguments.get("threads", 1),
+        _cores(arguments.get("cores") or ()),
+        arguments.get("dtype") or "float32",
+        tuple(sorted(word for word in words if word)),
+    )
+    caution = profiler_class(target)(options).caution
+    if caution and on_note is not None:
+        on_note(caution)
+    return options
+
+
+def _cores(cores: Sequence[int]) -> tuple[int, ...]:
+    wanted = tuple(sorted(set(cores)))
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    if wanted and not set(wanted) <= allowed:
+        raise UsageError(
+            "no such cores here",
+            field="cores",
+            expected=f"of {','.join(map(str, sorted(allowed)))}",
+            got=",".join(map(str, wanted)),
+        )
+    return wanted
+
+
+@contextmanager
+def open_store(store: StoreLike, *, create: bool = False) -> Iterator[Store]:
+    """Open a store for the time of a ``with`` block; one that is open already stays open."""
+    from latprof.measurement.store.store import Store
+
+    if isinstance(store, Store):
+        yield store
+        return
+    with Store.open(os.fspath(store), create=create) as opened:
+        yield opened
+
+
+def open_pack(pack: PackLike) -> Pack:
+    """Return the pack that is given, or read from a file or from those that come with latprof."""
+    from latprof.predictors.pack.pack import Pack, load_pack
+
+    return pack if isinstance(pack, Pack) else load_pack(pack)
+
+
+def name_of(given: object) -> str:
+    """What a pack, a store or a model is called: its path, or what it is."""
+    if isinstance(given, str | os.PathLike):
+        return os.fspath(given)
+    return str(getattr(given, "location", "") or getattr(given, "name", "") or given)
+
+
+def network_of(network: NetworkLike) -> Path | tuple[SearchSpace, Architecture]:
+    """A network to be measured: ``space:architecture`` for a space that exists, else a file.
+
+    Raises InvalidValueError for an architecture that is none.
+    """
+    from latprof.common.files import what_is_at
+    from latprof.datasets.spaces.base import Architecture
+    from latprof.datasets.spaces.named import get_space, space_names
+
+    if isinstance(network, Architecture):
+        return get_space(network.space), network
+    text = os.fspath(network)
+    name, colon, _ = text.partition(":")
+    if colon and name in space_names() and not what_is_at(Path(text)):
+        space = get_space(name)
+        return space, space.parse(text)
+    return Path(text)
+
+
+def paths_of(paths: PathLike | Sequence[PathLike]) -> list[Path]:
+    """One path or several, as a list."""
+    return [Path(each) for each in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+
+
+def packs_of(packs: PackLike | Sequence[PackLike]) -> list[PackLike]:
+    """One pack or several, as a list; nothing is read."""
+    from latprof.predictors.pack.pack import Pack
+
+    return [packs] if isinstance(packs, str | os.PathLike | Pack) else list(packs)
+
+
+def source_packs(sources: Sequence[PackLike]) -> list[Pack]:
+    """Open the packs of other devices.
+
+    Raises UsageError for none, PackSpaceError for packs of several spaces, and as
+    :func:`~latprof.predictors.pack.pack.load_pack`.
+    """
+    if not sources:
+        raise UsageError(
+            "there is no pack to transfer from",
+            field="sources",
+            expected="`sources` with one pack or more",
+        )
+    packs = [open_pack(source) for source in sources]
+    for pack in packs[1:]:
+        packs[0].check_space(pack.space)
+    return packs
+
+
+def need(library: str, extra: str, needed_for: str) -> None:
+    """Raise MissingDependencyError, before any work, where a library is not installed."""
+    if importlib.util.find_spec(library) is None:
+        raise MissingDependencyError(library, extra, needed_for)

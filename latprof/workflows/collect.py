@@ -1,0 +1,261 @@
+"""Measuring many networks into a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Unpack
+
+from latprof.errors import EXIT_DEVICE, EXIT_OK, EXIT_PARTIAL, EXIT_TIMEOUT, UsageError
+from latprof.workflows.arguments import (
+    OnNote,
+    PackLike,
+    PathLike,
+    RunArguments,
+    Shapes,
+    StoreLike,
+    name_of,
+    open_store,
+    packs_of,
+    paths_of,
+    run_options,
+    source_packs,
+)
+
+if TYPE_CHECKING:
+    from latprof.datasets.spaces.base import SearchSpace
+    from latprof.measurement.records import Target
+    from latprof.measurement.summary import Summary
+    from latprof.profilers.campaign.campaign import Outcome, Progress
+    from latprof.profilers.campaign.collection import Collection
+
+#: Architectures that are measured where nobody says how many, by plan.
+NUMBERS = {"random": 5000, "transfer": 10}
+#: Most visits to a network that is measured to a precision.
+MAX_VISITS = 64
+
+
+@dataclass(frozen=True)
+class CollectResult:
+    """What a collection did, and what the store holds of the target after it.
+
+    Parameters
+    ----------
+    target : Target
+    outcome : Outcome
+        Visits made, already complete, failed and disturbed in this run.
+    summary : Summary or None
+        Of all that the store holds of the target; None where nothing was measured.
+    """
+
+    target: Target
+    outcome: Outcome
+    summary: Summary | None
+
+    @property
+    def exit_status(self) -> int:
+        """0; 5 with failures; 4 where nothing could be measured, 124 where all timed out."""
+        done, failures = self.outcome.made + self.outcome.resumed, self.outcome.failures
+        if done:
+            return EXIT_PARTIAL if failures else EXIT_OK
+        if not failures:
+            return EXIT_PARTIAL
+        only_timeouts = {failure.code for _, failure in failures} == {"timeout"}
+        return EXIT_TIMEOUT if only_timeouts else EXIT_DEVICE
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain JSON values."""
+        outcome = self.outcome
+        return ({} if self.summary is None else self.summary.to_dict()) | {
+            "visits_made": outcome.made,
+            "visits_resumed": outcome.resumed,
+            "visits_failed": outcome.failed,
+            "visits_disturbed": outcome.disturbed,
+            "visits_left": outcome.left,
+        }
+
+
+def collect(
+    models: PathLike | Sequence[PathLike] = (),
+    *,
+    space: str | SearchSpace | None = None,
+    store: StoreLike = "latprof.db",
+    target: str = "cpu:onnxruntime",
+    n: int | None = None,
+    plan: str = "random",
+    sources: PackLike | Sequence[PackLike] = (),
+    resolution: int | None = None,
+    shapes: Shapes = None,
+    seed: int = 0,
+    ops: bool = False,
+    repeat_fraction: float = 0.05,
+    visits: int = 8,
+    precision: float | None = None,
+    max_visits: int | None = None,
+    rounds: int = 2,
+    burst_ms: float = 16.0,
+    time_limit_s: float | None = None,
+    timeout_s: float = 300.0,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_note: OnNote | None = None,
+    **run: Unpack[RunArguments],
+) -> CollectResult:
+    """Measure networks and keep every measurement as it is made.
+
+    Safe to interrupt: the same call resumes. What can be refused is refused before a store is made.
+
+    Parameters
+    ----------
+    models : path, or sequence of path
+        ONNX files to measure, in place of ``space``.
+    space : str or SearchSpace, optional
+        Search space to sample from.
+    store : path, URL or Store
+        Where the measurements go; made where there is none.
+    target : str
+        What to measure on; :func:`latprof.devices` lists the spellings.
+    n : int, optional
+        Architectures: 5000, or 10 with ``plan="transfer"``.
+    plan : str
+        ``"random"``, or ``"transfer"``: the architectures that most reduce the predictive variance
+        of the rest on a new device, given packs of other devices.
+    sources : pack, or sequence of packs
+        With ``plan="transfer"``: of the other devices.
+    resolution : int, optional
+        Height and width of the space's images, where not its own default.
+    shapes : mapping of str to sequence of int, optional
+        Shapes of the models' inputs whose own are dynamic.
+    seed : int
+        Of every random choice.
+    ops : bool
+        Also time the kernels of each network.
+    repeat_fraction : float
+        Share of the networks that is measured twice, for the noise floor.
+    visits : int
+        Fresh loads of each network.
+    precision : float, optional
+        Confidence half-width as a share of the latency: visit each network until half of its 90 %
+        interval is this narrow.
+    max_visits : int, optional
+        With ``precision``: most fresh loads of a network (64, or ``visits``).
+    rounds : int
+        Bursts of the network in each visit.
+    burst_ms : float
+        Time of one burst in milliseconds; on a GPU 3 are enough.
+    time_limit_s : float, optional
+        Stop after this time, in seconds.
+    timeout_s : float
+        Longest time for one visit, in seconds.
+    on_progress : callable, optional
+        Called after every visit.
+    on_note : callable, optional
+        Called with remarks, such as what the target's profiler cautions against.
+    **run
+        How networks run: ``batch_size``, ``threads``, ``cores``, ``dtype``, ``mode``,
+        ``tune_trials`` (:class:`~latprof.workflows.arguments.RunArguments`).
+
+    Raises
+    ------
+    UsageError
+        For arguments that do not go together; its subclasses for single ones.
+    UnsupportedModelError
+        Where the target cannot be measured here.
+    InputFileError
+        For a model, a pack or a store that cannot be used.
+    """
+    from latprof.measurement.records import PairedProtocol
+    from latprof.measurement.summary import summarize
+    from latprof.profilers.campaign.collection import Collection
+    from latprof.profilers.visits.measuring_process import check_timeout
+
+    paths, packs = paths_of(models), packs_of(sources)
+    _check(paths, space, plan, packs, resolution, precision, max_visits)
+    protocol = PairedProtocol(
+        rounds=rounds,
+        burst_ms=burst_ms,
+        visits=visits,
+        precision=precision or 0.0,
+        max_visits=max(MAX_VISITS, visits) if max_visits is None else max_visits,
+    )
+    rest: dict[str, Any] = {
+        "target": target,
+        "options": run_options(target, run, on_note),
+        "protocol": protocol,
+    }
+    if plan == "transfer":
+        collection = _most_informative(packs, NUMBERS[plan] if n is None else n, seed, rest)
+    elif space is not None:
+        collection = _sampled(space, resolution, NUMBERS[plan] if n is None else n, seed, rest)
+    else:
+        collection = Collection.of_models(paths, shapes=shapes or None, **rest)
+    options: dict[str, Any] = {
+        "repeat_fraction": repeat_fraction,
+        "seed": seed,
+        "ops": ops,
+        "time_limit_s": time_limit_s,
+    }
+    # All that can be refused is refused before a store is made.
+    collection.identity()
+    collection.plan(**options)
+    check_timeout(timeout_s)
+    with open_store(store, create=True) as opened:
+        found, outcome = collection.run(
+            opened, timeout_s=timeout_s, on_progress=on_progress, **options
+        )
+        measured = outcome.made + outcome.resumed
+        return CollectResult(found, outcome, summarize(opened, found) if measured else None)
+
+
+def _check(
+    models: Sequence[object],
+    space: object,
+    plan: str,
+    sources: Sequence[object],
+    resolution: int | None,
+    precision: float | None,
+    max_visits: int | None,
+) -> None:
+    """Raise UsageError for arguments that do not go together."""
+    if max_visits is not None and not precision:
+        raise UsageError(
+            "`max_visits` is for `precision`",
+            field="max_visits",
+            hint="`visits` sets the number of visits",
+        )
+    if plan not in NUMBERS:
+        raise UsageError("no such plan", field="plan", expected=" or ".join(NUMBERS), got=plan)
+    given = [bool(models), space is not None, plan == "transfer"]
+    if sum(given) != 1:
+        raise UsageError(
+            "several things to measure" if any(given) else "nothing to measure",
+            expected="one of `space`, `models`, and `plan` transfer with `sources`",
+        )
+    if sources and plan != "transfer":
+        raise UsageError("`sources` is for `plan` transfer", field="sources")
+    if resolution is not None and (space is None or not isinstance(space, str)):
+        raise UsageError("`resolution` is for the name of a `space`", field="resolution")
+
+
+def _sampled(
+    space: str | SearchSpace, resolution: int | None, n: int, seed: int, rest: dict[str, Any]
+) -> Collection:
+    from latprof.datasets.spaces.named import get_space
+    from latprof.profilers.campaign.collection import Collection
+
+    if isinstance(space, str):
+        space = get_space(space, **({} if resolution is None else {"resolution": resolution}))
+    return Collection.of_space(space, n, seed=seed, **rest)
+
+
+def _most_informative(
+    packs: Sequence[PackLike], n: int, seed: int, rest: dict[str, Any]
+) -> Collection:
+    """The architectures that say most about a new device, given packs of others."""
+    from latprof.predictors.models.transfer import choose_for_transfer
+    from latprof.profilers.campaign.collection import Collection
+
+    loaded = source_packs(packs)
+    space = loaded[0].space
+    chosen = choose_for_transfer(space, [pack.predictor for pack in loaded], n, seed=seed)
+    source = {"n": n, "seed": seed, "plan": "transfer", "from": [name_of(p) for p in packs]}
+    return Collection.of_architectures(space, space.architectures(chosen), source, **rest)

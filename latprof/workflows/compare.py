@@ -1,0 +1,197 @@
+"""Whether one network, or one store's networks, are faster or slower than another's."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+from latprof.errors import EXIT_FINDING, EXIT_OK, EXIT_PARTIAL, UsageError
+from latprof.workflows.arguments import (
+    NetworkLike,
+    OnNote,
+    RunArguments,
+    Shapes,
+    StoreLike,
+    name_of,
+    network_of,
+    open_store,
+    run_options,
+)
+
+if TYPE_CHECKING:
+    from latprof.measurement.comparison import Comparison
+    from latprof.profilers.base import RunOptions
+    from latprof.profilers.visits.network_source import Network
+
+#: What networks are measured on where nobody says.
+DEFAULT_TARGET = "cpu:onnxruntime"
+
+
+@dataclass(frozen=True)
+class CompareResult:
+    """Verdicts on B against A.
+
+    Parameters
+    ----------
+    comparisons : tuple of Comparison
+        One for two networks; one a network for two stores.
+    failed : tuple of Comparison
+        Those that fulfil ``fail_if``.
+    missing : tuple of str
+        Networks of store A without usable visits in store B.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    failed: tuple[Comparison, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    @property
+    def exit_status(self) -> int:
+        """1 where ``fail_if`` holds for a network, else 5 where networks are missing, else 0."""
+        if self.failed:
+            return EXIT_FINDING
+        return EXIT_PARTIAL if self.missing else EXIT_OK
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """Return the comparisons as plain JSON values."""
+        return [dataclasses.asdict(comparison) for comparison in self.comparisons]
+
+
+def compare(
+    a: NetworkLike | StoreLike,
+    b: NetworkLike | StoreLike,
+    *,
+    target: str | None = None,
+    fail_if: str | None = None,
+    alpha: float = 0.05,
+    processes: int = 8,
+    visits: int = 3,
+    shapes: Shapes = None,
+    ignore: Sequence[str] = (),
+    on_note: OnNote | None = None,
+    **run: Unpack[RunArguments],
+) -> CompareResult:
+    """Say whether B is faster or slower than A, or that there is no evidence of either.
+
+    Two networks are measured now, in turn, in fresh processes. Two stores are compared network by
+    network, and all verdicts together keep the error rate (Holm's correction).
+
+    Parameters
+    ----------
+    a, b : path, Architecture or str; or path, URL or Store
+        Two networks (an ONNX file, or an architecture's spelling with its space before a colon),
+        or two stores.
+    target : str, optional
+        What to measure on (``"cpu:onnxruntime"`` where not given), or which of the stores' targets.
+    fail_if : str, optional
+        A condition such as ``"slower>3%"``: the comparisons for which it holds are ``failed``.
+    alpha : float
+        Rate of false verdicts that is accepted.
+    processes, visits : int
+        For two networks: measuring processes, and visits to each network in each of them.
+    shapes : mapping of str to sequence of int, optional
+        Shapes of the models' inputs whose own are dynamic.
+    ignore : sequence of str
+        Fields of two stores' targets that may differ.
+    on_note : callable, optional
+        Called with remarks.
+    **run
+        How two networks run (:class:`~latprof.workflows.arguments.RunArguments`).
+
+    Raises
+    ------
+    UsageError
+        For a store against a network, and values outside their limits.
+    TargetMismatchError, NotEnoughDataError
+        For stores of different targets, or without a network in common.
+    DeviceError
+        When a visit fails.
+    """
+    from latprof.measurement.comparison import Condition, check_alpha
+
+    condition = None if fail_if is None else Condition.parse(fail_if)
+    check_alpha(alpha)
+    stores = [_is_store(each) for each in (a, b)]
+    if any(stores) and not all(stores):
+        raise UsageError(
+            "a store and a network cannot be compared", got=f"{name_of(a)} and {name_of(b)}"
+        )
+    missing: tuple[str, ...] = ()
+    if all(stores):
+        found, missing = _compare_stores(a, b, target, alpha, ignore, on_note)  # type: ignore[arg-type]
+    else:
+        target = target or DEFAULT_TARGET
+        options = run_options(target, run, on_note)
+        effort = {"alpha": alpha, "processes": processes, "visits": visits}
+        networks = [_network(each, options, shapes) for each in (a, b)]  # type: ignore[arg-type]
+        found = (_compare_networks(networks, target, options, effort),)
+    failed = tuple(each for each in found if condition is not None and condition.holds(each))
+    return CompareResult(found, failed, missing)
+
+
+def _is_store(given: object) -> bool:
+    from latprof.common.files import is_sqlite, what_is_at
+    from latprof.measurement.store.store import Store
+
+    if isinstance(given, Store):
+        return True
+    if not isinstance(given, str | os.PathLike):
+        return False
+    text = os.fspath(given)
+    path = Path(text)
+    if "://" in text or path.suffix == ".db":
+        return True
+    return what_is_at(path) == "file" and is_sqlite(path)
+
+
+def _compare_stores(
+    a: StoreLike,
+    b: StoreLike,
+    target: str | None,
+    alpha: float,
+    ignore: Sequence[str],
+    on_note: OnNote | None,
+) -> tuple[tuple[Comparison, ...], tuple[str, ...]]:
+    from latprof.profilers.comparing import compare_stores
+
+    with open_store(a) as first, open_store(b) as second:
+        found = compare_stores(
+            (first, first.only_target(target)),
+            (second, second.only_target(target)),
+            alpha=alpha,
+            ignore=ignore,
+        )
+    if found.in_milliseconds and on_note is not None:
+        on_note(
+            "the targets differ, so milliseconds are compared; the error of each store's reference "
+            "constant is not in the intervals"
+        )
+    return found.comparisons, found.missing
+
+
+def _network(given: NetworkLike, options: RunOptions, shapes: Shapes) -> Network:
+    from latprof.profilers.visits.network_source import Network, check_batch_size_of_models
+
+    found = network_of(given)
+    if isinstance(found, tuple):
+        return Network.of_architecture(*found)
+    check_batch_size_of_models(options.batch_size)
+    return Network.of_model(found, shapes or None)
+
+
+def _compare_networks(
+    networks: Sequence[Network], target: str, options: RunOptions, effort: dict[str, Any]
+) -> Comparison:
+    from latprof.measurement.records import PairedProtocol
+    from latprof.profilers.comparing import compare_networks
+    from latprof.profilers.visits.measuring_process import RemoteBench
+    from latprof.profilers.visits.network_source import reference_network
+
+    _, reference = reference_network()
+    make_measurer = partial(RemoteBench, target, options, reference, PairedProtocol())
+    return compare_networks(networks[0], networks[1], make_measurer, **effort)

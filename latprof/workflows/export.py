@@ -1,0 +1,112 @@
+"""A store's measurements as tables for other programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from latprof.errors import InputFileError, UsageError
+from latprof.workflows.arguments import PathLike, StoreLike, open_store
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """The files that were written.
+
+    Parameters
+    ----------
+    tables : tuple of Path
+        The Parquet and the CSV file.
+    rows : int
+        Of each table; 0 where there is none.
+    dataset : tuple of Path
+        The files of the data set.
+    """
+
+    tables: tuple[Path, ...] = ()
+    rows: int = 0
+    dataset: tuple[Path, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the paths as plain JSON values."""
+        return {
+            "tables": [str(path) for path in self.tables],
+            "rows": self.rows,
+            "dataset": [str(path) for path in self.dataset],
+        }
+
+
+def export(
+    store: StoreLike,
+    *,
+    parquet: PathLike | None = None,
+    csv: PathLike | None = None,
+    visits: bool = False,
+    dataset: PathLike | None = None,
+    licence: str = "not stated",
+    notes: PathLike | None = None,
+    target: str | None = None,
+) -> ExportResult:
+    """Write a store's measurements as a table: one row a network, or one a visit.
+
+    The target's identity is in the Parquet file's metadata and in the CSV's ``target`` column.
+    With ``dataset``, what :func:`latprof.load_dataset` reads: a table with a split into ``train``
+    and ``test``, the visits and kernels behind it, and a datasheet. :func:`latprof.labels` gives
+    the table of networks as a DataFrame.
+
+    Parameters
+    ----------
+    store : path, URL or Store
+    parquet, csv : path, optional
+        The tables to write.
+    visits : bool
+        One row a visit, in place of one a network.
+    dataset : path, optional
+        The ``.parquet`` file of a data set for others.
+    licence : str
+        Of the data set, for its datasheet.
+    notes : path, optional
+        Known defects of the data set, as Markdown.
+    target : str, optional
+        Which of the store's targets, where it holds several.
+
+    Raises
+    ------
+    UsageError
+        Where there is nothing to write, and for ``notes`` or a licence without ``dataset``.
+    OutputPathError, InputFileError
+        For paths that cannot be written or read.
+    """
+    from latprof.common.files import check_output
+    from latprof.datasets.published.publishing import publish
+    from latprof.measurement.export import export_table, write_csv, write_parquet
+
+    if parquet is None and csv is None and dataset is None:
+        raise UsageError("there is nothing to write", hint="give `parquet`, `csv` or `dataset`")
+    if notes is not None and dataset is None:
+        raise UsageError("`notes` is for `dataset`", field="notes")
+    for path in filter(None, (parquet, csv, dataset)):
+        check_output(path)
+    published: list[Path] = []
+    with open_store(store) as opened:
+        stored = opened.only_target(target)
+        if dataset is not None:
+            text = _text(Path(notes)) if notes else ""
+            published = publish(opened, stored, dataset, licence=licence, notes=text)
+        if parquet is None and csv is None:
+            return ExportResult(dataset=tuple(published))
+        table = export_table(opened, stored, visits=visits)
+    written = []
+    for given, write in ((parquet, write_parquet), (csv, write_csv)):
+        if given is not None:
+            write(table, Path(given))
+            written.append(Path(given))
+    return ExportResult(tuple(written), len(table), tuple(published))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputFileError(f"{path} cannot be read as text: {error}") from None

@@ -1,0 +1,150 @@
+"""A pack's lookup table in the formats that other search codes read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from latprof.errors import UnknownNameError
+from latprof.workflows.arguments import PackLike, PathLike, open_pack
+
+if TYPE_CHECKING:
+    from latprof.predictors.base import Floats, Predictor
+    from latprof.predictors.models.lookup_table import LookupTablePredictor
+
+#: Formats: YAML of ProxylessNAS and Once-for-All, and JSON of Single-Path NAS.
+FORMATS = ("proxyless", "single-path")
+#: Architectures that a table is fitted to where the pack has none, and others it is checked on.
+_SAMPLED, _CHECKED, _CHECK_SEED = 4000, 1000, 1
+
+
+@dataclass(frozen=True)
+class LookupTableResult:
+    """A table in another project's format.
+
+    Parameters
+    ----------
+    text : str
+        The file's content.
+    path : Path or None
+        Where it was written.
+    notes : tuple of str
+        How far sums of the table are from the pack's predictions, and the remaining caveats.
+    """
+
+    text: str
+    path: Path | None
+    notes: tuple[str, ...]
+
+
+def lookup_table(
+    pack: PackLike, table_format: str = "proxyless", output: PathLike | None = None
+) -> LookupTableResult:
+    """Write a pack's lookup table in the format that other search codes read.
+
+    The space is ProxylessNAS's.
+
+    Parameters
+    ----------
+    pack : Pack, path or str
+        Of a file, or the name of a pack that comes with latprof.
+    table_format : str
+        ``"proxyless"``: YAML of ProxylessNAS and Once-for-All; ``"single-path"``: JSON of
+        Single-Path NAS.
+    output : path, optional
+        Write it to this file.
+
+    Raises
+    ------
+    UnknownNameError
+        For another format.
+    PackError, UsageError
+        For a pack that is none, or of another space.
+    OutputPathError
+        For an output that cannot be written, before anything is fitted.
+    """
+    from latprof.common.files import check_output, write_atomically
+
+    if table_format not in FORMATS:
+        raise UnknownNameError("format", table_format, FORMATS)
+    if output is not None:
+        check_output(output)
+    notes: list[str] = []
+    make = _proxyless if table_format == "proxyless" else _single_path
+    text = make(open_pack(pack).predictor, notes)
+    path = None if output is None else write_atomically(output, text.encode())
+    return LookupTableResult(text, path, tuple(notes))
+
+
+def _table_of(predictor: Predictor, notes: list[str]) -> LookupTablePredictor:
+    """The pack's own table, or one fitted to its predictor's output."""
+    from latprof.datasets.importers.table_export import check_space
+    from latprof.predictors.models.lookup_table import LookupTablePredictor
+    from latprof.predictors.training.imported_table import tabulated
+
+    check_space(predictor.space)
+    if isinstance(predictor, LookupTablePredictor):
+        return predictor
+    notes.append(
+        f"the pack's predictor is {predictor.name}: the table is fitted to its output on "
+        f"{_SAMPLED} sampled architectures"
+    )
+    return tabulated(predictor, _SAMPLED)
+
+
+def _proxyless(predictor: Predictor, notes: list[str]) -> str:
+    from latprof.datasets.importers.table_export import (
+        check_space,
+        missing_keys,
+        proxyless_table,
+        sharing_error_ms,
+        to_yaml,
+    )
+
+    fitted = _table_of(predictor, notes)
+    table = proxyless_table(fitted)
+    missing = missing_keys(check_space(predictor.space), table)
+    if missing:
+        notes.append(
+            f"{len(missing)} blocks were never measured and are not in the table, among them "
+            f"{missing[0]}"
+        )
+    errors = sharing_error_ms(fitted, table, _CHECKED, _CHECK_SEED)
+    if fitted is not predictor:
+        table = table.without_counts()
+        errors = errors + _tabulating_error_ms(predictor, fitted)
+    _note_errors("blocks of one shape share an entry", errors, notes)
+    return to_yaml(table)
+
+
+def _single_path(predictor: Predictor, notes: list[str]) -> str:
+    from latprof.datasets.importers.table_export import single_path_table
+
+    fitted = _table_of(predictor, notes)
+    table = single_path_table(fitted)
+    if fitted is not predictor:
+        _note_errors("the table is additive", _tabulating_error_ms(predictor, fitted), notes)
+    notes.append(
+        f"stem, head, first and last block take {milliseconds(table.rest_ms)} ms; put this in "
+        "place of the constant total_runtime of singlepath_supernet.py"
+    )
+    return table.to_json()
+
+
+def _tabulating_error_ms(predictor: Predictor, fitted: LookupTablePredictor) -> Floats:
+    """The table's output less the pack's, for the architectures that are checked."""
+    choices = predictor.space.sample_choices(_CHECKED, _CHECK_SEED)
+    return fitted.predict(choices) - predictor.predict(choices)
+
+
+def _note_errors(why: str, errors: Floats, notes: list[str]) -> None:
+    import numpy as np
+
+    found = errors[np.isfinite(errors)]
+    if len(found):
+        notes.append(
+            f"{why}: sums differ from the pack's predictions by "
+            f"{milliseconds(float(np.sqrt(np.mean(found**2))), 4)} ms (root mean square, at most "
+            f"{milliseconds(float(np.abs(found).max()), 4)} ms) over {len(found)} architectures"
+        )

@@ -1,0 +1,174 @@
+"""Pages that show the measurements, the predictions, and how far to trust them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latprof.errors import UsageError
+from latprof.workflows.arguments import (
+    PackLike,
+    PathLike,
+    StoreLike,
+    name_of,
+    open_pack,
+    open_store,
+)
+
+if TYPE_CHECKING:
+    from latprof.reports.rendering.content import Report
+
+
+@dataclass(frozen=True, eq=False)
+class ReportResult:
+    """A report, and the files that were written of it.
+
+    A notebook shows it as the page itself.
+
+    Parameters
+    ----------
+    content : Report
+        Everything that it shows, before any renderer.
+    page : Path or None
+        The page's file.
+    pictures : tuple of Path
+        The plots' files.
+    """
+
+    content: Report
+    page: Path | None = None
+    pictures: tuple[Path, ...] = ()
+
+    @property
+    def html(self) -> str:
+        """The page: one file that needs no network."""
+        from latprof.reports.rendering.page import render_report
+
+        return render_report(self.content)
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        page = escape(self.html, quote=True)
+        return f'<iframe srcdoc="{page}" style="width:100%;height:80vh;border:0"></iframe>'
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the paths as plain JSON values."""
+        return {
+            "title": self.content.title,
+            "page": None if self.page is None else str(self.page),
+            "pictures": [str(path) for path in self.pictures],
+        }
+
+
+def report(
+    stores: StoreLike | Sequence[StoreLike],
+    output: PathLike | None = None,
+    *,
+    pack: PackLike | None = None,
+    png: PathLike | None = None,
+    target: str | None = None,
+    side_by_side: bool = False,
+) -> ReportResult:
+    """Show the measurements of a store, the predictions, and how far to trust them.
+
+    The page is a single file, needs no network and follows the reader's light or dark setting.
+
+    Parameters
+    ----------
+    stores : path, URL or Store; several with ``side_by_side``
+    output : path, optional
+        The page to write.
+    pack : Pack, path or str, optional
+        A predictor to show beside the measurements.
+    png : path, optional
+        A folder where every plot is written as a picture.
+    target : str, optional
+        Which of the store's targets, where it holds several.
+    side_by_side : bool
+        Compare all targets of the stores on the networks that they share.
+
+    Raises
+    ------
+    UsageError
+        For arguments that do not go together, or one target to compare.
+    TargetMismatchError
+        For a pack of another target.
+    StoreError, NotEnoughDataError, PackError
+        For the store and the pack.
+    OutputPathError
+        For what cannot be written, before anything is read.
+    """
+    from latprof.measurement.store.store import Store
+
+    several = [stores] if isinstance(stores, str | os.PathLike | Store) else list(stores)
+    _check(several, pack, target, side_by_side=side_by_side)
+    check_page(output, png)
+    content = _all_targets(several) if side_by_side else _one_target(several[0], target, pack)
+    return write_page(content, output, png)
+
+
+def check_page(output: PathLike | None, png: PathLike | None) -> None:
+    """Raise, before the work, for paths that cannot be written and libraries that are missing."""
+    from latprof.common.files import check_output
+
+    if output is not None:
+        check_output(output)
+    if png is not None:
+        check_output(png, directory=True)
+
+
+def write_page(content: Report, output: PathLike | None, png: PathLike | None) -> ReportResult:
+    """Write what was asked for of a report's page and pictures."""
+    from latprof.reports.rendering.page import write_pictures, write_report
+
+    page = None if output is None else write_report(content, output)
+    return ReportResult(content, page, () if png is None else tuple(write_pictures(content, png)))
+
+
+def _check(
+    stores: Sequence[StoreLike], pack: object, target: object, *, side_by_side: bool
+) -> None:
+    if side_by_side and (pack is not None or target is not None):
+        raise UsageError(
+            "`side_by_side` shows all targets and no predictions, so neither `pack` nor `target` "
+            "goes with it",
+            field="side_by_side",
+        )
+    if not stores or (len(stores) > 1 and not side_by_side):
+        raise UsageError(
+            "several stores need `side_by_side`" if stores else "there is no store",
+            field="stores",
+            got=" ".join(map(name_of, stores)) or None,
+        )
+
+
+def _one_target(store: StoreLike, target: str | None, pack: PackLike | None) -> Report:
+    from latprof.reports.gathering import report_data
+    from latprof.reports.report import build_report
+
+    loaded = None if pack is None else open_pack(pack)
+    with open_store(store) as opened:
+        return build_report(report_data(opened, opened.only_target(target), loaded))
+
+
+def _all_targets(stores: Sequence[StoreLike]) -> Report:
+    from latprof.measurement.side_by_side import side_by_side
+    from latprof.reports.side_by_side_report import build_side_by_side_report
+
+    with ExitStack() as stack:
+        opened = [stack.enter_context(open_store(each)) for each in stores]
+        sources = [
+            (store, stored) for store in opened for stored in store.targets() if stored.measurements
+        ]
+        if len(sources) < 2:
+            raise UsageError(
+                "there is one target only, and nothing to compare it with",
+                got=", ".join(stored.target.describe() for _, stored in sources) or "no target",
+                hint="collect the same networks for another target, into this store or another",
+            )
+        return build_side_by_side_report(side_by_side(sources))

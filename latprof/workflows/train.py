@@ -1,0 +1,82 @@
+"""Fitting a predictor to a store's measurements."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from latprof.workflows.arguments import OnNote, PathLike, StoreLike, open_store
+
+if TYPE_CHECKING:
+    from latprof.predictors.pack.pack import Pack
+
+
+def train(
+    store: StoreLike,
+    output: PathLike | None = None,
+    *,
+    predictor: str = "hybrid",
+    target: str | None = None,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+    compare: bool = True,
+    on_note: OnNote | None = None,
+) -> Pack:
+    """Fit a predictor to a store's measurements of one target.
+
+    The pack says how large the error is on networks held out of the fit (``metrics``, and
+    ``comparison`` for the other predictors), beside the noise floor, the error that a perfect
+    predictor would still show.
+
+    Parameters
+    ----------
+    store : path, URL or Store
+    output : path, optional
+        Where the pack is saved too.
+    predictor : str
+        One of :func:`latprof.predictors.predictor_names`.
+    target : str, optional
+        Which of the store's targets, where it holds several: its spelling, or a part of its
+        description.
+    test_fraction : float
+        Share of the networks that is held out of the fit.
+    seed : int
+        Of the split and of the predictor.
+    compare : bool
+        Also fit the other predictors on the same split.
+    on_note : callable, optional
+        Called with remarks, such as which predictor could not be compared.
+
+    Raises
+    ------
+    UnknownNameError, MissingDependencyError
+        For the predictor, before the store is opened.
+    OutputPathError
+        For an output that cannot be written, before anything is fitted.
+    StoreError, NotEnoughDataError
+        For a store that is none, or that holds too little.
+    UsageError
+        For a store with several targets or several search spaces.
+    """
+    from latprof.common.files import check_output
+    from latprof.predictors.models.named import predictor_class, predictor_names
+    from latprof.predictors.pack.pack import save_pack
+    from latprof.predictors.training.stored_training import train_from_store
+
+    predictor_class(predictor)
+    if output is not None:
+        check_output(output)
+    with open_store(store) as opened:
+        pack = train_from_store(
+            opened,
+            opened.only_target(target),
+            predictor=predictor,
+            test_fraction=test_fraction,
+            seed=seed,
+            compare=compare,
+        )
+    if output is not None:
+        save_pack(pack, output)
+    if compare and on_note is not None:
+        for name in sorted(set(predictor_names()) - set(pack.comparison)):
+            on_note(f"{name} cannot be compared: held-out networks have blocks that no fitted has")
+    return pack

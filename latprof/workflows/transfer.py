@@ -1,0 +1,68 @@
+"""Learning a new device from a few measurements and the packs of other devices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from latprof.workflows.arguments import (
+    PackLike,
+    PathLike,
+    StoreLike,
+    open_store,
+    packs_of,
+    source_packs,
+)
+
+if TYPE_CHECKING:
+    from latprof.predictors.pack.pack import Pack
+
+
+def transfer(
+    sources: PackLike | Sequence[PackLike],
+    store: StoreLike,
+    output: PathLike | None = None,
+    *,
+    target: str | None = None,
+) -> Pack:
+    """Learn a new device from a few measurements and the packs of other devices.
+
+    Ten architectures chosen by ``latprof.collect(plan="transfer", sources=...)`` are a good number;
+    with ``ops=True`` the times of their kernels help too. In the pack, ``metrics`` are of the
+    measured networks, each predicted without itself, and ``predictor.weights_`` says how much each
+    source counts.
+
+    Parameters
+    ----------
+    sources : pack, or sequence of packs
+        Of other devices, for one search space.
+    store : path, URL or Store
+        The new device's.
+    output : path, optional
+        Where the pack is saved too.
+    target : str, optional
+        Which of the store's targets, where it holds several.
+
+    Raises
+    ------
+    UsageError
+        For no source, or a store of another search space.
+    PackSpaceError
+        For sources of several search spaces.
+    NotEnoughDataError
+        For fewer than three measured architectures.
+    OutputPathError
+        For an output that cannot be written, before anything is fitted.
+    """
+    from latprof.common.files import check_output
+    from latprof.predictors.pack.pack import save_pack
+    from latprof.predictors.training.transfer_training import transfer_from_store
+
+    packs = source_packs(packs_of(sources))
+    if output is not None:
+        check_output(output)
+    with open_store(store) as opened:
+        pack = transfer_from_store(packs, opened, opened.only_target(target))
+    if output is not None:
+        save_pack(pack, output)
+    return pack
