@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A search that is in a store: its number there, and how many of its steps were found done."""
+class StoredRun:
+    """A search that is in a store: its number there, and how many steps were there already."""
 
     found: Found
     number: int
@@ -34,8 +34,8 @@ def search_in_store(
     *,
     seed: int = 0,
     on_step: Callable[[int, Evaluation], None] = lambda _number, _step: None,
-) -> Kept:
-    """Search to the end, or go on with a search of the same plan.
+) -> StoredRun:
+    """Search to the end, or resume a search of the same plan.
 
     Parameters
     ----------
@@ -55,14 +55,16 @@ def search_in_store(
     steps: list[Evaluation] = []
     for step in searcher.search(problem, budget, seed=seed, trail=known):
         if len(steps) >= len(known) or step != known[len(steps)]:
-            kept = TrailStep(str(step.architecture), step.accuracy, step.latency_ms, step.bound_ms)
-            trails.add(number, len(steps), kept)
+            stored = TrailStep(
+                str(step.architecture), step.accuracy, step.latency_ms, step.bound_ms
+            )
+            trails.add(number, len(steps), stored)
         steps.append(step)
         on_step(len(steps), step)
     trails.end(number)
     found = Found(searcher.answer(problem, steps), tuple(steps))
     resumed = getattr(searcher, "resumed_", min(len(known), len(steps)))
-    return Kept(found, number, resumed)
+    return StoredRun(found, number, resumed)
 
 
 def search_plan(

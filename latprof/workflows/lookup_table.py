@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from latprof.errors import UnknownNameError
 from latprof.workflows.arguments import PackLike, PathLike, open_pack
+from latprof.workflows.formatting import milliseconds
 
 if TYPE_CHECKING:
     from latprof.predictors.base import Floats, Predictor

@@ -1,4 +1,4 @@
-"""A whole search as it is asked for: sources by name, method, limit; what the command line runs."""
+"""A whole search as it is asked for: latencies, accuracies, method, limit."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latprof.datasets.spaces.base import check_seed
-from latprof.errors import (
-    DataSetError,
-    InvalidValueError,
-    PackSpaceError,
-    UnknownNameError,
-    UsageError,
+from latprof.errors import UnknownNameError, UsageError
+from latprof.searchers.accuracy.accuracy_sources import (
+    accuracy_identity,
+    accuracy_name,
+    load_accuracy,
 )
-from latprof.searchers.accuracy.accuracy_sources import accuracy_identity, load_accuracy
 from latprof.searchers.base import (
     AccuracySource,
     Evaluation,
@@ -28,17 +26,15 @@ from latprof.searchers.base import (
     check_budget,
     sample_within,
 )
-from latprof.searchers.digests import digest
-from latprof.searchers.keeping import Kept, search_in_store, search_plan
 from latprof.searchers.methods import get_searcher, searcher_class
+from latprof.searchers.resuming import StoredRun, search_in_store, search_plan
+from latprof.workflows.arguments import PathLike
 
 if TYPE_CHECKING:
-    from latprof.datasets.spaces.base import SearchSpace
-    from latprof.measurement.records import Target
     from latprof.measurement.store.store import Store
-    from latprof.predictors.pack.pack import Pack
     from latprof.searchers.accuracy.image_tasks import ImageTask
-    from latprof.searchers.base import LatencySource, Searcher
+    from latprof.searchers.base import Searcher
+    from latprof.workflows.search_latencies import Latencies
 
 #: What a search may spend where nobody says: networks evaluated, or epochs.
 EVALUATIONS = 500
@@ -46,103 +42,6 @@ EPOCHS = 50
 
 #: Arguments of searchers that a request gives them itself, or that no command can give.
 _OWN_OPTIONS = {"task", "checkpoint", "supernet_space", "seed_architecture"}
-
-
-@dataclass(frozen=True, eq=False)
-class Latencies:
-    """A latency source with its name; ``pack`` is None for a table of measurements."""
-
-    source: LatencySource
-    name: str
-    digest: str
-    target: Target | None
-    pack: Pack | None = None
-
-    @property
-    def space(self) -> SearchSpace:
-        """The space that is searched."""
-        return self.source.space
-
-
-def open_latencies(
-    pack: str | None = None, table: str | None = None, space: str | None = None
-) -> Latencies:
-    """Latencies of a pack, or of a data set that holds every network that is asked about.
-
-    Parameters
-    ----------
-    pack : str, optional
-        A file, or a pack that comes with latprof. Where neither is given: the one that comes with
-        latprof for ``space``.
-    table : str, optional
-        A data set's name or its ``.parquet`` file.
-    space : str, optional
-        Name of the space that it must be of.
-
-    Raises
-    ------
-    UsageError
-        For a pack and a table, and where no pack that comes with latprof is of the space.
-    PackSpaceError
-        For a pack or a table of another space.
-    """
-    from latprof.datasets.spaces.named import space_names
-    from latprof.predictors.pack.pack import load_pack
-    from latprof.predictors.pack.shipped import resolve
-
-    if space is not None and space not in space_names():
-        raise UnknownNameError("search space", space, space_names())
-    if pack is not None and table is not None:
-        raise UsageError("latencies come from a pack or from a table, not from both")
-    if table is not None:
-        found = _table(table)
-    else:
-        name = pack if pack is not None else _shipped_pack(space)
-        loaded = load_pack(name)
-        file = digest(resolve(name))
-        found = Latencies(loaded.predictor, Path(name).name, file, loaded.target, loaded)
-    if space is not None and space != found.space.name:
-        raise PackSpaceError(
-            f"{found.name} is of another search space", expected=space, got=found.space.name
-        )
-    return found
-
-
-def _shipped_pack(space: str | None) -> str:
-    from latprof.predictors.pack.pack import load_pack
-    from latprof.predictors.pack.shipped import DEFAULT_PACK, pack_names
-
-    names = [DEFAULT_PACK, *(name for name in pack_names() if name != DEFAULT_PACK)]
-    for name in names if space is not None else names[:1]:
-        if space is None or load_pack(name).space.name == space:
-            return name
-    raise UsageError(
-        f"no pack of the space {space} comes with latprof", field="pack", expected="--pack PACK"
-    )
-
-
-def _table(name: str) -> Latencies:
-    from latprof.datasets.published.loading import load
-    from latprof.datasets.spaces.named import space_from_description
-    from latprof.measurement.records import Target
-    from latprof.searchers.accuracy.tables import LatencyTable
-
-    frame = load(name)
-    try:
-        space = space_from_description(frame.attrs["space"])
-        rows = [space.parse(text) for text in frame["architecture"]]
-        target = Target.from_dict(frame.attrs["target"])
-        table = LatencyTable(space, rows, frame["latency_ms"].to_numpy())
-    except (InvalidValueError, KeyError) as error:
-        raise DataSetError(f"{name} is no table for a search: {error}") from None
-    if len(table) < space.num_architectures:
-        raise DataSetError(
-            f"{name} does not hold every network that a search may ask about",
-            expected=f"{space.num_architectures:,} networks",
-            got=f"{len(table):,}",
-            hint="train a predictor on it: --pack",
-        )
-    return Latencies(table, Path(name).name, digest(name), target)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,12 +53,12 @@ class SearchRequest:
     latencies : Latencies
     method : str
         One of :func:`~latprof.searchers.methods.searcher_names`.
-    accuracy : str, optional
+    accuracy : str, path or callable, optional
         As :func:`~latprof.searchers.accuracy.accuracy_sources.load_accuracy` takes it; this or
         ``data``.
     column : str
         Of a table of accuracies.
-    data : str, optional
+    data : str or path, optional
         ``"digits"`` or a folder of images, on which a supernet is trained.
     image_size : int
         Height and width of these images.
@@ -189,9 +88,9 @@ class SearchRequest:
 
     latencies: Latencies
     method: str = "evolution"
-    accuracy: str | None = None
+    accuracy: PathLike | AccuracySource | None = None
     column: str = ""
-    data: str | None = None
+    data: PathLike | None = None
     image_size: int = 32
     epochs: int = 40
     limit_ms: float = math.inf
@@ -203,17 +102,17 @@ class SearchRequest:
 
     def __post_init__(self) -> None:
         if (self.accuracy is None) == (self.data is None):
-            raise UsageError("accuracies come from one source", expected="--accuracy or --data")
+            raise UsageError("search needs an accuracy source: either `accuracy` or `data`")
         if self.gradient and self.data is None:
-            raise UsageError(f"{self.method} trains a supernet on images", expected="--data")
+            raise UsageError(f"{self.method} trains a supernet on images", expected="`data`")
         if self.gradient and self.latencies.pack is None:
-            raise UsageError(f"{self.method} needs gradients of the latency", expected="--pack")
+            raise UsageError(f"{self.method} needs gradients of the latency", expected="`pack`")
         check_seed(self.seed)
         check_budget(self.steps)
         check_budget(self.epochs)
         own = sorted(_OWN_OPTIONS & set(self.options))
         if own:
-            raise UsageError("not an option of a command", field=own[0])
+            raise UsageError(f"the search sets option {own[0]!r} itself", field=own[0])
         if not self.gradient:
             get_searcher(self.method, **self.options)  # what is wrong with it is told at once
 
@@ -232,7 +131,8 @@ class SearchRequest:
         """What the accuracies are called."""
         if self.data is not None:
             return f"a supernet on {self.data}"
-        name = Path(str(self.accuracy)).name
+        assert self.accuracy is not None
+        name = accuracy_name(self.accuracy)
         return f"{name}, {self.column}" if self.column else name
 
     @cached_property
@@ -241,10 +141,16 @@ class SearchRequest:
         pack = self.latencies.pack
         calibrated = pack is not None and pack.predictor.calibration_ is not None
         upper = self.upper if calibrated else None
-        at_once = None if self.accuracy is None or Path(self.accuracy).is_file() else self.at_once
+        at_once = self.at_once if self._asks_a_function else None
         return SearchProblem(
             self.latencies.source, self._accuracies(), self.limit_ms, upper, at_once
         )
+
+    @property
+    def _asks_a_function(self) -> bool:
+        if self.accuracy is None:
+            return False
+        return callable(self.accuracy) or not Path(self.accuracy).is_file()
 
     def _accuracies(self) -> AccuracySource:
         space = self.latencies.space
@@ -277,7 +183,8 @@ class SearchRequest:
             trained = self.steps if self.gradient else self.epochs
             sources["data"] = f"{self._task.name} {self._task.fingerprint} {trained} epochs"
         else:
-            name = accuracy_identity(str(self.accuracy))
+            assert self.accuracy is not None
+            name = accuracy_identity(self.accuracy)
             sources["accuracy"] = " ".join(filter(None, (name, self.column)))
         return search_plan(self.method, problem, self.seed, sources=sources, options=self.options)
 
@@ -286,7 +193,7 @@ class SearchRequest:
         store: Store,
         *,
         on_step: Callable[[int, Evaluation], None] = lambda _number, _step: None,
-    ) -> Kept:
+    ) -> StoredRun:
         """Search, or go on with an interrupted search; each step is in the store at once.
 
         The state of a method with gradients is kept beside the store until the search is done.
@@ -295,7 +202,7 @@ class SearchRequest:
         sample_within(self.problem, 1, generator)  # a hopeless limit is told at once
         plan = self.plan()
         checkpoint = _beside(store, plan) if self.gradient else None
-        kept = search_in_store(
+        run = search_in_store(
             self.searcher(checkpoint),
             self.problem,
             self.steps,
@@ -306,7 +213,7 @@ class SearchRequest:
         )
         if checkpoint is not None:
             checkpoint.unlink(missing_ok=True)
-        return kept
+        return run
 
 
 def _not_asked(architectures: Sequence[object]) -> list[float]:

@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 _TABLE_ENDINGS = {".csv", ".json", ".parquet"}
 
 
-def load_accuracy(text: str, space: SearchSpace, column: str = "") -> AccuracySource:
-    """The accuracy source that a command's argument names.
+def load_accuracy(
+    given: str | os.PathLike[str] | AccuracySource, space: SearchSpace, column: str = ""
+) -> AccuracySource:
+    """The accuracy source that an argument names.
 
     Parameters
     ----------
-    text : str
-        ``"module:function"``: a function of a module that can be imported, from the working
+    given : str, path or callable
+        A function, or ``"module:function"``: a function of a module that can be imported, from the working
         directory too; it takes a list of n :class:`~latprof.Architecture` and returns n numbers.
         Or a file: the CSV of NAS-Bench-201 or the JSON of NAS-Bench-Macro as
         :mod:`latprof.datasets.importers` read them, or a CSV or Parquet file with a column
@@ -48,6 +50,9 @@ def load_accuracy(text: str, space: SearchSpace, column: str = "") -> AccuracySo
     InvalidValueError
         For a column that the file has not.
     """
+    if callable(given):
+        return given
+    text = os.fspath(given)
     path = Path(text)
     if path.suffix == ".py" and path.exists():
         raise UsageError("which function of it?", field="accuracy", expected=f"{path.stem}:NAME")
@@ -153,13 +158,39 @@ def _function(text: str) -> Callable[[Any], Any]:
     return ask
 
 
-def accuracy_identity(text: str) -> str:
-    """What tells one source from another: its name, and a digest of its file.
+def accuracy_identity(given: str | os.PathLike[str] | AccuracySource) -> str:
+    """What tells one source from another: its name, and a digest of its file or its source.
 
-    A function's file is that of its module; what that one imports is not seen.
+    The file of ``"module:function"`` is its module; what that one imports is not seen, nor what a
+    function calls. A function with a closure, or without a source, has another identity each time.
     """
+    if callable(given):
+        return f"{accuracy_name(given)} {_source_digest(given)}"
+    text = os.fspath(given)
     path = Path(text)
     if path.is_file():
         return f"{path.name} {digest(path)}"
     module = sys.modules.get(text.partition(":")[0])
     return f"{text} {digest(getattr(module, '__file__', None) or '')}".strip()
+
+
+def accuracy_name(given: str | os.PathLike[str] | AccuracySource) -> str:
+    """What a source is called: a file's name, or the function's."""
+    if callable(given):
+        name = getattr(given, "__qualname__", type(given).__qualname__)
+        return f"{getattr(given, '__module__', '')}:{name}"
+    return Path(given).name
+
+
+def _source_digest(function: AccuracySource) -> str:
+    """Of a plain function's source; a new one each time for what a source does not determine."""
+    import hashlib
+    import inspect
+    import uuid
+
+    try:
+        if getattr(function, "__closure__", None) is None and inspect.isfunction(function):
+            return hashlib.sha256(inspect.getsource(function).encode()).hexdigest()[:16]
+    except (OSError, TypeError):
+        pass
+    return uuid.uuid4().hex[:16]

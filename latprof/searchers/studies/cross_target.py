@@ -1,14 +1,14 @@
 """Each target's own network, and what it takes on the others (ProxylessNAS, table 4).
 
 A network that was searched for one device is seldom the fastest on another. Networks are compared
-at one accuracy: for each target the fastest network that reaches it is sought, and then every
-network's latency is told on every target.
+at one accuracy: for each target the fastest network that reaches it is searched for, and then every
+network's latency is given on every target.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -299,9 +299,9 @@ def search_each_target(
     budget: int,
     *,
     seed: int = 0,
-    measured: Mapping[str, Any] | None = None,
+    measure_ms: Callable[[Pack, Architecture], float] | None = None,
 ) -> CrossTarget:
-    """Find each pack's fastest network of one accuracy, and tell all networks on all targets.
+    """Find each pack's fastest network of one accuracy, and report all networks on all targets.
 
     Parameters
     ----------
@@ -315,9 +315,8 @@ def search_each_target(
     budget : int
         Networks evaluated for each target.
     seed : int
-    measured : mapping of str to object, optional
-        Measure each network on each target, which must be this host's, in place of predictions:
-        arguments of :func:`~latprof.searchers.verification.verify`, an empty mapping for its own.
+    measure_ms : callable, optional
+        Measures an architecture on a pack's target, in milliseconds; in place of predictions.
     """
     names = _names(packs)
     problems = {
@@ -335,14 +334,9 @@ def search_each_target(
     latency = {name: each.latency for name, each in problems.items()}
     reached = [found.accuracy for found in searched.values()]
     table = cross_target(searched, latency, reached, source="predicted")
-    if measured is None:
+    if measure_ms is None:
         return table
-    from latprof.searchers.verification import verify
-
-    rows = [
-        [verify(pack, found, **measured).measured_ms for pack in packs]
-        for found in table.architectures
-    ]
+    rows = [[measure_ms(pack, found) for pack in packs] for found in table.architectures]
     return replace(table, latency_ms=np.array(rows), source="measured")
 
 

@@ -1,0 +1,393 @@
+"""Searching for the most accurate network under a latency limit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from latprof.errors import EXIT_FINDING, EXIT_OK, LatprofError, UsageError
+from latprof.workflows.arguments import (
+    OnNote,
+    PackLike,
+    PathLike,
+    StoreLike,
+    name_of,
+    open_store,
+    packs_of,
+)
+from latprof.workflows.report import ReportResult, check_page, write_page
+from latprof.workflows.search_latencies import of_pack, open_latencies
+from latprof.workflows.search_request import SearchRequest
+from latprof.workflows.verify import VISITS, target_here, verify
+
+if TYPE_CHECKING:
+    from latprof.datasets.spaces.base import Architecture
+    from latprof.predictors.pack.pack import Pack
+    from latprof.reports.rendering.content import Report
+    from latprof.searchers.base import AccuracySource, Evaluation
+    from latprof.searchers.resuming import StoredRun
+    from latprof.searchers.studies.cross_target import CrossTarget
+    from latprof.searchers.verification import Verification
+
+_NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class SearchProgress:
+    """Where a search stands after one of its steps.
+
+    Parameters
+    ----------
+    step, steps : int
+        The step's number, from 1, and how many there are at most.
+    unit : str
+        What a step is: ``"network"``, or ``"epoch"`` for methods by gradient.
+    best : Evaluation or None
+        The best so far that keeps the limit.
+    """
+
+    step: int
+    steps: int
+    unit: str
+    best: Evaluation | None
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """A search that is done, and what was measured after it.
+
+    Parameters
+    ----------
+    request : SearchRequest
+        What was searched for.
+    run : StoredRun
+        The best network and the whole trail (``run.found``), the search's number in the store, and
+        how many steps were there already.
+    verification : Verification or None
+        The best network measured on this host.
+    cross_target : CrossTarget or None
+        Each target's own network on all targets.
+    written : tuple of Path
+        The model, the page and the pictures that were asked for.
+    """
+
+    request: SearchRequest
+    run: StoredRun
+    verification: Verification | None = None
+    cross_target: CrossTarget | None = None
+    written: tuple[Path, ...] = ()
+
+    @property
+    def best(self) -> Evaluation | None:
+        """The most accurate network that keeps the limit; None where no evaluated one does."""
+        return self.run.found.best
+
+    @property
+    def exit_status(self) -> int:
+        """1 where nothing was found, or the measured latency breaks the limit; else 0."""
+        verified = self.verification
+        broken = verified is not None and verified.same_target and not verified.keeps_limit
+        return EXIT_FINDING if self.best is None or broken else EXIT_OK
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain JSON values."""
+        request, best, target = self.request, self.best, self.request.latencies.target
+        limit, verified, table = request.limit_ms, self.verification, self.cross_target
+        return {
+            "method": request.method,
+            "space": request.latencies.space.name,
+            "latency": request.latencies.name,
+            "target": None if target is None else target.to_dict(),
+            "accuracy": request.accuracy_name,
+            "limit_ms": None if math.isinf(limit) else limit,
+            "upper": request.problem.upper,
+            "seed": request.seed,
+            "search": self.run.number,
+            "steps": len(self.run.found.trail),
+            "steps_resumed": self.run.resumed,
+            "best": None if best is None else self._values(best),
+            "verification": None if verified is None else verified.to_dict(),
+            "cross_target": None if table is None else table.to_dict(),
+        }
+
+    def _values(self, best: Evaluation) -> dict[str, Any]:
+        space = self.request.latencies.space
+        return {
+            "architecture": str(best.architecture),
+            "accuracy": best.accuracy,
+            "latency_ms": best.latency_ms,
+            "bound_ms": best.bound_ms,
+            "macs": space.macs(best.architecture),
+            "parameters": space.parameters(best.architecture),
+        }
+
+    def report(self) -> ReportResult:
+        """The page about the search; nothing is written."""
+        return ReportResult(_content(self))
+
+    def _repr_html_(self) -> str:
+        return self.report()._repr_html_()
+
+
+def search(
+    *,
+    space: str | None = None,
+    pack: PackLike | None = None,
+    latency: PathLike | None = None,
+    limit_ms: float = math.inf,
+    method: str = "evolution",
+    accuracy: PathLike | AccuracySource | None = None,
+    column: str = "",
+    data: PathLike | None = None,
+    image_size: int = 32,
+    epochs: int = 40,
+    budget: int | None = None,
+    upper: float | None = 0.95,
+    options: Mapping[str, Any] = _NO_OPTIONS,
+    at_once: int = 1,
+    seed: int = 0,
+    store: StoreLike = "latprof.db",
+    output: PathLike | None = None,
+    png: PathLike | None = None,
+    export: PathLike | None = None,
+    verify: bool = False,
+    visits: int = VISITS,
+    other_target: bool = False,
+    also: PackLike | Sequence[PackLike] = (),
+    on_progress: Callable[[SearchProgress], None] | None = None,
+    on_note: OnNote | None = None,
+) -> SearchResult:
+    """Find the most accurate network that keeps a latency limit.
+
+    Every step is in the store before the next begins. Safe to interrupt: the same call resumes.
+
+    Parameters
+    ----------
+    space : str, optional
+        Search space; without ``pack`` the one that comes with latprof for it answers.
+    pack : Pack, path or str, optional
+        Predictor of the latencies.
+    latency : str or path, optional
+        In place of a pack: measured latencies of every network, a data set's name or its file.
+    limit_ms : float
+        Largest latency in milliseconds; infinity searches the accuracy/latency Pareto front.
+    method : str
+        One of :func:`latprof.searchers.searcher_names`.
+    accuracy : callable, path or str, optional
+        A function from a list of n architectures to n accuracies; ``"module:function"``; or the
+        file of a table.
+    column : str
+        The column of the table.
+    data : str or path, optional
+        In place of ``accuracy``: images to train a supernet on, ``"digits"`` or a folder with one
+        folder a class.
+    image_size, epochs : int
+        With ``data``: height and width; epochs of the supernet for methods without gradients.
+    budget : int, optional
+        Networks evaluated (500); for methods by gradient, epochs (50).
+    upper : float or None
+        Fraction of measurements that must stay within the limit; None uses the prediction itself.
+    options : mapping of str to object
+        Of the method.
+    at_once : int
+        Largest batch passed to the accuracy function.
+    seed : int
+        Of every random choice.
+    store : path, URL or Store
+        Where the steps are stored.
+    output, png, export : path, optional
+        A page about the search, a folder for its plots, and the network found as ONNX.
+    verify : bool
+        Measure the network found on this host.
+    visits : int
+        With ``verify``: fresh loads of the network.
+    other_target : bool
+        With ``verify``: measure although the pack is of another host.
+    also : pack, or sequence of packs
+        Other targets: also find an equally accurate network for each, and report every network on
+        every target.
+    on_progress : callable, optional
+        Called after every step with a :class:`SearchProgress`.
+    on_note : callable, optional
+        Called with remarks: what begins after the search.
+
+    Raises
+    ------
+    UsageError
+        For arguments that do not go together; its subclasses for single ones.
+    MissingDependencyError
+        For a library that the method, the images or the page need, before the search.
+    TargetMismatchError
+        For ``verify`` on another host than the pack's.
+    InputFileError
+        For a pack, a table, images or a store that cannot be used.
+    """
+    request = SearchRequest(
+        open_latencies(pack, latency, space),
+        method,
+        accuracy,
+        column,
+        data,
+        image_size,
+        epochs,
+        limit_ms,
+        upper,
+        budget,
+        seed,
+        options,
+        at_once,
+    )
+    if other_target and not verify:
+        raise UsageError("`other_target` is for `verify`", field="other_target")
+    _check_outputs(output, png, export)
+    packs = _packs(request, packs_of(also), verify=verify, other_target=other_target)
+    run = _run(request, store, on_progress)
+    best, verified, table = run.found.best, None, None
+    measure = _Measuring(visits, other_target)
+    say = on_note or (lambda _text: None)
+    if best is not None and verify:
+        say("measuring the network found")
+        verified = measure.verify(packs[0], best.architecture, request.limit_ms)
+    if best is not None and len(packs) > 1:
+        say(f"searching for the own network of each of {len(packs)} targets")
+        table = _cross_target(request, packs, best, measure if verify else None)
+    result = SearchResult(request, run, verified, table)
+    return _written(result, output, png, export)
+
+
+@dataclass(frozen=True)
+class _Measuring:
+    """How networks are measured after the search."""
+
+    visits: int
+    other_target: bool
+
+    def verify(self, pack: Pack, found: Architecture, limit_ms: float = math.inf) -> Verification:
+        return verify(
+            pack, found, limit_ms=limit_ms, visits=self.visits, other_target=self.other_target
+        )
+
+    def measured_ms(self, pack: Pack, found: Architecture) -> float:
+        return self.verify(pack, found).measured_ms
+
+
+def _check_outputs(
+    output: PathLike | None, png: PathLike | None, export: PathLike | None
+) -> None:
+    from latprof.common.files import check_output
+
+    check_page(output, png)
+    if export is not None:
+        check_output(export)
+
+
+def _packs(
+    request: SearchRequest, also: Sequence[PackLike], *, verify: bool, other_target: bool
+) -> list[Pack]:
+    """The search's pack and those of other targets; what is wrong is said before it starts."""
+    own = request.latencies
+    if own.pack is None and (also or verify):
+        raise UsageError("`verify` and `also` are for predictors", expected="`pack`")
+    if also and request.gradient:
+        raise UsageError("`also` is for methods without gradients", field="also")
+    others = [of_pack(each) for each in also]
+    files = [each.digest for each in (own, *others)]
+    if len(set(files)) < len(files):
+        raise UsageError("one target twice", field="also", got=", ".join(map(name_of, also)))
+    packs = [each.pack for each in (own, *others) if each.pack is not None]
+    for pack in packs:
+        pack.check_space(own.space)
+        if verify:
+            target_here(pack, other_target=other_target)
+    return packs
+
+
+def _run(
+    request: SearchRequest,
+    store: StoreLike,
+    on_progress: Callable[[SearchProgress], None] | None,
+) -> StoredRun:
+    problem, steps = request.problem, request.steps
+    unit = "epoch" if request.gradient else "network"
+    best: Evaluation | None = None
+
+    def on_step(number: int, step: Evaluation) -> None:
+        nonlocal best
+        inside = step.bound_ms <= problem.limit_ms
+        if inside and (best is None or request.gradient or step.accuracy > best.accuracy):
+            best = step
+        if on_progress is not None:
+            on_progress(SearchProgress(number, steps, unit, best))
+
+    with open_store(store, create=True) as opened:
+        try:
+            return request.run(opened, on_step=on_step)
+        except LatprofError:
+            raise
+        except Exception as error:
+            error.add_note(
+                "latprof: the accuracy function raised an error; what was evaluated is in "
+                f"{opened.location}"
+            )
+            raise
+
+
+def _cross_target(
+    request: SearchRequest, packs: Sequence[Pack], best: Evaluation, measure: _Measuring | None
+) -> CrossTarget:
+    from latprof.searchers.studies.cross_target import search_each_target
+
+    return search_each_target(
+        request.searcher(),
+        request.problem,
+        packs,
+        best,
+        request.steps,
+        seed=request.seed,
+        measure_ms=None if measure is None else measure.measured_ms,
+    )
+
+
+def _written(
+    result: SearchResult, output: PathLike | None, png: PathLike | None, export: PathLike | None
+) -> SearchResult:
+    """Write the files that were asked for; the result names them."""
+    from dataclasses import replace
+
+    from latprof.common.files import write_atomically
+
+    written: list[Path] = []
+    latencies, best = result.request.latencies, result.best
+    if export is not None and best is not None:
+        batch_size = 1 if latencies.target is None else latencies.target.batch_size
+        content = latencies.space.onnx_bytes(best.architecture, batch_size=batch_size)
+        written.append(write_atomically(export, content))
+    if output is not None or png is not None:
+        page = write_page(_content(result), output, png)
+        written += [*([] if page.page is None else [page.page]), *page.pictures]
+    return replace(result, written=tuple(written))
+
+
+def _content(result: SearchResult) -> Report:
+    from latprof.reports.search_data import SearchReportData
+    from latprof.reports.search_report import build_search_report
+
+    request = result.request
+    return build_search_report(
+        SearchReportData(
+            request.method,
+            request.problem,
+            result.run.found,
+            request.seed,
+            request.latencies.name,
+            request.accuracy_name,
+            request.latencies.target,
+            request.gradient,
+            result.verification,
+            result.cross_target,
+        )
+    )

@@ -1,0 +1,131 @@
+"""Where a search's latencies come from: a pack, or a table of measurements."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from latprof.errors import (
+    DataSetError,
+    InvalidValueError,
+    PackSpaceError,
+    UnknownNameError,
+    UsageError,
+)
+from latprof.searchers.digests import digest
+from latprof.workflows.arguments import PackLike, PathLike, name_of, open_pack
+
+if TYPE_CHECKING:
+    from latprof.datasets.spaces.base import SearchSpace
+    from latprof.measurement.records import Target
+    from latprof.predictors.pack.pack import Pack
+    from latprof.searchers.base import LatencySource
+
+
+@dataclass(frozen=True, eq=False)
+class Latencies:
+    """A latency source with its name; ``pack`` is None for a table of measurements."""
+
+    source: LatencySource
+    name: str
+    digest: str
+    target: Target | None
+    pack: Pack | None = None
+
+    @property
+    def space(self) -> SearchSpace:
+        """The space that is searched."""
+        return self.source.space
+
+
+def open_latencies(
+    pack: PackLike | None = None, table: PathLike | None = None, space: str | None = None
+) -> Latencies:
+    """Latencies of a pack, or of a data set that holds every network that is asked about.
+
+    Parameters
+    ----------
+    pack : Pack, path or str, optional
+        A file, or a pack that comes with latprof. Where neither is given: the one that comes with
+        latprof for ``space``.
+    table : str or path, optional
+        A data set's name or its ``.parquet`` file.
+    space : str, optional
+        Name of the space that it must be of.
+
+    Raises
+    ------
+    UsageError
+        For a pack and a table, and where no pack that comes with latprof is of the space.
+    PackSpaceError
+        For a pack or a table of another space.
+    """
+    from latprof.datasets.spaces.named import space_names
+
+    if space is not None and space not in space_names():
+        raise UnknownNameError("search space", space, space_names())
+    if pack is not None and table is not None:
+        raise UsageError("latencies come from `pack` or from `latency`, not from both")
+    if table is not None:
+        found = _table(os.fspath(table))
+    else:
+        found = of_pack(pack if pack is not None else _shipped_pack(space))
+    if space is not None and space != found.space.name:
+        raise PackSpaceError(
+            f"{found.name} is of another search space", expected=space, got=found.space.name
+        )
+    return found
+
+
+def of_pack(pack: PackLike) -> Latencies:
+    """Latencies that a pack predicts."""
+    from latprof.predictors.pack.manifest import pack_to_files
+    from latprof.predictors.pack.shipped import resolve
+
+    loaded = open_pack(pack)
+    if isinstance(pack, str | os.PathLike):
+        identity, name = digest(resolve(os.fspath(pack))), Path(pack).name
+    else:
+        manifest, _ = pack_to_files(loaded)
+        identity, name = hashlib.sha256(repr(manifest).encode()).hexdigest()[:16], name_of(pack)
+    return Latencies(loaded.predictor, name, identity, loaded.target, loaded)
+
+
+def _shipped_pack(space: str | None) -> str:
+    from latprof.predictors.pack.pack import load_pack
+    from latprof.predictors.pack.shipped import DEFAULT_PACK, pack_names
+
+    names = [DEFAULT_PACK, *(name for name in pack_names() if name != DEFAULT_PACK)]
+    for name in names if space is not None else names[:1]:
+        if space is None or load_pack(name).space.name == space:
+            return name
+    raise UsageError(
+        f"no pack of the space {space} comes with latprof", field="pack", expected="`pack`"
+    )
+
+
+def _table(name: str) -> Latencies:
+    from latprof.datasets.published.loading import load
+    from latprof.datasets.spaces.named import space_from_description
+    from latprof.measurement.records import Target
+    from latprof.searchers.accuracy.tables import LatencyTable
+
+    frame = load(name)
+    try:
+        space = space_from_description(frame.attrs["space"])
+        rows = [space.parse(text) for text in frame["architecture"]]
+        target = Target.from_dict(frame.attrs["target"])
+        table = LatencyTable(space, rows, frame["latency_ms"].to_numpy())
+    except (InvalidValueError, KeyError) as error:
+        raise DataSetError(f"{name} is no table for a search: {error}") from None
+    if len(table) < space.num_architectures:
+        raise DataSetError(
+            f"{name} does not hold every network that a search may ask about",
+            expected=f"{space.num_architectures:,} networks",
+            got=f"{len(table):,}",
+            hint="train a predictor on it and give it as `pack`",
+        )
+    return Latencies(table, Path(name).name, digest(name), target)
