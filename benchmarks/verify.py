@@ -20,13 +20,14 @@ from pathlib import Path
 import numpy as np
 
 import latprof
+from latprof import Verification, verify
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.store.store import Store
 from latprof.predictors.pack.pack import Pack, save_pack
 from latprof.predictors.training.stored_training import train_from_store
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.collection import Collection
-from latprof.searchers import SearchProblem, Verification, get_searcher, verify
+from latprof.searchers import SearchProblem, get_searcher
 
 PERCENTILES = tuple(range(5, 100, 10))
 EVALUATIONS = 1000

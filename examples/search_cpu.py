@@ -13,7 +13,7 @@ import sys
 import numpy as np
 
 import latprof
-from latprof.searchers import SearchProblem, get_searcher, verify
+from latprof.searchers import SearchProblem, get_searcher
 
 
 def main(limit_ms: float = 5.0, pack_path: str = "proxyless-cpu-ort1") -> None:
@@ -29,7 +29,7 @@ def main(limit_ms: float = 5.0, pack_path: str = "proxyless-cpu-ort1") -> None:
     print(f"{best.architecture}")
     print(f"predicted {best.latency_ms:.3f} ms, 95 % stay below {best.bound_ms:.3f} ms")
     try:
-        measured = verify(pack, best.architecture, limit_ms=limit_ms)
+        measured = latprof.verify(pack, best.architecture, limit_ms=limit_ms)
     except latprof.LatprofError as error:
         print(f"not measured here: {error}")
     else:

@@ -21,45 +21,85 @@ if TYPE_CHECKING:
     from latprof.measurement.frames import labels
     from latprof.measurement.records import Measurement, PairedProtocol, Target
     from latprof.measurement.store.store import Store
-    from latprof.predictors.base import Predictor
+    from latprof.predictors.base import Prediction, Predictor
     from latprof.predictors.models.boosted_trees import XGBoostPredictor
     from latprof.predictors.models.hybrid import HybridPredictor
     from latprof.predictors.models.linear import LinearPredictor
     from latprof.predictors.models.lookup_table import LookupTablePredictor
     from latprof.predictors.models.transfer import TransferPredictor
+    from latprof.predictors.pack.answering import Answer
     from latprof.predictors.pack.pack import Pack, load_pack, save_pack
     from latprof.profilers.base import RunOptions
-    from latprof.profilers.profile import Profile, profile
+    from latprof.profilers.profile import Profile
     from latprof.profilers.targets import target_spellings
+    from latprof.searchers.verification import Verification
+    from latprof.workflows.collect import CollectResult, collect
+    from latprof.workflows.compare import CompareResult, compare
+    from latprof.workflows.datasets import load_dataset
+    from latprof.workflows.devices import DeviceResult, devices
+    from latprof.workflows.doctor import DoctorResult, doctor
+    from latprof.workflows.export import ExportResult, export
+    from latprof.workflows.lookup_table import LookupTableResult, lookup_table
+    from latprof.workflows.predict import predict
+    from latprof.workflows.profile import profile
+    from latprof.workflows.report import ReportResult, report
+    from latprof.workflows.search import SearchResult, search
+    from latprof.workflows.train import train
+    from latprof.workflows.transfer import transfer
+    from latprof.workflows.verify import verify
 
 __all__ = [
+    "Answer",
     "Architecture",
+    "CollectResult",
+    "CompareResult",
+    "DeviceResult",
+    "DoctorResult",
+    "ExportResult",
     "HybridPredictor",
     "LatprofError",
     "LinearPredictor",
     "LookupTablePredictor",
+    "LookupTableResult",
     "Measurement",
     "Network",
     "Operator",
     "Pack",
     "PairedProtocol",
+    "Prediction",
     "Predictor",
     "Profile",
     "ProxylessSpace",
+    "ReportResult",
     "RunOptions",
+    "SearchResult",
     "SearchSpace",
     "Store",
     "Target",
     "TransferPredictor",
+    "Verification",
     "XGBoostPredictor",
+    "collect",
+    "compare",
+    "devices",
+    "doctor",
+    "export",
     "get_space",
     "labels",
+    "load_dataset",
     "load_pack",
+    "lookup_table",
+    "predict",
     "profile",
     "read_network",
+    "report",
     "save_pack",
+    "search",
     "space_names",
     "target_spellings",
+    "train",
+    "transfer",
+    "verify",
 ]
 
 if not TYPE_CHECKING:
@@ -75,15 +115,31 @@ if not TYPE_CHECKING:
             "measurement.frames": ["labels"],
             "measurement.records": ["Measurement", "PairedProtocol", "Target"],
             "measurement.store.store": ["Store"],
-            "predictors.base": ["Predictor"],
+            "predictors.base": ["Prediction", "Predictor"],
             "predictors.models.boosted_trees": ["XGBoostPredictor"],
             "predictors.models.hybrid": ["HybridPredictor"],
             "predictors.models.linear": ["LinearPredictor"],
             "predictors.models.lookup_table": ["LookupTablePredictor"],
             "predictors.models.transfer": ["TransferPredictor"],
+            "predictors.pack.answering": ["Answer"],
             "predictors.pack.pack": ["Pack", "load_pack", "save_pack"],
             "profilers.base": ["RunOptions"],
-            "profilers.profile": ["Profile", "profile"],
+            "profilers.profile": ["Profile"],
             "profilers.targets": ["target_spellings"],
+            "searchers.verification": ["Verification"],
+            "workflows.collect": ["CollectResult", "collect"],
+            "workflows.compare": ["CompareResult", "compare"],
+            "workflows.datasets": ["load_dataset"],
+            "workflows.devices": ["DeviceResult", "devices"],
+            "workflows.doctor": ["DoctorResult", "doctor"],
+            "workflows.export": ["ExportResult", "export"],
+            "workflows.lookup_table": ["LookupTableResult", "lookup_table"],
+            "workflows.predict": ["predict"],
+            "workflows.profile": ["profile"],
+            "workflows.report": ["ReportResult", "report"],
+            "workflows.search": ["SearchResult", "search"],
+            "workflows.train": ["train"],
+            "workflows.transfer": ["transfer"],
+            "workflows.verify": ["verify"],
         },
     )

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from latprof.datasets.spaces.base import Architecture, SearchSpace
     from latprof.errors import LatprofError
 
 
@@ -55,14 +53,15 @@ def complete_method() -> list[str]:
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Seed = Annotated[
-    int, typer.Option(help="Seed of every random choice; the same seed, the same run.")
+    int, typer.Option(help="Seed of every random choice; the same seed gives the same result.")
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Shapes = Annotated[
     list[str] | None,
     typer.Option(
         "--shape",
         metavar="[INPUT=]N,C,H,W",
-        help="Shape of a model's input whose own is dynamic; once for each input.",
+        help="Shape of a model's input with dynamic dimensions; repeat for each input.",
     ),
 ]
 StoreFile = Annotated[
@@ -78,9 +77,19 @@ StoredTargetName = Annotated[
 ]
 
 
-def print_json(value: Any) -> None:
-    """Print one JSON document; what is not finite becomes null."""
-    typer.echo(json.dumps(_finite(value), indent=2))
+#: Of what ``--json`` prints; grows when a key goes or changes its meaning.
+SCHEMA_VERSION = 1
+
+
+def print_json(value: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
+    """Print one JSON document, each object with the schema's version; not finite becomes null."""
+    version = {"schema_version": SCHEMA_VERSION}
+    document: Any = (
+        version | dict(value)
+        if isinstance(value, Mapping)
+        else [version | dict(each) for each in value]
+    )
+    typer.echo(json.dumps(_finite(document), indent=2))
 
 
 def _finite(value: Any) -> Any:
@@ -111,21 +120,20 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def milliseconds(value: float, digits: int = 3) -> str:
-    """A time with so many decimals; a short one with two significant digits, never as 0."""
-    small = 0 < abs(value) < 10 ** (1 - digits)
-    return f"{value:.2g}" if small else f"{value:.{digits}f}"
-
-
 def note(text: str) -> None:
     """Print a line for people to stderr."""
     typer.echo(one_line(text), err=True)
 
 
-def print_error(error: LatprofError) -> None:
-    """Print an error as one line on stderr."""
+def remark(text: str) -> None:
+    """Print a workflow's remark to stderr."""
+    note(f"latprof: {text}")
+
+
+def print_error(error: LatprofError, text: str = "") -> None:
+    """Print an error, or ``text`` in its place, as one line on stderr."""
     typer.secho("latprof: ", nl=False, err=True, bold=True)
-    typer.echo(one_line(f"{error} [{error.code}]"), err=True)
+    typer.echo(one_line(f"{text or error} [{error.code}]"), err=True)
 
 
 def parse_shapes(texts: Sequence[str] | None) -> dict[str | None, tuple[int, ...]]:
@@ -175,18 +183,6 @@ def parse_duration(text: str, option: str) -> float:
             "not a duration", field=option, expected="for example 90s, 30m or 2h", got=text
         )
     return seconds
-
-
-def network_of(text: str) -> str | tuple[SearchSpace, Architecture]:
-    """Read a network: ``space:architecture`` for a space that exists, else a path."""
-    from latprof.common.files import what_is_at
-    from latprof.datasets.spaces.named import get_space, space_names
-
-    name, colon, _ = text.partition(":")
-    if colon and name in space_names() and not what_is_at(Path(text)):
-        space = get_space(name)
-        return space, space.parse(text)
-    return text
 
 
 def is_terminal() -> bool:

@@ -29,33 +29,34 @@ def datasets(
 ) -> None:
     """List the measured data sets that come with latprof, or print the datasheet of one.
 
-    `latprof.datasets.load(NAME)` reads one as a pandas DataFrame.
+    `latprof.load_dataset(NAME)` reads one as a pandas DataFrame.
     """
-    from latprof.datasets.published.loading import dataset_names, datasheet, load
-    from latprof.measurement.records import Target
+    from latprof.datasets.published.loading import datasheet
+    from latprof.workflows.datasets import datasets as listed
+    from latprof.workflows.datasets import load_dataset
 
     if name is not None:
         if as_json:
-            print_json(dict(load(name).attrs))
+            print_json({str(key): value for key, value in load_dataset(name).attrs.items()})
         else:
             for line in datasheet(name).splitlines():
                 typer.echo(one_line(line))
         return
-    frames = {each: load(each) for each in dataset_names()}
+    found = listed()
     if as_json:
-        print_json([dict(frame.attrs) | {"rows": len(frame)} for frame in frames.values()])
+        print_json([each.to_dict() for each in found])
         return
     print_table(
         ("data set", "target", "networks", "mean ms", "noise floor"),
         [
             (
-                each,
-                Target.from_dict(frame.attrs["target"]).describe(),
-                f"{len(frame):,}",
-                f"{frame['latency_ms'].mean():.3f}",
-                f"{(frame.attrs['noise_floor'] or {'percent': float('nan')})['percent']:.2f} %",
+                each.name,
+                each.target.describe(),
+                f"{each.networks:,}",
+                f"{each.mean_ms:.3f}",
+                f"{each.noise_floor_percent:.2f} %",
             )
-            for each, frame in frames.items()
+            for each in found
         ],
         left=2,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,12 +10,13 @@ import typer
 from latprof.cli.console import Json, print_json, print_table
 
 if TYPE_CHECKING:
-    from latprof.profilers.base import Profiler
+    from latprof.workflows.devices import DeviceResult
 
 
 def devices(
     modes: Annotated[
-        bool, typer.Option("--modes", help="List the words of --mode and the types of --dtype.")
+        bool,
+        typer.Option("--modes", help="List each target's execution modes and compute dtypes."),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -23,44 +25,29 @@ def devices(
     The first column is the short spelling that `collect --target` takes; capitals in it stand for
     an address, as N in cuda:N:torch for the number of a GPU.
     """
-    from latprof.profilers.targets import availabilities, profiler_classes
+    from latprof.workflows.devices import devices as listed
 
-    if modes:
-        _print_modes(profiler_classes(), as_json=as_json)
-        return
-    found = availabilities()
+    found = listed()
     if as_json:
-        print_json(
+        print_json([each.to_dict() for each in found])
+    elif modes:
+        _print_modes(found)
+    else:
+        print_table(
+            ("target", "state", "detail"),
             [
-                {"target": name, "state": a.state, "detail": a.detail, "remedy": a.remedy}
-                for name, a in found.items()
-            ]
+                (d.target, d.state, d.detail + (f"; install with: {d.remedy}" if d.remedy else ""))
+                for d in found
+            ],
+            left=3,
         )
-        return
-    print_table(
-        ("target", "state", "detail"),
-        [
-            (name, a.state, a.detail + (f"; install with: {a.remedy}" if a.remedy else ""))
-            for name, a in found.items()
-        ],
-        left=3,
-    )
 
 
-def _print_modes(classes: dict[str, type[Profiler]], *, as_json: bool) -> None:
-    if as_json:
-        print_json(
-            [
-                {"target": name, "dtypes": list(found.precisions), "modes": dict(found.modes)}
-                for name, found in classes.items()
-            ]
-        )
-        return
+def _print_modes(found: Sequence[DeviceResult]) -> None:
     rows = []
-    for name, found in classes.items():
-        rows.append((name, "--dtype", ", ".join(found.precisions)))
-        for word, meaning in found.modes.items():
-            rows.append(
-                ("", f"--mode {word}N" if word.endswith("=") else f"--mode {word}", meaning)
-            )
+    for device in found:
+        rows.append((device.target, "--dtype", ", ".join(device.dtypes)))
+        for word, meaning in device.modes.items():
+            number = "N" if word.endswith("=") else ""
+            rows.append(("", f"--mode {word}{number}", meaning))
     print_table(("target", "option", "meaning"), rows, left=3)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import typer
 
+from latprof.cli.commands import finish
 from latprof.cli.console import Json, print_json
-from latprof.errors import EXIT_FINDING
 
 _COLORS = {"OK": typer.colors.GREEN, "WARN": typer.colors.YELLOW, "FAIL": typer.colors.RED}
 
@@ -18,17 +16,16 @@ def doctor(as_json: Json = False) -> None:
     Every line is OK, WARN (timings are noisier than need be) or FAIL (do not trust them); exit
     status 1 when any is FAIL.
     """
-    from latprof.profilers.host.facts import checks
+    from latprof.workflows.doctor import doctor as run
 
-    found = checks()
+    result = run()
     if as_json:
-        print_json([dataclasses.asdict(check) for check in found])
+        print_json(result.to_dict())
     else:
-        width = max(len(check.name) for check in found)
-        for check in found:
+        width = max(len(check.name) for check in result.checks)
+        for check in result.checks:
             typer.secho(f"{check.status:4}", fg=_COLORS[check.status], nl=False)
             typer.echo(f"  {check.name:{width}}  {check.finding}")
             if check.status != "OK" and check.remedy:
                 typer.echo(f"{'':{width + 8}}-> {check.remedy}")
-    if any(check.status == "FAIL" for check in found):
-        raise typer.Exit(EXIT_FINDING)
+    finish(result)

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from latprof.cli.console import StoredTargetName, StoreFile, note
-from latprof.errors import InputFileError, UsageError
+from latprof.cli.console import Json, StoredTargetName, StoreFile, note, print_json
 
 
 def export(
@@ -35,38 +34,29 @@ def export(
         typer.Option(metavar="FILE", help="Known defects of the data set, as Markdown."),
     ] = None,
     target: StoredTargetName = None,
+    as_json: Json = False,
 ) -> None:
     """Write a store's measurements as a table: one row a network, or one a visit.
 
     The target's identity is in the Parquet file's metadata and in the CSV's `target` column.
-    With `--dataset`, what `latprof.datasets.load` reads: a table with a split into `train` and
+    With `--dataset`, what `latprof.load_dataset` reads: a table with a split into `train` and
     `test`, the visits and kernels behind it, and a datasheet.
     """
-    from latprof.datasets.published.publishing import publish
-    from latprof.measurement.export import export_table, write_csv, write_parquet
-    from latprof.measurement.store.store import Store
+    from latprof.workflows.export import export as run
 
-    if parquet is None and csv is None and dataset is None:
-        raise UsageError(
-            "nowhere to write to", hint="give --parquet FILE, --csv FILE or --dataset NAME.parquet"
-        )
-    with Store.open(store) as opened:
-        stored = opened.only_target(target)
-        if dataset is not None:
-            text = _text(notes) if notes else ""
-            for written in publish(opened, stored, dataset, licence=licence, notes=text):
-                note(f"{written} written")
-        if parquet is None and csv is None:
-            return
-        table = export_table(opened, stored, visits=visits)
-    for path, write in ((parquet, write_parquet), (csv, write_csv)):
-        if path is not None:
-            write(table, path)
-            note(f"{len(table)} rows written to {path}")
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise InputFileError(f"{path} cannot be read as text: {error}") from None
+    result = run(
+        store,
+        parquet=parquet,
+        csv=csv,
+        visits=visits,
+        dataset=dataset,
+        licence=licence,
+        notes=notes,
+        target=target,
+    )
+    for path in result.dataset:
+        note(f"{path} written")
+    for path in result.tables:
+        note(f"{result.rows} rows written to {path}")
+    if as_json:
+        print_json(result.to_dict())

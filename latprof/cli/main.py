@@ -10,6 +10,7 @@ import typer
 
 from latprof._version import __version__
 from latprof.cli.collect import collect
+from latprof.cli.commands import Command
 from latprof.cli.compare import compare
 from latprof.cli.console import print_error
 from latprof.cli.datasets import datasets
@@ -19,7 +20,6 @@ from latprof.cli.export import export
 from latprof.cli.lookup_table import lookup_table
 from latprof.cli.predict import predict
 from latprof.cli.profile import profile
-from latprof.cli.registered import NamingCommand
 from latprof.cli.report import report
 from latprof.cli.search import search
 from latprof.cli.train import train
@@ -59,11 +59,11 @@ def latprof(
         ),
     ] = False,
 ) -> None:
-    """Tell how many milliseconds a neural network takes on a device, before anyone runs it there.
+    """Predict how many milliseconds a neural network takes on a device, without running it there.
 
-    Measure networks on a device (**collect**), learn from the measurements (**train**), ask about
+    Measure networks on a device (**collect**), learn from the measurements (**train**), predict
     networks that were never run (**predict**), find the best one under a limit (**search**), and
-    see how far to trust it all (**report**). Start
+    see how far to trust the results (**report**). Start
     with **doctor**: it finds what spoils timings on this host.
     """
 
@@ -83,7 +83,7 @@ for command, panel in (
     (search, "Search"),
     (report, "Predict"),
 ):
-    app.command(cls=NamingCommand, rich_help_panel=panel)(command)
+    app.command(cls=Command, rich_help_panel=panel)(command)
 
 
 def main() -> None:

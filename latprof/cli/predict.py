@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,15 +11,17 @@ from latprof.cli.console import (
     Json,
     Shapes,
     complete_pack,
-    milliseconds,
     note,
     parse_shapes,
     print_json,
     print_table,
 )
+from latprof.errors import EXIT_PARTIAL
 from latprof.predictors.pack.shipped import DEFAULT_PACK
+from latprof.workflows.formatting import milliseconds
 
 if TYPE_CHECKING:
+    from latprof.errors import LatprofError
     from latprof.predictors.pack.answering import Answer
     from latprof.predictors.pack.pack import Pack
 
@@ -29,8 +30,8 @@ def predict(
     networks: Annotated[
         list[str],
         typer.Argument(
-            metavar="MODEL.onnx|ARCHITECTURE",
-            help="ONNX files, or architectures as numbers with commas between them.",
+            metavar="MODEL.onnx|ARCHITECTURE...",
+            help="ONNX files, or architectures as numbers separated by commas.",
         ),
     ],
     pack: Annotated[
@@ -42,80 +43,71 @@ def predict(
             autocompletion=complete_pack,
         ),
     ] = DEFAULT_PACK,
-    shape: Shapes = None,
+    shapes: Shapes = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse a model with operators the pack does not know.")
+        bool, typer.Option("--strict", help="Refuse a model that is not fully covered.")
     ] = False,
     operators: Annotated[
-        bool, typer.Option("--operators", help="Also print what each operator takes.")
+        bool, typer.Option("--operators", help="Also print each operator's latency.")
     ] = False,
     upper: Annotated[
         float | None,
         typer.Option(
-            metavar="0.95", help="Also print what measurements stay below with this probability."
+            metavar="0.95", help="Also print the bound that this share of measurements stays below."
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell the latency of networks from a pack, without running them.
+    """Predict latency from a pack, without running the networks.
 
-    Without `--pack` the answer is for the processor on which latprof's own data were measured; what
-    it holds for is printed with it.
+    Without `--pack` the answer is for the processor on which latprof's own data were measured; the
+    target that it holds for is printed with it.
 
     A model of the pack's search space is recognised by its shapes, whoever exported it. Any other
-    is predicted operator by operator, and the share of its work that the pack knows is printed.
+    is predicted as a sum over its operators, with the coverage: the share of the prediction that is
+    within the range of the training data.
     """
-    from latprof.predictors.pack.pack import load_pack
+    from latprof.workflows.arguments import open_pack
+    from latprof.workflows.predict import predict as run
 
-    loaded = load_pack(pack)
-    shapes = parse_shapes(shape)
-    answers = [_answer(loaded, text, shapes, strict=strict, upper=upper) for text in networks]
+    loaded = open_pack(pack)
+    failed: list[LatprofError] = []
+
+    def on_error(name: str, error: LatprofError) -> None:
+        if len(networks) == 1:
+            raise error
+        failed.append(error)
+        note(f"latprof: {name}: {error} [{error.code}]")
+
+    answers = run(
+        networks,
+        loaded,
+        shapes=parse_shapes(shapes),
+        strict=strict,
+        upper=upper,
+        on_error=on_error,
+    )
     if as_json:
         print_json([answer.to_dict() for answer in answers])
-        return
-    _print(loaded, answers, upper)
-    if operators:
+    else:
+        _print(loaded, answers, upper)
+    if operators and not as_json:
         for answer in answers:
             _print_operators(answer)
-
-
-def _answer(
-    pack: Pack,
-    text: str,
-    shapes: dict[str | None, tuple[int, ...]],
-    *,
-    strict: bool,
-    upper: float | None,
-) -> Answer:
-    from latprof.common.files import what_is_at
-    from latprof.errors import InvalidValueError
-    from latprof.graph.reader import read_network
-    from latprof.predictors.pack.answering import predict_architectures, predict_network
-
-    space = pack.predictor.space
-    path = Path(text)
-    if path.suffix == ".onnx" or what_is_at(path):
-        network = read_network(path, shapes=shapes or None)
-        return predict_network(pack, network, text, strict=strict, upper=upper)
-    try:
-        architecture = space.parse(text)
-    except InvalidValueError as error:
-        raise InvalidValueError(
-            f"{text[:200]!r} is neither a file nor an architecture of {space.name}: {error}"
-        ) from None
-    return predict_architectures(pack, [architecture], upper=upper)[0]
+    if failed:
+        raise typer.Exit(EXIT_PARTIAL if answers else failed[0].exit_status)
 
 
 def _print(pack: Pack, answers: list[Answer], upper: float | None) -> None:
     coverage = f"{pack.interval_coverage:.0%} interval" if pack.interval_coverage else "interval"
-    bound = () if upper is None else (f"{100 * upper:g}% stay below",)
+    bound = () if upper is None else (f"p{100 * upper:g} upper bound",)
     print_table(
-        ("network", "ms", coverage, *bound, "known"),
+        ("network", "ms", coverage, *bound, "coverage"),
         [
             (
                 answer.name,
                 milliseconds(answer.latency_ms),
-                _interval(answer) if pack.interval_coverage else "not known",
+                _interval(answer) if pack.interval_coverage else "n/a",
                 *([_bound(answer)] if bound else []),
                 f"{answer.coverage:.0%}",
             )
@@ -125,28 +117,27 @@ def _print(pack: Pack, answers: list[Answer], upper: float | None) -> None:
     for answer in answers:
         if answer.distance is not None and answer.distance > 1:
             note(
-                f"{answer.name} lies outside the region of the networks that the pack was trained "
-                f"on (distance {answer.distance:.1f}; 99% of them are within 1): its interval may "
-                "be too narrow"
+                f"{answer.name} lies outside the region of the training networks (distance "
+                f"{answer.distance:.1f}; 99% of them are within 1): its interval may be too narrow"
             )
     if pack.target is not None:
         note(f"for {pack.target.describe()}")
     for answer in answers:
         if answer.how == "operators":
-            unknown = f"; unknown: {', '.join(answer.unknown)}" if answer.unknown else ""
+            missing = f"; not covered: {', '.join(answer.unknown)}" if answer.unknown else ""
             note(
-                f"{answer.name} is not of the space {pack.predictor.space.name} that the pack was "
-                f"trained on: predicted from its operators, more roughly{unknown}"
+                f"{answer.name} is outside the pack's search space {pack.predictor.space.name}: "
+                f"rough estimate, summed from per-operator costs{missing}"
             )
 
 
 def _bound(answer: Answer) -> str:
-    return "not known" if answer.upper_ms is None else milliseconds(answer.upper_ms)
+    return "n/a" if answer.upper_ms is None else milliseconds(answer.upper_ms)
 
 
 def _interval(answer: Answer) -> str:
     if math.isnan(answer.low_ms):
-        return "not known"
+        return "n/a"
     return f"{milliseconds(answer.low_ms)} to {milliseconds(answer.high_ms)}"
 
 
@@ -156,7 +147,7 @@ def _print_operators(answer: Answer) -> None:
         return
     typer.echo(f"\n{answer.name}")
     print_table(
-        ("operator", "kind", "ms", "known"),
+        ("operator", "kind", "ms", "covered"),
         [
             (op.name, op.kind, milliseconds(op.latency_ms, 4), "yes" if op.known else "no")
             for op in answer.operators

@@ -5,23 +5,22 @@ from __future__ import annotations
 import enum
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from latprof.cli.console import (
     Json,
     Shapes,
-    complete_target,
-    milliseconds,
-    network_of,
     note,
     one_line,
     parse_shapes,
     print_json,
     print_table,
+    remark,
 )
-from latprof.cli.run_options import BatchSize, Dtype, Mode, Threads, TuneTrials, run_options
+from latprof.cli.run_options import BatchSize, Dtype, Mode, Target, Threads, Timeout, TuneTrials
+from latprof.workflows.formatting import milliseconds
 
 if TYPE_CHECKING:
     from latprof.measurement.records import KernelTime
@@ -44,13 +43,7 @@ def profile(
             help="An ONNX file, or an architecture with its space before a colon.",
         ),
     ],
-    target: Annotated[
-        str,
-        typer.Option(
-            help="What to measure on, of {targets}; `latprof devices` says what is ready.",
-            autocompletion=complete_target,
-        ),
-    ] = "cpu:onnxruntime",
+    target: Target = "cpu:onnxruntime",
     by: Annotated[
         Order,
         typer.Option(help="List kernels in the order they run, by their time, or summed by kind."),
@@ -64,8 +57,8 @@ def profile(
     dtype: Dtype = "",
     mode: Mode = "",
     tune_trials: TuneTrials = None,
-    shape: Shapes = None,
-    timeout: Annotated[float, typer.Option(help="Longest time for one visit, in seconds.")] = 300.0,
+    shapes: Shapes = None,
+    timeout_s: Timeout = 300.0,
     as_json: Json = False,
 ) -> None:
     """Measure one network now, and each of its kernels.
@@ -73,26 +66,25 @@ def profile(
     Kernels are what the runtime really ran after fusion. Their sum is compared with the latency end
     to end; the gap is the runtime's own work between them.
     """
-    from latprof.profilers.profile import profile as measure
+    from latprof.workflows.profile import profile as run
 
-    asked = network_of(network)
-    found = measure(
-        asked if isinstance(asked, str) else asked[1],
+    found = run(
+        network,
         target,
-        options=run_options(
-            target, batch_size, threads, dtype=dtype, mode=mode, tune_trials=tune_trials
-        ),
-        shapes=parse_shapes(shape) or None,
-        kernels=True,
-        timeout_s=timeout,
+        shapes=parse_shapes(shapes),
+        timeout_s=timeout_s,
+        trace=trace,
+        on_note=remark,
+        batch_size=batch_size,
+        threads=threads,
+        dtype=dtype,
+        mode=mode,
+        tune_trials=tune_trials,
     )
     if trace is not None:
-        from latprof.reports.trace import write_trace
-
-        write_trace(found, trace)
         note(f"trace written to {trace}")
     if as_json:
-        print_json(_values(found))
+        print_json(found.to_dict())
         return
     _print_figures(found)
     if found.without_kernels:
@@ -166,30 +158,3 @@ def _share(ms: float, found: Profile) -> str:
 
 def _shape(shapes: tuple[tuple[int, ...], ...]) -> str:
     return "x".join(map(str, shapes[0])) if shapes else ""
-
-
-def _values(found: Profile) -> dict[str, Any]:
-    return {
-        "network": found.name,
-        "target": found.target.to_dict(),
-        "latency_ms": found.latency_ms,
-        "relative_error": found.relative_error,
-        "raw_median_ms": found.raw_median_ms,
-        "reference": found.reference,
-        "reference_ms": found.reference_ms,
-        "kernel_sum_ms": found.kernel_sum_ms,
-        "gap_ms": found.gap_ms,
-        "profiling_overhead_ms": found.profiling_overhead_ms,
-        "without_kernels": found.without_kernels or None,
-        "kernels": [
-            {
-                "name": kernel.name,
-                "kind": kernel.kind,
-                "latency_ms": kernel.latency_ms,
-                "operators": list(kernel.operators),
-                "input_shapes": [list(shape) for shape in kernel.input_shapes],
-                "output_shapes": [list(shape) for shape in kernel.output_shapes],
-            }
-            for kernel in found.kernels
-        ],
-    }

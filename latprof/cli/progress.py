@@ -13,6 +13,7 @@ from latprof.cli.console import is_terminal, note
 
 if TYPE_CHECKING:
     from latprof.profilers.campaign.campaign import Progress
+    from latprof.workflows.search import SearchProgress
 
 #: Between two lines where nobody watches, in seconds.
 _LINE_EVERY_S = 15.0
@@ -53,20 +54,35 @@ def progress_display(*, quiet: bool) -> Iterator[Callable[[Progress], None]]:
         yield show_campaign
 
 
+@contextmanager
+def search_display(*, quiet: bool) -> Iterator[Callable[[SearchProgress], None]]:
+    """Yield what a search calls after every step."""
+    with progress_lines(quiet=quiet) as show:
+
+        def show_search(progress: SearchProgress) -> None:
+            words, best = f"{progress.unit} {progress.step}/{progress.steps}", progress.best
+            if best is not None:
+                words += f", best {best.accuracy:.2f} at {best.latency_ms:.3f} ms"
+            show(Line(words, progress.step, progress.steps))
+
+        yield show_search
+
+
 def describe(progress: Progress) -> str:
-    """One line: visits done, failed, left, time left, drift of the reference; or kernels left."""
+    """One line: visits done, failed, left, time left, slowdown of the host; or kernels left."""
     if progress.kernels_left:
         return f"{progress.done}/{progress.total} visits, kernels of {progress.kernels_left} left"
     return (
         f"{progress.done}/{progress.total} visits, {progress.failed} failed, {progress.left} left, "
-        f"{duration(progress.left_s)} to go, reference {progress.drift:+.1%}"
+        f"ETA {duration(progress.left_s)}, host slowdown {100 * progress.drift:+.0f} % "
+        "(against the best seen)"
     )
 
 
 def duration(seconds: float) -> str:
-    """Hours, minutes and seconds, or "?" for what is not known."""
+    """Hours, minutes and seconds, or "--" for what is not known."""
     if not math.isfinite(seconds):
-        return "?"
+        return "--"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}"

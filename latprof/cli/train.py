@@ -37,7 +37,7 @@ def train(
     ] = 0.2,
     seed: Seed = 0,
     compare: Annotated[
-        bool, typer.Option(help="Fit the other predictors too, on the same split, for the table.")
+        bool, typer.Option(help="Also fit the other predictors on the same split, for the table.")
     ] = True,
     as_json: Json = False,
 ) -> None:
@@ -46,27 +46,22 @@ def train(
     Prints the error on networks held out of the fit beside the noise floor, the error that a
     perfect predictor would still show.
     """
-    from latprof.measurement.store.store import Store
-    from latprof.predictors.models.by_name import predictor_names
-    from latprof.predictors.pack.pack import save_pack
-    from latprof.predictors.training.stored_training import train_from_store
+    from latprof.workflows.train import train as run
 
-    with Store.open(store) as opened:
-        pack = train_from_store(
-            opened,
-            opened.only_target(target),
-            predictor=predictor,
-            test_fraction=test_fraction,
-            seed=seed,
-            compare=compare,
-        )
-    save_pack(pack, output)
+    pack = run(
+        store,
+        output,
+        predictor=predictor,
+        target=target,
+        test_fraction=test_fraction,
+        seed=seed,
+        compare=compare,
+        on_note=note,
+    )
     if as_json:
         print_json(_values(pack, output))
     else:
         _print(pack)
-    for name in set(predictor_names()) - set(pack.comparison) if compare else ():
-        note(f"{name} is not in the table: held-out networks have blocks that no fitted one has")
     note(f"saved as {output}")
 
 

@@ -22,18 +22,16 @@ if TYPE_CHECKING:
 
 
 def transfer(
-    files: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="[PACK...] STORE", help="The new device's store; before it, more packs."
-        ),
+    store: Annotated[
+        str,
+        typer.Argument(metavar="STORE", help="The new device's: a file or a database URL."),
     ],
-    packs: Annotated[
+    sources: Annotated[
         list[str] | None,
         typer.Option(
             "--from",
-            metavar="PACK",
-            help="A pack of another device, for the same search space.",
+            metavar="PACK...",
+            help="Packs of other devices, for the same search space.",
             autocompletion=complete_pack,
         ),
     ] = None,
@@ -54,23 +52,16 @@ def transfer(
 
     With `--ops` in the first command the times of their kernels help a lot.
     """
-    from latprof.measurement.store.store import Store
     from latprof.predictors.models.transfer import TransferPredictor
-    from latprof.predictors.pack.pack import save_pack
-    from latprof.predictors.training.transfer_training import load_sources, transfer_from_store
+    from latprof.workflows.transfer import transfer as run
 
-    names = [*(packs or []), *files[:-1]]
-    sources = load_sources(names)
-    with Store.open(files[-1]) as opened:
-        pack = transfer_from_store(sources, opened, opened.only_target(target))
-    if output is not None:
-        save_pack(pack, output)
+    pack = run(sources or (), store, output, target=target)
     predictor = pack.predictor
     assert isinstance(predictor, TransferPredictor)
     if as_json:
-        print_json(_values(pack, predictor, names, output))
+        print_json(_values(pack, predictor, sources or [], output))
     else:
-        _print(pack, predictor, sources, names)
+        _print(pack, predictor, sources or [])
     note("not saved: --output says where to" if output is None else f"saved as {output}")
 
 
@@ -97,7 +88,6 @@ def _values(
 def _print(
     pack: Pack,
     predictor: TransferPredictor,
-    sources: list[Pack],
     packs: list[str],
 ) -> None:
     metrics = pack.metrics
@@ -111,10 +101,7 @@ def _print(
     )
     half = f"+-{pack.interval_relative:.2%}"
     typer.echo(f"interval     {pack.interval_coverage:.0%} within {half}, typically\n")
-    described = [
-        (name, "" if each.target is None else each.target.describe())
-        for name, each in zip(packs, sources, strict=True)
-    ]
+    described = [(name, _device_of(name)) for name in packs]
     weights = predictor.weights_.tolist()
     if len(weights) > len(described):
         described.append(("kernels", "a table of this device's, from the times in the store"))
@@ -123,3 +110,10 @@ def _print(
         [(*words, f"{weight:.4f}") for words, weight in zip(described, weights, strict=True)],
         left=2,
     )
+
+
+def _device_of(name: str) -> str:
+    from latprof.predictors.pack.pack import load_pack
+
+    target = load_pack(name).target
+    return "" if target is None else target.describe()

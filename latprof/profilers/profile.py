@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -139,6 +139,33 @@ class Profile:
     def raw_median_ms(self) -> float:
         """The median of all counted runs, without pairing."""
         return float(np.median([raw_median_ms(samples) for samples in self.samples]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the profile without its raw runs as plain JSON values."""
+        return {
+            "network": self.name,
+            "target": self.target.to_dict(),
+            "latency_ms": self.latency_ms,
+            "relative_error": self.relative_error,
+            "raw_median_ms": self.raw_median_ms,
+            "reference": self.reference,
+            "reference_ms": self.reference_ms,
+            "kernel_sum_ms": self.kernel_sum_ms,
+            "gap_ms": self.gap_ms,
+            "profiling_overhead_ms": self.profiling_overhead_ms,
+            "without_kernels": self.without_kernels or None,
+            "kernels": [
+                {
+                    "name": kernel.name,
+                    "kind": kernel.kind,
+                    "latency_ms": kernel.latency_ms,
+                    "operators": list(kernel.operators),
+                    "input_shapes": [list(shape) for shape in kernel.input_shapes],
+                    "output_shapes": [list(shape) for shape in kernel.output_shapes],
+                }
+                for kernel in self.kernels
+            ],
+        }
 
 
 def profile(

@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     from latprof.searchers.evaluating.netadapt import NetAdaptSearch
     from latprof.searchers.evaluating.nsga2 import NSGA2Search
     from latprof.searchers.evaluating.random_search import RandomSearch
-    from latprof.searchers.keeping import search_in_store
     from latprof.searchers.methods import get_searcher, searcher_names
-    from latprof.searchers.request import SearchRequest, open_latencies
+    from latprof.searchers.resuming import StoredRun, search_in_store
     from latprof.searchers.rewards import (
         HARD,
         SOFT,
@@ -59,7 +58,7 @@ if TYPE_CHECKING:
         measured_ms,
         scale_to_latency,
     )
-    from latprof.searchers.verification import Verification, verify
+    from latprof.searchers.verification import Verification
 
 __all__ = [
     "HARD",
@@ -84,8 +83,8 @@ __all__ = [
     "Scale",
     "ScaledNetwork",
     "SearchProblem",
-    "SearchRequest",
     "Searcher",
+    "StoredRun",
     "SupernetAccuracy",
     "TinyNetScaling",
     "TrainedAccuracy",
@@ -104,13 +103,11 @@ __all__ = [
     "load_accuracy_table",
     "measured_ms",
     "mnas_reward",
-    "open_latencies",
     "pareto_front",
     "scale_to_latency",
     "search_each_target",
     "search_in_store",
     "searcher_names",
-    "verify",
 ]
 
 if not TYPE_CHECKING:
@@ -130,9 +127,8 @@ if not TYPE_CHECKING:
             "evaluating.netadapt": ["NetAdaptSearch"],
             "evaluating.nsga2": ["NSGA2Search"],
             "evaluating.random_search": ["RandomSearch"],
-            "keeping": ["search_in_store"],
             "methods": ["get_searcher", "searcher_names"],
-            "request": ["SearchRequest", "open_latencies"],
+            "resuming": ["StoredRun", "search_in_store"],
             "rewards": ["HARD", "SOFT", "expected_latency", "latency_regularizer", "mnas_reward"],
             "studies.block_comparison": ["BlockComparison", "compare_blocks", "families_by"],
             "studies.cross_target": ["CrossTarget", "fastest_at_accuracy", "search_each_target"],
@@ -145,6 +141,6 @@ if not TYPE_CHECKING:
                 "measured_ms",
                 "scale_to_latency",
             ],
-            "verification": ["Verification", "verify"],
+            "verification": ["Verification"],
         },
     )

@@ -35,6 +35,7 @@ Shapes: TypeAlias = Mapping[str | None, Sequence[int]] | None
 #: Called with a remark for people as soon as there is one.
 OnNote: TypeAlias = Callable[[str], None]
 
+
 class RunArguments(TypedDict, total=False):
     """How networks run on a target; a part of its identity.
 

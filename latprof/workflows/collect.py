@@ -169,7 +169,13 @@ def collect(
     from latprof.profilers.visits.measuring_process import check_timeout
 
     paths, packs = paths_of(models), packs_of(sources)
-    _check(paths, space, plan, packs, resolution, precision, max_visits)
+    _check_subject(paths, space, plan, packs, resolution)
+    if max_visits is not None and not precision:
+        raise UsageError(
+            "`max_visits` is for `precision`",
+            field="max_visits",
+            hint="`visits` sets the number of visits",
+        )
     protocol = PairedProtocol(
         rounds=rounds,
         burst_ms=burst_ms,
@@ -206,22 +212,14 @@ def collect(
         return CollectResult(found, outcome, summarize(opened, found) if measured else None)
 
 
-def _check(
+def _check_subject(
     models: Sequence[object],
     space: object,
     plan: str,
     sources: Sequence[object],
     resolution: int | None,
-    precision: float | None,
-    max_visits: int | None,
 ) -> None:
-    """Raise UsageError for arguments that do not go together."""
-    if max_visits is not None and not precision:
-        raise UsageError(
-            "`max_visits` is for `precision`",
-            field="max_visits",
-            hint="`visits` sets the number of visits",
-        )
+    """Raise UsageError unless the arguments name one thing to measure."""
     if plan not in NUMBERS:
         raise UsageError("no such plan", field="plan", expected=" or ".join(NUMBERS), got=plan)
     given = [bool(models), space is not None, plan == "transfer"]

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from latprof.errors import UnknownNameError
-from latprof.workflows.arguments import PathLike
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from latprof.measurement.records import Target
+    from latprof.workflows.arguments import PathLike
 
 #: What the rows of a data set's tables are.
 TABLES = ("networks", "visits", "kernels")

@@ -49,20 +49,17 @@ class DeviceResult:
 
 def devices() -> tuple[DeviceResult, ...]:
     """List what can be measured on this host, and what to install for the rest."""
-    from latprof.profilers.targets import profiler_class, target_spellings
+    from latprof.profilers.targets import availabilities, profiler_classes
 
-    found = []
-    for name in target_spellings():
-        profiler = profiler_class(name)
-        there = profiler.availability()
-        found.append(
-            DeviceResult(
-                name,
-                there.state,
-                there.detail,
-                there.remedy,
-                tuple(profiler.precisions),
-                dict(profiler.modes),
-            )
+    classes = profiler_classes()
+    return tuple(
+        DeviceResult(
+            name,
+            there.state,
+            there.detail,
+            there.remedy,
+            tuple(classes[name].precisions) if name in classes else (),
+            dict(classes[name].modes) if name in classes else {},
         )
-    return tuple(found)
+        for name, there in availabilities().items()
+    )

@@ -86,8 +86,9 @@ def export(
         raise UsageError("there is nothing to write", hint="give `parquet`, `csv` or `dataset`")
     if notes is not None and dataset is None:
         raise UsageError("`notes` is for `dataset`", field="notes")
-    for path in filter(None, (parquet, csv, dataset)):
-        check_output(path)
+    for path in (parquet, csv, dataset):
+        if path is not None:
+            check_output(path)
     published: list[Path] = []
     with open_store(store) as opened:
         stored = opened.only_target(target)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union, overload
@@ -25,7 +25,7 @@ OnError: TypeAlias = Callable[[str, LatprofError], None]
 
 
 @overload
-def predict(
+def predict(  # type: ignore[overload-overlap] # text is a sequence of text, and one network
     networks: Predictable,
     pack: PackLike = ...,
     *,

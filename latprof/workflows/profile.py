@@ -77,12 +77,9 @@ def profile(
         if not kernels:
             raise UsageError("`trace` needs `kernels`", field="trace")
         check_output(trace)
-    asked = network
-    if not isinstance(network, Architecture):
-        found = network_of(network)
-        asked = found[1] if isinstance(found, tuple) else found
+    asked = network if isinstance(network, Architecture) else network_of(network)
     measured = measure(
-        asked,
+        asked[1] if isinstance(asked, tuple) else asked,
         target,
         space=space,
         options=run_options(target, run, on_note),

@@ -275,9 +275,7 @@ class _Measuring:
         return self.verify(pack, found).measured_ms
 
 
-def _check_outputs(
-    output: PathLike | None, png: PathLike | None, export: PathLike | None
-) -> None:
+def _check_outputs(output: PathLike | None, png: PathLike | None, export: PathLike | None) -> None:
     from latprof.common.files import check_output
 
     check_page(output, png)

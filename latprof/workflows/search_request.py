@@ -28,12 +28,12 @@ from latprof.searchers.base import (
 )
 from latprof.searchers.methods import get_searcher, searcher_class
 from latprof.searchers.resuming import StoredRun, search_in_store, search_plan
-from latprof.workflows.arguments import PathLike
 
 if TYPE_CHECKING:
     from latprof.measurement.store.store import Store
     from latprof.searchers.accuracy.image_tasks import ImageTask
     from latprof.searchers.base import Searcher
+    from latprof.workflows.arguments import PathLike
     from latprof.workflows.search_latencies import Latencies
 
 #: What a search may spend where nobody says: networks evaluated, or epochs.

@@ -133,9 +133,7 @@ def target_here(pack: Pack, *, other_target: bool = False) -> Target:
     """
     found = pack.target
     if found is None:
-        raise InvalidValueError(
-            "the pack has no target; save it with target=..."
-        )
+        raise InvalidValueError("the pack has no target; save it with target=...")
     profiler = profiler_class(found.spelling)(RunOptions.of_target(found))
     here = profiler.target(found.input_shape)
     if here != found and not other_target:

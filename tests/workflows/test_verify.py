@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from latprof import load_pack
+from latprof import Verification, load_pack, verify
 from latprof.errors import InvalidValueError, TargetMismatchError
-from latprof.searchers import Verification, verify
 
 
 @pytest.fixture(scope="module")
@@ -110,5 +109,5 @@ def test_one_visit_has_no_interval_and_is_refused(loaded, architecture, visits):
 
 
 def test_a_pack_without_a_target_is_refused(loaded, architecture):
-    with pytest.raises(InvalidValueError, match="on what its milliseconds hold"):
+    with pytest.raises(InvalidValueError, match="the pack has no target"):
         verify(replace(loaded, target=None), architecture, visits=2)

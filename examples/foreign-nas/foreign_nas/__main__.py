@@ -6,9 +6,8 @@ import sys
 import torch
 
 from foreign_nas.search import accuracy, derive, train
-from latprof import Architecture, LatprofError, Pack, load_pack
+from latprof import Architecture, LatprofError, Pack, load_pack, verify
 from latprof.errors import TargetMismatchError
-from latprof.searchers import verify
 
 
 def main() -> int:

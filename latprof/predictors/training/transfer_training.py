@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latprof.errors import UsageError
 from latprof.predictors.fitting.evaluation import evaluate
 from latprof.predictors.models.transfer import TransferPredictor
-from latprof.predictors.pack.pack import HeldOut, Pack, load_pack
+from latprof.predictors.pack.pack import HeldOut, Pack
 from latprof.predictors.training.stored_training import stored_block_times, stored_rows
 
 if TYPE_CHECKING:
     from latprof.measurement.store.store import Store, StoredTarget
-
-
-def load_sources(paths: Sequence[str | os.PathLike[str]]) -> list[Pack]:
-    """Load the packs of other devices.
-
-    Raises UsageError for none, PackSpaceError for packs of several spaces, and as
-    :func:`~latprof.predictors.pack.pack.load_pack`.
-    """
-    if not paths:
-        raise UsageError(
-            "there is no pack to transfer from", field="from", expected="--from PACK, once or more"
-        )
-    packs = [load_pack(path) for path in paths]
-    for pack in packs[1:]:
-        packs[0].check_space(pack.space)
-    return packs
 
 
 def transfer_from_store(packs: Sequence[Pack], store: Store, stored: StoredTarget) -> Pack:
@@ -43,7 +25,7 @@ def transfer_from_store(packs: Sequence[Pack], store: Store, stored: StoredTarge
     Parameters
     ----------
     packs : sequence of Pack
-        Of other devices, as :func:`load_sources` returns them.
+        Of other devices, all of one search space.
     store : Store
         Open for writing.
     stored : StoredTarget

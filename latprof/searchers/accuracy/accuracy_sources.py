@@ -31,8 +31,8 @@ def load_accuracy(
     Parameters
     ----------
     given : str, path or callable
-        A function, or ``"module:function"``: a function of a module that can be imported, from the working
-        directory too; it takes a list of n :class:`~latprof.Architecture` and returns n numbers.
+        A function, which takes a list of n :class:`~latprof.Architecture` and returns n numbers;
+        or ``"module:function"``, of a module that can be imported, from the working directory too.
         Or a file: the CSV of NAS-Bench-201 or the JSON of NAS-Bench-Macro as
         :mod:`latprof.datasets.importers` read them, or a CSV or Parquet file with a column
         ``architecture`` in the space's spelling.

@@ -1,0 +1,120 @@
+"""What a command does beyond its function: options of several words, errors, exit statuses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import typer
+from typer.core import TyperCommand, TyperOption
+
+from latprof.cli.console import note, print_error
+from latprof.cli.registered import NamingCommand
+from latprof.errors import EXIT_INTERRUPTED, LatprofError
+
+_NAMED = re.compile(r"`(\w+)`")
+
+
+class Command(NamingCommand):
+    """A command whose errors name its options, and whose options may take several words.
+
+    ``--from A B`` is ``--from A --from B`` for an option whose metavar ends in ``...``. Words that
+    the command's own arguments still need are left to them: the last ones.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat options of several words for each of their words."""
+        return super().parse_args(ctx, self._one_word_each(args))
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; an error becomes one line and the documented exit status."""
+        try:
+            return super().invoke(ctx)
+        except LatprofError as error:
+            print_error(error, spelled(str(error), self))
+            raise typer.Exit(error.exit_status) from None
+
+    def _one_word_each(self, args: list[str]) -> list[str]:
+        options = {
+            name: option
+            for option in self.params
+            if isinstance(option, TyperOption)
+            for name in (*option.opts, *option.secondary_opts)
+        }
+        several = {name for name, o in options.items() if (o.metavar or "").endswith("...")}
+        needed = sum(p.required for p in self.params if p.param_type_name == "argument")
+        found: list[str] = []
+        extra: list[int] = []  # positions in found of words behind an option's first one
+        current = ""
+        taken = alone = 0
+        for number, word in enumerate(args):
+            if word == "--":
+                found += args[number:]
+                alone += len(args) - number - 1
+                break
+            if word.startswith("-") and word != "-":
+                name, equals, _ = word.partition("=")
+                option = options.get(name)
+                current = name if name in several else ""
+                taken = int(option is not None and not option.is_flag and not equals)
+                found.append(word)
+            elif taken:
+                taken = 0
+                found.append(word)
+            elif current:
+                extra.append(len(found) + 1)
+                found += [current, word]
+            else:
+                alone += 1
+                found.append(word)
+        # What the arguments lack is taken from the end of the words of options.
+        for position in extra[max(len(extra) - max(needed - alone, 0), 0) :][::-1]:
+            del found[position - 1]
+        return found
+
+
+def spelled(text: str, command: TyperCommand) -> str:
+    """An error's text with the command's options where it names parameters in backquotes."""
+    names = {
+        parameter.name: parameter.opts[0]
+        if parameter.param_type_name == "option"
+        else (parameter.metavar or str(parameter.name).upper())
+        for parameter in command.params
+    }
+    return _NAMED.sub(lambda found: names.get(found[1], found[1]), text)
+
+
+class Result(Protocol):
+    """What a workflow returns, where it may end a command with another status than 0."""
+
+    @property
+    def exit_status(self) -> int:
+        """The documented exit status."""
+
+
+def finish(result: Result) -> None:
+    """Leave with the result's exit status."""
+    if result.exit_status:
+        raise typer.Exit(result.exit_status)
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Work that Ctrl-C ends with a line and status 130, also where a library made it an error."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, LatprofError) or not _interrupted(error):
+            raise
+        note("latprof: interrupted; rerun the same command to resume")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
