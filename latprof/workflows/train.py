@@ -58,7 +58,7 @@ def train(
         For a store with several targets or several search spaces.
     """
     from latprof.common.files import check_output
-    from latprof.predictors.models.named import predictor_class, predictor_names
+    from latprof.predictors.models.by_name import predictor_class, predictor_names
     from latprof.predictors.pack.pack import save_pack
     from latprof.predictors.training.stored_training import train_from_store
 
