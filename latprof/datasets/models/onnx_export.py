@@ -1,4 +1,4 @@
-"""ONNX models of a search space's architectures, written directly and fast.
+"""ONNX models of blocks, written directly and fast.
 
 Collecting 5,000 architectures builds each several times, so weights are slices of one pool of
 random numbers, and go into the serialised model without passing through protobuf.
@@ -6,9 +6,7 @@ random numbers, and go into the serialised model without passing through protobu
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -30,116 +28,70 @@ from latprof.datasets.models.steps import (
     Step,
     Zeroize,
 )
+from latprof.datasets.models.weights import (
+    BATCH_NORM_EPSILON,
+    Array,
+    WeightSource,
+    fold_batch_norm,
+)
 
 if TYPE_CHECKING:
     from latprof.datasets.models.layers import Block
-    from latprof.datasets.spaces.base import Architecture, SearchSpace
     from latprof.graph.operators import Operator
 
-Array = NDArray[np.float32]
 Tensor = NDArray[np.float32] | NDArray[np.int64]
 
 OPSET = 17
 _IR_VERSION = 8
-_BATCH_NORM_EPSILON = 1e-5
-_POOL_VALUES = 1 << 22
 _GRAPH = onnx.ModelProto.GRAPH_FIELD_NUMBER
 _INITIALIZER = onnx.GraphProto.INITIALIZER_FIELD_NUMBER
 _RAW_DATA = TensorProto.RAW_DATA_FIELD_NUMBER
 
 
-class WeightSource:
-    """Random weights that keep the scale of activations (He et al. 2015), the same for one seed.
-
-    Values are consecutive slices of one pool of standard normal numbers that begins again at its
-    end; a seed chooses where they start.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self._pool = _normal_pool()
-        self._next = int(np.random.default_rng(seed).integers(_POOL_VALUES))
-
-    def normal(self, shape: Sequence[int], scale: float) -> Array:
-        """Normal numbers with standard deviation ``scale``."""
-        count = math.prod(shape)
-        start = self._next % _POOL_VALUES
-        self._next = start + count
-        values = self._pool[start : self._next]
-        if self._next > _POOL_VALUES:
-            again, rest = divmod(count - len(values), _POOL_VALUES)
-            values = np.concatenate([values, *[self._pool] * again, self._pool[:rest]])
-        return (values * np.float32(scale)).reshape(shape)
-
-    def layer(self, layer: Layer) -> dict[str, Array]:
-        """Weight of a convolution, and its bias or what :meth:`normalization` makes."""
-        fan_in = layer.in_channels // layer.groups * layer.kernel**2
-        deviation = math.sqrt(layer.weight_gain / fan_in)
-        weights = {"weight": self.normal(layer.weight_shape, deviation)}
-        if layer.bias:
-            weights["bias"] = self.normal((layer.out_channels,), 0.1)
-        if layer.normalized:
-            weights.update(self.normalization(layer.out_channels))
-        return weights
-
-    def normalization(self, channels: int) -> dict[str, Array]:
-        """Scale, shift, mean and variance of a normalisation."""
-        shape = (channels,)
-        return {
-            "scale": 1.0 + np.clip(self.normal(shape, 0.1), -0.3, 0.3),
-            "shift": self.normal(shape, 0.1),
-            "mean": self.normal(shape, 0.1),
-            "variance": 1.0 + np.clip(self.normal(shape, 0.1), -0.3, 0.3),
-        }
-
-    def linear(self, out_features: int, in_features: int) -> dict[str, Array]:
-        """Weight and bias of the classifier."""
-        return {
-            "weight": self.normal((out_features, in_features), math.sqrt(1.0 / in_features)),
-            "bias": self.normal((out_features,), 0.1),
-        }
-
-
-@lru_cache(maxsize=1)
-def _normal_pool() -> Array:
-    pool = np.random.default_rng(20190220).standard_normal(_POOL_VALUES, dtype=np.float32)
-    pool.setflags(write=False)
-    return pool
-
-
-def fold_batch_norm(weights: dict[str, Array]) -> tuple[Array, Array]:
-    """Return the weight and bias of the convolution that includes its normalisation."""
-    factor = weights["scale"] / np.sqrt(weights["variance"] + np.float32(_BATCH_NORM_EPSILON))
-    folded = weights["weight"] * factor[:, None, None, None]
-    return folded, weights["shift"] - weights["mean"] * factor
-
-
 def onnx_bytes(
-    space: SearchSpace,
-    architecture: Architecture,
+    blocks: Sequence[Block],
+    head: Sequence[Operator],
+    input_shape: Sequence[int],
     *,
-    batch_size: int = 1,
+    name: str,
+    architecture: str,
     seed: int = 0,
     batch_norm: Literal["folded", "kept"] = "folded",
 ) -> bytes:
-    """Build an architecture's serialised ONNX model; see :meth:`SearchSpace.onnx_bytes`."""
-    writer = _GraphWriter(WeightSource(seed), batch_size, keep_batch_norm=batch_norm == "kept")
-    blocks = space.blocks(architecture)
+    """Write the serialised ONNX model of blocks and the head after them.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+        In execution order.
+    head : sequence of Operator
+        For the batch size of ``input_shape``.
+    input_shape : sequence of int
+        (batch, channels, height, width).
+    name, architecture : str
+        Name of the graph, and what the model's metadata says that it is.
+    seed : int
+        Of the weights.
+    batch_norm : {"folded", "kept"}
+        See :meth:`~latprof.datasets.spaces.base.SearchSpace.build_onnx`.
+    """
+    keep = batch_norm == "kept"
+    writer = _GraphWriter(WeightSource(seed), input_shape[0], keep_batch_norm=keep)
     writer.bounds(blocks)
     for block in blocks:
         writer.block(block)
-    head = space.head(architecture, batch_size)
     writer.head(head)
     graph = helper.make_graph(
         writer.nodes,
-        space.name,
-        [_tensor_info("input", (batch_size, *space.image_shape(architecture)))],
+        name,
+        [_tensor_info("input", input_shape)],
         [_tensor_info("output", head[-1].output_shapes[0])],
     )
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION
     )
     model.producer_name, model.producer_version = "latprof", __version__
-    helper.set_model_props(model, {"latprof.architecture": str(architecture)})
+    helper.set_model_props(model, {"latprof.architecture": architecture})
     return b"".join([model.SerializeToString(), *_weight_fields(writer.weights)])
 
 
@@ -283,7 +235,7 @@ class _GraphWriter:
             "BatchNormalization",
             [value, *parameters],
             f"{name}{suffix}",
-            epsilon=_BATCH_NORM_EPSILON,
+            epsilon=BATCH_NORM_EPSILON,
         )
 
     def _activation(self, activation: Activation, value: str, name: str) -> str:

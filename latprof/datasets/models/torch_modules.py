@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from latprof.datasets.models.onnx_export import _BATCH_NORM_EPSILON
 from latprof.datasets.models.steps import (
     Activate,
     GlobalPool,
@@ -23,10 +22,11 @@ from latprof.datasets.models.steps import (
     Step,
     Zeroize,
 )
+from latprof.datasets.models.weights import BATCH_NORM_EPSILON
 
 if TYPE_CHECKING:
     from latprof.datasets.models.layers import Block
-    from latprof.datasets.models.onnx_export import Array, WeightSource
+    from latprof.datasets.models.weights import Array, WeightSource
     from latprof.graph.operators import Operator
 
 _ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6, "hswish": nn.Hardswish}
@@ -132,7 +132,7 @@ def _convolution(layer: Layer, source: WeightSource) -> nn.Module:
 
 
 def _normalization(channels: int, weights: dict[str, Array]) -> nn.Module:
-    normalize = nn.BatchNorm2d(channels, eps=_BATCH_NORM_EPSILON)
+    normalize = nn.BatchNorm2d(channels, eps=BATCH_NORM_EPSILON)
     normalize.weight.data = torch.from_numpy(weights["scale"])
     normalize.bias.data = torch.from_numpy(weights["shift"])
     normalize.running_mean = torch.from_numpy(weights["mean"])

@@ -373,7 +373,13 @@ class SearchSpace(ABC):
         from latprof.datasets.models.onnx_export import onnx_bytes
 
         return onnx_bytes(
-            self, architecture, batch_size=batch_size, seed=seed, batch_norm=batch_norm
+            self.blocks(architecture),
+            self.head(architecture, batch_size),
+            (batch_size, *self.image_shape(architecture)),
+            name=self.name,
+            architecture=str(architecture),
+            seed=seed,
+            batch_norm=batch_norm,
         )
 
     def build_torch(self, architecture: Architecture, *, seed: int = 0) -> torch.nn.Module:
@@ -383,7 +389,7 @@ class SearchSpace(ABC):
         """
         from latprof.datasets.models.torch_export import build_torch
 
-        return build_torch(self, architecture, seed=seed)
+        return build_torch(self.blocks(architecture), self.head(architecture), seed=seed)
 
     def recognize(
         self,

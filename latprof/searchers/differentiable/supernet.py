@@ -13,8 +13,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from latprof.datasets.models.layers import Block, Layer
-from latprof.datasets.models.onnx_export import WeightSource
 from latprof.datasets.models.torch_modules import BlockModule
+from latprof.datasets.models.weights import WeightSource
 from latprof.errors import InvalidValueError
 
 if TYPE_CHECKING:

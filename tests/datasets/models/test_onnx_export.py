@@ -8,7 +8,8 @@ import onnxruntime
 import pytest
 
 from latprof.datasets.models import onnx_export
-from latprof.datasets.models.onnx_export import OPSET, WeightSource
+from latprof.datasets.models.onnx_export import OPSET
+from latprof.datasets.models.weights import WeightSource
 from latprof.datasets.spaces.base import Architecture
 from latprof.datasets.spaces.proxyless import MOBILE_CHOICES, MOBILE_WIDTHS, ProxylessSpace
 
