@@ -49,6 +49,7 @@ check: $(VENV)/.developer docs ## Lint, types, documents, and the built wheel in
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/python tests/check_wheel.py
 	$(BIN)/python tests/check_foreign.py
 

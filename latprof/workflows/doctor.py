@@ -34,6 +34,6 @@ class DoctorResult:
 
 def doctor() -> DoctorResult:
     """Find what spoils timings on this host, with the remedy for each finding."""
-    from latprof.profilers.host.facts import checks
+    from latprof.profilers.host.checks import run_checks
 
-    return DoctorResult(tuple(checks()))
+    return DoctorResult(tuple(run_checks()))

@@ -20,7 +20,8 @@ from latprof.measurement.records import (
 from latprof.measurement.store.store import Store
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.collection import Collection
-from latprof.profilers.host.facts import checks, host_facts
+from latprof.profilers.host.checks import run_checks
+from latprof.profilers.host.facts import host_facts
 from latprof.profilers.visits.network_source import reference_network
 
 #: What would have measured it.
@@ -40,7 +41,7 @@ def fill_store(path, n=14, resolution=64, visits=2, options=None, seed=0):
     plan = collection.plan(ops=True)
     target = collection.identity()
     name, _ = reference_network(collection.reference_resolution)
-    host = {"facts": host_facts(), "checks": [dataclasses.asdict(check) for check in checks()]}
+    host = {"facts": host_facts(), "checks": [dataclasses.asdict(check) for check in run_checks()]}
     generator = np.random.default_rng(seed)
     started = START
     with Store.open(path, create=True) as store:

@@ -14,7 +14,8 @@ from latprof.measurement.records import PairedProtocol, Target
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.campaign import Outcome, Progress, collect
 from latprof.profilers.campaign.plan import Plan
-from latprof.profilers.host.facts import checks, host_facts
+from latprof.profilers.host.checks import run_checks
+from latprof.profilers.host.facts import host_facts
 from latprof.profilers.targets import profiler_class
 from latprof.profilers.visits.measuring_process import DEFAULT_TIMEOUT_S, RemoteBench, check_timeout
 from latprof.profilers.visits.network_source import (
@@ -166,7 +167,7 @@ class Collection:
             alone = partial(make, reference_runs=store.reference_runs(target))
             return TakingTurns(alone) if profiler.prepares_ahead else alone()
 
-        host = {"facts": host_facts(), "checks": [dataclasses.asdict(c) for c in checks()]}
+        host = {"facts": host_facts(), "checks": [dataclasses.asdict(c) for c in run_checks()]}
         if profiler.caution:
             host["caution"] = profiler.caution
         outcome = collect(

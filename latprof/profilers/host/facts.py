@@ -16,12 +16,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from latprof.measurement.conditions import cgroup_cpu_folders, read_text
-
-if TYPE_CHECKING:
-    from latprof.profilers.host.checks import Check
 
 _CPU = "sys/devices/system/cpu"
 _CPUINFO_BYTES = 1 << 20
@@ -209,13 +205,6 @@ def host_facts(host: Host | None = None) -> dict[str, str]:
         "numpy": _version("numpy"),
         "onnxruntime": _version("onnxruntime"),
     }
-
-
-def checks(host: Host | None = None) -> list[Check]:
-    """Judge everything that spoils timings on this host, in about two seconds at most."""
-    from latprof.profilers.host.checks import run_checks
-
-    return run_checks(host or Host())
 
 
 def _version(package: str) -> str:

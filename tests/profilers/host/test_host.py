@@ -7,7 +7,7 @@ import pytest
 
 from latprof.profilers.host import facts as host_module
 from latprof.profilers.host.checks import INVISIBLE, observe, run_checks
-from latprof.profilers.host.facts import Host, checks, host_facts, parse_cores, processor_name
+from latprof.profilers.host.facts import Host, host_facts, parse_cores, processor_name
 
 CPU = "sys/devices/system/cpu"
 CPUINFO = """processor\t: 0
@@ -336,7 +336,7 @@ def test_swapping_and_throttling_in_the_window_fail(tree, tmp_path):
 
 
 def test_this_host_is_checked():
-    results = checks()
+    results = run_checks()
 
     names = [check.name for check in results]
     assert len(names) == len(set(names)) >= 15

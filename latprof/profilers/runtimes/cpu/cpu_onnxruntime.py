@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from latprof.measurement.records import KernelTime, Target
 
-_DTYPES = {
+DTYPES = {
     "tensor(float)": np.float32,
     "tensor(double)": np.float64,
     "tensor(float16)": np.float16,
@@ -39,7 +39,7 @@ _DTYPES = {
     "tensor(bool)": np.bool_,
 }
 #: Only what is fatal reaches the process's stderr; everything else arrives as an exception.
-_LOG_FATAL = 4
+LOG_FATAL = 4
 
 
 class CpuOnnxRuntime(Profiler):
@@ -90,7 +90,7 @@ class CpuOnnxRuntime(Profiler):
         options.intra_op_num_threads = self.options.threads
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.log_severity_level = _LOG_FATAL
+        options.log_severity_level = LOG_FATAL
         # A session's threads wait for the next run in a loop that keeps their cores busy; those of
         # the reference would take turns with those of the network. They still do so within a run.
         options.add_session_config_entry("session.force_spinning_stop", "1")
@@ -145,7 +145,7 @@ class ProfiledOnnxRuntimeModel(OnnxRuntimeModel):
 
 
 def _dtype(value: Any) -> DTypeLike:
-    dtype = _DTYPES.get(value.type)
+    dtype = DTYPES.get(value.type)
     if dtype is None:
         raise UnsupportedModelError(
             f"input {value.name!r} is of a type latprof makes no input for", got=value.type

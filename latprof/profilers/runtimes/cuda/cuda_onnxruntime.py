@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from latprof.errors import DeviceError, UnsupportedModelError
-from latprof.profilers.runtimes.cpu.cpu_onnxruntime import _DTYPES, _LOG_FATAL, OnnxRuntimeModel
+from latprof.profilers.runtimes.cpu.cpu_onnxruntime import DTYPES, LOG_FATAL, OnnxRuntimeModel
 from latprof.profilers.runtimes.cuda.cuda_device import CudaProfiler
 from latprof.profilers.runtimes.running import first_line, timed_runs
 
@@ -42,7 +42,7 @@ class CudaOnnxRuntime(CudaProfiler):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.options.threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = _LOG_FATAL
+        options.log_severity_level = LOG_FATAL
         provider = {
             "device_id": str(self._number()),
             "use_tf32": str(int(self.options.precision == "tf32")),
@@ -81,7 +81,7 @@ class CudaOnnxRuntimeModel(OnnxRuntimeModel):
             placed = onnxruntime.OrtValue.ortvalue_from_numpy(values, kind, number)
             self._binding.bind_ortvalue_input(name, placed)
         for output in session.get_outputs():
-            element = _DTYPES.get(output.type)
+            element = DTYPES.get(output.type)
             if element is None or not all(isinstance(size, int) for size in output.shape):
                 self._binding.bind_output(output.name, kind, number)
                 continue

@@ -1,0 +1,164 @@
+"""The house: imports without circles, no private name across modules, one name a thing.
+
+That rooms import downward is checked by import-linter (``lint-imports``; its contracts are in
+pyproject.toml). Here is what its contracts do not say, module by module.
+"""
+
+import ast
+import importlib
+from collections import defaultdict
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import grimp
+import pytest
+
+import latprof
+
+PACKAGE = Path(latprof.__file__).parent
+MODULES = {
+    ".".join(("latprof", *path.relative_to(PACKAGE).with_suffix("").parts)): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
+#: Rooms that hold one module a command.
+OF_COMMANDS = ("latprof.cli", "latprof.workflows")
+ROOM_SIZE = 13  # and an __init__
+
+
+def test_no_module_imports_itself_round_a_circle():
+    """Imports inside functions and for types count; a room's __init__ is a module too."""
+    graph = grimp.build_graph("latprof", cache_dir=None)
+    imports = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+    assert len(imports) > 200
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
+
+
+def test_nobody_imports_the_face_of_the_package():
+    """What ``latprof`` hands on lies above everything; a version is in ``latprof._version``."""
+    graph = grimp.build_graph("latprof", cache_dir=None)
+    assert graph.find_modules_that_directly_import("latprof") <= {"latprof.__main__"}
+
+
+def private(name):
+    return name.startswith("_") and not name.endswith("__") and name != "_"
+
+
+def test_private_names_stay_in_their_module():
+    wrong = {
+        name: found
+        for name, tree in TREES.items()
+        if (found := foreign_imports(tree) + foreign_attributes(tree))
+    }
+    assert wrong == {}
+
+
+def foreign_imports(tree):
+    """Private names that a module imports from others of latprof."""
+    return [
+        f"line {node.lineno}: from {node.module} import {alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "latprof"
+        for alias in node.names
+        if private(alias.name)
+    ]
+
+
+def foreign_attributes(tree):
+    """Private attributes read from other objects than one's own, and not defined in this module."""
+    own, modules = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            own.add(node.name)
+        elif isinstance(node, ast.AnnAssign | ast.Assign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            own |= {t.id for t in targets if isinstance(t, ast.Name)}
+            own |= {t.attr for t in targets if isinstance(t, ast.Attribute) and is_self(t.value)}
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            modules |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+    return [
+        f"line {node.lineno}: {ast.unparse(node)}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and private(node.attr) and not is_self(node.value)
+        if node.attr not in own or (isinstance(node.value, ast.Name) and node.value.id in modules)
+        if not ast.unparse(node).startswith("torch.")  # which has names without another way to them
+    ]
+
+
+def is_self(node):
+    """Whether an expression is the object whose method this is, or its class."""
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id in {"super", "type"}
+    return isinstance(node, ast.Name) and node.id in {"self", "cls"}
+
+
+def test_no_two_public_classes_share_a_name():
+    homes = defaultdict(list)
+    for name, tree in TREES.items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes[node.name].append(name)
+    assert {name: where for name, where in homes.items() if len(where) > 1} == {}
+
+
+def test_no_two_modules_share_a_name():
+    """But ``base``, a command and its workflow, and a paper's space and its method."""
+    homes = defaultdict(list)
+    for module in MODULES:
+        room, _, name = module.rpartition(".")
+        if name not in {"__init__", "base"}:
+            homes[name].append(room)
+    allowed = (set(OF_COMMANDS), {"latprof.datasets.spaces", "latprof.searchers"})
+    assert {
+        name: rooms
+        for name, rooms in homes.items()
+        if len(rooms) > 1 and not any(pairs(rooms, one) for one in allowed)
+    } == {}
+
+
+def pairs(rooms, allowed):
+    """Whether two rooms lie in two different ones of those allowed to share names."""
+    inside = {one for one in allowed for room in rooms if f"{room}.".startswith(f"{one}.")}
+    return len(rooms) == 2 and inside == allowed
+
+
+def test_rooms_are_small_enough_to_look_around_in():
+    rooms = defaultdict(list)
+    for module, path in MODULES.items():
+        if path.name != "__init__.py":
+            rooms[module.rpartition(".")[0]].append(path.stem)
+    large = {room: len(names) for room, names in rooms.items() if len(names) > ROOM_SIZE}
+    assert not large.keys() - set(OF_COMMANDS)
+
+
+def test_the_top_level_links_lead_into_the_package():
+    root = PACKAGE.parent
+    if not (root / "pyproject.toml").exists():
+        pytest.skip("not a checkout")
+    for name in ("profilers", "predictors", "searchers", "datasets"):
+        link = root / name
+        assert link.is_symlink()
+        assert link.resolve() == PACKAGE / name
+
+
+@pytest.mark.parametrize("room", ["latprof", "latprof.datasets", "latprof.searchers"])
+def test_names_loaded_late_are_those_that_type_checkers_see(room):
+    """The imports under TYPE_CHECKING, the table of names and ``__all__`` are one."""
+    package = importlib.import_module(room)
+    (seen,) = (n for n in TREES[f"{room}.__init__"].body if is_typing_only(n))
+    for node in seen.body:
+        module = importlib.import_module(node.module)
+        for alias in node.names:
+            assert getattr(package, alias.name) is getattr(module, alias.name)
+    names = [alias.name for node in seen.body for alias in node.names]
+    assert sorted(names) == sorted(package.__all__)
+    assert set(package.__all__) <= set(dir(package))
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        package.nonsense  # noqa: B018
+
+
+def is_typing_only(node):
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
