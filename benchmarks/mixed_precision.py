@@ -19,8 +19,9 @@ from latprof.datasets.spaces.mixed_precision import MixedPrecisionSpace
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.store.store import Store
-from latprof.predictors.fitting.evaluation import cross_validated_predictions, evaluate
+from latprof.predictors.fitting.evaluation import evaluate
 from latprof.predictors.models.by_name import make_predictor
+from latprof.predictors.training.cross_validation import cross_validated_predictions
 from latprof.predictors.training.stored_training import stored_rows
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.collection import Collection

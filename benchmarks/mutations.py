@@ -76,7 +76,7 @@ def judge(path: Path, original: str, *, forged: bool) -> tuple[str, str]:
 
 
 def _judged(path: Path, original: str, *, forged: bool) -> tuple[str, str]:
-    from latprof.predictors.pack.pack import load_pack
+    from latprof.predictors.pack.saving import load_pack
 
     try:
         pack = load_pack(path)
@@ -118,7 +118,7 @@ def questions(pack: Pack) -> Any:
 @lru_cache(maxsize=32)
 def original_content(name: str) -> tuple[object, ...]:
     """The same of the pack that a mutant was made of."""
-    from latprof.predictors.pack.pack import load_pack
+    from latprof.predictors.pack.saving import load_pack
 
     return content(load_pack(PACKS / name))
 
@@ -132,7 +132,7 @@ def usable(pack: Pack) -> bool:
     answers = [prediction.latency_ms, prediction.low_ms, prediction.high_ms]
     if prediction.distance is not None:
         answers += [prediction.distance, pack.predictor.predict(choices, upper=0.5)]
-    terms = pack.predictor._terms()  # noqa: SLF001 - what as_torch is made from, without torch
+    terms = pack.predictor.terms()  # what as_torch is made from, without torch
     assert terms is not None
     expected = expectation_of(terms, pack.space.num_choices.tolist())
     answers += [expected.linear_ms, np.array(expected.intercept_ms)]

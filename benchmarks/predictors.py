@@ -24,6 +24,7 @@ from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import CoverageError
 from latprof.predictors.features.block_features import space_tables
 from latprof.predictors.models.by_name import make_predictor, predictor_names
+from latprof.predictors.pack.saving import save_pack
 
 if TYPE_CHECKING:
     from latprof.predictors.base import Predictor
@@ -151,7 +152,7 @@ _WITHOUT_XGBOOST = """
 import sys
 sys.modules["xgboost"] = None
 from benchmarks.predictors import SPACE, rate
-from latprof.predictors.pack.pack import load_pack
+from latprof.predictors.pack.saving import load_pack
 print(rate(load_pack(sys.argv[1]).predictor, SPACE.sample_choices(20_000, seed=9)))
 """
 
@@ -160,7 +161,7 @@ def without_xgboost(predictor: Predictor) -> bool:
     """Print the rate in a process that cannot import XGBoost, where the same code answers."""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/a.pack"
-        predictor.save(path)
+        save_pack(predictor, path)
         done = subprocess.run(
             [sys.executable, "-c", _WITHOUT_XGBOOST, path],
             capture_output=True,
@@ -180,7 +181,7 @@ def gradients(additive: Predictor, trees: Predictor) -> bool:
     except ImportError:
         print("expected latency: no torch here\n")
         return True
-    from latprof.predictors.gradients.expectation import surrogate_error
+    from latprof.predictors.gradients.torch_latency import expected_latency, surrogate_error
 
     torch.set_num_threads(1)
     good = True
@@ -191,7 +192,7 @@ def gradients(additive: Predictor, trees: Predictor) -> bool:
         for _ in range(2200):
             p.grad = None
             start = time.perf_counter()
-            predictor.expected_latency(p).backward()
+            expected_latency(predictor, p).backward()
             times.append(time.perf_counter() - start)
         median = 1e6 * float(np.median(times[200:]))
         print(f"{label:14}{median:8.1f} microseconds (promised: under {GRADIENT_US:.0f})")

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 import latprof
+from latprof.predictors.gradients.torch_latency import expected_latency
 from latprof.searchers.accuracy.accuracy_by_training import TrainedAccuracy
 from latprof.searchers.accuracy.image_tasks import digits_task
 from latprof.searchers.base import SearchProblem
@@ -195,7 +196,7 @@ def print_lightnas() -> float:
         best = state.steps[-1]
         probable = float(given.latency_ms(state.parameters.most_probable()[None])[0])
         with torch.no_grad():
-            expected = float(state.predictor.expected_latency(state.parameters.probabilities()))
+            expected = float(expected_latency(state.predictor, state.parameters.probabilities()))
         misses.append(abs(best.latency_ms / target - 1))
         print(
             f"| {target} | {best.latency_ms:.3f} | {best.latency_ms / target - 1:+.2%} | "

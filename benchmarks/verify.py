@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,11 +24,14 @@ import latprof
 from latprof import Verification, verify
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.store.store import Store
-from latprof.predictors.pack.pack import Pack, save_pack
+from latprof.predictors.pack.saving import save_pack
 from latprof.predictors.training.stored_training import train_from_store
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.collection import Collection
 from latprof.searchers import SearchProblem, get_searcher
+
+if TYPE_CHECKING:
+    from latprof.predictors.pack.pack import Pack
 
 PERCENTILES = tuple(range(5, 100, 10))
 EVALUATIONS = 1000

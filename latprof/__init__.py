@@ -21,14 +21,16 @@ if TYPE_CHECKING:
     from latprof.measurement.frames import labels
     from latprof.measurement.records import Measurement, PairedProtocol, Target
     from latprof.measurement.store.store import Store
-    from latprof.predictors.base import Prediction, Predictor
+    from latprof.predictors.base import Predictor
     from latprof.predictors.models.boosted_trees import XGBoostPredictor
     from latprof.predictors.models.hybrid import HybridPredictor
     from latprof.predictors.models.linear import LinearPredictor
     from latprof.predictors.models.lookup_table import LookupTablePredictor
     from latprof.predictors.models.transfer import TransferPredictor
     from latprof.predictors.pack.answering import Answer
-    from latprof.predictors.pack.pack import Pack, load_pack, save_pack
+    from latprof.predictors.pack.pack import Pack
+    from latprof.predictors.pack.prediction import Prediction
+    from latprof.predictors.pack.saving import load_pack, save_pack
     from latprof.profilers.base import RunOptions
     from latprof.profilers.profile import Profile
     from latprof.profilers.targets import target_spellings
@@ -115,14 +117,16 @@ if not TYPE_CHECKING:
             "measurement.frames": ["labels"],
             "measurement.records": ["Measurement", "PairedProtocol", "Target"],
             "measurement.store.store": ["Store"],
-            "predictors.base": ["Prediction", "Predictor"],
+            "predictors.base": ["Predictor"],
             "predictors.models.boosted_trees": ["XGBoostPredictor"],
             "predictors.models.hybrid": ["HybridPredictor"],
             "predictors.models.linear": ["LinearPredictor"],
             "predictors.models.lookup_table": ["LookupTablePredictor"],
             "predictors.models.transfer": ["TransferPredictor"],
             "predictors.pack.answering": ["Answer"],
-            "predictors.pack.pack": ["Pack", "load_pack", "save_pack"],
+            "predictors.pack.pack": ["Pack"],
+            "predictors.pack.prediction": ["Prediction"],
+            "predictors.pack.saving": ["load_pack", "save_pack"],
             "profilers.base": ["RunOptions"],
             "profilers.profile": ["Profile"],
             "profilers.targets": ["target_spellings"],

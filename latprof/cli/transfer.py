@@ -113,7 +113,7 @@ def _print(
 
 
 def _device_of(name: str) -> str:
-    from latprof.predictors.pack.pack import load_pack
+    from latprof.predictors.pack.saving import load_pack
 
     target = load_pack(name).target
     return "" if target is None else target.describe()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
@@ -12,21 +10,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.spaces.base import Architecture, SearchSpace
-from latprof.errors import InvalidValueError, NotEnoughDataError, PackError
+from latprof.errors import InvalidValueError, NotEnoughDataError
+from latprof.predictors.estimator import Estimator
 from latprof.predictors.features.block_features import space_tables
 from latprof.predictors.fitting.calibration import COVERAGE, Calibration, calibrate, check_share
-from latprof.predictors.fitting.factors import Factor
-from latprof.predictors.fitting.grid import all_choices, is_small
-from latprof.predictors.fitting.repeated import distinct_rows
+from latprof.predictors.fitting.repeated import DistinctRows, distinct_rows
 
 if TYPE_CHECKING:
-    import torch
-
-    from latprof.measurement.records import Target
+    from latprof.predictors.fitting.factors import Factor
     from latprof.predictors.fitting.trees import TreeEnsemble
 
 Floats: TypeAlias = NDArray[np.float64]
+Choices: TypeAlias = NDArray[np.uint8]
 Batch: TypeAlias = Sequence[Architecture] | NDArray[np.integer[Any]]
 
 #: What a fitted predictor saves: file names inside a pack, and their bytes. Never a pickle.
@@ -36,8 +33,8 @@ PackFiles: TypeAlias = dict[str, bytes]
 _LARGEST_MS = 1e12
 
 
-@dataclass(frozen=True, eq=False)
-class Terms:
+@dataclass(frozen=True, eq=False, repr=False)
+class Terms(ShortRepr):
     """A fitted predictor as ``intercept_ms`` plus factors plus trees."""
 
     intercept_ms: float
@@ -45,46 +42,49 @@ class Terms:
     trees: TreeEnsemble | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """Predicted latencies of n architectures, with the interval and the target they hold for.
+@dataclass(frozen=True, eq=False, repr=False)
+class FitResult(ShortRepr):
+    """What fitting owes the contract, beside the learned state that it leaves in the predictor.
 
     Parameters
     ----------
-    latency_ms, low_ms, high_ms : array of shape (n,)
-        The prediction, and the ends of its interval.
-    coverage : float
-        Share of measurements that fall inside such intervals, for networks drawn as the training
-        rows were; 0 where the interval is not known and both ends are the prediction.
-    target : Target or None
-        Where these milliseconds hold.
-    distance : array of shape (n,), optional
-        From the training rows; above 1 is outside their region, where intervals may be too narrow
-        (see :meth:`Predictor.distance`). None where it is not known.
+    out_of_fold_ms : array of shape (n,)
+        What models that had not seen a row predicted for it, in milliseconds. Intervals and upper
+        bounds are made from it, so predictions of rows that were seen would make them too narrow.
+    region : integer array of shape (m, decisions), optional
+        Architectures that the predictor knows, where these are more than the rows:
+        :meth:`Predictor.distance` counts from them.
     """
 
-    latency_ms: Floats
-    low_ms: Floats
-    high_ms: Floats
-    coverage: float
-    target: Target | None
-    distance: Floats | None = None
-
-    def __len__(self) -> int:
-        return len(self.latency_ms)
+    out_of_fold_ms: Floats
+    region: Choices | None = None
 
 
-class Predictor(ABC):
+class Predictor(Estimator):
     """Predicts the latency of a search space's architectures, in milliseconds.
 
     The estimator contract of scikit-learn: ``__init__`` only stores its arguments, ``fit`` returns
-    self, learned attributes end in ``_``, the same data and ``seed`` give the same predictor.
-    A fitted predictor is read-only and safe to share between threads.
+    self, learned attributes end in ``_``, the same data and ``seed`` give the same predictor, and
+    ``sklearn.base.clone``, ``cross_val_score`` and ``GridSearchCV`` take it. A fitted predictor is
+    read-only and safe to share between threads.
+
+    Subclasses set :attr:`name` and implement ``_fit``, ``_predict``, :meth:`to_files` and
+    :meth:`from_files`; :meth:`terms` too where they are a sum of tables and trees, for gradients
+    and transfers.
 
     Parameters
     ----------
     space : SearchSpace
         The space of the architectures it is fitted on and asked about.
+
+    Attributes
+    ----------
+    out_of_fold_ms_ : array of shape (n,)
+        What models that had not seen a training row predicted for it, in milliseconds. Not saved.
+    rows_ : DistinctRows
+        The networks that it was fitted to, each once. Not saved.
+    calibration_ : Calibration or None
+        How far predictions can be trusted; None where that is not known.
     """
 
     #: The name that the command line takes and a pack's manifest carries.
@@ -92,11 +92,12 @@ class Predictor(ABC):
     #: Fewest training rows that :meth:`fit` accepts: what is left of ten after a fifth is held out.
     min_rows: ClassVar[int] = 8
 
+    #: Whether predictions rest on more than the rows of :meth:`fit`, such as other devices'.
+    beyond_rows: ClassVar[bool] = False
+
     space: SearchSpace
-    #: What models that had not seen a training row predicted for it, shape (n,), in milliseconds;
-    #: there after :meth:`fit`, not saved. Intervals are made from it.
     out_of_fold_ms_: Floats
-    #: How far predictions can be trusted; None where that is not known.
+    rows_: DistinctRows
     calibration_: Calibration | None = None
 
     def fit(self, architectures: Batch, latency_ms: ArrayLike) -> Self:
@@ -137,17 +138,13 @@ class Predictor(ABC):
                 "latency_ms holds values that are not finite and above 0",
                 expected=f"milliseconds above 0 and up to {_LARGEST_MS:g}",
             )
-        self.__dict__.pop("_torch_modules", None)
-        self._fit(rows.choices, rows.mean_ms)
-        tables, left_out = space_tables(self.space), self.out_of_fold_ms_
-        known = self._known_region(rows.choices)
-        self.calibration_ = calibrate(tables, rows.choices, left_out, rows.first_ms, known)
+        result = self._fit(rows.choices, rows.mean_ms)
+        region = rows.choices if result.region is None else result.region
+        tables, left_out = space_tables(self.space), result.out_of_fold_ms
+        self.calibration_ = calibrate(tables, rows.choices, left_out, rows.first_ms, region)
         self.out_of_fold_ms_ = left_out[rows.numbers]
+        self.rows_ = rows
         return self
-
-    def _known_region(self, choices: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Architectures whose region the fitted predictor knows: here the training rows."""
-        return choices
 
     def predict(self, architectures: Batch, *, upper: float | None = None) -> Floats:
         """Predict n latencies in milliseconds, shape (n,).
@@ -175,7 +172,7 @@ class Predictor(ABC):
         calibration = self._calibrated()
         return np.maximum(calibration.upper(choices, latency, upper), calibration.least_ms)
 
-    def _predicted(self, choices: NDArray[np.uint8]) -> Floats:
+    def _predicted(self, choices: Choices) -> Floats:
         """Predictions of checked choices, none below half of the least latency measured."""
         latency = self._predict(choices)
         if self.calibration_ is not None:
@@ -218,12 +215,12 @@ class Predictor(ABC):
         """
         return self._calibrated().distance(self._checked(architectures))
 
-    def _checked(self, architectures: Batch) -> NDArray[np.uint8]:
-        self._check_fitted()
+    def _checked(self, architectures: Batch) -> Choices:
+        self.check_fitted()
         return self.space.canonical(self.space.choices(architectures))
 
     def _calibrated(self) -> Calibration:
-        self._check_fitted()
+        self.check_fitted()
         if self.calibration_ is None:
             raise NotEnoughDataError(
                 f"this {self.name} predictor does not know how far it can be trusted",
@@ -231,124 +228,20 @@ class Predictor(ABC):
             )
         return self.calibration_
 
-    # Gradients ---------------------------------------------------------------------------
-
-    def expected_latency(self, probabilities: torch.Tensor) -> torch.Tensor:
-        """Expected latency in ms of independent decisions, differentiable.
-
-        ``E[LAT] = sum_i sum_j p_ij F(o_ij)`` (ProxylessNAS, equation 2) for additive predictors,
-        exact; so are tables over several decisions. For boosted trees it is a surrogate: what
-        single decisions and pairs of them explain
-        (:func:`~latprof.predictors.gradients.expectation.surrogate_error` tells its error).
-
-        Parameters
-        ----------
-        probabilities : torch.Tensor of shape (..., decisions, most candidates)
-            Each decision's probabilities sum to 1. Where a decision has fewer candidates than
-            another the rest is padding: it has no influence, and its gradient is 0.
-
-        Returns
-        -------
-        torch.Tensor of shape (...)
-
-        Raises
-        ------
-        InvalidValueError
-            For another shape, or what is no tensor of floating-point numbers.
-        CoverageError
-            Where the predictor does not know a candidate.
-        MissingDependencyError
-            Where torch is not installed.
-        """
-        from latprof.predictors.gradients.expectation import check_probabilities, outside_inference
-
-        self._check_fitted()
-        check_probabilities(probabilities)
-        modules: dict[object, torch.nn.Module] = self.__dict__.setdefault("_torch_modules", {})
-        where = (probabilities.device, probabilities.dtype)
-        if where not in modules:
-            # Kept for later calls, which may want gradients where this one does not.
-            with outside_inference():
-                modules[where] = self.as_torch().to(*where)
-        latency: torch.Tensor = modules[where](probabilities)
-        return latency
-
-    def as_torch(self) -> torch.nn.Module:
-        """A module that computes :meth:`expected_latency`: buffers, no parameters.
-
-        Raises as :meth:`expected_latency`.
-        """
-        from latprof.predictors.gradients.expectation import expectation_of, torch_module
-
-        self._check_fitted()
-        sizes = self.space.num_choices.tolist()
-        terms = self._terms()
-        if terms is None or (terms.trees is not None and len(terms.trees)):
-            if is_small(sizes):  # a latency for every architecture: exact, whatever made it
-                grid = self.predict(all_choices(sizes)).reshape(sizes)
-                terms = Terms(0.0, (Factor(tuple(range(len(sizes))), grid),))
-            elif terms is None:
-                raise InvalidValueError(f"the {self.name} predictor has no expected latency")
-        return torch_module(expectation_of(terms, sizes))
-
-    def save(self, path: str | os.PathLike[str], target: Target | None = None) -> None:
-        """Save the fitted predictor as a pack, with ``target`` as where its milliseconds hold.
-
-        The pack has no held-out figures and no interval; those come from
-        :func:`latprof.predictors.training.split_training.train`. Raises InvalidValueError before
-        :meth:`fit`, OutputPathError and DiskFullError.
-        """
-        from latprof.predictors.pack.pack import Pack, save_pack
-
-        save_pack(Pack(predictor=self, target=target), path)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], space: SearchSpace | None = None) -> Self:
-        """Load the predictor of a pack; see :func:`latprof.predictors.pack.pack.load_pack`.
-
-        Raises PackError, also where the pack holds another kind of predictor than this class.
-        """
-        from latprof.predictors.pack.pack import load_pack
-
-        predictor = load_pack(path, space=space).predictor
-        if not isinstance(predictor, cls):
-            raise PackError(
-                f"pack {os.fspath(path)} holds another predictor",
-                expected=cls.name,
-                got=predictor.name,
-                hint="Predictor.load takes any",
-            )
-        return predictor
-
-    def get_params(self) -> dict[str, Any]:
-        """Return the arguments of ``__init__``: ``type(p)(**p.get_params())`` is p, unfitted."""
-        names = list(inspect.signature(type(self).__init__).parameters)[1:]
-        return {name: getattr(self, name) for name in names}
-
-    def clone(self) -> Self:
-        """Return an unfitted copy with the same arguments."""
-        return type(self)(**self.get_params())
-
-    @property
-    def fitted(self) -> bool:
-        """Whether :meth:`fit` has been called."""
-        return any(name.endswith("_") and not name.startswith("_") for name in vars(self))
-
-    def _check_fitted(self) -> None:
-        if not self.fitted:
-            raise InvalidValueError(f"the {self.name} predictor is not fitted yet; call fit first")
-
-    @abstractmethod
-    def _fit(self, choices: NDArray[np.uint8], latency_ms: Floats) -> None:
-        """Learn from checked choices, shape (n, decisions), and latencies, shape (n,)."""
-
-    @abstractmethod
-    def _predict(self, choices: NDArray[np.uint8]) -> Floats:
-        """Predict from checked choices, shape (n, decisions)."""
-
-    def _terms(self) -> Terms | None:
+    def terms(self) -> Terms | None:
         """The fitted predictor as a sum of tables and trees, or None where it is no such sum."""
         return None
+
+    @abstractmethod
+    def _fit(self, choices: Choices, latency_ms: Floats) -> FitResult:
+        """Learn from n distinct networks, given by checked choices of shape (n, decisions).
+
+        Sets the learned attributes, each ending in ``_``, and returns what the contract is owed.
+        """
+
+    @abstractmethod
+    def _predict(self, choices: Choices) -> Floats:
+        """Predict from checked choices, shape (n, decisions)."""
 
     @abstractmethod
     def to_files(self) -> PackFiles:

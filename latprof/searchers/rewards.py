@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
 from latprof.errors import InvalidValueError, UnknownNameError
+from latprof.predictors.gradients.torch_latency import expected_latency
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import ArrayLike, NDArray
 
-    from latprof.predictors.base import Predictor
+__all__ = ["HARD", "SOFT", "expected_latency", "latency_regularizer", "mnas_reward"]
 
 Form: TypeAlias = Literal["add#plain", "add#linear", "mul#log", "fbnet", "lightnas"]
 
@@ -160,54 +159,6 @@ def latency_regularizer(
     if form == "mul#log":
         logarithm = logarithm / math.log(of_target / unit_ms)
     return loss * strength * logarithm**exponent
-
-
-def expected_latency(
-    predictor: Predictor, probabilities: torch.Tensor | Sequence[torch.Tensor]
-) -> torch.Tensor:
-    """Expected latency in ms of independent decisions, differentiable (ProxylessNAS, equation 2).
-
-    Parameters
-    ----------
-    predictor : Predictor
-        Fitted.
-    probabilities : torch.Tensor of shape (..., decisions, most candidates), or a sequence
-        One tensor of shape (..., candidates) for each decision will do as well, as search codes
-        hold them; decisions may differ in their number of candidates.
-
-    Returns
-    -------
-    torch.Tensor of shape (...)
-
-    Raises
-    ------
-    InvalidValueError
-        For shapes that do not fit the predictor's space.
-    CoverageError
-        Where the predictor does not know a candidate.
-    MissingDependencyError
-        Where torch is not installed.
-    """
-    if isinstance(probabilities, Sequence):
-        probabilities = _padded(predictor, probabilities)
-    return predictor.expected_latency(probabilities)
-
-
-def _padded(predictor: Predictor, rows: Sequence[torch.Tensor]) -> torch.Tensor:
-    """One tensor of the probabilities of all decisions, zeros behind the shorter ones."""
-    import torch
-
-    sizes = predictor.space.num_choices.tolist()
-    got = [tuple(row.shape)[-1:] for row in rows]
-    if got != [(size,) for size in sizes]:
-        raise InvalidValueError(
-            "probabilities do not fit the space's decisions",
-            expected=f"{len(sizes)} tensors of {', '.join(map(str, sizes))}",
-            got=", ".join(str(size[0]) if size else "scalar" for size in got)[:200],
-        )
-    most = max(sizes)
-    pad = torch.nn.functional.pad
-    return torch.stack([pad(row, (0, most - row.shape[-1])) for row in rows], dim=-2)
 
 
 def _least(latency_ms: Any) -> float:

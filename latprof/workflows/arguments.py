@@ -118,7 +118,8 @@ def open_store(store: StoreLike, *, create: bool = False) -> Iterator[Store]:
 
 def open_pack(pack: PackLike) -> Pack:
     """Return the pack that is given, or read from a file or from those that come with latprof."""
-    from latprof.predictors.pack.pack import Pack, load_pack
+    from latprof.predictors.pack.pack import Pack
+    from latprof.predictors.pack.saving import load_pack
 
     return pack if isinstance(pack, Pack) else load_pack(pack)
 
@@ -165,7 +166,7 @@ def source_packs(sources: Sequence[PackLike]) -> list[Pack]:
     """Open the packs of other devices.
 
     Raises UsageError for none, PackSpaceError for packs of several spaces, and as
-    :func:`~latprof.predictors.pack.pack.load_pack`.
+    :func:`~latprof.predictors.pack.saving.load_pack`.
     """
     if not sources:
         raise UsageError(

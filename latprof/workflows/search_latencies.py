@@ -95,7 +95,7 @@ def of_pack(pack: PackLike) -> Latencies:
 
 
 def _shipped_pack(space: str | None) -> str:
-    from latprof.predictors.pack.pack import load_pack
+    from latprof.predictors.pack.saving import load_pack
     from latprof.predictors.pack.shipped import DEFAULT_PACK, pack_names
 
     names = [DEFAULT_PACK, *(name for name in pack_names() if name != DEFAULT_PACK)]

@@ -59,7 +59,7 @@ def train(
     """
     from latprof.common.files import check_output
     from latprof.predictors.models.by_name import predictor_class, predictor_names
-    from latprof.predictors.pack.pack import save_pack
+    from latprof.predictors.pack.saving import save_pack
     from latprof.predictors.training.stored_training import train_from_store
 
     predictor_class(predictor)

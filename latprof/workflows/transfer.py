@@ -55,7 +55,7 @@ def transfer(
         For an output that cannot be written, before anything is fitted.
     """
     from latprof.common.files import check_output
-    from latprof.predictors.pack.pack import save_pack
+    from latprof.predictors.pack.saving import save_pack
     from latprof.predictors.training.transfer_training import transfer_from_store
 
     packs = source_packs(packs_of(sources))

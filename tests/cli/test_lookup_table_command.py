@@ -10,7 +10,7 @@ from latprof.datasets.importers.lookup_tables import read_yaml_table
 from latprof.datasets.spaces.named import get_space
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.predictors.models.by_name import make_predictor
-from latprof.predictors.pack.pack import load_pack
+from latprof.predictors.pack.saving import load_pack, save_pack
 from latprof.predictors.training.imported_table import predictor_from_table
 
 SPACE = ProxylessSpace()
@@ -23,13 +23,12 @@ def packs(tmp_path_factory):
     choices = SPACE.sample_choices(500, seed=2)
     latency = 5 + 0.1 * choices.sum(axis=1) + np.random.default_rng(0).normal(0, 0.02, 500)
     for name in ("lookup-table", "linear"):
-        make_predictor(name, SPACE).fit(choices, latency).save(folder / f"{name}.pack")
+        save_pack(make_predictor(name, SPACE).fit(choices, latency), folder / f"{name}.pack")
     small = ProxylessSpace(resolution=64)
-    make_predictor("lookup-table", small).fit(choices, latency).save(folder / "small.pack")
+    save_pack(make_predictor("lookup-table", small).fit(choices, latency), folder / "small.pack")
     other = get_space("fbnet")
-    make_predictor("linear", other).fit(other.sample_choices(500), latency).save(
-        folder / "fbnet.pack"
-    )
+    fitted = make_predictor("linear", other).fit(other.sample_choices(500), latency)
+    save_pack(fitted, folder / "fbnet.pack")
     return folder
 
 

@@ -18,7 +18,7 @@ from latprof.datasets import load
 from latprof.measurement.store.store import Store
 from latprof.measurement.store.trails import Trails
 from latprof.predictors.models.linear import LinearPredictor
-from latprof.predictors.pack.pack import load_pack, save_pack
+from latprof.predictors.pack.saving import load_pack, save_pack
 
 OWN = """
 import numpy, time, os

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from latprof.measurement.store.store import Store
-from latprof.predictors.pack.pack import load_pack
+from latprof.predictors.pack.saving import load_pack
 
 
 @pytest.fixture(scope="module")

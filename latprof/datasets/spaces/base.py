@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.common.short_reprs import short
 from latprof.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -121,6 +122,10 @@ class SearchSpace(ABC):
     @abstractmethod
     def head(self, architecture: Architecture, batch_size: int = 1) -> tuple[Operator, ...]:
         """The operators after the last block: the global pool, if any, and the classifier."""
+
+    def __repr__(self) -> str:
+        options = ", ".join(f"{name}={short(value)}" for name, value in self.options.items())
+        return f"{type(self).__name__}({options})"
 
     @property
     def description(self) -> str:

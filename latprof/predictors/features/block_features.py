@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InvalidValueError
 from latprof.predictors.features.decision_features import DecisionFeatures
 
@@ -45,8 +46,8 @@ _MOST_BLOCKS = 100_000
 _CHUNK = 1024
 
 
-@dataclass(frozen=True)
-class PartTable:
+@dataclass(frozen=True, repr=False)
+class PartTable(ShortRepr):
     """Which column each combination of a part's decisions has.
 
     Parameters
@@ -78,8 +79,8 @@ class PartTable:
         return number
 
 
-@dataclass(frozen=True, eq=False)
-class SpaceTables:
+@dataclass(frozen=True, eq=False, repr=False)
+class SpaceTables(ShortRepr):
     """The parts of a search space and what is known of them before any measurement.
 
     Parameters

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.common.short_reprs import ShortRepr
+
 if TYPE_CHECKING:
     from latprof.datasets.models.layers import Block
 
@@ -31,8 +33,8 @@ _FEATURES = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class DecisionFeatures:
+@dataclass(frozen=True, eq=False, repr=False)
+class DecisionFeatures(ShortRepr):
     """Features of the latency model of ProxylessNAS (appendix B), each of one decision.
 
     For a decision that alone fixes blocks: the operator's type, input and output size and channels,

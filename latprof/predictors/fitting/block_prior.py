@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.common.short_reprs import ShortRepr
 from latprof.predictors.features.block_features import kind_group
 from latprof.predictors.fitting.ridge import RANK_TOLERANCE, RidgeFit, fit_ridge, fit_robust_ridge
 
@@ -53,8 +54,8 @@ _ROOT_TOLERANCE = 1e-6
 _ROOT_COLUMNS = 400
 
 
-@dataclass(frozen=True, eq=False)
-class Prior:
+@dataclass(frozen=True, eq=False, repr=False)
+class Prior(ShortRepr):
     """Table entries as ``counts @ root @ coefficients``, coefficients of one variance.
 
     Parameters
@@ -93,8 +94,8 @@ class Prior:
         return entries
 
 
-@dataclass(frozen=True, eq=False)
-class BlockCosts:
+@dataclass(frozen=True, eq=False, repr=False)
+class BlockCosts(ShortRepr):
     """A fitted additive table, and the ridge and the prior that it comes from."""
 
     ridge: RidgeFit

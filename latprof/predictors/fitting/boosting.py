@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.common.short_reprs import ShortRepr
 from latprof.predictors.fitting.trees import TreeEnsemble
 
 if TYPE_CHECKING:
@@ -58,8 +59,8 @@ SETTINGS = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Task:
+@dataclass(frozen=True, eq=False, repr=False)
+class Task(ShortRepr):
     """What one fold teaches the trees, and what it is judged by.
 
     ``learn`` is the target of the training rows in ms. On the fold's held rows the model predicts
@@ -72,8 +73,8 @@ class Task:
     measured: Floats
 
 
-@dataclass(frozen=True, eq=False)
-class Path:
+@dataclass(frozen=True, eq=False, repr=False)
+class Path(ShortRepr):
     """Trees grown on one fold: squared errors by number of trees, the first with none.
 
     ``predictions`` gives the held rows' predictions in ms for a number of trees.
@@ -159,8 +160,8 @@ def held_out(
     return predicted
 
 
-@dataclass(frozen=True, eq=False)
-class Chosen:
+@dataclass(frozen=True, eq=False, repr=False)
+class Chosen(ShortRepr):
     """The outcome of :func:`choose`: which candidate, how many trees, and how well it did.
 
     ``held_ms`` holds each training row's prediction by the fold that left it out, shape (n,).

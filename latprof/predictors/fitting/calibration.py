@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.common.checked_json import Fields, to_json
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InvalidValueError, NotEnoughDataError
 from latprof.predictors.fitting.factors import AdditiveTable
 from latprof.predictors.fitting.ridge import fit_ridge
@@ -48,8 +49,8 @@ _SMALLEST = 0.05
 _LARGEST_SCORE, _LARGEST_TOTAL, _LARGEST_WEIGHT = 1e30, 1e30, 1e60
 
 
-@dataclass(frozen=True, eq=False)
-class Difficulty:
+@dataclass(frozen=True, eq=False, repr=False)
+class Difficulty(ShortRepr):
     """Expected size of the error: ``exp(table + slope log(prediction))``, up to a factor.
 
     ``table`` is of logarithms, not milliseconds; None where the table plays no part.
@@ -67,8 +68,8 @@ class Difficulty:
         return sizes
 
 
-@dataclass(frozen=True, eq=False)
-class Calibration:
+@dataclass(frozen=True, eq=False, repr=False)
+class Calibration(ShortRepr):
     """Errors of training rows left out, and where the training rows lie.
 
     Parameters

@@ -1,4 +1,4 @@
-"""How good predictions are: metrics, seeded splits, and cross-validation."""
+"""How good predictions are: metrics, and seeded folds."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latprof.datasets.spaces.base import check_seed
 from latprof.errors import InvalidValueError
-
-if TYPE_CHECKING:
-    from latprof.predictors.base import Predictor
 
 Floats: TypeAlias = NDArray[np.float64]
 Indices: TypeAlias = NDArray[np.int64]
@@ -118,30 +115,3 @@ def fold_numbers(n: int, folds: int, seed: int = 0) -> Indices:
     """Assign n rows to folds of equal size (give or take one), at random. Shape (n,)."""
     numbers: Indices = np.random.default_rng(check_seed(seed)).permutation(np.arange(n) % folds)
     return numbers
-
-
-def cross_validated_predictions(
-    predictor: Predictor,
-    choices: NDArray[np.integer[Any]],
-    latency_ms: ArrayLike,
-    folds: int = 5,
-    seed: int = 0,
-) -> Floats:
-    """Predict each row with a clone of ``predictor`` fitted on the other folds, shape (n,).
-
-    Everything that ``fit`` chooses is chosen again in each fold. Raises InvalidValueError for fewer
-    than 2 folds or more folds than rows, and what ``fit`` and ``predict`` raise.
-    """
-    latency = np.asarray(latency_ms, dtype=np.float64)
-    if not 2 <= folds <= len(latency):
-        raise InvalidValueError(
-            "folds out of range", field="folds", expected=f"2 to {len(latency)}", got=str(folds)
-        )
-    numbers = fold_numbers(len(latency), folds, seed)
-    predicted = np.empty(len(latency))
-    for fold in range(folds):
-        held = numbers == fold
-        predicted[held] = (
-            predictor.clone().fit(choices[~held], latency[~held]).predict(choices[held])
-        )
-    return predicted

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.common.short_reprs import ShortRepr
+
 if TYPE_CHECKING:
     from latprof.common.checked_json import Fields
     from latprof.predictors.features.block_features import SpaceTables
@@ -33,8 +35,8 @@ _MOST_FACTORS = 1500
 _LARGEST_MS = 1e12
 
 
-@dataclass(frozen=True, eq=False)
-class Factor:
+@dataclass(frozen=True, eq=False, repr=False)
+class Factor(ShortRepr):
     """A table of milliseconds over the candidates of a few decisions.
 
     Parameters
@@ -55,8 +57,8 @@ class Factor:
         return np.broadcast_to(table, [sizes[decision] for decision in decisions])
 
 
-@dataclass(frozen=True, eq=False)
-class FactorSum:
+@dataclass(frozen=True, eq=False, repr=False)
+class FactorSum(ShortRepr):
     """Latency as ``intercept_ms`` plus one entry of each factor.
 
     Parameters
@@ -104,8 +106,8 @@ class FactorSum:
         return latency
 
 
-@dataclass(frozen=True, eq=False)
-class AdditiveTable:
+@dataclass(frozen=True, eq=False, repr=False)
+class AdditiveTable(ShortRepr):
     """Latency as ``intercept_ms`` plus one entry for each part of the space.
 
     Parameters

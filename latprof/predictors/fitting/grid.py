@@ -18,6 +18,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.common.short_reprs import ShortRepr
+
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
 
@@ -52,8 +54,8 @@ def grid_rows(choices: NDArray[np.integer[Any]], num_choices: Sequence[int]) -> 
     return rows
 
 
-@dataclass(frozen=True, eq=False)
-class GridFit:
+@dataclass(frozen=True, eq=False, repr=False)
+class GridFit(ShortRepr):
     """A fitted grid.
 
     Parameters

@@ -12,13 +12,15 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.common.short_reprs import ShortRepr
+
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
 Choices: TypeAlias = NDArray[np.uint8]
 
 
-@dataclass(frozen=True, eq=False)
-class DistinctRows:
+@dataclass(frozen=True, eq=False, repr=False)
+class DistinctRows(ShortRepr):
     """Measured networks, each once, in the order in which they first came.
 
     Parameters

@@ -8,6 +8,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.common.short_reprs import ShortRepr
+
 Floats: TypeAlias = NDArray[np.float64]
 
 #: Penalties that are tried, as fractions of the features' largest squared singular value.
@@ -22,8 +24,8 @@ _REWEIGHTINGS = 4
 _SLOPES = (0.5, 2.0)
 
 
-@dataclass(frozen=True, eq=False)
-class RidgeFit:
+@dataclass(frozen=True, eq=False, repr=False)
+class RidgeFit(ShortRepr):
     """A fitted ridge: ``intercept + features @ coefficients``.
 
     ``left_out`` holds, for each of the n training rows, what the ridge of the other n - 1 rows with

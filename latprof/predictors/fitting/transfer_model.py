@@ -24,6 +24,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InvalidValueError
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -57,8 +58,8 @@ _REWEIGHTINGS = 3
 _CHUNK_NUMBERS = 1 << 22
 
 
-@dataclass(frozen=True, eq=False)
-class TransferFeatures:
+@dataclass(frozen=True, eq=False, repr=False)
+class TransferFeatures(ShortRepr):
     """What is known of n architectures without measuring them on the new device.
 
     Parameters
@@ -85,8 +86,8 @@ class TransferFeatures:
         return TransferFeatures(*(group[index] for group in self.groups))
 
 
-@dataclass(frozen=True, eq=False)
-class FeatureScale:
+@dataclass(frozen=True, eq=False, repr=False)
+class FeatureScale(ShortRepr):
     """Centres and scales, one a feature, that give a pool's features the variances of the prior.
 
     Each source has variance 1; shapes have equal variances with sum 1; choices have variances in
@@ -121,8 +122,8 @@ class FeatureScale:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class TransferFit:
+@dataclass(frozen=True, eq=False, repr=False)
+class TransferFit(ShortRepr):
     """A fitted new device: ``intercept_ms`` plus each feature times its coefficient.
 
     Parameters

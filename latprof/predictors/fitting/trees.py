@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InvalidValueError, PackError
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ _CHUNK_BYTES = 1 << 19
 _EFFECTS_CHUNK = 4096
 
 
-@dataclass(frozen=True, eq=False)
-class TreeEnsemble:
+@dataclass(frozen=True, eq=False, repr=False)
+class TreeEnsemble(ShortRepr):
     """A sum of regression trees: ``base_ms + sum over trees of the value of the leaf reached``.
 
     All trees' nodes lie one after the other, a tree's root first, parents before their children.

@@ -4,26 +4,23 @@
 2); for tables over several decisions the same with the product of their probabilities. Both are
 exact. Boosted trees have no such sum that is cheap: they are replaced by the part of them that
 single decisions and pairs of decisions explain, computed exactly for uniform choices. What that
-leaves out is :func:`surrogate_error`, against sampling.
+leaves out is :func:`~latprof.predictors.gradients.torch_latency.surrogate_error`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.errors import CoverageError, InvalidValueError, MissingDependencyError
-
-if TYPE_CHECKING:
-    import torch
-
-    from latprof.predictors.base import Predictor, Terms
-    from latprof.predictors.fitting.factors import Factor
+from latprof.common.short_reprs import ShortRepr
+from latprof.errors import CoverageError, InvalidValueError
+from latprof.predictors.base import Predictor, Terms
+from latprof.predictors.fitting.factors import Factor
+from latprof.predictors.fitting.grid import all_choices, is_small
 
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
@@ -32,8 +29,8 @@ Integers: TypeAlias = NDArray[np.int64]
 _MOST_CANDIDATES = 8192
 
 
-@dataclass(frozen=True, eq=False)
-class Expectation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Expectation(ShortRepr):
     """Expected latency as a polynomial in the probabilities.
 
     Parameters
@@ -55,6 +52,25 @@ class Expectation:
     pairs_ms: Floats | None
     products: Sequence[tuple[Integers, Floats]]
     exact: bool
+
+
+def predictor_expectation(predictor: Predictor) -> Expectation:
+    """The expectation of a fitted predictor.
+
+    Exact where it is a sum of tables, and where its space is small enough to hold a latency for
+    every architecture. Raises InvalidValueError for a predictor that is not fitted or no sum of
+    tables and trees, and as :func:`expectation_of`.
+    """
+    predictor.check_fitted()
+    sizes = predictor.space.num_choices.tolist()
+    terms = predictor.terms()
+    if terms is None or (terms.trees is not None and len(terms.trees)):
+        if is_small(sizes):
+            grid = predictor.predict(all_choices(sizes)).reshape(sizes)
+            terms = Terms(0.0, (Factor(tuple(range(len(sizes))), grid),))
+        elif terms is None:
+            raise InvalidValueError(f"the {predictor.name} predictor has no expected latency")
+    return expectation_of(terms, sizes)
 
 
 def expectation_of(terms: Terms, num_choices: Sequence[int]) -> Expectation:
@@ -101,71 +117,3 @@ def expectation_of(terms: Terms, num_choices: Sequence[int]) -> Expectation:
         for group in products.values()
     ]
     return Expectation(intercept_ms, linear, pairs, grouped, exact=pairs is None)
-
-
-def check_probabilities(probabilities: object) -> None:
-    """Raise InvalidValueError for what is no tensor of floats, and as :func:`torch_module` does."""
-    torch = _torch()
-    if not isinstance(probabilities, torch.Tensor) or not probabilities.is_floating_point():
-        raise InvalidValueError(
-            "probabilities are of the wrong kind",
-            expected="a torch tensor of floating-point numbers",
-            got=str(getattr(probabilities, "dtype", type(probabilities).__name__)),
-        )
-
-
-def outside_inference() -> AbstractContextManager[None]:
-    """A context whose tensors can take part in gradients, whatever mode it is entered in."""
-    context: AbstractContextManager[None] = _torch().inference_mode(mode=False)
-    return context
-
-
-def _torch() -> Any:
-    try:
-        import torch
-    except ImportError:
-        raise MissingDependencyError("torch", "torch", "a differentiable latency") from None
-    return torch
-
-
-def torch_module(expectation: Expectation) -> torch.nn.Module:
-    """A module from probabilities, shape (..., decisions, candidates), to ms, shape (...).
-
-    Single precision; move it to a device or to double precision like any module. It has buffers and
-    no parameters. Raises MissingDependencyError where torch is not installed.
-    """
-    _torch()
-    from latprof.predictors.gradients.torch_expectation import ExpectedLatency
-
-    module: torch.nn.Module = ExpectedLatency(expectation)
-    return module
-
-
-def surrogate_error(
-    predictor: Predictor, draws: int = 50, samples: int = 2000, seed: int = 0
-) -> float:
-    """How far the expected latency is from the mean of sampled predictions, in percent of it.
-
-    Root mean square over ``draws`` random distributions, each decision's drawn from a Dirichlet
-    distribution of concentration 0.1 to 10, each sampled ``samples`` times. Sampling's own error is
-    taken off, so that an exact expectation gives about 0. Raises as
-    :meth:`~latprof.predictors.base.Predictor.expected_latency`.
-    """
-    torch = _torch()
-    generator = np.random.default_rng(seed)
-    sizes = predictor.space.num_choices
-    module = predictor.as_torch().double()
-    squared, scale = [], []
-    for _ in range(draws):
-        concentration = 10.0 ** generator.uniform(-1, 1)
-        probabilities = np.zeros((len(sizes), int(sizes.max())))
-        choices = np.zeros((samples, len(sizes)), dtype=np.uint8)
-        for decision, size in enumerate(sizes.tolist()):
-            drawn = generator.dirichlet(np.full(size, concentration))
-            probabilities[decision, :size] = drawn
-            choices[:, decision] = generator.choice(size, samples, p=drawn)
-        sampled = predictor.predict(choices)
-        expected = float(module(torch.from_numpy(probabilities)))
-        squared.append((expected - sampled.mean()) ** 2 - sampled.var(ddof=1) / samples)
-        scale.append(sampled.mean())
-    return 100 * float(np.sqrt(max(np.mean(squared), 0.0)) / np.mean(scale))

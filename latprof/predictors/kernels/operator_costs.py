@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import nnls
 
 from latprof.common.checked_json import Fields, to_json
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InvalidValueError, NotEnoughDataError, PackError
 from latprof.graph.fusion import fuse
 
@@ -70,7 +70,8 @@ class NetworkPrediction:
         Kinds that training saw only at other sizes, sorted.
     interval_relative : float
         Half the width of a 90 % interval, as a fraction of ``latency_ms``. It comes from networks
-        like those of the training; below full coverage it is a lower bound.
+        like those of the training; below full coverage it is a lower bound. NaN where it is not
+        known.
     """
 
     latency_ms: float
@@ -81,8 +82,8 @@ class NetworkPrediction:
     interval_relative: float
 
 
-@dataclass(frozen=True)
-class KindCost:
+@dataclass(frozen=True, repr=False)
+class KindCost(ShortRepr):
     """Cost of one kind of operator: milliseconds for each unit of :data:`WORK`, shape (4,).
 
     ``low`` and ``high``, shape (3,), are the least and largest macs, elements and weights of the
@@ -162,7 +163,7 @@ class OperatorCostModel:
         it has, marked, and never free. Raises InvalidValueError before :meth:`fit`, and for a
         network without operators.
         """
-        self._check_fitted()
+        self.check_fitted()
         operators = fuse(network).operators
         if not operators:
             raise InvalidValueError(f"network {network.name!r} has no operators to predict")
@@ -191,7 +192,7 @@ class OperatorCostModel:
 
     def to_bytes(self) -> bytes:
         """Return the fitted model as JSON."""
-        self._check_fitted()
+        self.check_fitted()
         return to_json(
             {
                 "format": _FORMAT,
@@ -230,7 +231,8 @@ class OperatorCostModel:
         model.shared_ = _at_least_zero(fields, "shared", 4)
         model.ms_per_work_ = fields.number("ms_per_work", 1e-300)
         model.ms_per_operator_ = fields.number("ms_per_operator", 1e-300)
-        model.interval_relative_ = fields.number("interval_relative", 0.0)
+        interval = fields.optional_number("interval_relative", 0.0)
+        model.interval_relative_ = math.nan if interval is None else interval
         model.ridge_ = fields.number("ridge", 0.0)
         return model
 
@@ -244,7 +246,7 @@ class OperatorCostModel:
         candidates.append(self.ms_per_work_ * (work[0] + work[1]))
         return float(next((c for c in candidates if c > 0), self.ms_per_operator_))
 
-    def _check_fitted(self) -> None:
+    def check_fitted(self) -> None:
         if not hasattr(self, "costs_"):
             raise InvalidValueError("the operator costs are not fitted yet; call fit first")
 
@@ -342,6 +344,8 @@ def _ridge_nnls(design: _Compressed, prior: Floats, ridge: float) -> Floats:
 
     Coefficients of columns that are zero everywhere are the prior's.
     """
+    from scipy.optimize import nnls  # not needed to predict
+
     weight = math.sqrt(ridge)
     rows = np.vstack([design.matrix, weight * np.eye(len(design.scale))])
     scaled_prior = prior[design.used] * design.scale

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.common.checked_json import to_json
+from latprof.common.short_reprs import ShortRepr
 from latprof.predictors.features.block_features import space_tables
 from latprof.predictors.fitting.block_similarity import block_designs
 from latprof.predictors.fitting.ridge import fit_ridge
@@ -29,8 +29,8 @@ Floats: TypeAlias = NDArray[np.float64]
 FEWEST_BLOCKS = 10
 
 
-@dataclass(frozen=True, eq=False)
-class BlockTimes:
+@dataclass(frozen=True, eq=False, repr=False)
+class BlockTimes(ShortRepr):
     """What the blocks of some networks took by the runtime's own profile.
 
     Parameters
@@ -104,12 +104,9 @@ class BlockTimes:
         entries = np.maximum(design @ fit.coefficients + fit.intercept, 0.0)
         entries[tables.zero_columns] = 0.0
         counts = np.bincount(observed, minlength=len(entries)).astype(np.float64)
-        fields = {
-            "intercept_ms": 0.0,
-            "entries_ms": tables.padded(entries),
-            "counts": np.nan_to_num(tables.padded(np.maximum(counts, 1.0))),
-        }
-        return LookupTablePredictor.from_files(space, {"lookup_table.json": to_json(fields)})
+        return LookupTablePredictor.of_entries(
+            space, tables.padded(entries), tables.padded(np.maximum(counts, 1.0))
+        )
 
 
 def _part_of(name: str, parts: Mapping[str, int]) -> int | None:

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from latprof.common.checked_json import Fields, to_json
-from latprof.predictors.base import Floats, PackFiles, Predictor, Terms
+from latprof.predictors.base import Choices, FitResult, Floats, PackFiles, Predictor, Terms
 from latprof.predictors.features.block_features import space_tables
 from latprof.predictors.fitting.boosting import SETTINGS, Task, choose, fit_trees
 from latprof.predictors.fitting.evaluation import fold_numbers
 from latprof.predictors.fitting.trees import TreeEnsemble
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from latprof.datasets.spaces.base import SearchSpace
 
 _FILE = "trees.json"
@@ -49,7 +47,7 @@ class XGBoostPredictor(Predictor):
         self.space = space
         self.seed = seed
 
-    def _fit(self, choices: NDArray[np.uint8], latency_ms: Floats) -> None:
+    def _fit(self, choices: Choices, latency_ms: Floats) -> FitResult:
         tables = space_tables(self.space).decisions
         features = tables.encode(choices)
         numbers = fold_numbers(len(choices), _FOLDS, self.seed)
@@ -65,16 +63,16 @@ class XGBoostPredictor(Predictor):
         chosen = choose(features, [(tasks, settings) for settings in SETTINGS], seed=self.seed)
         settings = SETTINGS[chosen.candidate]
         self.trees_ = fit_trees(tables, features, latency_ms, settings, chosen.rounds, self.seed)
-        self.out_of_fold_ms_ = chosen.held_ms
+        return FitResult(chosen.held_ms)
 
-    def _predict(self, choices: NDArray[np.uint8]) -> Floats:
+    def _predict(self, choices: Choices) -> Floats:
         return self.trees_.predict(choices)
 
-    def _terms(self) -> Terms:
+    def terms(self) -> Terms:
         return Terms(0.0, (), self.trees_)
 
     def to_files(self) -> PackFiles:
-        self._check_fitted()
+        self.check_fitted()
         return {_FILE: to_json({"seed": self.seed, **self.trees_.to_fields()})}
 
     @classmethod

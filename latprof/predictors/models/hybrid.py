@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from latprof.common.checked_json import Fields, to_json
-from latprof.predictors.base import Floats, PackFiles, Predictor, Terms
+from latprof.predictors.base import Choices, FitResult, Floats, PackFiles, Predictor, Terms
 from latprof.predictors.features.block_features import SpaceTables, space_tables
 from latprof.predictors.fitting.factors import (
     AdditiveTable,
@@ -19,9 +19,6 @@ from latprof.predictors.fitting.trees import TreeEnsemble
 from latprof.predictors.models.model_choice import choose_model
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from latprof.datasets.spaces.base import SearchSpace
 
 _TABLE_FILE = "table.json"
@@ -56,6 +53,10 @@ class HybridPredictor(Predictor):
         Tables over several decisions, added to the table's entries.
     trees_ : TreeEnsemble
         Without trees where they did not help.
+    additive_ : AdditiveTable
+        Table and intercept together.
+    factors_ : FactorSum
+        Additive part and interactions together.
     """
 
     name: ClassVar[str] = "hybrid"
@@ -64,45 +65,45 @@ class HybridPredictor(Predictor):
     intercept_ms_: float
     interactions_: tuple[Factor, ...]
     trees_: TreeEnsemble
-    _additive: AdditiveTable
-    _factors: FactorSum
+    additive_: AdditiveTable
+    factors_: FactorSum
 
     def __init__(self, space: SearchSpace, seed: int = 0) -> None:
         self.space = space
         self.seed = seed
 
-    def _fit(self, choices: NDArray[np.uint8], latency_ms: Floats) -> None:
+    def _fit(self, choices: Choices, latency_ms: Floats) -> FitResult:
         tables = space_tables(self.space)
         model = choose_model(tables, choices, latency_ms, self.seed)
         self._install(model.additive, model.interactions, model.trees)
-        self.out_of_fold_ms_ = model.held_ms
+        return FitResult(model.held_ms)
 
     def _install(
         self, additive: AdditiveTable, interactions: tuple[Factor, ...], trees: TreeEnsemble
     ) -> None:
-        self._additive = additive
+        self.additive_ = additive
         self.table_, self.intercept_ms_ = additive.entries_ms, additive.intercept_ms
         self.interactions_ = interactions
         self.trees_ = trees
         sizes = additive.tables.num_choices.tolist()
         factors = (*additive.factors, *interactions)
-        self._factors = FactorSum(additive.intercept_ms, factors, sizes)
+        self.factors_ = FactorSum(additive.intercept_ms, factors, sizes)
 
-    def _predict(self, choices: NDArray[np.uint8]) -> Floats:
-        latency = self._factors.predict(choices)
+    def _predict(self, choices: Choices) -> Floats:
+        latency = self.factors_.predict(choices)
         if len(self.trees_) or self.trees_.base_ms:
             latency += self.trees_.predict(choices)
         return latency
 
-    def _terms(self) -> Terms:
-        factors = (*self._additive.factors, *self.interactions_)
+    def terms(self) -> Terms:
+        factors = (*self.additive_.factors, *self.interactions_)
         return Terms(self.intercept_ms_, factors, self.trees_)
 
     def to_files(self) -> PackFiles:
-        self._check_fitted()
+        self.check_fitted()
         table = {
             "seed": self.seed,
-            **self._additive.to_fields(),
+            **self.additive_.to_fields(),
             "interactions": factors_to_fields(self.interactions_),
         }
         return {_TABLE_FILE: to_json(table), _TREES_FILE: to_json(self.trees_.to_fields())}

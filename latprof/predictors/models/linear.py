@@ -6,15 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from latprof.common.checked_json import Fields, to_json
-from latprof.predictors.base import Floats, PackFiles, Predictor, Terms
+from latprof.predictors.base import Choices, FitResult, Floats, PackFiles, Predictor, Terms
 from latprof.predictors.features.block_features import space_tables
 from latprof.predictors.fitting.factors import AdditiveTable
 from latprof.predictors.fitting.ridge import fit_ridge
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from latprof.datasets.spaces.base import SearchSpace
 
 _FILE = "linear.json"
@@ -35,6 +32,8 @@ class LinearPredictor(Predictor):
         Latency in ms of the mean candidate at every position.
     penalty_ : float
         The ridge's penalty.
+    additive_ : AdditiveTable
+        Both together.
     """
 
     name: ClassVar[str] = "linear"
@@ -42,39 +41,38 @@ class LinearPredictor(Predictor):
     table_: Floats
     intercept_ms_: float
     penalty_: float
-    _additive: AdditiveTable
+    additive_: AdditiveTable
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
 
-    def _fit(self, choices: NDArray[np.uint8], latency_ms: Floats) -> None:
+    def _fit(self, choices: Choices, latency_ms: Floats) -> FitResult:
         tables = space_tables(self.space)
         design = tables.main_effects
         ridge = fit_ridge(tables.sums(tables.columns(choices), design), latency_ms)
         entries = tables.padded(design @ ridge.coefficients)
-        self._set(AdditiveTable(tables, ridge.intercept, entries), ridge.penalty)
-        self.out_of_fold_ms_ = ridge.left_out
+        self._install(AdditiveTable(tables, ridge.intercept, entries), ridge.penalty)
+        return FitResult(ridge.left_out)
 
-    def _set(self, additive: AdditiveTable, penalty: float) -> None:
-        self._additive = additive
+    def _install(self, additive: AdditiveTable, penalty: float) -> None:
+        self.additive_, self.penalty_ = additive, penalty
         self.table_, self.intercept_ms_ = additive.entries_ms, additive.intercept_ms
-        self.penalty_ = penalty
 
-    def _predict(self, choices: NDArray[np.uint8]) -> Floats:
-        return self._additive.predict(choices)
+    def _predict(self, choices: Choices) -> Floats:
+        return self.additive_.predict(choices)
 
-    def _terms(self) -> Terms:
-        return Terms(self._additive.intercept_ms, self._additive.factors)
+    def terms(self) -> Terms:
+        return Terms(self.additive_.intercept_ms, self.additive_.factors)
 
     def to_files(self) -> PackFiles:
-        self._check_fitted()
-        return {_FILE: to_json({**self._additive.to_fields(), "penalty": self.penalty_})}
+        self.check_fitted()
+        return {_FILE: to_json({**self.additive_.to_fields(), "penalty": self.penalty_})}
 
     @classmethod
     def from_files(cls, space: SearchSpace, files: Mapping[str, bytes]) -> Self:
         fields = Fields.of_file(files, _FILE)
         predictor = cls(space)
-        predictor._set(
+        predictor._install(
             AdditiveTable.from_fields(fields, space_tables(space)), fields.number("penalty", 0)
         )
         return predictor

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from latprof.common.checked_json import Fields, to_json
-from latprof.errors import CoverageError
-from latprof.predictors.base import Floats, PackFiles, Predictor, Terms
+from latprof.errors import CoverageError, InvalidValueError
+from latprof.predictors.base import Choices, FitResult, Floats, PackFiles, Predictor, Terms
 from latprof.predictors.features.block_features import Blocks, SpaceTables, space_tables
 from latprof.predictors.fitting.block_prior import fit_block_costs
 from latprof.predictors.fitting.factors import AdditiveTable
@@ -64,6 +64,8 @@ class LookupTablePredictor(Predictor):
         Training rows that had each.
     fixed_ms_ : float
         What every architecture of the space takes: stem, head, and the runtime's own time.
+    additive_ : AdditiveTable
+        Table and fixed part together.
     """
 
     name: ClassVar[str] = "lookup-table"
@@ -71,12 +73,12 @@ class LookupTablePredictor(Predictor):
     table_: Floats
     counts_: NDArray[np.int64]
     fixed_ms_: float
-    _additive: AdditiveTable
+    additive_: AdditiveTable
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
 
-    def _fit(self, choices: NDArray[np.uint8], latency_ms: Floats) -> None:
+    def _fit(self, choices: Choices, latency_ms: Floats) -> FitResult:
         tables = space_tables(self.space)
         columns = tables.columns(choices)
         costs = fit_block_costs(tables, columns, latency_ms)
@@ -86,21 +88,21 @@ class LookupTablePredictor(Predictor):
         entries = np.where(counts > 0, costs.entries - levels[tables.column_parts], np.nan)
         fixed = costs.intercept + float(levels.sum())
         additive = AdditiveTable(tables, fixed, tables.padded(entries))
-        self._set(additive, tables.padded(counts.astype(np.float64)))
-        self.out_of_fold_ms_ = costs.ridge.left_out
+        self._install(additive, tables.padded(counts.astype(np.float64)))
+        return FitResult(costs.ridge.left_out)
 
-    def _set(self, additive: AdditiveTable, counts: Floats) -> None:
-        self._additive = additive
+    def _install(self, additive: AdditiveTable, counts: Floats) -> None:
+        self.additive_ = additive
         self.table_, self.fixed_ms_ = additive.entries_ms, additive.intercept_ms
         self.counts_ = np.nan_to_num(counts).astype(np.int64)
 
-    def _predict(self, choices: NDArray[np.uint8]) -> Floats:
-        latency = self._additive.predict(choices)
+    def _predict(self, choices: Choices) -> Floats:
+        latency = self.additive_.predict(choices)
         if np.isnan(latency).any():
             self._refuse(choices)
         return latency
 
-    def _refuse(self, choices: NDArray[np.uint8]) -> None:
+    def _refuse(self, choices: Choices) -> None:
         """Name the entries that ``choices`` needs and the table does not have."""
         tables = space_tables(self.space)
         missing = []
@@ -118,7 +120,7 @@ class LookupTablePredictor(Predictor):
 
     def rows(self) -> list[TableRow]:
         """The table as rows, part after part, entries never seen left out."""
-        self._check_fitted()
+        self.check_fitted()
         tables = space_tables(self.space)
         found = []
         for number, part in enumerate(tables.parts):
@@ -146,12 +148,12 @@ class LookupTablePredictor(Predictor):
                 )
         return found
 
-    def _terms(self) -> Terms:
-        return Terms(self._additive.intercept_ms, self._additive.factors)
+    def terms(self) -> Terms:
+        return Terms(self.additive_.intercept_ms, self.additive_.factors)
 
     def to_files(self) -> PackFiles:
-        self._check_fitted()
-        return {_FILE: to_json({**self._additive.to_fields(), "counts": self.counts_})}
+        self.check_fitted()
+        return {_FILE: to_json({**self.additive_.to_fields(), "counts": self.counts_})}
 
     @classmethod
     def from_files(cls, space: SearchSpace, files: Mapping[str, bytes]) -> Self:
@@ -163,7 +165,45 @@ class LookupTablePredictor(Predictor):
         if np.any((counts > 0) != np.isfinite(additive.entries_ms)):
             fields.wrong("counts", "rows for every entry, and for no other")
         predictor = cls(space)
-        predictor._set(additive, counts)
+        predictor._install(additive, counts)
+        return predictor
+
+    @classmethod
+    def of_entries(
+        cls, space: SearchSpace, entries_ms: Floats, counts: Floats, fixed_ms: float = 0.0
+    ) -> Self:
+        """Make a fitted table of entries that come from elsewhere.
+
+        Parameters
+        ----------
+        space : SearchSpace
+        entries_ms : array of shape (parts, combinations)
+            Finite milliseconds; NaN where a candidate does not exist, or is not known.
+        counts : array of the same shape
+            Above 0 for every entry, 0 or NaN for no other: how many measurements it rests on.
+        fixed_ms : float
+            What every architecture of the space takes.
+
+        Raises
+        ------
+        InvalidValueError
+            For arrays of other shapes, or counts that do not fit the entries.
+        """
+        tables = space_tables(space)
+        shape = (len(tables.parts), tables.most_combinations)
+        if entries_ms.shape != shape or counts.shape != shape:
+            raise InvalidValueError(
+                "the entries of a lookup table have the wrong shape",
+                expected=str(shape),
+                got=f"{entries_ms.shape} and {counts.shape}",
+            )
+        if np.any((np.nan_to_num(counts) > 0) != np.isfinite(entries_ms)):
+            raise InvalidValueError(
+                "the counts of a lookup table do not fit its entries",
+                expected="a count above 0 for every entry, and for no other",
+            )
+        predictor = cls(space)
+        predictor._install(AdditiveTable(tables, fixed_ms, entries_ms), counts)
         return predictor
 
 

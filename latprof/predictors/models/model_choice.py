@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.common.short_reprs import ShortRepr
 from latprof.predictors.fitting.block_prior import BlockCosts, fit_block_costs, fit_by_prior
 from latprof.predictors.fitting.boosting import SETTINGS, Chosen, Task, choose, fit_trees, held_out
 from latprof.predictors.fitting.evaluation import fold_numbers
@@ -38,8 +39,8 @@ _BLENDED_ROWS = 200
 _NOTHING = 1e-4
 
 
-@dataclass(frozen=True, eq=False)
-class Model:
+@dataclass(frozen=True, eq=False, repr=False)
+class Model(ShortRepr):
     """What was chosen, and its predictions of training rows left out, shape (n,), in ms."""
 
     additive: AdditiveTable

@@ -6,13 +6,21 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
 from latprof.common.checked_json import Fields, to_json
 from latprof.errors import CoverageError, InvalidValueError
-from latprof.predictors.base import Batch, Floats, PackFiles, Predictor, Terms
+from latprof.predictors.base import (
+    Batch,
+    Choices,
+    FitResult,
+    Floats,
+    PackFiles,
+    Predictor,
+    Terms,
+)
 from latprof.predictors.features.block_features import Blocks, SpaceTables, space_tables
 from latprof.predictors.fitting.block_similarity import similarity_design
 from latprof.predictors.fitting.factors import (
@@ -34,7 +42,7 @@ from latprof.predictors.fitting.trees import TreeEnsemble
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from latprof.datasets.spaces.base import Choices, SearchSpace
+    from latprof.datasets.spaces.base import SearchSpace
     from latprof.predictors.models.block_times import BlockTimes
 
 _TABLE_FILE = "table.json"
@@ -83,16 +91,19 @@ class TransferPredictor(Predictor):
         Tables of the sources, times their weights, and of this device, in ms.
     trees_ : TreeEnsemble
         Trees of the sources, times their weights.
+    sum_ : FactorSum
+        Intercept and factors together.
     """
 
     name: ClassVar[str] = "transfer"
     min_rows: ClassVar[int] = 3
+    beyond_rows: ClassVar[bool] = True
 
     weights_: Floats
     intercept_ms_: float
     factors_: tuple[Factor, ...]
     trees_: TreeEnsemble
-    _sum: FactorSum
+    sum_: FactorSum
 
     def __init__(
         self,
@@ -104,7 +115,7 @@ class TransferPredictor(Predictor):
         self.sources = sources
         self.block_times = block_times
 
-    def _fit(self, choices: NDArray[np.uint8], latency_ms: Floats) -> None:
+    def _fit(self, choices: Choices, latency_ms: Floats) -> FitResult:
         if len(choices) > _MOST_ROWS:
             raise InvalidValueError(
                 "too many measured architectures for a transfer",
@@ -127,12 +138,11 @@ class TransferPredictor(Predictor):
         self._install(
             fit.source_weights, fit.intercept_ms + terms.intercept_ms, factors, terms.trees
         )
-        self.out_of_fold_ms_ = fit.left_out_ms
+        left_out_ms = fit.left_out_ms
         if table is not None and self.block_times is not None:
             # The table knows the blocks of the very rows: it is made without them.
-            self.out_of_fold_ms_ = _left_out_ms(
-                self.space, self.block_times, rows, latency_ms, pool
-            )
+            left_out_ms = _left_out_ms(self.space, self.block_times, rows, latency_ms, pool)
+        return FitResult(left_out_ms, region=pool.choices)
 
     def _install(
         self,
@@ -144,30 +154,19 @@ class TransferPredictor(Predictor):
         self.weights_, self.intercept_ms_ = weights, intercept_ms
         self.factors_, self.trees_ = factors, trees
         sizes = space_tables(self.space).num_choices.tolist()
-        self._sum = FactorSum(intercept_ms, factors, sizes)
+        self.sum_ = FactorSum(intercept_ms, factors, sizes)
 
-    def _predict(self, choices: NDArray[np.uint8]) -> Floats:
-        latency = self._sum.predict(choices)
+    def _predict(self, choices: Choices) -> Floats:
+        latency = self.sum_.predict(choices)
         if len(self.trees_) or self.trees_.base_ms:
             latency += self.trees_.predict(choices)
         return latency
 
-    def _known_region(self, choices: NDArray[np.uint8]) -> Choices:  # noqa: ARG002 - the sources'
-        return _pool(self.space, 0)
-
-    def _terms(self) -> Terms:
+    def terms(self) -> Terms:
         return Terms(self.intercept_ms_, self.factors_, self.trees_)
 
-    def get_params(self) -> dict[str, Any]:
-        """Return the arguments of ``__init__`` that are plain values: all but the sources."""
-        return {"space": self.space}
-
-    def clone(self) -> Self:
-        """Return an unfitted copy with the same sources."""
-        return type(self)(self.space, self.sources, self.block_times)
-
     def to_files(self) -> PackFiles:
-        self._check_fitted()
+        self.check_fitted()
         table = {
             "weights": self.weights_,
             "intercept_ms": self.intercept_ms_,
@@ -350,7 +349,7 @@ def _weighted_sum(sources: Sequence[Predictor], weights: Floats, tables: SpaceTa
     """The sources' tables and trees, each times its source's weight, as those of one predictor."""
     intercept, factors, trees = 0.0, [], []
     for source, weight in zip(sources, weights.tolist(), strict=True):
-        terms = source._terms()  # noqa: SLF001 - a predictor too
+        terms = source.terms()
         if terms is None:
             raise InvalidValueError(
                 f"the {source.name} predictor is no sum of tables and trees, which a source must be"

@@ -7,14 +7,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from latprof.errors import CoverageError, PackError, PackSpaceError
-from latprof.predictors.kernels.operator_costs import OperatorCost, OperatorCostModel
-from latprof.predictors.training.stored_training import OPERATOR_COSTS_FILE
+from latprof.common.html_parts import html_table
+from latprof.errors import CoverageError, PackSpaceError
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Architecture
     from latprof.graph.operators import Network
     from latprof.measurement.records import Target
+    from latprof.predictors.kernels.operator_costs import OperatorCost
     from latprof.predictors.pack.pack import Pack
 
 
@@ -42,6 +42,16 @@ class Answer:
     operators: tuple[OperatorCost, ...] = ()
     upper_ms: float | None = None
     distance: float | None = None
+
+    def _repr_html_(self) -> str:
+        known = math.isfinite(self.low_ms) and math.isfinite(self.high_ms)
+        interval = f"{self.low_ms:.3f} to {self.high_ms:.3f} ms" if known else "not known"
+        rows = [("latency", f"{self.latency_ms:.3f} ms"), ("interval", interval)]
+        if self.upper_ms is not None:
+            rows.append(("upper bound", f"{self.upper_ms:.3f} ms"))
+        rows.append(("coverage", f"{self.coverage:.0%}"))
+        rows.append(("target", "unknown" if self.target is None else self.target.describe()))
+        return html_table(self.name, rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as plain JSON values."""
@@ -103,17 +113,13 @@ def predict_network(
     if architecture is not None:
         answer = predict_architectures(pack, [architecture], upper=upper)[0]
         return dataclasses.replace(answer, name=name)
-    if OPERATOR_COSTS_FILE not in pack.extra_files:
+    if pack.operator_costs is None:
         raise PackSpaceError(
             f"{name} is not of the pack's space {pack.predictor.space.name}, and the pack has no "
             "operator costs",
-            hint="train a pack with this version of latprof",
+            hint="train a pack with this version of latprof, or save the predictor again",
         )
-    try:
-        model = OperatorCostModel.from_bytes(pack.extra_files[OPERATOR_COSTS_FILE])
-    except PackError as error:
-        raise PackError(f"the pack's operator costs cannot be read: {error}") from None
-    found = model.predict(network)
+    found = pack.operator_costs.predict(network)
     unknown = (*found.unknown_kinds, *(f"{kind} of this size" for kind in found.unknown_sizes))
     if strict and found.coverage < 1:
         raise CoverageError(

@@ -27,6 +27,7 @@ from latprof.predictors.features.block_features import space_tables
 from latprof.predictors.fitting.calibration import FILE as CALIBRATION
 from latprof.predictors.fitting.calibration import Calibration
 from latprof.predictors.fitting.evaluation import Metrics
+from latprof.predictors.kernels.operator_costs import OperatorCostModel
 from latprof.predictors.models.by_name import predictor_class
 from latprof.predictors.pack.archive import MANIFEST, check_name, digest
 from latprof.predictors.pack.pack import HeldOut, Pack
@@ -41,6 +42,8 @@ FORMAT_VERSION = 2
 _HELD_OUT = "held_out.json"
 _PREDICTOR = "predictor/"
 _EXTRA = "extra/"
+#: Among the extra files, as in the first packs that had it.
+_OPERATOR_COSTS = "operator_costs.json"
 
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
 
@@ -53,8 +56,14 @@ def pack_to_files(pack: Pack) -> tuple[bytes, dict[str, bytes]]:
     files = {_PREDICTOR + name: data for name, data in pack.predictor.to_files().items()}
     if pack.predictor.calibration_ is not None:
         files[_PREDICTOR + CALIBRATION] = pack.predictor.calibration_.to_bytes()
+    if pack.operator_costs is not None:
+        files[_EXTRA + _OPERATOR_COSTS] = pack.operator_costs.to_bytes()
     for name, data in pack.extra_files.items():
         check_name(name)
+        if name == _OPERATOR_COSTS:
+            raise InvalidValueError(
+                f"the extra file {name} is the pack's own", hint="set operator_costs instead"
+            )
         files[_EXTRA + name] = bytes(data)
     if pack.held_out is not None:
         files[_HELD_OUT] = to_json(
@@ -97,8 +106,11 @@ def _packages(pack: Pack) -> dict[str, str]:
 
 
 def _parameters(predictor: Predictor) -> dict[str, Any]:
-    """The arguments of ``__init__`` but for the space."""
-    return {name: value for name, value in predictor.get_params().items() if name != "space"}
+    """The arguments of ``__init__`` that are numbers, texts or truth values."""
+    parameters = predictor.get_params(deep=False).items()
+    return {
+        name: value for name, value in parameters if isinstance(value, bool | int | float | str)
+    }
 
 
 # Reading ---------------------------------------------------------------------------------
@@ -142,6 +154,8 @@ def _pack(
     comparison = manifest.fields("comparison")
     interval = manifest.fields("interval")
     held_out = Fields.of_file(files, _HELD_OUT) if _HELD_OUT in files else None
+    extra_files = _below(files, _EXTRA)
+    costs = extra_files.pop(_OPERATOR_COSTS, None)
     return Pack(
         predictor=predictor,
         target=_target(manifest.optional_fields("target")),
@@ -158,7 +172,8 @@ def _pack(
         held_out=None if held_out is None else _held_out(held_out),
         created_at=manifest.text("created_at"),
         latprof_version=manifest.text("latprof_version"),
-        extra_files=_below(files, _EXTRA),
+        operator_costs=None if costs is None else OperatorCostModel.from_bytes(costs),
+        extra_files=extra_files,
     )
 
 

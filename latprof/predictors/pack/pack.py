@@ -1,13 +1,7 @@
-"""Packs: a fitted predictor in one file, with what it holds for and how good it is.
-
-A pack is a zip file of ``manifest.json``, its digest ``manifest.sha256``, the predictor's files
-under ``predictor/``, the held-out predictions and the opaque files of others under ``extra/``.
-Everything is plain data: no pickle, nothing that runs.
-"""
+"""Packs: a fitted predictor with what it holds for and how good it is."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,20 +11,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latprof._version import __version__
+from latprof.common.html_parts import html_table
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InvalidValueError, PackSpaceError
-from latprof.predictors.base import Batch, Floats, Prediction, Predictor
-from latprof.predictors.pack.archive import read_archive, write_archive
-from latprof.predictors.pack.shipped import resolve
+from latprof.predictors.kernels.predictor_costs import predictor_costs
+from latprof.predictors.pack.prediction import Prediction
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
     from latprof.measurement.records import Target
     from latprof.measurement.statistics import NoiseFloor
+    from latprof.predictors.base import Batch, Floats, Predictor
     from latprof.predictors.fitting.evaluation import Metrics
+    from latprof.predictors.kernels.operator_costs import OperatorCostModel
 
 
-@dataclass(frozen=True, eq=False)
-class HeldOut:
+@dataclass(frozen=True, eq=False, repr=False)
+class HeldOut(ShortRepr):
     """The rows that were not trained on: spelled architectures, and latencies of shape (n,)."""
 
     architectures: tuple[str, ...]
@@ -80,8 +77,10 @@ class Pack:
     created_at : str
         UTC, ISO 8601.
     latprof_version : str
+    operator_costs : OperatorCostModel, optional
+        What answers for networks outside the space.
     extra_files : mapping of str to bytes
-        Files of others, kept as they are, for example a model for whole networks.
+        Files of others, kept as they are.
     """
 
     predictor: Predictor
@@ -97,7 +96,29 @@ class Pack:
     held_out: HeldOut | None = None
     created_at: str = field(default_factory=_now)
     latprof_version: str = __version__
+    operator_costs: OperatorCostModel | None = None
     extra_files: Mapping[str, bytes] = field(default_factory=_nothing)
+
+    @classmethod
+    def of(cls, predictor: Predictor, target: Target | None = None) -> Pack:
+        """Make a pack of a predictor that was fitted without one.
+
+        It answers as packs from ``latprof train`` do: with intervals and upper bounds where the
+        predictor has them, and for networks outside the space. It has no held-out rows, and so no
+        metrics. Raises InvalidValueError for a predictor that is not fitted.
+        """
+        costs = predictor_costs(predictor, 1 if target is None else target.batch_size)
+        rows = getattr(predictor, "rows_", None)
+        choices = [] if rows is None else rows.choices
+        coverage, relative = predictor.typical_interval(choices)
+        return cls(
+            predictor,
+            target=target,
+            training_rows=len(choices),
+            interval_coverage=coverage,
+            interval_relative=relative,
+            operator_costs=costs,
+        )
 
     @property
     def space(self) -> SearchSpace:
@@ -128,39 +149,23 @@ class Pack:
                 hint="train a pack for this space, or ask about the pack's",
             )
 
+    def __repr__(self) -> str:
+        return f"<Pack: {', '.join(f'{name} {value}' for name, value in self._facts())}>"
 
-def save_pack(pack: Pack, path: str | os.PathLike[str]) -> None:
-    """Write a pack in one step; ``path`` holds the old file or the new one, never a part.
+    def _repr_html_(self) -> str:
+        return html_table("Predictor pack", self._facts())
 
-    Raises InvalidValueError for a predictor that is not fitted or a file name that is none,
-    OutputPathError and DiskFullError.
-    """
-    from latprof.predictors.pack.manifest import pack_to_files
-
-    write_archive(path, *pack_to_files(pack))
-
-
-def load_pack(path: str | os.PathLike[str], space: SearchSpace | None = None) -> Pack:
-    """Read a pack.
-
-    Parameters
-    ----------
-    path : path
-        Of a file, or one of :func:`latprof.predictors.pack.shipped.pack_names`.
-    space : SearchSpace, optional
-        The space, where it is not one of :func:`latprof.datasets.spaces.named.get_space`; it must
-        have the description that the pack states, else PackSpaceError.
-
-    Raises
-    ------
-    PackError
-        For a file that is missing, empty, truncated, no pack, or malformed in any way.
-    PackAlteredError
-        Where a file of the pack, or the manifest, is not what was written.
-    PackVersionError
-        For the format of a newer version.
-    """
-    from latprof.predictors.pack.manifest import pack_from_files
-
-    name = resolve(os.fspath(path))
-    return pack_from_files(name, read_archive(name), space)
+    def _facts(self) -> list[tuple[str, str]]:
+        """What it is, in a few words each."""
+        facts = [("predictor", self.predictor.name), ("space", self.space.name)]
+        facts.append(("target", "unknown" if self.target is None else self.target.describe()))
+        if self.training_rows:
+            facts.append(("training rows", f"{self.training_rows:,}"))
+        if self.metrics is not None:
+            facts.append(("held-out error", f"{self.metrics.rmse_percent:.2f} % RMSE"))
+        if self.noise_floor is not None:
+            facts.append(("noise floor", f"{100 * self.noise_floor.relative:.2f} %"))
+        if self.interval_coverage:
+            interval = f"+-{100 * self.interval_relative:.1f} %"
+            facts.append((f"{self.interval_coverage:.0%} interval", interval))
+        return facts

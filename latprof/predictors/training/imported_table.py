@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latprof.common.checked_json import to_json
 from latprof.datasets.importers.table_export import fixed_parts, missing_keys
 from latprof.datasets.spaces.base import Architecture
 from latprof.predictors.models.lookup_table import LookupTablePredictor
@@ -50,8 +49,7 @@ def predictor_from_table(table: LookupTable, space: ProxylessSpace) -> LookupTab
         entries[position, choice] = found.latency_ms if found else 0.0
         counts[position, choice] = max((found.count if found else None) or 1, 1)
     fixed = math.fsum(table.latency_ms(fixed_parts(space)))
-    fields = {"intercept_ms": fixed, "entries_ms": entries, "counts": counts}
-    return LookupTablePredictor.from_files(space, {"lookup_table.json": to_json(fields)})
+    return LookupTablePredictor.of_entries(space, entries, counts, fixed)
 
 
 def tabulated(predictor: Predictor, n: int = 4000, seed: int = 0) -> LookupTablePredictor:

@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from latprof.datasets.published.splits import split_rows
 from latprof.errors import CoverageError, InvalidValueError, NotEnoughDataError
 from latprof.predictors.fitting.evaluation import Metrics, evaluate
+from latprof.predictors.kernels.operator_costs import MIN_NETWORKS
+from latprof.predictors.kernels.predictor_costs import measured_costs, predictor_costs
 from latprof.predictors.models.by_name import make_predictor, predictor_class, predictor_names
 from latprof.predictors.pack.pack import HeldOut, Pack
 from latprof.registry import PREDICTORS, option_names
@@ -100,6 +102,12 @@ def train(  # noqa: PLR0913 - what a pack carries is named here
             rows = ((choices[r], latency[r]) for r in (train_rows, test_rows))
             comparison.update(_metrics_by_name(name, space, seed, *rows))
     coverage, relative = fitted.typical_interval(choices[train_rows])
+    batch_size = 1 if target is None else target.batch_size
+    costs = (
+        measured_costs(space, choices[train_rows], latency[train_rows], batch_size)
+        if len(train_rows) >= MIN_NETWORKS
+        else predictor_costs(fitted, batch_size)
+    )
     return Pack(
         predictor=fitted,
         target=target,
@@ -111,6 +119,7 @@ def train(  # noqa: PLR0913 - what a pack carries is named here
         training_rows=len(train_rows),
         interval_coverage=coverage,
         interval_relative=relative,
+        operator_costs=costs,
         held_out=HeldOut(
             tuple(map(str, space.architectures(choices[test_rows]))), latency[test_rows], predicted
         ),

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from latprof.datasets.published.splits import split_rows
+from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.spaces.named import space_from_description
 from latprof.errors import NotEnoughDataError, UsageError
 from latprof.measurement.frames import labels_frame, noise_floor, visits_frame
 from latprof.measurement.statistics import quiet_kernels
-from latprof.predictors.kernels.operator_costs import OperatorCostModel
 from latprof.predictors.models.block_times import BlockTimes
 from latprof.predictors.models.by_name import predictor_class
 from latprof.predictors.training.split_training import train
@@ -25,12 +23,9 @@ if TYPE_CHECKING:
     from latprof.measurement.store.store import Store, StoredTarget
     from latprof.predictors.pack.pack import Pack
 
-#: The pack's extra file with the model for networks outside the search space.
-OPERATOR_COSTS_FILE = "operator_costs.json"
 
-
-@dataclass(frozen=True, eq=False)
-class StoredRows:
+@dataclass(frozen=True, eq=False, repr=False)
+class StoredRows(ShortRepr):
     """What a store holds of one target: architectures of one space, each with its label.
 
     Sorted by architecture, so that nothing depends on who was measured first.
@@ -126,7 +121,7 @@ def train_from_store(
     predictor_class(predictor)
     rows = stored_rows(store, stored)
     choices = rows.space.choices(rows.architectures)
-    pack = train(
+    return train(
         rows.space,
         choices,
         rows.latency_ms,
@@ -139,10 +134,3 @@ def train_from_store(
         seed=seed,
         compare=compare,
     )
-    fitted, _ = split_rows(len(choices), test_fraction, seed)
-    batch_size = stored.target.batch_size
-    costs = OperatorCostModel().fit(
-        [rows.space.operators(rows.architectures[row], batch_size) for row in fitted],
-        rows.latency_ms[fitted],
-    )
-    return dataclasses.replace(pack, extra_files={OPERATOR_COSTS_FILE: costs.to_bytes()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -43,11 +44,9 @@ def transfer_from_store(packs: Sequence[Pack], store: Store, stored: StoredTarge
     times = stored_block_times(store, stored, rows)
     predictor = TransferPredictor(space, [pack.predictor for pack in packs], times)
     predictor.fit(rows.architectures, rows.latency_ms)
-    coverage, relative = predictor.typical_interval(rows.architectures)
     left_out = predictor.out_of_fold_ms_
-    return Pack(
-        predictor=predictor,
-        target=stored.target,
+    return dataclasses.replace(
+        Pack.of(predictor, stored.target),
         metrics=evaluate(left_out, rows.latency_ms),
         held_out=HeldOut(
             tuple(map(str, rows.architectures)), rows.latency_ms, np.maximum(left_out, 1e-9)
@@ -55,7 +54,4 @@ def transfer_from_store(packs: Sequence[Pack], store: Store, stored: StoredTarge
         noise_floor=rows.noise_floor,
         reference=stored.reference,
         reference_ms=rows.reference_ms,
-        training_rows=len(rows.architectures),
-        interval_coverage=coverage,
-        interval_relative=relative,
     )

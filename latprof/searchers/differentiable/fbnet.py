@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from latprof.errors import InvalidValueError
+from latprof.predictors.gradients.torch_latency import expected_latency
 from latprof.searchers.differentiable.architecture_parameters import gumbel_gates
 from latprof.searchers.differentiable.gradient_search import DifferentiableSearcher
 from latprof.searchers.differentiable.supernet import Mixture
@@ -70,7 +71,7 @@ class FBNetSearch(DifferentiableSearcher):
         gates = self._gates(state)
         logits = state.supernet(images, self._mixtures(state, gates))
         loss = torch.nn.functional.cross_entropy(logits, labels)
-        expected = state.predictor.expected_latency(gates)
+        expected = expected_latency(state.predictor, gates)
         result: torch.Tensor = latency_regularizer(
             loss,
             expected,

@@ -23,6 +23,7 @@ import torch
 from latprof.common.files import write_atomically
 from latprof.datasets.spaces.base import LARGEST_SEED
 from latprof.errors import InputFileError, InvalidValueError
+from latprof.predictors.base import Predictor
 from latprof.searchers.accuracy.accuracy_by_training import (
     batches,
     set_rate,
@@ -37,7 +38,6 @@ from latprof.searchers.differentiable.supernet import Supernet, evaluate, proxy_
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Choices, SearchSpace
-    from latprof.predictors.base import Predictor
     from latprof.searchers.accuracy.image_tasks import ImageTask
     from latprof.searchers.base import Floats
 
@@ -205,7 +205,7 @@ class SearchState:
                 expected=problem.space.description,
                 got=space.description,
             )
-        if not hasattr(problem.latency, "expected_latency"):
+        if not isinstance(problem.latency, Predictor):
             raise InvalidValueError(
                 "a search by gradient needs a predictor that has an expected latency",
                 hint="fit one to the table: latprof.HybridPredictor(space).fit(...)",
@@ -232,8 +232,8 @@ class SearchState:
     @property
     def predictor(self) -> Predictor:
         """The latency source, which has gradients."""
-        predictor: Predictor = self.problem.latency  # type: ignore[assignment]
-        return predictor
+        assert isinstance(self.problem.latency, Predictor)
+        return self.problem.latency
 
     @property
     def warmup_epochs(self) -> int:

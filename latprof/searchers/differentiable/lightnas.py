@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from latprof.errors import InvalidValueError
+from latprof.predictors.gradients.torch_latency import expected_latency
 from latprof.searchers.differentiable.architecture_parameters import gumbel_gates
 from latprof.searchers.differentiable.derivation import derive
 from latprof.searchers.differentiable.gradient_search import DifferentiableSearcher
@@ -87,7 +88,7 @@ class LightNAS(DifferentiableSearcher):
             for candidate, gate in zip(chosen, gates.unbind(0), strict=True)
         ]
         loss = torch.nn.functional.cross_entropy(state.supernet(images, paths), labels)
-        latency = state.predictor.expected_latency(self._probabilities(state))
+        latency = expected_latency(state.predictor, self._probabilities(state))
         strength = state.learned.get("lambda", 0.0)
         result: torch.Tensor = latency_regularizer(
             loss, latency, target, form="lightnas", strength=strength

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from latprof.errors import InvalidValueError
+from latprof.predictors.gradients.torch_latency import expected_latency
 from latprof.searchers.differentiable.architecture_parameters import rescale_pairs, two_path_gates
 from latprof.searchers.differentiable.gradient_search import DifferentiableSearcher
 from latprof.searchers.rewards import SOFT, Form, latency_regularizer, mnas_reward
@@ -67,7 +68,7 @@ class ProxylessG(DifferentiableSearcher):
         loss = torch.nn.functional.cross_entropy(logits, labels)
         if self.strength == 0:
             return loss
-        expected = state.predictor.expected_latency(probabilities)
+        expected = expected_latency(state.predictor, probabilities)
         limit = state.problem.limit_ms
         result: torch.Tensor = latency_regularizer(
             loss,

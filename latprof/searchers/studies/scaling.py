@@ -28,12 +28,11 @@ from latprof.datasets.spaces.scaled import (
 )
 from latprof.errors import CoverageError, InvalidValueError, MissingDependencyError, PackSpaceError
 from latprof.graph.operators import Network
-from latprof.predictors.kernels.operator_costs import NetworkPrediction, OperatorCostModel
-from latprof.predictors.training.stored_training import OPERATOR_COSTS_FILE
 from latprof.searchers.base import check_budget, pareto_front
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Architecture, SearchSpace
+    from latprof.predictors.kernels.operator_costs import NetworkPrediction
     from latprof.predictors.pack.pack import Pack
 
 __all__ = [
@@ -87,7 +86,7 @@ class LatencyOfOperators:
     def __init__(
         self, pack: Pack, *, bound: bool = True, doubt: float = 1.0, least_coverage: float = 0.5
     ) -> None:
-        if OPERATOR_COSTS_FILE not in pack.extra_files:
+        if pack.operator_costs is None:
             raise PackSpaceError(
                 "the pack has no operator costs", hint="train a pack with this version of latprof"
             )
@@ -96,7 +95,7 @@ class LatencyOfOperators:
             raise InvalidValueError(
                 "out of range", expected=expected, got=f"{doubt}, {least_coverage}"
             )
-        self._costs = OperatorCostModel.from_bytes(pack.extra_files[OPERATOR_COSTS_FILE])
+        self._costs = pack.operator_costs
         self._batch_size = 1 if pack.target is None else pack.target.batch_size
         self._bound, self._doubt, self._least_coverage = bound, doubt, least_coverage
 

@@ -16,7 +16,7 @@ from latprof.measurement.process_effects import process_effects
 from latprof.measurement.records import PairedProtocol, Target
 from latprof.measurement.statistics import combine_visits
 from latprof.predictors.fitting.evaluation import evaluate
-from latprof.predictors.pack.pack import load_pack
+from latprof.predictors.pack.saving import load_pack
 from latprof.predictors.pack.shipped import DEFAULT_PACK, pack_names, resolve
 
 PROXYLESS = ["proxyless-cpu-ort1", "proxyless-cpu-ort1-b8", "proxyless-cpu-ort2"]

@@ -5,17 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from synthetic_latency import SPACE, measured
 
 from latprof.errors import InvalidValueError
 from latprof.predictors.fitting.evaluation import (
     Metrics,
-    cross_validated_predictions,
     evaluate,
     fold_numbers,
 )
 from latprof.predictors.fitting.ridge import fit_ridge
-from latprof.predictors.models.linear import LinearPredictor
 
 latencies = st.floats(0.01, 1e4)
 pairs = st.lists(st.tuples(latencies, latencies), min_size=1, max_size=60)
@@ -107,18 +104,6 @@ def test_folds_are_of_equal_size(n, folds):
     sizes = np.bincount(fold_numbers(n, folds), minlength=folds)
     assert sizes.sum() == n
     assert np.ptp(sizes) <= 1
-
-
-def test_cross_validation_predicts_each_row_without_it():
-    choices, latency = measured(60, noise=0.02)
-    spoiled = latency.copy()
-    spoiled[7] *= 100  # the row's own label must not reach its prediction
-    honest = cross_validated_predictions(LinearPredictor(SPACE), choices, latency, folds=6)
-    other = cross_validated_predictions(LinearPredictor(SPACE), choices, spoiled, folds=6)
-    assert honest[7] == other[7]
-    assert np.all(honest[fold_numbers(60, 6) != fold_numbers(60, 6)[7]] != 0)
-    with pytest.raises(InvalidValueError, match="folds"):
-        cross_validated_predictions(LinearPredictor(SPACE), choices, latency, folds=1)
 
 
 def test_leave_one_out_of_the_ridge_is_cross_validation_with_a_fold_a_row():

@@ -8,6 +8,7 @@ from latprof.predictors.features.block_features import space_tables
 from latprof.predictors.models.block_times import BlockTimes
 from latprof.predictors.models.by_name import make_predictor
 from latprof.predictors.models.transfer import TransferPredictor, choose_for_transfer
+from latprof.predictors.pack.saving import load_pack, save_pack
 
 EVERYTHING = SPACE.sample_choices(2000, seed=51)
 FIXED_MS = 5.0
@@ -136,6 +137,6 @@ def test_a_pack_holds_the_kernels_table_and_a_clone_fits_alike(sources, chosen, 
     fitted = TransferPredictor(SPACE, sources, times_of(chosen, 9)).fit(chosen, measured)
     again = fitted.clone().fit(chosen, measured)
     np.testing.assert_array_equal(again.predict(EVERYTHING), fitted.predict(EVERYTHING))
-    fitted.save(tmp_path / "new.pack")
-    loaded = TransferPredictor.load(tmp_path / "new.pack")
+    save_pack(fitted, tmp_path / "new.pack")
+    loaded = load_pack(tmp_path / "new.pack").predictor
     np.testing.assert_array_equal(loaded.predict(EVERYTHING), fitted.predict(EVERYTHING))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from latprof.predictors.pack.manifest import FORMAT_VERSION
-from latprof.predictors.pack.pack import load_pack
+from latprof.predictors.pack.saving import load_pack
 from latprof.registry import PREDICTORS
 
 FOLDER = Path(__file__).parent / "packs"

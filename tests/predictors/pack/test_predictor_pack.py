@@ -27,7 +27,8 @@ from latprof.measurement.records import Target
 from latprof.measurement.statistics import NoiseFloor
 from latprof.predictors.models.by_name import make_predictor
 from latprof.predictors.pack import archive
-from latprof.predictors.pack.pack import HeldOut, Pack, load_pack, save_pack
+from latprof.predictors.pack.pack import HeldOut, Pack
+from latprof.predictors.pack.saving import load_pack, save_pack
 from latprof.predictors.training.split_training import train
 
 TARGET = Target("cpu", "Example CPU", "onnxruntime", "1.2.3", input_shape=(1, 3, 224, 224))
@@ -106,7 +107,7 @@ def test_a_prediction_carries_its_interval_and_target(pack):
 
 def test_trees_come_back_to_the_bit(with_trees, tmp_path):
     assert len(with_trees.trees_)
-    with_trees.save(tmp_path / "a.pack", target=TARGET)
+    save_pack(with_trees, tmp_path / "a.pack", target=TARGET)
     loaded = load_pack(tmp_path / "a.pack")
     assert loaded.target == TARGET
     np.testing.assert_array_equal(
@@ -156,7 +157,7 @@ def test_a_space_of_ones_own_is_passed_to_load(tmp_path):
         name = "own"
 
     choices, latency = measured(30)
-    make_predictor("linear", Own()).fit(choices, latency).save(tmp_path / "own.pack")
+    save_pack(make_predictor("linear", Own()).fit(choices, latency), tmp_path / "own.pack")
     with pytest.raises(PackError, match="search space that is not known here"):
         load_pack(tmp_path / "own.pack")
     assert load_pack(tmp_path / "own.pack", space=Own()).space.name == "own"
@@ -193,12 +194,12 @@ def refused_or_the_same(path, pack):
 
 
 def test_600_mutated_packs_are_refused_or_the_same(with_trees, saved, pack, tmp_path):
-    with_trees.save(tmp_path / "trees.pack", target=TARGET)
+    of_trees = Pack.of(with_trees, TARGET)
+    save_pack(of_trees, tmp_path / "trees.pack")
     generator = np.random.default_rng(0)
     refused = 0
     for number in range(600):
-        source, original = (saved, pack) if number % 2 else (tmp_path / "trees.pack", None)
-        original = original or Pack(with_trees, target=TARGET)
+        source, original = (saved, pack) if number % 2 else (tmp_path / "trees.pack", of_trees)
         data = bytearray(source.read_bytes())
         at = int(generator.integers(len(data)))
         if number % 6 < 3:
@@ -310,7 +311,7 @@ def test_a_forged_pack_with_fitting_digests_is_refused(saved, tmp_path, change):
 
 
 def test_forged_numbers_in_any_file_are_refused_or_usable(with_trees, tmp_path):
-    with_trees.save(tmp_path / "a.pack")
+    save_pack(with_trees, tmp_path / "a.pack")
     generator = np.random.default_rng(0)
     values = [b"-1", b"1e999", b"null", b'"x"', b"[]", b"99999999999", b"0.5", b"{}", b"true"]
     usable = 0
@@ -458,5 +459,5 @@ def test_bad_names_and_unfitted_predictors_are_not_saved(fitted_small, tmp_path)
     with pytest.raises(InvalidValueError, match="too large"):
         save_pack(Pack(fitted_small, extra_files=many), tmp_path / "a.pack")
     with pytest.raises(InvalidValueError, match="not fitted"):
-        make_predictor("linear", SPACE).save(tmp_path / "a.pack")
+        save_pack(make_predictor("linear", SPACE), tmp_path / "a.pack")
     assert not list(tmp_path.iterdir())

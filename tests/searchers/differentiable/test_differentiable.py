@@ -12,6 +12,7 @@ from latprof import load_pack
 from latprof.datasets.spaces.nasbench_macro import NASBenchMacroSpace
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import InputFileError, InvalidValueError
+from latprof.predictors.gradients.torch_latency import expected_latency
 from latprof.predictors.models.linear import LinearPredictor
 from latprof.predictors.models.lookup_table import LookupTablePredictor
 from latprof.searchers import (
@@ -132,7 +133,7 @@ def test_gradients_of_the_expected_latency_agree_with_differences(predictor):
 
     def expected(logits):
         parameters.logits.data = logits
-        return predictor.expected_latency(parameters.probabilities())
+        return expected_latency(predictor, parameters.probabilities())
 
     (gradient,) = torch.autograd.grad(expected(values), parameters.logits)
     entries = some_entries(predictor)
@@ -151,7 +152,7 @@ def test_gradients_of_the_architecture_loss_agree_with_differences(predictor, fo
     def loss(logits):
         parameters.logits.data = logits
         p = parameters.probabilities()
-        expected = predictor.expected_latency(p)
+        expected = expected_latency(predictor, p)
         return latency_regularizer(1.0 + p[:, 1].square().sum(), expected, form=form, **FORMS[form])
 
     (gradient,) = torch.autograd.grad(loss(values), parameters.logits)
@@ -209,7 +210,7 @@ def test_proxyless_g_adds_the_two_path_gradients_of_loss_and_latency():
 
     def latency():
         _, shared = two_path_gates(state.parameters, state.generator)
-        return PREDICTOR.expected_latency(shared)
+        return expected_latency(PREDICTOR, shared)
 
     whole = gradient(lambda: searcher.architecture_loss(state, inputs, labels))
     parts = gradient(entropy) + 2.0 / 5.0 * gradient(latency)
@@ -230,7 +231,7 @@ def test_lightnas_adds_the_latency_s_gradient_times_lambda_which_ascends():
         loss = searcher.architecture_loss(state, inputs, labels)
         return torch.autograd.grad(loss, state.parameters.logits)[0].numpy()
 
-    expected = PREDICTOR.expected_latency(state.parameters.probabilities())  # it is not cold yet
+    expected = expected_latency(PREDICTOR, state.parameters.probabilities())  # it is not cold yet
     of_latency = torch.autograd.grad(expected, state.parameters.logits)[0].numpy()
     assert gradient(0.8) - gradient(0.0) == pytest.approx(0.8 * of_latency / 4.0, abs=1e-12)
     assert (gradient(0.0) != 0).all()  # of the cross-entropy, straight through
@@ -532,7 +533,7 @@ class Recording(LightNAS):
     """Remembers the expected latency after each epoch."""
 
     def derive(self, state):
-        expected = state.predictor.expected_latency(self._probabilities(state).detach())
+        expected = expected_latency(state.predictor, self._probabilities(state).detach())
         self.expected.append(expected.item())
         return super().derive(state)
 

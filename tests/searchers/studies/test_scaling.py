@@ -179,7 +179,7 @@ def test_the_pack_says_how_many_images_run_at_once():
 
 def test_a_pack_without_operator_costs_and_options_out_of_range_are_refused():
     with pytest.raises(PackSpaceError, match="no operator costs"):
-        LatencyOfOperators(dataclasses.replace(PACK, extra_files={}))
+        LatencyOfOperators(dataclasses.replace(PACK, operator_costs=None))
     for options in ({"doubt": -1.0}, {"doubt": math.inf}, {"least_coverage": 1.1}):
         with pytest.raises(InvalidValueError):
             LatencyOfOperators(PACK, **options)

@@ -23,7 +23,7 @@ from latprof.datasets.spaces.named import get_space, space_names
 from latprof.measurement.records import Target
 from latprof.predictors.models.by_name import make_predictor
 from latprof.predictors.pack.manifest import FORMAT_VERSION
-from latprof.predictors.pack.pack import load_pack, save_pack
+from latprof.predictors.pack.saving import load_pack, save_pack
 from latprof.predictors.training.split_training import train
 
 TARGET = Target("cpu", "Example CPU", "onnxruntime", "1.2.3", input_shape=(1, 3, 224, 224))
@@ -111,9 +111,11 @@ def write_packs(folder):
         ),
     }
     if FORMAT_VERSION > 1:
-        makers["hybrid-whole-grid"] = lambda path: whole_grid().save(path, TARGET)
-        makers["transfer"] = lambda path: transferred().save(path, TARGET)
-        makers["hybrid-several-decisions"] = lambda path: several_decisions().save(path, TARGET)
+        makers["hybrid-whole-grid"] = lambda path: save_pack(whole_grid(), path, target=TARGET)
+        makers["transfer"] = lambda path: save_pack(transferred(), path, target=TARGET)
+        makers["hybrid-several-decisions"] = lambda path: save_pack(
+            several_decisions(), path, target=TARGET
+        )
     for kind, make in makers.items():
         path = folder / f"format{FORMAT_VERSION}-{kind}.pack"
         refuse_to_overwrite(path)

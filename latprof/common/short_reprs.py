@@ -1,0 +1,43 @@
+"""Representations that fit on a line: arrays by their shape, long containers cut."""
+
+from __future__ import annotations
+
+import dataclasses
+import reprlib
+from typing import Any
+
+
+class _Short(reprlib.Repr):
+    """The standard library's short representations, and arrays by their shape alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = 4
+        self.maxstring, self.maxother = 60, 120
+
+    def repr_ndarray(self, array: Any, level: int) -> str:  # noqa: ARG002 - found by its name
+        return f"array{array.shape}"
+
+    def repr_mappingproxy(self, mapping: Any, level: int) -> str:
+        return self.repr_dict(dict(mapping), level)
+
+
+_SHORT = _Short()
+
+
+def short(value: object) -> str:
+    """Represent a value in about a hundred characters; an array is ``array(4000, 21)``."""
+    return _SHORT.repr(value)
+
+
+class ShortRepr:
+    """Gives a dataclass, declared with ``repr=False``, a representation of one line."""
+
+    def __repr__(self) -> str:
+        record: Any = self
+        fields = ", ".join(
+            f"{field.name}={short(getattr(self, field.name))}"
+            for field in dataclasses.fields(record)
+            if field.repr
+        )
+        return f"{type(self).__name__}({fields})"
