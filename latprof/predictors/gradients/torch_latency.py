@@ -55,7 +55,9 @@ def expected_latency(predictor: Predictor, probabilities: Tensor | Sequence[Tens
     """
     predictor.check_fitted()
     torch = _torch()
-    if isinstance(probabilities, Sequence):
+    if isinstance(probabilities, Sequence) and all(
+        isinstance(each, torch.Tensor) for each in probabilities
+    ):
         probabilities = _padded(predictor, probabilities)
     if not isinstance(probabilities, torch.Tensor) or not probabilities.is_floating_point():
         raise InvalidValueError(
