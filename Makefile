@@ -16,12 +16,12 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) --editable .
+	$(PIP) --editable '.[collect,train-cpu,report]'
 	@touch $@
 
 $(VENV)/.developer: $(VENV)/.installed
 	$(PIP) torch
-	$(PIP) --editable '.[dev,docs,search]'
+	$(PIP) --editable '.[dev,docs,collect,train-cpu,report,data,search]'
 	@touch $@
 
 $(VENV)/.runtimes: $(VENV)/.developer requirements-litert.txt

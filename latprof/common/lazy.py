@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from latprof.common.extras import missing_extra
+
 
 def lazy_names(
     package: str, modules: Mapping[str, Sequence[str]]
@@ -18,6 +20,9 @@ def lazy_names(
 
         if not TYPE_CHECKING:
             __getattr__, __dir__ = lazy_names(__name__, {"rewards": ["HARD", "SOFT"]})
+
+    A name whose module needs a library that is not installed raises MissingDependencyError, which
+    names the extra.
 
     Parameters
     ----------
@@ -31,7 +36,10 @@ def lazy_names(
     def load(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+        try:
+            value = getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+        except ModuleNotFoundError as error:
+            raise missing_extra(error, f"{package}.{name}") or error from None
         setattr(sys.modules[package], name, value)
         return value
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from latprof.errors import MissingDependencyError
+from latprof.common.extras import require
 
 if TYPE_CHECKING:
     import torch
@@ -21,10 +21,7 @@ def build_torch(
 
     Raises MissingDependencyError where torch is not installed.
     """
-    try:
-        import torch  # noqa: F401 - asked for here, so that its absence has its own message
-    except ImportError:
-        raise MissingDependencyError("torch", "torch", "building a torch module") from None
+    require("torch", "building a torch module")
     from latprof.datasets.models.torch_modules import BlockNetwork
     from latprof.datasets.models.weights import WeightSource
 

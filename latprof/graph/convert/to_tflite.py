@@ -17,7 +17,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latprof.errors import MissingDependencyError, UnsupportedModelError
+from latprof.common.extras import require
+from latprof.errors import UnsupportedModelError
 from latprof.graph.model_file import graph_inputs, read_model
 from latprof.graph.reader import model_bytes, read_network
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 #: Changed whenever this module makes other models from the same file.
 RECIPE = 1
 _IMAGE_DIMENSIONS = 4
+_PURPOSE = "converting a model to TFLite"
 
 
 def tflite_bytes(model: bytes | Path) -> bytes:
@@ -55,16 +57,15 @@ def tflite_bytes(model: bytes | Path) -> bytes:
     """
     from latprof.graph.convert.to_torch import torch_module
 
+    require("litert", _PURPOSE, "litert_torch", "torch")
     content = model_bytes(model) if isinstance(model, Path) else model
     module = torch_module(content)
     network = read_network(content)
     inputs, outputs = (_images(values) for values in (network.inputs, network.outputs))
     examples = _examples(content)
     with silenced():
-        try:
-            import litert_torch
-        except ImportError:
-            raise _missing() from None
+        import litert_torch
+
         try:
             wrapped = litert_torch.to_channel_last_io(module, args=inputs, outputs=outputs)
             converted: bytes = litert_torch.convert(wrapped.eval(), examples).model_content()
@@ -76,10 +77,8 @@ def tflite_bytes(model: bytes | Path) -> bytes:
 
 def converter_version() -> str:
     """Version of litert-torch; MissingDependencyError where it is not installed."""
-    try:
-        return importlib.metadata.version("litert-torch")
-    except importlib.metadata.PackageNotFoundError:
-        raise _missing() from None
+    require("litert", _PURPOSE, "litert_torch")
+    return importlib.metadata.version("litert-torch")
 
 
 @contextlib.contextmanager
@@ -126,7 +125,3 @@ def _examples(content: bytes) -> tuple[torch.Tensor, ...]:
         dtype = getattr(torch, str(tensor_dtype_to_np_dtype(tensor.elem_type)))
         examples.append(torch.ones((batch, *rest), dtype=dtype))
     return tuple(examples)
-
-
-def _missing() -> MissingDependencyError:
-    return MissingDependencyError("litert-torch", "litert", "converting a model to TFLite")

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latprof.errors import MissingDependencyError, ModelFileError, UnsupportedModelError
+from latprof.common.extras import require
+from latprof.errors import ModelFileError, UnsupportedModelError
 from latprof.graph.convert.onnx_operator import OnnxOperator, depends_on_input, read_tensor
 from latprof.graph.model_file import graph_inputs, read_model
 from latprof.graph.reader import load_model
@@ -57,10 +58,9 @@ def torch_module(model: bytes | Path) -> torch.nn.Module:
     MissingDependencyError
         Without torch.
     """
-    try:
-        import torch
-    except ImportError:
-        raise MissingDependencyError("torch", "torch", "running a model in torch") from None
+    require("torch", "running a model in torch")
+    import torch
+
     try:
         if isinstance(model, Path):
             content = load_model(model, external_data=True)

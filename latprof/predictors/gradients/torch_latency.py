@@ -9,7 +9,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from latprof.errors import InvalidValueError, MissingDependencyError
+from latprof.common.extras import require
+from latprof.errors import InvalidValueError
 from latprof.predictors.gradients.expectation import predictor_expectation
 
 if TYPE_CHECKING:
@@ -122,10 +123,9 @@ def surrogate_error(
 
 
 def _torch() -> Any:
-    try:
-        import torch
-    except ImportError:
-        raise MissingDependencyError("torch", "torch", "a differentiable latency") from None
+    require("torch", "a differentiable latency")
+    import torch
+
     return torch
 
 

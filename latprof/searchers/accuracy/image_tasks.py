@@ -19,9 +19,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, TensorDataset
 
+from latprof.common.extras import require
 from latprof.datasets.spaces.base import check_seed
 from latprof.datasets.spaces.options import whole_option
-from latprof.errors import InputFileError, MissingDependencyError, NotEnoughDataError
+from latprof.errors import InputFileError, NotEnoughDataError
 
 #: Shares of the images that architectures are chosen on, and that nothing is chosen on.
 VALIDATION_SHARE = 0.2
@@ -83,10 +84,9 @@ def digits_task(resolution: int = 32, seed: int = 0) -> ImageTask:
     InvalidValueError
         For a resolution below 8.
     """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError:
-        raise MissingDependencyError("scikit-learn", "search", "the digits") from None
+    require("search", "the digits", "sklearn")
+    from sklearn.datasets import load_digits
+
     side = whole_option("resolution", resolution, 8, 1024)
     found = load_digits()
     images = torch.from_numpy(found.images).float()[:, None] / 16.0
@@ -104,6 +104,7 @@ def folder_task(path: str | os.PathLike[str], resolution: int = 32, seed: int = 
     :func:`digits_task`. Raises InputFileError for a folder without classes, or an image that cannot
     be read, and NotEnoughDataError for fewer than 10 images.
     """
+    require("search", "reading images", "PIL")
     side = whole_option("resolution", resolution, 8, 1024)
     root = Path(path)
     if not root.is_dir():

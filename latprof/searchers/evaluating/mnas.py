@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latprof.errors import InvalidValueError, MissingDependencyError
+from latprof.common.extras import require
+from latprof.errors import InvalidValueError
 from latprof.searchers.base import EvaluatingSearcher, Proposals, SearchProblem
 from latprof.searchers.rewards import HARD, mnas_reward
 
@@ -79,10 +80,9 @@ class MnasSearch(EvaluatingSearcher):
         self.hidden = hidden
 
     def propose(self, problem: SearchProblem, generator: np.random.Generator) -> Proposals:
-        try:
-            from latprof.searchers.evaluating.controller import Controller
-        except ImportError:
-            raise MissingDependencyError("torch", "torch", "MnasNet's controller") from None
+        require("torch", "MnasNet's controller")
+        from latprof.searchers.evaluating.controller import Controller
+
         controller = Controller(
             problem.space,
             hidden=self.hidden,

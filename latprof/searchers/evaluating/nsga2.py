@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.errors import InvalidValueError, MissingDependencyError
+from latprof.common.extras import require
+from latprof.errors import InvalidValueError
 from latprof.searchers.base import (
     EvaluatingSearcher,
     Proposals,
@@ -175,12 +176,9 @@ class _RankModel:
     """
 
     def __init__(self, space: SearchSpace) -> None:
-        try:
-            from sklearn.gaussian_process import GaussianProcessRegressor, kernels
-        except ImportError:
-            raise MissingDependencyError(
-                "scikit-learn", "search", "the model of NSGA-II; model=False does without"
-            ) from None
+        require("search", "nsga2's accuracy model (--option model=false leaves it out)", "sklearn")
+        from sklearn.gaussian_process import GaussianProcessRegressor, kernels
+
         self._space = space
         self._make = GaussianProcessRegressor
         self._kernel = kernels.ConstantKernel() * kernels.RBF(2.0) + kernels.WhiteKernel(0.05)
@@ -231,15 +229,13 @@ def _algorithm(
     problem: SearchProblem, first: Choices, children: int, generator: np.random.Generator
 ) -> Any:
     """The algorithm of pymoo, set up with the first generation."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of libraries that are only imported along with it
-            from pymoo.algorithms.moo.nsga2 import NSGA2
-            from pymoo.core.problem import Problem
-            from pymoo.core.termination import NoTermination
-            from pymoo.operators.crossover.ux import UniformCrossover
-    except ImportError:
-        raise MissingDependencyError("pymoo", "search", "NSGA-II") from None
+    require("search", "NSGA-II", "pymoo")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries that are only imported along with it
+        from pymoo.algorithms.moo.nsga2 import NSGA2
+        from pymoo.core.problem import Problem
+        from pymoo.core.termination import NoTermination
+        from pymoo.operators.crossover.ux import UniformCrossover
     sizes = problem.space.num_choices
     algorithm = NSGA2(
         pop_size=len(first),

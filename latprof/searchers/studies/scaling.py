@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from latprof.common.extras import require
 from latprof.datasets.spaces.base import check_seed
 from latprof.datasets.spaces.scaled import (
     NetworkLatency,
@@ -26,7 +27,7 @@ from latprof.datasets.spaces.scaled import (
     ScaledNetwork,
     compound_scaling,
 )
-from latprof.errors import CoverageError, InvalidValueError, MissingDependencyError, PackSpaceError
+from latprof.errors import CoverageError, InvalidValueError, PackSpaceError
 from latprof.graph.operators import Network
 from latprof.searchers.base import check_budget, pareto_front
 
@@ -343,10 +344,9 @@ class TinyNetScaling:
 
 def _gaussian_process(seed: int) -> Any:
     """A process that is not fitted yet: costs of shape (n, 1) to values of shape (n,)."""
-    try:
-        from sklearn.gaussian_process import GaussianProcessRegressor, kernels
-    except ImportError:
-        raise MissingDependencyError("scikit-learn", "search", "TinyNet's scaling") from None
+    require("search", "TinyNet's scaling", "sklearn")
+    from sklearn.gaussian_process import GaussianProcessRegressor, kernels
+
     smooth = kernels.RBF(1.0, (1.0, 100.0))  # no swings within a factor e of the latency
     kernel = kernels.ConstantKernel() * smooth + kernels.WhiteKernel(0.1)
     return GaussianProcessRegressor(

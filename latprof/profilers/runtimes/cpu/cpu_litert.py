@@ -6,7 +6,8 @@ import importlib.metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latprof.errors import MissingDependencyError, UnsupportedModelError
+from latprof.common.extras import require
+from latprof.errors import UnsupportedModelError
 from latprof.graph.convert.to_tflite import RECIPE, converter_version, silenced, tflite_bytes
 from latprof.profilers.base import Availability, Profiler
 from latprof.profilers.host.facts import processor_name
@@ -41,18 +42,15 @@ class CpuLiteRT(Profiler):
         return runtime if converter.state == "ready" else converter
 
     def target(self, input_shape: tuple[int, ...] | None) -> Target:
-        try:
-            version = importlib.metadata.version("ai-edge-litert")
-        except importlib.metadata.PackageNotFoundError:
-            raise self._missing() from None
+        require("litert", self.spelling, "ai_edge_litert")
+        version = importlib.metadata.version("ai-edge-litert")
         runtime_version = f"{version} (litert-torch {converter_version()})"
         return self.identity("cpu", processor_name(), "litert", runtime_version, input_shape)
 
     def load(self, model: bytes | Path) -> LiteRTModel:
-        try:
-            from ai_edge_litert.interpreter import Interpreter
-        except ImportError:
-            raise self._missing() from None
+        require("litert", self.spelling, "ai_edge_litert")
+        from ai_edge_litert.interpreter import Interpreter
+
         version = f"{converter_version()} {RECIPE}"
         converted = kept_model(model, "tflite", version, tflite_bytes)
         with silenced():
@@ -64,9 +62,6 @@ class CpuLiteRT(Profiler):
                     f"LiteRT refuses the model: {first_line(error)}"
                 ) from None
         return LiteRTModel(interpreter, self.input_seed)
-
-    def _missing(self) -> MissingDependencyError:
-        return MissingDependencyError("LiteRT", "litert", self.spelling)
 
 
 class LiteRTModel:

@@ -57,7 +57,7 @@ class CpuOnnxRuntime(Profiler):
 
     @classmethod
     def availability(cls) -> Availability:
-        return package_availability("onnxruntime", "ONNX Runtime")
+        return package_availability("onnxruntime", "ONNX Runtime", "collect")
 
     def target(self, input_shape: tuple[int, ...] | None) -> Target:
         version = importlib.metadata.version("onnxruntime")

@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latprof.errors import DeviceError, MissingDependencyError, UnsupportedModelError
+from latprof.common.extras import require
+from latprof.errors import DeviceError, UnsupportedModelError
 from latprof.profilers.base import Availability, Profiler
 from latprof.profilers.host.facts import processor_name
 from latprof.profilers.runtimes.cpu.openvino_profile import read_kernels
@@ -48,10 +49,8 @@ class CpuOpenVINO(Profiler):
         return package_availability("openvino", "OpenVINO", "openvino")
 
     def target(self, input_shape: tuple[int, ...] | None) -> Target:
-        try:
-            version = importlib.metadata.version("openvino")
-        except importlib.metadata.PackageNotFoundError:
-            raise _missing(self.spelling) from None
+        require("openvino", self.spelling)
+        version = importlib.metadata.version("openvino")
         return self.identity("cpu", processor_name(), "openvino", version, input_shape)
 
     def load(self, model: bytes | Path) -> OpenVINOModel:
@@ -70,10 +69,9 @@ class CpuOpenVINO(Profiler):
 
     def _compiled(self, model: bytes | Path, **more: Any) -> tuple[Any, list[NDArray[Any]]]:
         """The model compiled with these settings, and values for its inputs in order."""
-        try:
-            import openvino
-        except ImportError:
-            raise _missing(self.spelling) from None
+        require("openvino", self.spelling)
+        import openvino
+
         core = openvino.Core()
         settings = self._settings(core) | more
         try:
@@ -160,10 +158,6 @@ class ProfiledOpenVINOModel(OpenVINOModel):
             self._model,
             counted,
         )
-
-
-def _missing(spelling: str) -> MissingDependencyError:
-    return MissingDependencyError("OpenVINO", "openvino", spelling)
 
 
 def _shape(port: Any) -> list[object]:
