@@ -130,8 +130,9 @@ class MissingDependencyError(UsageError):
     code = "missing-extra"
 
     def __init__(self, library: str, extra: str, needed_for: str) -> None:
+        verb = "are" if ", " in library else "is"
         super().__init__(
-            f"{needed_for} needs {library}, which is not installed",
+            f"{needed_for} needs {library}, which {verb} not installed",
             field=library,
             hint=f"pip install 'latprof[{extra}]'",
         )

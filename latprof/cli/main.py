@@ -24,6 +24,7 @@ from latprof.cli.report import report
 from latprof.cli.search import search
 from latprof.cli.train import train
 from latprof.cli.transfer import transfer
+from latprof.common.extras import missing_extra, needs
 from latprof.errors import (
     EXIT_INTERRUPTED,
     EXIT_OK,
@@ -68,20 +69,21 @@ def latprof(
     """
 
 
+# The runtime that collect, profile and compare measure with is asked for with their target.
 for command, panel in (
     (devices, "This host"),
     (doctor, "This host"),
-    (collect, "Measure"),
-    (profile, "Measure"),
-    (compare, "Measure"),
-    (export, "Measure"),
+    (needs("collect", "pandas", "scipy", "sqlalchemy")(collect), "Measure"),
+    (needs("collect", "scipy")(profile), "Measure"),
+    (needs("collect", "pandas", "scipy", "sqlalchemy")(compare), "Measure"),
+    (needs("data")(export), "Measure"),
     (datasets, "Measure"),
-    (train, "Predict"),
-    (transfer, "Predict"),
+    (needs("train")(train), "Predict"),
+    (needs("train")(transfer), "Predict"),
     (predict, "Predict"),
-    (lookup_table, "Predict"),
-    (search, "Search"),
-    (report, "Predict"),
+    (needs("train", "scipy")(lookup_table), "Predict"),
+    (needs("search", "pandas", "scipy", "sqlalchemy")(search), "Search"),
+    (needs("report")(report), "Predict"),
 ):
     app.command(cls=Command, rich_help_panel=panel)(command)
 
@@ -93,6 +95,12 @@ def main() -> None:
     except LatprofError as error:
         print_error(error)
         sys.exit(error.exit_status)
+    except ModuleNotFoundError as error:
+        missing = missing_extra(error, "this command")
+        if missing is None:
+            raise
+        print_error(missing)
+        sys.exit(missing.exit_status)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except SystemExit as leaving:

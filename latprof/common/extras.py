@@ -6,10 +6,16 @@ work is done, so that a missing library is one sentence and not an hour lost.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 from latprof.errors import MissingDependencyError
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 #: What each extra of pyproject.toml brings, by the names that are imported. ``train-cpu`` brings
 #: what ``train`` does: XGBoost without its library for GPUs is imported by the same name.
@@ -55,6 +61,22 @@ def require(extra: str, needed_for: str, *libraries: str) -> None:
     if missing:
         names = ", ".join(DISTRIBUTIONS.get(name, name) for name in missing)
         raise MissingDependencyError(names, extra, needed_for)
+
+
+def needs(extra: str, *libraries: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """Decorate the function of a command: :func:`require` is asked before it does anything."""
+
+    def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
+        name = f"latprof {function.__name__.replace('_', '-')}"
+
+        @functools.wraps(function)
+        def checked(*arguments: _P.args, **options: _P.kwargs) -> _R:
+            require(extra, name, *libraries)
+            return function(*arguments, **options)
+
+        return checked
+
+    return decorate
 
 
 def is_installed(module: str) -> bool:

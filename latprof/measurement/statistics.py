@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from latprof.errors import InvalidValueError
 
@@ -134,6 +133,8 @@ def relative_half_width(ratios: ArrayLike, coverage: float = INTERVAL_COVERAGE) 
     Biometrika 1974), so that one visit which went wrong does not widen an interval whose centre it
     hardly moves. NaN for fewer than two visits.
     """
+    from scipy import special  # slow to import, and reading a pack needs the rest of this module
+
     values = np.sort(np.asarray(ratios, dtype=np.float64))
     n = len(values)
     if n < 2:

@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from latprof.common.extras import require
 from latprof.errors import DataSetError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ def _file(name: str | os.PathLike[str]) -> Path:
 
 
 def _read(path: Path) -> pd.DataFrame:
+    require("data", "reading a data set", "pandas", "pyarrow")
     from pyarrow import ArrowException, parquet
 
     try:

@@ -179,9 +179,8 @@ class SpaceTables(ShortRepr):
     # Shape totals: what the additive models know before they see a row -----------------------
 
     @cached_property
-    def _distinct_operators(self) -> tuple[tuple[Operator, ...], csr_array]:
-        from scipy.sparse import coo_array  # not needed to predict
-
+    def _distinct_operators(self) -> tuple[tuple[Operator, ...], Integers, Integers]:
+        """One operator of each kind and shape, and where they are: columns, and numbers there."""
         numbers: dict[object, int] = {}
         distinct: list[Operator] = []
         rows, items = [], []
@@ -193,19 +192,22 @@ class SpaceTables(ShortRepr):
                     distinct.append(op)
                 rows.append(row)
                 items.append(number)
-        ones = np.ones(len(rows))
-        counts = coo_array((ones, (rows, items)), shape=(len(self.column_blocks), len(distinct)))
-        return tuple(distinct), counts.tocsr()  # which sums what is there twice
+        return tuple(distinct), np.array(rows, dtype=np.int64), np.array(items, dtype=np.int64)
 
     @property
     def operators(self) -> tuple[Operator, ...]:
         """The operators that the space's blocks are made of, one of each kind and shape."""
         return self._distinct_operators[0]
 
-    @property
+    @cached_property
     def operator_counts(self) -> csr_array:
         """How many of each of these a column's blocks have, sparse, (columns, operators)."""
-        return self._distinct_operators[1]
+        from scipy.sparse import coo_array  # not needed to predict
+
+        distinct, rows, items = self._distinct_operators
+        shape = (len(self.column_blocks), len(distinct))
+        counts = coo_array((np.ones(len(rows)), (rows, items)), shape=shape)
+        return counts.tocsr()  # which sums what is there twice
 
     @cached_property
     def _operator_totals(self) -> tuple[tuple[str, ...], Floats]:
@@ -241,7 +243,9 @@ class SpaceTables(ShortRepr):
         Multiply-accumulates by kind of operator, elements read and written and number of operators
         by group of kinds, and weights; summed over an architecture's parts they are its totals.
         """
-        totals: Floats = self.operator_counts @ self.operator_totals
+        _, rows, items = self._distinct_operators
+        totals: Floats = np.zeros((len(self.column_blocks), len(self.total_names)))
+        np.add.at(totals, rows, self.operator_totals[items])  # whole numbers: exact in any order
         return totals
 
     @cached_property
