@@ -157,7 +157,8 @@ def test_the_help_of_a_command_needs_no_extra(tmp_path):
     code = (
         f"import sys\nsys.modules |= dict.fromkeys({OPTIONAL!r})\n"
         "from latprof.cli.main import app\n"
-        "for name in sys.argv[1:]: app([name, '--help'], prog_name='latprof', standalone_mode=False)"
+        "for name in sys.argv[1:]:\n"
+        "    app([name, '--help'], prog_name='latprof', standalone_mode=False)"
     )
     commands = [line.split()[0] for line in COMMANDS]
     done = subprocess.run(
