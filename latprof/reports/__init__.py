@@ -8,7 +8,7 @@ from latprof.reports.data import (
     ReportData,
 )
 from latprof.reports.rendering.page import render_html, write_html, write_pngs
-from latprof.reports.report import build_report
+from latprof.reports.target_report import build_report
 
 __all__ = [
     "BLOCK_COST_COLUMNS",

@@ -149,7 +149,7 @@ def _check(
 
 def _one_target(store: StoreLike, target: str | None, pack: PackLike | None) -> Report:
     from latprof.reports.gathering import report_data
-    from latprof.reports.report import build_report
+    from latprof.reports.target_report import build_report
 
     loaded = None if pack is None else open_pack(pack)
     with open_store(store) as opened:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from latprof.common.files import output_error, write_atomically
 from latprof.reports.rendering import interactive, static, theme
 from latprof.reports.rendering.drawing import to_svg
-from latprof.reports.report import build_report
+from latprof.reports.target_report import build_report
 
 if TYPE_CHECKING:
     import os

@@ -11,7 +11,7 @@ from latprof.reports.rendering.arrays import floats
 from latprof.reports.rendering.content import Report
 from latprof.reports.rendering.wording import duration, moment
 from latprof.reports.sections.breakdown import breakdown_sections
-from latprof.reports.sections.conditions import (
+from latprof.reports.sections.how_measured import (
     conditions_section,
     failures_section,
     protocol_section,
