@@ -7,7 +7,7 @@ from latprof.reports.data import (
     VISIT_COLUMNS,
     ReportData,
 )
-from latprof.reports.rendering.page import render_html, write_html, write_pngs
+from latprof.reports.rendering.page import render_report, write_pictures, write_report
 from latprof.reports.target_report import build_report
 
 __all__ = [
@@ -17,7 +17,7 @@ __all__ = [
     "VISIT_COLUMNS",
     "ReportData",
     "build_report",
-    "render_html",
-    "write_html",
-    "write_pngs",
+    "render_report",
+    "write_pictures",
+    "write_report",
 ]

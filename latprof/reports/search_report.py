@@ -10,8 +10,8 @@ from latprof._version import __version__
 from latprof.reports.rendering.content import Report, Tile
 from latprof.reports.rendering.wording import moment, ms, number, percent
 from latprof.reports.sections.found_network import network_section
-from latprof.reports.sections.search_history import front_section, trajectory_section
 from latprof.reports.sections.other_targets import cross_target_section, verification_section
+from latprof.reports.sections.search_history import front_section, trajectory_section
 
 if TYPE_CHECKING:
     from latprof.reports.search_data import SearchReportData

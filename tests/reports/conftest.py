@@ -1,7 +1,7 @@
 import pytest
 from fake_campaign import fake_report_data
 
-from latprof.reports import render_html
+from latprof.reports import build_report, render_report
 
 
 @pytest.fixture(scope="session")
@@ -12,4 +12,4 @@ def data():
 
 @pytest.fixture(scope="session")
 def page(data):
-    return render_html(data)
+    return render_report(build_report(data))

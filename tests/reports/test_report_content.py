@@ -9,7 +9,13 @@ from fake_campaign import REFERENCE_MS, TARGET
 
 from latprof.errors import InvalidValueError, NotEnoughDataError
 from latprof.measurement.statistics import noise_floor_of_repeats
-from latprof.reports import BLOCK_COST_COLUMNS, ReportData, build_report, render_html, write_pngs
+from latprof.reports import (
+    BLOCK_COST_COLUMNS,
+    ReportData,
+    build_report,
+    render_report,
+    write_pictures,
+)
 from latprof.reports.sections.breakdown import _in_running_order
 from latprof.reports.sections.stability import visit_spreads
 
@@ -146,7 +152,7 @@ def test_missing_parts_say_what_to_run(data):
 def test_one_network_visited_once_is_a_report(data):
     changed = dataclasses.replace(only_measurements(data, 1), visits=data.visits.head(1))
 
-    assert "The only network measured takes" in render_html(changed)
+    assert "The only network measured takes" in render_report(build_report(changed))
     assert list(figures_of(changed)) == ["latency-by-network"]
 
 
@@ -169,7 +175,7 @@ def test_a_campaign_in_which_all_failed_says_so(data):
 
     assert "every visit failed" in sections["latency"].lead
     assert sections["failures"].lead.startswith("4 visits of 4 failed, in 4 networks: timeout (4)")
-    assert "<script" not in render_html(changed)
+    assert "<script" not in render_report(build_report(changed))
 
 
 def test_a_pack_without_held_out_rows_or_metrics_still_reports(data):
@@ -208,7 +214,7 @@ def test_every_axis_and_numeric_header_names_what_it_counts(data):
 
 
 def test_pngs_are_pictures_named_for_what_they_show(data, tmp_path):
-    paths = write_pngs(data, tmp_path / "new" / "plots")
+    paths = write_pictures(build_report(data), tmp_path / "new" / "plots")
 
     assert "predicted-against-measured.png" in {path.name for path in paths}
     assert len(paths) == len(build_report(data).figures)

@@ -12,7 +12,7 @@ from html_outline import Outline
 
 from latprof.common import files
 from latprof.errors import DiskFullError, OutputPathError
-from latprof.reports import build_report, render_html, write_html
+from latprof.reports import build_report, render_report, write_report
 
 URL_ATTRIBUTES = {"src", "href", "action", "data", "poster", "srcset", "background", "formaction"}
 
@@ -130,7 +130,7 @@ def hostile_page():
         reference=HOSTILE,
         title=HOSTILE,
     )
-    return render_html(hostile)
+    return render_report(build_report(hostile))
 
 
 def test_hostile_text_makes_no_element(hostile_page):
@@ -165,13 +165,15 @@ def plain(data):
 
 
 def test_names_that_are_no_utf8_are_written(tmp_path, plain):
-    path = write_html(dataclasses.replace(plain, title="model\udcff.onnx"), tmp_path / "r.html")
+    path = write_report(
+        build_report(dataclasses.replace(plain, title="model\udcff.onnx")), tmp_path / "r.html"
+    )
 
     assert "model?.onnx" in path.read_text("utf-8")
 
 
 def test_five_thousand_networks_stay_a_small_page():
-    page = render_html(fake_report_data(networks=5000, visits=2, repeats=30))
+    page = render_report(build_report(fake_report_data(networks=5000, visits=2, repeats=30)))
 
     assert len(page) < 8e6
     assert "5,000 networks take" in page
@@ -179,9 +181,9 @@ def test_five_thousand_networks_stay_a_small_page():
 
 def test_an_unwritable_path_is_refused_and_leaves_nothing(tmp_path, plain):
     with pytest.raises(OutputPathError, match="cannot write"):
-        write_html(plain, tmp_path / "missing" / "report.html")
+        write_report(build_report(plain), tmp_path / "missing" / "report.html")
     with pytest.raises(OutputPathError):
-        write_html(plain, tmp_path)
+        write_report(build_report(plain), tmp_path)
 
     assert not list(tmp_path.iterdir())
 
@@ -195,7 +197,7 @@ def test_a_full_disk_is_named_and_the_old_page_kept(tmp_path, plain, monkeypatch
     monkeypatch.setattr(files.os, "fsync", full)
 
     with pytest.raises(DiskFullError, match="no space left"):
-        write_html(plain, path)
+        write_report(build_report(plain), path)
 
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

@@ -10,29 +10,22 @@ from typing import TYPE_CHECKING
 from latprof.common.files import output_error, write_atomically
 from latprof.reports.rendering import interactive, static, theme
 from latprof.reports.rendering.drawing import to_svg
-from latprof.reports.target_report import build_report
 
 if TYPE_CHECKING:
     import os
 
     import jinja2
 
-    from latprof.reports.data import ReportData
     from latprof.reports.rendering.content import Figure, Report
 
 _TEMPLATES = Path(__file__).with_name("templates")
 
 
-def render_html(data: ReportData) -> str:
-    """Return the report as one HTML page that loads nothing from anywhere.
+def render_report(report: Report) -> str:
+    """Return a report's content as one HTML page that loads nothing from anywhere.
 
     Plots are interactive where JavaScript runs and pictures where it does not; tables need none.
     """
-    return render_report(build_report(data))
-
-
-def render_report(report: Report) -> str:
-    """Return a report's content as one HTML page; see :func:`render_html`."""
     figures = report.figures
     specifications = {f.slug: interactive.specification(f) for f in figures}
     template = _environment().get_template("page.html.j2")
@@ -49,29 +42,19 @@ def render_report(report: Report) -> str:
     )
 
 
-def write_html(data: ReportData, path: str | os.PathLike[str]) -> Path:
-    """Write :func:`render_html` to ``path``, all of it or nothing.
+def write_report(report: Report, path: str | os.PathLike[str]) -> Path:
+    """Write :func:`render_report` to ``path``, all of it or nothing.
 
     Raises OutputPathError where the path cannot be written, DiskFullError where the disk is full.
     """
-    return write_report(build_report(data), path)
-
-
-def write_report(report: Report, path: str | os.PathLike[str]) -> Path:
-    """Write any report's page to ``path``; raises as :func:`write_html` does."""
     return write_atomically(path, render_report(report).encode("utf-8", errors="replace"))
 
 
-def write_pngs(data: ReportData, directory: str | os.PathLike[str]) -> list[Path]:
-    """Write one PNG picture a figure, named like ``predicted-against-measured.png``.
-
-    The directory is made where it is missing. Raises as :func:`write_html` does.
-    """
-    return write_pictures(build_report(data), directory)
-
-
 def write_pictures(report: Report, directory: str | os.PathLike[str]) -> list[Path]:
-    """Write any report's figures as PNG and its drawings as SVG; see :func:`write_pngs`."""
+    """Write one PNG picture a figure, and each drawing as SVG, named like its slug.
+
+    The directory is made where it is missing. Raises as :func:`write_report` does.
+    """
     folder = Path(directory)
     try:
         folder.mkdir(parents=True, exist_ok=True)
