@@ -26,12 +26,12 @@ import torch
 import latprof
 from latprof.predictors.gradients.torch_latency import expected_latency
 from latprof.searchers.accuracy.accuracy_by_training import TrainedAccuracy
-from latprof.searchers.accuracy.image_tasks import digits_task
 from latprof.searchers.base import SearchProblem
 from latprof.searchers.differentiable.gradient_search import SearchState
 from latprof.searchers.differentiable.lightnas import LightNAS
 from latprof.searchers.differentiable.proxyless import ProxylessG
-from latprof.searchers.differentiable.supernet import Mixture, Supernet
+from latprof.searchers.supernets.image_tasks import digits_task
+from latprof.searchers.supernets.supernet import Mixture, Supernet
 
 PACK = "proxyless-cpu-ort1"
 EPOCHS = 12

@@ -12,7 +12,6 @@ from latprof.common.lazy import lazy_names
 if TYPE_CHECKING:
     from latprof.searchers.accuracy.accuracy_by_training import SupernetAccuracy, TrainedAccuracy
     from latprof.searchers.accuracy.accuracy_sources import load_accuracy, load_accuracy_table
-    from latprof.searchers.accuracy.image_tasks import ImageTask, digits_task, folder_task
     from latprof.searchers.accuracy.tables import ArchitectureTable, LatencyTable
     from latprof.searchers.base import (
         Evaluation,
@@ -58,6 +57,7 @@ if TYPE_CHECKING:
         measured_ms,
         scale_to_latency,
     )
+    from latprof.searchers.supernets.image_tasks import ImageTask, digits_task, folder_task
     from latprof.searchers.verification import Verification
 
 __all__ = [
@@ -116,7 +116,7 @@ if not TYPE_CHECKING:
         {
             "accuracy.accuracy_by_training": ["SupernetAccuracy", "TrainedAccuracy"],
             "accuracy.accuracy_sources": ["load_accuracy", "load_accuracy_table"],
-            "accuracy.image_tasks": ["ImageTask", "digits_task", "folder_task"],
+            "supernets.image_tasks": ["ImageTask", "digits_task", "folder_task"],
             "accuracy.tables": ["ArchitectureTable", "LatencyTable"],
             "base": ["Evaluation", "Found", "SearchProblem", "Searcher", "best_of", "pareto_front"],
             "differentiable.fbnet": ["FBNetSearch"],

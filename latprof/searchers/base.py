@@ -178,7 +178,7 @@ class Searcher(ABC):
     #: The name that the command line takes.
     name: ClassVar[str] = ""
     #: Whether it trains a supernet on images and follows gradients: its budget counts epochs, and
-    #: its first argument is a task (:class:`~latprof.searchers.accuracy.image_tasks.ImageTask`).
+    #: its first argument is a task (:class:`~latprof.searchers.supernets.image_tasks.ImageTask`).
     gradient: ClassVar[bool] = False
 
     @abstractmethod

@@ -31,8 +31,8 @@ from latprof.searchers.resuming import StoredRun, search_in_store, search_plan
 
 if TYPE_CHECKING:
     from latprof.measurement.store.store import Store
-    from latprof.searchers.accuracy.image_tasks import ImageTask
     from latprof.searchers.base import Searcher
+    from latprof.searchers.supernets.image_tasks import ImageTask
     from latprof.workflows.arguments import PathLike
     from latprof.workflows.search_latencies import Latencies
 
@@ -164,7 +164,7 @@ class SearchRequest:
 
     @cached_property
     def _task(self) -> ImageTask:
-        from latprof.searchers.accuracy.image_tasks import load_task
+        from latprof.searchers.supernets.image_tasks import load_task
 
         return load_task(str(self.data), self.image_size, self.seed)
 

@@ -8,8 +8,7 @@ torch.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,12 +16,13 @@ import torch
 from torch.utils.data import DataLoader
 
 from latprof.searchers.base import check_budget
-from latprof.searchers.differentiable.supernet import Supernet, evaluate, proxy_space
+from latprof.searchers.supernets.supernet import Supernet, evaluate, proxy_space
+from latprof.searchers.supernets.weight_training import train
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Architecture, SearchSpace
-    from latprof.searchers.accuracy.image_tasks import ImageTask
     from latprof.searchers.base import Floats
+    from latprof.searchers.supernets.image_tasks import ImageTask
 
 
 class _OnTask:
@@ -57,7 +57,7 @@ class TrainedAccuracy(_OnTask):
     ----------
     space : SearchSpace
         Of the architectures; networks are built for the task's images
-        (:func:`~latprof.searchers.differentiable.supernet.proxy_space`).
+        (:func:`~latprof.searchers.supernets.supernet.proxy_space`).
     task : ImageTask
     epochs : int
     seed : int
@@ -175,85 +175,3 @@ class SupernetAccuracy(_OnTask):
             on_epoch=self.on_epoch,
         )
         self._trained = True
-
-
-def train(
-    module: torch.nn.Module,
-    forward: Callable[[torch.Tensor], torch.Tensor],
-    task: ImageTask,
-    *,
-    epochs: int,
-    seed: int = 0,
-    batch_size: int = 64,
-    rate: float = 0.05,
-    weight_decay: float = 4e-5,
-    on_epoch: Callable[[int, float], None] | None = None,
-) -> None:
-    """Train weights in place: SGD with Nesterov's momentum, the rate falling along a cosine.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        Whose weights learn.
-    forward : callable
-        From images, shape (n, channels, height, width), to logits, shape (n, classes).
-    task : ImageTask
-        Its training images are used.
-    epochs, seed, batch_size, rate, weight_decay
-    on_epoch : callable, optional
-        As of :class:`SupernetAccuracy`.
-    """
-    optimizer = weight_optimizer(module, rate, weight_decay)
-    generator = torch.Generator().manual_seed(seed)
-    module.train()
-    for epoch in range(epochs):
-        set_rate(optimizer, rate, epoch / epochs)
-        losses = [
-            weight_step(module, optimizer, forward, images, labels)
-            for images, labels in batches(task.train, batch_size, generator)
-        ]
-        if on_epoch is not None:
-            on_epoch(epoch + 1, float(torch.stack(losses).mean()))
-
-
-def weight_optimizer(
-    module: torch.nn.Module, rate: float, weight_decay: float
-) -> torch.optim.Optimizer:
-    """What moves weights, here and in the searches by gradient."""
-    return torch.optim.SGD(
-        module.parameters(), lr=rate, momentum=0.9, nesterov=True, weight_decay=weight_decay
-    )
-
-
-def set_rate(optimizer: torch.optim.Optimizer, rate: float, done: float) -> None:
-    """Set the learning rate for a share of the training that is done: a cosine down to 0."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * done))
-
-
-def weight_step(
-    module: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    forward: Callable[[torch.Tensor], torch.Tensor],
-    images: torch.Tensor,
-    labels: torch.Tensor,
-) -> torch.Tensor:
-    """One step of the weights; returns the loss before it."""
-    loss = torch.nn.functional.cross_entropy(forward(images), labels)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(module.parameters(), 5.0)
-    optimizer.step()
-    return loss.detach()
-
-
-def batches(dataset: Any, batch_size: int, generator: torch.Generator) -> Iterator[Any]:
-    """Whole batches of (images, labels) in an order that the generator draws."""
-    loader = DataLoader(
-        dataset,
-        batch_size=min(batch_size, len(dataset)),
-        shuffle=True,
-        drop_last=True,
-        generator=generator,
-    )
-    return iter(loader)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from latprof.searchers.differentiable.supernet import Mixture
+from latprof.searchers.supernets.supernet import Mixture
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Choices, SearchSpace

@@ -15,13 +15,13 @@ from latprof.errors import InvalidValueError
 from latprof.predictors.gradients.torch_latency import expected_latency
 from latprof.searchers.differentiable.architecture_parameters import gumbel_gates
 from latprof.searchers.differentiable.gradient_search import DifferentiableSearcher
-from latprof.searchers.differentiable.supernet import Mixture
-from latprof.searchers.differentiable.supernet import Path as Gates
 from latprof.searchers.rewards import latency_regularizer
+from latprof.searchers.supernets.supernet import Mixture
+from latprof.searchers.supernets.supernet import Path as Gates
 
 if TYPE_CHECKING:
-    from latprof.searchers.accuracy.image_tasks import ImageTask
     from latprof.searchers.differentiable.gradient_search import SearchState
+    from latprof.searchers.supernets.image_tasks import ImageTask
 
 
 class FBNetSearch(DifferentiableSearcher):

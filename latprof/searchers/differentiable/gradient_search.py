@@ -24,22 +24,22 @@ from latprof.common.files import write_atomically
 from latprof.datasets.spaces.base import LARGEST_SEED
 from latprof.errors import InputFileError, InvalidValueError
 from latprof.predictors.base import Predictor
-from latprof.searchers.accuracy.accuracy_by_training import (
+from latprof.searchers.base import Evaluation, Searcher, SearchProblem, check_budget
+from latprof.searchers.differentiable.architecture_parameters import ArchitectureParameters
+from latprof.searchers.differentiable.derivation import derive
+from latprof.searchers.supernets.supernet import Path as Gates
+from latprof.searchers.supernets.supernet import Supernet, evaluate, proxy_space
+from latprof.searchers.supernets.weight_training import (
     batches,
     set_rate,
     weight_optimizer,
     weight_step,
 )
-from latprof.searchers.base import Evaluation, Searcher, SearchProblem, check_budget
-from latprof.searchers.differentiable.architecture_parameters import ArchitectureParameters
-from latprof.searchers.differentiable.derivation import derive
-from latprof.searchers.differentiable.supernet import Path as Gates
-from latprof.searchers.differentiable.supernet import Supernet, evaluate, proxy_space
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Choices, SearchSpace
-    from latprof.searchers.accuracy.image_tasks import ImageTask
     from latprof.searchers.base import Floats
+    from latprof.searchers.supernets.image_tasks import ImageTask
 
 
 class DifferentiableSearcher(Searcher):
@@ -55,7 +55,7 @@ class DifferentiableSearcher(Searcher):
     supernet_space : SearchSpace, optional
         What the supernet is made of: the same decisions as the problem's space. Unless given, the
         problem's space for the task's images
-        (:func:`~latprof.searchers.differentiable.supernet.proxy_space`).
+        (:func:`~latprof.searchers.supernets.supernet.proxy_space`).
     batch_size : int
     weight_rate : float
         Of the weights: SGD with Nesterov's momentum 0.9, falling to 0 along a cosine.

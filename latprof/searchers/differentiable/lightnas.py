@@ -14,14 +14,14 @@ from latprof.predictors.gradients.torch_latency import expected_latency
 from latprof.searchers.differentiable.architecture_parameters import gumbel_gates
 from latprof.searchers.differentiable.derivation import derive
 from latprof.searchers.differentiable.gradient_search import DifferentiableSearcher
-from latprof.searchers.differentiable.supernet import Mixture
-from latprof.searchers.differentiable.supernet import Path as Gates
 from latprof.searchers.rewards import latency_regularizer
+from latprof.searchers.supernets.supernet import Mixture
+from latprof.searchers.supernets.supernet import Path as Gates
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Choices
-    from latprof.searchers.accuracy.image_tasks import ImageTask
     from latprof.searchers.differentiable.gradient_search import SearchState
+    from latprof.searchers.supernets.image_tasks import ImageTask
 
 #: How near to the target the derived network's latency shall be.
 _NEAR = 0.03

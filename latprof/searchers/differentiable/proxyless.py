@@ -19,9 +19,9 @@ from latprof.searchers.differentiable.gradient_search import DifferentiableSearc
 from latprof.searchers.rewards import SOFT, Form, latency_regularizer, mnas_reward
 
 if TYPE_CHECKING:
-    from latprof.searchers.accuracy.image_tasks import ImageTask
     from latprof.searchers.differentiable.gradient_search import SearchState
-    from latprof.searchers.differentiable.supernet import Mixture
+    from latprof.searchers.supernets.image_tasks import ImageTask
+    from latprof.searchers.supernets.supernet import Mixture
 
 
 class ProxylessG(DifferentiableSearcher):

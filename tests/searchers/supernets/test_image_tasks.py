@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 
 from latprof.errors import InputFileError, InvalidValueError, NotEnoughDataError
 from latprof.searchers import digits_task, folder_task
-from latprof.searchers.accuracy.image_tasks import load_task
+from latprof.searchers.supernets.image_tasks import load_task
 
 PARTS = ("train", "validation", "test")
 

@@ -21,7 +21,7 @@ from latprof.datasets.spaces.proxyless import (
 )
 from latprof.datasets.spaces.proxyless_cifar import ProxylessCifarSpace
 from latprof.errors import InvalidValueError
-from latprof.searchers.differentiable.supernet import Mixture, Supernet, proxy_space
+from latprof.searchers.supernets.supernet import Mixture, Supernet, proxy_space
 
 #: Chains of blocks, small: all parts of all three are there.
 CHAINS = {

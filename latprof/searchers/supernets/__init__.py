@@ -1,0 +1,1 @@
+"""Networks that hold all candidates, what they are trained on, and how their weights learn."""
