@@ -36,7 +36,7 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
     reader = threading.Thread(target=lambda: read.append(path.read_bytes()))
     reader.start()
     write_atomically(path, b"content")
-    reader.join(timeout=10)
+    reader.join(timeout=600)
     assert read == [b"content"]
     assert stat.S_ISFIFO(path.stat().st_mode)
 

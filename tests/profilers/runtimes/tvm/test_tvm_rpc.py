@@ -68,7 +68,7 @@ def place():
 def wait_for_device(place):
     from tvm.rpc.base import TrackerCode
 
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while True:
         try:
             with tvm_rpc._tracker(TrackerAddress.parse(f"{place}/{KEY}")) as ask:
