@@ -24,7 +24,7 @@ from latprof.cli.report import report
 from latprof.cli.search import search
 from latprof.cli.train import train
 from latprof.cli.transfer import transfer
-from latprof.common.extras import missing_extra, needs
+from latprof.common.extras import missing_extra
 from latprof.errors import (
     EXIT_INTERRUPTED,
     EXIT_OK,
@@ -69,21 +69,20 @@ def latprof(
     """
 
 
-# The runtime that collect, profile and compare measure with is asked for with their target.
 for command, panel in (
     (devices, "This host"),
     (doctor, "This host"),
-    (needs("collect", "pandas", "scipy", "sqlalchemy")(collect), "Measure"),
-    (needs("collect", "scipy")(profile), "Measure"),
-    (needs("collect", "pandas", "scipy", "sqlalchemy")(compare), "Measure"),
-    (needs("data")(export), "Measure"),
+    (collect, "Measure"),
+    (profile, "Measure"),
+    (compare, "Measure"),
+    (export, "Measure"),
     (datasets, "Measure"),
-    (needs("train")(train), "Predict"),
-    (needs("train")(transfer), "Predict"),
+    (train, "Predict"),
+    (transfer, "Predict"),
     (predict, "Predict"),
-    (needs("train", "scipy")(lookup_table), "Predict"),
-    (needs("search", "pandas", "scipy", "sqlalchemy")(search), "Search"),
-    (needs("report")(report), "Predict"),
+    (lookup_table, "Predict"),
+    (search, "Search"),
+    (report, "Predict"),
 ):
     app.command(cls=Command, rich_help_panel=panel)(command)
 

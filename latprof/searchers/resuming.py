@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from latprof.measurement.store.trails import Trails, TrailStep
 from latprof.searchers.base import Evaluation, Found
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
     from latprof.measurement.store.store import Store
+    from latprof.measurement.store.trails import TrailStep
     from latprof.searchers.base import Searcher, SearchProblem
 
 
@@ -49,6 +49,8 @@ def search_in_store(
     on_step : callable
         Called with the number of each step, from 1, and the step.
     """
+    from latprof.measurement.store.trails import Trails, TrailStep
+
     trails = Trails(store)
     number = trails.begin(plan)
     known = [_evaluation(problem.space, step) for step in trails.steps(number)]

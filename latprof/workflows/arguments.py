@@ -7,14 +7,13 @@ shows it so, and the command line puts its own options in their place
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypedDict, Union
 
-from latprof.errors import MissingDependencyError, UsageError
+from latprof.errors import UsageError
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Architecture, SearchSpace
@@ -178,9 +177,3 @@ def source_packs(sources: Sequence[PackLike]) -> list[Pack]:
     for pack in packs[1:]:
         packs[0].check_space(pack.space)
     return packs
-
-
-def need(library: str, extra: str, needed_for: str) -> None:
-    """Raise MissingDependencyError, before any work, where a library is not installed."""
-    if importlib.util.find_spec(library) is None:
-        raise MissingDependencyError(library, extra, needed_for)

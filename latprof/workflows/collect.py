@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
+from latprof.common.extras import needs
 from latprof.errors import EXIT_DEVICE, EXIT_OK, EXIT_PARTIAL, EXIT_TIMEOUT, UsageError
 from latprof.workflows.arguments import (
     OnNote,
@@ -75,6 +76,7 @@ class CollectResult:
         }
 
 
+@needs("collect", "pandas", "scipy", "sqlalchemy")
 def collect(
     models: PathLike | Sequence[PathLike] = (),
     *,

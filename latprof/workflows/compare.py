@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from latprof.common.extras import needs
 from latprof.errors import EXIT_FINDING, EXIT_OK, EXIT_PARTIAL, UsageError
 from latprof.workflows.arguments import (
     NetworkLike,
@@ -62,6 +63,7 @@ class CompareResult:
         return [dataclasses.asdict(comparison) for comparison in self.comparisons]
 
 
+@needs("collect", "pandas", "scipy", "sqlalchemy")
 def compare(
     a: NetworkLike | StoreLike,
     b: NetworkLike | StoreLike,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from latprof.common.extras import needs
 from latprof.errors import InputFileError, UsageError
 from latprof.workflows.arguments import PathLike, StoreLike, open_store
 
@@ -37,6 +38,7 @@ class ExportResult:
         }
 
 
+@needs("data")
 def export(
     store: StoreLike,
     *,

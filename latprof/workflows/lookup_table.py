@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from latprof.common.extras import needs
 from latprof.errors import UnknownNameError
 from latprof.workflows.arguments import PackLike, PathLike, open_pack
 from latprof.workflows.formatting import milliseconds
@@ -39,6 +40,7 @@ class LookupTableResult:
     notes: tuple[str, ...]
 
 
+@needs("train", "scipy")
 def lookup_table(
     pack: PackLike, table_format: str = "proxyless", output: PathLike | None = None
 ) -> LookupTableResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Unpack
 
+from latprof.common.extras import needs
 from latprof.workflows.arguments import (
     NetworkLike,
     OnNote,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from latprof.profilers.profile import Profile
 
 
+@needs("collect", "scipy")
 def profile(
     network: NetworkLike,
     target: str = "cpu:onnxruntime",

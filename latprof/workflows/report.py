@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latprof.common.extras import needs, require
 from latprof.errors import UsageError
 from latprof.workflows.arguments import (
     PackLike,
@@ -65,6 +66,7 @@ class ReportResult:
         }
 
 
+@needs("report")
 def report(
     stores: StoreLike | Sequence[StoreLike],
     output: PathLike | None = None,
@@ -116,6 +118,8 @@ def check_page(output: PathLike | None, png: PathLike | None) -> None:
     """Raise, before the work, for paths that cannot be written and libraries that are missing."""
     from latprof.common.files import check_output
 
+    if output is not None or png is not None:
+        require("report", "a page or its plots")
     if output is not None:
         check_output(output)
     if png is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from latprof.common.extras import needs
 from latprof.errors import EXIT_FINDING, EXIT_OK, LatprofError, UsageError
 from latprof.workflows.arguments import (
     OnNote,
@@ -133,6 +134,7 @@ class SearchResult:
         return self.report()._repr_html_()
 
 
+@needs("search", "pandas", "scipy", "sqlalchemy")
 def search(
     *,
     space: str | None = None,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latprof.common.extras import require
 from latprof.datasets.spaces.base import check_seed
 from latprof.errors import UsageError
 from latprof.searchers.accuracy.accuracy_sources import (
@@ -113,6 +114,8 @@ class SearchRequest:
         own = sorted(_OWN_OPTIONS & set(self.options))
         if own:
             raise UsageError(f"the search sets option {own[0]!r} itself", field=own[0])
+        if self.data is not None:
+            require("search", "a supernet trained on images", "torch")
         if not self.gradient:
             get_searcher(self.method, **self.options)  # what is wrong with it is told at once
 

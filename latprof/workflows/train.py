@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from latprof.common.extras import needs
 from latprof.workflows.arguments import OnNote, PathLike, StoreLike, open_store
 
 if TYPE_CHECKING:
     from latprof.predictors.pack.pack import Pack
 
 
+@needs("train")
 def train(
     store: StoreLike,
     output: PathLike | None = None,

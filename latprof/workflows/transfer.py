@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from latprof.common.extras import needs
 from latprof.workflows.arguments import (
     PackLike,
     PathLike,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from latprof.predictors.pack.pack import Pack
 
 
+@needs("train")
 def transfer(
     sources: PackLike | Sequence[PackLike],
     store: StoreLike,

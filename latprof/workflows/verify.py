@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from latprof.common.extras import needs
 from latprof.errors import InvalidValueError, NotEnoughDataError, TargetMismatchError
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.statistics import combine_visits, relative_half_width, visit_ratios
@@ -34,6 +35,7 @@ PRECISION = 0.01
 UPPER = 0.95
 
 
+@needs("collect", "scipy")
 def verify(
     pack: PackLike,
     architecture: Architecture | str,

@@ -82,6 +82,10 @@ class NSGA2Search(EvaluatingSearcher):
         self.doubt = doubt
 
     def propose(self, problem: SearchProblem, generator: np.random.Generator) -> Proposals:
+        require("search", "NSGA-II", "pymoo")
+        if self.model:
+            subject = "nsga2's accuracy model (--option model=false leaves it out)"
+            require("search", subject, "sklearn", "scipy")
         drawn = sample_within(problem, 4 * self.population, generator)
         first = _distinct(drawn)[: self.population]
         if self.model:
@@ -176,7 +180,6 @@ class _RankModel:
     """
 
     def __init__(self, space: SearchSpace) -> None:
-        require("search", "nsga2's accuracy model (--option model=false leaves it out)", "sklearn")
         from sklearn.gaussian_process import GaussianProcessRegressor, kernels
 
         self._space = space
@@ -229,7 +232,6 @@ def _algorithm(
     problem: SearchProblem, first: Choices, children: int, generator: np.random.Generator
 ) -> Any:
     """The algorithm of pymoo, set up with the first generation."""
-    require("search", "NSGA-II", "pymoo")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries that are only imported along with it
         from pymoo.algorithms.moo.nsga2 import NSGA2
