@@ -127,3 +127,13 @@ def _sync_directory(directory: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def cache_folder(kind: str) -> Path:
+    """Where things of a kind are kept that can be made again, in the user's cache folder.
+
+    ``latprof/KIND`` of ``$XDG_CACHE_HOME`` or ``~/.cache``, or where the system has its caches.
+    """
+    import platformdirs
+
+    return platformdirs.user_cache_path("latprof", appauthor=False) / kind

@@ -19,8 +19,6 @@ _FREQUENCY = "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq"
 _TICK_S = 1 / (os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100)
 #: So far a difference of two counters may be off by the moments at which ticks fall.
 _UNSURE_S = 2 * _TICK_S
-#: The driver's reasons for a lower GPU clock: hardware slowdown, heat (two of them), power brake.
-_THROTTLED = 8 | 32 | 64 | 128
 
 
 def read_conditions(root: Path = _ROOT) -> dict[str, float]:
@@ -108,21 +106,6 @@ def other_load(before: Mapping[str, float], after: Mapping[str, float]) -> float
     if not elapsed_s > 0 or math.isnan(others_s):
         return math.nan
     return max(others_s - _UNSURE_S, 0.0) / max(total_s - own_s, elapsed_s)
-
-
-def clock_change(before: Mapping[str, float], after: Mapping[str, float]) -> float:
-    """By what fraction a GPU's clock differs between two readings; NaN where it is not visible."""
-    was, now = before.get("gpu_clock_mhz", math.nan), after.get("gpu_clock_mhz", math.nan)
-    return abs(now - was) / was if was > 0 else math.nan
-
-
-def is_throttled(conditions: Mapping[str, float]) -> bool:
-    """Whether a GPU's clock is held down by heat or by its power supply.
-
-    A power cap does not count: small boards run at theirs all the time, and
-    :func:`clock_change` tells what it does.
-    """
-    return bool(int(conditions.get("gpu_throttle_reasons", 0)) & _THROTTLED)
 
 
 def _difference(before: Mapping[str, float], after: Mapping[str, float], name: str) -> float:

@@ -215,6 +215,18 @@ class Profiler(ABC):
         """
         return read_conditions()
 
+    def disturbances(
+        self,
+        before: Mapping[str, float],  # noqa: ARG002 - of the contract
+        after: Mapping[str, float],  # noqa: ARG002
+    ) -> tuple[str, ...]:
+        """What of two readings of :meth:`conditions` disturbed the visit between them.
+
+        Names, for example ``"gpu-load"``; none here. The host's own readings are judged for every
+        profiler (:func:`latprof.measurement.disturbance.disturbances`).
+        """
+        return ()
+
     def load_profiled(self, model: bytes | Path) -> ProfiledModel:  # noqa: ARG002 - of the contract
         """Load an ONNX model with the runtime's own profiler on.
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from latprof.common.files import write_atomically
+from latprof.common.files import cache_folder, write_atomically
 from latprof.errors import DiskFullError, OutputPathError
 from latprof.graph.reader import model_bytes
 
@@ -21,9 +21,9 @@ def kept_model(
 ) -> bytes:
     """Return ``convert(model)``, made now or before.
 
-    Results lie in ``latprof/KIND`` of the user's cache folder (``$XDG_CACHE_HOME``, else
-    ``~/.cache``) under the digest of the model's content, its external weights included, and of
-    ``version``; at most 4 GiB of each kind. Where they cannot be written they are made each time.
+    Results lie in the user's cache folder (:func:`latprof.common.files.cache_folder`) under the
+    digest of the model's content, its external weights included, and of ``version``; at most 4 GiB
+    of each kind. Where they cannot be written they are made each time.
 
     Parameters
     ----------
@@ -53,12 +53,6 @@ def kept_model(
         with contextlib.suppress(OSError):
             os.utime(path)  # the longest unused are removed first
     return converted
-
-
-def cache_folder(kind: str) -> Path:
-    """Where converted models of this kind are kept."""
-    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (given if given.is_absolute() else Path.home() / ".cache") / "latprof" / kind
 
 
 def _keep(path: Path, converted: bytes) -> None:

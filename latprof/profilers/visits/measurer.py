@@ -146,7 +146,10 @@ class Bench:
             samples = measure_paired(
                 model, self._reference, self._protocol, reference_runs=self._reference_runs
             )
-            conditions = {"before": before, "after": self._profiler.conditions()}
+            after = self._profiler.conditions()
+            conditions: dict[str, Any] = {"before": before, "after": after}
+            if found := self._profiler.disturbances(before, after):
+                conditions["disturbances"] = list(found)
         except LatprofError as error:
             wall_s = time.perf_counter() - start
             failure = Failure(error.code, str(error))

@@ -6,9 +6,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from latprof.common.files import cache_folder
 from latprof.errors import ModelFileError
 from latprof.profilers.runtimes import converted_models as kept_models
-from latprof.profilers.runtimes.converted_models import cache_folder, kept_model
+from latprof.profilers.runtimes.converted_models import kept_model
 
 
 @pytest.fixture(autouse=True)

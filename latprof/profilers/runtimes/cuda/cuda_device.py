@@ -12,14 +12,14 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar, Protocol, Self
 
 from latprof.errors import DeviceError, InvalidValueError, RuntimeFailedError
 from latprof.measurement.conditions import read_conditions
 from latprof.profilers.base import Availability, Profiler
-from latprof.profilers.runtimes.cuda.nvml import Gpu, find_gpu, nvml_installed
+from latprof.profilers.runtimes.cuda.nvml import Gpu, find_gpu, gpu_disturbances, nvml_installed
 from latprof.profilers.runtimes.running import first_line
 
 #: Seconds of work for a GPU that did nothing before; runs of a network on one at its clock, which
@@ -101,6 +101,11 @@ class CudaProfiler(Profiler):
         if "graph" in self.options.mode:
             return {"monotonic_s": time.monotonic(), **of_gpu}
         return {**read_conditions(), **of_gpu}
+
+    def disturbances(
+        self, before: Mapping[str, float], after: Mapping[str, float]
+    ) -> tuple[str, ...]:
+        return gpu_disturbances(before, after)
 
     def _number(self) -> int:
         if self.index is None:

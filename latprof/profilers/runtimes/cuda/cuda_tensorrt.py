@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from latprof.common.files import write_atomically
+from latprof.common.files import cache_folder, write_atomically
 from latprof.errors import DeviceError, LatprofError, RuntimeFailedError, UnsupportedModelError
 from latprof.graph.reader import model_bytes, read_network
 from latprof.measurement.records import KernelTime
@@ -35,9 +34,8 @@ class CudaTensorRT(CudaProfiler):
     (:func:`latprof.profilers.runtimes.cuda.cuda_device.event_burst`). ``float16`` allows TensorRT
     to compute with 16 bits where that is faster; inputs and outputs stay float32. Building an
     engine takes seconds to minutes and chooses kernels by timing them, so that two builds differ:
-    an engine is kept in ``latprof/tensorrt`` of the user's cache folder (``$XDG_CACHE_HOME``, else
-    ``~/.cache``), by the model's content, TensorRT's version, the GPU and the precision. Needs
-    torch for the GPU's memory and events.
+    an engine is kept in ``latprof/tensorrt`` of the user's cache folder, by the model's content,
+    TensorRT's version, the GPU and the precision. Needs torch for the GPU's memory and events.
     """
 
     spelling = "cuda:N:tensorrt"
@@ -164,11 +162,9 @@ class ProfiledTensorRTModel:
 
 def engine_path(content: bytes, version: str, device: str, precision: str) -> Path:
     """Where an engine is kept: another one for any other content, version, GPU or precision."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(given) if Path(given).is_absolute() else Path.home() / ".cache"
     model = hashlib.sha256(content).hexdigest()
     key = hashlib.sha256(f"{model}\n{version}\n{device}\n{precision}".encode()).hexdigest()
-    return base / "latprof" / "tensorrt" / f"{key}.engine"
+    return cache_folder("tensorrt") / f"{key}.engine"
 
 
 def build_engine(tensorrt: Any, logger: Any, content: bytes, precision: str) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -18,8 +19,32 @@ import psutil
 
 #: Utilisation of other processes is what the driver sampled within this time.
 _SAMPLED_US = 1_000_000
+#: The driver's reasons for a lower GPU clock: hardware slowdown, heat (two of them), power brake.
+_THROTTLED = 8 | 32 | 64 | 128
+#: Largest change of the clock during a visit, as a fraction.
+MAX_CLOCK_CHANGE = 0.05
+#: Largest share of a GPU's time that other processes may take.
+MAX_GPU_SHARE = 0.05
 #: The module that measuring processes run.
 WORKER = "latprof.profilers.visits.worker"
+
+
+def gpu_disturbances(before: Mapping[str, float], after: Mapping[str, float]) -> tuple[str, ...]:
+    """What disturbed a visit between two readings of :meth:`Gpu.read`.
+
+    Of ``"gpu-throttled"`` (heat or the power supply held the clock down), ``"gpu-clock"`` (it
+    changed) and ``"gpu-load"`` (other processes computed on the GPU). A power cap alone does not
+    count: small boards run at theirs all the time, and the clock tells what it does.
+    """
+    reasons = [int(reading.get("gpu_throttle_reasons", 0)) for reading in (before, after)]
+    was, now = (reading.get("gpu_clock_mhz", math.nan) for reading in (before, after))
+    shares = [reading.get("gpu_other_share", 0.0) for reading in (before, after)]
+    found = (
+        ("gpu-throttled", any(reason & _THROTTLED for reason in reasons)),
+        ("gpu-clock", was > 0 and abs(now - was) / was > MAX_CLOCK_CHANGE),
+        ("gpu-load", max(shares) > MAX_GPU_SHARE),
+    )
+    return tuple(name for name, is_found in found if is_found)
 
 
 class Gpu:

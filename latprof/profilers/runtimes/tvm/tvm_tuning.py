@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latprof.common.files import output_error, write_atomically
+from latprof.common.files import cache_folder, output_error, write_atomically
 from latprof.errors import DeviceError, RuntimeFailedError
 from latprof.profilers.host.facts import processor_name
 from latprof.profilers.runtimes.tvm.tvm_build import quiet
@@ -54,7 +54,7 @@ def tuned_database(kernels: Kernels, trials: int, threads: int, folder: Path | N
     threads : int
         Threads that a kernel may run on.
     folder : Path, optional
-        Where found schedules are kept; :func:`default_folder` where not given.
+        Where found schedules are kept; :func:`latprof.common.files.cache_folder` unless given.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def tuned_database(kernels: Kernels, trials: int, threads: int, folder: Path | N
 
         tasks = meta_schedule.relax_integration.extract_tasks(kernels.module, kernels.target)
         database = meta_schedule.database.MemoryDatabase()
-        kept = KeptSchedules(folder or default_folder(), kernels.target, trials, threads)
+        kept = KeptSchedules(folder or cache_folder("tvm"), kernels.target, trials, threads)
         missing = [task for task in tasks if not kept.restore(task, database)]
         if missing:
             with kept.locked():  # another process may have found them, and would disturb ours
@@ -77,12 +77,6 @@ def tuned_database(kernels: Kernels, trials: int, threads: int, folder: Path | N
             for task in missing:
                 kept.restore(task, database)
     return database
-
-
-def default_folder() -> Path:
-    """The folder of found schedules under the user's cache directory."""
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(cache) if Path(cache).is_absolute() else Path.home() / ".cache") / "latprof/tvm"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,14 @@ import types
 import psutil
 import pytest
 
-from latprof.profilers.runtimes.cuda.nvml import WORKER, find_gpu
+from latprof.datasets.published.datasheet import GPU_LIMITS
+from latprof.profilers.runtimes.cuda.nvml import (
+    MAX_CLOCK_CHANGE,
+    MAX_GPU_SHARE,
+    WORKER,
+    find_gpu,
+    gpu_disturbances,
+)
 
 OWN = os.getpid()
 ANSWERS = {
@@ -206,3 +213,33 @@ def test_the_real_package_has_the_functions_of_the_fake():
     assert (real.NVML_CLOCK_SM, real.NVML_CLOCK_MEM, real.NVML_TEMPERATURE_GPU) == (1, 2, 0)
     assert issubclass(real.NVMLError, Exception)
     assert real.NVML_ERROR_NOT_FOUND == 6
+
+
+GPU = {"gpu_clock_mhz": 1980.0, "gpu_throttle_reasons": 0.0, "gpu_other_share": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ({}, {}, ()),
+        ({}, {"gpu_clock_mhz": 1700.0}, ()),
+        ({}, {"gpu_clock_mhz": 1900.0}, ()),
+        ({}, {"gpu_clock_mhz": 1800.0}, ("gpu-clock",)),
+        ({"gpu_clock_mhz": 345.0}, {}, ("gpu-clock",)),
+        ({"gpu_clock_mhz": 0.0}, {}, ()),
+        ({}, {"gpu_throttle_reasons": 1.0 + 4.0}, ()),
+        ({}, {"gpu_throttle_reasons": 64.0}, ("gpu-throttled",)),
+        ({"gpu_throttle_reasons": 8.0}, {}, ("gpu-throttled",)),
+        ({"gpu_other_share": 0.4}, {}, ("gpu-load",)),
+        ({}, {"gpu_other_share": 0.04}, ()),
+    ],
+)
+def test_each_disturbance_of_a_gpu_has_its_name(before, after, expected):
+    seen = {} if after == {"gpu_clock_mhz": 1700.0} else {**GPU, **before}  # or not visible
+    assert gpu_disturbances(seen, {**GPU, **after}) == expected
+
+
+def test_the_limits_are_those_of_datasheets():
+    words = " ".join(GPU_LIMITS)
+    assert f"more than {MAX_CLOCK_CHANGE:.0%} within" in words
+    assert f"more than {MAX_GPU_SHARE:.0%} of the time" in words

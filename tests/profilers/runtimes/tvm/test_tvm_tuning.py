@@ -117,11 +117,3 @@ def test_tuning_without_a_compiler_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr("tvm.support.cc.get_cc", lambda: None)
     with pytest.raises(DeviceError, match=r"C\+\+ compiler"):
         CpuTVM(TUNED).load(small_network())
-
-
-def test_schedules_are_kept_under_the_users_cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert tvm_tuning.default_folder() == tmp_path / ".cache" / "latprof" / "tvm"
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert tvm_tuning.default_folder() == tmp_path / ".cache" / "latprof" / "tvm"
