@@ -60,7 +60,7 @@ SETTINGS = (
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Task(ShortRepr):
+class FoldTask(ShortRepr):
     """What one fold teaches the trees, and what it is judged by.
 
     ``learn`` is the target of the training rows in ms. On the fold's held rows the model predicts
@@ -84,7 +84,7 @@ class Path(ShortRepr):
     predictions: Callable[[int], Floats]
 
 
-def grow(features: Singles, task: Task, settings: BoostingSettings, seed: int) -> Path:
+def grow(features: Singles, task: FoldTask, settings: BoostingSettings, seed: int) -> Path:
     """Fit one fold until its held-out error stops falling."""
     import xgboost as xgb
 
@@ -174,7 +174,7 @@ class Chosen(ShortRepr):
 
 def choose(
     features: Singles,
-    candidates: Sequence[tuple[Sequence[Task], BoostingSettings]],
+    candidates: Sequence[tuple[Sequence[FoldTask], BoostingSettings]],
     *,
     seed: int,
     finalists: int = 2,

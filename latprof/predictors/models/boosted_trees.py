@@ -10,7 +10,7 @@ import numpy as np
 from latprof.common.checked_json import Fields, to_json
 from latprof.predictors.base import Choices, FitResult, Floats, PackFiles, Predictor, Terms
 from latprof.predictors.features.block_features import space_tables
-from latprof.predictors.fitting.boosting import SETTINGS, Task, choose, fit_trees
+from latprof.predictors.fitting.boosting import SETTINGS, FoldTask, choose, fit_trees
 from latprof.predictors.fitting.evaluation import fold_numbers
 from latprof.predictors.fitting.trees import TreeEnsemble
 
@@ -52,7 +52,7 @@ class XGBoostPredictor(Predictor):
         features = tables.encode(choices)
         numbers = fold_numbers(len(choices), _FOLDS, self.seed)
         tasks = [
-            Task(
+            FoldTask(
                 train=numbers != fold,
                 learn=latency_ms[numbers != fold],
                 offset=np.zeros(int((numbers == fold).sum())),

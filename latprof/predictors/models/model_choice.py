@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from latprof.common.short_reprs import ShortRepr
 from latprof.predictors.fitting.block_prior import BlockCosts, fit_block_costs, fit_by_prior
-from latprof.predictors.fitting.boosting import SETTINGS, Chosen, Task, choose, fit_trees, held_out
+from latprof.predictors.fitting.boosting import (
+    SETTINGS,
+    Chosen,
+    FoldTask,
+    choose,
+    fit_trees,
+    held_out,
+)
 from latprof.predictors.fitting.evaluation import fold_numbers
 from latprof.predictors.fitting.factors import AdditiveTable, Factor
 from latprof.predictors.fitting.grid import all_choices, fit_grid, grid_rows, is_small
@@ -154,8 +161,8 @@ def _trees(rows: _Rows, base: _Base) -> _Trees:
     for mask, costs in zip(rows.masks(), base.by_fold, strict=True):
         measured = latency[~mask]
         remainder = latency[mask] - costs.ridge.left_out
-        remainders.append(Task(mask, remainder, base.held_ms[~mask], measured))
-        plain.append(Task(mask, latency[mask], np.zeros(len(measured)), measured))
+        remainders.append(FoldTask(mask, remainder, base.held_ms[~mask], measured))
+        plain.append(FoldTask(mask, latency[mask], np.zeros(len(measured)), measured))
     candidates = [(tasks, settings) for tasks in (remainders, plain) for settings in SETTINGS]
     features = rows.tables.decisions.encode(rows.choices)
     chosen = choose(features, candidates, seed=rows.seed)
