@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import os
 import stat
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import onnx
 
 from latprof.errors import ModelFileError
+
+#: A serialised model, or where its file is: what is no bytes is a path.
+ModelSource: TypeAlias = bytes | str | os.PathLike[str]
 
 #: Largest file that is read: what a protobuf message can hold.
 MAX_FILE_BYTES = 2**31 - 1
@@ -33,29 +38,30 @@ _DATA_FIELDS = (
 )
 
 
-def model_digest(source: Path | bytes) -> str:
+def model_digest(source: ModelSource) -> str:
     """SHA-256 of a model's content, in hexadecimal: the key of a measured model.
 
     Weights in other files are not part of it. Raises ModelFileError where the file cannot be read.
     """
     if isinstance(source, bytes):
         return hashlib.sha256(source).hexdigest()
-    check_readable(source)
+    path = check_readable(source)
     digest = hashlib.sha256()
     try:
-        with source.open("rb") as file:
+        with path.open("rb") as file:
             while chunk := file.read(_CHUNK_BYTES):
                 digest.update(chunk)
     except OSError as error:
-        raise _unreadable(source, error) from None
+        raise _unreadable(path, error) from None
     return digest.hexdigest()
 
 
-def check_readable(path: Path) -> None:
-    """Raise ModelFileError unless ``path`` is a regular file of a size that is read.
+def check_readable(source: str | os.PathLike[str]) -> Path:
+    """Return the path; raises ModelFileError unless it is a regular file of a size that is read.
 
     Devices and pipes are refused before they are opened: reading them might never end.
     """
+    path = Path(source)
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -75,9 +81,10 @@ def check_readable(path: Path) -> None:
             got=str(status.st_size),
             hint="save the weights as external data",
         )
+    return path
 
 
-def read_model(source: Path | bytes | onnx.ModelProto) -> onnx.ModelProto:
+def read_model(source: ModelSource | onnx.ModelProto) -> onnx.ModelProto:
     """Parse a model and check that it is one; the result is the caller's own.
 
     Its nodes are sorted so that each follows what it reads, and local functions are written out.
@@ -88,15 +95,15 @@ def read_model(source: Path | bytes | onnx.ModelProto) -> onnx.ModelProto:
     if isinstance(source, onnx.ModelProto):
         model.CopyFrom(source)
     else:
-        if isinstance(source, Path):
-            label = str(source)
-            check_readable(source)
-            try:
-                data = source.read_bytes()
-            except (OSError, MemoryError) as error:
-                raise _unreadable(source, error) from None
-        else:
+        if isinstance(source, bytes):
             data = source
+        else:
+            label = os.fspath(source)
+            path = check_readable(source)
+            try:
+                data = path.read_bytes()
+            except (OSError, MemoryError) as error:
+                raise _unreadable(path, error) from None
         try:
             model.ParseFromString(data)
         except Exception:  # noqa: BLE001 - protobuf's own errors, and those of bad text

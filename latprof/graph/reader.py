@@ -8,12 +8,19 @@ exporters, transposed weights) and operators that do nothing at inference are le
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latprof.errors import ModelFileError
-from latprof.graph.model_file import graph_inputs, model_digest, read_model, without_data
+from latprof.graph.model_file import (
+    ModelSource,
+    graph_inputs,
+    model_digest,
+    read_model,
+    without_data,
+)
 from latprof.graph.operators import Network, Operator, Shape
 from latprof.graph.static_shapes import InputShapes, fix_inputs, infer_shapes, parse_shape
 
@@ -56,7 +63,7 @@ _NEEDS_SHAPES = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 def read_network(
-    source: Path | bytes | onnx.ModelProto, *, shapes: InputShapes | None = None
+    source: ModelSource | onnx.ModelProto, *, shapes: InputShapes | None = None
 ) -> Network:
     """Read a network's operators, shapes and parameter counts from an ONNX model.
 
@@ -78,7 +85,7 @@ def read_network(
     InvalidValueError
         For ``shapes`` that name no input or do not fit it.
     """
-    label = str(source) if isinstance(source, Path) else "the model"
+    label = os.fspath(source) if isinstance(source, str | os.PathLike) else "the model"
     model = read_model(source)
     without_data(model)
     fix_inputs(model, shapes, label)
@@ -93,7 +100,10 @@ def read_network(
 
 
 def load_model(
-    path: Path, *, shapes: InputShapes | None = None, external_data: bool = False
+    path: str | os.PathLike[str],
+    *,
+    shapes: InputShapes | None = None,
+    external_data: bool = False,
 ) -> onnx.ModelProto:
     """Load a model with the sizes of its inputs and outputs fixed.
 
@@ -101,8 +111,8 @@ def load_model(
     refuses other places. Raises as :func:`read_network`.
     """
     model = read_model(path)
-    fix_inputs(model, shapes, str(path))
-    known = infer_shapes(model, str(path))
+    fix_inputs(model, shapes, os.fspath(path))
+    known = infer_shapes(model, os.fspath(path))
     for output in model.graph.output:
         shape = known.get(output.name)
         if shape is not None and output.type.HasField("tensor_type"):
@@ -113,14 +123,14 @@ def load_model(
         from onnx.external_data_helper import load_external_data_for_model
 
         try:
-            load_external_data_for_model(model, str(path.parent))
+            load_external_data_for_model(model, str(Path(path).parent))
         except Exception as error:  # noqa: BLE001 - a missing file, a bad offset, a refused place
             reason = " ".join(str(error).split())[:300]
             raise ModelFileError(f"{path}: external weights cannot be read: {reason}") from None
     return model
 
 
-def model_bytes(path: Path, *, shapes: InputShapes | None = None) -> bytes:
+def model_bytes(path: str | os.PathLike[str], *, shapes: InputShapes | None = None) -> bytes:
     """Return the model that a runtime loads: static shapes, and every weight inside.
 
     Raises as :func:`read_network`, and ModelFileError where external weights are missing or the

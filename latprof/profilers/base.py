@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from latprof.errors import DeviceError, InvalidValueError
@@ -19,6 +18,7 @@ from latprof.measurement.protocol import LoadedModel
 from latprof.measurement.records import Target
 
 if TYPE_CHECKING:
+    from latprof.graph.model_file import ModelSource
     from latprof.measurement.records import KernelTime
 
 #: See :attr:`Profiler.networks_per_process`; right where a start takes a second.
@@ -185,7 +185,7 @@ class Profiler(ABC):
         )
 
     @abstractmethod
-    def load(self, model: bytes | Path) -> LoadedModel:
+    def load(self, model: ModelSource) -> LoadedModel:
         """Load an ONNX model and make its input: random numbers, never zeros.
 
         A path is for models whose weights lie in files beside them. Raises UnsupportedModelError
@@ -200,7 +200,7 @@ class Profiler(ABC):
         """
         return False
 
-    def prepare(self, model: bytes | Path) -> Callable[[], LoadedModel]:
+    def prepare(self, model: ModelSource) -> Callable[[], LoadedModel]:
         """Do of :meth:`load` what needs no device; what is returned does the rest.
 
         Both raise as :meth:`load`.
@@ -227,7 +227,7 @@ class Profiler(ABC):
         """
         return ()
 
-    def load_profiled(self, model: bytes | Path) -> ProfiledModel:  # noqa: ARG002 - of the contract
+    def load_profiled(self, model: ModelSource) -> ProfiledModel:  # noqa: ARG002 - of the contract
         """Load an ONNX model with the runtime's own profiler on.
 
         Raises DeviceError where the runtime cannot tell kernels apart, else as :meth:`load`.

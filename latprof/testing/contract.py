@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -69,6 +70,12 @@ class ProfilerContract:
             durations = list(loaded.run(times))
             assert len(durations) == times
             assert all(0 < ms < math.inf for ms in durations)
+
+    def test_a_path_is_text_or_a_path(self, model: bytes, tmp_path: Path) -> None:
+        path = tmp_path / "model.onnx"
+        path.write_bytes(model)
+        for source in (path, str(path)):
+            assert len(list(self.make(RunOptions()).load(source).run(1))) == 1
 
     def test_two_loads_live_side_by_side(self, model: bytes) -> None:
         profiler = self.make(RunOptions())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import onnx
@@ -17,6 +17,9 @@ import onnx
 from latprof.errors import UnsupportedModelError
 from latprof.measurement.records import KernelTime, Target
 from latprof.profilers.base import Availability, Profiler, RunOptions
+
+if TYPE_CHECKING:
+    from latprof.graph.model_file import ModelSource
 
 
 def steady(_run: int) -> float:
@@ -67,7 +70,7 @@ class FakeProfiler(Profiler):
     def target(self, input_shape: tuple[int, ...] | None) -> Target:
         return self.identity("fake", "no device", "clock", "1", input_shape)
 
-    def load(self, model: bytes | Path) -> FakeModel:
+    def load(self, model: ModelSource) -> FakeModel:
         operators = len(self._graph(model).node)
         luck = 1.0 + self._load_noise * self._generator.standard_normal()
         return FakeModel(0.1 * operators * luck, self._duration)
@@ -75,7 +78,7 @@ class FakeProfiler(Profiler):
     def conditions(self) -> dict[str, float]:
         return {}
 
-    def load_profiled(self, model: bytes | Path) -> FakeModel:
+    def load_profiled(self, model: ModelSource) -> FakeModel:
         loaded = self.load(model)
         loaded.kernels = [
             KernelTime(position, node.op_type.lower(), node.name, (node.name,), 0.1)
@@ -83,8 +86,8 @@ class FakeProfiler(Profiler):
         ]
         return loaded
 
-    def _graph(self, model: bytes | Path) -> onnx.GraphProto:
-        content = model.read_bytes() if isinstance(model, Path) else model
+    def _graph(self, model: ModelSource) -> onnx.GraphProto:
+        content = model if isinstance(model, bytes) else Path(model).read_bytes()
         try:
             graph: onnx.GraphProto = onnx.load_model_from_string(content).graph
         except Exception:  # noqa: BLE001 - protobuf's exceptions have no public base

@@ -65,6 +65,21 @@ def test_a_convolution_is_read_with_shapes_window_and_costs():
     assert (network.inputs, network.outputs) == ((("x", (1, 3, 8, 8)),), (("y", (1, 6, 4, 4)),))
 
 
+def test_a_model_comes_as_a_path_as_text_as_bytes_or_as_itself(tmp_path):
+    model = _model([helper.make_node("Relu", ["x"], ["y"])])
+    path = tmp_path / "relu.onnx"
+    path.write_bytes(model.SerializeToString())
+    content = path.read_bytes()
+    for source in (str(path), path, content, model):
+        assert read_network(source) == read_network(path)
+    assert model_digest(str(path)) == model_digest(path) == model_digest(content)
+    assert model_bytes(str(path)) == model_bytes(path)
+    assert load_model(str(path)) == load_model(path)
+    for missing in ("absent.onnx", tmp_path / "absent.onnx"):
+        with pytest.raises(ModelFileError, match=r"no such file: .*absent\.onnx"):
+            read_network(missing)
+
+
 def test_learnt_values_are_counted_and_others_are_not():
     nodes = [
         _node("Conv", "x w", "a", pads=[1] * 4),

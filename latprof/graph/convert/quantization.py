@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
+    from latprof.graph.model_file import ModelSource
+
 #: Batches of random numbers that the ranges of a network's values are taken from.
 _CALIBRATION_BATCHES = 4
 #: Only what is fatal is logged; everything else arrives as an exception.
@@ -31,7 +33,7 @@ _LOG_FATAL = 4
 _QUANTIZED = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 
-def to_int8(model: bytes | Path, seed: int = 0, operators: Collection[str] | None = None) -> bytes:
+def to_int8(model: ModelSource, seed: int = 0, operators: Collection[str] | None = None) -> bytes:
     """Quantise a model to 8-bit integers: QuantizeLinear and DequantizeLinear around operators.
 
     Weights are signed with a scale a channel, activations unsigned with a scale a tensor, their
@@ -41,7 +43,7 @@ def to_int8(model: bytes | Path, seed: int = 0, operators: Collection[str] | Non
 
     Parameters
     ----------
-    model : bytes or Path
+    model : bytes or path
         A float32 model of static shapes. One that holds quantised operators already comes back as
         it is, unless operators are named.
     seed : int
@@ -77,7 +79,7 @@ def to_int8(model: bytes | Path, seed: int = 0, operators: Collection[str] | Non
         return _quantized(loaded, seed, operators, Path(path))
 
 
-def to_float16(model: bytes | Path) -> bytes:
+def to_float16(model: ModelSource) -> bytes:
     """Turn a float32 model's weights and values into 16-bit floats; inputs and outputs stay.
 
     Raises ModelFileError for what is no ONNX model, DynamicShapeError for an input without a fixed
@@ -92,9 +94,9 @@ def to_float16(model: bytes | Path) -> bytes:
         return content
 
 
-def _loaded(model: bytes | Path) -> onnx.ModelProto:
+def _loaded(model: ModelSource) -> onnx.ModelProto:
     """The model with every weight inside; its shapes are static."""
-    if isinstance(model, Path):
+    if not isinstance(model, bytes):
         from latprof.graph.reader import load_model
 
         return load_model(model, external_data=True)

@@ -25,6 +25,7 @@ from latprof.graph.reader import model_bytes, read_network
 if TYPE_CHECKING:
     import torch
 
+    from latprof.graph.model_file import ModelSource
     from latprof.graph.operators import Shape
 
 #: Changed whenever this module makes other models from the same file.
@@ -33,7 +34,7 @@ _IMAGE_DIMENSIONS = 4
 _PURPOSE = "converting a model to TFLite"
 
 
-def tflite_bytes(model: bytes | Path) -> bytes:
+def tflite_bytes(model: ModelSource) -> bytes:
     """Convert a float32 ONNX model to TFLite; four-dimensional inputs and outputs become NHWC.
 
     This takes seconds, and as many again for the converter's import. Other values keep their order
@@ -41,7 +42,7 @@ def tflite_bytes(model: bytes | Path) -> bytes:
 
     Parameters
     ----------
-    model : bytes or Path
+    model : bytes or path
         A model of static shapes; a path is for models whose weights lie in files beside them.
 
     Raises
@@ -58,7 +59,7 @@ def tflite_bytes(model: bytes | Path) -> bytes:
     from latprof.graph.convert.to_torch import torch_module
 
     require("litert", _PURPOSE, "litert_torch", "torch")
-    content = model_bytes(model) if isinstance(model, Path) else model
+    content = model if isinstance(model, bytes) else model_bytes(model)
     module = torch_module(content)
     network = read_network(content)
     inputs, outputs = (_images(values) for values in (network.inputs, network.outputs))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import require
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
+    from latprof.graph.model_file import ModelSource
     from latprof.graph.operators import Shape
 
 #: Under this key a node's ``meta`` holds the name of the ONNX operator that it belongs to.
@@ -33,7 +33,7 @@ INPUT_KEY = "onnx_input"
 _OWN_DOMAINS = ("", "ai.onnx")
 
 
-def torch_module(model: bytes | Path) -> torch.nn.Module:
+def torch_module(model: ModelSource) -> torch.nn.Module:
     """Return an ONNX model as a ``torch.fx.GraphModule`` in eval mode, on the processor.
 
     Its inputs are the model's, in order; several outputs are a tuple. Floating initialisers are
@@ -45,7 +45,7 @@ def torch_module(model: bytes | Path) -> torch.nn.Module:
 
     Parameters
     ----------
-    model : bytes or Path
+    model : bytes or path
         A model with static input shapes, of an opset up to 20; a path is for models whose weights
         lie in files beside them.
 
@@ -62,7 +62,7 @@ def torch_module(model: bytes | Path) -> torch.nn.Module:
     import torch
 
     try:
-        if isinstance(model, Path):
+        if not isinstance(model, bytes):
             content = load_model(model, external_data=True)
         else:
             content = read_model(model)

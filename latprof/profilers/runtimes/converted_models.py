@@ -7,17 +7,21 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from latprof.common.files import cache_folder, write_atomically
 from latprof.errors import DiskFullError, OutputPathError
 from latprof.graph.reader import model_bytes
+
+if TYPE_CHECKING:
+    from latprof.graph.model_file import ModelSource
 
 #: Converted models of one kind that are kept, in bytes; the longest unused go first.
 _MOST_BYTES = 4 << 30
 
 
 def kept_model(
-    model: bytes | Path, kind: str, version: str, convert: Callable[[bytes], bytes]
+    model: ModelSource, kind: str, version: str, convert: Callable[[bytes], bytes]
 ) -> bytes:
     """Return ``convert(model)``, made now or before.
 
@@ -27,7 +31,7 @@ def kept_model(
 
     Parameters
     ----------
-    model : bytes or Path
+    model : bytes or path
         An ONNX model.
     kind : str
         What it becomes; names a folder.
@@ -41,7 +45,7 @@ def kept_model(
     ModelFileError
         For a file that is no ONNX model, and DynamicShapeError for one without fixed shapes.
     """
-    content = model_bytes(model) if isinstance(model, Path) else model
+    content = model if isinstance(model, bytes) else model_bytes(model)
     digest = hashlib.sha256(hashlib.sha256(content).digest() + version.encode())
     path = cache_folder(kind) / digest.hexdigest()
     try:

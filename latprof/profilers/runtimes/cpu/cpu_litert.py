@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import require
@@ -20,6 +19,7 @@ from latprof.profilers.runtimes.running import (
 )
 
 if TYPE_CHECKING:
+    from latprof.graph.model_file import ModelSource
     from latprof.measurement.records import Target
 
 
@@ -47,7 +47,7 @@ class CpuLiteRT(Profiler):
         runtime_version = f"{version} (litert-torch {converter_version()})"
         return self.identity("cpu", processor_name(), "litert", runtime_version, input_shape)
 
-    def load(self, model: bytes | Path) -> LiteRTModel:
+    def load(self, model: ModelSource) -> LiteRTModel:
         require("litert", self.spelling, "ai_edge_litert")
         from ai_edge_litert.interpreter import Interpreter
 

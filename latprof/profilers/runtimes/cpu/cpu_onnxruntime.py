@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import tempfile
 from collections.abc import Collection, Sequence
 from functools import partial
@@ -26,6 +27,7 @@ from latprof.profilers.runtimes.running import (
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
+    from latprof.graph.model_file import ModelSource
     from latprof.measurement.records import KernelTime, Target
 
 DTYPES = {
@@ -63,16 +65,16 @@ class CpuOnnxRuntime(Profiler):
         version = importlib.metadata.version("onnxruntime")
         return self.identity("cpu", processor_name(), "onnxruntime", version, input_shape)
 
-    def load(self, model: bytes | Path) -> OnnxRuntimeModel:
+    def load(self, model: ModelSource) -> OnnxRuntimeModel:
         return OnnxRuntimeModel(self._session(self._in_precision(model)), self.input_seed)
 
-    def load_profiled(self, model: bytes | Path) -> ProfiledOnnxRuntimeModel:
+    def load_profiled(self, model: ModelSource) -> ProfiledOnnxRuntimeModel:
         model = self._in_precision(model)
         directory = tempfile.TemporaryDirectory(prefix="latprof-")
         session = self._session(model, profile_prefix=str(Path(directory.name) / "profile"))
         return ProfiledOnnxRuntimeModel(session, self.input_seed, model, directory)
 
-    def _in_precision(self, model: bytes | Path) -> bytes | Path:
+    def _in_precision(self, model: ModelSource) -> ModelSource:
         if self.options.precision == "int8":
             from latprof.graph.convert.quantization import to_int8
 
@@ -83,7 +85,7 @@ class CpuOnnxRuntime(Profiler):
             return to_float16(model)
         return model
 
-    def _session(self, model: bytes | Path, profile_prefix: str = "") -> Any:
+    def _session(self, model: ModelSource, profile_prefix: str = "") -> Any:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -97,7 +99,7 @@ class CpuOnnxRuntime(Profiler):
         if profile_prefix:
             options.enable_profiling = True
             options.profile_file_prefix = profile_prefix
-        source = str(model) if isinstance(model, Path) else model
+        source = model if isinstance(model, bytes) else os.fspath(model)
         try:
             return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # noqa: BLE001 - the runtime's exceptions have no common base
@@ -130,7 +132,7 @@ class ProfiledOnnxRuntimeModel(OnnxRuntimeModel):
         self,
         session: Any,
         seed: int,
-        model: bytes | Path,
+        model: ModelSource,
         directory: tempfile.TemporaryDirectory[str],
     ) -> None:
         super().__init__(session, seed)

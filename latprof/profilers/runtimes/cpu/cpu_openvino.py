@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Collection, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import require
@@ -23,6 +22,7 @@ from latprof.profilers.runtimes.running import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from latprof.graph.model_file import ModelSource
     from latprof.measurement.records import KernelTime, Target
 
 #: How the lines of its errors begin that say where it was, not what is wrong.
@@ -53,21 +53,21 @@ class CpuOpenVINO(Profiler):
         version = importlib.metadata.version("openvino")
         return self.identity("cpu", processor_name(), "openvino", version, input_shape)
 
-    def load(self, model: bytes | Path) -> OpenVINOModel:
+    def load(self, model: ModelSource) -> OpenVINOModel:
         return OpenVINOModel(*self._compiled(self._in_precision(model)))
 
-    def load_profiled(self, model: bytes | Path) -> ProfiledOpenVINOModel:
+    def load_profiled(self, model: ModelSource) -> ProfiledOpenVINOModel:
         model = self._in_precision(model)
         return ProfiledOpenVINOModel(*self._compiled(model, PERF_COUNT=True), model)
 
-    def _in_precision(self, model: bytes | Path) -> bytes | Path:
+    def _in_precision(self, model: ModelSource) -> ModelSource:
         if self.options.precision != "int8":
             return model
         from latprof.graph.convert.quantization import to_int8
 
         return to_int8(model)
 
-    def _compiled(self, model: bytes | Path, **more: Any) -> tuple[Any, list[NDArray[Any]]]:
+    def _compiled(self, model: ModelSource, **more: Any) -> tuple[Any, list[NDArray[Any]]]:
         """The model compiled with these settings, and values for its inputs in order."""
         require("openvino", self.spelling)
         import openvino
@@ -137,7 +137,7 @@ class OpenVINOModel:
 class ProfiledOpenVINOModel(OpenVINOModel):
     """A compiled model whose counters are read after every run."""
 
-    def __init__(self, compiled: Any, feed: Sequence[NDArray[Any]], model: bytes | Path) -> None:
+    def __init__(self, compiled: Any, feed: Sequence[NDArray[Any]], model: ModelSource) -> None:
         super().__init__(compiled, feed)
         self._model = model
         self._counters: list[Any] = []

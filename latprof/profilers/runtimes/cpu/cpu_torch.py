@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from latprof.errors import DeviceError, RuntimeFailedError, UnsupportedModelError
@@ -24,6 +23,7 @@ from latprof.profilers.runtimes.running import (
 if TYPE_CHECKING:
     import torch
 
+    from latprof.graph.model_file import ModelSource
     from latprof.measurement.records import KernelTime, Target
     from latprof.profilers.runtimes.cpu.torch_profile import ClockedInterpreter
 
@@ -46,14 +46,14 @@ class CpuTorch(Profiler):
         version = importlib.metadata.version("torch")
         return self.identity("cpu", processor_name(), "torch", version, input_shape)
 
-    def load(self, model: bytes | Path) -> TorchModel:
+    def load(self, model: ModelSource) -> TorchModel:
         module, inputs = self._loaded(model)
         if "compile" not in self.options.mode:
             return TorchModel(module, inputs)
         _check_compiler()
         return TorchModel(compiled(module, inputs), inputs)
 
-    def load_profiled(self, model: bytes | Path) -> ProfiledTorchModel:
+    def load_profiled(self, model: ModelSource) -> ProfiledTorchModel:
         if "compile" in self.options.mode:
             raise DeviceError(
                 "torch.compile fuses operators and does not say which kernel is whose",
@@ -64,7 +64,7 @@ class CpuTorch(Profiler):
         module, inputs = self._loaded(model)
         return ProfiledTorchModel(ClockedInterpreter(module), inputs, model)
 
-    def _loaded(self, model: bytes | Path) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
+    def _loaded(self, model: ModelSource) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
         import torch
 
         torch.set_num_threads(self.options.threads)
@@ -102,7 +102,7 @@ class ProfiledTorchModel(TorchModel):
         self,
         interpreter: ClockedInterpreter,
         inputs: tuple[torch.Tensor, ...],
-        model: bytes | Path,
+        model: ModelSource,
     ) -> None:
         super().__init__(interpreter.run, inputs)
         self._interpreter, self._model = interpreter, model
@@ -114,7 +114,7 @@ class ProfiledTorchModel(TorchModel):
         return operator_kernels(self._model, self._interpreter.runs, counted)
 
 
-def read_module(model: bytes | Path, seed: int) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
+def read_module(model: ModelSource, seed: int) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
     """A model's module and its random inputs, in the model's types.
 
     Raises as :func:`latprof.graph.convert.to_torch.torch_module`.

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from latprof.errors import RuntimeFailedError
 from latprof.graph.operators import Operator, Shape
 from latprof.measurement.records import KernelTime
+
+if TYPE_CHECKING:
+    from latprof.graph.model_file import ModelSource
 
 _SUFFIX = "_kernel_time"
 #: What the layout optimiser appends to the name of a value whose kernel it replaced.
@@ -26,7 +28,7 @@ _FUSED_AFTER = frozenset({"BatchNormalization", "Clip", "Relu", "Add", "HardSigm
 
 
 def read_kernels(
-    events: Sequence[Mapping[str, Any]], model: bytes | Path, counted: Collection[int]
+    events: Sequence[Mapping[str, Any]], model: ModelSource, counted: Collection[int]
 ) -> list[KernelTime]:
     """Return the kernels of one run in order, each with its median over the counted runs.
 
@@ -34,7 +36,7 @@ def read_kernels(
     ----------
     events : sequence of mapping
         The profile's JSON: events with ``cat``, ``name``, ``dur`` (microseconds) and ``args``.
-    model : bytes or Path
+    model : bytes or path
         The ONNX model, for the names of its operators.
 
     counted : collection of int
@@ -102,7 +104,7 @@ def _holds_quantized(details: Mapping[tuple[int, str], Mapping[str, Any]]) -> bo
     return any(entry.get("op_name") == "QLinearConv" for entry in details.values())
 
 
-def _convolution_kinds(model: bytes | Path) -> dict[str, str]:
+def _convolution_kinds(model: ModelSource) -> dict[str, str]:
     """Kinds of the graph's convolutions by name: 8-bit kernels do not tell their weights' shape."""
     from latprof.graph.reader import read_network
 
@@ -123,11 +125,11 @@ def _kind(op_type: str, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]) -
     return Operator("", op_type, inputs, outputs).kind
 
 
-def _producers(model: bytes | Path) -> dict[str, tuple[str, str, str]]:
+def _producers(model: ModelSource) -> dict[str, tuple[str, str, str]]:
     """Map each value's and each node's name to (node name, operator type, first input)."""
     import onnx
 
-    if isinstance(model, Path):
+    if not isinstance(model, bytes):
         graph = onnx.load(model, load_external_data=False).graph
     else:
         graph = onnx.load_model_from_string(model).graph

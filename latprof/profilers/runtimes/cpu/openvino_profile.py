@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from latprof.measurement.records import KernelTime
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from latprof.graph.model_file import ModelSource
     from latprof.graph.operators import Operator, Shape
 
 #: Kinds of kernels that stand for no operator of the graph, by OpenVINO's type of layer.
@@ -37,7 +37,7 @@ def read_kernels(
     counters: Sequence[Sequence[Any]],
     durations_ms: Sequence[float],
     compiled: Any,
-    model: bytes | Path,
+    model: ModelSource,
     counted: Collection[int],
 ) -> list[KernelTime]:
     """Return the kernels of one run in order, each with its mean over the counted runs.
@@ -55,7 +55,7 @@ def read_kernels(
         What each of these runs took.
     compiled : openvino.Model
         The compiled model's ``get_runtime_model()``: what each kernel was made of.
-    model : bytes or Path
+    model : bytes or path
         The ONNX model, for its operators.
     counted : collection of int
         Numbers of the runs that count, from 0.

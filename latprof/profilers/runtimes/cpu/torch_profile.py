@@ -16,8 +16,7 @@ import time
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,6 +25,9 @@ from latprof.errors import RuntimeFailedError
 from latprof.graph.convert.to_torch import OPERATOR_KEY
 from latprof.graph.reader import read_network
 from latprof.measurement.records import KernelTime
+
+if TYPE_CHECKING:
+    from latprof.graph.model_file import ModelSource
 
 #: How the ranges around operators are named in torch's trace; the node's number follows.
 RANGE = "latprof operator "
@@ -178,7 +180,7 @@ def _summed(kernels: Sequence[DeviceKernel]) -> RunTimes:
 
 
 def operator_kernels(
-    model: bytes | Path, runs: Sequence[RunTimes], counted: Collection[int]
+    model: ModelSource, runs: Sequence[RunTimes], counted: Collection[int]
 ) -> list[KernelTime]:
     """One entry an operator, in the graph's order: its median over the counted runs.
 

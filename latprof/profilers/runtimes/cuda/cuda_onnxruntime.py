@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from latprof.errors import DeviceError, UnsupportedModelError
 from latprof.profilers.runtimes.cpu.cpu_onnxruntime import DTYPES, LOG_FATAL, OnnxRuntimeModel
 from latprof.profilers.runtimes.cuda.cuda_device import CudaProfiler
 from latprof.profilers.runtimes.running import first_line, timed_runs
+
+if TYPE_CHECKING:
+    from latprof.graph.model_file import ModelSource
 
 _PROVIDER = "CUDAExecutionProvider"
 
@@ -29,12 +32,12 @@ class CudaOnnxRuntime(CudaProfiler):
     runtime = "onnxruntime"
     package = "onnxruntime-gpu"
 
-    def load(self, model: bytes | Path) -> CudaOnnxRuntimeModel:
+    def load(self, model: ModelSource) -> CudaOnnxRuntimeModel:
         loaded = CudaOnnxRuntimeModel(self._session(model), self.input_seed, self._number())
         self._warm_up(loaded.run)
         return loaded
 
-    def _session(self, model: bytes | Path) -> Any:
+    def _session(self, model: ModelSource) -> Any:
         import onnxruntime
 
         if _PROVIDER not in onnxruntime.get_available_providers():
@@ -48,7 +51,7 @@ class CudaOnnxRuntime(CudaProfiler):
             "use_tf32": str(int(self.options.precision == "tf32")),
             "enable_cuda_graph": str(int("graph" in self.options.mode)),
         }
-        source = str(model) if isinstance(model, Path) else model
+        source = model if isinstance(model, bytes) else os.fspath(model)
         try:
             session = onnxruntime.InferenceSession(
                 source, options, providers=[(_PROVIDER, provider)]

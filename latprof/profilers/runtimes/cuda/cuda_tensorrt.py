@@ -18,6 +18,7 @@ from latprof.profilers.runtimes.cuda.cuda_device import CudaProfiler, device_nam
 from latprof.profilers.runtimes.running import first_line, random_inputs
 
 if TYPE_CHECKING:
+    from latprof.graph.model_file import ModelSource
     from latprof.graph.operators import Operator
     from latprof.profilers.base import Availability
 
@@ -53,19 +54,19 @@ class CudaTensorRT(CudaProfiler):
             _, missing = CudaTorch.installed()
         return version, missing
 
-    def load(self, model: bytes | Path) -> TensorRTModel:
+    def load(self, model: ModelSource) -> TensorRTModel:
         loaded = self._loaded(model)
         self._warm_up(loaded.run)
         return loaded
 
-    def load_profiled(self, model: bytes | Path) -> ProfiledTensorRTModel:
+    def load_profiled(self, model: ModelSource) -> ProfiledTensorRTModel:
         loaded = self._loaded(model)
         self._warm_up(loaded.run)
         return ProfiledTensorRTModel(loaded, model)
 
-    def _loaded(self, model: bytes | Path) -> TensorRTModel:
+    def _loaded(self, model: ModelSource) -> TensorRTModel:
         try:
-            content = model_bytes(model) if isinstance(model, Path) else model
+            content = model if isinstance(model, bytes) else model_bytes(model)
         except LatprofError as error:
             raise UnsupportedModelError(f"TensorRT cannot read the model: {error}") from None
         device = self._use_device()
@@ -135,7 +136,7 @@ class TensorRTModel:
 class ProfiledTensorRTModel:
     """An engine that reports the time of each of its layers after every run."""
 
-    def __init__(self, loaded: TensorRTModel, model: bytes | Path) -> None:
+    def __init__(self, loaded: TensorRTModel, model: ModelSource) -> None:
         import tensorrt
 
         self._loaded, self._model = loaded, model

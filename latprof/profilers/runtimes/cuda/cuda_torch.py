@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from latprof.errors import DeviceError, UnsupportedModelError
@@ -17,6 +16,7 @@ from latprof.profilers.runtimes.running import first_line
 if TYPE_CHECKING:
     import torch
 
+    from latprof.graph.model_file import ModelSource
     from latprof.measurement.records import KernelTime
     from latprof.profilers.runtimes.cpu.torch_profile import DeviceKernel, RunTimes
 
@@ -64,10 +64,10 @@ class CudaTorch(CudaProfiler):
     def prepares_ahead(self) -> bool:
         return "graph" in self.options.mode
 
-    def load(self, model: bytes | Path) -> CudaTorchModel:
+    def load(self, model: ModelSource) -> CudaTorchModel:
         return self.prepare(model)()
 
-    def prepare(self, model: bytes | Path) -> Callable[[], CudaTorchModel]:
+    def prepare(self, model: ModelSource) -> Callable[[], CudaTorchModel]:
         return partial(self._load, *read_module(model, self.input_seed))
 
     def _load(self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> CudaTorchModel:
@@ -76,7 +76,7 @@ class CudaTorch(CudaProfiler):
         self._warm_up(loaded.run)
         return loaded
 
-    def load_profiled(self, model: bytes | Path) -> ProfiledCudaTorchModel:
+    def load_profiled(self, model: ModelSource) -> ProfiledCudaTorchModel:
         if "compile" in self.options.mode:
             raise DeviceError(
                 "torch.compile fuses operators and does not say which kernel is whose",
@@ -166,7 +166,7 @@ class ProfiledCudaTorchModel:
         self,
         timed: CudaTorchModel,
         operators: Sequence[str],
-        model: bytes | Path,
+        model: ModelSource,
         eager: CudaTorchModel | None = None,
     ) -> None:
         self._timed, self._operators, self._model = timed, operators, model

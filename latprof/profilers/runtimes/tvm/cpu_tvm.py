@@ -6,7 +6,6 @@ import dataclasses
 import importlib.metadata
 from collections.abc import Collection, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from latprof.profilers.base import Availability, Profiler
@@ -23,6 +22,7 @@ from latprof.profilers.runtimes.tvm.tvm_build import (
 from latprof.profilers.runtimes.tvm.tvm_profile import Clock, kernel_times
 
 if TYPE_CHECKING:
+    from latprof.graph.model_file import ModelSource
     from latprof.measurement.records import KernelTime, Target
 
 #: What a TVM without tuning is worth.
@@ -70,17 +70,17 @@ class CpuTVM(Profiler):
         version = importlib.metadata.version("apache-tvm")
         return self.identity("cpu", processor_name(), "tvm", version, input_shape)
 
-    def load(self, model: bytes | Path) -> TVMModel:
+    def load(self, model: ModelSource) -> TVMModel:
         return TVMModel(*self._built(model))
 
-    def load_profiled(self, model: bytes | Path) -> ProfiledTVMModel:
+    def load_profiled(self, model: ModelSource) -> ProfiledTVMModel:
         return ProfiledTVMModel(*self._built(model), model)
 
     @property
     def _trials(self) -> int | None:
         return self.mode_number("tuned=")
 
-    def _built(self, model: bytes | Path) -> tuple[Any, Kernels]:
+    def _built(self, model: ModelSource) -> tuple[Any, Kernels]:
         threads = self.options.threads
         prepare_process(threads)
         kernels = fused_kernels(model, host_target(threads), self.input_seed)
@@ -110,7 +110,7 @@ class TVMModel:
 class ProfiledTVMModel(TVMModel):
     """A virtual machine with a clock around each kernel."""
 
-    def __init__(self, executable: Any, kernels: Kernels, model: bytes | Path) -> None:
+    def __init__(self, executable: Any, kernels: Kernels, model: ModelSource) -> None:
         super().__init__(executable, kernels)
         self._model, self._clock = model, Clock()
         self._machine.set_instrument(self._clock)

@@ -28,6 +28,8 @@ from latprof.profilers.runtimes.running import first_line, random_inputs
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from latprof.graph.model_file import ModelSource
+
 #: A processor to compile for, in the words of :class:`tvm.target.Target`.
 TargetWords: TypeAlias = Mapping[str, Any]
 
@@ -91,12 +93,12 @@ def host_target(threads: int) -> dict[str, Any]:
     }
 
 
-def fused_kernels(model: bytes | str | Path, target: TargetWords, seed: int) -> Kernels:
+def fused_kernels(model: ModelSource, target: TargetWords, seed: int) -> Kernels:
     """Read an ONNX model, make its input and fuse its operators.
 
     Parameters
     ----------
-    model : bytes, str or Path
+    model : bytes or path
         The ONNX model itself, or its path.
     target : mapping
         The processor to compile for.
@@ -148,12 +150,12 @@ def compiled(kernels: Kernels, database: Any = None) -> Any:
         return tvm.compile(module, target=kernels.target)
 
 
-def export_module(model: bytes | str | Path, path: str | Path, target: TargetWords) -> Path:
+def export_module(model: ModelSource, path: str | Path, target: TargetWords) -> Path:
     """Compile an ONNX model for a processor and write it for TVM's runtime to load there.
 
     Parameters
     ----------
-    model : bytes, str or Path
+    model : bytes or path
         The ONNX model itself, or its path.
     path : str or Path
         A name in ``.so`` is a shared library, which needs a linker for that processor here; one in
@@ -222,7 +224,7 @@ def linker(triple: str) -> Callable[..., None] | None:
     return found
 
 
-def _read(model: bytes | str | Path) -> Any:
+def _read(model: ModelSource) -> Any:
     import onnx
 
     try:

@@ -11,7 +11,6 @@ import re
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from latprof.graph.reader import read_network
 from latprof.measurement.records import KernelTime
 
 if TYPE_CHECKING:
+    from latprof.graph.model_file import ModelSource
     from latprof.graph.operators import Operator, Shape
 
 #: Functions of the virtual machine itself: memory, checks of shapes.
@@ -85,7 +85,7 @@ class Clock:
         return 0
 
 
-def kernel_times(clock: Clock, counted: Collection[int], model: bytes | Path) -> list[KernelTime]:
+def kernel_times(clock: Clock, counted: Collection[int], model: ModelSource) -> list[KernelTime]:
     """The kernels of one run in order, each the median over the counted runs.
 
     Raises RuntimeFailedError where a run is missing, or ran other kernels.

@@ -40,6 +40,7 @@ from latprof.profilers.runtimes.tvm.tvm_build import (
 )
 
 if TYPE_CHECKING:
+    from latprof.graph.model_file import ModelSource
     from latprof.measurement.records import Target
 
 #: Longest wait for the tracker's answer, in seconds.
@@ -112,7 +113,7 @@ class RemoteTVM(Profiler):
         name = self._known_address.key
         return self.identity(self.spelling, name, "tvm", version, input_shape)
 
-    def load(self, model: bytes | Path) -> RemoteModel:
+    def load(self, model: ModelSource) -> RemoteModel:
         if self._connection is None:
             self._connection = Connection(self._known_address)
         target = self._processor(self._connection)
