@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from latprof.common.extras import needs
 from latprof.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class DatasetResult:
         return self.attributes | {"rows": self.networks}
 
 
+@needs("data")
 def load_dataset(name: PathLike, rows: str = "networks") -> pd.DataFrame:
     """Load a measured data set as a table.
 
@@ -73,6 +75,7 @@ def load_dataset(name: PathLike, rows: str = "networks") -> pd.DataFrame:
     return read(name)
 
 
+@needs("data")
 def datasets() -> tuple[DatasetResult, ...]:
     """List the measured data sets that come with latprof."""
     from latprof.datasets.published.loading import dataset_names, load

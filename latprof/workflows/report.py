@@ -119,7 +119,7 @@ def check_page(output: PathLike | None, png: PathLike | None) -> None:
     from latprof.common.files import check_output
 
     if output is not None or png is not None:
-        require("report", "a page or its plots")
+        require("report", "a report")
     if output is not None:
         check_output(output)
     if png is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from latprof.common.extras import needs
+from latprof.common.extras import needs, require
 from latprof.errors import EXIT_FINDING, EXIT_OK, LatprofError, UsageError
 from latprof.workflows.arguments import (
     OnNote,
@@ -21,9 +21,8 @@ from latprof.workflows.arguments import (
     packs_of,
 )
 from latprof.workflows.report import ReportResult, check_page, write_page
-from latprof.workflows.search_latencies import of_pack, open_latencies
-from latprof.workflows.search_request import SearchRequest
-from latprof.workflows.verify import VISITS, target_here, verify
+from latprof.workflows.verify import VISITS, target_here
+from latprof.workflows.verify import verify as measure
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Architecture
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from latprof.searchers.resuming import StoredRun
     from latprof.searchers.studies.cross_target import CrossTarget
     from latprof.searchers.verification import Verification
+    from latprof.workflows.search_request import SearchRequest
 
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
@@ -228,6 +228,11 @@ def search(
     InputFileError
         For a pack, a table, images or a store that cannot be used.
     """
+    from latprof.workflows.search_latencies import open_latencies
+    from latprof.workflows.search_request import SearchRequest
+
+    if data is not None:
+        require("search", "a search on images", "torch", "PIL", "sklearn")
     request = SearchRequest(
         open_latencies(pack, latency, space),
         method,
@@ -249,14 +254,14 @@ def search(
     packs = _packs(request, packs_of(also), verify=verify, other_target=other_target)
     run = _run(request, store, on_progress)
     best, verified, table = run.found.best, None, None
-    measure = _Measuring(visits, other_target)
+    measuring = _Measuring(visits, other_target)
     say = on_note or (lambda _text: None)
     if best is not None and verify:
         say("measuring the network found")
-        verified = measure.verify(packs[0], best.architecture, request.limit_ms)
+        verified = measuring.verify(packs[0], best.architecture, request.limit_ms)
     if best is not None and len(packs) > 1:
         say(f"searching for the own network of each of {len(packs)} targets")
-        table = _cross_target(request, packs, best, measure if verify else None)
+        table = _cross_target(request, packs, best, measuring if verify else None)
     result = SearchResult(request, run, verified, table)
     return _written(result, output, png, export)
 
@@ -269,7 +274,7 @@ class _Measuring:
     other_target: bool
 
     def verify(self, pack: Pack, found: Architecture, limit_ms: float = math.inf) -> Verification:
-        return verify(
+        return measure(
             pack, found, limit_ms=limit_ms, visits=self.visits, other_target=self.other_target
         )
 
@@ -289,6 +294,8 @@ def _packs(
     request: SearchRequest, also: Sequence[PackLike], *, verify: bool, other_target: bool
 ) -> list[Pack]:
     """The search's pack and those of other targets; what is wrong is said before it starts."""
+    from latprof.workflows.search_latencies import of_pack
+
     own = request.latencies
     if own.pack is None and (also or verify):
         raise UsageError("`verify` and `also` are for predictors", expected="`pack`")
@@ -337,7 +344,7 @@ def _run(
 
 
 def _cross_target(
-    request: SearchRequest, packs: Sequence[Pack], best: Evaluation, measure: _Measuring | None
+    request: SearchRequest, packs: Sequence[Pack], best: Evaluation, measuring: _Measuring | None
 ) -> CrossTarget:
     from latprof.searchers.studies.cross_target import search_each_target
 
@@ -348,7 +355,7 @@ def _cross_target(
         best,
         request.steps,
         seed=request.seed,
-        measure_ms=None if measure is None else measure.measured_ms,
+        measure_ms=None if measuring is None else measuring.measured_ms,
     )
 
 

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from latprof.common.extras import needs
 from latprof.errors import InvalidValueError, NotEnoughDataError, TargetMismatchError
-from latprof.measurement.records import PairedProtocol
-from latprof.measurement.statistics import combine_visits, relative_half_width, visit_ratios
-from latprof.profilers.base import RunOptions
-from latprof.profilers.profile import Profile, profile
-from latprof.profilers.targets import profiler_class
-from latprof.profilers.visits.measuring_process import DEFAULT_TIMEOUT_S
-from latprof.searchers.verification import Verification
 from latprof.workflows.arguments import PackLike, open_pack
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Architecture
     from latprof.measurement.records import Target
     from latprof.predictors.pack.pack import Pack
+    from latprof.profilers.profile import Profile
+    from latprof.searchers.verification import Verification
 
 #: Visits to the network, shared by four processes: twice those of a collected label. As many again
 #: follow until the interval is narrow enough, or there are four times as many.
@@ -44,7 +36,7 @@ def verify(
     visits: int = VISITS,
     precision: float = PRECISION,
     other_target: bool = False,
-    timeout_s: float = DEFAULT_TIMEOUT_S,
+    timeout_s: float = 300.0,
 ) -> Verification:
     """Measure an architecture as the pack's measurements were made, with the paired protocol.
 
@@ -77,6 +69,11 @@ def verify(
     TargetMismatchError
         Where this host is not the pack's target.
     """
+    import numpy as np
+
+    from latprof.measurement.statistics import combine_visits, visit_ratios
+    from latprof.searchers.verification import Verification
+
     if visits < 2:
         raise InvalidValueError(
             "visits are too few", field="visits", expected="at least 2", got=str(visits)
@@ -85,45 +82,29 @@ def verify(
     if isinstance(architecture, str):
         architecture = pack.space.parse(architecture)
     here = target_here(pack, other_target=other_target)
-    found = pack.target
-    assert found is not None
+    assert pack.target is not None
     choices = pack.space.choices([architecture])
-    predictor = pack.predictor
-    predicted = float(predictor.predict(choices)[0])
+    predicted = float(pack.predictor.predict(choices)[0])
     try:
-        bound = float(predictor.predict(choices, upper=UPPER)[0])
+        bound = float(pack.predictor.predict(choices, upper=UPPER)[0])
     except NotEnoughDataError:  # no calibration, or too few rows for this share
         bound = predicted
-    protocol = replace(PairedProtocol(), visits=visits)
-    parts: list[Profile] = []
-    half = math.inf
-    while len(parts) < _ROUNDS and not half <= precision:
-        parts.append(
-            profile(
-                architecture,
-                found.spelling,
-                space=pack.space,
-                options=RunOptions.of_target(found),
-                protocol=protocol,
-                timeout_s=timeout_s,
-            )
-        )
-        half = _half_width(parts)
+    parts, half = _measured(pack, architecture, visits, precision, timeout_s)
     first = parts[0]
     same_reference = pack.reference_ms is not None and pack.reference == first.reference
-    own_unit = here == found and same_reference
+    own_unit = here == pack.target and same_reference
     constant = pack.reference_ms if own_unit and pack.reference_ms else first.reference_ms
     latency = constant * combine_visits(np.concatenate([visit_ratios(p.samples) for p in parts]))
     return Verification(
-        str(architecture),
-        latency,
-        max(latency * (1 - half), 0.0),
-        latency * (1 + half),
-        predicted,
-        bound,
-        float(limit_ms),
-        found,
-        here,
+        architecture=str(architecture),
+        measured_ms=latency,
+        low_ms=max(latency * (1 - half), 0.0),
+        high_ms=latency * (1 + half),
+        predicted_ms=predicted,
+        bound_ms=bound,
+        limit_ms=float(limit_ms),
+        target=pack.target,
+        measured_on=here,
     )
 
 
@@ -133,6 +114,9 @@ def target_here(pack: Pack, *, other_target: bool = False) -> Target:
     Raises InvalidValueError for a pack without a target and, unless ``other_target`` is set,
     TargetMismatchError where this host is another one.
     """
+    from latprof.profilers.base import RunOptions
+    from latprof.profilers.targets import profiler_class
+
     found = pack.target
     if found is None:
         raise InvalidValueError("the pack has no target; save it with target=...")
@@ -148,7 +132,37 @@ def target_here(pack: Pack, *, other_target: bool = False) -> Target:
     return here
 
 
+def _measured(
+    pack: Pack, architecture: Architecture, visits: int, precision: float, timeout_s: float
+) -> tuple[list[Profile], float]:
+    """Profiles until the confidence half-width is narrow enough, and that half-width, a share."""
+    from latprof.measurement.records import PairedProtocol
+    from latprof.profilers.base import RunOptions
+    from latprof.profilers.profile import profile
+
+    assert pack.target is not None
+    parts: list[Profile] = []
+    half = math.inf
+    while len(parts) < _ROUNDS and not half <= precision:
+        parts.append(
+            profile(
+                architecture,
+                pack.target.spelling,
+                space=pack.space,
+                options=RunOptions.of_target(pack.target),
+                protocol=PairedProtocol(visits=visits),
+                timeout_s=timeout_s,
+            )
+        )
+        half = _half_width(parts)
+    return parts, half
+
+
 def _half_width(parts: Sequence[Profile]) -> float:
     """Half of the 90 % interval as a share, from the means of the processes."""
+    import numpy as np
+
+    from latprof.measurement.statistics import relative_half_width, visit_ratios
+
     means = np.concatenate([part.process_ratios for part in parts])
     return float(relative_half_width(means if len(means) > 1 else visit_ratios(parts[0].samples)))
