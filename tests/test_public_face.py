@@ -1,7 +1,11 @@
-"""The public face: small, sorted and light to import."""
+"""The public face: small, sorted, light, and never hidden by a module of the same name."""
 
+import ast
+import importlib
+import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,28 +15,104 @@ HEAVY = (
     *("numpy", "onnx", "onnxruntime", "pandas", "pyarrow", "scipy", "sqlalchemy", "xgboost"),
     *("torch", "rich", "plotly", "matplotlib", "jinja2", "typer", "psutil"),
 )
+ROOMS = ("datasets", "graph", "measurement", "predictors", "profilers", "reports", "searchers")
+FACES = ("latprof", *(f"latprof.{room}" for room in ROOMS))
+#: A function a command, handed on under the command's name.
+WORKFLOWS = (
+    *("collect", "compare", "devices", "doctor", "export", "lookup_table", "predict", "profile"),
+    *("report", "search", "train", "transfer", "verify"),
+)
 
 
-def test_all_is_sorted_and_at_most_sixty_names():
-    assert latprof.__all__ == sorted(latprof.__all__, key=str)
+def run(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_the_face_has_at_most_sixty_names():
     assert len(latprof.__all__) <= 60
 
 
-def test_every_name_of_all_is_there_and_nothing_else_leaks():
-    for name in latprof.__all__:
-        assert getattr(latprof, name) is not None
-    code = "import latprof; print(*(n for n in vars(latprof) if not n.startswith('_')))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) <= {"annotations", "TYPE_CHECKING", "common", "lazy_names"}
+@pytest.mark.parametrize("face", FACES)
+def test_names_are_sorted_and_each_is_there(face):
+    package = importlib.import_module(face)
+    kinds = [(0 if n.isupper() else 1 if n[0].isupper() else 2, n) for n in package.__all__]
+    assert kinds == sorted(kinds)
+    for name in package.__all__:
+        assert getattr(package, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        latprof.nonsense  # noqa: B018
+        package.nonsense  # noqa: B018
 
 
-@pytest.mark.parametrize("statement", ["import latprof", "import latprof.cli.main"])
+@pytest.mark.parametrize("face", FACES)
+def test_type_checkers_see_the_names_that_are_handed_on(face):
+    package = importlib.import_module(face)
+    tree = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
+    seen = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If)
+        for imported in node.body
+        if isinstance(imported, ast.ImportFrom)
+        for alias in imported.names
+    }
+    assert seen == set(package.__all__)
+
+
+def test_nothing_else_leaks():
+    names = run("import latprof; print(*(n for n in vars(latprof) if not n.startswith('_')))")
+    assert set(names) <= {"annotations", "TYPE_CHECKING", "common", "errors", "lazy_names"}
+
+
+@pytest.mark.parametrize(
+    "statement", [*(f"import {face}" for face in FACES), "import latprof.cli.main"]
+)
 def test_importing_loads_nothing_heavy(statement):
     allowed = {"typer", "rich"} if "cli" in statement else set()
-    code = f"{statement}; import sys; print(*{HEAVY!r} & sys.modules.keys())".replace(
-        f"*{HEAVY!r}", f"*set({HEAVY!r})"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) <= allowed
+    found = run(f"{statement}; import sys; print(*(set({HEAVY!r}) & sys.modules.keys()))")
+    assert set(found) <= allowed
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_no_name_is_that_of_a_module_beside_it(face):
+    """Importing such a module would put it where the name is handed on."""
+    package = importlib.import_module(face)
+    modules = {found.name for found in pkgutil.iter_modules(package.__path__)}
+    assert modules & set(package.__all__) == set()
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        ["latprof.profilers.profile", "latprof.workflows.profile"],
+        ["latprof.workflows.search", "latprof.searchers", "latprof.cli.main"],
+        ["latprof.cli.report", "latprof.cli.profile", "latprof.workflows.report"],
+        ["latprof.workflows.compare", "latprof.predictors.models.transfer", "latprof.cli.transfer"],
+    ],
+)
+def test_functions_stay_functions_whatever_is_imported_and_when(order):
+    """Also modules of the functions' names, before and after the names are asked for."""
+    imports = "\n".join(f"import {module}" for module in order)
+    kinds = f"print(*(type(getattr(latprof, name)).__name__ for name in {WORKFLOWS!r}))"
+    for code in (
+        f"{imports}\nimport latprof\n{kinds}",
+        f"import latprof\n{kinds}\n{imports}\n{kinds}",
+    ):
+        assert set(run(code)) == {"function"}
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_a_command_and_its_function_share_their_name(name):
+    """And the function documents each of its parameters."""
+    import inspect
+
+    from latprof.cli.main import app
+
+    commands = {command.callback.__name__ for command in app.registered_commands}
+    assert name in commands | {"verify"}  # which is an option of search
+    function = getattr(latprof, name)
+    documented = function.__doc__ or ""
+    for parameter in inspect.signature(function).parameters:
+        assert parameter in documented, parameter
+    assert function.__module__ == f"latprof.workflows.{name}"
