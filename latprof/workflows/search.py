@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from latprof.common.extras import needs, require
+from latprof.common.extras import needs
 from latprof.errors import EXIT_FINDING, EXIT_OK, LatprofError, UsageError
 from latprof.workflows.arguments import (
     OnNote,
@@ -231,8 +231,6 @@ def search(
     from latprof.workflows.search_latencies import open_latencies
     from latprof.workflows.search_request import SearchRequest
 
-    if data is not None:
-        require("search", "a search on images", "torch", "PIL", "sklearn")
     request = SearchRequest(
         open_latencies(pack, latency, space),
         method,

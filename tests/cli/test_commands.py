@@ -1,0 +1,76 @@
+"""What every command shares: options of several words, and errors in the options' names."""
+
+import inspect
+
+import pytest
+import typer
+
+import latprof
+from latprof.cli.commands import spelled
+from latprof.cli.main import app
+from latprof.errors import UsageError
+
+COMMANDS = typer.main.get_command(app).commands
+
+
+def parsed(command, *words):
+    with COMMANDS[command].make_context(command, list(words)) as context:
+        return context.params
+
+
+@pytest.mark.parametrize(
+    ("words", "sources", "models"),
+    [
+        (["--from", "a.pack", "b.pack", "--store", "new.db"], ["a.pack", "b.pack"], []),
+        (["--from", "a.pack", "--from", "b.pack", "-n", "10"], ["a.pack", "b.pack"], []),
+        (["--from=a.pack", "b.pack", "-n", "10", "--ops"], ["a.pack", "b.pack"], []),
+        (["m.onnx", "--ops", "--from", "a.pack"], ["a.pack"], ["m.onnx"]),
+        (["--from", "a.pack", "--ops", "m.onnx"], ["a.pack"], ["m.onnx"]),
+        (["--from", "a.pack", "--", "m.onnx"], ["a.pack"], ["m.onnx"]),
+        (["--seed", "1", "m.onnx", "n.onnx"], [], ["m.onnx", "n.onnx"]),
+    ],
+)
+def test_an_option_takes_all_words_behind_it(words, sources, models):
+    found = parsed("collect", *words)
+    assert list(found["sources"] or []) == sources
+    assert [str(path) for path in found["models"] or []] == models
+
+
+@pytest.mark.parametrize(
+    ("words", "sources"),
+    [
+        (["--from", "a.pack", "b.pack", "new.db", "-o", "x.pack"], ["a.pack", "b.pack"]),
+        (["-o", "x.pack", "--from", "a.pack", "b.pack", "new.db"], ["a.pack", "b.pack"]),
+        (["new.db", "--from", "a.pack", "b.pack"], ["a.pack", "b.pack"]),
+        (["--from", "a.pack", "new.db"], ["a.pack"]),
+        (["--from", "a.pack", "--from", "b.pack", "new.db"], ["a.pack", "b.pack"]),
+        (["new.db"], []),
+    ],
+)
+def test_words_that_an_argument_needs_are_left_to_it(words, sources):
+    found = parsed("transfer", *words)
+    assert (list(found["sources"] or []), found["store"]) == (sources, "new.db")
+
+
+def test_an_error_names_the_commands_own_options():
+    text = str(UsageError("`max_visits` is for `precision`", hint="`sources` or `unheard_of`"))
+    assert (
+        spelled(text, COMMANDS["collect"])
+        == "--max-visits is for --precision; --from or unheard_of"
+    )
+    assert (
+        spelled("one of `models` and `space`", COMMANDS["collect"])
+        == "one of MODEL.onnx and --space"
+    )
+
+
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"datasets"}))
+def test_each_parameter_of_a_command_is_one_of_its_function(command):
+    """So that errors, which name the function's parameters, find the options."""
+    function = getattr(latprof, command.replace("-", "_"))
+    wanted = set(inspect.signature(function).parameters) - {"run", "on_progress", "on_note"}
+    options = {parameter.name for parameter in COMMANDS[command].params}
+    assert wanted - options <= {
+        *("kernels", "visits", "space"),  # of profile, whose command does without
+        *("on_error", "time_limit_s"),  # what the command line has other words for
+    }
