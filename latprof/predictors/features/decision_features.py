@@ -111,12 +111,15 @@ def _varying(
 ) -> list[tuple[str, NDArray[np.float32]]]:
     """Names and values of the features that tell the candidates of a decision apart."""
     values = np.array([_block_features(block, codes) for block in blocks], dtype=np.float32)
-    if len(np.unique(values, axis=0)) < len(blocks):  # features that tell nothing apart
+    if len(set(map(tuple, values.tolist()))) < len(blocks):  # features that tell nothing apart
         values = np.column_stack([values, index])
-    _, first = np.unique(values, axis=1, return_index=True)
+    # One of each; np.unique would import masked arrays, a tenth of a cold start.
+    first: dict[tuple[float, ...], int] = {}
+    for feature, column in enumerate(values.T.tolist()):
+        first.setdefault(tuple(column), feature)
     return [
         (f"{blocks[0].name}.{_FEATURES[feature]}", values[:, feature])
-        for feature in sorted(first.tolist())
+        for feature in first.values()
         if np.ptp(values[:, feature]) > 0
     ]
 

@@ -16,7 +16,6 @@ from latprof.predictors.fitting.factors import (
     factors_to_fields,
 )
 from latprof.predictors.fitting.trees import TreeEnsemble
-from latprof.predictors.models.model_choice import choose_model
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
@@ -73,6 +72,8 @@ class HybridPredictor(Predictor):
         self.seed = seed
 
     def _fit(self, choices: Choices, latency_ms: Floats) -> FitResult:
+        from latprof.predictors.models.model_choice import choose_model  # not needed to predict
+
         tables = space_tables(self.space)
         model = choose_model(tables, choices, latency_ms, self.seed)
         self._install(model.additive, model.interactions, model.trees)
