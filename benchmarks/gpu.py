@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.dataset import predict, promise, rmse_percent
 from latprof.datasets.spaces.named import get_space
 from latprof.errors import LatprofError
-from latprof.measurement.frames import labels, labels_frame, noise_floor, visits_frame
+from latprof.measurement.labels import TargetLabels
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.store.store import Store
 from latprof.predictors.models.by_name import predictor_names
@@ -70,13 +70,12 @@ def collect(arguments: argparse.Namespace, space: SearchSpace, store: Store) -> 
 
 def errors(space: SearchSpace, store: Store) -> bool:
     """Print the spread of repeats and every predictor's error on a fifth of the architectures."""
-    target = store.only_target().target
-    visits = visits_frame(store, target)
-    floor = noise_floor(visits, labels_frame(visits, store.provisional_reference_ms(target)))
+    measured = TargetLabels.of(store)
+    floor = measured.noise_floor
     good = True
     if floor is not None:
         good = promise(f"CV of repeats, {floor.pairs} networks", floor.percent, LARGEST_CV)
-    frame = labels(store)
+    frame = measured.labels[measured.labels["label"] == 0]
     choices = space.choices([space.parse(text) for text in frame["subject"]])
     latency = frame["latency_ms"].to_numpy(dtype=np.float64)
     order = np.random.default_rng(0).permutation(len(latency))

@@ -17,6 +17,7 @@ import numpy as np
 
 from latprof.datasets.spaces.mixed_precision import MixedPrecisionSpace
 from latprof.datasets.spaces.proxyless import ProxylessSpace
+from latprof.measurement.labels import TargetLabels
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.store.store import Store
 from latprof.predictors.fitting.evaluation import evaluate
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from latprof.datasets.spaces.base import Choices
-    from latprof.measurement.records import Target
+from latprof.measurement.records import Target
 
 
 def main() -> None:
@@ -51,12 +52,14 @@ def main() -> None:
         path = arguments.store or Path(folder) / "lat.db"
         with Store.open(path, create=True) as store:
             target, _ = collection.run(store)
-            rows = stored_rows(store, store.only_target(None), space)
+            measured = TargetLabels.of(store)
+            rows = stored_rows(measured, space)
+            floor = measured.noise_floor
             least = least_ms(store, target)
     choices = space.choices(rows.architectures)
     print(f"{target.describe()}: {len(choices)} networks, {arguments.visits} visits each")
-    if rows.noise_floor is not None:
-        print(f"noise floor of the labels: {rows.noise_floor.percent:.1f} %")
+    if floor is not None:
+        print(f"noise floor of the labels: {floor.percent:.1f} %")
     keys = [",".join(map(str, row)) for row in choices.tolist()]
     print_errors("labels", space, choices, rows.latency_ms)
     print_errors("least runs", space, choices, np.array([least[key] for key in keys]))

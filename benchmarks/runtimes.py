@@ -26,7 +26,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from latprof.datasets.spaces.named import get_space
-from latprof.measurement.frames import labels
+from latprof.measurement.labels import TargetLabels
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.side_by_side import SideBySide, side_by_side
 from latprof.measurement.store.store import Store
@@ -232,8 +232,8 @@ def print_transfer(store: Store, data: SideBySide) -> float:
 
 def kernel_times(store: Store, target: Target, chosen: Choices) -> BlockTimes | None:
     """Times of the blocks of these architectures; None from a runtime that tells none."""
-    stored = next(stored for stored in store.targets() if stored.target == target)
-    times = stored_block_times(store, stored, stored_rows(store, stored))
+    measured = TargetLabels.of(store, target)
+    times = stored_block_times(measured, stored_rows(measured).space)
     return None if times is None else times.of(chosen)
 
 
@@ -249,7 +249,8 @@ def measure_chosen(
         options=RunOptions.of_target(target),
     )
     collection.run(store, repeat_fraction=0.0, ops=True)
-    found = labels(store, target.spelling).set_index("name")["latency_ms"]
+    labels = TargetLabels.of(store, target).labels
+    found = labels[labels["label"] == 0].set_index("name")["latency_ms"]
     return found.loc[[str(architecture) for architecture in chosen]].to_numpy(dtype=np.float64)
 
 
@@ -272,9 +273,9 @@ def main() -> int:
         with Store.open(path, create=True) as store:
             for spelling in spellings:
                 collect(store, spelling)
-            sources = [(store, stored) for stored in store.targets() if stored.measurements]
+            sources = TargetLabels.all_of(store)
             everything = side_by_side(sources)
-            many = side_by_side([s for s in sources if s[1].target.spelling not in FEW])
+            many = side_by_side([s for s in sources if s.target.spelling not in FEW])
             if max(print_side_by_side(everything), print_side_by_side(many)) > LARGEST_CV:
                 broken.append("spread of repeats")
             if arguments.page:

@@ -22,10 +22,11 @@ import numpy as np
 
 import latprof
 from latprof import Verification, verify
+from latprof.measurement.labels import TargetLabels
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.store.store import Store
 from latprof.predictors.pack.saving import save_pack
-from latprof.predictors.training.stored_training import train_from_store
+from latprof.predictors.training.stored_training import train_on_labels
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.collection import Collection
 from latprof.searchers import SearchProblem, get_searcher
@@ -52,7 +53,7 @@ def collect(path: Path, networks: int, seed: int) -> Pack:
     with Store.open(path, create=True) as store:
         _, outcome = collection.run(store, repeat_fraction=0.05, seed=seed)
         print(f"{outcome.made} visits made, {outcome.resumed} found done", file=sys.stderr)
-        return train_from_store(store, store.only_target(), seed=seed, compare=False)
+        return train_on_labels(TargetLabels.of(store), seed=seed, compare=False)
 
 
 def searched(pack: Pack, limit_ms: float, seed: int) -> Verification:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from latprof.errors import LatprofError
     from latprof.graph.operators import Network, Operator
     from latprof.graph.reader import read_network
-    from latprof.measurement.frames import labels
+    from latprof.measurement.labels import labels
     from latprof.measurement.records import Measurement, PairedProtocol, Target
     from latprof.measurement.store.store import Store
     from latprof.predictors.base import Predictor
@@ -114,7 +114,7 @@ if not TYPE_CHECKING:
             "errors": ["LatprofError"],
             "graph.operators": ["Network", "Operator"],
             "graph.reader": ["read_network"],
-            "measurement.frames": ["labels"],
+            "measurement.labels": ["labels"],
             "measurement.records": ["Measurement", "PairedProtocol", "Target"],
             "measurement.store.store": ["Store"],
             "predictors.base": ["Predictor"],

@@ -7,34 +7,28 @@ import json
 from typing import TYPE_CHECKING
 
 from latprof.common.files import write_atomically
-from latprof.measurement.frames import labels_frame, stopped_by, visits_frame
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
 
-    from latprof.measurement.store.store import Store, StoredTarget
+    from latprof.measurement.labels import TargetLabels
 
 
-def export_table(store: Store, stored: StoredTarget, *, visits: bool = False) -> pd.DataFrame:
+def export_table(measured: TargetLabels, *, visits: bool = False) -> pd.DataFrame:
     """One row a network and label (or a visit), with the target's identity in ``attrs``.
 
-    Columns are those of :func:`latprof.measurement.frames.labels_frame` and ``stopped_by`` (or
-    those of ``visits_frame``), and ``target``, the description in words.
+    Columns are those of ``measured.labels`` (or ``measured.visits``) and ``target``, the
+    description in words.
     """
-    reference_ms = stored.reference_ms or store.provisional_reference_ms(stored.target)
-    table = visits_frame(store, stored.target)
-    if not visits:
-        found = table
-        table = labels_frame(found, reference_ms)
-        table["stopped_by"] = stopped_by(table, found, store, stored.target)
-    table["target"] = stored.target.describe()
+    table = measured.visits if visits else measured.labels
+    table = table.assign(target=measured.target.describe())
     table.attrs = {
-        "latprof.target": stored.target.key,
-        "latprof.reference": stored.reference,
-        "latprof.reference_ms": reference_ms,
-        "latprof.reference_frozen": stored.reference_ms is not None,
+        "latprof.target": measured.target.key,
+        "latprof.reference": measured.reference,
+        "latprof.reference_ms": measured.reference_ms,
+        "latprof.reference_frozen": measured.is_frozen,
     }
     return table
 

@@ -10,18 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.errors import NotEnoughDataError
-from latprof.measurement.frames import labels_frame, noise_floor, visits_frame
+from latprof.measurement.visit_table import NETWORK
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from latprof.measurement.labels import TargetLabels
     from latprof.measurement.records import Target
     from latprof.measurement.statistics import NoiseFloor
-    from latprof.measurement.store.store import Store, StoredTarget
 
 Floats: TypeAlias = NDArray[np.float64]
 
-_SUBJECT = ["kind", "space", "subject"]
 #: Fewer networks than this give no rank correlation worth a number.
 FEWEST_NETWORKS = 5
 
@@ -76,24 +75,20 @@ class SideBySide:
         return ratios
 
 
-def side_by_side(sources: Sequence[tuple[Store, StoredTarget]]) -> SideBySide:
+def side_by_side(sources: Sequence[TargetLabels]) -> SideBySide:
     """Gather what two or more targets, of one store or of several, measured alike.
 
     Raises NotEnoughDataError where no network was measured on all of them.
     """
     columns: list[pd.Series[float]] = []
-    floors = []
     names: dict[tuple[str, ...], str] = {}
-    for store, stored in sources:
-        visits = visits_frame(store, stored.target)
-        reference_ms = stored.reference_ms or store.provisional_reference_ms(stored.target)
-        labels = labels_frame(visits, reference_ms)
-        first = labels[labels["label"] == 0].set_index(_SUBJECT)
+    for measured in sources:
+        labels = measured.labels
+        first = labels[labels["label"] == 0].set_index(NETWORK)
         names |= dict(zip(first.index, first["name"], strict=True))
         columns.append(first["latency_ms"])
-        floors.append(noise_floor(visits, labels))
     common = [key for key in columns[0].index if all(key in c.index for c in columns[1:])]
-    targets = tuple(stored.target for _, stored in sources)
+    targets = tuple(measured.target for measured in sources)
     if not common:
         raise NotEnoughDataError(
             f"no network was measured on all of {len(targets)} targets",
@@ -105,7 +100,7 @@ def side_by_side(sources: Sequence[tuple[Store, StoredTarget]]) -> SideBySide:
         tuple(names[key] for key in common),
         np.column_stack([column.loc[common].to_numpy(dtype=np.float64) for column in columns]),
         tuple(map(len, columns)),
-        tuple(floors),
+        tuple(measured.noise_floor for measured in sources),
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,10 +31,12 @@ QUIET_QUANTILE = 0.1
 def burst_medians(samples: PairedSamples) -> tuple[Floats, Floats]:
     """Medians in ms of target bursts, shape (r,), and reference bursts, shape (r + 1,)."""
     drop = samples.dropped_runs
-    return (
-        np.array([np.median(burst[drop:]) for burst in samples.target]),
-        np.array([np.median(burst[drop:]) for burst in samples.reference]),
+    # Bursts are short: the standard library's median is many times faster than numpy's.
+    target, reference = (
+        np.array([median(burst[drop:]) for burst in bursts], dtype=np.float64)
+        for bursts in (samples.target, samples.reference)
     )
+    return target, reference
 
 
 def round_ratios(samples: PairedSamples) -> Floats:
@@ -50,7 +54,7 @@ def visit_ratio(samples: PairedSamples) -> float:
     ratios = round_ratios(samples)
     if len(ratios) == 2:
         ratios = np.minimum(ratios, ratios.min() * (1 + ROUND_BOUND))
-    return float(np.median(ratios))
+    return float(median(ratios.tolist()))
 
 
 def counted_runs(samples: PairedSamples) -> tuple[int, int]:
@@ -90,13 +94,13 @@ def quiet_reference_ms(bursts: Sequence[Sequence[float]]) -> float:
     are: later runs of a burst are faster.
     """
     runs = min(map(len, bursts))
-    return float(np.quantile([np.median(burst[:runs]) for burst in bursts], QUIET_QUANTILE))
+    return float(np.quantile([median(burst[:runs]) for burst in bursts], QUIET_QUANTILE))
 
 
 def raw_median_ms(samples: PairedSamples) -> float:
     """Median of all counted runs of the target, in ms: the statistic without pairing."""
     drop = samples.dropped_runs
-    return float(np.median(np.concatenate([burst[drop:] for burst in samples.target])))
+    return float(median(itertools.chain.from_iterable(b[drop:] for b in samples.target)))
 
 
 def raw_minimum_ms(samples: PairedSamples) -> float:

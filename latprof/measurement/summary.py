@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from latprof.measurement.frames import labels_frame, noise_floor, visits_frame
-
 if TYPE_CHECKING:
     import pandas as pd
 
+    from latprof.measurement.labels import TargetLabels
     from latprof.measurement.records import Target
     from latprof.measurement.statistics import NoiseFloor
-    from latprof.measurement.store.store import Store
 
 #: A longer pause between two visits is an interruption of the collection, in seconds.
 _PAUSE_S = 60.0
@@ -81,24 +79,21 @@ def describe_noise_floor(floor: NoiseFloor | None) -> str:
     return f"{floor.percent:.2f} % ({floor.rmse_ms:.3f} ms), from {how}"
 
 
-def summarize(store: Store, target: Target) -> Summary:
-    """Summarise what ``store`` holds of ``target``; raises NotEnoughDataError for nothing."""
-    stored = store.stored_target(target)
-    reference_ms = stored.reference_ms or store.provisional_reference_ms(target)
-    visits = visits_frame(store, target)
-    labels = labels_frame(visits, reference_ms)
+def summarize(measured: TargetLabels) -> Summary:
+    """Summarise what a store holds of a target; raises NotEnoughDataError for nothing."""
+    visits, labels = measured.visits, measured.labels
     first = labels[labels["label"] == 0]
-    measured = set(zip(labels["space"], labels["subject"], strict=True))
+    labelled = set(zip(labels["space"], labels["subject"], strict=True))
     asked = set(zip(visits["space"], visits["subject"], strict=True))
     rate, untimed = campaign_cost(visits)
     return Summary(
-        target=target,
-        reference=stored.reference,
-        reference_ms=reference_ms,
+        target=measured.target,
+        reference=measured.reference,
+        reference_ms=measured.reference_ms,
         networks=len(first),
-        failed=len(asked - measured),
+        failed=len(asked - labelled),
         mean_ms=float(first["latency_ms"].mean()),
-        noise_floor=noise_floor(visits, labels),
+        noise_floor=measured.noise_floor,
         networks_an_hour=rate,
         untimed_fraction=untimed,
     )

@@ -16,7 +16,6 @@ from latprof.errors import (
     TargetMismatchError,
 )
 from latprof.measurement.comparison import Comparison, compare_groups, compare_pairs, holm
-from latprof.measurement.frames import visits_frame
 from latprof.measurement.records import PairedProtocol, PairedSamples
 from latprof.measurement.statistics import visit_ratios
 from latprof.profilers.visits.measurer import undisturbed_visit
@@ -24,7 +23,7 @@ from latprof.profilers.visits.measurer import undisturbed_visit
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from latprof.measurement.store.store import Store, StoredTarget
+    from latprof.measurement.labels import TargetLabels
     from latprof.profilers.visits.measurer import Measurer
     from latprof.profilers.visits.network_source import Network
 
@@ -97,8 +96,8 @@ class StoreComparison:
 
 
 def compare_stores(
-    a: tuple[Store, StoredTarget],
-    b: tuple[Store, StoredTarget],
+    a: TargetLabels,
+    b: TargetLabels,
     *,
     alpha: float = 0.05,
     ignore: Collection[str] = (),
@@ -111,7 +110,7 @@ def compare_stores(
 
     Parameters
     ----------
-    a, b : (Store, StoredTarget)
+    a, b : TargetLabels
     alpha : float
         Rate of false verdicts over all networks together (Holm's correction).
     ignore : collection of str
@@ -124,7 +123,7 @@ def compare_stores(
     NotEnoughDataError
         When the stores have no network in common that two processes of either measured.
     """
-    first, second = a[1].target.to_dict(), b[1].target.to_dict()
+    first, second = a.target.to_dict(), b.target.to_dict()
     unknown = sorted(set(ignore) - set(first))
     if unknown:
         raise InvalidValueError(
@@ -136,15 +135,15 @@ def compare_stores(
         for name in different
         if name not in ignore
     ]
-    if a[1].reference != b[1].reference:
-        refused.append(f"reference {a[1].reference!r} against {b[1].reference!r}")
+    if a.reference != b.reference:
+        refused.append(f"reference {a.reference!r} against {b.reference!r}")
     if refused:
         raise TargetMismatchError(
             "the stores' targets differ",
             got="; ".join(refused),
             hint="compare like with like, or name what may differ with --ignore",
         )
-    groups = [_by_process(*side, in_milliseconds=bool(different)) for side in (a, b)]
+    groups = [_by_process(side, in_milliseconds=bool(different)) for side in (a, b)]
     pairs, missing = _matched(*groups)
     if not pairs:
         raise NotEnoughDataError("the stores have no network in common")
@@ -158,18 +157,14 @@ def compare_stores(
 _NetworkKey: TypeAlias = tuple[str, str, str, str]
 
 
-def _by_process(
-    store: Store, stored: StoredTarget, *, in_milliseconds: bool
-) -> dict[_NetworkKey, Floats]:
+def _by_process(measured: TargetLabels, *, in_milliseconds: bool) -> dict[_NetworkKey, Floats]:
     """Each network's undisturbed visits, one value a process, of at least two processes.
 
     Disturbed visits count only where a network has too few others. What a process does to all its
     networks stays in: two stores differ by it, so it must be in the evidence.
     """
-    scale = 1.0
-    if in_milliseconds:
-        scale = stored.reference_ms or store.provisional_reference_ms(stored.target)
-    visits = visits_frame(store, stored.target)
+    scale = measured.reference_ms if in_milliseconds else 1.0
+    visits = measured.visits
     made = visits[visits["failure_code"].isna()]
     network = ["kind", "space", "subject", "name"]
     clean = made["process"].where(~made["disturbed"])

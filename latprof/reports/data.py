@@ -70,7 +70,7 @@ class ReportData:
     reference : str
         Name of the reference network that every burst was paired with.
     reference_ms : float
-        The reference's frozen milliseconds: a latency is its ratio times this constant.
+        The target's constant: a latency is its ratio times these milliseconds.
     labels : DataFrame
         One row a network and label, columns :data:`LABEL_COLUMNS`: ``label`` is 0 for the
         measurement and 1 for its repetition, ``low_ms`` to ``high_ms`` its 90 % interval,
@@ -96,6 +96,9 @@ class ReportData:
         runs, a fraction), ``networks_per_hour``, ``done`` and ``failed`` (visits), ``protocol``
         (its settings, as in :meth:`~latprof.measurement.records.PairedProtocol.to_dict`); each may
         be missing.
+    title : str
+    reference_frozen : bool
+        Whether the constant is frozen, or may change with more visits.
 
     Raises
     ------
@@ -118,6 +121,7 @@ class ReportData:
     doctor: tuple[DoctorLine, ...] = ()
     campaign: Mapping[str, Any] = field(default_factory=dict)
     title: str = "Latency report"
+    reference_frozen: bool = True
 
     def __post_init__(self) -> None:
         tables = (

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from latprof.datasets.spaces.named import space_from_description
 from latprof.errors import NotEnoughDataError, TargetMismatchError
-from latprof.measurement.frames import kernels_frame, labels_frame, noise_floor, visits_frame
 from latprof.measurement.summary import campaign_cost
 from latprof.predictors.models.lookup_table import LookupTablePredictor
 from latprof.reports.data import BLOCK_COST_COLUMNS, ReportData
@@ -14,46 +13,43 @@ from latprof.reports.data import BLOCK_COST_COLUMNS, ReportData
 if TYPE_CHECKING:
     import pandas as pd
 
-    from latprof.measurement.store.store import Store, StoredTarget
+    from latprof.measurement.labels import TargetLabels
     from latprof.predictors.pack.pack import Pack
 
 
-def report_data(store: Store, stored: StoredTarget, pack: Pack | None = None) -> ReportData:
+def report_data(measured: TargetLabels, pack: Pack | None = None) -> ReportData:
     """Gather what a report on one target shows.
 
     The host's facts are those of the target's last campaign, not of the host that writes the
     report. Raises TargetMismatchError for a pack of another target.
     """
-    target = stored.target
+    target = measured.target
     if pack is not None and pack.target is not None and pack.target != target:
         raise TargetMismatchError(
             "the pack was trained on another target than the store's",
             got="; ".join(pack.target.differences(target)),
         )
-    visits = visits_frame(store, target)
-    reference_ms = stored.reference_ms or store.provisional_reference_ms(target)
-    labels = labels_frame(visits, reference_ms)
-    campaigns = store.campaigns(target)
+    visits = measured.visits
     rate, untimed = campaign_cost(visits)
-    with store.reading("an architecture"):
-        block_costs = _block_costs(labels)
-    last = campaigns[-1] if campaigns else {"host": {}, "protocol": {}}
+    with measured.store.reading("an architecture"):
+        block_costs = _block_costs(measured.labels)
     return ReportData(
         target=target,
-        reference=stored.reference,
-        reference_ms=reference_ms,
-        labels=labels,
+        reference=measured.reference,
+        reference_ms=measured.reference_ms,
+        reference_frozen=measured.is_frozen,
+        labels=measured.labels,
         visits=visits,
-        noise_floor=noise_floor(visits, labels),
-        kernels=kernels_frame(store, target, reference_ms),
+        noise_floor=measured.noise_floor,
+        kernels=measured.kernels,
         pack=pack,
         block_costs=block_costs,
         conditions=tuple(
-            (str(name), str(value)) for name, value in last["host"].get("facts", {}).items()
+            (str(name), str(value)) for name, value in measured.conditions.get("facts", {}).items()
         ),
         doctor=tuple(
             (check["status"], check["name"], check["finding"], check["remedy"])
-            for check in last["host"].get("checks", ())
+            for check in measured.conditions.get("checks", ())
         ),
         campaign={
             "wall_s": float(visits["wall_s"].sum()),
@@ -61,7 +57,7 @@ def report_data(store: Store, stored: StoredTarget, pack: Pack | None = None) ->
             "networks_per_hour": rate,
             "done": int(visits["failure_code"].isna().sum()),
             "failed": int(visits["failure_code"].notna().sum()),
-            "protocol": last["protocol"],
+            "protocol": measured.protocol,
         },
     )
 

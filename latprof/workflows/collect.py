@@ -165,6 +165,7 @@ def collect(
     InputFileError
         For a model, a pack or a store that cannot be used.
     """
+    from latprof.measurement.labels import TargetLabels
     from latprof.measurement.records import PairedProtocol
     from latprof.measurement.summary import summarize
     from latprof.profilers.campaign.collection import Collection
@@ -210,8 +211,10 @@ def collect(
         found, outcome = collection.run(
             opened, timeout_s=timeout_s, on_progress=on_progress, **options
         )
-        measured = outcome.made + outcome.resumed
-        return CollectResult(found, outcome, summarize(opened, found) if measured else None)
+        summary = None
+        if outcome.made + outcome.resumed:
+            summary = summarize(TargetLabels.of(opened, found))
+        return CollectResult(found, outcome, summary)
 
 
 def _check_subject(

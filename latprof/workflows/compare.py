@@ -159,12 +159,13 @@ def _compare_stores(
     ignore: Sequence[str],
     on_note: OnNote | None,
 ) -> tuple[tuple[Comparison, ...], tuple[str, ...]]:
+    from latprof.measurement.labels import TargetLabels
     from latprof.profilers.comparing import compare_stores
 
     with open_store(a) as first, open_store(b) as second:
         found = compare_stores(
-            (first, first.only_target(target)),
-            (second, second.only_target(target)),
+            TargetLabels.of(first, target),
+            TargetLabels.of(second, target),
             alpha=alpha,
             ignore=ignore,
         )

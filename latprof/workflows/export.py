@@ -83,6 +83,7 @@ def export(
     from latprof.common.files import check_output
     from latprof.datasets.published.publishing import publish
     from latprof.measurement.export import export_table, write_csv, write_parquet
+    from latprof.measurement.labels import TargetLabels
 
     if parquet is None and csv is None and dataset is None:
         raise UsageError("there is nothing to write", hint="give `parquet`, `csv` or `dataset`")
@@ -93,13 +94,13 @@ def export(
             check_output(path)
     published: list[Path] = []
     with open_store(store) as opened:
-        stored = opened.only_target(target)
+        measured = TargetLabels.of(opened, target)
         if dataset is not None:
             text = _text(Path(notes)) if notes else ""
-            published = publish(opened, stored, dataset, licence=licence, notes=text)
+            published = publish(measured, dataset, licence=licence, notes=text)
         if parquet is None and csv is None:
             return ExportResult(dataset=tuple(published))
-        table = export_table(opened, stored, visits=visits)
+        table = export_table(measured, visits=visits)
     written = []
     for given, write in ((parquet, write_parquet), (csv, write_csv)):
         if given is not None:

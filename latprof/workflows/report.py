@@ -152,27 +152,27 @@ def _check(
 
 
 def _one_target(store: StoreLike, target: str | None, pack: PackLike | None) -> Report:
+    from latprof.measurement.labels import TargetLabels
     from latprof.reports.gathering import report_data
     from latprof.reports.target_report import build_report
 
     loaded = None if pack is None else open_pack(pack)
     with open_store(store) as opened:
-        return build_report(report_data(opened, opened.only_target(target), loaded))
+        return build_report(report_data(TargetLabels.of(opened, target), loaded))
 
 
 def _all_targets(stores: Sequence[StoreLike]) -> Report:
+    from latprof.measurement.labels import TargetLabels
     from latprof.measurement.side_by_side import side_by_side
     from latprof.reports.side_by_side_report import build_side_by_side_report
 
     with ExitStack() as stack:
         opened = [stack.enter_context(open_store(each)) for each in stores]
-        sources = [
-            (store, stored) for store in opened for stored in store.targets() if stored.measurements
-        ]
+        sources = [measured for store in opened for measured in TargetLabels.all_of(store)]
         if len(sources) < 2:
             raise UsageError(
                 "there is one target only, and nothing to compare it with",
-                got=", ".join(stored.target.describe() for _, stored in sources) or "no target",
+                got=", ".join(measured.target.describe() for measured in sources) or "no target",
                 hint="collect the same networks for another target, into this store or another",
             )
         return build_side_by_side_report(side_by_side(sources))

@@ -60,17 +60,17 @@ def train(
         For a store with several targets or several search spaces.
     """
     from latprof.common.files import check_output
+    from latprof.measurement.labels import TargetLabels
     from latprof.predictors.models.by_name import predictor_class, predictor_names
     from latprof.predictors.pack.saving import save_pack
-    from latprof.predictors.training.stored_training import train_from_store
+    from latprof.predictors.training.stored_training import train_on_labels
 
     predictor_class(predictor)
     if output is not None:
         check_output(output)
     with open_store(store) as opened:
-        pack = train_from_store(
-            opened,
-            opened.only_target(target),
+        pack = train_on_labels(
+            TargetLabels.of(opened, target),
             predictor=predictor,
             test_fraction=test_fraction,
             seed=seed,

@@ -57,14 +57,15 @@ def transfer(
         For an output that cannot be written, before anything is fitted.
     """
     from latprof.common.files import check_output
+    from latprof.measurement.labels import TargetLabels
     from latprof.predictors.pack.saving import save_pack
-    from latprof.predictors.training.transfer_training import transfer_from_store
+    from latprof.predictors.training.transfer_training import transfer_to_labels
 
     packs = source_packs(packs_of(sources))
     if output is not None:
         check_output(output)
     with open_store(store) as opened:
-        pack = transfer_from_store(packs, opened, opened.only_target(target))
+        pack = transfer_to_labels(packs, TargetLabels.of(opened, target))
     if output is not None:
         save_pack(pack, output)
     return pack

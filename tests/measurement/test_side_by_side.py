@@ -4,6 +4,7 @@ from scipy import stats
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import NotEnoughDataError
+from latprof.measurement.labels import TargetLabels
 from latprof.measurement.records import PairedProtocol, Target
 from latprof.measurement.side_by_side import side_by_side, target_names
 from latprof.measurement.store.store import Store
@@ -58,7 +59,7 @@ def store(tmp_path_factory):
 
 
 def gathered(store):
-    return side_by_side([(store, stored) for stored in store.targets()])
+    return side_by_side(TargetLabels.all_of(store))
 
 
 def test_only_what_all_targets_measured_is_compared(store):

@@ -6,6 +6,7 @@ import pytest
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import InvalidValueError, NotEnoughDataError, TargetMismatchError
+from latprof.measurement.labels import TargetLabels
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.store.store import Store
 from latprof.profilers.base import RunOptions
@@ -48,7 +49,7 @@ def stores(tmp_path):
         plan = Plan(networks, PROTOCOL, repeat_fraction=0)
         collect(plan, store, TARGET, "r", bench(10 * number))
         opened.append(store)
-    yield [(store, store.stored_target(TARGET)) for store in opened]
+    yield [TargetLabels.of(store) for store in opened]
     for store in opened:
         store.close()
 
@@ -67,7 +68,7 @@ def test_targets_that_differ_are_refused_unless_the_field_is_named(stores, tmp_p
     other = dataclasses.replace(TARGET, runtime_version="2")
     with Store.open(tmp_path / "2.db", create=True) as store:
         collect(Plan(NETWORKS, PROTOCOL, repeat_fraction=0), store, other, "r", bench())
-        pair = (stores[0], (store, store.stored_target(other)))
+        pair = (stores[0], TargetLabels.of(store))
         with pytest.raises(TargetMismatchError, match="runtime_version '1' against '2'"):
             compare_stores(*pair)
         found = compare_stores(*pair, ignore=["runtime_version"])
@@ -81,14 +82,14 @@ def test_stores_without_a_network_in_common_say_so(stores, tmp_path):
     with Store.open(tmp_path / "3.db", create=True) as store:
         collect(Plan(NETWORKS[6:], PROTOCOL, repeat_fraction=0), store, TARGET, "r", bench())
         with pytest.raises(NotEnoughDataError, match="in common"):
-            compare_stores(stores[0], (store, store.stored_target(TARGET)))
+            compare_stores(stores[0], TargetLabels.of(store))
 
 
 def collected(path, networks, make, reference="r", protocol=PROTOCOL):
-    """A store with the networks measured, and its target."""
+    """What a store with the networks measured says of its target."""
     store = Store.open(path, create=True)
     collect(Plan(networks, protocol, repeat_fraction=0), store, TARGET, reference, make)
-    return store, store.stored_target(TARGET)
+    return TargetLabels.of(store)
 
 
 def test_what_a_store_calls_a_millisecond_makes_no_difference(tmp_path):
@@ -96,12 +97,12 @@ def test_what_a_store_calls_a_millisecond_makes_no_difference(tmp_path):
         collected(tmp_path / f"{slower}.db", NETWORKS, bench(seed, clock=lambda _run, s=slower: s))
         for seed, slower in ((0, 1.0), (50, 1.1))
     ]
-    constants = [store.stored_target(TARGET).reference_ms for store, _ in sides]
+    constants = [side.reference_ms for side in sides]
     assert constants[1] > 1.05 * constants[0]
     found = compare_stores(*sides).comparisons
     assert {c.verdict for c in found} == {"no evidence"}
-    for store, _ in sides:
-        store.close()
+    for side in sides:
+        side.store.close()
 
 
 def test_two_stores_of_one_state_of_the_world_are_seldom_told_apart(tmp_path):
@@ -116,8 +117,8 @@ def test_two_stores_of_one_state_of_the_world_are_seldom_told_apart(tmp_path):
         ]
         found = compare_stores(*sides).comparisons
         called += any(c.verdict != "no evidence" for c in found)
-        for store, _ in sides:
-            store.close()
+        for side in sides:
+            side.store.close()
     assert called <= 4, "a rate of 5 % gives 4 or fewer of 20 in 99.7 % of the cases"
 
 
@@ -129,15 +130,15 @@ def test_visits_of_one_process_are_one_piece_of_evidence(tmp_path):
         for side in (0, 50)
     ]
     assert {c.samples for c in compare_stores(*sides).comparisons} == {6}
-    for store, _ in sides:
-        store.close()
+    for side in sides:
+        side.store.close()
 
 
 def test_stores_with_another_reference_are_refused(stores, tmp_path):
     other = collected(tmp_path / "4.db", NETWORKS, bench(), reference="another")
     with pytest.raises(TargetMismatchError, match="reference 'r' against 'another'"):
         compare_stores(stores[0], other)
-    other[0].close()
+    other.store.close()
 
 
 def test_a_changed_model_is_held_against_the_one_of_its_name(tmp_path):
@@ -163,5 +164,5 @@ def test_a_changed_model_is_held_against_the_one_of_its_name(tmp_path):
     found = compare_stores(sides[0], newer)
     assert [(c.name, c.verdict) for c in found.comparisons] == [("one.onnx", "slower")]
     assert found.missing == ("two.onnx",)
-    for store, _ in (*sides, newer):
-        store.close()
+    for side in (*sides, newer):
+        side.store.close()

@@ -10,6 +10,7 @@ import dataclasses
 import numpy as np
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
+from latprof.measurement.labels import freeze_reference
 from latprof.measurement.records import (
     KernelProfile,
     KernelTime,
@@ -77,7 +78,7 @@ def fill_store(path, n=14, resolution=64, visits=2, options=None, seed=0):
             )
             store.add_kernels(network.subject, target, profile)
         store.end_campaign(campaign)
-        store.freeze_reference_ms(target)
+        freeze_reference(store, target)
     return path
 
 

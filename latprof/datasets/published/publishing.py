@@ -15,17 +15,17 @@ from latprof.common.files import write_atomically
 from latprof.datasets.published.datasheet import write_datasheet
 from latprof.datasets.published.loading import FORMAT_VERSION, METADATA
 from latprof.datasets.published.splits import split_rows
-from latprof.errors import NotEnoughDataError, UsageError
-from latprof.measurement.frames import labels_frame, noise_floor, stopped_by, visits_frame
-from latprof.measurement.statistics import cut_bursts, quiet_kernels, visit_ratio
+from latprof.errors import UsageError
+from latprof.measurement.label_table import noise_floor
+from latprof.measurement.statistics import cut_bursts, visit_ratio
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
 
     import pandas as pd
 
-    from latprof.measurement.store.store import Store, StoredTarget
+    from latprof.measurement.labels import TargetLabels
+    from latprof.measurement.records import KernelProfile, Subject
 
 #: Decimals of what only describes a visit: tenths of a microsecond and of a second, a tenth of a
 #: percent.
@@ -53,8 +53,7 @@ _LABEL_COLUMNS = {
 
 
 def publish(
-    store: Store,
-    stored: StoredTarget,
+    measured: TargetLabels,
     path: str | os.PathLike[str],
     *,
     seed: int = 0,
@@ -64,12 +63,9 @@ def publish(
 ) -> list[Path]:
     """Write a store's architectures, as measured on one target, as a data set.
 
-    Freezes the target's reference constant, so that every later label is in the same milliseconds.
-
     Parameters
     ----------
-    store, stored
-        The store and one of its targets.
+    measured : TargetLabels
     path : path
         Of the ``.parquet`` file; the others lie beside it.
     seed, test_fraction
@@ -97,25 +93,22 @@ def publish(
         raise UsageError(
             "a data set's file is called NAME.parquet", field="dataset", got=path.name[:200]
         )
-    visits = visits_frame(store, stored.target)
-    visits = visits[visits["kind"] == "architecture"]
+    space = measured.one_space()
+    visits, labels = (
+        table[table["kind"] == "architecture"] for table in (measured.visits, measured.labels)
+    )
     usable = visits[visits["failure_code"].isna()]
-    if usable.empty:
-        raise NotEnoughDataError(f"{store.location} holds no architectures that were measured")
-    if len(usable["space"].unique()) > 1:
-        raise UsageError(f"{store.location} holds architectures of several spaces")
-    reference_ms = store.freeze_reference_ms(stored.target)
-    labels = labels_frame(visits, reference_ms)
-    labels["stopped_by"] = stopped_by(labels, visits, store, stored.target)
-    campaigns = store.campaigns(stored.target)
-    floor = noise_floor(visits, labels)
+    floor = noise_floor(labels, visits)
+    kernels = _Kernels(usable[~usable["disturbed"]])
+    for subject, profile in measured.kernel_profiles():
+        kernels.add(subject, profile)
     metadata: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "name": path.stem,
-        "target": stored.target.to_dict(),
-        "space": str(usable["space"].iloc[0]),
-        "reference": stored.reference,
-        "reference_ms": reference_ms,
+        "target": measured.target.to_dict(),
+        "space": space,
+        "reference": measured.reference,
+        "reference_ms": measured.reference_ms,
         "noise_floor": None
         if floor is None
         else {
@@ -124,8 +117,8 @@ def publish(
             "pairs": floor.pairs,
             "method": floor.method,
         },
-        "protocol": campaigns[-1]["protocol"] if campaigns else {},
-        "profiling_overhead_percent": _profiling_overhead_percent(store, stored, visits),
+        "protocol": measured.protocol,
+        "profiling_overhead_percent": kernels.overhead_percent(),
         "split": {"seed": seed, "test_fraction": test_fraction},
         "licence": licence,
         "latprof_version": __version__,
@@ -137,7 +130,7 @@ def publish(
     frames = {
         "": table,
         ".visits": _visits_table(usable),
-        ".kernels": _kernels_table(store, stored, reference_ms),
+        ".kernels": kernels.table(),
     }
     written = []
     for ending, frame in frames.items():
@@ -146,8 +139,9 @@ def publish(
             written.append(_write(frame, metadata, file))
         else:  # what an earlier export left there is of another store
             file.unlink(missing_ok=True)
-    host = campaigns[-1]["host"] if campaigns else {}
-    text = write_datasheet(metadata, frames[""], frames[".visits"], frames[".kernels"], host, notes)
+    text = write_datasheet(
+        metadata, frames[""], frames[".visits"], frames[".kernels"], measured.conditions, notes
+    )
     written.append(write_atomically(path.with_suffix(".md"), text.encode()))
     return written
 
@@ -192,54 +186,54 @@ def _rounded(table: pd.DataFrame) -> pd.DataFrame:
     return table.round({name: n for name, n in _DECIMALS.items() if name in table})
 
 
-def _kernels_table(store: Store, stored: StoredTarget, reference_ms: float) -> pd.DataFrame:
-    import pandas as pd
+class _Kernels:
+    """Gathers the kernels of architectures, and what the runtime's profiler cost, in one pass."""
 
-    columns = [
-        *("architecture", "position", "kind", "name", "operators"),
-        *("input_shapes", "output_shapes", "latency_ms"),
-    ]
-    table = pd.DataFrame(_kernel_rows(store, stored, reference_ms), columns=columns)
-    return table.astype({"latency_ms": np.float32, "position": np.int16})
+    def __init__(self, visits: pd.DataFrame) -> None:
+        columns = ["ratio", "target_runs", "reference_runs"]
+        self._visited = visits.groupby("subject")[columns].median()
+        self._rows: list[tuple[object, ...]] = []
+        self._overheads: list[float] = []
 
-
-def _kernel_rows(
-    store: Store, stored: StoredTarget, reference_ms: float
-) -> Iterator[tuple[object, ...]]:
-    for subject, profile in store.kernel_profiles(stored.target):
-        if subject.kind != "architecture":
-            continue
-        for kernel in quiet_kernels(profile, reference_ms):
-            yield (
-                subject.key,
-                kernel.position,
-                kernel.kind,
-                kernel.name,
-                ",".join(kernel.operators),
-                _shapes(kernel.input_shapes),
-                _shapes(kernel.output_shapes),
-                kernel.latency_ms,
-            )
-
-
-def _profiling_overhead_percent(
-    store: Store, stored: StoredTarget, visits: pd.DataFrame
-) -> float | None:
-    """By how much the runtime's profiler made a run longer, median over the networks.
-
-    Against the visits of the same networks, process effects left in on both sides: the processes
-    that timed kernels made no visits that could tell theirs.
-    """
-    counted = visits[visits["failure_code"].isna() & ~visits["disturbed"]]
-    columns = ["ratio", "target_runs", "reference_runs"]
-    known = counted.groupby("subject")[columns].median()
-    shares = []
-    for subject, profile in store.kernel_profiles(stored.target):
-        if subject.key in known.index:
-            ratio, target_runs, reference_runs = known.loc[subject.key].to_numpy(float)
+    def add(self, subject: Subject, profile: KernelProfile) -> None:
+        """Add one network's kernels."""
+        if subject.key in self._visited.index:
+            ratio, target_runs, reference_runs = self._visited.loc[subject.key].to_numpy(float)
             cut = cut_bursts(profile.samples, int(target_runs), int(reference_runs))
-            shares.append(visit_ratio(cut) / ratio - 1)
-    return 100 * float(np.median(shares)) if shares else None
+            self._overheads.append(visit_ratio(cut) / float(ratio) - 1)
+        if subject.kind == "architecture":
+            self._rows += [
+                (
+                    subject.key,
+                    kernel.position,
+                    kernel.kind,
+                    kernel.name,
+                    ",".join(kernel.operators),
+                    _shapes(kernel.input_shapes),
+                    _shapes(kernel.output_shapes),
+                    kernel.latency_ms,
+                )
+                for kernel in profile.kernels
+            ]
+
+    def table(self) -> pd.DataFrame:
+        """One row a kernel."""
+        import pandas as pd
+
+        columns = [
+            *("architecture", "position", "kind", "name", "operators"),
+            *("input_shapes", "output_shapes", "latency_ms"),
+        ]
+        table = pd.DataFrame(self._rows, columns=columns)
+        return table.astype({"latency_ms": np.float32, "position": np.int16})
+
+    def overhead_percent(self) -> float | None:
+        """By how much the runtime's profiler made a run longer, median over the networks.
+
+        Against the visits of the same networks, process effects left in on both sides: the
+        processes that timed kernels made no visits from which theirs could be estimated.
+        """
+        return 100 * float(np.median(self._overheads)) if self._overheads else None
 
 
 def _shapes(shapes: tuple[tuple[int, ...], ...]) -> str:

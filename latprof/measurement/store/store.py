@@ -27,7 +27,7 @@ from latprof.measurement.records import (
     Subject,
     Target,
 )
-from latprof.measurement.statistics import counted_runs, quiet_reference_ms
+from latprof.measurement.statistics import counted_runs
 from latprof.measurement.store import schema
 from latprof.measurement.store.database import (
     DuplicateError,
@@ -294,20 +294,16 @@ class Store:
                 sa.update(table).where(table.c.id == campaign_id).values(ended_at=time.time())
             )
 
-    def freeze_reference_ms(self, target: Target) -> float:
-        """Fix what a millisecond is on ``target``: its reference's quiet-state latency.
+    def freeze_reference_ms(self, target: Target, reference_ms: float) -> float:
+        """Write down what a millisecond is on ``target``; return the constant that then holds.
 
-        The 10th percentile of the reference's burst medians so far; a constant that is frozen
-        already is returned unchanged.
+        A constant that is frozen already stays. When to freeze is not decided here: see
+        :class:`latprof.measurement.labels.TargetLabels`.
         """
-        frozen = self.stored_target(target).reference_ms
-        if frozen is not None:
-            return frozen
-        value = self.provisional_reference_ms(target)
         table = schema.targets
         with self._errors(), self._engine.begin() as connection:
             unfrozen = sa.and_(table.c.key == target.key, table.c.reference_ms.is_(None))
-            connection.execute(sa.update(table).where(unfrozen).values(reference_ms=value))
+            connection.execute(sa.update(table).where(unfrozen).values(reference_ms=reference_ms))
         stored = self.stored_target(target).reference_ms
         assert stored is not None
         return stored
@@ -448,18 +444,6 @@ class Store:
                 }
                 for row in self._rows(query)
             ]
-
-    def provisional_reference_ms(self, target: Target) -> float:
-        """What :meth:`freeze_reference_ms` would freeze now."""
-        bursts = [
-            burst[measurement.samples.dropped_runs :]
-            for measurement in self.measurements(target)
-            if measurement.samples is not None
-            for burst in measurement.samples.reference
-        ]
-        if not bursts:
-            raise NotEnoughDataError(f"{self.location} holds no measurement without a failure")
-        return quiet_reference_ms(bursts)
 
     def reference_runs(self, target: Target) -> int | None:
         """Counted runs in the reference's bursts of the first visit; None where there is none."""

@@ -21,6 +21,7 @@ import numpy as np
 
 from latprof.errors import DeviceError, NotEnoughDataError
 from latprof.measurement.disturbance import disturbances
+from latprof.measurement.labels import freeze_reference
 from latprof.measurement.records import Failure, Measurement, Target
 from latprof.measurement.statistics import burst_medians, visit_ratio
 from latprof.profilers.base import NETWORKS_PER_PROCESS
@@ -139,7 +140,7 @@ def collect(
     outcome = run.outcome()
     if not outcome.left:
         with contextlib.suppress(NotEnoughDataError):
-            store.freeze_reference_ms(target)
+            freeze_reference(store, target)
     return outcome
 
 

@@ -148,6 +148,11 @@ def protocol_section(data: ReportData) -> Section:
         f"{data.reference}, timed just before and after it, times the {ms(data.reference_ms)} ms "
         "which that reference takes when this host is quiet."
     )
+    if not data.reference_frozen:
+        lead += (
+            " The collection is not complete: until it is, more visits may change this constant, "
+            "and with it all milliseconds alike."
+        )
     missing = () if settings else ("The store does not name its protocol's settings.",)
     return Section(
         "protocol",

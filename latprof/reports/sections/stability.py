@@ -110,7 +110,8 @@ def _drift_figure(data: ReportData, started: Floats, reference: Floats) -> Figur
         rules=(
             Rule(
                 "horizontal",
-                f"Frozen constant {ms(data.reference_ms)} ms",
+                f"{'Frozen constant' if data.reference_frozen else 'Constant so far'} "
+                f"{ms(data.reference_ms)} ms",
                 data.reference_ms,
                 "floor",
             ),

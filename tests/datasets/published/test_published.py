@@ -11,10 +11,10 @@ from latprof.datasets.published.publishing import publish
 from latprof.datasets.spaces.named import space_from_description
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import DataSetError, NotEnoughDataError, UnknownNameError, UsageError
-from latprof.measurement.frames import labels
+from latprof.measurement.labels import TargetLabels, labels
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.store.store import Store
-from latprof.predictors.training.stored_training import train_from_store
+from latprof.predictors.training.stored_training import train_on_labels
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.campaign import collect
 from latprof.profilers.campaign.plan import Plan
@@ -38,34 +38,34 @@ def fill(store, networks=NETWORKS, **plan):
         "checks": [{"name": "turbo", "status": "WARN", "finding": "on", "remedy": ""}],
     }
     collect(Plan(networks, PROTOCOL, **plan), store, target, "r", bench, host=host)
-    return store.only_target()
+    return TargetLabels.of(store)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A store with kernels and repeats, its target, and the data set made of it."""
+    """What a store with kernels and repeats says of its target, and the data set made of it."""
     folder = tmp_path_factory.mktemp("published")
     with Store.open(folder / "lat.db", create=True) as store:
-        stored = fill(store, ops=True)
-        publish(store, stored, folder / "mine.parquet", licence="CC0-1.0", notes="It is made up.")
-        yield store, stored, folder / "mine.parquet"
+        measured = fill(store, ops=True)
+        publish(measured, folder / "mine.parquet", licence="CC0-1.0", notes="It is made up.")
+        yield measured, folder / "mine.parquet"
 
 
 def test_a_data_set_has_the_labels_of_its_store(made):
-    store, stored, path = made
+    measured, path = made
     frame = datasets.load(path)
-    expected = labels(store).set_index("subject")
+    expected = labels(measured.store).set_index("subject")
     assert sorted(frame["architecture"]) == sorted(expected.index)
     for name in ("latency_ms", "low_ms", "high_ms", "ratio", "visits", "stopped_by"):
         assert (frame[name].to_numpy() == expected.loc[frame["architecture"], name]).all(), name
     assert set(frame["stopped_by"]) == {"visits"}
-    assert frame.attrs["target"] == stored.target.to_dict()
+    assert frame.attrs["target"] == measured.target.to_dict()
     assert space_from_description(frame.attrs["space"]).description == SPACE.description
     np.testing.assert_allclose(frame["ratio"] * frame.attrs["reference_ms"], frame["latency_ms"])
 
 
 def test_repeats_give_the_noise_floor_that_is_stated(made):
-    frame = datasets.load(made[2])
+    frame = datasets.load(made[1])
     again = frame[frame["again_visits"] > 0]
     assert len(again) == frame.attrs["noise_floor"]["pairs"] == 20
     relative = np.sqrt(np.mean((again["again_ms"] / again["latency_ms"] - 1) ** 2) / 2)
@@ -74,8 +74,8 @@ def test_repeats_give_the_noise_floor_that_is_stated(made):
 
 
 def test_the_split_is_the_one_of_training(made):
-    store, stored, path = made
-    pack = train_from_store(store, stored, predictor="linear", compare=False)
+    measured, path = made
+    pack = train_on_labels(measured, predictor="linear", compare=False)
     test = datasets.load(path, split="test")
     assert {str(SPACE.parse(text)) for text in test["architecture"]} == set(
         pack.held_out.architectures
@@ -86,19 +86,19 @@ def test_the_split_is_the_one_of_training(made):
 
 
 def test_visits_and_kernels_are_beside_it_and_name_no_host(made):
-    visits, kernels = datasets.load_visits(made[2]), datasets.load_kernels(made[2])
+    visits, kernels = datasets.load_visits(made[1]), datasets.load_kernels(made[1])
     assert len(visits[~visits["disturbed"]]) == (30 + 20) * 3
     assert visits["process"].dtype.kind == "i"
     first = kernels[kernels["architecture"] == NETWORKS[0].subject.key]
     assert first["position"].tolist() == list(range(len(first)))
     assert (kernels["latency_ms"] > 0).all()
-    for file in made[2].parent.glob("mine*"):
+    for file in made[1].parent.glob("mine*"):
         assert b"secret-host" not in file.read_bytes()
 
 
 def test_the_datasheet_says_how_on_what_and_how_good(made):
-    text = datasets.datasheet(made[2])
-    floor = datasets.load(made[2]).attrs["noise_floor"]["percent"]
+    text = datasets.datasheet(made[1])
+    floor = datasets.load(made[1]).attrs["noise_floor"]["percent"]
     for words in ("a made-up one", "turbo: on", f"{floor:.2f} %", "CC0-1.0", "It is made up."):
         assert words in text
     assert "nan" not in text
@@ -106,8 +106,8 @@ def test_the_datasheet_says_how_on_what_and_how_good(made):
 
 def test_a_store_without_repeats_or_kernels_makes_a_data_set_too(tmp_path):
     with Store.open(tmp_path / "lat.db", create=True) as store:
-        stored = fill(store, NETWORKS[:5], repeat_fraction=0.0)
-        written = publish(store, stored, tmp_path / "few.parquet")
+        measured = fill(store, NETWORKS[:5], repeat_fraction=0.0)
+        written = publish(measured, tmp_path / "few.parquet")
     assert [path.name for path in written] == ["few.parquet", "few.visits.parquet", "few.md"]
     assert datasets.load(tmp_path / "few.parquet")["again_ms"].isna().all()
     assert "nan" not in datasets.datasheet(tmp_path / "few.parquet")
@@ -118,30 +118,30 @@ def test_a_store_without_repeats_or_kernels_makes_a_data_set_too(tmp_path):
 def test_kernels_of_an_earlier_export_do_not_stay(tmp_path):
     for ops in (True, False):
         with Store.open(tmp_path / f"{ops}.db", create=True) as store:
-            publish(store, fill(store, NETWORKS[:3], ops=ops), tmp_path / "x.parquet")
+            publish(fill(store, NETWORKS[:3], ops=ops), tmp_path / "x.parquet")
             assert (tmp_path / "x.kernels.parquet").exists() == ops
             assert (
                 store.only_target().reference_ms
                 == datasets.load(tmp_path / "x.parquet").attrs["reference_ms"]
-            ), "the constant is frozen by what leaves with it"
+            ), "the data set is in the milliseconds of its store"
 
 
 def test_what_cannot_be_published_is_refused(tmp_path, made):
-    store, stored, _ = made
+    measured, _ = made
     for name in ("mine.csv", "mine", "a.b.parquet"):
         with pytest.raises(UsageError, match=r"NAME\.parquet"):
-            publish(store, stored, tmp_path / name)
+            publish(measured, tmp_path / name)
     other = ProxylessSpace(widths=(8,) * 9, resolution=64, num_classes=10)
     with Store.open(tmp_path / "two.db", create=True) as two:
         fill(two, [*NETWORKS[:3], Network.of_architecture(other, other.sample(1)[0])])
         with pytest.raises(UsageError, match="several spaces"):
-            publish(two, two.only_target(), tmp_path / "two.parquet")
+            publish(TargetLabels.of(two), tmp_path / "two.parquet")
     model = tmp_path / "m.onnx"
     model.write_bytes(SPACE.build_onnx(SPACE.sample(1)[0]).SerializeToString())
     with Store.open(tmp_path / "models.db", create=True) as models:
         fill(models, [Network.of_model(model)])
         with pytest.raises(NotEnoughDataError):
-            publish(models, models.only_target(), tmp_path / "models.parquet")
+            publish(TargetLabels.of(models), tmp_path / "models.parquet")
     assert not list(tmp_path.glob("*.parquet"))
 
 
@@ -193,7 +193,7 @@ def test_a_file_that_is_no_data_set_is_refused(tmp_path, make):
 
 
 def test_damage_anywhere_is_refused_or_changes_nothing_unseen(made, tmp_path):
-    content = made[2].read_bytes()
+    content = made[1].read_bytes()
     generator = np.random.default_rng(0)
     for number in range(200):
         damaged = bytearray(content)
@@ -207,7 +207,7 @@ def test_damage_anywhere_is_refused_or_changes_nothing_unseen(made, tmp_path):
             frame = datasets.load(tmp_path / "d.parquet")
         except DataSetError:
             continue
-        pd.testing.assert_frame_equal(frame, datasets.load(made[2]))
+        pd.testing.assert_frame_equal(frame, datasets.load(made[1]))
 
 
 def test_an_unknown_name_lists_what_exists():
@@ -218,5 +218,5 @@ def test_an_unknown_name_lists_what_exists():
 
 
 def test_attributes_are_plain_json(made):
-    attributes = datasets.load(made[2]).attrs
+    attributes = datasets.load(made[1]).attrs
     assert json.loads(json.dumps(attributes)) == attributes

@@ -16,7 +16,7 @@ from latprof.errors import (
     TargetMismatchError,
     UsageError,
 )
-from latprof.measurement.frames import labels_frame, noise_floor, visits_frame
+from latprof.measurement.labels import TargetLabels, freeze_reference
 from latprof.measurement.records import (
     Failure,
     KernelProfile,
@@ -74,18 +74,18 @@ def test_ratios_are_taken_over_the_runs_that_all_visits_made(store):
     burst, reference = (9.0, 10.0, 8.0), (8.0, 5.0, 3.0)
     longer = PairedSamples((burst, burst), (reference,) * 3)
     store.add(measurement(visit=0, process="host/1", samples=longer))
-    assert visits_frame(store, TARGET)["ratio"].tolist() == [pytest.approx(9 / 4)]
-    assert store.provisional_reference_ms(TARGET) == pytest.approx(4.0)
+    assert TargetLabels.of(store).visits["ratio"].tolist() == [pytest.approx(9 / 4)]
+    assert TargetLabels.of(store).reference_ms == pytest.approx(4.0)
     assert store.reference_runs(TARGET) == 2
     shorter = PairedSamples((burst[:2],) * 2, (reference[:2],) * 3)
     store.add(measurement(visit=1, process="host/2", samples=shorter))
-    visits = visits_frame(store, TARGET)
+    visits = TargetLabels.of(store).visits
     assert visits["ratio"].tolist() == [pytest.approx(2.0)] * 2
-    assert store.provisional_reference_ms(TARGET) == pytest.approx(5.0)
+    assert TargetLabels.of(store).reference_ms == pytest.approx(5.0)
     assert visits[["target_runs", "reference_runs"]].to_numpy().tolist() == [[1, 1]] * 2
     # Another network with long bursts keeps its own; the reference is one for all.
     store.add(measurement("b", samples=PairedSamples((burst,) * 2, (reference[:2],) * 3)))
-    assert visits_frame(store, TARGET)["ratio"].iloc[2] == pytest.approx(9 / 5)
+    assert TargetLabels.of(store).visits["ratio"].iloc[2] == pytest.approx(9 / 5)
 
 
 def test_a_store_without_visits_knows_no_reference_runs(store):
@@ -137,7 +137,7 @@ def test_a_damaged_row_is_named_and_never_a_number(store, tmp_path, change):
         connection.execute(change)
         connection.commit()
     with pytest.raises(StoreError, match=r"lat\.db is damaged"):
-        labels_frame(visits_frame(store, store.only_target().target), 1.0)
+        TargetLabels.of(store).labels  # noqa: B018 - it reads
 
 
 def test_a_lock_held_by_another_process_is_named(store, tmp_path):
@@ -160,7 +160,7 @@ def test_a_disturbed_visit_may_be_done_again_and_the_clean_one_counts(store):
     assert store.finished_visits(TARGET) == set()
     store.add(measurement(ratio=2.0))
     store.add(measurement(visit=1, ratio=2.0))
-    labels = labels_frame(visits_frame(store, TARGET), 5.0)
+    labels = TargetLabels.of(store).labels
     assert labels["ratio"].tolist() == [2.0]
     assert labels["latency_ms"].tolist() == [10.0]
 
@@ -176,11 +176,13 @@ def test_the_store_is_durable_and_in_wal_mode(store, tmp_path):
 def test_the_reference_constant_is_frozen_once(store):
     store.add(measurement())
     assert store.stored_target(TARGET).reference_ms is None
-    assert store.freeze_reference_ms(TARGET) == 5.0
+    assert freeze_reference(store, TARGET) == 5.0
     slower = measurement(visit=1)
     store.add(dataclasses.replace(slower, samples=PairedSamples(((9.0, 9.0),), ((1.0, 1.0),) * 2)))
-    assert store.provisional_reference_ms(TARGET) < 5.0
-    assert store.freeze_reference_ms(TARGET) == 5.0
+    assert freeze_reference(store, TARGET) == 5.0
+    assert store.freeze_reference_ms(TARGET, 4.0) == 5.0
+    assert TargetLabels.of(store).is_frozen
+    assert TargetLabels.of(store).reference_ms == 5.0
 
 
 def test_a_target_keeps_its_reference_network(store):
@@ -224,8 +226,7 @@ def test_the_noise_floor_comes_from_networks_measured_again(store):
         for visit in range(2):
             store.add(measurement(f"n{index}", visit=visit, ratio=2.0))
             store.add(measurement(f"n{index}", label=1, visit=visit, ratio=2.0 * 1.01))
-    visits = visits_frame(store, TARGET)
-    floor = noise_floor(visits, labels_frame(visits, 5.0))
+    floor = TargetLabels.of(store).noise_floor
     assert floor is not None
     assert (floor.method, floor.pairs) == ("repeats", 12)
     assert floor.percent == pytest.approx(1 / 2**0.5)
@@ -235,8 +236,7 @@ def test_the_noise_floor_comes_from_networks_measured_again(store):
 def test_without_repeats_the_noise_floor_comes_from_the_visits(store):
     for visit, ratio in enumerate((1.98, 2.0, 2.02, 2.0)):
         store.add(measurement(visit=visit, ratio=ratio))
-    visits = visits_frame(store, TARGET)
-    floor = noise_floor(visits, labels_frame(visits, 5.0))
+    floor = TargetLabels.of(store).noise_floor
     assert floor is not None
     assert floor.method == "visits"
     assert 0.2 < floor.percent < 0.8

@@ -10,7 +10,8 @@ import pytest
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import DeviceError, InvalidValueError
-from latprof.measurement.frames import labels, labels_frame, noise_floor, visits_frame
+from latprof.measurement.label_table import label_table, noise_floor
+from latprof.measurement.labels import TargetLabels, labels
 from latprof.measurement.records import Failure, PairedProtocol
 from latprof.measurement.statistics import combine_visits, relative_half_width
 from latprof.measurement.store.store import Store
@@ -51,7 +52,7 @@ def run(store, plan=None, make=None, **rest):
 def test_every_network_gets_its_visits_and_repeats_in_other_passes(store):
     outcome = run(store)
     assert (outcome.made, outcome.resumed, outcome.failed) == (36, 0, 0)
-    visits = visits_frame(store, TARGET)
+    visits = TargetLabels.of(store).visits
     assert Counter(visits["label"]) == {0: 18, 1: 18}
     order = {(r.subject, r.label, r.visit): i for i, r in enumerate(visits.itertuples())}
     for network in NETWORKS:
@@ -98,7 +99,7 @@ def test_progress_counts_up_to_the_end(store):
 
 def test_pairing_removes_what_the_clock_does(store):
     run(store, make=bench(clock=stepping(0.25, every=45), load_noise=0.005))
-    visits = visits_frame(store, TARGET)
+    visits = TargetLabels.of(store).visits
     kept = visits[~visits["disturbed"]].groupby("subject")
     raw = kept["raw_median_ms"].std() / kept["raw_median_ms"].mean()
     paired = kept["ratio"].std() / kept["ratio"].mean()
@@ -109,7 +110,7 @@ def test_pairing_removes_what_the_clock_does(store):
 def test_a_visit_during_which_the_clock_jumps_is_marked_and_done_again(store):
     outcome = run(store, make=bench(clock=stepping(0.5, every=37)))
     assert outcome.disturbed > 0
-    visits = visits_frame(store, TARGET)
+    visits = TargetLabels.of(store).visits
     assert visits["disturbed"].sum() >= outcome.disturbed
     clean = visits[~visits["disturbed"]]
     assert clean["drift"].max() <= PROTOCOL.max_drift
@@ -147,7 +148,7 @@ def test_a_passing_failure_is_stored_and_tried_again(store):
     failures = {NETWORKS[0].subject.key: 2}
     outcome = run(store, make=lambda: Flaky(failures, "runtime-failed"))
     assert (outcome.made, outcome.failed) == (36, 0)
-    assert visits_frame(store, TARGET)["failure_code"].notna().sum() == 2
+    assert TargetLabels.of(store).visits["failure_code"].notna().sum() == 2
 
 
 def test_a_final_failure_is_not_repeated_and_the_rest_goes_on(store):
@@ -208,8 +209,7 @@ def test_the_floor_of_a_campaign_matches_its_noise(store):
     make = bench(load_noise=0.01)
     plan = Plan(networks, PairedProtocol(visits=4), repeat_fraction=1.0)
     collect(plan, store, TARGET, "r", make)
-    visits = visits_frame(store, TARGET)
-    floor = noise_floor(visits, labels_frame(visits, 1.0))
+    floor = TargetLabels.of(store).noise_floor
     assert floor is not None
     assert floor.pairs == 40
     assert 0.3 < floor.percent < 1.0, "1 % a load over the root of 4 visits, and the reference's"
@@ -236,17 +236,17 @@ def test_what_a_process_does_to_all_its_networks_is_not_in_the_labels(store):
         return Bench(lucky, REFERENCE, PairedProtocol(), process=f"host/{number}")
 
     collect(Plan(networks, PairedProtocol(visits=4), repeat_fraction=1.0), store, TARGET, "r", make)
-    visits = visits_frame(store, TARGET)
+    visits = TargetLabels.of(store).visits
     of_process = visits.groupby("process")["process_effect"].first()
     assert of_process.max() / of_process.min() == pytest.approx(1.05, abs=0.01)
-    found = labels_frame(visits, 1.0)
+    found = label_table(visits, 1.0)
     by_hand = visits.assign(apart=visits["ratio"] / visits["process_effect"])
     by_hand = by_hand.groupby(["subject", "label"])["apart"].agg(combine_visits)
     ratios = found.set_index(["subject", "label"])["ratio"]
     np.testing.assert_allclose(ratios, by_hand.reindex(ratios.index), rtol=1e-12)
-    assert noise_floor(visits, found).percent < 0.2
-    as_measured = labels_frame(visits.assign(process_effect=1.0), 1.0)
-    assert noise_floor(visits, as_measured).percent > 0.5
+    assert noise_floor(found, visits).percent < 0.2
+    as_measured = label_table(visits.assign(process_effect=1.0), 1.0)
+    assert noise_floor(as_measured, visits).percent > 0.5
 
 
 class LuckyReference:
@@ -272,7 +272,7 @@ def precise(precision=0.01, visits=3, max_visits=12, **rest):
 
 
 def ratios(store):
-    visits = visits_frame(store, TARGET)
+    visits = TargetLabels.of(store).visits
     return visits[~visits["disturbed"]].groupby(["subject", "label"])["ratio"]
 
 

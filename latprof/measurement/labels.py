@@ -1,0 +1,283 @@
+"""The one answer to "what did this store measure on this target", and how exact it is."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import nullcontext
+from functools import cached_property
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, Any
+
+from latprof.errors import NotEnoughDataError, UsageError
+from latprof.measurement.label_table import (
+    campaign_ending,
+    label_table,
+    noise_floor,
+    repeats_table,
+    stopped_by,
+)
+from latprof.measurement.records import Target
+from latprof.measurement.statistics import quiet_kernels, quiet_reference_ms
+from latprof.measurement.store.store import Store
+from latprof.measurement.visit_table import visit_row, visit_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import pandas as pd
+
+    from latprof.measurement.records import KernelProfile, Subject
+    from latprof.measurement.statistics import NoiseFloor
+    from latprof.measurement.store.store import StoredTarget
+
+
+class TargetLabels:
+    """All that a store says of one target; each part is read when it is first asked for, once.
+
+    A latency label is a network's ratio to the target's reference network times one constant: the
+    milliseconds that the reference takes on the quiet host. **When the constant is frozen:**
+    collecting freezes it when a campaign ends with no visit left to make
+    (:func:`freeze_reference`), and nothing changes it afterwards. Until then every reader works
+    with the value that would be frozen now. Readers write nothing, so a store that cannot be
+    written can be read, and in whatever order they come they find the same milliseconds.
+
+    The tables are shared by all who ask: copy one before changing it.
+
+    Parameters
+    ----------
+    store : Store
+        Open, and open for as long as parts are read.
+    stored : StoredTarget
+        One of its targets, as :meth:`Store.only_target` returns it.
+    """
+
+    def __init__(self, store: Store, stored: StoredTarget) -> None:
+        self.store = store
+        self.stored = stored
+
+    @classmethod
+    def of(cls, store: Store, target: str | Target | None = None) -> TargetLabels:
+        """The only target of a store, or the one that ``target`` is or names.
+
+        Raises as :meth:`latprof.measurement.store.store.Store.only_target`.
+        """
+        if isinstance(target, Target):
+            return cls(store, store.stored_target(target))
+        return cls(store, store.only_target(target))
+
+    @classmethod
+    def all_of(cls, store: Store) -> list[TargetLabels]:
+        """Every target of which a store holds measurements, in the order they came."""
+        return [cls(store, stored) for stored in store.targets() if stored.measurements]
+
+    def __repr__(self) -> str:
+        return f"TargetLabels({self.store.location}, {self.target.describe()})"
+
+    @property
+    def target(self) -> Target:
+        """Where and how the networks ran."""
+        return self.stored.target
+
+    @property
+    def reference(self) -> str:
+        """The reference network's name."""
+        return self.stored.reference
+
+    # What a millisecond is ----------------------------------------------------------------------
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the constant is frozen; if not, more visits may still change all milliseconds."""
+        return self.stored.reference_ms is not None
+
+    @property
+    def reference_ms(self) -> float:
+        """The constant, in ms: frozen, or what would be frozen now.
+
+        Raises NotEnoughDataError where no visit has samples.
+        """
+        constant = self.stored.reference_ms or self._visits_and_constant[1]
+        if constant is None:
+            raise NotEnoughDataError(
+                f"{self.store.location} holds no measurement without a failure"
+            )
+        return constant
+
+    # End to end ---------------------------------------------------------------------------------
+
+    @property
+    def visits(self) -> pd.DataFrame:
+        """One row a visit, in the order they were stored.
+
+        Columns: kind, space, subject, name, label, visit, started_at (Unix s), process, target_runs
+        and reference_runs (counted runs of a burst over which the ratio is taken: as many as all
+        visits to the network, and all to the target, made), ratio, raw_median_ms, raw_minimum_ms,
+        reference_ms (median of the reference's burst medians), drift (fraction), timed_s (inside
+        timed runs), load_s, wall_s, steal (fraction of all cores), withheld (fraction of the time),
+        other_load (share of spare cores), load1, disturbed, failure_code, failure_message,
+        process_effect (the factor by which all ratios of the visit's process are off, see
+        :mod:`latprof.measurement.process_effects`), and on a GPU its readings after the visit,
+        ``gpu_...``.
+
+        Raises NotEnoughDataError where there is none.
+        """
+        return self._visits_and_constant[0]
+
+    @cached_property
+    def _visits_and_constant(self) -> tuple[pd.DataFrame, float | None]:
+        """The visits, and from the same pass the constant where it is not frozen."""
+        rows, bursts = [], []
+        for measurement in self.store.measurements(self.target):
+            rows.append(visit_row(measurement))
+            samples = measurement.samples
+            if samples is not None and not self.is_frozen:
+                bursts += [burst[samples.dropped_runs :] for burst in samples.reference]
+        if not rows:
+            raise NotEnoughDataError(
+                f"{self.store.location} holds no measurements of {self.target.describe()}"
+            )
+        constant = quiet_reference_ms(bursts) if bursts else None
+        return visit_table(rows, lambda: self.store.measurements(self.target)), constant
+
+    @cached_property
+    def labels(self) -> pd.DataFrame:
+        """One row a network and label: ``label`` is 0 for the measurement, 1 for its repetition.
+
+        Columns: kind, space, subject, label, name, visits (that count), ratio (process effects
+        divided out), latency_ms (ratio times :attr:`reference_ms`), low_ms, high_ms (a 90 %
+        interval from the spread of the visits, NaN for a single visit), raw_median_ms, and
+        stopped_by, which says what ended the visits: ``"precision"``, ``"visits"``, ``"time"``,
+        ``"failures"``, ``"interrupted"``, or nothing where no campaign is known
+        (:func:`latprof.measurement.label_table.stopped_by`).
+
+        Raises NotEnoughDataError where no visit has samples.
+        """
+        table = label_table(self.visits, self.reference_ms)
+        with self.store.reading("a campaign"):
+            endings = {campaign["id"]: campaign_ending(campaign) for campaign in self.campaigns}
+        last = self.store.last_campaigns(self.target)
+        table["stopped_by"] = stopped_by(table, self.visits, endings, last)
+        return table
+
+    @cached_property
+    def repeats(self) -> pd.DataFrame:
+        """One row a network that was measured again: columns of :attr:`labels`, and ..._again."""
+        return repeats_table(self.labels)
+
+    @cached_property
+    def noise_floor(self) -> NoiseFloor | None:
+        """How well a label repeats; None where nothing was visited twice."""
+        return noise_floor(self.labels, self.visits)
+
+    def one_space(self) -> str:
+        """The description of the one search space whose architectures were measured.
+
+        Raises NotEnoughDataError for none, UsageError for several.
+        """
+        visits = self.visits
+        measured = visits[(visits["kind"] == "architecture") & visits["failure_code"].isna()]
+        spaces = measured["space"].unique()
+        if not len(spaces):
+            raise NotEnoughDataError(
+                f"{self.store.location} holds no measured architectures of a search space",
+                hint="collect some with latprof collect",
+            )
+        if len(spaces) > 1:
+            raise UsageError(
+                f"{self.store.location} holds architectures of several spaces",
+                expected="one space",
+                got=str(len(spaces)),
+                hint="keep each space in a store of its own",
+            )
+        return str(spaces[0])
+
+    # Kernels ------------------------------------------------------------------------------------
+
+    def kernel_profiles(self) -> Iterator[tuple[Subject, KernelProfile]]:
+        """Every network whose kernels were timed, their times as the quiet host would have them.
+
+        Read afresh: the profiles of thousands of networks are held by nobody.
+        """
+        for subject, profile in self.store.kernel_profiles(self.target):
+            kernels = quiet_kernels(profile, self.reference_ms)
+            yield subject, dataclasses.replace(profile, kernels=kernels)
+
+    @cached_property
+    def kernels(self) -> pd.DataFrame:
+        """One row a kernel: space, subject, position, kind, name, block, latency_ms (quiet)."""
+        import pandas as pd
+
+        columns = ["space", "subject", "position", "kind", "name", "block", "latency_ms"]
+        return pd.DataFrame(self._kernel_rows(), columns=columns)
+
+    def _kernel_rows(self) -> Iterator[tuple[object, ...]]:
+        for subject, profile in self.kernel_profiles():
+            for kernel in profile.kernels:
+                block = kernel.name.rpartition(".")[0] if subject.kind == "architecture" else ""
+                if not kernel.operators:  # their names are numbers: changes of memory layout
+                    block = "added by the runtime"
+                yield (
+                    subject.space,
+                    subject.key,
+                    kernel.position,
+                    kernel.kind,
+                    kernel.name,
+                    block or kernel.name,
+                    kernel.latency_ms,
+                )
+
+    # How it was collected -----------------------------------------------------------------------
+
+    @cached_property
+    def campaigns(self) -> tuple[Mapping[str, Any], ...]:
+        """The collections, oldest first, as :meth:`Store.campaigns` gives them."""
+        return tuple(self.store.campaigns(self.target))
+
+    @property
+    def protocol(self) -> Mapping[str, Any]:
+        """The settings of the last campaign's protocol; empty where no campaign is known."""
+        return self.campaigns[-1]["protocol"] if self.campaigns else {}
+
+    @property
+    def conditions(self) -> Mapping[str, Any]:
+        """What the last campaign found on its host: ``facts`` and ``checks``, where known."""
+        return self.campaigns[-1]["host"] if self.campaigns else {}
+
+
+def freeze_reference(store: Store, target: Target) -> float:
+    """Freeze the constant of a target whose campaign is complete; return it, in ms.
+
+    A constant that is frozen already stays. Raises NotEnoughDataError where no visit has samples.
+    """
+    known = TargetLabels.of(store, target)
+    if known.is_frozen:
+        return known.reference_ms
+    return store.freeze_reference_ms(target, known.reference_ms)
+
+
+def labels(store: str | PathLike[str] | Store, target: str | None = None) -> pd.DataFrame:
+    """Return one row a network: its latency on the one target of a store.
+
+    Parameters
+    ----------
+    store : path, URL or Store
+    target : str, optional
+        Which target, where the store holds several; see :meth:`Store.only_target`.
+
+    Returns
+    -------
+    DataFrame
+        As :attr:`TargetLabels.labels`, without the repetitions for the noise floor.
+
+    Raises
+    ------
+    StoreError
+        When there is no store.
+    TargetMismatchError
+        When the store holds several targets that fit.
+    NotEnoughDataError
+        When it holds no measurement.
+    """
+    with nullcontext(store) if isinstance(store, Store) else Store.open(fspath(store)) as opened:
+        table = TargetLabels.of(opened, target).labels
+    return table[table["label"] == 0].drop(columns="label").reset_index(drop=True)

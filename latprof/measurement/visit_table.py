@@ -1,0 +1,132 @@
+"""Visits as a table: one row a visit, from the measurements of one target."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from latprof.measurement.conditions import other_load, steal_fraction, withheld_fraction
+from latprof.measurement.process_effects import process_effects
+from latprof.measurement.statistics import (
+    burst_medians,
+    counted_runs,
+    cut_bursts,
+    raw_median_ms,
+    raw_minimum_ms,
+    reference_drift,
+    visit_ratio,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import pandas as pd
+
+    from latprof.measurement.records import Measurement, PairedSamples
+
+#: Columns that name a network.
+NETWORK: Final = ["kind", "space", "subject"]
+
+_NAN = float("nan")
+
+
+def visit_row(measurement: Measurement) -> dict[str, Any]:
+    """One visit's row of :func:`visit_table`."""
+    subject, samples = measurement.subject, measurement.samples
+    conditions, failure = measurement.conditions, measurement.failure
+    before, after = conditions.get("before", {}), conditions.get("after", {})
+    row = {
+        "kind": subject.kind,
+        "space": subject.space,
+        "subject": subject.key,
+        "name": subject.name,
+        "label": measurement.label,
+        "visit": measurement.visit,
+        "started_at": measurement.started_at,
+        "process": measurement.process,
+        "target_runs": _NAN,
+        "reference_runs": _NAN,
+        "ratio": _NAN,
+        "raw_median_ms": _NAN,
+        "raw_minimum_ms": _NAN,
+        "reference_ms": _NAN,
+        "drift": _NAN,
+        "timed_s": 0.0,
+        "load_s": measurement.load_s,
+        "wall_s": measurement.wall_s,
+        "steal": steal_fraction(before, after) if before and after else _NAN,
+        "withheld": withheld_fraction(before, after),
+        "other_load": other_load(before, after),
+        "load1": after.get("load1", _NAN),
+        "disturbed": measurement.disturbed,
+        "failure_code": None if failure is None else failure.code,
+        "failure_message": None if failure is None else failure.message,
+    }
+    row |= {name: value for name, value in after.items() if name.startswith("gpu_")}
+    return row if samples is None else row | _statistics(samples)
+
+
+def _statistics(samples: PairedSamples) -> dict[str, float]:
+    target_runs, reference_runs = counted_runs(samples)
+    return {
+        "target_runs": target_runs,
+        "reference_runs": reference_runs,
+        "ratio": visit_ratio(samples),
+        "raw_median_ms": raw_median_ms(samples),
+        "raw_minimum_ms": raw_minimum_ms(samples),
+        "reference_ms": float(median(burst_medians(samples)[1].tolist())),
+        "drift": reference_drift(samples),
+        "timed_s": sum(map(sum, (*samples.target, *samples.reference))) / 1e3,
+    }
+
+
+def visit_table(
+    rows: list[dict[str, Any]], measurements: Callable[[], Iterable[Measurement]]
+) -> pd.DataFrame:
+    """Visits comparable with one another: over the same runs, with each process's effect.
+
+    Parameters
+    ----------
+    rows : list of dict
+        One a visit, of :func:`visit_row`; at least one.
+    measurements : callable
+        Reads the same visits once more, in the same order: called where bursts must be cut, so that
+        the raw runs of all visits are never held together.
+    """
+    import pandas as pd
+
+    table = pd.DataFrame(rows)
+    _compare_like_bursts(table, measurements)
+    table["process_effect"] = _process_effects(table)
+    return table
+
+
+def _compare_like_bursts(
+    table: pd.DataFrame, measurements: Callable[[], Iterable[Measurement]]
+) -> None:
+    """Take the ratios over the runs that all visits to a network, and to the reference, made."""
+    made = table[["target_runs", "reference_runs"]].copy()
+    table["target_runs"] = table.groupby(NETWORK)["target_runs"].transform("min")
+    table["reference_runs"] = made["reference_runs"].min()
+    longer = (made > table[["target_runs", "reference_runs"]]).any(axis=1).to_numpy()
+    if not longer.any():
+        return
+    ratios = table["ratio"].to_numpy(copy=True)
+    runs = table[["target_runs", "reference_runs"]].to_numpy()
+    # What was stored meanwhile comes last.
+    for row, measurement in zip(range(len(table)), measurements(), strict=False):
+        if longer[row] and measurement.samples is not None:
+            ratios[row] = visit_ratio(cut_bursts(measurement.samples, *map(int, runs[row])))
+    table["ratio"] = ratios
+
+
+def _process_effects(visits: pd.DataFrame) -> pd.Series[float]:
+    """Each visit's process effect, from undisturbed visits; 1 where these do not identify it."""
+    clean = visits[visits["failure_code"].isna() & ~visits["disturbed"]]
+    networks = clean.groupby(NETWORK, sort=False).ngroup().to_numpy()
+    processes, first = np.unique(clean["process"].to_numpy(str), return_index=True)
+    effects = process_effects(networks, clean["process"].to_numpy(str), clean["ratio"])
+    of_process = dict(zip(processes.tolist(), effects[first].tolist(), strict=True))
+    return visits["process"].map(of_process).fillna(1.0)
