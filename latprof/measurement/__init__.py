@@ -18,13 +18,7 @@ if TYPE_CHECKING:
         holm,
     )
     from latprof.measurement.export import export_table, write_csv, write_parquet
-    from latprof.measurement.frames import (
-        kernels_frame,
-        labels,
-        labels_frame,
-        noise_floor,
-        visits_frame,
-    )
+    from latprof.measurement.labels import TargetLabels
     from latprof.measurement.protocol import LoadedModel, measure_paired
     from latprof.measurement.records import (
         Failure,
@@ -66,6 +60,7 @@ __all__ = [
     "Subject",
     "Summary",
     "Target",
+    "TargetLabels",
     "TrailStep",
     "Trails",
     "combine_visits",
@@ -73,16 +68,11 @@ __all__ = [
     "compare_pairs",
     "export_table",
     "holm",
-    "kernels_frame",
-    "labels",
-    "labels_frame",
     "measure_paired",
-    "noise_floor",
     "relative_half_width",
     "summarize",
     "visit_ratio",
     "visit_ratios",
-    "visits_frame",
     "write_csv",
     "write_parquet",
 ]
@@ -93,7 +83,7 @@ if not TYPE_CHECKING:
         {
             "comparison": ["Comparison", "Condition", "compare_groups", "compare_pairs", "holm"],
             "export": ["export_table", "write_csv", "write_parquet"],
-            "frames": ["kernels_frame", "labels", "labels_frame", "noise_floor", "visits_frame"],
+            "labels": ["TargetLabels"],
             "protocol": ["LoadedModel", "measure_paired"],
             "records": [
                 "Failure",

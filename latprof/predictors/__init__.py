@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from latprof.predictors.training.stored_training import (
         StoredRows,
         stored_rows,
-        train_from_store,
+        train_on_labels,
     )
-    from latprof.predictors.training.transfer_training import transfer_from_store
+    from latprof.predictors.training.transfer_training import transfer_to_labels
 
 __all__ = [
     "Answer",
@@ -74,8 +74,8 @@ __all__ = [
     "surrogate_error",
     "tabulated",
     "train",
-    "train_from_store",
-    "transfer_from_store",
+    "train_on_labels",
+    "transfer_to_labels",
 ]
 
 if not TYPE_CHECKING:
@@ -102,7 +102,7 @@ if not TYPE_CHECKING:
             "training.cross_validation": ["cross_validated_predictions"],
             "training.imported_table": ["predictor_from_table", "tabulated"],
             "training.split_training": ["train"],
-            "training.stored_training": ["StoredRows", "stored_rows", "train_from_store"],
-            "training.transfer_training": ["transfer_from_store"],
+            "training.stored_training": ["StoredRows", "stored_rows", "train_on_labels"],
+            "training.transfer_training": ["transfer_to_labels"],
         },
     )
