@@ -216,7 +216,7 @@ def _latencies(path: str | os.PathLike[str], table: dict[Any, Any]) -> list[str]
 def _cells(path: str | os.PathLike[str], configurations: Any) -> Choices:
     """The networks, from their configurations: a list, or a dictionary by index."""
     if isinstance(configurations, dict):
-        configurations = [configurations.get(index) for index in range(len(configurations))]
+        configurations = [configurations.get(str(i)) for i in range(len(configurations))]
     if not isinstance(configurations, list) or not configurations:
         raise DataSetError(
             f"{path}: 'config' is malformed", expected="a list", got=kind_of(configurations)

@@ -238,7 +238,7 @@ def test_lists_that_hold_themselves_are_refused(tmp_path):
     (tmp_path / "fbnet" / "arch.pt").write_bytes(
         torch_bytes(b"\x80\x02]q\x00(" + b"h\x00" * 22 + b"e.")
     )
-    with pytest.raises(DataSetError, match="is malformed"):
+    with pytest.raises(DataSetError, match="cannot be read"):
         load_help(tmp_path, "fbnet", "phone")
 
 

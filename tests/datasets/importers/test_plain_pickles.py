@@ -1,17 +1,18 @@
-"""Files of torch.save are read without running them, and none of them hurts."""
+"""Pickles and files of torch.save are read without running them, and none of them hurts."""
 
 import collections
 import io
+import json
 import os
 import pickle
 import struct
-import time
 import zipfile
 
 import numpy as np
 import pytest
 from formats import pickled, torch_bytes
 
+from latprof.datasets.importers.files import plain_pickle
 from latprof.datasets.importers.files.plain_pickle import read_pickle
 from latprof.datasets.importers.files.torch_files import read_torch_file
 from latprof.errors import DataSetError
@@ -22,18 +23,19 @@ PLAIN = {
     "numbers": [0, -1, 255, 65535, 2**40, -(2**62), 1.5, float("inf"), True, False, None],
     "nested": [[1, (2, 3)], {}, [], (), {"a": {"b": [()]}}, {3: 1, 2.5: 2}],
     "many": list(range(3000)),
-    "bytes": b"\x00\xff",
 }
+
+
+def as_json(value):
+    """Tuples as lists, and the keys of dictionaries as text."""
+    return json.loads(json.dumps(value))
 
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_plain_data_comes_out_as_it_was(protocol):
-    value = dict(PLAIN)
-    if protocol < 3:  # bytes are a call there; protocol 0 writes text with escapes
-        value.pop("bytes")
-    if protocol == 0:
-        value["text"] = "plain"
-    assert read_pickle("it", pickle.dumps(value, protocol=protocol)) == value
+    found = read_pickle("it", pickle.dumps(PLAIN, protocol=protocol))
+    assert found == as_json(PLAIN)
+    assert list(map(type, found["numbers"])) == list(map(type, PLAIN["numbers"]))
 
 
 @pytest.mark.parametrize("old", [True, False])
@@ -79,7 +81,7 @@ class Call:
         np.array([1 + 2j]),
         {(1, 2): 3},
         {1, 2},
-        10**40,
+        b"\x00\xff",
         Exception("no"),
     ],
     ids=lambda value: type(value).__name__,
@@ -87,7 +89,7 @@ class Call:
 @pytest.mark.parametrize("protocol", [0, 2, 4])
 def test_what_is_not_plain_data_is_refused_and_never_run(value, protocol, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataSetError, match="it cannot be read at byte"):
+    with pytest.raises(DataSetError, match="it cannot be read: "):
         read_pickle("it", pickle.dumps(value, protocol=protocol))
     assert list(tmp_path.iterdir()) == []
 
@@ -119,31 +121,36 @@ BOMBS = {
     "marks only": b"\x80\x02" + b"(" * 3_000_000 + b".",
     "one list taken again and again": b"\x80\x02]q\x00" + b"h\x000" * 2_000_000,
     "an endless line": b"\x80\x02V" + b"a" * 1_000_000,
-    "digits": b"\x80\x02I" + b"9" * 4000 + b"\n.",
+    "digits": b"\x80\x02I" + b"9" * 5000 + b"\n.",
+    "a list taken 2^40 times over": doubled(40) + b".",
+    "a bytearray of 2^40": b"\x80\x05\x96" + b"\x00" * 5 + b"\x01\x00\x00.",
     "an array of more than there is": pickled(np.zeros(4)).replace(b"K\x04\x85", b"M\xff\xff\x85"),
 }
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_small_files_that_ask_for_much_are_refused_quickly(name):
-    start = time.process_time()
-    with pytest.raises(DataSetError):
+def test_small_files_that_ask_for_much_are_refused(name, monkeypatch):
+    """With little processor time: some would take it for ever; a full memory needs most of it."""
+    monkeypatch.setattr(plain_pickle, "CPU_S", 3)
+    monkeypatch.setattr(plain_pickle, "MEMORY_BYTES", 256 << 20)
+    with pytest.raises(DataSetError, match="it cannot be read: "):
         read_pickle("it", BOMBS[name])
-    assert time.process_time() - start < 60  # a second where nothing traces it; not for ever
 
 
-def test_an_array_taken_again_and_again_has_a_budget():
-    one = pickled(np.zeros(100_000))
-    again = one[:-1] + b"0" + (one[2:-1] + b"0") * 60 + b"N."
-    with pytest.raises(DataSetError, match=r"hold too much|holds too much|damaged"):
-        read_pickle("it", again)
+def test_the_reader_opens_no_file_and_imports_nothing_from_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("json", "struct", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text("open('owned', 'w')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert read_pickle("it", pickle.dumps([1])) == [1]
+    assert not (tmp_path / "owned").exists()
 
 
 def test_a_file_of_torch(tmp_path):
     path = tmp_path / "a.pt"
     for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         path.write_bytes(torch_bytes(pickled(PLAIN["nested"]), compression=compression))
-        assert read_torch_file(path) == PLAIN["nested"]
+        assert read_torch_file(path) == as_json(PLAIN["nested"])
 
 
 def zip_of_zeros(size):
@@ -198,7 +205,7 @@ def test_what_is_no_plain_file_is_not_waited_for(tmp_path):
 
 
 def test_no_mutated_file_does_worse_than_a_clear_error(tmp_path):
-    """4,000 altered pickles and 400 altered files: each is read, or refused with its name."""
+    """Altered pickles and altered files: each is read, or refused with its name."""
     value = {
         "arch": [{"ks": [3, 5], "r": np.int64(224)}, {"ks": [7], "r": np.float64(2.5)}],
         "array": np.arange(4.0),
@@ -211,7 +218,7 @@ def test_no_mutated_file_does_worse_than_a_clear_error(tmp_path):
         pickled(value, protocol=4),
         pickle.dumps(PLAIN["nested"], protocol=0),
     ]
-    for trial in range(4000):
+    for trial in range(120):
         data = bytearray(sources[trial % len(sources)])
         for _ in range(generator.integers(1, 4)):
             at = int(generator.integers(len(data)))
@@ -229,7 +236,7 @@ def test_no_mutated_file_does_worse_than_a_clear_error(tmp_path):
             outcomes["refused"] += 1
     whole = torch_bytes(sources[0])
     path = tmp_path / "mutated.pt"
-    for _ in range(400):
+    for _ in range(60):
         data = bytearray(whole)
         for _ in range(generator.integers(1, 5)):
             data[int(generator.integers(len(data)))] = generator.integers(256)
@@ -242,8 +249,8 @@ def test_no_mutated_file_does_worse_than_a_clear_error(tmp_path):
         except DataSetError as error:
             outcomes["refused" if "mutated.pt" in str(error) else "without its name"] += 1
     assert set(outcomes) == {"read", "refused"}
-    assert outcomes["refused"] > 1000
-    assert outcomes["read"] > 20  # a changed digit is still a number
+    assert outcomes["refused"] > 40
+    assert outcomes["read"] > 5  # a changed digit is still a number
 
 
 def test_a_wrong_checksum_is_noticed(tmp_path):
