@@ -11,7 +11,7 @@ from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import DeviceError, UnsupportedModelError
 from latprof.profilers.base import RunOptions
 from latprof.profilers.runtimes.cpu.cpu_litert import CpuLiteRT
-from latprof.testing.contract import ProfilerContract
+from latprof.testing.profiler_contract import ProfilerContract
 
 pytestmark = pytest.mark.skipif(
     CpuLiteRT.availability().state != "ready", reason=CpuLiteRT.availability().detail
@@ -20,10 +20,11 @@ pytestmark = pytest.mark.skipif(
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=64, num_classes=10)
 
 
-def smallest():
+def smallest(resolution=64):
     """A network of few operators: what a conversion takes grows with them."""
-    choices = [row.index("Zero") if "Zero" in row else 0 for row in SPACE.candidates]
-    return SPACE.onnx_bytes(SPACE.parse(",".join(map(str, choices))))
+    space = ProxylessSpace(widths=(8,) * 9, resolution=resolution, num_classes=10)
+    choices = [row.index("Zero") if "Zero" in row else 0 for row in space.candidates]
+    return space.onnx_bytes(space.parse(",".join(map(str, choices))))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,12 +40,19 @@ def small_model():
 
 
 class TestCpuLiteRT(ProfilerContract):
-    def make(self, options):
-        return CpuLiteRT(options)
+    reports_kernels = False
+
+    @pytest.fixture
+    def make_profiler(self):
+        return CpuLiteRT
 
     @pytest.fixture
     def model(self):
         return smallest()
+
+    @pytest.fixture
+    def larger_model(self):
+        return smallest(resolution=192)
 
 
 def test_it_computes_what_onnx_runtime_does_however_often_it_runs(small_model):

@@ -16,7 +16,7 @@ from latprof.graph.reader import read_network
 from latprof.profilers.base import RunOptions
 from latprof.profilers.runtimes.cpu.cpu_openvino import CpuOpenVINO
 from latprof.profilers.runtimes.cpu.openvino_profile import read_kernels
-from latprof.testing.contract import ProfilerContract
+from latprof.testing.profiler_contract import ProfilerContract
 
 openvino = pytest.importorskip("openvino")
 
@@ -29,8 +29,9 @@ def model():
 
 
 class TestCpuOpenVINO(ProfilerContract):
-    def make(self, options):
-        return CpuOpenVINO(options)
+    @pytest.fixture
+    def make_profiler(self):
+        return CpuOpenVINO
 
 
 def small_model(node, shape):

@@ -12,7 +12,7 @@ from latprof.errors import DeviceError, RuntimeFailedError, UnsupportedModelErro
 from latprof.graph.reader import read_network
 from latprof.profilers.base import RunOptions
 from latprof.profilers.targets import profiler_class
-from latprof.testing.contract import ProfilerContract
+from latprof.testing.profiler_contract import ProfilerContract
 
 torch = pytest.importorskip("torch")
 from latprof.profilers.runtimes.cpu import cpu_torch  # noqa: E402 - torch may be missing
@@ -23,8 +23,9 @@ MODEL = SPACE.onnx_bytes(SPACE.sample(1)[0])
 
 
 class TestCpuTorch(ProfilerContract):
-    def make(self, options):
-        return CpuTorch(options)
+    @pytest.fixture
+    def make_profiler(self):
+        return CpuTorch
 
 
 def tiny_model(channels):

@@ -22,7 +22,7 @@ from latprof.profilers.runtimes.cuda.cuda_tensorrt import (
     layer_kernels,
 )
 from latprof.profilers.targets import profiler_class
-from latprof.testing.contract import ProfilerContract
+from latprof.testing.profiler_contract import ProfilerContract
 
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=64, num_classes=10)
 MODEL = SPACE.onnx_bytes(SPACE.sample(1)[0])
@@ -35,8 +35,11 @@ def measurable(profiler):
 
 @measurable(CudaOnnxRuntime)
 class TestCudaOnnxRuntimeOnAGpu(ProfilerContract):
-    def make(self, options):
-        return CudaOnnxRuntime.at("0")(options)
+    reports_kernels = False
+
+    @pytest.fixture
+    def make_profiler(self):
+        return CudaOnnxRuntime.at("0")
 
 
 @measurable(CudaTensorRT)
@@ -45,8 +48,9 @@ class TestCudaTensorRTOnAGpu(ProfilerContract):
     def _own_cache(self, tmp_path_factory, monkeypatch):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp()))
 
-    def make(self, options):
-        return CudaTensorRT.at("0")(options)
+    @pytest.fixture
+    def make_profiler(self):
+        return CudaTensorRT.at("0")
 
 
 @pytest.mark.parametrize(

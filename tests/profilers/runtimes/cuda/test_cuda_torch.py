@@ -22,7 +22,7 @@ from latprof.profilers.base import RunOptions
 from latprof.profilers.runtimes.cuda import cuda_device
 from latprof.profilers.runtimes.cuda.cuda_device import event_burst, settle
 from latprof.profilers.targets import profiler_class
-from latprof.testing.contract import ProfilerContract
+from latprof.testing.profiler_contract import ProfilerContract
 
 torch = pytest.importorskip("torch")
 from latprof.graph.convert.to_torch import OPERATOR_KEY, torch_module  # noqa: E402 - torch may be missing
@@ -120,21 +120,29 @@ def profile_on_the_host(model, times):
 
 @pytest.mark.usefixtures("torch_of_a_gpu")
 class TestCudaTorchWithFakes(ProfilerContract):
-    def make(self, options):
-        return CudaTorch.at("0")(options)
+    @pytest.fixture
+    def make_profiler(self):
+        return CudaTorch.at("0")
 
 
 @on_a_gpu
 class TestCudaTorchOnAGpu(ProfilerContract):
-    def make(self, options):
-        return CudaTorch.at("0")(options)
+    @pytest.fixture
+    def make_profiler(self):
+        return CudaTorch.at("0")
 
 
 @on_a_gpu
 class TestCapturedGraphOnAGpu(ProfilerContract):
-    def make(self, options):
-        mode = options.mode or ("graph",)
-        return CudaTorch.at("0")(RunOptions(8, options.threads, (), options.precision, mode))
+    reports_kernels = False
+
+    @pytest.fixture
+    def make_profiler(self):
+        def make(options):
+            mode = options.mode or ("graph",)
+            return CudaTorch.at("0")(RunOptions(8, options.threads, (), options.precision, mode))
+
+        return make
 
     test_every_mode_and_precision_makes_another_target = None
     test_target_identity_is_stable_and_holds_the_options = None

@@ -15,18 +15,23 @@ from latprof.profilers.base import RunOptions
 from latprof.profilers.runtimes.tvm.cpu_tvm import CpuTVM
 from latprof.profilers.runtimes.tvm.tvm_build import PROCESSORS, export_module, linker
 from latprof.profilers.runtimes.tvm.tvm_profile import match_operators, parts
-from latprof.testing.contract import ProfilerContract
+from latprof.testing.profiler_contract import ProfilerContract
 
 pytest.importorskip("tvm", reason="Apache TVM is not installed")
 
 
 class TestCpuTVM(ProfilerContract):
-    def make(self, options):
-        return CpuTVM(options)
+    @pytest.fixture
+    def make_profiler(self):
+        return CpuTVM
 
     @pytest.fixture
     def model(self):
         return small_network()
+
+    @pytest.fixture
+    def larger_model(self):
+        return small_network(resolution=64, channels=32)
 
 
 def test_a_search_spaces_network_computes_what_onnx_runtime_does():

@@ -17,7 +17,7 @@ from latprof.profilers.runtimes.running import random_inputs
 from latprof.profilers.runtimes.tvm import tvm_rpc
 from latprof.profilers.runtimes.tvm.tvm_rpc import RemoteTVM, TrackerAddress, request_device
 from latprof.profilers.targets import profiler_class
-from latprof.testing.contract import ProfilerContract
+from latprof.testing.profiler_contract import ProfilerContract
 
 pytest.importorskip("tvm", reason="Apache TVM is not installed")
 pytest.importorskip("tornado", reason="tornado, which TVM's tracker needs, is not installed")
@@ -86,16 +86,19 @@ def remote(place):
 
 
 class TestRemoteTVM(ProfilerContract):
-    @pytest.fixture(autouse=True)
-    def _remote(self, remote):
-        self.remote = remote
+    reports_kernels = False
 
-    def make(self, options):
-        return self.remote(options)
+    @pytest.fixture
+    def make_profiler(self, remote):
+        return remote
 
     @pytest.fixture
     def model(self):
         return small_network()
+
+    @pytest.fixture
+    def larger_model(self):
+        return small_network(resolution=64, channels=32)
 
 
 def test_the_device_computes_what_onnx_runtime_does(remote):

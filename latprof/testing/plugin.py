@@ -1,0 +1,98 @@
+"""The pytest plugin of latprof: fixtures for the tests of what extends it.
+
+It is loaded wherever latprof is installed, and imports nothing of latprof before a fixture is asked
+for; ``-p no:latprof.testing.plugin`` leaves it out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from latprof.datasets.spaces.base import SearchSpace
+    from latprof.predictors.base import Predictor
+    from latprof.searchers.base import SearchProblem
+
+# Asserts of the suites show the values that they compare.
+pytest.register_assert_rewrite(
+    *(
+        f"latprof.testing.{suite}_contract"
+        for suite in ("space", "profiler", "predictor", "searcher", "store")
+    )
+)
+
+
+@pytest.fixture(scope="session")
+def latprof_space() -> SearchSpace:
+    """A space whose networks are built and run in milliseconds: ProxylessNAS on small images."""
+    from latprof.datasets.spaces.proxyless import ProxylessSpace
+
+    return ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
+
+
+@pytest.fixture(scope="session")
+def latprof_model(latprof_space: SearchSpace) -> bytes:
+    """An ONNX model of that space."""
+    return latprof_space.onnx_bytes(latprof_space.sample(1)[0])
+
+
+@pytest.fixture(scope="session")
+def latprof_predictor(latprof_space: SearchSpace) -> Predictor:
+    """A linear predictor of that space, fitted to made-up measurements; not to be changed."""
+    from latprof.predictors.models.by_name import make_predictor
+    from latprof.testing.problems import made_up_measurements
+
+    return make_predictor("linear", latprof_space).fit(*made_up_measurements(latprof_space, 150))
+
+
+@pytest.fixture(scope="session")
+def latprof_pack(latprof_predictor: Predictor, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a pack that holds that predictor, for the target ``fake:clock``; read only."""
+    from latprof.profilers.base import RunOptions
+    from latprof.testing.fakes import FakeProfiler
+
+    path = tmp_path_factory.mktemp("latprof") / "linear.pack"
+    shape = (1, *latprof_predictor.space.input_shape)
+    latprof_predictor.save(path, target=FakeProfiler(RunOptions()).target(shape))
+    return path
+
+
+@pytest.fixture
+def latprof_problem() -> SearchProblem:
+    """A search problem whose optimum :func:`latprof.testing.problems.known_optimum` knows."""
+    from latprof.testing.problems import known_problem
+
+    return known_problem()
+
+
+@pytest.fixture
+def latprof_distribution(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Path]]:
+    """Install a distribution for one test, here and in processes that the test starts.
+
+    Call it with a name, modules (name to source) and entry points (group to name to
+    ``"module:Class"``), as :func:`latprof.testing.distributions.write_distribution` takes them; it
+    returns the folder.
+    """
+    from latprof.testing.distributions import forget_modules, write_distribution
+
+    written: list[str] = []
+
+    def install(
+        name: str, modules: Mapping[str, str], entry_points: Mapping[str, Mapping[str, str]]
+    ) -> Path:
+        folder = tmp_path_factory.mktemp("distribution")
+        write_distribution(folder, name, modules, entry_points)
+        written.extend(modules)
+        monkeypatch.syspath_prepend(folder)
+        monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+        return folder
+
+    yield install
+    forget_modules(written)
