@@ -254,6 +254,7 @@ class EvaluatingSearcher(Searcher):
         known = {step.architecture.choices: step for step in trail}
         told: dict[tuple[int, ...], Evaluation] = {}
         proposals = self.propose(problem, np.random.default_rng([check_seed(seed), _STREAM]))
+        most = min(budget, problem.space.num_architectures)
         idle = 0
         try:
             batch = next(proposals)
@@ -266,7 +267,7 @@ class EvaluatingSearcher(Searcher):
                 for step in _evaluated(problem, fresh, known):
                     told[step.architecture.choices] = step
                     yield step
-                if len(told) >= budget or idle >= _PATIENCE:
+                if len(told) >= most or idle >= _PATIENCE:
                     return
                 steps = [told[row] for row in rows]
                 batch = proposals.send(

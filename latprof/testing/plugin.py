@@ -53,12 +53,13 @@ def latprof_predictor(latprof_space: SearchSpace) -> Predictor:
 @pytest.fixture(scope="session")
 def latprof_pack(latprof_predictor: Predictor, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file of a pack that holds that predictor, for the target ``fake:clock``; read only."""
+    from latprof.predictors.pack.saving import save_pack
     from latprof.profilers.base import RunOptions
     from latprof.testing.fakes import FakeProfiler
 
     path = tmp_path_factory.mktemp("latprof") / "linear.pack"
     shape = (1, *latprof_predictor.space.input_shape)
-    latprof_predictor.save(path, target=FakeProfiler(RunOptions()).target(shape))
+    save_pack(latprof_predictor, path, target=FakeProfiler(RunOptions()).target(shape))
     return path
 
 

@@ -217,6 +217,8 @@ def _fronts_of_model(
     algorithm = _algorithm(problem, start, len(start), generator)
     for _ in range(_MODEL_GENERATIONS):
         asked = algorithm.ask()
+        if asked is None or not len(asked):  # a small space: it has proposed every network
+            break
         choices = asked.get("X").astype(np.uint8)
         scores = Scores(
             choices, hoped(choices), problem.latency_ms(choices), problem.bound_ms(choices)
