@@ -102,7 +102,7 @@ class PredictorContract:
     def test_fitting_again_forgets_the_earlier_rows(
         self, fitted: Predictor, rows: Rows, other_rows: Rows
     ) -> None:
-        again = fitted.clone().fit(other_rows[0], other_rows[1] * 3).fit(*rows)
+        again = fitted.clone().fit(other_rows[0][:150], other_rows[1][:150] * 3).fit(*rows)
 
         np.testing.assert_array_equal(again.predict(other_rows[0]), fitted.predict(other_rows[0]))
 
@@ -205,7 +205,8 @@ class PredictorContract:
         fitted.predict(large)  # whatever is compiled or kept at the first call
 
         more = _lines_run(lambda: fitted.predict(large)) - _lines_run(lambda: fitted.predict(small))
-        assert more < (len(large) - len(small)) / 4
+        # A loop runs at least a line for each row; chunks of rows run some lines each.
+        assert more < 0.8 * (len(large) - len(small))
 
     def test_architectures_of_another_space_are_refused(self, fitted: Predictor) -> None:
         sizes = fitted.space.num_choices
@@ -270,7 +271,7 @@ class PredictorContract:
             np.maximum(again.predict(other_rows[0]), least), fitted.predict(other_rows[0])
         )
         assert again.to_files() == files
-        assert again.get_params() == fitted.get_params()
+        assert repr(again.get_params()) == repr(fitted.get_params())
 
     def test_files_that_are_missing_or_damaged_are_refused(self, fitted: Predictor) -> None:
         files = fitted.to_files()
