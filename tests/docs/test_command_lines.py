@@ -28,7 +28,7 @@ def small(words):
     """Options that make a line's work small: little to measure, few networks to search among."""
     command, has = words[0], set(words).__contains__
     if command == "collect" and has("--space"):
-        return [*COLLECT[3:], *(["--max-visits", "2"] if has("--max-visits") else [])]
+        return [*COLLECT[3:], *(["--max-visits", "2"] if has("--precision") else [])]
     if command == "collect":
         return [*"--visits 1 --repeat-fraction 0 -q".split(), *(["-n", "3"] * has("--plan"))]
     if command == "search":
