@@ -6,7 +6,7 @@ import shutil
 import pytest
 from command_line import run_latprof
 from computed_store import fill_store
-from documents import blocks
+from documents import NETWORKS, blocks
 from formats import write_help, write_json, write_latency
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
@@ -21,7 +21,7 @@ def prepared(collected, tmp_path_factory):
     folder = tmp_path_factory.mktemp("reader")
     (folder / "demo").mkdir()
     # Enough networks that a lookup table has an entry for each block.
-    fill_store(folder / "lat.db", n=60)
+    fill_store(folder / "lat.db", n=NETWORKS)
     for store in ("mine.db", "before.db", "demo/lat.db"):
         shutil.copy(collected, folder / store)
     fill_store(folder / "after.db", seed=1)

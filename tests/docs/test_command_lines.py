@@ -14,7 +14,7 @@ import pytest
 import typer
 from command_line import run_latprof
 from computed_store import COLLECT
-from documents import ROOT, blocks, command_lines, command_spans
+from documents import NETWORKS, ROOT, blocks, command_lines, command_spans
 
 from latprof.cli.main import app
 
@@ -28,7 +28,8 @@ def small(words):
     """Options that make a line's work small: little to measure, few networks to search among."""
     command, has = words[0], set(words).__contains__
     if command == "collect" and has("--space"):
-        return [*COLLECT[3:], *(["--max-visits", "2"] if has("--precision") else [])]
+        options = ["-n", str(NETWORKS), *(["--max-visits", "2"] if has("--precision") else [])]
+        return [*COLLECT[3:], *options]  # what the store holds already
     if command == "collect":
         return [*"--visits 1 --repeat-fraction 0 -q".split(), *(["-n", "3"] * has("--plan"))]
     if command == "search":
