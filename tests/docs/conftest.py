@@ -63,7 +63,7 @@ def reader(prepared, tmp_path, monkeypatch):
     folder = tmp_path / "reader"
     shutil.copytree(prepared, folder)
     monkeypatch.chdir(folder)
-    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("COLUMNS", "120")  # of the sessions that pages show
     return folder
 
 

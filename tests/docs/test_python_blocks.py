@@ -3,7 +3,7 @@
 import ast
 
 import pytest
-from documents import blocks
+from documents import blocks, printed_by
 
 PYTHON = [block for block in blocks() if block.language == "python"]
 
@@ -13,10 +13,12 @@ def test_there_are_blocks():
 
 
 @pytest.mark.parametrize("block", [b for b in PYTHON if not b.parsed_only], ids=str)
-def test_a_block_runs_alone(block, reader, monkeypatch):
+def test_a_block_runs_alone(block, reader, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(reader))
     code = compile(block.text, str(block), "exec")
     exec(code, {"__name__": "__main__"})
+    shown = printed_by(block)
+    assert shown is None or capsys.readouterr().out == shown
 
 
 @pytest.mark.parametrize("block", [b for b in PYTHON if b.parsed_only], ids=str)

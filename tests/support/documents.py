@@ -20,6 +20,8 @@ _SPAN = re.compile(r"`(latprof(?: [^`]+)?)`")
 PARSED_ONLY = "parsed only: "
 #: A comment before a block that is what a command prints.
 OUTPUT_OF = "output of: "
+#: A comment before a block that is what the Python block above prints.
+OUTPUT_ABOVE = "output of the block above"
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,13 @@ def blocks():
             line = text.count("\n", 0, found.start("language")) + 1
             before = text[: found.start()].rstrip().rpartition("\n")[2]
             yield Block(page, line, found["language"], found["text"], found["mark"] or "", before)
+
+
+def printed_by(block):
+    """What the page shows as the output of a Python block; None where it shows none."""
+    page = [each for each in blocks() if each.page == block.page]
+    after = page[page.index(block) + 1 :]
+    return after[0].text if after and after[0].mark == OUTPUT_ABOVE else None
 
 
 def command_lines():
