@@ -35,7 +35,7 @@ def main(pack_name: str = "proxyless-cpu-ort1") -> None:
     latency = LatencyOfOperators(latprof.load_pack(pack_name))
     family = ScaledMBConv("tinynet")
     tiny = TinyNetScaling(family, latency).fit(accuracy, n=60, seed=0)
-    print("  limit rule      pixels  depth  width  predicted known")
+    print("  limit rule      pixels  depth  width  predicted coverage")
     for limit_ms in LIMITS_MS:
         rules = {
             "compound": scale_to_latency(family, limit_ms, latency),

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from latprof.predictors.base import FitResult, Predictor, Terms
     from latprof.predictors.fitting.evaluation import Metrics, evaluate
     from latprof.predictors.gradients.expectation import Expectation, predictor_expectation
-    from latprof.predictors.gradients.torch_latency import expected_latency, surrogate_error
+    from latprof.predictors.gradients.torch_latency import (
+        as_torch,
+        expected_latency,
+        surrogate_error,
+    )
     from latprof.predictors.kernels.operator_costs import OperatorCost, OperatorCostModel
     from latprof.predictors.models.block_times import BlockTimes
     from latprof.predictors.models.boosted_trees import XGBoostPredictor
@@ -56,6 +60,7 @@ __all__ = [
     "Terms",
     "TransferPredictor",
     "XGBoostPredictor",
+    "as_torch",
     "choose_for_transfer",
     "cross_validated_predictions",
     "evaluate",
@@ -85,7 +90,7 @@ if not TYPE_CHECKING:
             "base": ["FitResult", "Predictor", "Terms"],
             "fitting.evaluation": ["Metrics", "evaluate"],
             "gradients.expectation": ["Expectation", "predictor_expectation"],
-            "gradients.torch_latency": ["expected_latency", "surrogate_error"],
+            "gradients.torch_latency": ["as_torch", "expected_latency", "surrogate_error"],
             "kernels.operator_costs": ["OperatorCost", "OperatorCostModel"],
             "models.block_times": ["BlockTimes"],
             "models.boosted_trees": ["XGBoostPredictor"],

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from latprof.profilers.host.checks import Check, run_checks
     from latprof.profilers.host.facts import host_facts
     from latprof.profilers.profile import Profile
+    from latprof.profilers.runtimes.tvm.tvm_build import PROCESSORS, export_module
     from latprof.profilers.targets import profiler_class, target_spellings
 
 __all__ = [
+    "PROCESSORS",
     "Availability",
     "Check",
     "Collection",
@@ -34,6 +36,7 @@ __all__ = [
     "StoreComparison",
     "compare_networks",
     "compare_stores",
+    "export_module",
     "host_facts",
     "profiler_class",
     "run_checks",
@@ -52,6 +55,7 @@ if not TYPE_CHECKING:
             "host.checks": ["Check", "run_checks"],
             "host.facts": ["host_facts"],
             "profile": ["Profile"],
+            "runtimes.tvm.tvm_build": ["PROCESSORS", "export_module"],
             "targets": ["profiler_class", "target_spellings"],
         },
     )

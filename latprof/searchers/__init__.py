@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from latprof.searchers.accuracy.accuracy_sources import load_accuracy, load_accuracy_table
     from latprof.searchers.accuracy.tables import ArchitectureTable, LatencyTable
     from latprof.searchers.base import (
+        EvaluatingSearcher,
         Evaluation,
         Found,
         Searcher,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         pareto_front,
     )
     from latprof.searchers.differentiable.fbnet import FBNetSearch
+    from latprof.searchers.differentiable.gradient_search import DifferentiableSearcher
     from latprof.searchers.differentiable.lightnas import LightNAS
     from latprof.searchers.differentiable.proxyless import ProxylessG, ProxylessR
     from latprof.searchers.evaluating.evolution import EvolutionSearch
@@ -66,6 +68,8 @@ __all__ = [
     "ArchitectureTable",
     "BlockComparison",
     "CrossTarget",
+    "DifferentiableSearcher",
+    "EvaluatingSearcher",
     "Evaluation",
     "EvolutionSearch",
     "FBNetSearch",
@@ -118,8 +122,12 @@ if not TYPE_CHECKING:
             "accuracy.accuracy_sources": ["load_accuracy", "load_accuracy_table"],
             "supernets.image_tasks": ["ImageTask", "digits_task", "folder_task"],
             "accuracy.tables": ["ArchitectureTable", "LatencyTable"],
-            "base": ["Evaluation", "Found", "SearchProblem", "Searcher", "best_of", "pareto_front"],
+            "base": [
+                *("EvaluatingSearcher", "Evaluation", "Found", "SearchProblem", "Searcher"),
+                *("best_of", "pareto_front"),
+            ],
             "differentiable.fbnet": ["FBNetSearch"],
+            "differentiable.gradient_search": ["DifferentiableSearcher"],
             "differentiable.lightnas": ["LightNAS"],
             "differentiable.proxyless": ["ProxylessG", "ProxylessR"],
             "evaluating.evolution": ["EvolutionSearch"],
