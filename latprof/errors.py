@@ -198,7 +198,7 @@ class NotEnoughDataError(InputFileError):
 
 
 class DataSetError(InputFileError):
-    """A data set's file that is missing, damaged or of another make."""
+    """A data set's file that is missing, damaged or in another format."""
 
     code = "data-set"
 

@@ -1,8 +1,8 @@
 """Is one network, or one state of the world, faster than another? Verdicts with a known error rate.
 
 The unit of evidence is a measuring process, never a round or a run: what two processes have in
-common is the network, what two rounds have in common is one load's luck, and counting rounds would
-call differences that are not there.
+common is the network; two rounds of one load share its bias, and counting rounds as independent
+would find differences that do not exist.
 """
 
 from __future__ import annotations
@@ -171,7 +171,10 @@ class Condition:
         match = re.fullmatch(r"\s*(slower|faster)\s*>\s*(\d+(?:\.\d+)?)\s*%\s*", text)
         if match is None:
             raise InvalidValueError(
-                "not a condition", field="fail-if", expected="for example slower>3%", got=text
+                "the condition cannot be read",
+                field="fail-if",
+                expected="for example slower>3%",
+                got=text,
             )
         return cls("slower" if match[1] == "slower" else "faster", float(match[2]) / 100)
 

@@ -1,9 +1,9 @@
-"""What the visits of one measuring process have in common, told apart from the networks.
+"""The bias of each measuring process, estimated apart from the networks it visited.
 
 Where a process's memory lies makes it faster or slower towards its reference than other processes,
 by a fraction of a percent on a quiet host and by more than one on a busy one, for all networks that
 it visits alike. A campaign visits every network in several processes and many networks in each, so
-the two can be told apart: the logarithm of a visit's ratio is the network's, plus the process's,
+both can be estimated: the logarithm of a visit's ratio is the network's, plus the process's,
 plus noise (two-way analysis of variance, with bounded influence: Huber, "Robust Statistics", 1981,
 section 7.8).
 """
@@ -36,7 +36,7 @@ def process_effects(networks: ArrayLike, processes: ArrayLike, ratios: ArrayLike
     Parameters
     ----------
     networks, processes : array of shape (n,)
-        What was visited (any values that can be told apart) and which process did it.
+        What was visited (any hashable values) and which process did it.
     ratios : array of shape (n,)
         The visits' ratios to the reference, above 0.
 
@@ -89,7 +89,7 @@ def _visited_by_others(
 def _effects(
     network: NDArray[np.intp], process: NDArray[np.intp], logarithms: NDArray[Any], number: int
 ) -> NDArray[Any]:
-    """Fit both by turns, large residuals drawn in; shape (number,), 0 where a process tells none.
+    """Alternate the two fits with Huber weights; shape (number,), 0 where not identifiable.
 
     Medians come first: they put a process that is far off where it belongs, so that its visits are
     not taken for outliers, all of them.

@@ -133,7 +133,7 @@ def relative_half_width(ratios: ArrayLike, coverage: float = INTERVAL_COVERAGE) 
     """Half the width of the confidence interval around :func:`combine_visits`, as a fraction of it.
 
     Student's t on the visits, each a fresh load. From eight visits on, the outer eighth on either
-    side is drawn in first (the winsorised variance of Tukey and McLaughlin, Sankhya A 1963; Yuen,
+    side is winsorised (the winsorised variance of Tukey and McLaughlin, Sankhya A 1963; Yuen,
     Biometrika 1974), so that one visit which went wrong does not widen an interval whose centre it
     hardly moves. NaN for fewer than two visits.
     """

@@ -57,7 +57,7 @@ class Summary:
         failed = f", {self.failed} failed" if self.failed else ""
         return [
             f"target          {self.target.describe()}",
-            f"reference       {self.reference}, {self.reference_ms:.3f} ms when quiet",
+            f"reference       {self.reference}, {self.reference_ms:.3f} ms on a quiet host",
             f"networks        {self.networks} measured{failed}, mean {self.mean_ms:.3f} ms",
             f"noise floor     {describe_noise_floor(self.noise_floor)}",
             (

@@ -40,7 +40,7 @@ class RunOptions:
     precision : str
         Numbers that the runtime computes with, one of the profiler's ``precisions``.
     mode : tuple of str
-        Words of the profiler's ``modes``: how the runtime runs networks, beyond its defaults.
+        Words of the profiler's ``modes``: the execution mode, beyond the runtime's defaults.
     """
 
     batch_size: int = 1
@@ -119,7 +119,7 @@ class Profiler(ABC):
     modes: ClassVar[Mapping[str, str]] = {}
     #: Networks that are visited before a fresh measuring process takes over: each process has its
     #: own luck with memory, and only where several share the work can it be told and divided out.
-    #: Many more where a start is dear and its luck small.
+    #: Many more where a start is expensive and its bias small.
     networks_per_process: ClassVar[int] = NETWORKS_PER_PROCESS
     #: Words of which at most one is taken.
     exclusive_modes: ClassVar[frozenset[str]] = frozenset()
@@ -127,7 +127,7 @@ class Profiler(ABC):
     def __init__(self, options: RunOptions) -> None:
         if options.precision not in self.precisions:
             raise InvalidValueError(
-                f"{self.spelling} does not compute with these numbers",
+                f"{self.spelling} does not support this dtype",
                 field="precision",
                 expected=", ".join(self.precisions),
                 got=options.precision,
@@ -230,7 +230,7 @@ class Profiler(ABC):
     def load_profiled(self, model: ModelSource) -> ProfiledModel:  # noqa: ARG002 - of the contract
         """Load an ONNX model with the runtime's own profiler on.
 
-        Raises DeviceError where the runtime cannot tell kernels apart, else as :meth:`load`.
+        Raises DeviceError where the runtime has no times of single kernels, else as :meth:`load`.
         """
         raise DeviceError(f"{self.spelling} does not report per-kernel times")
 

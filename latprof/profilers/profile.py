@@ -75,7 +75,7 @@ class Profile:
     ``latency_ms`` is ``ratio`` times ``reference_ms``, the quiet-state latency of the reference
     network in this very measurement; ``samples`` are all raw runs, one entry a visit, and
     ``processes`` numbers the process that made each. ``without_kernels`` says why there are no
-    kernels where they were asked for and the runtime does not tell them apart.
+    kernels where they were asked for and the runtime has no times of single kernels.
     """
 
     name: str
@@ -97,7 +97,7 @@ class Profile:
     def relative_error(self) -> float:
         """Standard error of ``latency_ms`` as a fraction, from the spread of the processes.
 
-        Visits of one process share its luck, so its mean is one value. NaN for a single process.
+        Visits of one process share its bias, so its mean is one value. NaN for a single process.
         """
         means = self.process_ratios
         if len(means) < 2:

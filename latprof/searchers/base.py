@@ -171,8 +171,8 @@ class Searcher(ABC):
     """Chooses architectures: one contract for every method.
 
     ``search`` yields each step as it is made, so that it can be shown, stored and interrupted. The
-    same arguments give the same steps; given the trail of an interrupted search, it goes on where
-    that one was, and asks for no accuracy twice.
+    same arguments give the same steps; given the trail of an interrupted search, it resumes
+    there and asks for no accuracy twice.
     """
 
     #: The name that the command line takes.

@@ -197,7 +197,7 @@ class SearchRequest:
         *,
         on_step: Callable[[int, Evaluation], None] = lambda _number, _step: None,
     ) -> StoredRun:
-        """Search, or go on with an interrupted search; each step is in the store at once.
+        """Search, or resume an interrupted search; each step is in the store at once.
 
         The state of a method with gradients is kept beside the store until the search is done.
         """

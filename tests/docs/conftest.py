@@ -22,14 +22,14 @@ def prepared(collected, tmp_path_factory):
     (folder / "demo").mkdir()
     # Enough networks that a lookup table has an entry for each block.
     fill_store(folder / "lat.db", n=NETWORKS)
-    for store in ("mine.db", "before.db", "demo/lat.db"):
+    for store in ("mine.db", "before.db", "new.db", "demo/lat.db"):
         shutil.copy(collected, folder / store)
     fill_store(folder / "after.db", seed=1)
     for name, predictor in (("cpu", "hybrid"), ("table", "lookup-table"), ("b", "linear")):
         words = ("train", "lat.db", "--no-compare", "--predictor", predictor, "-o", f"{name}.pack")
         done = run_latprof(*words, cwd=folder)
         assert done.returncode == 0, done.stderr
-    for name in ("a.pack", "demo/cpu.pack"):
+    for name in ("a.pack", "new.pack", "demo/cpu.pack"):
         shutil.copy(folder / "cpu.pack", folder / name)
     for name, architecture in zip(("model", "other", "old", "new"), SMALL.sample(4), strict=True):
         content = SMALL.build_onnx(architecture).SerializeToString()

@@ -34,7 +34,7 @@ def small(words):
         return [*"--visits 1 --repeat-fraction 0 -q".split(), *(["-n", "3"] * has("--plan"))]
     if command == "search":
         verify = ["--visits", "2"] if has("--verify") else []
-        budget = ["--budget", "1", "--image-size", "16"] if has("--data") else ["--budget", "20"]
+        budget = ["--budget", "1"] if has("--data") else ["--budget", "20"]
         return [*budget, *verify, "-q"]
     if command == "compare" and words[1].endswith(".onnx"):
         return ["--processes", "2", "--visits", "1"]

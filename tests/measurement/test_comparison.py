@@ -85,7 +85,7 @@ def test_conditions_are_read(text, verdict, limit):
 
 @pytest.mark.parametrize("text", ["", "slower", "slower>3", "worse>3%", "slower>-1%", "slower>3%%"])
 def test_other_conditions_are_refused(text):
-    with pytest.raises(InvalidValueError, match="not a condition"):
+    with pytest.raises(InvalidValueError, match="the condition cannot be read"):
         Condition.parse(text)
 
 

@@ -2,8 +2,9 @@
 
 The authors' codes find a block by its key, which has the block's shape and not its position. Blocks
 of one shape at several positions (all but the first of a stage) therefore share an entry there: the
-mean over the positions, with the variance between them as its ``var``. Where the fitted table tells
-positions apart, a sum of the exported table differs from the prediction: :func:`sharing_error_ms`.
+mean over the positions, with the variance between them as its ``var``. Where the fitted table
+has other costs at other positions, a sum of the exported table differs from the prediction:
+:func:`sharing_error_ms`.
 """
 
 from __future__ import annotations

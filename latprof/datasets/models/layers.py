@@ -70,7 +70,7 @@ class Block:
 
     @property
     def key(self) -> str:
-        """The key of a lookup table: it tells apart what costs differently.
+        """The key of a lookup table; blocks that differ in cost differ in it.
 
         For the blocks of ProxylessNAS this is the format of its authors' tables; others say what
         differs after it.

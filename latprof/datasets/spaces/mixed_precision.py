@@ -37,8 +37,8 @@ class MixedPrecisionSpace(SearchSpace):
     (:func:`latprof.graph.convert.quantization.to_int8`), which takes about a second a network.
     Targets are those of the float32 model; their runtimes need kernels for 8-bit integers.
 
-    Keys, kinds of operators and features tell the precisions apart. What it costs to change from
-    one to the other between two blocks belongs to no block: additive predictors spread it.
+    Keys, kinds of operators and features contain the dtype. The cost of converting between two
+    blocks belongs to no block: additive predictors spread it over both.
 
     Parameters
     ----------

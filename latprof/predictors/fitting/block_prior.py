@@ -1,12 +1,12 @@
 """What the entries of an additive latency table share, before a network is measured.
 
 An architecture's latency is, to first order, a sum of block costs, and a block's cost the sum of
-its operators'. With few rows the costs cannot be told apart one by one, but they are not
+its operators'. With few rows the single costs cannot be identified, but they are not
 independent unknowns either. Three things are said here of an operator's cost: most of it follows
 from its work (multiply-accumulates, elements, weights), similar operators cost similar times, and
 the same operator costs the same wherever it stands: in another block, at another position, at
-another depth or resolution that gives it the same shape. The last lets a few hundred networks tell
-apart thousands of table entries. All three are one Gaussian prior over the operators, kept as a
+another depth or resolution that gives it the same shape. The last lets a few hundred networks
+identify thousands of table entries. All three are one Gaussian prior over the operators, kept as a
 square root, and a ridge on its coefficients is the posterior mean (Rasmussen, Williams, "Gaussian
 Processes for Machine Learning", 2006, chapter 2).
 """
@@ -144,7 +144,7 @@ def fit_by_prior(
 ) -> BlockCosts:
     """Fit the entries under one prior; ``features`` are ``prior.features`` of n architectures.
 
-    With ``robust`` so that outlying latencies do not pull them.
+    With ``robust`` by a robust fit, for latencies with outliers.
     """
     fit = (fit_robust_ridge if robust else fit_ridge)(features, latency_ms)
     return BlockCosts(fit, prior)
@@ -156,7 +156,7 @@ def operator_priors(tables: SpaceTables) -> tuple[Prior, ...]:
 
     Their roots hold side by side the totals, what similar operators share beyond them, and what
     each has of its own; sampled architectures get the variance 1 from the second, and
-    :data:`_OWN` squared from the third. Candidates that their operators do not tell apart are items
+    :data:`_OWN` squared from the third. Candidates with the same operators are items
     beside the operators, without totals.
     """
     deviation = tables.total_deviations

@@ -116,7 +116,7 @@ class AdditiveTable(ShortRepr):
     intercept_ms : float
     entries_ms : array of shape (parts, combinations)
         By the number of the combination of the part's decisions; NaN where there is none, or
-        nothing is known of it. With parts of one decision: (decisions, candidates).
+        no row had it. With parts of one decision: (decisions, candidates).
     """
 
     tables: SpaceTables

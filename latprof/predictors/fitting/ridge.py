@@ -88,7 +88,7 @@ def fit_ridge(features: Floats, target: Floats, row_weights: Floats | None = Non
 
 
 def fit_robust_ridge(features: Floats, target: Floats) -> RidgeFit:
-    """Fit a ridge that outliers do not pull, then set its level and slope by least squares.
+    """Fit a robust ridge, then set its level and slope by least squares.
 
     Iteratively reweighted least squares for Student's t with :data:`_FREEDOM` degrees of freedom
     (Lange, Little, Taylor, JASA 1989): weight (nu + 1) / (nu + (r / s)^2), r the residual of the

@@ -7,7 +7,7 @@ often each candidate is there); and a cost for each of the *choices*, alike for 
 much each part varies, whether one source or one shape counts more than the rest (a runtime that is
 slow at one kind of operator), and how noisy measurements are, is not known: a grid of hypotheses
 says it, each weighted by how well it explains the rows (Rasmussen, Williams, "Gaussian Processes
-for Machine Learning", section 5.2). Errors are Student's t, so that outliers do not pull it. All
+for Machine Learning", section 5.2). Errors are Student's t, which makes the fit robust. All
 parts being linear, what is learned is one coefficient a feature.
 
 Which architectures to measure follows from the same prior before any is measured: each in turn is
@@ -69,7 +69,7 @@ class TransferFeatures(ShortRepr):
     shapes : array of shape (n, t)
         Totals and counts that architectures share.
     choices : array of shape (n, q)
-        What tells single decisions apart.
+        Features of single decisions.
     """
 
     source_ms: Floats

@@ -28,7 +28,7 @@ class HybridPredictor(Predictor):
     """The better of additive and interacting models, chosen inside the training rows.
 
     The additive part is a ridge whose prior says that a block's cost follows from its shape
-    (:mod:`latprof.predictors.fitting.block_prior`), fitted so that outliers do not pull it where
+    (:mod:`latprof.predictors.fitting.block_prior`), with a robust fit where
     that predicts left-out rows better. Cross-validation then compares it alone, with boosted trees
     on its out-of-fold remainder, with trees in its place, and, in spaces small enough to hold a
     latency for every architecture, with all interactions at once

@@ -198,7 +198,7 @@ def choose_for_transfer(
 ) -> Choices:
     """Choose ``n`` architectures to measure on a new device, as choices of shape (n, decisions).
 
-    They are those whose latencies leave least open about all others, in the order of their worth:
+    They are those that most reduce the predictive variance of the rest, the most useful first:
     the first m of n are those chosen for m.
 
     Parameters

@@ -26,8 +26,8 @@ class Answer:
     ``architecture`` is its spelling, the interval holds, ``upper_ms`` is the bound that was asked
     for and ``distance`` is above 1 outside the region of the training networks) or
     ``"operators"`` where its operators' costs are summed (then ``coverage`` is the share of its
-    work that the pack has seen the like of; the interval is that of the training networks only,
-    and NaN below full coverage). Latencies in milliseconds.
+    work that is within the range of the training data; the interval is that of the training
+    networks only, and NaN below full coverage). Latencies in milliseconds.
     """
 
     name: str

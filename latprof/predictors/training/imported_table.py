@@ -53,7 +53,7 @@ def predictor_from_table(table: LookupTable, space: ProxylessSpace) -> LookupTab
 
 
 def tabulated(predictor: Predictor, n: int = 4000, seed: int = 0) -> LookupTablePredictor:
-    """Fit a lookup table to what a fitted predictor says of ``n`` sampled architectures.
+    """Fit a lookup table to a fitted predictor's output on ``n`` sampled architectures.
 
     Where the predictor is a sum of block costs the table says the same; what it knows of how blocks
     act on each other is lost. Its counts are of sampled architectures, not of measured ones.

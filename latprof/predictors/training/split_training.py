@@ -137,7 +137,7 @@ def _metrics_by_name(
 ) -> dict[str, Metrics]:
     """The held-out error of one more predictor; empty where it cannot be told.
 
-    Another package's predictor that fails is warned of: the one that was asked for goes on.
+    Another package's predictor that fails is warned of, and the one that was asked for is trained.
     """
     try:
         predicted = _make(name, space, seed).fit(*train_rows).predict(test_rows[0])

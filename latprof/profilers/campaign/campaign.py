@@ -1,7 +1,7 @@
 """A campaign: many networks, each visited several times, spread over time and processes.
 
 Every pass visits every network once, in another order and in fresh measuring processes, so that
-neither an hour's weather nor one process's luck stays with one network. Where a precision is asked
+drift and the bias of processes average out over networks. Where a precision is asked
 for, further passes visit those networks whose interval is still too wide. What is in the store is
 not done again: the same call resumes where it was interrupted, however hard.
 """
@@ -70,7 +70,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run of a campaign did: visits made, found done already, failed, disturbed.
+    """What one run of a campaign did: visits made, already complete, failed, disturbed.
 
     ``left`` and ``kernels_left`` count the visits, and the networks whose kernels, the time limit
     cut off; ``busy`` says that the host disturbed so many visits that they were not made again.

@@ -35,8 +35,8 @@ class Axis:
 class Series:
     """One set of marks under one name in the legend.
 
-    ``"bars"`` are upright where the y axis holds numbers and lie where it holds categories; on two
-    axes of numbers they stand ``width`` wide around x. ``"steps"`` is a cumulative curve. ``hover``
+    ``"bars"`` are vertical when y is numeric and horizontal when it is categorical; when both axes
+    are numeric they are ``width`` wide around x. ``"steps"`` is a cumulative curve. ``hover``
     names the points, ``labels`` are written at the ends of bars. ``low`` and ``high`` are ends of
     intervals along the axis of numbers.
     """
@@ -103,7 +103,7 @@ class Figure:
 class Box:
     """One block of a drawn network.
 
-    ``label`` stands in the box, ``title`` is told when it is pointed at, ``shape`` is the output's
+    ``label`` is written inside the block, ``title`` is shown on hover, ``shape`` is the output's
     and is written where it changes. ``height`` is from 0 to 1. ``skipped`` is a block that passes
     its input on.
     """

@@ -1,4 +1,4 @@
-"""The headline figures, and what the networks take."""
+"""The headline figures, and the measured latencies."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def headline_tiles(data: ReportData) -> tuple[Tile, ...]:
 
 def latency_section(data: ReportData) -> Section:
     """How the latencies are distributed, and the networks by name."""
-    title, measured = "What the networks take", data.measured
+    title, measured = "Measured latency", data.measured
     if measured.empty:
         return Section(
             "latency",

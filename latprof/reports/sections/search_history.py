@@ -164,4 +164,4 @@ def trajectory_section(data: SearchReportData) -> Section:
         lead = f"The best network within the limit came with {data.step} {first:,}."
         if data.epochs:
             lead += " The answer is the network that the last epoch's probabilities lead to."
-    return Section("trajectory", "The way there", lead, figures=(accuracy, latency))
+    return Section("trajectory", "Search history", lead, figures=(accuracy, latency))

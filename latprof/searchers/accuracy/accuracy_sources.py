@@ -143,7 +143,7 @@ def _function(text: str) -> Callable[[Any], Any]:
             f"{text} cannot be imported: {type(error).__name__}: {error}"
             + (f" (found {where})" if where else ""),
             field="accuracy",
-            hint="the module is sought where Python is installed, then in the working directory",
+            hint="modules are searched where Python is installed, then in the working directory",
         ) from None
     if not callable(found):
         raise UsageError(f"{text} is no function", field="accuracy", got=type(found).__name__)

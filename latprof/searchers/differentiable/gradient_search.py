@@ -71,7 +71,7 @@ class DifferentiableSearcher(Searcher):
         less probable than this share of it are dropped, whole layers too where the zero operation
         is left (PruNet).
     checkpoint : path, optional
-        Where the state is kept after each epoch; a search that finds it there goes on from it.
+        Where the state is kept after each epoch; a search that finds it there resumes from it.
 
     Raises
     ------
@@ -134,8 +134,8 @@ class DifferentiableSearcher(Searcher):
     ) -> Iterator[Evaluation]:
         """Yield one evaluation an epoch.
 
-        A trail of all epochs is yielded as it is. One of fewer is made again: what a search goes on
-        from is its checkpoint.
+        A trail of all epochs is yielded as it is. One of fewer is made again: a search resumes from
+        its checkpoint.
         """
         check_budget(budget)
         done = tuple(trail)
@@ -370,7 +370,7 @@ class SearchState:
         write_atomically(Path(path), buffer.getvalue())
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Go on from a checkpoint, if there is one; raises InputFileError for another search's."""
+        """Resume from a checkpoint, if there is one; raises InputFileError for another search's."""
         if not Path(path).exists():
             return
         try:

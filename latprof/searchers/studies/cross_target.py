@@ -341,7 +341,7 @@ def search_each_target(
 
 
 def _names(packs: Sequence[Pack]) -> list[str]:
-    """Names of the packs' targets that tell them apart."""
+    """A different name for the target of each pack."""
     names: list[str] = []
     for number, pack in enumerate(packs, start=1):
         target = pack.target

@@ -62,8 +62,8 @@ class LatencyOfOperators:
     """Latencies of any network from a pack's operator costs: the end of the interval, or the sum.
 
     The interval is that of networks like those of the pack's training; scaled networks are others,
-    so it is a margin and no promise: measure what you choose. Operators of a size that the pack has
-    not seen the like of count ``1 + doubt`` times in the bound.
+    so it is a margin and no promise: measure what you choose. Operators of a size outside
+    the training data count ``1 + doubt`` times in the bound.
 
     Parameters
     ----------

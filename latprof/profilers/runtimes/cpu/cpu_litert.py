@@ -29,7 +29,7 @@ class CpuLiteRT(Profiler):
     A model is converted first (:mod:`latprof.graph.convert.to_tflite`), so that its images are in
     channels-last order, as a network deployed with LiteRT takes them. A conversion takes seconds
     and is kept for later visits (:mod:`latprof.profilers.runtimes.converted_models`); the
-    converter's version is part of the target's. The interpreter does not tell kernels apart from
+    converter's version is part of the target's. The interpreter has no times of single kernels in
     Python.
     """
 

@@ -95,7 +95,7 @@ class CudaProfiler(Profiler):
         return self.identity(f"cuda:{number}", name, self.runtime, version, input_shape)
 
     def conditions(self) -> dict[str, float]:
-        """The GPU's state, and that of this computer unless a captured graph does without it."""
+        """The GPU's state, and this computer's unless a captured graph makes it irrelevant."""
         gpu = _gpu(self._number())
         of_gpu = {} if gpu is None else gpu.read()
         if "graph" in self.options.mode:

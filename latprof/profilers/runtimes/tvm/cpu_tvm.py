@@ -63,7 +63,7 @@ class CpuTVM(Profiler):
         return (
             f"{self.spelling}: a kernel is tuned when a network first has it, for up to a second "
             "a trial, which counts towards --timeout; what was found is kept, and the same command "
-            "goes on from there"
+            "resumes from there"
         )
 
     def target(self, input_shape: tuple[int, ...] | None) -> Target:

@@ -71,7 +71,7 @@ class Clock:
     _start: int = 0
 
     def __call__(self, _func: Any, name: str, before: Any, _result: Any, *arguments: Any) -> int:
-        """Start or stop the clock around one call; 0 lets the machine go on."""
+        """Start or stop the clock around one call; 0 lets the machine continue."""
         now = time.perf_counter_ns()
         if name.startswith(_BUILT_IN):
             return 0

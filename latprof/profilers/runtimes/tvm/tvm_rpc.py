@@ -277,7 +277,7 @@ def _tracker(address: TrackerAddress) -> Iterator[Any]:
         raise DeviceError(
             f"the TVM tracker at {address.host}:{address.port} does not answer: "
             f"{first_line(error)}",
-            hint="start it with python -m tvm.exec.rpc_tracker, or mend the address",
+            hint="start it with python -m tvm.exec.rpc_tracker, or correct the address",
         ) from None
 
 
