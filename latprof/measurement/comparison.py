@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 from scipy import stats
 
+from latprof.common.limits import INNER_SHARE
 from latprof.errors import InvalidValueError, NotEnoughDataError
 
 if TYPE_CHECKING:
@@ -103,8 +104,7 @@ def compare_groups(name: str, a: ArrayLike, b: ArrayLike, alpha: float = 0.05) -
 
 def check_alpha(alpha: float) -> None:
     """Raise InvalidValueError for what is no rate of false verdicts."""
-    if not 0 < alpha < 1:
-        raise InvalidValueError("alpha is a rate", expected="between 0 and 1", got=str(alpha))
+    INNER_SHARE.check("alpha", alpha)
 
 
 def _comparison(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from latprof.common.limits import ABOVE_0, Limit, check_limits, whole
 from latprof.errors import InvalidValueError
 
 #: Runs of one burst, in the order they ran, in milliseconds. The first run is kept and not used.
@@ -122,6 +123,18 @@ class Subject:
     space: str = ""
 
 
+_PROTOCOL_LIMITS = {
+    "rounds": whole(1, 10_000),
+    "visits": whole(1, 10_000),
+    "max_visits": whole(1, 10_000),
+    "min_runs": whole(1, 1_000_000),
+    "dropped_runs": whole(0, 1_000_000),
+    "reference_loads": whole(1, 100),
+    "precision": Limit(0, 1, open_high=True),
+    **dict.fromkeys(("burst_ms", "max_drift", "max_withheld", "max_load"), ABOVE_0),
+}
+
+
 @dataclass(frozen=True)
 class PairedProtocol:
     """Settings of the paired measurement; its defaults are what a serious run takes.
@@ -177,35 +190,9 @@ class PairedProtocol:
     max_visits: int = 64
 
     def __post_init__(self) -> None:
-        limits = {
-            "rounds": (1, 10_000),
-            "visits": (1, 10_000),
-            "max_visits": (self.visits if self.precision else 1, 10_000),
-            "min_runs": (1, 1_000_000),
-            "dropped_runs": (0, 1_000_000),
-            "reference_loads": (1, 100),
-        }
-        for name, (low, high) in limits.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise InvalidValueError(
-                    f"protocol: {name} is too {'small' if value < low else 'large'}",
-                    field=name,
-                    expected=f"at least {low}" if value < low else f"at most {high}",
-                    got=str(value),
-                )
-        if not 0 <= self.precision < 1:
-            raise InvalidValueError(
-                "protocol: precision is a fraction of the latency",
-                field="precision",
-                expected="at least 0 and below 1",
-                got=str(self.precision),
-            )
-        above_zero = (self.burst_ms, self.max_drift, self.max_withheld, self.max_load)
-        if not all(value > 0 for value in above_zero) or self.max_runs < self.min_runs:
-            raise InvalidValueError(
-                "protocol: burst_ms and the limits must be above 0 and max_runs at least min_runs"
-            )
+        check_limits(self, _PROTOCOL_LIMITS)
+        whole(self.visits if self.precision else 1).check("max_visits", self.max_visits)
+        whole(self.min_runs).check("max_runs", self.max_runs)
 
     @property
     def most_visits(self) -> int:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
+from latprof.common.limits import check_limits, whole
 from latprof.errors import DeviceError, InvalidValueError
 from latprof.measurement.conditions import read_conditions
 from latprof.measurement.protocol import LoadedModel
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 #: See :attr:`Profiler.networks_per_process`; right where a start takes a second.
 NETWORKS_PER_PROCESS = 100
+
+
+_LIMITS = {"batch_size": whole(1, 1 << 20), "threads": whole(1, 1024)}
 
 
 @dataclass(frozen=True)
@@ -50,15 +54,7 @@ class RunOptions:
     mode: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, high in (("batch_size", 1 << 20), ("threads", 1024)):
-            value = getattr(self, name)
-            if not 1 <= value <= high:
-                raise InvalidValueError(
-                    f"{name} is too {'small' if value < 1 else 'large'}",
-                    field=name,
-                    expected="at least 1" if value < 1 else f"at most {high}",
-                    got=str(value),
-                )
+        check_limits(self, _LIMITS)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as plain JSON values."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from latprof.datasets.spaces.base import check_seed
+from latprof.common.limits import check_seed, whole
 from latprof.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -401,7 +401,4 @@ def accuracies_of(source: AccuracySource, architectures: Sequence[Architecture])
 
 def check_budget(budget: int) -> None:
     """Raise InvalidValueError for a budget that is no whole number above 0."""
-    if isinstance(budget, bool) or not isinstance(budget, int | np.integer) or budget < 1:
-        raise InvalidValueError(
-            "budget is too small", field="budget", expected="at least 1", got=str(budget)
-        )
+    whole(1).check("budget", budget)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latprof.common.extras import require
-from latprof.datasets.spaces.base import check_seed
+from latprof.common.limits import check_seed
 from latprof.errors import UsageError
 from latprof.searchers.accuracy.accuracy_sources import (
     accuracy_identity,

@@ -118,7 +118,7 @@ def test_incomplete_samples_are_refused(target, reference):
     ],
 )
 def test_impossible_protocols_are_refused(settings):
-    with pytest.raises(InvalidValueError, match="protocol"):
+    with pytest.raises(InvalidValueError, match="is out of range"):
         PairedProtocol(**settings)
 
 

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.datasets.spaces.base import check_seed
+from latprof.common.limits import check_seed
 from latprof.errors import InvalidValueError
 
 Indices: TypeAlias = NDArray[np.int64]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.common.limits import check_seed, whole
 from latprof.common.short_reprs import short
 from latprof.errors import InvalidValueError
 
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
 
 Choices: TypeAlias = NDArray[np.uint8]
 Floats: TypeAlias = NDArray[np.float64]
-
-
-#: What every random generator that latprof uses takes.
-LARGEST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True, order=True)
@@ -214,13 +211,7 @@ class SearchSpace(ABC):
         first m of n are the m drawn alone with the same seed. Raises InvalidValueError when
         ``n`` is below 1 or the space holds fewer.
         """
-        if not isinstance(n, int | np.integer) or n < 1:
-            raise InvalidValueError(
-                "the number of architectures is too small",
-                field="n",
-                expected="at least 1",
-                got=str(n),
-            )
+        whole(1).check("n", n)
         total = self.num_architectures
         if n > total:
             raise InvalidValueError(
@@ -402,12 +393,3 @@ class SearchSpace(ABC):
     ) -> Architecture | None:
         """Return the architecture that ``network`` is, judged by its convolutions, or None."""
         return None
-
-
-def check_seed(seed: int) -> int:
-    """Return ``seed``; raises InvalidValueError for one that no random generator here takes."""
-    if not isinstance(seed, int | np.integer) or not 0 <= seed <= LARGEST_SEED:
-        raise InvalidValueError(
-            "seed is out of range", field="seed", expected=f"0 to {LARGEST_SEED}", got=str(seed)
-        )
-    return seed

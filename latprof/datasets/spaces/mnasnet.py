@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latprof.common.limits import whole_option, whole_options
 from latprof.datasets.models.layers import (
     Block,
     MobileKind,
@@ -20,7 +21,6 @@ from latprof.datasets.models.layers import (
 )
 from latprof.datasets.models.steps import Layer, Pool, SqueezeExcite, Step
 from latprof.datasets.spaces.base import Architecture, Choices, Part, SearchSpace
-from latprof.datasets.spaces.options import whole_option, whole_options
 from latprof.errors import InvalidValueError
 
 if TYPE_CHECKING:

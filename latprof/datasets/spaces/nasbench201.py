@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from latprof.common.limits import whole_option
 from latprof.datasets.models.layers import Block, Place, pool_and_classifier, sum_block
 from latprof.datasets.models.steps import Activate, Layer, Normalize, Pool, Step, Zeroize
 from latprof.datasets.spaces.base import Architecture, Part, SearchSpace
-from latprof.datasets.spaces.options import whole_option
 from latprof.errors import InvalidValueError
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from latprof.common.limits import whole_option
 from latprof.datasets.models.layers import (
     Block,
     MobileKind,
@@ -15,7 +16,6 @@ from latprof.datasets.models.layers import (
     pool_and_classifier,
 )
 from latprof.datasets.spaces.base import Architecture, SearchSpace
-from latprof.datasets.spaces.options import whole_option
 
 if TYPE_CHECKING:
     from latprof.graph.operators import Operator

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latprof.common.limits import whole_option, whole_options
 from latprof.datasets.models.layers import (
     Block,
     MobileKind,
@@ -18,7 +19,6 @@ from latprof.datasets.models.layers import (
 )
 from latprof.datasets.models.steps import GlobalPool, Layer
 from latprof.datasets.spaces.base import Architecture, Choices, Part, SearchSpace
-from latprof.datasets.spaces.options import whole_option, whole_options
 from latprof.errors import InvalidValueError
 from latprof.graph.operators import Operator
 

@@ -13,6 +13,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args
 
+from latprof.common.limits import POSITIVE, whole_option, whole_options
 from latprof.datasets.models.layers import (
     Block,
     Layer,
@@ -24,7 +25,6 @@ from latprof.datasets.models.layers import (
     pool_and_classifier,
 )
 from latprof.datasets.spaces.base import Architecture, SearchSpace
-from latprof.datasets.spaces.options import whole_option, whole_options
 from latprof.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -77,11 +77,8 @@ class Scale:
 
     def __post_init__(self) -> None:
         whole_option("resolution", self.resolution)
-        for field, value in (("depth", self.depth), ("width", self.width)):
-            if not 0 < value < math.inf:
-                raise InvalidValueError(
-                    f"{field} is not possible", field=field, expected="above 0", got=str(value)
-                )
+        for field in ("depth", "width"):
+            POSITIVE.check(field, getattr(self, field))
 
 
 #: The published EfficientNets (the authors' code; the paper has the networks' sizes only).

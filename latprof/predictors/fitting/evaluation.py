@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from latprof.datasets.spaces.base import check_seed
+from latprof.common.limits import check_seed
 from latprof.errors import InvalidValueError
 
 Floats: TypeAlias = NDArray[np.float64]

@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latprof.errors import InvalidValueError, UnsupportedModelError
+from latprof.common.limits import whole
+from latprof.errors import UnsupportedModelError
 from latprof.measurement.records import PairedProtocol, Target
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.campaign import Outcome, Progress, collect
@@ -59,13 +60,7 @@ class Collection:
 
         Raises InvalidValueError for fewer than 1 or more than a campaign can hold.
         """
-        if n > MAX_NETWORKS:
-            raise InvalidValueError(
-                "too many architectures for one collection",
-                field="n",
-                expected=f"at most {MAX_NETWORKS}",
-                got=str(n),
-            )
+        whole(1, MAX_NETWORKS).check("n", n)
         source = {"n": n, "seed": seed}
         return cls.of_architectures(space, space.sample(n, seed), source, options=options, **rest)
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from latprof.datasets.spaces.base import check_seed
-from latprof.errors import InvalidValueError
+from latprof.common.limits import POSITIVE, SEED, SHARE, check_limits
 from latprof.measurement.records import PairedProtocol
 
 if TYPE_CHECKING:
@@ -21,6 +20,13 @@ if TYPE_CHECKING:
 FEWEST_REPEATS = 20
 #: Whether a network, in one of its two measurements, should be visited again.
 Wanting: TypeAlias = Callable[["Network", int], bool]
+
+
+_LIMITS = {
+    "repeat_fraction": SHARE,
+    "time_limit_s": replace(POSITIVE, optional=True),
+    "seed": SEED,
+}
 
 
 @dataclass(frozen=True)
@@ -53,21 +59,7 @@ class Plan:
     source: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.repeat_fraction <= 1:
-            raise InvalidValueError(
-                "repeat_fraction is a share",
-                field="repeat_fraction",
-                expected="0 to 1",
-                got=str(self.repeat_fraction),
-            )
-        if self.time_limit_s is not None and not 0 < self.time_limit_s < math.inf:
-            raise InvalidValueError(
-                "time limit is out of range",
-                field="time_limit_s",
-                expected="a finite time above 0 s",
-                got=str(self.time_limit_s),
-            )
-        check_seed(self.seed)
+        check_limits(self, _LIMITS)
 
     @property
     def repeated(self) -> int:

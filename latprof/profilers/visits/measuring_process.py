@@ -15,9 +15,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
+from latprof.common.limits import Limit
 from latprof.errors import (
     DeviceError,
-    InvalidValueError,
     MeasurementTimeoutError,
     RuntimeFailedError,
 )
@@ -43,13 +43,7 @@ MAX_TIMEOUT_S = 1e6
 
 def check_timeout(timeout_s: float) -> None:
     """Raise InvalidValueError unless ``timeout_s`` can be waited for."""
-    if not 0 < timeout_s <= MAX_TIMEOUT_S:
-        raise InvalidValueError(
-            "timeout is out of range",
-            field="timeout",
-            expected=f"above 0 and at most {MAX_TIMEOUT_S:.0f} s",
-            got=str(timeout_s),
-        )
+    Limit(0, MAX_TIMEOUT_S, open_low=True).check("timeout", timeout_s)
 
 
 class RemoteBench:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from latprof.common.files import write_atomically
-from latprof.datasets.spaces.base import LARGEST_SEED
+from latprof.common.limits import LARGEST_SEED
 from latprof.errors import InputFileError, InvalidValueError
 from latprof.predictors.base import Predictor
 from latprof.searchers.base import Evaluation, Searcher, SearchProblem, check_budget

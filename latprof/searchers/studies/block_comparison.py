@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.datasets.spaces.base import check_seed
+from latprof.common.limits import check_seed
 from latprof.errors import InvalidValueError, UnknownNameError
 from latprof.searchers.base import (
     AccuracySource,

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latprof.common.extras import require
-from latprof.datasets.spaces.base import check_seed
+from latprof.common.limits import check_seed
 from latprof.datasets.spaces.scaled import (
     NetworkLatency,
     NetworksOfFamily,

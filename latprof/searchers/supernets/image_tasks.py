@@ -20,8 +20,7 @@ import torch
 from torch.utils.data import Dataset, TensorDataset
 
 from latprof.common.extras import require
-from latprof.datasets.spaces.base import check_seed
-from latprof.datasets.spaces.options import whole_option
+from latprof.common.limits import check_seed, whole_option
 from latprof.errors import InputFileError, NotEnoughDataError
 
 #: Shares of the images that architectures are chosen on, and that nothing is chosen on.
