@@ -29,7 +29,7 @@ def install(place: Path) -> Path:
     # Without bytecode of what is never imported, which would take half a minute.
     pip = (*pip, "--no-compile", "--constraint", ROOT / "constraints.txt")
     run(*pip, "torch", cwd=place)
-    # The project asks for latprof[torch]; the address says which latprof that is.
+    # The project asks for latprof[collect,torch]; the address says which latprof that is.
     run(*pip, f"latprof @ {wheel.as_uri()}", project, cwd=place)
     shutil.rmtree(project)
     return binaries
