@@ -54,7 +54,7 @@ def test_a_stopped_collection_resumes(latprof, tmp_path, how, status):
     _, errors = process.communicate(timeout=900)
     assert process.returncode == status, errors
     if how == signal.SIGINT:
-        assert "goes on where it was" in errors
+        assert "rerun the same command to resume" in errors
         assert "Traceback" not in errors
     kept = stored(path)
     assert kept >= 4

@@ -54,7 +54,7 @@ def test_a_written_table_predicts_what_the_pack_predicts(latprof, packs, tmp_pat
     )
     counted = next(iter(table.entries.values())).count is not None
     assert counted == (name == "lookup-table")
-    assert ("fitted to what it says" in done.stderr) == (name != "lookup-table")
+    assert ("fitted to its output" in done.stderr) == (name != "lookup-table")
 
 
 def test_single_path_nas(latprof, packs):

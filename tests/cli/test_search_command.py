@@ -106,7 +106,7 @@ def test_interrupted_it_goes_on_where_it_was(latprof, place):
     running.send_signal(signal.SIGINT)
     _, errors = running.communicate(timeout=900)
     assert running.returncode == 130, errors
-    assert "goes on where it was" in errors
+    assert "rerun the same command to resume" in errors
     assert "Traceback" not in errors
     kept = stored_steps(place / "s.db")
     done = search(latprof, place, *arguments, "--method", "netadapt", "--json")
@@ -249,8 +249,8 @@ def test_another_host_s_pack_is_refused_before_the_search(latprof, place):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "one source"),
-        (("--accuracy", "own:accuracy", "--data", "digits"), "one source"),
+        ((), "needs an accuracy source: either --accuracy or --data"),
+        (("--accuracy", "own:accuracy", "--data", "digits"), "either --accuracy or --data"),
         (("--accuracy", "own:broken"), "something else than an accuracy"),
         (("--accuracy", "own:accuracy", "--method", "magic"), "magic"),
         (("--accuracy", "own:accuracy", "--method", "lightnas"), "supernet"),
@@ -274,7 +274,7 @@ def test_another_host_s_pack_is_refused_before_the_search(latprof, place):
         (("--accuracy", "own:accuracy", "--option", "population=true"), "another type"),
         (("--accuracy", "own:accuracy", "--option", "mutation_probability=a"), "another type"),
         (("--accuracy", "own:accuracy", "--method", "mnas", "--option", "exponents=[1]"), "type"),
-        (("--accuracy", "own:accuracy", "--option", "checkpoint=a"), "not an option"),
+        (("--accuracy", "own:accuracy", "--option", "checkpoint=a"), "sets option 'checkpoint' itself"),
         (("--accuracy", "own:accuracy", "--space", "proxylss"), "proxylss"),
         (("--accuracy", "own:accuracy", "--other-target"), "--verify"),
         (("--accuracy", "own:accuracy", "-o", "no/where.html"), "no/where.html"),
