@@ -13,7 +13,7 @@ class _Short(reprlib.Repr):
     def __init__(self) -> None:
         super().__init__()
         self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = 4
-        self.maxstring, self.maxother = 60, 120
+        self.maxlevel, self.maxstring, self.maxother = 2, 60, 120
 
     def repr_ndarray(self, array: Any, level: int) -> str:  # noqa: ARG002 - found by its name
         return f"array{array.shape}"

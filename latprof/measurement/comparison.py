@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 from scipy import stats
 
+from latprof.common.html_parts import html_table
 from latprof.common.limits import INNER_SHARE
 from latprof.errors import InvalidValueError, NotEnoughDataError
 
@@ -44,6 +45,26 @@ class Comparison:
     adjusted_p_value: float
     verdict: Verdict
     samples: int
+
+    def _repr_html_(self) -> str:
+        return comparisons_html([self])
+
+
+def comparisons_html(comparisons: Sequence[Comparison], missing: Sequence[str] = ()) -> str:
+    """Comparisons of B against A as a table of HTML; ``missing`` are networks without one."""
+    rows: list[tuple[str, ...]] = [
+        (
+            each.name,
+            each.verdict,
+            f"{each.effect:+.2%}",
+            f"{each.low:+.2%} to {each.high:+.2%}",
+            f"{each.adjusted_p_value:.3g}",
+        )
+        for each in comparisons
+    ]
+    rows += [(name, "not measured in B", "", "", "") for name in missing]
+    header = ("network", "verdict", "effect", "interval", "p, adjusted")
+    return html_table("B against A", rows, header)
 
 
 def compare_pairs(name: str, a: ArrayLike, b: ArrayLike, alpha: float = 0.05) -> Comparison:

@@ -15,7 +15,13 @@ from latprof.errors import (
     RuntimeFailedError,
     TargetMismatchError,
 )
-from latprof.measurement.comparison import Comparison, compare_groups, compare_pairs, holm
+from latprof.measurement.comparison import (
+    Comparison,
+    compare_groups,
+    compare_pairs,
+    comparisons_html,
+    holm,
+)
 from latprof.measurement.records import PairedProtocol, PairedSamples
 from latprof.measurement.statistics import visit_ratios
 from latprof.profilers.visits.measurer import undisturbed_visit
@@ -93,6 +99,9 @@ class StoreComparison:
     comparisons: tuple[Comparison, ...]
     missing: tuple[str, ...]
     in_milliseconds: bool
+
+    def _repr_html_(self) -> str:
+        return comparisons_html(self.comparisons, self.missing)
 
 
 def compare_stores(

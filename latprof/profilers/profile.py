@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latprof.common.html_parts import html_table
+from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.spaces.base import Architecture, SearchSpace
 from latprof.datasets.spaces.named import get_space
 from latprof.errors import (
@@ -68,8 +70,8 @@ _ERRORS: dict[str, type[LatprofError]] = {
 }
 
 
-@dataclass(frozen=True)
-class Profile:
+@dataclass(frozen=True, repr=False)
+class Profile(ShortRepr):
     """One network's measurement.
 
     ``latency_ms`` is ``ratio`` times ``reference_ms``, the quiet-state latency of the reference
@@ -139,6 +141,21 @@ class Profile:
     def raw_median_ms(self) -> float:
         """The median of all counted runs, without pairing."""
         return float(np.median([raw_median_ms(samples) for samples in self.samples]))
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("latency", f"{self.latency_ms:.3f} ms"),
+            ("standard error", f"{self.relative_error:.2%}"),
+            ("visits", len(self.samples)),
+            ("target", self.target.describe()),
+            ("reference network", f"{self.reference}, {self.reference_ms:.3f} ms"),
+        ]
+        kernels = sorted(self.kernels, key=lambda kernel: -kernel.latency_ms)
+        rows += [(f"kernel {each.name}", f"{each.latency_ms:.3f} ms") for each in kernels[:10]]
+        if len(kernels) > 10:
+            rest = sum(each.latency_ms for each in kernels[10:])
+            rows.append((f"{len(kernels) - 10} more kernels", f"{rest:.3f} ms"))
+        return html_table(self.name, rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the profile without its raw runs as plain JSON values."""

@@ -58,6 +58,11 @@ class CompareResult:
             return EXIT_FINDING
         return EXIT_PARTIAL if self.missing else EXIT_OK
 
+    def _repr_html_(self) -> str:
+        from latprof.measurement.comparison import comparisons_html
+
+        return comparisons_html(self.comparisons, self.missing)
+
     def to_dict(self) -> list[dict[str, Any]]:
         """Return the comparisons as plain JSON values."""
         return [dataclasses.asdict(comparison) for comparison in self.comparisons]

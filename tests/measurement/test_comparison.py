@@ -1,5 +1,7 @@
 """Verdicts err as rarely as they say, find what is there, and are corrected over many networks."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from latprof.measurement.comparison import (
     Condition,
     compare_groups,
     compare_pairs,
+    comparisons_html,
     holm,
 )
 
@@ -105,3 +108,11 @@ def test_too_little_to_compare_is_refused():
         compare_pairs("n", np.ones((2, 5)), np.ones((3, 5)))
     with pytest.raises(InvalidValueError):
         compare_groups("n", [1.0, 2.0], [1.0, 2.0], alpha=0)
+
+
+def test_comparisons_are_shown_as_a_table():
+    slower = dataclasses.replace(one(0.001, effect=0.031), name="<b>net</b>")
+    html = comparisons_html([slower], missing=("gone",))
+    for text in ("&lt;b&gt;net", "slower", "+3.10%", "gone", "not measured in B"):
+        assert text in html
+    assert slower._repr_html_() == comparisons_html([slower])

@@ -1,7 +1,10 @@
 import pytest
 from synthetic_latency import SPACE, measured
 
-from latprof.predictors.models.by_name import make_predictor, predictor_names
+from latprof.predictors.models.by_name import make_predictor, predictor_class
+from latprof.predictors.models.linear import LinearPredictor
+from latprof.predictors.models.transfer import TransferPredictor
+from latprof.registry import PREDICTORS
 
 
 @pytest.fixture(scope="session")
@@ -10,10 +13,30 @@ def rows():
     return measured(150, noise=0.002)
 
 
-@pytest.fixture(scope="session", params=predictor_names())
-def fitted(request, rows):
+@pytest.fixture(scope="session")
+def sources(rows):
+    """Predictors of two devices, as a transfer takes them; not to be changed."""
+    choices, latency = rows
+    slower = measured(150, noise=0.01, seed=4)
+    return [LinearPredictor(SPACE).fit(choices, latency), LinearPredictor(SPACE).fit(*slower)]
+
+
+def of_kind(name, sources):
+    """A predictor of any kind, made as its constructor wants it, not fitted."""
+    kind = predictor_class(name, special=True)
+    return kind(SPACE, sources) if kind is TransferPredictor else kind(SPACE)
+
+
+@pytest.fixture(scope="session", params=PREDICTORS.names(special=True))
+def fitted(request, rows, sources):
     """Each predictor, fitted on the rows; not to be changed."""
-    return make_predictor(request.param, SPACE).fit(*rows)
+    return of_kind(request.param, sources).fit(*rows)
+
+
+@pytest.fixture(params=PREDICTORS.names(special=True))
+def unfitted(request, sources):
+    """Each predictor before it is fitted."""
+    return of_kind(request.param, sources)
 
 
 @pytest.fixture(scope="session")

@@ -20,21 +20,8 @@ from synthetic_latency import SPACE
 
 from latprof.errors import InvalidValueError
 from latprof.predictors.models.boosted_trees import XGBoostPredictor
-from latprof.predictors.models.by_name import predictor_class
 from latprof.predictors.models.linear import LinearPredictor
 from latprof.predictors.models.transfer import TransferPredictor
-from latprof.registry import PREDICTORS
-
-
-@pytest.fixture(params=PREDICTORS.names(special=True))
-def unfitted(request, fitted_linear):
-    kind = predictor_class(request.param, special=True)
-    return kind(SPACE, [fitted_linear]) if kind is TransferPredictor else kind(SPACE)
-
-
-@pytest.fixture(scope="module")
-def fitted_linear(rows):
-    return LinearPredictor(SPACE).fit(*rows)
 
 
 @pytest.mark.parametrize(
@@ -85,13 +72,13 @@ def test_the_score_is_the_coefficient_of_determination(fitted, rows):
         fitted.score(choices, latency[:3])
 
 
-def test_cross_validation_takes_an_array_of_choices_or_architectures(rows, fitted_linear):
+def test_cross_validation_takes_an_array_of_choices_or_architectures(rows, sources):
     choices, latency = rows
     scores = cross_val_score(LinearPredictor(SPACE), choices, latency, cv=3)
     again = cross_val_score(LinearPredictor(SPACE), SPACE.architectures(choices), latency, cv=3)
     np.testing.assert_array_equal(scores, again)
-    assert np.all((scores > 0.2) & (scores < fitted_linear.score(choices, latency)))
-    transfer = TransferPredictor(SPACE, [fitted_linear])
+    assert np.all((scores > 0.2) & (scores < sources[0].score(choices, latency)))
+    transfer = TransferPredictor(SPACE, sources)
     predicted = cross_val_predict(transfer, choices[:40], latency[:40], cv=4)
     assert np.corrcoef(predicted, latency[:40])[0, 1] > 0.8
 
