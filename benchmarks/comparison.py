@@ -17,8 +17,8 @@ from latprof.measurement.comparison import compare_pairs
 from latprof.measurement.records import PairedProtocol
 from latprof.profilers.base import RunOptions
 from latprof.profilers.comparing import PROCESSES, VISITS, measure_in_turn
-from latprof.profilers.visits.measuring_process import RemoteBench
-from latprof.profilers.visits.network_source import Network, reference_network
+from latprof.profilers.visits.measuring_process import ProcessMeasurer
+from latprof.profilers.visits.network_source import NetworkSource, reference_network
 
 
 def main() -> None:
@@ -28,11 +28,12 @@ def main() -> None:
     parser.add_argument("--drawn", type=int, default=1000)
     arguments = parser.parse_args()
     space = get_space("proxyless")
-    network = Network.of_architecture(space, space.sample(1, seed=3)[0])
+    network = NetworkSource.of_architecture(space, space.sample(1, seed=3)[0])
     _, reference = reference_network()
-    make = partial(RemoteBench, "cpu:onnxruntime", RunOptions(), reference, PairedProtocol())
+    make = partial(ProcessMeasurer, "cpu:onnxruntime", RunOptions(), reference, PairedProtocol())
     processes = arguments.real * PROCESSES
-    a, b = map(np.array, measure_in_turn(network, network, make, processes=processes))
+    measured = measure_in_turn(network, network, make, processes=processes)
+    a, b = measured.a, measured.b
     groups = np.arange(processes).reshape(arguments.real, PROCESSES)
     real = [compare_pairs("", a[g], b[g]).verdict != "no evidence" for g in groups]
     generator = np.random.default_rng(0)

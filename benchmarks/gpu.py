@@ -31,7 +31,7 @@ from latprof.predictors.models.by_name import predictor_names
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.collection import Collection
 from latprof.profilers.targets import profiler_class
-from latprof.profilers.visits.network_source import Network
+from latprof.profilers.visits.network_source import NetworkSource
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
@@ -96,7 +96,9 @@ def agreement(target: str, space: SearchSpace) -> bool:
         profiler = profiler_class(target)(options)
         gaps = []
         for architecture in space.sample(AGREEING, seed=1):
-            loaded: Any = profiler.load(Network.of_architecture(space, architecture).model(BATCH))
+            loaded: Any = profiler.load(
+                NetworkSource.of_architecture(space, architecture).model(BATCH)
+            )
             pairs = [
                 (statistics.median(loaded.run(RUNS)), timer(loaded.start)) for _ in range(TURNS)
             ]

@@ -29,8 +29,8 @@ from latprof.measurement.statistics import (
     visit_ratio,
 )
 from latprof.profilers.base import RunOptions
-from latprof.profilers.visits.measuring_process import RemoteBench
-from latprof.profilers.visits.network_source import Network, reference_network
+from latprof.profilers.visits.measuring_process import ProcessMeasurer
+from latprof.profilers.visits.network_source import NetworkSource, reference_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,19 +46,21 @@ BEFORE_MS = 65.0
 Samples = list[list[list[PairedSamples]]]
 
 
-def measure(networks: list[Network], processes: int, *, pinned: bool) -> Samples:
+def measure(networks: list[NetworkSource], processes: int, *, pinned: bool) -> Samples:
     """Visit every network ``LOADS`` times in each process; indices (process, load, network)."""
     _, reference = reference_network()
     cores = (max(os.sched_getaffinity(0)),) if pinned else ()
     generator = np.random.default_rng(0)
     found: Samples = []
     for _ in range(processes):
-        with RemoteBench("cpu:onnxruntime", RunOptions(cores=cores), reference, PROTOCOL) as bench:
+        with ProcessMeasurer(
+            "cpu:onnxruntime", RunOptions(cores=cores), reference, PROTOCOL
+        ) as measurer:
             loads = []
             for _ in range(LOADS):
                 row: list[PairedSamples | None] = [None] * len(networks)
                 for index in generator.permutation(len(networks)).tolist():
-                    row[index] = bench.visit(networks[index]).samples
+                    row[index] = measurer.visit(networks[index]).samples
                 loads.append([samples for samples in row if samples is not None])
             found.append(loads)
     return found
@@ -192,7 +194,9 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2 * LOADS, help="at least twice the loads")
     arguments = parser.parse_args()
     space = get_space("proxyless")
-    networks = [Network.of_architecture(space, a) for a in space.sample(arguments.networks, seed=2)]
+    networks = [
+        NetworkSource.of_architecture(space, a) for a in space.sample(arguments.networks, seed=2)
+    ]
     print(f"{len(networks)} architectures, {arguments.processes} processes, {LOADS} loads in each")
     for label, pinned in (("free to move", False), ("pinned to a core", True)):
         found = measure(networks, arguments.processes, pinned=pinned)

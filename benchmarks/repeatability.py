@@ -24,14 +24,14 @@ from latprof.measurement.statistics import (
     visit_ratio,
 )
 from latprof.profilers.base import RunOptions
-from latprof.profilers.visits.measuring_process import RemoteBench
-from latprof.profilers.visits.network_source import Network, reference_network
+from latprof.profilers.visits.measuring_process import ProcessMeasurer
+from latprof.profilers.visits.network_source import NetworkSource, reference_network
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def measure(networks: list[Network], processes: int) -> dict[str, NDArray[np.float64]]:
+def measure(networks: list[NetworkSource], processes: int) -> dict[str, NDArray[np.float64]]:
     """Measure; each statistic has shape (processes, networks)."""
     protocol = PairedProtocol()
     _, reference = reference_network()
@@ -40,8 +40,8 @@ def measure(networks: list[Network], processes: int) -> dict[str, NDArray[np.flo
     generator = np.random.default_rng(0)
     for process in range(processes):
         for index in generator.permutation(len(networks)).tolist():
-            with RemoteBench("cpu:onnxruntime", RunOptions(), reference, protocol) as bench:
-                visits = [bench.visit(networks[index]) for _ in range(protocol.visits)]
+            with ProcessMeasurer("cpu:onnxruntime", RunOptions(), reference, protocol) as measurer:
+                visits = [measurer.visit(networks[index]) for _ in range(protocol.visits)]
             samples = [visit.samples for visit in visits if visit.samples is not None]
             found["paired ratio"][process, index] = combine_visits(list(map(visit_ratio, samples)))
             found["raw median"][process, index] = np.median(list(map(raw_median_ms, samples)))
@@ -67,7 +67,9 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=10)
     arguments = parser.parse_args()
     space = get_space("proxyless")
-    networks = [Network.of_architecture(space, a) for a in space.sample(arguments.networks, seed=1)]
+    networks = [
+        NetworkSource.of_architecture(space, a) for a in space.sample(arguments.networks, seed=1)
+    ]
     found = measure(networks, arguments.processes)
     print(f"{len(networks)} architectures, {arguments.processes} fresh processes each")
     print("statistic      CV mean   CV worst   5 against 5")

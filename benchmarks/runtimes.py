@@ -36,7 +36,7 @@ from latprof.predictors.training.stored_training import stored_block_times, stor
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.collection import Collection
 from latprof.profilers.targets import profiler_class, target_spellings
-from latprof.profilers.visits.network_source import Network
+from latprof.profilers.visits.network_source import NetworkSource
 from latprof.reports.rendering.page import write_report
 from latprof.reports.side_by_side_report import build_side_by_side_report
 
@@ -119,7 +119,7 @@ def print_overheads(spellings: Sequence[str], count: int = 10) -> float:
         rows = []
         few = FEW.get(spelling, 3 * count) // 3
         for architecture in space.sample(min(count, few), seed=SEED):
-            model = Network.of_architecture(space, architecture).model(1)
+            model = NetworkSource.of_architecture(space, architecture).model(1)
             rows.append(_CLOCKS[spelling](profiler, model))
         run, inner = np.array([np.median(np.array(pairs), axis=0) for pairs in rows]).T
         excess = (run / inner - 1)[inner > 2]

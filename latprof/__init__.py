@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from latprof.graph.operators import Network, Operator
     from latprof.graph.reader import read_network
     from latprof.measurement.labels import labels
-    from latprof.measurement.records import Measurement, PairedProtocol, Target
+    from latprof.measurement.records import PairedProtocol, Target
     from latprof.measurement.store.store import Store
     from latprof.predictors.base import Predictor
     from latprof.predictors.models.boosted_trees import XGBoostPredictor
@@ -115,7 +115,8 @@ if not TYPE_CHECKING:
             "graph.operators": ["Network", "Operator"],
             "graph.reader": ["read_network"],
             "measurement.labels": ["labels"],
-            "measurement.records": ["Measurement", "PairedProtocol", "Target"],
+            "measurement.records": ["PairedProtocol", "Target"],
+            "measurement.visits": ["Measurement"],
             "measurement.store.store": ["Store"],
             "predictors.base": ["Predictor"],
             "predictors.models.boosted_trees": ["XGBoostPredictor"],

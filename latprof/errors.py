@@ -36,7 +36,7 @@ An interruption by the user is Python's own ``KeyboardInterrupt`` (exit status 1
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class LatprofError(Exception):
@@ -106,6 +106,7 @@ class UnknownNameError(UsageError):
     """A name that is not registered; the message lists the ones that are."""
 
     code = "unknown-name"
+    known: Sequence[str] = ()
 
     def __init__(self, kind: str, got: str, known: Iterable[str]) -> None:
         names = sorted(known)
@@ -235,6 +236,7 @@ class CoverageError(LatprofError):
 
     code = "coverage"
     exit_status = 1
+    missing: tuple[str, ...] = ()
 
     def __init__(self, problem: str, missing: Iterable[str], *, hint: str | None = None) -> None:
         super().__init__(problem, hint=hint)
@@ -279,6 +281,25 @@ class MeasurementTimeoutError(LatprofError):
 
     code = "timeout"
     exit_status = 124
+
+
+def error_from_code(code: str, message: str) -> LatprofError:
+    """Return the exception that a measuring process, or a row of a store, told by its code.
+
+    Parameters
+    ----------
+    code : str
+        One of the tree's; a code that is not there is a profiler's own, and RuntimeFailedError.
+    message : str
+        The whole line, ``str`` of the exception as it was raised; it becomes ``problem``.
+    """
+    kinds = [LatprofError]
+    for kind in kinds:  # grows while it is read: all classes of the tree, parents first
+        kinds += kind.__subclasses__()
+    found = next((kind for kind in kinds if kind.code == code), RuntimeFailedError)
+    error = found.__new__(found)  # some ask for more than a line
+    LatprofError.__init__(error, message)
+    return error
 
 
 #: The documented exit statuses of the command line.

@@ -94,3 +94,15 @@ def test_a_missing_dependency_names_the_extra():
 
 def test_a_coverage_error_carries_what_is_missing():
     assert CoverageError("unknown", ["a", "b"]).missing == ("a", "b")
+
+
+@pytest.mark.parametrize("kind", [getattr(errors, row[0]) for row in _real()])
+def test_a_code_and_a_message_make_the_error_again(kind):
+    found = errors.error_from_code(kind.code, "it went wrong")
+    assert type(found) is kind
+    assert (str(found), found.exit_status) == ("it went wrong", kind.exit_status)
+    assert found.to_dict()["hint"] is None
+
+
+def test_a_code_of_nobody_is_a_failure_of_the_runtime():
+    assert type(errors.error_from_code("a-profilers-own", "odd")) is errors.RuntimeFailedError

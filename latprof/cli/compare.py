@@ -17,6 +17,7 @@ from latprof.cli.console import (
     print_json,
     print_table,
     remark,
+    remark_on_visits,
 )
 from latprof.cli.run_options import BatchSize, Dtype, Mode, Threads, TuneTrials
 
@@ -82,6 +83,8 @@ def compare(
         print_json(result.to_dict())
     else:
         _print(result.comparisons)
+    for comparison in result.comparisons:
+        remark_on_visits(comparison.visits)
     if result.failed:
         remark(f"{fail_if} holds for {', '.join(c.name for c in result.failed)}")
     elif result.missing:

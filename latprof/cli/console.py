@@ -14,6 +14,7 @@ import typer
 
 if TYPE_CHECKING:
     from latprof.errors import LatprofError
+    from latprof.measurement.visits import VisitCounts
 
 
 def complete_space() -> list[str]:
@@ -128,6 +129,12 @@ def note(text: str) -> None:
 def remark(text: str) -> None:
     """Print a workflow's remark to stderr."""
     note(f"latprof: {text}")
+
+
+def remark_on_visits(visits: VisitCounts | None) -> None:
+    """Say on stderr what a result lacks of the visits that were planned for it."""
+    for text in () if visits is None else visits.notes():
+        remark(text)
 
 
 def print_error(error: LatprofError, text: str = "") -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from latprof.cli.commands import finish
 from latprof.cli.console import (
     Json,
     Shapes,
@@ -18,6 +19,7 @@ from latprof.cli.console import (
     print_json,
     print_table,
     remark,
+    remark_on_visits,
 )
 from latprof.cli.run_options import BatchSize, Dtype, Mode, Target, Threads, Timeout, TuneTrials
 from latprof.workflows.formatting import milliseconds
@@ -85,7 +87,13 @@ def profile(
         note(f"trace written to {trace}")
     if as_json:
         print_json(found.to_dict())
-        return
+    else:
+        _print(found, by)
+    remark_on_visits(found.visits)
+    finish(found)
+
+
+def _print(found: Profile, by: Order) -> None:
     _print_figures(found)
     if found.without_kernels:
         return
@@ -102,6 +110,7 @@ def _print_figures(found: Profile) -> None:
         f"latency    {milliseconds(found.latency_ms)} ms +- {found.relative_error:.1%} "
         "(standard error)"
     )
+    typer.echo(f"visits     {found.visits.describe()}")
     if found.without_kernels:
         typer.echo(f"kernels    unknown: {one_line(found.without_kernels)}")
         return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from latprof.cli.console import note, print_table
+from latprof.cli.console import note, print_table, remark_on_visits
 from latprof.workflows.formatting import milliseconds
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def _print_verification(found: Verification) -> None:
         note(f"measured on another target than predicted for: {found.measured_on.describe()}")
     elif math.isfinite(found.limit_ms):
         typer.echo(f"verdict     {'keeps the limit' if found.keeps_limit else 'BREAKS THE LIMIT'}")
+    remark_on_visits(found.visits)
 
 
 def _print_cross_target(found: CrossTarget) -> None:

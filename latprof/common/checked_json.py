@@ -1,6 +1,7 @@
 """Plain data out of files that nobody vouches for: bounded JSON, and fields of checked types.
 
-Everything here ends in a value of the stated type or in PackError.
+Everything here ends in a value of the stated type or in PackError, or for :class:`Fields` in the
+error that their maker names.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.errors import InvalidValueError, PackError, UsageError
+from latprof.errors import InvalidValueError, LatprofError, PackError, UsageError
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -65,10 +66,11 @@ def refusing(what: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Fields:
-    """A JSON object read field by field; ``what`` names it in errors."""
+    """A JSON object read field by field; ``what`` names it in errors of the class ``error``."""
 
     what: str
     values: Mapping[str, Any]
+    error: type[LatprofError] = PackError
 
     @classmethod
     def of_json(cls, what: str, data: bytes) -> Fields:
@@ -89,9 +91,9 @@ class Fields:
         return cls.of_json(name, files[name])
 
     def wrong(self, name: str, expected: str) -> NoReturn:
-        """Raise PackError for the field ``name``."""
+        """Raise ``error`` for the field ``name``."""
         got = repr(self.values[name])[:60] if name in self.values else "nothing"
-        raise PackError(f"{self.what}: field {name} is wrong", expected=expected, got=got)
+        raise self.error(f"{self.what}: field {name} is wrong", expected=expected, got=got)
 
     def text(self, name: str, limit: int = 100_000) -> str:
         """A string of at most ``limit`` characters."""
@@ -129,7 +131,7 @@ class Fields:
         value = self.values.get(name)
         if not isinstance(value, dict):
             self.wrong(name, "an object")
-        return Fields(f"{self.what}: {name}", value)
+        return Fields(f"{self.what}: {name}", value, self.error)
 
     def optional_fields(self, name: str) -> Fields | None:
         """An object, or None for null."""
@@ -144,7 +146,9 @@ class Fields:
             self.wrong(name, f"a list of at most {limit} objects")
         if not all(isinstance(item, dict) for item in value):
             self.wrong(name, "objects")
-        return [Fields(f"{self.what}: {name} {i}", item) for i, item in enumerate(value)]
+        return [
+            Fields(f"{self.what}: {name} {i}", item, self.error) for i, item in enumerate(value)
+        ]
 
     def texts(self, name: str) -> tuple[str, ...]:
         """A list of strings."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from scipy import stats
@@ -22,6 +22,8 @@ from latprof.errors import InvalidValueError, NotEnoughDataError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+    from latprof.measurement.visits import VisitCounts
 
 Verdict: TypeAlias = Literal["faster", "slower", "no evidence"]
 
@@ -34,7 +36,8 @@ class Comparison:
     ``low`` and ``high`` its confidence interval (not corrected for many networks), ``p_value`` that
     of no difference, and ``adjusted_p_value`` the same after Holm's correction over all networks
     compared. ``samples`` counts the processes that measured it, on both sides together where these
-    were not measured in turn.
+    were not measured in turn. ``visits`` says what became of the visits, where they were made for
+    this comparison.
     """
 
     name: str
@@ -45,6 +48,13 @@ class Comparison:
     adjusted_p_value: float
     verdict: Verdict
     samples: int
+    visits: VisitCounts | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the comparison as plain JSON values."""
+        values = asdict(self)
+        del values["visits"]
+        return values | ({} if self.visits is None else self.visits.to_dict())
 
     def _repr_html_(self) -> str:
         return comparisons_html([self])
@@ -166,15 +176,10 @@ def holm(comparisons: Sequence[Comparison], alpha: float = 0.05) -> list[Compari
     for rank, index in enumerate(order.tolist()):
         found = comparisons[index]
         largest = max(largest, min(1.0, found.p_value * (len(comparisons) - rank)))
-        corrected[index] = Comparison(
-            found.name,
-            found.effect,
-            found.low,
-            found.high,
-            found.p_value,
-            largest,
-            _verdict(found.effect, largest, alpha),
-            found.samples,
+        corrected[index] = replace(
+            found,
+            adjusted_p_value=largest,
+            verdict=_verdict(found.effect, largest, alpha),
         )
     return [c for c in corrected if c is not None]
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from latprof.common.checked_json import Fields
 from latprof.common.limits import ABOVE_0, Limit, check_limits, whole
 from latprof.errors import InvalidValueError
 
+#: Kernels of one network.
+MOST_KERNELS = 1_000_000
 #: Runs of one burst, in the order they ran, in milliseconds. The first run is kept and not used.
 Burst = tuple[float, ...]
 
@@ -110,16 +114,16 @@ class Target:
 
 @dataclass(frozen=True)
 class Subject:
-    """The network that is measured.
+    """The network that is measured: its identity, and what people call it.
 
     ``kind`` is ``"architecture"`` (then ``space`` is the search space's description and ``key`` the
     architecture's spelling) or ``"model"`` (then ``key`` is the SHA-256 of the file's content and
-    ``name`` its path).
+    ``name`` its path). Two subjects are the same whatever their names.
     """
 
     kind: str
     key: str
-    name: str
+    name: str = field(compare=False)
     space: str = ""
 
 
@@ -236,57 +240,17 @@ class PairedSamples:
         if any(len(b) <= self.dropped_runs for b in (*self.target, *self.reference)):
             raise InvalidValueError("a burst has no runs beyond the dropped ones")
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the samples as plain JSON values."""
+        return dataclasses.asdict(self)
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PairedSamples:
-        """Rebuild samples from :func:`dataclasses.asdict`, lists in place of tuples."""
+        """Rebuild samples from :meth:`to_dict`; raises InvalidValueError for anything else."""
+        fields = Fields("samples", values, InvalidValueError)
         return cls(
-            tuple(map(tuple, values["target"])),
-            tuple(map(tuple, values["reference"])),
-            values["dropped_runs"],
+            _bursts(fields, "target"), _bursts(fields, "reference"), fields.integer("dropped_runs")
         )
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a measurement has no samples: an error's stable code and its line."""
-
-    code: str
-    message: str
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One visit to one network on one target: samples or a failure, never both.
-
-    ``label`` is 0 for the measurement proper and 1 for its repetition (the pairs from which the
-    noise floor comes); ``visit`` counts from 0 within a label. ``started_at`` is Unix time in
-    seconds; ``wall_s`` is the whole visit's time, ``load_s`` the part that built and loaded the
-    network. ``conditions`` is the state of the host before and after
-    (:mod:`latprof.measurement.conditions`). A ``disturbed`` visit has samples, but conditions
-    changed while they were taken: it is kept, done again, and left out of the statistics.
-    """
-
-    subject: Subject
-    target: Target
-    label: int
-    visit: int
-    started_at: float
-    wall_s: float
-    load_s: float
-    process: str
-    samples: PairedSamples | None = None
-    failure: Failure | None = None
-    conditions: Mapping[str, Any] = field(default_factory=dict)
-    disturbed: bool = False
-
-    def __post_init__(self) -> None:
-        if (self.samples is None) == (self.failure is None):
-            raise InvalidValueError("a measurement has either samples or a failure")
-
-    @property
-    def ok(self) -> bool:
-        """Whether the visit produced samples."""
-        return self.samples is not None
 
 
 @dataclass(frozen=True)
@@ -305,6 +269,24 @@ class KernelTime:
     input_shapes: tuple[tuple[int, ...], ...] = ()
     output_shapes: tuple[tuple[int, ...], ...] = ()
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the kernel as plain JSON values."""
+        return dataclasses.asdict(self) | {"operators": list(self.operators)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> KernelTime:
+        """Rebuild a kernel from :meth:`to_dict`; raises InvalidValueError for anything else."""
+        fields = Fields("kernel", values, InvalidValueError)
+        return cls(
+            position=fields.integer("position"),
+            kind=fields.text("kind"),
+            name=fields.text("name"),
+            operators=fields.texts("operators"),
+            latency_ms=fields.number("latency_ms", 0.0),
+            input_shapes=_shapes(fields, "input_shapes"),
+            output_shapes=_shapes(fields, "output_shapes"),
+        )
+
 
 @dataclass(frozen=True)
 class KernelProfile:
@@ -319,3 +301,43 @@ class KernelProfile:
     samples: PairedSamples
     started_at: float
     process: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the profile as plain JSON values."""
+        kernels = [kernel.to_dict() for kernel in self.kernels]
+        return dataclasses.asdict(self) | {"kernels": kernels}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> KernelProfile:
+        """Rebuild a profile from :meth:`to_dict`; raises InvalidValueError for anything else."""
+        fields = Fields("kernel profile", values, InvalidValueError)
+        kernels = fields.objects("kernels", MOST_KERNELS)
+        return cls(
+            tuple(KernelTime.from_dict(kernel.values) for kernel in kernels),
+            PairedSamples.from_dict(fields.fields("samples").values),
+            fields.number("started_at"),
+            fields.text("process"),
+        )
+
+
+def _lists(fields: Fields, name: str) -> list[list[Any]]:
+    values = fields.values.get(name)
+    if not isinstance(values, list | tuple) or not all(isinstance(v, list | tuple) for v in values):
+        fields.wrong(name, "a list of lists")
+    return [list(value) for value in values]
+
+
+def _bursts(fields: Fields, name: str) -> tuple[Burst, ...]:
+    bursts = _lists(fields, name)
+    for burst in bursts:
+        for ms in burst:
+            if not (type(ms) in (int, float) and 0 < ms < math.inf):
+                raise InvalidValueError(f"{fields.what}: {name} is wrong: {ms!r} is no time")
+    return tuple(map(tuple, bursts))
+
+
+def _shapes(fields: Fields, name: str) -> tuple[tuple[int, ...], ...]:
+    shapes = _lists(fields, name)
+    if not all(type(size) is int for shape in shapes for size in shape):
+        fields.wrong(name, "lists of whole numbers")
+    return tuple(map(tuple, shapes))

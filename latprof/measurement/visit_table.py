@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from latprof.measurement.records import Measurement, PairedSamples
+    from latprof.measurement.records import PairedSamples
+    from latprof.measurement.visits import Measurement
 
 #: Columns that name a network.
 NETWORK: Final = ["kind", "space", "subject"]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from latprof.graph.model_file import ModelSource
     from latprof.measurement.records import KernelTime
 
+#: The module that measuring processes run; each has one profiler.
+WORKER_MODULE = "latprof.profilers.visits.worker"
 #: See :attr:`Profiler.networks_per_process`; right where a start takes a second.
 NETWORKS_PER_PROCESS = 100
 
@@ -113,9 +115,9 @@ class Profiler(ABC):
     #: Words that ``options.mode`` takes, each with what it does. A word that ends in ``=`` takes a
     #: whole number: ``"tuned="`` allows ``"tuned=64"``.
     modes: ClassVar[Mapping[str, str]] = {}
-    #: Networks that are visited before a fresh measuring process takes over: each process has its
-    #: own luck with memory, and only where several share the work can it be told and divided out.
-    #: Many more where a start is expensive and its bias small.
+    #: Networks that are visited before a fresh measuring process takes over: each process has a
+    #: bias of its own (memory layout) that can only be estimated where several processes share the
+    #: work. Many more where a start is expensive and the bias small.
     networks_per_process: ClassVar[int] = NETWORKS_PER_PROCESS
     #: Words of which at most one is taken.
     exclusive_modes: ClassVar[frozenset[str]] = frozenset()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from latprof.errors import (
     InvalidValueError,
     NotEnoughDataError,
-    RuntimeFailedError,
     TargetMismatchError,
 )
 from latprof.measurement.comparison import (
@@ -22,16 +21,17 @@ from latprof.measurement.comparison import (
     comparisons_html,
     holm,
 )
-from latprof.measurement.records import PairedProtocol, PairedSamples
+from latprof.measurement.records import PairedProtocol, Subject
 from latprof.measurement.statistics import visit_ratios
-from latprof.profilers.visits.measurer import undisturbed_visit
+from latprof.profilers.visits.schedule import PlannedVisit, Schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Collection, Mapping
 
     from latprof.measurement.labels import TargetLabels
-    from latprof.profilers.visits.measurer import Measurer
-    from latprof.profilers.visits.network_source import Network
+    from latprof.measurement.visits import VisitCounts
+    from latprof.profilers.visits.network_source import NetworkSource
+    from latprof.profilers.visits.schedule import MakeMeasurer
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -40,52 +40,68 @@ PROCESSES = 8
 VISITS = 3
 
 
+@dataclass(frozen=True)
+class RatiosInTurn:
+    """Two networks' ratios to the reference, of shape (processes, visits) each.
+
+    Only of processes that made all their visits: in others a drift would not fall on both alike.
+    ``visits`` says what became of those that were planned.
+    """
+
+    a: Floats
+    b: Floats
+    visits: VisitCounts
+
+
 def measure_in_turn(
-    a: Network,
-    b: Network,
-    make_measurer: Callable[[], Measurer],
+    a: NetworkSource,
+    b: NetworkSource,
+    make_measurer: MakeMeasurer,
     *,
     processes: int = PROCESSES,
     visits: int = VISITS,
-) -> tuple[list[list[float]], list[list[float]]]:
-    """Visit two networks in turn in fresh processes; return their ratios, (processes, visits) each.
+) -> RatiosInTurn:
+    """Visit two networks in turn in fresh processes.
 
-    Within a process the order is A B B A A B ..., so that a drift falls on both alike. Raises
-    RuntimeFailedError when a visit fails.
+    Within a process the order is A B B A A B ..., so that a drift falls on both alike. Raises the
+    failure of a network that cannot be measured at all, or fails in so many processes that fewer
+    than two made all their visits.
     """
     if processes < 2 or visits < 1:
         raise InvalidValueError("a comparison needs at least 2 processes and 1 visit")
-    found: tuple[list[PairedSamples], list[PairedSamples]] = ([], [])
-    for process in range(processes):
-        with make_measurer() as measurer:
-            for number in range(visits):
-                order = (0, 1) if (process + number) % 2 == 0 else (1, 0)
-                for side in order:
-                    found[side].append(_samples(measurer, (a, b)[side]))
-    first, second = (visit_ratios(samples).reshape(processes, visits) for samples in found)
-    return first.tolist(), second.tolist()
-
-
-def _samples(measurer: Measurer, network: Network) -> PairedSamples:
-    visit = undisturbed_visit(measurer, network, PairedProtocol())
-    if visit.samples is None:
-        assert visit.failure is not None
-        raise RuntimeFailedError(visit.failure.message)
-    return visit.samples
+    planned = [
+        PlannedVisit((a, b)[side], side, process * visits + number)
+        for process in range(processes)
+        for number in range(visits)
+        for side in ((0, 1) if (process + number) % 2 == 0 else (1, 0))
+    ]
+    schedule = Schedule(make_measurer, PairedProtocol())
+    made = schedule.measure(planned, processes)
+    by_process = Counter(visit.process for visit in made)
+    whole = [visit for visit in made if by_process[visit.process] == 2 * visits]
+    if len(whole) < 4 * visits:
+        _, failure = schedule.failures[-1]
+        raise failure.error()
+    first, second = (
+        visit_ratios([visit.samples for visit in whole if visit.planned.label == side])
+        for side in (0, 1)
+    )
+    return RatiosInTurn(first.reshape(-1, visits), second.reshape(-1, visits), schedule.counts())
 
 
 def compare_networks(
-    a: Network,
-    b: Network,
-    make_measurer: Callable[[], Measurer],
+    a: NetworkSource,
+    b: NetworkSource,
+    make_measurer: MakeMeasurer,
     *,
     alpha: float = 0.05,
     processes: int = PROCESSES,
     visits: int = VISITS,
 ) -> Comparison:
-    """Measure two networks in turn and compare B with A."""
-    ratios = measure_in_turn(a, b, make_measurer, processes=processes, visits=visits)
-    return compare_pairs(f"{b.subject.name} against {a.subject.name}", *ratios, alpha)
+    """Measure two networks in turn and compare B with A; what was lost is in ``visits``."""
+    found = measure_in_turn(a, b, make_measurer, processes=processes, visits=visits)
+    name = f"{b.subject.name} against {a.subject.name}"
+    return replace(compare_pairs(name, found.a, found.b, alpha), visits=found.visits)
 
 
 @dataclass(frozen=True)
@@ -157,16 +173,12 @@ def compare_stores(
     if not pairs:
         raise NotEnoughDataError("the stores have no network in common")
     found = [
-        compare_groups(one[-1], groups[0][one], groups[1][other], alpha) for one, other in pairs
+        compare_groups(one.name, groups[0][one], groups[1][other], alpha) for one, other in pairs
     ]
     return StoreComparison(tuple(holm(found, alpha)), missing, bool(different))
 
 
-#: Kind, space, key and name of a network.
-_NetworkKey: TypeAlias = tuple[str, str, str, str]
-
-
-def _by_process(measured: TargetLabels, *, in_milliseconds: bool) -> dict[_NetworkKey, Floats]:
+def _by_process(measured: TargetLabels, *, in_milliseconds: bool) -> dict[Subject, Floats]:
     """Each network's undisturbed visits, one value a process, of at least two processes.
 
     Disturbed visits count only where a network has too few others. What a process does to all its
@@ -182,29 +194,27 @@ def _by_process(measured: TargetLabels, *, in_milliseconds: bool) -> dict[_Netwo
     logarithms = np.log(usable["ratio"]).groupby([usable[name] for name in (*network, "process")])
     values = np.exp(logarithms.mean()) * scale
     return {
-        (str(kind), str(space), str(key), str(name)): group.to_numpy()
+        Subject(str(kind), str(key), str(name), str(space)): group.to_numpy()
         for (kind, space, key, name), group in values.groupby(level=[0, 1, 2, 3])
         if len(group) > 1
     }
 
 
 def _matched(
-    a: Mapping[_NetworkKey, Floats], b: Mapping[_NetworkKey, Floats]
-) -> tuple[list[tuple[_NetworkKey, _NetworkKey]], tuple[str, ...]]:
+    a: Mapping[Subject, Floats], b: Mapping[Subject, Floats]
+) -> tuple[list[tuple[Subject, Subject]], tuple[str, ...]]:
     """Pairs of the same network in both, and the names of those that only ``a`` has."""
-    same = {key[:3]: key for key in b}
-    ours = {key[:3] for key in a}
-    names = Counter(key[3] for key in a if key[0] == "model")
+    names = Counter(subject.name for subject in a if subject.kind == "model")
     namesakes = defaultdict(list)
-    for key in b:
-        if key[0] == "model" and key[:3] not in ours:
-            namesakes[key[3]].append(key)
+    for subject in b:
+        if subject.kind == "model" and subject not in a:
+            namesakes[subject.name].append(subject)
     pairs, missing = [], []
-    for key in a:
-        if key[:3] in same:
-            pairs.append((key, same[key[:3]]))
-        elif key[0] == "model" and names[key[3]] == len(namesakes[key[3]]) == 1:
-            pairs.append((key, namesakes[key[3]][0]))
+    for subject in a:
+        if subject in b:
+            pairs.append((subject, subject))
+        elif subject.kind == "model" and names[subject.name] == len(namesakes[subject.name]) == 1:
+            pairs.append((subject, namesakes[subject.name][0]))
         else:
-            missing.append(key[3])
+            missing.append(subject.name)
     return pairs, tuple(missing)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,17 +14,8 @@ from latprof.common.html_parts import html_table
 from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.spaces.base import Architecture, SearchSpace
 from latprof.datasets.spaces.named import get_space
-from latprof.errors import (
-    DeviceError,
-    DynamicShapeError,
-    LatprofError,
-    MeasurementTimeoutError,
-    ModelFileError,
-    RuntimeFailedError,
-    UnsupportedModelError,
-)
+from latprof.errors import EXIT_OK, EXIT_PARTIAL, DeviceError
 from latprof.measurement.records import (
-    Failure,
     KernelProfile,
     KernelTime,
     PairedProtocol,
@@ -32,42 +24,34 @@ from latprof.measurement.records import (
 )
 from latprof.measurement.statistics import (
     combine_visits,
-    counted_runs,
     quiet_kernels,
     quiet_reference_ms,
     raw_median_ms,
+    relative_half_width,
     visit_ratio,
     visit_ratios,
 )
+from latprof.measurement.visits import Failure, VisitCounts
 from latprof.profilers.base import RunOptions
 from latprof.profilers.targets import profiler_class
-from latprof.profilers.visits.measurer import undisturbed_visit
-from latprof.profilers.visits.measuring_process import DEFAULT_TIMEOUT_S, RemoteBench
+from latprof.profilers.visits.measuring_process import DEFAULT_TIMEOUT_S, ProcessMeasurer
 from latprof.profilers.visits.network_source import (
-    Network,
+    NetworkSource,
     check_batch_size_of_models,
     reference_network,
 )
+from latprof.profilers.visits.schedule import PlannedVisit, Schedule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from latprof.profilers.visits.measurer import Measurer
+    from latprof.profilers.visits.schedule import MadeVisit
 
-#: Measuring processes that share the visits of one profile. One network alone cannot tell what a
-#: process does to all (:mod:`latprof.measurement.process_effects`); several processes bear it.
+#: Measuring processes that share the visits of one profile. The bias of a process
+#: (:mod:`latprof.measurement.process_effects`) cannot be estimated from one network; several
+#: processes average it out.
 _PROCESSES = 4
-#: What a failure becomes where there is no row to keep it in.
-_ERRORS: dict[str, type[LatprofError]] = {
-    error.code: error
-    for error in (
-        DeviceError,
-        UnsupportedModelError,
-        MeasurementTimeoutError,
-        ModelFileError,
-        DynamicShapeError,
-    )
-}
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,8 +60,9 @@ class Profile(ShortRepr):
 
     ``latency_ms`` is ``ratio`` times ``reference_ms``, the quiet-state latency of the reference
     network in this very measurement; ``samples`` are all raw runs, one entry a visit, and
-    ``processes`` numbers the process that made each. ``without_kernels`` says why there are no
-    kernels where they were asked for and the runtime has no times of single kernels.
+    ``processes`` numbers the process that made each. ``visits`` says what became of the visits that
+    were planned: those that failed are not in ``samples``. ``without_kernels`` says why there are
+    no kernels where they were asked for and the runtime does not report them.
     """
 
     name: str
@@ -87,6 +72,7 @@ class Profile(ShortRepr):
     ratio: float
     samples: tuple[PairedSamples, ...]
     processes: tuple[int, ...]
+    visits: VisitCounts
     kernel_profile: KernelProfile | None = None
     without_kernels: str = ""
 
@@ -109,10 +95,12 @@ class Profile(ShortRepr):
     @property
     def process_ratios(self) -> NDArray[np.float64]:
         """The mean ratio of each process, shape (processes,)."""
-        _, process = np.unique(self.processes, return_inverse=True)
-        sums = np.bincount(process, visit_ratios(self.samples)).astype(np.float64)
-        means: NDArray[np.float64] = sums / np.bincount(process)
-        return means
+        return _process_ratios(self.samples, self.processes)
+
+    @property
+    def relative_half_width(self) -> float:
+        """Half of the 90 % interval around ``latency_ms`` as a fraction; NaN for a single visit."""
+        return _half_width(self.samples, self.processes)
 
     @property
     def kernels(self) -> tuple[KernelTime, ...]:
@@ -142,6 +130,11 @@ class Profile(ShortRepr):
         """The median of all counted runs, without pairing."""
         return float(np.median([raw_median_ms(samples) for samples in self.samples]))
 
+    @property
+    def exit_status(self) -> int:
+        """5 where visits failed and are missing, else 0."""
+        return EXIT_PARTIAL if self.visits.failed else EXIT_OK
+
     def _repr_html_(self) -> str:
         rows = [
             ("latency", f"{self.latency_ms:.3f} ms"),
@@ -164,6 +157,7 @@ class Profile(ShortRepr):
             "target": self.target.to_dict(),
             "latency_ms": self.latency_ms,
             "relative_error": self.relative_error,
+            **self.visits.to_dict(),
             "raw_median_ms": self.raw_median_ms,
             "reference": self.reference,
             "reference_ms": self.reference_ms,
@@ -171,17 +165,7 @@ class Profile(ShortRepr):
             "gap_ms": self.gap_ms,
             "profiling_overhead_ms": self.profiling_overhead_ms,
             "without_kernels": self.without_kernels or None,
-            "kernels": [
-                {
-                    "name": kernel.name,
-                    "kind": kernel.kind,
-                    "latency_ms": kernel.latency_ms,
-                    "operators": list(kernel.operators),
-                    "input_shapes": [list(shape) for shape in kernel.input_shapes],
-                    "output_shapes": [list(shape) for shape in kernel.output_shapes],
-                }
-                for kernel in self.kernels
-            ],
+            "kernels": [kernel.to_dict() for kernel in self.kernels],
         }
 
 
@@ -211,6 +195,8 @@ def profile(
     shapes : mapping of str to sequence of int, optional
         Shapes of a model's inputs whose own are dynamic.
     protocol : PairedProtocol, optional
+        Where it has a ``precision``, as many visits again are made until half of the 90 % interval
+        is that narrow, or its most are made.
     kernels : bool
         Also time the kernels.
     timeout_s : float
@@ -220,28 +206,30 @@ def profile(
     ------
     ModelFileError, DynamicShapeError, UnknownNameError, InvalidValueError, UsageError
         For what cannot be measured.
-    UnsupportedModelError, RuntimeFailedError, MeasurementTimeoutError
-        When the runtime refuses the network, or every visit failed.
+    DeviceError, MeasurementTimeoutError
+        When the runtime refuses the network, or no visit could be made.
     """
     protocol = protocol or PairedProtocol()
     options = options or RunOptions()
     batch_size = options.batch_size
     if isinstance(network, Architecture):
         space = space or get_space(network.space)
-        source = Network.of_architecture(space, network)
+        source = NetworkSource.of_architecture(space, network)
         image = space.common_image_shape
         shape = None if image is None else (batch_size, *image)
         reference_name, reference = reference_network(space.reference_resolution)
     else:
         check_batch_size_of_models(batch_size)
-        source, shape = Network.of_model(network, shapes), None
+        source, shape = NetworkSource.of_model(network, shapes), None
         reference_name, reference = reference_network()
     identity = profiler_class(target)(options).target(shape)
 
-    def bench(reference_runs: int | None) -> RemoteBench:
-        return RemoteBench(target, options, reference, protocol, timeout_s, reference_runs)
+    def make_measurer(reference_runs: int | None) -> Measurer:
+        return ProcessMeasurer(target, options, reference, protocol, reference_runs, timeout_s)
 
-    samples, processes, found = _visit(bench, source, protocol, kernels=kernels)
+    schedule = Schedule(make_measurer, protocol)
+    made, found = _measure(schedule, source, protocol, kernels=kernels)
+    samples = tuple(visit.samples for visit in made)
     return Profile(
         name=source.subject.name,
         target=identity,
@@ -250,40 +238,48 @@ def profile(
             [burst[visit.dropped_runs :] for visit in samples for burst in visit.reference]
         ),
         ratio=combine_visits(visit_ratios(samples)),
-        samples=tuple(samples),
-        processes=tuple(processes),
+        samples=samples,
+        processes=tuple(visit.process for visit in made),
+        visits=schedule.counts(),
         kernel_profile=found if isinstance(found, KernelProfile) else None,
         without_kernels=found.message if isinstance(found, Failure) else "",
     )
 
 
-def _visit(
-    bench: Callable[[int | None], Measurer],
-    source: Network,
-    protocol: PairedProtocol,
-    *,
-    kernels: bool,
-) -> tuple[list[PairedSamples], list[int], KernelProfile | Failure | None]:
-    samples: list[PairedSamples] = []
-    processes: list[int] = []
-    kernel_profile: KernelProfile | Failure | None = None
-    failure = None
-    for part in range(min(_PROCESSES, protocol.visits)):
-        # All processes run the reference as often as the first, so that they compare.
-        with bench(counted_runs(samples[0])[1] if samples else None) as measurer:
-            for _ in range(part, protocol.visits, _PROCESSES):
-                visit = undisturbed_visit(measurer, source, protocol)
-                if visit.samples is not None:
-                    samples.append(visit.samples)
-                    processes.append(part)
-                    continue
-                failure = visit.failure
-                break
-            if kernels and kernel_profile is None and samples:
-                kernel_profile = measurer.profile(source)
-                if isinstance(kernel_profile, Failure) and kernel_profile.code != DeviceError.code:
-                    raise RuntimeFailedError(kernel_profile.message)
-    if not samples:
-        assert failure is not None
-        raise _ERRORS.get(failure.code, RuntimeFailedError)(failure.message)
-    return samples, processes, kernel_profile
+def _measure(
+    schedule: Schedule, source: NetworkSource, protocol: PairedProtocol, *, kernels: bool
+) -> tuple[list[MadeVisit], KernelProfile | Failure | None]:
+    """Visits until there are enough, a round of ``protocol.visits`` at a time, and the kernels."""
+    made: list[MadeVisit] = []
+    found: KernelProfile | Failure | None = None
+
+    def time_kernels(measurer: Measurer) -> None:
+        nonlocal found
+        if kernels and found is None and schedule.made:
+            found = schedule.time_kernels(measurer, source)
+            if isinstance(found, Failure) and found.code != DeviceError.code:
+                raise found.error()
+
+    planned, half_width = 0, math.nan
+    while not (protocol.enough(planned, half_width) or schedule.given_up):
+        stop = min(planned + protocol.visits, protocol.most_visits)
+        visits = [PlannedVisit(source, 0, number) for number in range(planned, stop)]
+        made += schedule.measure(visits, min(_PROCESSES, len(visits)), time_kernels)
+        half_width = _half_width([m.samples for m in made], [m.process for m in made])
+        planned = stop
+    return made, found
+
+
+def _process_ratios(
+    samples: Sequence[PairedSamples], processes: Sequence[int]
+) -> NDArray[np.float64]:
+    _, process = np.unique(processes, return_inverse=True)
+    sums = np.bincount(process, visit_ratios(samples)).astype(np.float64)
+    means: NDArray[np.float64] = sums / np.bincount(process)
+    return means
+
+
+def _half_width(samples: Sequence[PairedSamples], processes: Sequence[int]) -> float:
+    """From the means of the processes; from the visits where one process made them all."""
+    means = _process_ratios(samples, processes)
+    return float(relative_half_width(means if len(means) > 1 else visit_ratios(samples)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from latprof.measurement.records import Target
+    from latprof.measurement.visits import VisitCounts
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Verification:
         Infinity where none was given.
     target, measured_on : Target
         The pack's, and this host's.
+    visits : VisitCounts, optional
+        What became of the visits that were planned.
     """
 
     architecture: str
@@ -38,6 +41,7 @@ class Verification:
     limit_ms: float
     target: Target
     measured_on: Target
+    visits: VisitCounts | None = None
 
     @property
     def gap(self) -> float:
@@ -64,4 +68,5 @@ class Verification:
             "keeps_limit": self.keeps_limit,
         }
         values["limit_ms"] = None if math.isinf(self.limit_ms) else self.limit_ms
-        return values
+        del values["visits"]
+        return values | ({} if self.visits is None else self.visits.to_dict())

@@ -32,6 +32,23 @@ def stepping(step: float = 0.25, every: int = 40) -> Callable[[int], float]:
     return lambda run: 1.0 + step * (run // every % 2)
 
 
+class FakeClock:
+    """A clock that stands still until it is told to go on; satisfies the schedule's ``Clock``."""
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self._now = now
+
+    def advance(self, seconds: float) -> None:
+        """Let so many seconds pass."""
+        self._now += seconds
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def time(self) -> float:
+        return self._now
+
+
 class FakeProfiler(Profiler):
     """Satisfies the contract of :class:`Profiler`; a run takes 0.1 ms for each operator.
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
     from latprof.measurement.records import Target
     from latprof.measurement.summary import Summary
-    from latprof.profilers.campaign.campaign import Outcome, Progress
+    from latprof.profilers.campaign.campaign import CampaignResult, Progress
     from latprof.profilers.campaign.collection import Collection
 
 #: Architectures that are measured where nobody says how many, by plan.
@@ -43,14 +43,14 @@ class CollectResult:
     Parameters
     ----------
     target : Target
-    outcome : Outcome
+    outcome : CampaignResult
         Visits made, already complete, failed and disturbed in this run.
     summary : Summary or None
         Of all that the store holds of the target; None where nothing was measured.
     """
 
     target: Target
-    outcome: Outcome
+    outcome: CampaignResult
     summary: Summary | None
 
     @property

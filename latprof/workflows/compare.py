@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from latprof.workflows.arguments import (
 if TYPE_CHECKING:
     from latprof.measurement.comparison import Comparison
     from latprof.profilers.base import RunOptions
-    from latprof.profilers.visits.network_source import Network
+    from latprof.profilers.visits.network_source import NetworkSource
 
 #: What networks are measured on where nobody says.
 DEFAULT_TARGET = "cpu:onnxruntime"
@@ -53,10 +52,11 @@ class CompareResult:
 
     @property
     def exit_status(self) -> int:
-        """1 where ``fail_if`` holds for a network, else 5 where networks are missing, else 0."""
+        """1 where ``fail_if`` holds for a network, else 5 where networks or visits are missing."""
         if self.failed:
             return EXIT_FINDING
-        return EXIT_PARTIAL if self.missing else EXIT_OK
+        lost = any(each.visits is not None and each.visits.failed for each in self.comparisons)
+        return EXIT_PARTIAL if self.missing or lost else EXIT_OK
 
     def _repr_html_(self) -> str:
         from latprof.measurement.comparison import comparisons_html
@@ -65,7 +65,7 @@ class CompareResult:
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Return the comparisons as plain JSON values."""
-        return [dataclasses.asdict(comparison) for comparison in self.comparisons]
+        return [comparison.to_dict() for comparison in self.comparisons]
 
 
 @needs("collect", "pandas", "scipy", "sqlalchemy")
@@ -116,8 +116,9 @@ def compare(
         For a store against a network, and values outside their limits.
     TargetMismatchError, NotEnoughDataError
         For stores of different targets, or without a network in common.
-    DeviceError
-        When a visit fails.
+    DeviceError, MeasurementTimeoutError
+        When a network cannot be measured at all; visits that fail now and then are tried again, and
+        counted where they stay lost (:attr:`latprof.Comparison.visits`).
     """
     from latprof.measurement.comparison import Condition, check_alpha
 
@@ -182,24 +183,24 @@ def _compare_stores(
     return found.comparisons, found.missing
 
 
-def _network(given: NetworkLike, options: RunOptions, shapes: Shapes) -> Network:
-    from latprof.profilers.visits.network_source import Network, check_batch_size_of_models
+def _network(given: NetworkLike, options: RunOptions, shapes: Shapes) -> NetworkSource:
+    from latprof.profilers.visits.network_source import NetworkSource, check_batch_size_of_models
 
     found = network_of(given)
     if isinstance(found, tuple):
-        return Network.of_architecture(*found)
+        return NetworkSource.of_architecture(*found)
     check_batch_size_of_models(options.batch_size)
-    return Network.of_model(found, shapes or None)
+    return NetworkSource.of_model(found, shapes or None)
 
 
 def _compare_networks(
-    networks: Sequence[Network], target: str, options: RunOptions, effort: dict[str, Any]
+    networks: Sequence[NetworkSource], target: str, options: RunOptions, effort: dict[str, Any]
 ) -> Comparison:
     from latprof.measurement.records import PairedProtocol
     from latprof.profilers.comparing import compare_networks
-    from latprof.profilers.visits.measuring_process import RemoteBench
+    from latprof.profilers.visits.measuring_process import ProcessMeasurer
     from latprof.profilers.visits.network_source import reference_network
 
     _, reference = reference_network()
-    make_measurer = partial(RemoteBench, target, options, reference, PairedProtocol())
+    make_measurer = partial(ProcessMeasurer, target, options, reference, PairedProtocol())
     return compare_networks(networks[0], networks[1], make_measurer, **effort)

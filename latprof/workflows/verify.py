@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from latprof.common.extras import needs
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 #: follow until the interval is narrow enough, or there are four times as many.
 VISITS = 16
 _ROUNDS = 4
+_MOST_VISITS = 10_000
 #: Half of the 90 % interval that is narrow enough, as a share of the latency.
 PRECISION = 0.01
 #: The share whose bound must keep the limit.
@@ -69,9 +69,6 @@ def verify(
     TargetMismatchError
         Where this host is not the pack's target.
     """
-    import numpy as np
-
-    from latprof.measurement.statistics import combine_visits, visit_ratios
     from latprof.searchers.verification import Verification
 
     if visits < 2:
@@ -89,12 +86,11 @@ def verify(
         bound = float(pack.predictor.predict(choices, upper=UPPER)[0])
     except NotEnoughDataError:  # no calibration, or too few rows for this share
         bound = predicted
-    parts, half = _measured(pack, architecture, visits, precision, timeout_s)
-    first = parts[0]
-    same_reference = pack.reference_ms is not None and pack.reference == first.reference
+    measured = _measured(pack, architecture, visits, precision, timeout_s)
+    same_reference = pack.reference_ms is not None and pack.reference == measured.reference
     own_unit = here == pack.target and same_reference
-    constant = pack.reference_ms if own_unit and pack.reference_ms else first.reference_ms
-    latency = constant * combine_visits(np.concatenate([visit_ratios(p.samples) for p in parts]))
+    constant = pack.reference_ms if own_unit and pack.reference_ms else measured.reference_ms
+    latency, half = constant * measured.ratio, measured.relative_half_width
     return Verification(
         architecture=str(architecture),
         measured_ms=latency,
@@ -105,6 +101,7 @@ def verify(
         limit_ms=float(limit_ms),
         target=pack.target,
         measured_on=here,
+        visits=measured.visits,
     )
 
 
@@ -134,35 +131,23 @@ def target_here(pack: Pack, *, other_target: bool = False) -> Target:
 
 def _measured(
     pack: Pack, architecture: Architecture, visits: int, precision: float, timeout_s: float
-) -> tuple[list[Profile], float]:
-    """Profiles until the confidence half-width is narrow enough, and that half-width, a share."""
+) -> Profile:
+    """A profile whose confidence half-width is narrow enough, or that has all its visits."""
     from latprof.measurement.records import PairedProtocol
     from latprof.profilers.base import RunOptions
     from latprof.profilers.profile import profile
 
     assert pack.target is not None
-    parts: list[Profile] = []
-    half = math.inf
-    while len(parts) < _ROUNDS and not half <= precision:
-        parts.append(
-            profile(
-                architecture,
-                pack.target.spelling,
-                space=pack.space,
-                options=RunOptions.of_target(pack.target),
-                protocol=PairedProtocol(visits=visits),
-                timeout_s=timeout_s,
-            )
-        )
-        half = _half_width(parts)
-    return parts, half
-
-
-def _half_width(parts: Sequence[Profile]) -> float:
-    """Half of the 90 % interval as a share, from the means of the processes."""
-    import numpy as np
-
-    from latprof.measurement.statistics import relative_half_width, visit_ratios
-
-    means = np.concatenate([part.process_ratios for part in parts])
-    return float(relative_half_width(means if len(means) > 1 else visit_ratios(parts[0].samples)))
+    protocol = PairedProtocol(
+        visits=visits,
+        precision=precision if precision < 1 else 0.0,
+        max_visits=max(visits, min(_ROUNDS * visits, _MOST_VISITS)),
+    )
+    return profile(
+        architecture,
+        pack.target.spelling,
+        space=pack.space,
+        options=RunOptions.of_target(pack.target),
+        protocol=protocol,
+        timeout_s=timeout_s,
+    )

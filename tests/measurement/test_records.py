@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from latprof.errors import InvalidValueError
 from latprof.measurement.records import (
-    Failure,
-    Measurement,
+    KernelProfile,
+    KernelTime,
     PairedProtocol,
     PairedSamples,
     Subject,
@@ -19,12 +19,8 @@ from latprof.measurement.records import (
 
 TARGET = Target("cpu", "a processor", "onnxruntime", "1.31.0", input_shape=(1, 3, 224, 224))
 SAMPLES = PairedSamples(((2.0, 1.0),), ((2.0, 1.0), (2.0, 1.0)))
+KERNEL = KernelTime(0, "conv1x1", "a.conv", ("conv", "relu"), 0.5, ((1, 3),), ((1, 4), ()))
 WORDS = st.text(max_size=20)
-
-
-def _measurement(**more):
-    subject = Subject("model", "0" * 64, "model.onnx")
-    return Measurement(subject, TARGET, 0, 0, 1.7e9, 1.0, 0.1, "process", **more)
 
 
 @given(
@@ -79,17 +75,6 @@ def test_a_target_reads_well():
     assert pinned.describe().endswith("4 threads, cores 0-3")
 
 
-def test_a_measurement_has_samples_or_a_failure_never_both():
-    failure = Failure("runtime-failed", "it broke")
-
-    assert _measurement(samples=SAMPLES).ok
-    assert not _measurement(failure=failure).ok
-    with pytest.raises(InvalidValueError):
-        _measurement()
-    with pytest.raises(InvalidValueError):
-        _measurement(samples=SAMPLES, failure=failure)
-
-
 @pytest.mark.parametrize(
     ("target", "reference"),
     [
@@ -129,6 +114,56 @@ def test_a_protocol_survives_its_dictionary():
 
 
 def test_records_are_immutable():
-    for record in (TARGET, SAMPLES, PairedProtocol(), _measurement(samples=SAMPLES)):
+    for record in (TARGET, SAMPLES, PairedProtocol(), KERNEL):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(record, dataclasses.fields(record)[0].name, None)
+
+
+def test_a_subject_is_the_same_whatever_it_is_called():
+    a, b = Subject("model", "0" * 64, "a.onnx"), Subject("model", "0" * 64, "b.onnx")
+    assert a == b
+    assert len({a, b}) == 1
+    assert a != Subject("model", "1" * 64, "a.onnx")
+    assert a != Subject("model", "0" * 64, "a.onnx", "space")
+
+
+def test_kernels_survive_json():
+    profile = KernelProfile((KERNEL, KERNEL), SAMPLES, 1.7e9, "host/1")
+    assert KernelProfile.from_dict(json.loads(json.dumps(profile.to_dict()))) == profile
+    assert KernelProfile.from_dict(profile.to_dict()) == profile
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("position", -1),
+        ("position", 0.5),
+        ("kind", None),
+        ("name", 3),
+        ("operators", "conv"),
+        ("operators", [1]),
+        ("latency_ms", float("nan")),
+        ("latency_ms", float("inf")),
+        ("latency_ms", "0.5"),
+        ("latency_ms", -0.1),
+        ("input_shapes", [3]),
+        ("output_shapes", [["3"]]),
+        ("output_shapes", None),
+    ],
+)
+def test_what_is_no_kernel_is_refused(name, value):
+    values = KERNEL.to_dict()
+    with pytest.raises(InvalidValueError, match=name):
+        KernelTime.from_dict(values | {name: value})
+    del values[name]
+    with pytest.raises(InvalidValueError, match=name):
+        KernelTime.from_dict(values)
+
+
+@pytest.mark.parametrize("ms", [0, -1.0, float("nan"), float("inf"), "1.0", True, None])
+def test_a_run_that_took_no_time_is_refused(ms):
+    for side in ("target", "reference"):
+        values = json.loads(json.dumps(SAMPLES.to_dict()))
+        values[side][0][1] = ms
+        with pytest.raises(InvalidValueError, match=f"{side} is wrong"):
+            PairedSamples.from_dict(values)

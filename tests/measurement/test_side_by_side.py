@@ -11,14 +11,14 @@ from latprof.measurement.store.store import Store
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.campaign import collect
 from latprof.profilers.campaign.plan import Plan
-from latprof.profilers.visits.measurer import Bench
-from latprof.profilers.visits.network_source import Network
+from latprof.profilers.visits.measurer import InProcessMeasurer
+from latprof.profilers.visits.network_source import NetworkSource
 from latprof.reports.rendering.page import render_report, write_report
 from latprof.reports.side_by_side_report import build_side_by_side_report
 from latprof.testing.fakes import FakeModel, FakeProfiler
 
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
-NETWORKS = [Network.of_architecture(SPACE, a) for a in SPACE.sample(24)]
+NETWORKS = [NetworkSource.of_architecture(SPACE, a) for a in SPACE.sample(24)]
 PROTOCOL = PairedProtocol(visits=3)
 
 
@@ -41,12 +41,12 @@ def fill(store, profiler_class, networks=NETWORKS, load_noise=0.0, **options):
     run_options = RunOptions(**options)
     seeds = iter(range(1000))
 
-    def bench():
+    def make_measurer(_reference_runs):
         profiler = profiler_class(run_options, load_noise=load_noise, seed=next(seeds))
-        return Bench(profiler, NETWORKS[0], PROTOCOL, "host/1")
+        return InProcessMeasurer(profiler, NETWORKS[0], PROTOCOL, "host/1")
 
     target = profiler_class(run_options).target((1, 3, 32, 32))
-    collect(Plan(networks, PROTOCOL, repeat_fraction=1.0), store, target, "r", bench)
+    collect(Plan(networks, PROTOCOL, repeat_fraction=1.0), store, target, "r", make_measurer)
     return store.stored_target(target)
 
 

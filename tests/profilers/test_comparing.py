@@ -5,30 +5,38 @@ import dataclasses
 import pytest
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
-from latprof.errors import InvalidValueError, NotEnoughDataError, TargetMismatchError
+from latprof.errors import (
+    InvalidValueError,
+    MeasurementTimeoutError,
+    NotEnoughDataError,
+    RuntimeFailedError,
+    TargetMismatchError,
+    UnsupportedModelError,
+)
 from latprof.measurement.labels import TargetLabels
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.store.store import Store
+from latprof.measurement.visits import Failure, Visit
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.campaign import collect
 from latprof.profilers.campaign.plan import Plan
 from latprof.profilers.comparing import compare_networks, compare_stores
-from latprof.profilers.visits.measurer import Bench
-from latprof.profilers.visits.network_source import Network
+from latprof.profilers.visits.measurer import InProcessMeasurer
+from latprof.profilers.visits.network_source import NetworkSource
 from latprof.testing.fakes import FakeProfiler, steady
 
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
-NETWORKS = [Network.of_architecture(SPACE, a) for a in SPACE.sample(8)]
+NETWORKS = [NetworkSource.of_architecture(SPACE, a) for a in SPACE.sample(8)]
 TARGET = FakeProfiler(RunOptions()).target((1, 3, 32, 32))
 PROTOCOL = PairedProtocol(visits=4)
 
 
 def bench(seed=0, clock=steady, load_noise=0.005):
-    def make():
+    def make(reference_runs=None):
         nonlocal seed
         seed += 1
         profiler = FakeProfiler(RunOptions(), clock=clock, load_noise=load_noise, seed=seed)
-        return Bench(profiler, NETWORKS[0], PROTOCOL, process=f"host/{seed}")
+        return InProcessMeasurer(profiler, NETWORKS[0], PROTOCOL, f"host/{seed}", reference_runs)
 
     return make
 
@@ -39,6 +47,69 @@ def test_a_network_with_more_operators_is_slower_and_itself_is_not():
     assert compare_networks(small, large, bench()).verdict == "slower"
     assert compare_networks(large, small, bench()).verdict == "faster"
     assert abs(compare_networks(small, small, bench()).effect) < 0.01
+
+
+class Failing:
+    """A measurer that fails as often as told, and then measures."""
+
+    def __init__(self, measurer, failures, code):
+        self.measurer, self.failures, self.code = measurer, failures, code
+
+    def visit(self, network):
+        if not self.failures:
+            return self.measurer.visit(network)
+        self.failures.pop()
+        failure = Failure(self.code, "told to")
+        return Visit(started_at=1.0, wall_s=0.1, load_s=0.0, process="p", failure=failure)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+
+def test_a_process_that_lost_a_visit_is_left_out_and_said_so():
+    make = bench()
+    numbers = iter(range(8))
+    lost = {2: 3, 5: 2}  # process: failures in a row; two of them are made good
+
+    def failing(reference_runs):
+        failures = [None] * lost.get(next(numbers), 0)
+        return Failing(make(reference_runs), failures, "runtime-failed")
+
+    found = compare_networks(NETWORKS[0], NETWORKS[1], failing)
+    assert found.samples == 7
+    assert (found.visits.made, found.visits.failed) == (45, 3)
+    values = found.to_dict()
+    assert (values["visits_failed"], values["samples"]) == (3, 7)
+    assert values["failures"][0]["message"] == "told to"
+    whole = compare_networks(NETWORKS[0], NETWORKS[1], bench())
+    assert whole.visits.notes() == []
+    assert found.effect == pytest.approx(whole.effect, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [("timeout", MeasurementTimeoutError), ("unsupported", UnsupportedModelError)],
+)
+def test_a_network_that_fails_everywhere_raises_what_it_said(code, error):
+    with pytest.raises(error, match="told to"):
+        compare_networks(
+            NETWORKS[0],
+            NETWORKS[1],
+            lambda runs: Failing(bench()(runs), [None] * 99, code),
+        )
+
+
+def test_fewer_than_two_whole_processes_say_why():
+    numbers = iter(range(3))
+
+    def failing(runs):
+        return Failing(bench()(runs), [None] * 3 * (next(numbers) > 0), "runtime-failed")
+
+    with pytest.raises(RuntimeFailedError, match="told to"):
+        compare_networks(NETWORKS[0], NETWORKS[1], failing, processes=3)
 
 
 @pytest.fixture
@@ -153,14 +224,16 @@ def test_a_changed_model_is_held_against_the_one_of_its_name(tmp_path):
             place = tmp_path / str(side) / folder
             place.mkdir(parents=True)
             (place / f"{folder}.onnx").write_bytes(content)
-            networks.append(Network.of_model(place / f"{folder}.onnx"))
+            networks.append(NetworkSource.of_model(place / f"{folder}.onnx"))
         sides.append(collected(tmp_path / f"{side}.db", networks, bench(50 * side)))
     # The content decides first: each model is in both stores, under another name.
     assert {c.verdict for c in compare_stores(*sides).comparisons} == {"no evidence"}
     changed = tmp_path / "changed"
     changed.mkdir()
     (changed / "one.onnx").write_bytes(SPACE.onnx_bytes(SPACE.parse(",".join(["4"] * 21))))
-    newer = collected(tmp_path / "newer.db", [Network.of_model(changed / "one.onnx")], bench(90))
+    newer = collected(
+        tmp_path / "newer.db", [NetworkSource.of_model(changed / "one.onnx")], bench(90)
+    )
     found = compare_stores(sides[0], newer)
     assert [(c.name, c.verdict) for c in found.comparisons] == [("one.onnx", "slower")]
     assert found.missing == ("two.onnx",)

@@ -1,34 +1,79 @@
 """One network measured now: what its processes share, and what its error is made of."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
-from latprof.errors import UsageError
+from latprof.errors import (
+    DeviceError,
+    MeasurementTimeoutError,
+    MissingDependencyError,
+    RuntimeFailedError,
+    UnsupportedModelError,
+    UsageError,
+)
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.statistics import counted_runs
+from latprof.measurement.visits import Failure, Visit
 from latprof.profilers import profile as module
 from latprof.profilers.base import Profiler, RunOptions
 from latprof.profilers.profile import profile
-from latprof.profilers.visits.measurer import Bench
+from latprof.profilers.visits.measurer import InProcessMeasurer
 from latprof.testing.fakes import FakeProfiler
 
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=64, num_classes=10)
 
 
+class Trouble:
+    """A measurer of which visits end as ``plan`` says, by their numbers over all processes."""
+
+    def __init__(self, measurer, failures, numbers):
+        self.measurer, self.failures, self.numbers = measurer, failures, numbers
+
+    def visit(self, network):
+        code = self.failures.get(next(self.numbers))
+        if code is None:
+            return self.measurer.visit(network)
+        failure = Failure(code, "told to")
+        return Visit(started_at=1.0, wall_s=0.1, load_s=0.0, process="p", failure=failure)
+
+    def profile(self, network):
+        return self.measurer.profile(network)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+
 @pytest.fixture
-def given(monkeypatch):
-    """Benches with a fake device in place of processes; the reference runs that each was given."""
+def failures():
+    """Codes of failures by the numbers of the tries that they end, counted from 0."""
+    return {}
+
+
+@pytest.fixture
+def numbers():
+    """Of tries."""
+    return itertools.count()
+
+
+@pytest.fixture
+def given(monkeypatch, failures, numbers):
+    """Measurers with a fake device in place of processes; the reference runs each was given."""
     runs = []
 
-    def bench(_target, options, reference, protocol, _timeout_s, reference_runs):
+    def measurer(_target, options, reference, protocol, reference_runs, _timeout_s):
         runs.append(reference_runs)
         slower = 1.0 + 0.05 * (len(runs) % 2)
-        profiler = FakeProfiler(RunOptions(), seed=len(runs), load_noise=0.01)
-        profiler._clock = lambda _run: slower
-        return Bench(profiler, reference, protocol, reference_runs=reference_runs)
+        profiler = FakeProfiler(RunOptions(), lambda _run: slower, seed=len(runs), load_noise=0.01)
+        inner = InProcessMeasurer(profiler, reference, protocol, "", reference_runs)
+        return Trouble(inner, failures, numbers)
 
-    monkeypatch.setattr(module, "RemoteBench", bench)
+    monkeypatch.setattr(module, "ProcessMeasurer", measurer)
     return runs
 
 
@@ -60,3 +105,61 @@ def test_a_runtime_without_kernels_has_its_latency_told_all_the_same(given, monk
     assert found.latency_ms > 0
     assert found.kernels == ()
     assert found.without_kernels == "fake:clock does not report per-kernel times"
+
+
+def test_visits_that_fail_are_tried_again_and_counted_where_they_stay_lost(given, failures):
+    failures |= dict.fromkeys(range(3, 6), "timeout")
+    found = profile(SPACE.sample(1)[0], space=SPACE)
+    assert sorted(found.processes) == [0, 0, 1, 2, 2, 3, 3]
+    assert (found.visits.made, found.visits.failed) == (7, 1)
+    assert found.visits.failures == ((found.name, Failure("timeout", "told to")),)
+    (note,) = found.visits.notes()
+    assert "1 of 8 visits failed" in note
+    assert "told to [timeout]" in note
+
+
+def test_a_failure_that_another_try_mends_leaves_no_trace_but_the_result(given, failures):
+    failures |= {0: "runtime-failed", 5: "runtime-failed"}
+    found = profile(SPACE.sample(1)[0], space=SPACE)
+    assert len(found.samples) == found.visits.made == 8
+    assert found.visits.notes() == []
+
+
+def test_a_process_that_lost_a_visit_makes_no_more_and_says_how_many_are_missing(given, failures):
+    failures |= dict.fromkeys(range(2, 5), "runtime-failed")
+    found = profile(SPACE.sample(1)[0], space=SPACE)
+    assert sorted(found.processes) == [0, 0, 2, 2, 3, 3]
+    assert (found.visits.made, found.visits.failed) == (6, 2)
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "tries"),
+    [
+        ("timeout", MeasurementTimeoutError, 3),
+        ("runtime-failed", RuntimeFailedError, 3),
+        ("unsupported", UnsupportedModelError, 1),
+        ("device", DeviceError, 1),
+        ("missing-extra", MissingDependencyError, 3),
+    ],
+)
+def test_a_network_that_cannot_be_measured_at_all_raises_what_its_visits_say(
+    given, failures, numbers, code, error, tries
+):
+    failures |= dict.fromkeys(range(100), code)
+    with pytest.raises(error, match="told to") as caught:
+        profile(SPACE.sample(1)[0], space=SPACE)
+    assert type(caught.value) is error
+    assert len(given) == 1, "no further process is started"
+    assert next(numbers) == tries
+
+
+def test_visits_are_added_until_the_interval_is_narrow_enough(given):
+    wide = profile(SPACE.sample(1)[0], space=SPACE)
+    wanted = PairedProtocol(precision=0.7 * wide.relative_half_width, max_visits=60)
+    narrow = profile(SPACE.sample(1)[0], space=SPACE, protocol=wanted)
+    assert narrow.relative_half_width <= wanted.precision
+    assert narrow.visits.made in range(16, 60)
+    assert narrow.visits.made == 8 * len(set(narrow.processes)) / 4
+    most = PairedProtocol(precision=1e-6, max_visits=20)
+    found = profile(SPACE.sample(1)[0], space=SPACE, protocol=most)
+    assert found.visits.made == 20

@@ -14,11 +14,11 @@ from latprof.measurement.labels import freeze_reference
 from latprof.measurement.records import (
     KernelProfile,
     KernelTime,
-    Measurement,
     PairedProtocol,
     PairedSamples,
 )
 from latprof.measurement.store.store import Store
+from latprof.measurement.visits import Measurement
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.collection import Collection
 from latprof.profilers.host.checks import run_checks
@@ -60,7 +60,7 @@ def fill_store(path, n=14, resolution=64, visits=2, options=None, seed=0):
                         subject=task.network.subject,
                         target=target,
                         label=task.label,
-                        visit=task.visit,
+                        visit=task.number,
                         started_at=started,
                         wall_s=0.2,
                         load_s=0.02,

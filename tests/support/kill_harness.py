@@ -18,12 +18,12 @@ from latprof.measurement.store.store import Store
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.campaign import collect
 from latprof.profilers.campaign.plan import Plan
-from latprof.profilers.visits.measurer import Bench
-from latprof.profilers.visits.network_source import Network
+from latprof.profilers.visits.measurer import InProcessMeasurer
+from latprof.profilers.visits.network_source import NetworkSource
 from latprof.testing.fakes import FakeProfiler
 
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
-NETWORKS = [Network.of_architecture(SPACE, a) for a in SPACE.sample(60)]
+NETWORKS = [NetworkSource.of_architecture(SPACE, a) for a in SPACE.sample(60)]
 PROTOCOL = PairedProtocol(visits=20)
 TARGET = FakeProfiler(RunOptions()).target((1, 3, 32, 32))
 PLAN = Plan(NETWORKS, PROTOCOL)
@@ -51,7 +51,7 @@ def collect_until_killed(path, pipe):
             store,
             TARGET,
             "r",
-            lambda: Bench(FakeProfiler(RunOptions()), NETWORKS[0], PROTOCOL),
+            lambda _runs: InProcessMeasurer(FakeProfiler(RunOptions()), NETWORKS[0], PROTOCOL),
         )
 
 
@@ -85,8 +85,8 @@ def round_of(path, lines, delay_s):
 def stored_visits(path):
     with Store.open(path) as store:
         return {
-            (key, str(label), str(visit))
-            for _, _, key, label, visit in store.finished_visits(TARGET)
+            (key.subject.key, str(key.label), str(key.number))
+            for key in store.finished_visits(TARGET)
         }
 
 

@@ -6,13 +6,8 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from latprof.measurement.records import (
-    Failure,
-    KernelTime,
-    Measurement,
-    PairedSamples,
-    Subject,
-)
+from latprof.measurement.records import KernelTime, PairedSamples, Subject
+from latprof.measurement.visits import Measurement, Visit, VisitKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,65 +54,65 @@ def duration(value: float | None) -> float | None:
     return value
 
 
-def _shapes(text: str) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(shape) for shape in json.loads(text))
-
-
 def samples_of(text: str) -> PairedSamples:
     """Raw runs from a column that :func:`samples_to_json` filled.
 
-    Raises ValueError, TypeError, KeyError or InvalidValueError for anything else.
+    Raises ValueError, TypeError or InvalidValueError for anything else.
     """
-    samples = PairedSamples.from_dict(json_object(text))
-    for burst in (*samples.target, *samples.reference):
-        for ms in burst:
-            if not (type(ms) in (int, float) and 0 < ms < math.inf):
-                raise ValueError(f"{ms!r} is no time")
-    if type(samples.dropped_runs) is not int or samples.dropped_runs < 0:
-        raise ValueError("dropped_runs is no count")
-    return samples
-
-
-def _conditions(text: str) -> dict[str, Any]:
-    values = json_object(text)
-    if not all(isinstance(values.get(moment, {}), dict) for moment in ("before", "after")):
-        raise TypeError("conditions are no readings")
-    return values
+    return PairedSamples.from_dict(json_object(text))
 
 
 def kernel_of(row: sa.Row[Any]) -> KernelTime:
     """A kernel from a row of the kernels table."""
-    return KernelTime(
-        position=row.position,
-        kind=row.kind,
-        name=row.name,
-        operators=tuple(json.loads(row.operators)),
-        latency_ms=row.latency_ms,
-        input_shapes=_shapes(row.input_shapes),
-        output_shapes=_shapes(row.output_shapes),
-    )
+    columns = ("operators", "input_shapes", "output_shapes")
+    values = dict(row._mapping)  # noqa: SLF001 - the documented name of a row's mapping
+    return KernelTime.from_dict(values | {name: json.loads(values[name]) for name in columns})
+
+
+def row_of_kernel(kernel: KernelTime) -> dict[str, Any]:
+    """A kernel as a row of the kernels table, without its profile."""
+    columns = ("operators", "input_shapes", "output_shapes")
+    values = kernel.to_dict()
+    return values | {name: to_json(values[name]) for name in columns}
 
 
 def measurement_of(row: sa.Row[Any], target: Target) -> Measurement:
     """A measurement from a row of the measurements table joined with its subject."""
-    samples = failure = None
-    if not all(isinstance(t, int | float) for t in (row.started_at, row.wall_s, row.load_s)):
-        raise TypeError("its times are no numbers")
-    if row.failure_code is None:
-        samples = samples_of(row.samples)
-    else:
-        failure = Failure(row.failure_code, row.failure_message or "")
-    return Measurement(
-        subject=Subject(row.kind, row.key, row.name, row.space),
-        target=target,
-        label=row.label,
-        visit=row.visit,
-        started_at=row.started_at,
-        wall_s=row.wall_s,
-        load_s=row.load_s,
-        process=row.process,
-        samples=samples,
-        failure=failure,
-        conditions=_conditions(row.conditions),
-        disturbed=row.disturbed,
+    failed = row.failure_code is not None
+    failure = {"code": row.failure_code, "message": row.failure_message or ""}
+    made = Visit.from_dict(
+        {
+            "started_at": row.started_at,
+            "wall_s": row.wall_s,
+            "load_s": row.load_s,
+            "process": row.process,
+            "samples": None if failed else json_object(row.samples),
+            "failure": failure if failed else None,
+            "conditions": json_object(row.conditions),
+        }
     )
+    key = VisitKey(subject_of(row), row.label, row.visit)
+    return Measurement.of_visit(made, key, target, disturbed=row.disturbed)
+
+
+def row_of_measurement(measurement: Measurement) -> dict[str, Any]:
+    """A measurement as a row of the measurements table, without subject, target and campaign."""
+    failure = measurement.failure
+    return {
+        "label": measurement.label,
+        "visit": measurement.visit,
+        "started_at": measurement.started_at,
+        "wall_s": measurement.wall_s,
+        "load_s": measurement.load_s,
+        "process": measurement.process,
+        "samples": samples_to_json(measurement.samples),
+        "disturbed": measurement.disturbed,
+        "failure_code": None if failure is None else failure.code,
+        "failure_message": None if failure is None else failure.message,
+        "conditions": to_json(measurement.conditions),
+    }
+
+
+def subject_of(row: sa.Row[Any]) -> Subject:
+    """A network from the columns of the subjects table."""
+    return Subject(row.kind, row.key, row.name, row.space)

@@ -23,7 +23,6 @@ from latprof.errors import (
 from latprof.measurement.records import (
     KernelProfile,
     KernelTime,
-    Measurement,
     Subject,
     Target,
 )
@@ -42,13 +41,23 @@ from latprof.measurement.store.rows import (
     json_object,
     kernel_of,
     measurement_of,
+    row_of_kernel,
+    row_of_measurement,
     samples_of,
     samples_to_json,
+    subject_of,
     to_json,
 )
+from latprof.measurement.visits import VisitKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from latprof.measurement.visits import Measurement
+
+
+#: What :func:`latprof.measurement.store.rows.subject_of` reads.
+_SUBJECT = tuple(schema.subjects.c[name] for name in ("kind", "space", "key", "name"))
 
 
 @dataclass(frozen=True)
@@ -188,17 +197,7 @@ class Store:
             "subject_id": self._subject_id(measurement.subject),
             "target_id": self._target_id(measurement.target),
             "campaign_id": campaign_id,
-            "label": measurement.label,
-            "visit": measurement.visit,
-            "started_at": measurement.started_at,
-            "wall_s": measurement.wall_s,
-            "load_s": measurement.load_s,
-            "process": measurement.process,
-            "samples": samples_to_json(measurement.samples),
-            "disturbed": measurement.disturbed,
-            "failure_code": measurement.failure.code if measurement.failure else None,
-            "failure_message": measurement.failure.message if measurement.failure else None,
-            "conditions": to_json(measurement.conditions),
+            **row_of_measurement(measurement),
         }
         try:
             with self._errors(), self._engine.begin() as connection:
@@ -216,18 +215,7 @@ class Store:
             "process": profile.process,
             "samples": samples_to_json(profile.samples),
         }
-        rows = [
-            {
-                "position": kernel.position,
-                "kind": kernel.kind,
-                "name": kernel.name,
-                "operators": to_json(kernel.operators),
-                "latency_ms": kernel.latency_ms,
-                "input_shapes": to_json(kernel.input_shapes),
-                "output_shapes": to_json(kernel.output_shapes),
-            }
-            for kernel in profile.kernels
-        ]
+        rows = [row_of_kernel(kernel) for kernel in profile.kernels]
         try:
             with self._errors(), self._engine.begin() as connection:
                 made = connection.execute(sa.insert(schema.kernel_profiles), row)
@@ -272,11 +260,12 @@ class Store:
         plan: Mapping[str, Any],
         protocol: Mapping[str, Any],
         host: Mapping[str, Any],
+        started_at: float | None = None,
     ) -> int:
-        """Record that a collection starts; return its number."""
+        """Record that a collection starts, now unless a Unix time is given; return its number."""
         row = {
             "target_id": self._target_id(target),
-            "started_at": time.time(),
+            "started_at": time.time() if started_at is None else started_at,
             "plan": to_json(plan),
             "protocol": to_json(protocol),
             "host": to_json(host),
@@ -286,13 +275,14 @@ class Store:
         assert key is not None
         return int(key[0])
 
-    def end_campaign(self, campaign_id: int) -> None:
-        """Record that a collection has done all it was asked to."""
-        table = schema.campaigns
+    def end_campaign(self, campaign_id: int, ended_at: float | None = None) -> None:
+        """Record that a collection has done all it was asked to, now unless a time is given."""
+        table, values = (
+            schema.campaigns,
+            {"ended_at": time.time() if ended_at is None else ended_at},
+        )
         with self._errors(), self._engine.begin() as connection:
-            connection.execute(
-                sa.update(table).where(table.c.id == campaign_id).values(ended_at=time.time())
-            )
+            connection.execute(sa.update(table).where(table.c.id == campaign_id).values(values))
 
     def freeze_reference_ms(self, target: Target, reference_ms: float) -> float:
         """Write down what a millisecond is on ``target``; return the constant that then holds.
@@ -357,17 +347,15 @@ class Store:
             hint=f"choose one with --target and a part of its description: {names}",
         )
 
-    def finished_visits(self, target: Target) -> set[tuple[str, str, str, int, int]]:
-        """(kind, space, key, label, visit) of every visit that needs no more work."""
-        table, subject = schema.measurements, schema.subjects
+    def finished_visits(self, target: Target) -> set[VisitKey]:
+        """Every visit that needs no more work: it has samples, and nothing disturbed it."""
+        table = schema.measurements
         query = self._of_target(
-            sa.select(
-                subject.c.kind, subject.c.space, subject.c.key, table.c.label, table.c.visit
-            ).join_from(table, subject),
+            sa.select(*_SUBJECT, table.c.label, table.c.visit).join_from(table, schema.subjects),
             target,
             table,
         ).where(table.c.failure_code.is_(None), table.c.disturbed == sa.false())
-        return {tuple(row) for row in self._rows(query)}
+        return {VisitKey(subject_of(row), row.label, row.visit) for row in self._rows(query)}
 
     def last_campaigns(self, target: Target) -> dict[tuple[str, str, str, int], int]:
         """For each (kind, space, key, label) the number of the last campaign that visited it."""
@@ -381,26 +369,20 @@ class Store:
         rows = map(tuple, self._rows(query.group_by(*names)))
         return {(kind, space, key, label): last for kind, space, key, label, last in rows}
 
-    def subjects_with_kernels(self, target: Target) -> set[tuple[str, str, str]]:
-        """(kind, space, key) of the networks whose kernels are stored."""
-        table, subject = schema.kernel_profiles, schema.subjects
-        query = self._of_target(
-            sa.select(subject.c.kind, subject.c.space, subject.c.key).join_from(table, subject),
-            target,
-            table,
-        )
-        return {tuple(row) for row in self._rows(query)}
+    def subjects_with_kernels(self, target: Target) -> set[Subject]:
+        """The networks whose kernels are stored."""
+        table = schema.kernel_profiles
+        query = sa.select(*_SUBJECT).join_from(table, schema.subjects)
+        return set(map(subject_of, self._rows(self._of_target(query, target, table))))
 
     def measurements(self, target: Target, limit: int | None = None) -> Iterator[Measurement]:
         """Every visit to every network on ``target``, in the order they were stored.
 
         With a ``limit`` the first so many that have samples.
         """
-        table, subject = schema.measurements, schema.subjects
+        table = schema.measurements
         query = self._of_target(
-            sa.select(table, subject.c.kind, subject.c.space, subject.c.key, subject.c.name)
-            .join_from(table, subject)
-            .order_by(table.c.id),
+            sa.select(table, *_SUBJECT).join_from(table, schema.subjects).order_by(table.c.id),
             target,
             table,
         )
@@ -413,22 +395,18 @@ class Store:
 
     def kernel_profiles(self, target: Target) -> Iterator[tuple[Subject, KernelProfile]]:
         """Every network whose kernels were timed on ``target``, in the order they were stored."""
-        table, subject, kernel = schema.kernel_profiles, schema.subjects, schema.kernels
+        table, kernel = schema.kernel_profiles, schema.kernels
         of_profile: dict[int, list[KernelTime]] = defaultdict(list)
         query = sa.select(kernel).join_from(kernel, table).order_by(kernel.c.position)
         for row in self._rows(self._of_target(query, target, table)):
             with self.reading(f"kernel {row.id}"):
                 of_profile[row.profile_id].append(kernel_of(row))
-        query = (
-            sa.select(table, subject.c.kind, subject.c.space, subject.c.key, subject.c.name)
-            .join_from(table, subject)
-            .order_by(table.c.id)
-        )
+        query = sa.select(table, *_SUBJECT).join_from(table, schema.subjects).order_by(table.c.id)
         for row in self._rows(self._of_target(query, target, table)):
             with self.reading(f"kernel profile {row.id}"):
                 samples = samples_of(row.samples)
             profile = KernelProfile(tuple(of_profile[row.id]), samples, row.started_at, row.process)
-            yield Subject(row.kind, row.key, row.name, row.space), profile
+            yield subject_of(row), profile
 
     def campaigns(self, target: Target) -> list[dict[str, Any]]:
         """The collections on ``target``: start and end (Unix time), plan, protocol, host."""

@@ -1,53 +1,38 @@
 """A campaign: many networks, each visited several times, spread over time and processes.
 
 Every pass visits every network once, in another order and in fresh measuring processes, so that
-drift and the bias of processes average out over networks. Where a precision is asked
+drift and the bias of a process average out over networks. Where a confidence half-width is asked
 for, further passes visit those networks whose interval is still too wide. What is in the store is
 not done again: the same call resumes where it was interrupted, however hard.
 """
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import math
 import time
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latprof.errors import DeviceError, NotEnoughDataError
-from latprof.measurement.disturbance import disturbances
-from latprof.measurement.labels import freeze_reference
-from latprof.measurement.records import Failure, Measurement, Target
+from latprof.errors import DeviceError
 from latprof.measurement.statistics import burst_medians, visit_ratio
+from latprof.measurement.visits import Failure
 from latprof.profilers.base import NETWORKS_PER_PROCESS
 from latprof.profilers.campaign.intervals import Intervals
-from latprof.profilers.campaign.plan import network_key
-from latprof.profilers.visits.taking_turns import PROCESSES
+from latprof.profilers.campaign.stored_campaign import StoredCampaign
+from latprof.profilers.visits.schedule import Schedule, equal_shares
 
 if TYPE_CHECKING:
+    from latprof.measurement.records import Target
     from latprof.measurement.store.store import Store
-    from latprof.profilers.campaign.plan import Plan, Task
-    from latprof.profilers.visits.measurer import Measurer, Visit
-    from latprof.profilers.visits.network_source import Network
-
-#: Items that a measurer is told of ahead.
-_LOOKAHEAD = PROCESSES - 1
-#: Further tries of a visit that failed or was disturbed.
-RETRIES = 2
-#: Where at least half of so many visits in a row were disturbed, the host is always like that, and
-#: to make them again would bring the same.
-_PATIENCE = 40
-_Item = TypeVar("_Item")
-_LabelKey: TypeAlias = tuple[str, str, str, int]
-#: Failures that another try would only repeat.
-_FINAL_FAILURES = frozenset(
-    {"unsupported", "model-file", "dynamic-shape", "invalid-value", "unknown-name"}
-)
+    from latprof.measurement.visits import Visit
+    from latprof.profilers.campaign.plan import Plan
+    from latprof.profilers.visits.measurer import Measurer
+    from latprof.profilers.visits.network_source import NetworkSource
+    from latprof.profilers.visits.schedule import Clock, MakeMeasurer, PlannedVisit
 
 
 @dataclass(frozen=True)
@@ -55,7 +40,7 @@ class Progress:
     """Where a campaign stands; visits are counted, and after them networks without kernels.
 
     ``drift`` is how far the reference's latency is now from its least in this run, as a fraction;
-    ``left_s`` the time the rest will take, NaN until that can be told.
+    ``left_s`` the time the rest will take, NaN until there is an estimate.
     """
 
     total: int
@@ -69,7 +54,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CampaignResult:
     """What one run of a campaign did: visits made, already complete, failed, disturbed.
 
     ``left`` and ``kernels_left`` count the visits, and the networks whose kernels, the time limit
@@ -92,12 +77,13 @@ def collect(
     store: Store,
     target: Target,
     reference: str,
-    make_measurer: Callable[[], Measurer],
+    make_measurer: MakeMeasurer,
     *,
     host: Mapping[str, Any] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     networks_per_process: int = NETWORKS_PER_PROCESS,
-) -> Outcome:
+    clock: Clock = time,
+) -> CampaignResult:
     """Make all the plan's visits that the store does not hold yet.
 
     Parameters
@@ -110,64 +96,40 @@ def collect(
     reference : str
         The reference network's name.
     make_measurer : callable
-        Makes what visits the networks; called afresh every ``networks_per_process`` visits.
+        Makes what visits the networks, given how often the reference runs in a burst; called afresh
+        every ``networks_per_process`` visits.
     host : mapping, optional
         Facts about the host, stored with the campaign.
     on_progress : callable, optional
         Called after every visit.
     networks_per_process : int
         See :attr:`latprof.profilers.base.Profiler.networks_per_process`.
+    clock : Clock
+        For the time limit, the progress, and the start and end in the store.
 
     Returns
     -------
-    Outcome
+    CampaignResult
         Failed visits are counted and stored; they raise nothing.
     """
-    store.add_target(target, reference)
-    asked = dict(plan.source)
-    if plan.time_limit_s is not None:
-        asked["time_limit_s"] = plan.time_limit_s
-    campaign_id = store.start_campaign(target, asked, plan.protocol.to_dict(), dict(host or {}))
-    run = _Run(plan, store, target, campaign_id, on_progress)
-    for tasks in plan.passes(run.wants_more):
-        if run.time_is_up():
+    stored = StoredCampaign(store, target, reference, plan, host or {}, clock)
+    schedule = Schedule(
+        make_measurer,
+        plan.protocol,
+        time_limit_s=plan.time_limit_s,
+        reference_runs=stored.reference_runs,
+        clock=clock,
+    )
+    run = _Run(plan, stored, schedule, on_progress or (lambda _progress: None))
+    share = equal_shares(networks_per_process)
+    for planned in plan.passes(run.wants_more):
+        if schedule.time_is_up():
             break
-        _work_off(run.unfinished(tasks), run.do, make_measurer, networks_per_process, run)
-    without = run.without_kernels()
-    run.kernels_left = len(without)
-    _work_off(without, run.time_late_kernels, make_measurer, networks_per_process, run)
-    store.end_campaign(campaign_id)
-    outcome = run.outcome()
-    if not outcome.left:
-        with contextlib.suppress(NotEnoughDataError):
-            freeze_reference(store, target)
-    return outcome
-
-
-def _work_off(
-    items: Iterable[_Item],
-    do: Callable[[Measurer, _Item, Sequence[_Item]], bool],
-    make_measurer: Callable[[], Measurer],
-    networks_per_process: int,
-    run: _Run,
-) -> None:
-    """Do every item, in a fresh measurer every so often; again at the end where ``do`` says so.
-
-    ``do`` gets the measurer, the item, and what the measurer does next, as far as is known.
-    """
-    queue = deque(items)
-    while queue and not run.time_is_up():
-        # Equal shares: what a process with few visits does to all of them could not be told. The
-        # last one also does what is to be done again.
-        processes = math.ceil(len(queue) / networks_per_process)
-        share = math.ceil(len(queue) / processes) if processes > 1 else networks_per_process
-        with make_measurer() as measurer:
-            for left in reversed(range(share)):
-                item = queue.popleft()
-                if do(measurer, item, [*itertools.islice(queue, min(left, _LOOKAHEAD))]):
-                    queue.append(item)
-                if not queue or run.time_is_up():
-                    break
+        schedule.work_off(run.unfinished(planned), run.visit, share)
+    schedule.work_off(run.without_kernels(), run.time_late_kernels, share)
+    result = run.result()
+    stored.end(complete=not result.left)
+    return result
 
 
 class _Run:
@@ -176,198 +138,118 @@ class _Run:
     def __init__(
         self,
         plan: Plan,
-        store: Store,
-        target: Target,
-        campaign_id: int,
-        on_progress: Callable[[Progress], None] | None,
+        stored: StoredCampaign,
+        schedule: Schedule,
+        on_progress: Callable[[Progress], None],
     ) -> None:
-        self._plan, self._store, self._target = plan, store, target
-        self._campaign_id, self._on_progress = campaign_id, on_progress
-        self.finished = store.finished_visits(target)
-        self._with_kernels = store.subjects_with_kernels(target)
+        self._plan, self._stored, self._schedule = plan, stored, schedule
+        self._on_progress = on_progress
+        wanted = {visit.key for planned in plan.passes() for visit in planned}
         self._total = (len(plan.networks) + plan.repeated) * plan.protocol.visits
-        wanted = {task.key for tasks in plan.passes() for task in tasks}
-        self._resumed = len(wanted & self.finished)
-        self._without_kernels = False
-        self._made = self.failed = self._disturbed = self.kernels_left = 0
-        self._tries: dict[tuple[str, str, str, int, int], int] = {}
-        self._hopeless: set[tuple[str, str, str]] = set()
-        self._given_up: set[tuple[str, str, str]] = set()
-        self._failures: list[tuple[str, Failure]] = []
+        self._resumed = len(wanted & stored.finished)
+        self._kernels_told = plan.ops
+        self._kernels_left = 0
         self._intervals = Intervals()
-        self._kept_disturbed: dict[_LabelKey, int] = defaultdict(int)
-        self._lately: deque[bool] = deque(maxlen=_PATIENCE)
-        self._busy = False
-        self._start = time.monotonic()
         if plan.protocol.precision:
-            self._recall()
+            for made in stored.undisturbed():
+                assert made.samples is not None
+                ratio = visit_ratio(made.samples)
+                self._intervals.add(made.subject, made.label, made.process, ratio)
         self._recent: deque[tuple[float, int]] = deque(maxlen=200)
         self._least_reference_ms = math.inf
         self._drift = 0.0
 
-    def _recall(self) -> None:
-        """Read what earlier runs found, for the intervals."""
-        for measurement in self._store.measurements(self._target):
-            if measurement.samples is not None and not measurement.disturbed:
-                subject = measurement.subject
-                self._intervals.add(
-                    (subject.kind, subject.space, subject.key),
-                    measurement.label,
-                    measurement.process,
-                    visit_ratio(measurement.samples),
-                )
-
-    def time_is_up(self) -> bool:
-        """Whether the plan's time limit is reached."""
-        limit_s = self._plan.time_limit_s
-        return limit_s is not None and time.monotonic() - self._start >= limit_s
-
-    def wants_more(self, network: Network, label: int) -> bool:
+    def wants_more(self, network: NetworkSource, label: int) -> bool:
         """Whether the interval around a network's latency is still too wide."""
-        key = network_key(network)
-        if key in self._given_up:
+        subject = network.subject
+        if subject in self._schedule.given_up:
             return False
-        made = len(self._intervals.ratios(key, label)) + self._kept_disturbed[*key, label]
-        half_width = self._intervals.relative_half_width(key, label)
+        counted = self._intervals.ratios(subject, label)
+        made = len(counted) + self._schedule.kept_disturbed[subject, label]
+        half_width = self._intervals.relative_half_width(subject, label)
         return not self._plan.protocol.enough(made, half_width)
 
-    def unfinished(self, tasks: Sequence[Task]) -> list[Task]:
-        """The tasks of a pass that the store does not hold; those beyond the plan are counted."""
-        added = [task for task in tasks if task.visit >= self._plan.protocol.visits]
+    def unfinished(self, planned: Sequence[PlannedVisit]) -> list[PlannedVisit]:
+        """The visits of a pass that the store does not hold; those beyond the plan are counted."""
+        added = [visit for visit in planned if visit.number >= self._plan.protocol.visits]
         self._total += len(added)
-        self._resumed += sum(task.key in self.finished for task in added)
-        return [task for task in tasks if task.key not in self.finished]
+        self._resumed += sum(visit.key in self._stored.finished for visit in added)
+        return [visit for visit in planned if visit.key not in self._stored.finished]
 
-    def without_kernels(self) -> list[Network]:
+    def without_kernels(self) -> list[NetworkSource]:
         """Networks whose kernels are asked for and not timed yet, though they could be measured."""
-        if not self._plan.ops:
-            return []
-        wanted = {key[:3] for key in self._store.finished_visits(self._target)}
-        wanted -= self._with_kernels
-        return [network for network in self._plan.networks if network_key(network) in wanted]
+        found = []
+        if self._plan.ops:
+            wanted = {key.subject for key in self._stored.finished} - self._stored.with_kernels
+            found = [network for network in self._plan.networks if network.subject in wanted]
+        self._kernels_left = len(found)
+        return found
 
-    def do(self, measurer: Measurer, task: Task, following: Sequence[Task]) -> bool:
-        """Make one visit and store it; return whether it should be tried again."""
-        subject = task.network.subject
-        if task.key[:3] in self._hopeless:
-            self.failed += 1
-            self._report()
-            return False
+    def visit(
+        self, measurer: Measurer, planned: PlannedVisit, following: Sequence[PlannedVisit]
+    ) -> bool:
+        """Make one try of a visit and store it; return whether it should be made again."""
         measurer.expect([later.network for later in following])
-        visit = measurer.visit(task.network)
-        if visit.failure is not None and visit.failure.code == DeviceError.code and not self._made:
-            # Nothing has ever run: it is the target that fails, and will with the next network.
-            raise DeviceError(visit.failure.message)
-        self._note_reference(visit)
-        again = self._judge(task, visit)
-        disturbed = visit.samples is not None and self._is_disturbed(visit)
-        self._store.add(
-            Measurement(
-                subject=subject,
-                target=self._target,
-                label=task.label,
-                visit=task.visit,
-                started_at=visit.started_at,
-                wall_s=visit.wall_s,
-                load_s=visit.load_s,
-                process=visit.process,
-                samples=visit.samples,
-                failure=visit.failure,
-                conditions=visit.conditions,
-                disturbed=disturbed,
-            ),
-            self._campaign_id,
-        )
-        if visit.samples is not None and not disturbed:
-            self._intervals.add(task.key[:3], task.label, visit.process, visit_ratio(visit.samples))
-        if visit.samples is not None and self._plan.ops:
-            self.time_kernels(measurer, task.network)
+        found = self._schedule.visit(measurer, planned)
+        again = False
+        if found is not None:
+            visit, judgement = found
+            again = judgement.again
+            self._note_reference(visit)
+            self._stored.add(planned.key, visit, disturbed=judgement.disturbed)
+            if visit.samples is not None and not judgement.disturbed:
+                ratio = visit_ratio(visit.samples)
+                self._intervals.add(planned.network.subject, planned.label, visit.process, ratio)
+            if visit.ok:
+                self._time_kernels(measurer, planned.network)
         self._report()
         return again
 
-    def _judge(self, task: Task, visit: Visit) -> bool:
-        """Count a visit; return whether it should be tried again."""
-        tries = self._tries[task.key] = self._tries.get(task.key, 0) + 1
-        if visit.failure is not None:
-            if visit.failure.code in _FINAL_FAILURES:
-                self._hopeless.add(task.key[:3])
-            elif tries <= RETRIES:
-                return True
-            self.failed += 1
-            self._given_up.add(task.key[:3])
-            self._failures.append((task.network.subject.name, visit.failure))
-            return False
-        disturbed = self._is_disturbed(visit)
-        self._lately.append(disturbed)
-        if disturbed:
-            self._disturbed += 1
-            always = len(self._lately) == _PATIENCE and sum(self._lately) >= _PATIENCE / 2
-            if tries <= RETRIES and not always:
-                return True
-            self._busy |= always
-            self._kept_disturbed[*task.key[:3], task.label] += 1
-        self._made += 1
-        return False
-
-    def _is_disturbed(self, visit: Visit) -> bool:
-        assert visit.samples is not None
-        return bool(disturbances(visit.samples, visit.conditions, self._plan.protocol))
-
-    def time_kernels(self, measurer: Measurer, network: Network) -> bool:
-        """Time a network's kernels, once; again where the reference moved meanwhile."""
-        subject, key = network.subject, network_key(network)
-        if key in self._with_kernels or self._without_kernels:
-            return False
-        for _ in range(1 + RETRIES):
-            profile = measurer.profile(network)
-            if isinstance(profile, Failure) or not disturbances(
-                profile.samples, {}, self._plan.protocol
-            ):
-                break
-        self._with_kernels.add(key)
-        if isinstance(profile, Failure) and profile.code == DeviceError.code:
-            # The runtime tells no kernels apart, whatever the network: said once.
-            if not self._without_kernels:
-                self._failures.append(("kernels", profile))
-            self._without_kernels = True
-        elif isinstance(profile, Failure):
-            self._failures.append((f"kernels of {subject.name}", profile))
-        else:
-            self._store.add_kernels(subject, self._target, profile)
-        return False
+    def _time_kernels(self, measurer: Measurer, network: NetworkSource) -> None:
+        """Time a network's kernels where they are asked for, once."""
+        subject = network.subject
+        if not self._kernels_told or subject in self._stored.with_kernels:
+            return
+        profile = self._schedule.time_kernels(measurer, network)
+        self._stored.with_kernels.add(subject)
+        if not isinstance(profile, Failure):
+            self._stored.add_kernels(subject, profile)
+            return
+        # Where the runtime tells no kernels apart, it does so for no network: said once.
+        self._kernels_told = profile.code != DeviceError.code
+        name = f"kernels of {subject.name}" if self._kernels_told else "kernels"
+        self._schedule.failures.append((name, profile))
 
     def time_late_kernels(
-        self, measurer: Measurer, network: Network, _following: Sequence[Network]
+        self, measurer: Measurer, network: NetworkSource, _following: object
     ) -> bool:
         """Time the kernels of a network that was measured without, after the visits."""
-        self.time_kernels(measurer, network)
-        self.kernels_left -= 1
+        self._time_kernels(measurer, network)
+        self._kernels_left -= 1
         self._report()
         return False
 
     def _report(self) -> None:
-        if self._on_progress is not None:
-            self._on_progress(self.progress())
+        self._on_progress(self._progress())
 
-    def progress(self) -> Progress:
-        """Where the run stands."""
-        settled = self._made + self.failed
-        left = self._total - self._resumed - settled
-        elapsed_s = time.monotonic() - self._start
-        self._recent.append((elapsed_s, settled))
+    def _progress(self) -> Progress:
+        made, failed = self._schedule.made, self._schedule.failed
+        left = self._total - self._resumed - made - failed
+        elapsed_s = self._schedule.elapsed_s
+        self._recent.append((elapsed_s, made + failed))
         first_s, first_settled = self._recent[0]
         left_s = math.nan
-        if settled > first_settled:
-            left_s = left * (elapsed_s - first_s) / (settled - first_settled)
+        if made + failed > first_settled:
+            left_s = left * (elapsed_s - first_s) / (made + failed - first_settled)
         return Progress(
             total=self._total,
-            done=self._resumed + self._made,
-            failed=self.failed,
+            done=self._resumed + made,
+            failed=failed,
             left=left,
             left_s=left_s,
             drift=self._drift,
             elapsed_s=elapsed_s,
-            kernels_left=self.kernels_left,
+            kernels_left=self._kernels_left,
         )
 
     def _note_reference(self, visit: Visit) -> None:
@@ -377,16 +259,17 @@ class _Run:
             self._least_reference_ms = min(self._least_reference_ms, now)
             self._drift = now / self._least_reference_ms - 1
 
-    def outcome(self) -> Outcome:
+    def result(self) -> CampaignResult:
         """What the run did."""
-        return Outcome(
-            made=self._made,
+        counts = self._schedule.counts()
+        return CampaignResult(
+            made=counts.made,
             resumed=self._resumed,
-            failed=self.failed,
-            disturbed=self._disturbed,
-            elapsed_s=time.monotonic() - self._start,
-            failures=tuple(self._failures),
-            left=self._total - self._resumed - self._made - self.failed,
-            kernels_left=self.kernels_left,
-            busy=self._busy,
+            failed=counts.failed,
+            disturbed=counts.disturbed,
+            elapsed_s=self._schedule.elapsed_s,
+            failures=counts.failures,
+            left=self._total - self._resumed - counts.made - counts.failed,
+            kernels_left=self._kernels_left,
+            busy=counts.busy,
         )

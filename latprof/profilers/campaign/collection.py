@@ -13,14 +13,18 @@ from latprof.common.limits import whole
 from latprof.errors import UnsupportedModelError
 from latprof.measurement.records import PairedProtocol, Target
 from latprof.profilers.base import RunOptions
-from latprof.profilers.campaign.campaign import Outcome, Progress, collect
+from latprof.profilers.campaign.campaign import CampaignResult, Progress, collect
 from latprof.profilers.campaign.plan import Plan
 from latprof.profilers.host.checks import run_checks
 from latprof.profilers.host.facts import host_facts
 from latprof.profilers.targets import profiler_class
-from latprof.profilers.visits.measuring_process import DEFAULT_TIMEOUT_S, RemoteBench, check_timeout
+from latprof.profilers.visits.measuring_process import (
+    DEFAULT_TIMEOUT_S,
+    ProcessMeasurer,
+    check_timeout,
+)
 from latprof.profilers.visits.network_source import (
-    Network,
+    NetworkSource,
     check_batch_size_of_models,
     reference_network,
 )
@@ -28,6 +32,7 @@ from latprof.profilers.visits.taking_turns import TakingTurns
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Architecture, SearchSpace
+    from latprof.measurement.records import Subject
     from latprof.measurement.store.store import Store
     from latprof.profilers.visits.measurer import Measurer
 
@@ -44,7 +49,7 @@ class Collection:
     width of the reference network's image.
     """
 
-    networks: Sequence[Network]
+    networks: Sequence[NetworkSource]
     input_shape: tuple[int, ...] | None
     source: Mapping[str, Any]
     reference_resolution: int = 224
@@ -75,7 +80,7 @@ class Collection:
         **rest: Any,
     ) -> Collection:
         """These architectures, all distinct; ``source`` says how they were chosen."""
-        networks = [Network.of_architecture(space, a) for a in architectures]
+        networks = [NetworkSource.of_architecture(space, a) for a in architectures]
         image = space.common_image_shape
         shape = None if image is None else (options.batch_size, *image)
         source = {"space": space.description, **source}
@@ -93,10 +98,10 @@ class Collection:
     ) -> Collection:
         """The networks in ONNX files; raises ModelFileError for the first that cannot be used."""
         check_batch_size_of_models(options.batch_size)
-        networks: dict[tuple[str, str], Network] = {}
+        networks: dict[Subject, NetworkSource] = {}
         for path in paths:
-            network = Network.of_model(path, shapes)
-            networks.setdefault((network.subject.kind, network.subject.key), network)
+            network = NetworkSource.of_model(path, shapes)
+            networks.setdefault(network.subject, network)
         source = {"models": [str(path) for path in paths]}
         return cls(list(networks.values()), None, source, options=options, **rest)
 
@@ -137,7 +142,7 @@ class Collection:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         on_progress: Callable[[Progress], None] | None = None,
         **options: Any,
-    ) -> tuple[Target, Outcome]:
+    ) -> tuple[Target, CampaignResult]:
         """Measure what the store does not hold yet; see ``campaign.collect``.
 
         Parameters
@@ -156,16 +161,23 @@ class Collection:
         target = self.identity()
         profiler = profiler_class(self.target)(self.options)
         name, reference = reference_network(self.reference_resolution)
-        make = partial(RemoteBench, self.target, self.options, reference, self.protocol, timeout_s)
+        make = partial(
+            ProcessMeasurer,
+            self.target,
+            self.options,
+            reference,
+            self.protocol,
+            timeout_s=timeout_s,
+        )
 
-        def make_measurer() -> Measurer:
-            alone = partial(make, reference_runs=store.reference_runs(target))
+        def make_measurer(reference_runs: int | None) -> Measurer:
+            alone = partial(make, reference_runs)
             return TakingTurns(alone) if profiler.prepares_ahead else alone()
 
         host = {"facts": host_facts(), "checks": [dataclasses.asdict(c) for c in run_checks()]}
         if profiler.caution:
             host["caution"] = profiler.caution
-        outcome = collect(
+        result = collect(
             plan,
             store,
             target,
@@ -175,4 +187,4 @@ class Collection:
             on_progress=on_progress,
             networks_per_process=profiler.networks_per_process,
         )
-        return target, outcome
+        return target, result

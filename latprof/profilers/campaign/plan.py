@@ -11,15 +11,16 @@ import numpy as np
 
 from latprof.common.limits import POSITIVE, SEED, SHARE, check_limits
 from latprof.measurement.records import PairedProtocol
+from latprof.profilers.visits.schedule import PlannedVisit
 
 if TYPE_CHECKING:
-    from latprof.profilers.visits.network_source import Network
+    from latprof.profilers.visits.network_source import NetworkSource
 
 #: A share is measured again, but at least this many where there are as many: fewer pairs than this
 #: say little about noise.
 FEWEST_REPEATS = 20
 #: Whether a network, in one of its two measurements, should be visited again.
-Wanting: TypeAlias = Callable[["Network", int], bool]
+Wanting: TypeAlias = Callable[["NetworkSource", int], bool]
 
 
 _LIMITS = {
@@ -35,7 +36,7 @@ class Plan:
 
     Parameters
     ----------
-    networks : sequence of Network
+    networks : sequence of NetworkSource
         All distinct.
     protocol : PairedProtocol
     repeat_fraction : float
@@ -50,7 +51,7 @@ class Plan:
         What the networks are, as plain JSON values for the store: space, seed, number...
     """
 
-    networks: Sequence[Network]
+    networks: Sequence[NetworkSource]
     protocol: PairedProtocol = field(default_factory=PairedProtocol)
     repeat_fraction: float = 0.05
     seed: int = 0
@@ -69,8 +70,10 @@ class Plan:
         wanted = max(math.ceil(self.repeat_fraction * len(self.networks)), FEWEST_REPEATS)
         return min(wanted, len(self.networks))
 
-    def passes(self, wanting: Wanting = lambda _network, _label: False) -> Iterator[list[Task]]:
-        """The passes over the networks; each task is one visit, each list for processes of its own.
+    def passes(
+        self, wanting: Wanting = lambda _network, _label: False
+    ) -> Iterator[list[PlannedVisit]]:
+        """The passes over the networks; each list is for processes of its own.
 
         Every network has the protocol's visits; after these, ``wanting(network, label)`` tells at
         the start of a pass which are visited once more, up to the protocol's most. A repeated
@@ -81,39 +84,21 @@ class Plan:
         again = generator.permutation(len(self.networks))[: self.repeated].tolist()
         fewest, most = self.protocol.visits, self.protocol.most_visits
 
-        def tasks_of(networks: Iterable[Network], label: int, visit: int) -> list[Task]:
-            if not 0 <= visit < most:
+        def visits(
+            networks: Iterable[NetworkSource], label: int, number: int
+        ) -> list[PlannedVisit]:
+            if not 0 <= number < most:
                 return []
             return [
-                Task(network, label, visit)
+                PlannedVisit(network, label, number)
                 for network in networks
-                if visit < fewest or wanting(network, label)
+                if number < fewest or wanting(network, label)
             ]
 
         for number in range(most + bool(again)):
-            first = tasks_of(self.networks, 0, number)
-            second = tasks_of((self.networks[index] for index in again), 1, number - 1)
+            first = visits(self.networks, 0, number)
+            second = visits((self.networks[index] for index in again), 1, number - 1)
             if not first and not second:
                 return
-            for tasks in filter(None, (first, second)):
-                yield [tasks[index] for index in generator.permutation(len(tasks))]
-
-
-@dataclass(frozen=True)
-class Task:
-    """One visit that is to be made."""
-
-    network: Network
-    label: int
-    visit: int
-
-    @property
-    def key(self) -> tuple[str, str, str, int, int]:
-        """The visit's identity in a store."""
-        return (*network_key(self.network), self.label, self.visit)
-
-
-def network_key(network: Network) -> tuple[str, str, str]:
-    """A network's identity in a store: kind, space and key of its subject."""
-    subject = network.subject
-    return subject.kind, subject.space, subject.key
+            for found in filter(None, (first, second)):
+                yield [found[index] for index in generator.permutation(len(found))]

@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol, Self
 
 from latprof.errors import LatprofError
-from latprof.measurement.disturbance import disturbances
 from latprof.measurement.protocol import (
     LoadedModel,
     Rotation,
@@ -18,47 +16,30 @@ from latprof.measurement.protocol import (
     measure_paired,
     runs_per_burst,
 )
-from latprof.measurement.records import Failure, KernelProfile, PairedProtocol, PairedSamples
+from latprof.measurement.records import KernelProfile, PairedProtocol, PairedSamples
+from latprof.measurement.visits import Failure, Visit
 
 if TYPE_CHECKING:
     from latprof.profilers.base import Profiler
-    from latprof.profilers.visits.network_source import Network
+    from latprof.profilers.visits.network_source import NetworkSource
 
 #: Bursts of a network whose kernels are timed, and counted runs in each.
 KERNEL_ROUNDS = 4
 KERNEL_RUNS = 4
 
 
-@dataclass(frozen=True)
-class Visit:
-    """What one visit brought: samples, or the failure in their place.
-
-    ``started_at`` is Unix time in seconds; ``wall_s`` the whole visit's time; ``load_s`` the part
-    that built and loaded the network, as far as it was not prepared before; ``process`` names the
-    measuring process.
-    """
-
-    started_at: float
-    wall_s: float
-    load_s: float
-    process: str
-    samples: PairedSamples | None = None
-    failure: Failure | None = None
-    conditions: Mapping[str, Any] = field(default_factory=dict)
-
-
 class Measurer(Protocol):
-    """Something that visits networks: a bench in this process, or a process that has one."""
+    """Something that visits networks: in this process, or in one of its own."""
 
-    def visit(self, network: Network) -> Visit:
+    def visit(self, network: NetworkSource) -> Visit:
         """Measure a network once; every failure is a value in the result."""
         ...
 
-    def expect(self, networks: Sequence[Network]) -> None:
+    def expect(self, networks: Sequence[NetworkSource]) -> None:
         """Be told what will be visited after the network that is visited next, nearest first."""
         ...
 
-    def profile(self, network: Network) -> KernelProfile | Failure:
+    def profile(self, network: NetworkSource) -> KernelProfile | Failure:
         """Time a network's kernels, or say why not."""
         ...
 
@@ -71,30 +52,17 @@ class Measurer(Protocol):
     def __exit__(self, *exception: object) -> None: ...
 
 
-def undisturbed_visit(
-    measurer: Measurer, network: Network, protocol: PairedProtocol, tries: int = 3
-) -> Visit:
-    """Visit a network; again where the visit was disturbed. The last try counts in any case."""
-    while True:
-        visit = measurer.visit(network)
-        tries -= 1
-        if visit.samples is None or tries <= 0:
-            return visit
-        if not disturbances(visit.samples, visit.conditions, protocol):
-            return visit
-
-
-class Bench:
+class InProcessMeasurer:
     """A profiler with its reference network loaded; satisfies :class:`Measurer`.
 
     Everything happens in the calling process and thread. Use it directly for experiments; campaigns
-    use :class:`latprof.profilers.visits.measuring_process.RemoteBench`, which survives what a
+    use :class:`latprof.profilers.visits.measuring_process.ProcessMeasurer`, which survives what a
     runtime does.
 
     Parameters
     ----------
     profiler : Profiler
-    reference : Network
+    reference : NetworkSource
     protocol : PairedProtocol
     process : str
         What the visits' ``process`` is.
@@ -106,7 +74,7 @@ class Bench:
     def __init__(
         self,
         profiler: Profiler,
-        reference: Network,
+        reference: NetworkSource,
         protocol: PairedProtocol,
         process: str = "",
         reference_runs: int | None = None,
@@ -120,23 +88,23 @@ class Bench:
             min(map(calibrate, loads)), protocol
         )
         self._reference = Rotation(loads)
-        self._prepared: tuple[Network, Callable[[], LoadedModel]] | None = None
+        self._prepared: tuple[NetworkSource, Callable[[], LoadedModel]] | None = None
 
-    def prepare(self, network: Network) -> None:
+    def prepare(self, network: NetworkSource) -> None:
         """Do of a network's next visit what needs no device; what fails, the visit tells."""
         with contextlib.suppress(LatprofError):
             self._prepared = network, self._prepare(network)
 
-    def _prepare(self, network: Network) -> Callable[[], LoadedModel]:
+    def _prepare(self, network: NetworkSource) -> Callable[[], LoadedModel]:
         prepared, self._prepared = self._prepared, None
         if prepared is not None and prepared[0] == network:
             return prepared[1]
         return self._profiler.prepare(network.model(self._profiler.options.batch_size))
 
-    def expect(self, networks: Sequence[Network]) -> None:
+    def expect(self, networks: Sequence[NetworkSource]) -> None:
         """Nothing: in one process a visit and what is prepared meanwhile would share its time."""
 
-    def visit(self, network: Network) -> Visit:
+    def visit(self, network: NetworkSource) -> Visit:
         started_at, start = time.time(), time.perf_counter()
         load_s = 0.0
         try:
@@ -152,12 +120,24 @@ class Bench:
                 conditions["disturbances"] = list(found)
         except LatprofError as error:
             wall_s = time.perf_counter() - start
-            failure = Failure(error.code, str(error))
-            return Visit(started_at, wall_s, load_s, self._process, failure=failure)
+            return Visit(
+                started_at=started_at,
+                wall_s=wall_s,
+                load_s=load_s,
+                process=self._process,
+                failure=Failure.of(error),
+            )
         wall_s = time.perf_counter() - start
-        return Visit(started_at, wall_s, load_s, self._process, samples, None, conditions)
+        return Visit(
+            started_at=started_at,
+            wall_s=wall_s,
+            load_s=load_s,
+            process=self._process,
+            samples=samples,
+            conditions=conditions,
+        )
 
-    def profile(self, network: Network) -> KernelProfile | Failure:
+    def profile(self, network: NetworkSource) -> KernelProfile | Failure:
         started_at = time.time()
         protocol = dataclasses.replace(self._protocol, rounds=KERNEL_ROUNDS)
         try:
@@ -172,7 +152,7 @@ class Bench:
             )
             kernels = tuple(model.kernel_times(_counted_runs(samples)))
         except LatprofError as error:
-            return Failure(error.code, str(error))
+            return Failure.of(error)
         return KernelProfile(kernels, samples, started_at, self._process)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A bench in a process of its own, which may crash or hang without taking the campaign along."""
+"""A measurer in a process of its own, which may crash or hang without ending the campaign."""
 
 from __future__ import annotations
 
@@ -12,31 +12,30 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from latprof.common.checked_json import Fields
 from latprof.common.limits import Limit
 from latprof.errors import (
     DeviceError,
+    InvalidValueError,
     MeasurementTimeoutError,
     RuntimeFailedError,
 )
-from latprof.measurement.records import (
-    Failure,
-    KernelProfile,
-    KernelTime,
-    PairedProtocol,
-    PairedSamples,
-)
-from latprof.profilers.runtimes.cuda.nvml import WORKER
-from latprof.profilers.visits.measurer import Visit
+from latprof.measurement.records import KernelProfile, PairedProtocol
+from latprof.measurement.visits import Failure, Visit
+from latprof.profilers.base import WORKER_MODULE
 
 if TYPE_CHECKING:
     from latprof.profilers.base import RunOptions
-    from latprof.profilers.visits.network_source import Network
+    from latprof.profilers.visits.network_source import NetworkSource
 
 #: A visit that takes longer is given up, in seconds.
 DEFAULT_TIMEOUT_S = 300.0
+_Answer = TypeVar("_Answer")
+#: What ends a measuring process; the next visit starts another.
+_ENDINGS = (DeviceError, MeasurementTimeoutError)
 #: Longer than any visit, and what the operating system can wait for.
 MAX_TIMEOUT_S = 1e6
 
@@ -46,7 +45,7 @@ def check_timeout(timeout_s: float) -> None:
     Limit(0, MAX_TIMEOUT_S, open_low=True).check("timeout", timeout_s)
 
 
-class RemoteBench:
+class ProcessMeasurer:
     """Visits networks in a measuring process; satisfies ``Measurer``.
 
     The process starts at the first visit, and afresh after it crashed or was given up. A crash, a
@@ -57,23 +56,23 @@ class RemoteBench:
     target : str
         A target's short spelling.
     options : RunOptions
-    reference : Network
+    reference : NetworkSource
         The target's reference network.
     protocol : PairedProtocol
+    reference_runs : int, optional
+        See :class:`latprof.profilers.visits.measurer.InProcessMeasurer`.
     timeout_s : float
         Longest time for one visit.
-    reference_runs : int, optional
-        See :class:`latprof.profilers.visits.measurer.Bench`.
     """
 
     def __init__(
         self,
         target: str,
         options: RunOptions,
-        reference: Network,
+        reference: NetworkSource,
         protocol: PairedProtocol,
-        timeout_s: float = DEFAULT_TIMEOUT_S,
         reference_runs: int | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> None:
         check_timeout(timeout_s)
         self._configuration = {
@@ -90,7 +89,7 @@ class RemoteBench:
         self._buffer = b""
         self._owed = 0  # answers that are still to come and that nobody waits for
 
-    def expect(self, networks: Sequence[Network]) -> None:
+    def expect(self, networks: Sequence[NetworkSource]) -> None:
         """Nothing: one process does one thing after the other."""
 
     def start(self) -> None:
@@ -104,7 +103,7 @@ class RemoteBench:
         with self._starting_over():
             self._collect_answers()
 
-    def prepare(self, network: Network) -> None:
+    def prepare(self, network: NetworkSource) -> None:
         """Have the process do ``Bench.prepare``; do not wait for it."""
         self.start()
         with self._starting_over():
@@ -116,39 +115,27 @@ class RemoteBench:
         """A process that cannot be asked is ended; the next visit starts one, and tells why not."""
         try:
             yield
-        except (DeviceError, MeasurementTimeoutError):
+        except _ENDINGS:
             self.close()
 
-    def visit(self, network: Network) -> Visit:
+    def visit(self, network: NetworkSource) -> Visit:
         started_at, start = time.time(), time.perf_counter()
-        answer = self._ask({"do": "visit", "network": network.to_dict()})
-        wall_s = time.perf_counter() - start
-        failure = _failure(answer)
-        samples = None
-        if failure is None:
-            samples = PairedSamples.from_dict(answer["samples"])
-        return Visit(
-            started_at=answer.get("started_at", started_at),
-            wall_s=answer.get("wall_s", wall_s),
-            load_s=answer.get("load_s", 0.0),
-            process=answer.get("process", ""),
-            samples=samples,
-            failure=failure,
-            conditions=answer.get("conditions", {}),
-        )
+        try:
+            return self._ask("visit", network, _visit)
+        except _ENDINGS as error:
+            return Visit(
+                started_at=started_at,
+                wall_s=time.perf_counter() - start,
+                load_s=0.0,
+                process="",
+                failure=Failure.of(error),
+            )
 
-    def profile(self, network: Network) -> KernelProfile | Failure:
-        answer = self._ask({"do": "kernels", "network": network.to_dict()})
-        failure = _failure(answer)
-        if failure is not None:
-            return failure
-        values = answer["profile"]
-        return KernelProfile(
-            tuple(map(_kernel, values["kernels"])),
-            PairedSamples.from_dict(values["samples"]),
-            values["started_at"],
-            values["process"],
-        )
+    def profile(self, network: NetworkSource) -> KernelProfile | Failure:
+        try:
+            return self._ask("kernels", network, _kernels)
+        except _ENDINGS as error:
+            return Failure.of(error)
 
     def close(self) -> None:
         """End the process, at once if it is in the middle of something."""
@@ -173,30 +160,37 @@ class RemoteBench:
         self.close()
         self._log.close()
 
-    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def _ask(self, what: str, network: NetworkSource, read: Callable[[Fields], _Answer]) -> _Answer:
+        """The process's answer; raises what ended it, one of ``_ENDINGS``."""
         try:
             if self._process is None:
                 self._start()
             self._collect_answers()
-            self._send(request)
-            return self._receive()
-        except (DeviceError, MeasurementTimeoutError) as error:
+            self._send({"do": what, "network": network.to_dict()})
+            return read(self._receive())
+        except InvalidValueError as error:  # what a profiler of another package may bring
             self.close()
-            return {"failure": [error.code, str(error)]}
+            raise RuntimeFailedError(
+                f"the measuring process gave no usable answer: {error}"
+            ) from None
+        except _ENDINGS:
+            self.close()
+            raise
 
     def _collect_answers(self) -> None:
         while self._owed:
             answer = self._receive()
             self._owed -= 1
-            if "failure" in answer:
-                raise DeviceError(f"the measuring process cannot start: {answer['failure'][1]}")
+            if "failure" in answer.values:
+                why = _failure(answer).message
+                raise DeviceError(f"the measuring process cannot start: {why}")
 
     def _start(self) -> None:
         self._buffer, self._owed = b"", 1  # it says when it is ready
         self._log.seek(0)
         self._log.truncate()
         self._process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", WORKER],
+            [sys.executable, "-m", WORKER_MODULE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -213,7 +207,7 @@ class RemoteBench:
         except OSError:
             raise self._death() from None
 
-    def _receive(self) -> dict[str, Any]:
+    def _receive(self) -> Fields:
         """Wait for one line, at most the time-out."""
         assert self._process is not None
         assert self._process.stdout is not None
@@ -231,8 +225,7 @@ class RemoteBench:
                     raise self._death()
                 self._buffer += chunk
         line, _, self._buffer = self._buffer.partition(b"\n")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        return Fields("answer", json.loads(line), InvalidValueError)
 
     def _death(self) -> RuntimeFailedError:
         assert self._process is not None
@@ -249,20 +242,15 @@ class RemoteBench:
         return RuntimeFailedError(f"the measuring process {how}{said}")
 
 
-def _failure(answer: Mapping[str, Any]) -> Failure | None:
-    return Failure(*answer["failure"]) if "failure" in answer else None
+def _visit(answer: Fields) -> Visit:
+    return Visit.from_dict(answer.fields("visit").values)
 
 
-def _kernel(values: Mapping[str, Any]) -> KernelTime:
-    def shapes(name: str) -> tuple[tuple[int, ...], ...]:
-        return tuple(tuple(shape) for shape in values[name])
+def _kernels(answer: Fields) -> KernelProfile | Failure:
+    if "failure" in answer.values:
+        return _failure(answer)
+    return KernelProfile.from_dict(answer.fields("profile").values)
 
-    return KernelTime(
-        position=values["position"],
-        kind=values["kind"],
-        name=values["name"],
-        operators=tuple(values["operators"]),
-        latency_ms=values["latency_ms"],
-        input_shapes=shapes("input_shapes"),
-        output_shapes=shapes("output_shapes"),
-    )
+
+def _failure(answer: Fields) -> Failure:
+    return Failure.from_dict(answer.fields("failure").values)

@@ -31,7 +31,7 @@ def check_batch_size_of_models(batch_size: int) -> None:
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkSource:
     """A network with its identity in the store: an architecture of a space, or a model file.
 
     Use :meth:`of_architecture` or :meth:`of_model`.
@@ -42,7 +42,7 @@ class Network:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @classmethod
-    def of_architecture(cls, space: SearchSpace, architecture: Architecture) -> Network:
+    def of_architecture(cls, space: SearchSpace, architecture: Architecture) -> NetworkSource:
         """The network of an architecture; ``space`` gives it shapes."""
         key = ",".join(map(str, architecture.choices))
         return cls(Subject("architecture", key, str(architecture), space.description))
@@ -50,7 +50,7 @@ class Network:
     @classmethod
     def of_model(
         cls, path: str | Path, shapes: Mapping[str | None, Sequence[int]] | None = None
-    ) -> Network:
+    ) -> NetworkSource:
         """The network in an ONNX file, with the shapes of inputs whose own are dynamic.
 
         The key None in ``shapes`` stands for a model's only input. Raises ModelFileError or
@@ -88,7 +88,7 @@ class Network:
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Network:
+    def from_dict(cls, values: Mapping[str, Any]) -> NetworkSource:
         """Rebuild a network from :meth:`to_dict`."""
         path = values["path"]
         return cls(
@@ -98,7 +98,7 @@ class Network:
         )
 
 
-def reference_network(resolution: int = 224) -> tuple[str, Network]:
+def reference_network(resolution: int = 224) -> tuple[str, NetworkSource]:
     """Return the reference network and its name: ProxylessNAS-mobile as published.
 
     A convolution network of middling size, so that what slows a search space's networks down slows
@@ -106,5 +106,5 @@ def reference_network(resolution: int = 224) -> tuple[str, Network]:
     """
     resolution = min(max(resolution, LEAST_RESOLUTION), MOST_RESOLUTION)
     space = ProxylessSpace(widths=MOBILE_WIDTHS, resolution=resolution)
-    network = Network.of_architecture(space, Architecture(space.name, MOBILE_CHOICES))
+    network = NetworkSource.of_architecture(space, Architecture(space.name, MOBILE_CHOICES))
     return f"proxyless-mobile-{resolution}", network

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from latprof.measurement.records import Failure, KernelProfile
-    from latprof.profilers.visits.measurer import Visit
-    from latprof.profilers.visits.measuring_process import RemoteBench
-    from latprof.profilers.visits.network_source import Network
+    from latprof.measurement.records import KernelProfile
+    from latprof.measurement.visits import Failure, Visit
+    from latprof.profilers.visits.measuring_process import ProcessMeasurer
+    from latprof.profilers.visits.network_source import NetworkSource
 
 #: Building a network takes a computer as long as measuring it takes a GPU, or somewhat longer.
 PROCESSES = min(3, max(2, os.cpu_count() or 1))
@@ -24,58 +24,60 @@ class TakingTurns:
 
     Parameters
     ----------
-    make_bench : callable
+    make_measurer : callable
         Makes each of them.
     processes : int
     """
 
-    def __init__(self, make_bench: Callable[[], RemoteBench], processes: int = PROCESSES) -> None:
-        self._benches = [make_bench() for _ in range(processes)]
-        self._idle = [*self._benches]
-        self._prepared: list[tuple[Network, RemoteBench]] = []
-        self._following: Sequence[Network] = ()
+    def __init__(
+        self, make_measurer: Callable[[], ProcessMeasurer], processes: int = PROCESSES
+    ) -> None:
+        self._measurers = [make_measurer() for _ in range(processes)]
+        self._idle = [*self._measurers]
+        self._prepared: list[tuple[NetworkSource, ProcessMeasurer]] = []
+        self._following: Sequence[NetworkSource] = ()
 
-    def expect(self, networks: Sequence[Network]) -> None:
+    def expect(self, networks: Sequence[NetworkSource]) -> None:
         """Remember what is to be prepared during the next visit."""
         self._following = networks
 
-    def visit(self, network: Network) -> Visit:
+    def visit(self, network: NetworkSource) -> Visit:
         """Visit a network in the process that has prepared it, and have the others prepare."""
-        bench = self._take(network)
+        measurer = self._take(network)
         for following in self._following:
             if self._idle and following not in [known for known, _ in self._prepared]:
                 other = self._idle.pop(0)
                 other.prepare(following)
                 self._prepared.append((following, other))
         self._following = ()
-        visit = bench.visit(network)
-        self._idle.append(bench)
+        visit = measurer.visit(network)
+        self._idle.append(measurer)
         return visit
 
-    def _take(self, network: Network) -> RemoteBench:
+    def _take(self, network: NetworkSource) -> ProcessMeasurer:
         """The process that has prepared a network, else an idle one."""
-        for index, (known, bench) in enumerate(self._prepared):
+        for index, (known, measurer) in enumerate(self._prepared):
             if known == network:
                 del self._prepared[index]
-                return bench
+                return measurer
         return self._idle.pop(0) if self._idle else self._prepared.pop(0)[1]
 
-    def profile(self, network: Network) -> KernelProfile | Failure:
+    def profile(self, network: NetworkSource) -> KernelProfile | Failure:
         """Time a network's kernels."""
         return self._idle[0].profile(network)
 
     def close(self) -> None:
         """End all processes."""
-        for bench in self._benches:
-            bench.close()
+        for measurer in self._measurers:
+            measurer.close()
 
     def __enter__(self) -> Self:
-        for bench in self._benches:
-            bench.start()
-        for bench in self._benches:  # the first visit is not beside another's start
-            bench.await_start()
+        for measurer in self._measurers:
+            measurer.start()
+        for measurer in self._measurers:  # the first visit is not beside another's start
+            measurer.await_start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for bench in self._benches:
-            bench.__exit__(*exception)
+        for measurer in self._measurers:
+            measurer.__exit__(*exception)

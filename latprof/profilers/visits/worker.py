@@ -1,6 +1,6 @@
-"""The measuring process: a bench that is told what to do by lines of JSON.
+"""The measuring process: a measurer that is told what to do by lines of JSON.
 
-Started by :class:`latprof.profilers.visits.measuring_process.RemoteBench` as ``python -m
+Started by :class:`latprof.profilers.visits.measuring_process.ProcessMeasurer` as ``python -m
 latprof.profilers.visits.worker``. It reads one request a line from stdin and answers one line each
 on what was its stdout; anything that a runtime prints goes to stderr. It ends when stdin does, so
 it never outlives the process that started it by more than one visit.
@@ -8,7 +8,6 @@ it never outlives the process that started it by more than one visit.
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import json
 import os
@@ -18,11 +17,12 @@ import time
 from typing import Any, TextIO
 
 from latprof.errors import LatprofError
-from latprof.measurement.records import Failure, PairedProtocol
+from latprof.measurement.records import PairedProtocol
+from latprof.measurement.visits import Failure
 from latprof.profilers.base import RunOptions
 from latprof.profilers.targets import profiler_class
-from latprof.profilers.visits.measurer import Bench, Visit
-from latprof.profilers.visits.network_source import Network
+from latprof.profilers.visits.measurer import InProcessMeasurer
+from latprof.profilers.visits.network_source import NetworkSource
 
 
 def main() -> None:
@@ -32,26 +32,26 @@ def main() -> None:
     # The campaign decides what an interruption means; it is sent to the whole terminal group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        bench = make_bench(json.loads(sys.stdin.readline()))
+        measurer = make_measurer(json.loads(sys.stdin.readline()))
     except LatprofError as error:
-        _answer(answers, {"failure": [error.code, str(error)]})
+        _answer(answers, {"failure": Failure.of(error).to_dict()})
         return
     # What the libraries made is here to stay: the garbage collector need not look at it again.
     gc.collect()
     gc.freeze()
     _answer(answers, {"ready": True})
     for line in sys.stdin:
-        _answer(answers, serve(bench, json.loads(line)))
+        _answer(answers, serve(measurer, json.loads(line)))
 
 
-def make_bench(configuration: dict[str, Any]) -> Bench:
-    """Make the bench that the first line describes, after pinning the process where asked."""
+def make_measurer(configuration: dict[str, Any]) -> InProcessMeasurer:
+    """Make the measurer that the first line describes, after pinning the process where asked."""
     options = RunOptions.from_dict(configuration["options"])
     if options.cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, options.cores)
-    return Bench(
+    return InProcessMeasurer(
         profiler_class(configuration["target"])(options),
-        Network.from_dict(configuration["reference"]),
+        NetworkSource.from_dict(configuration["reference"]),
         PairedProtocol(**configuration["protocol"]),
         # A number of a process is given again, after a restart of the host for example.
         process=f"{configuration['host']}/{int(time.time())}/{os.getpid()}",
@@ -59,33 +59,16 @@ def make_bench(configuration: dict[str, Any]) -> Bench:
     )
 
 
-def serve(bench: Bench, request: dict[str, Any]) -> dict[str, Any]:
-    """Answer one request with plain JSON values."""
-    network = Network.from_dict(request["network"])
+def serve(measurer: InProcessMeasurer, request: dict[str, Any]) -> dict[str, Any]:
+    """Answer one request with plain JSON values; a failed visit is a visit."""
+    network = NetworkSource.from_dict(request["network"])
     if request["do"] == "kernels":
-        profile = bench.profile(network)
-        if isinstance(profile, Failure):
-            return {"failure": [profile.code, profile.message]}
-        return {"profile": dataclasses.asdict(profile)}
+        found = measurer.profile(network)
+        return {"failure" if isinstance(found, Failure) else "profile": found.to_dict()}
     if request["do"] == "prepare":
-        bench.prepare(network)
+        measurer.prepare(network)
         return {"prepared": True}
-    return visit_to_dict(bench.visit(network))
-
-
-def visit_to_dict(visit: Visit) -> dict[str, Any]:
-    """Return a visit as plain JSON values."""
-    values = {
-        "started_at": visit.started_at,
-        "wall_s": visit.wall_s,
-        "load_s": visit.load_s,
-        "process": visit.process,
-        "conditions": dict(visit.conditions),
-    }
-    if visit.failure is not None:
-        return values | {"failure": [visit.failure.code, visit.failure.message]}
-    assert visit.samples is not None
-    return values | {"samples": dataclasses.asdict(visit.samples)}
+    return {"visit": measurer.visit(network).to_dict()}
 
 
 def _answer(answers: TextIO, values: dict[str, Any]) -> None:

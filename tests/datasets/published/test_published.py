@@ -18,26 +18,26 @@ from latprof.predictors.training.stored_training import train_on_labels
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.campaign import collect
 from latprof.profilers.campaign.plan import Plan
-from latprof.profilers.visits.measurer import Bench
-from latprof.profilers.visits.network_source import Network
+from latprof.profilers.visits.measurer import InProcessMeasurer
+from latprof.profilers.visits.network_source import NetworkSource
 from latprof.testing.fakes import FakeProfiler
 
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
-NETWORKS = [Network.of_architecture(SPACE, a) for a in SPACE.sample(30)]
+NETWORKS = [NetworkSource.of_architecture(SPACE, a) for a in SPACE.sample(30)]
 PROTOCOL = PairedProtocol(visits=3)
 
 
 def fill(store, networks=NETWORKS, **plan):
-    def bench():
+    def make_measurer(_reference_runs):
         profiler = FakeProfiler(RunOptions(), load_noise=0.01)
-        return Bench(profiler, NETWORKS[0], PROTOCOL, "secret-host/1")
+        return InProcessMeasurer(profiler, NETWORKS[0], PROTOCOL, "secret-host/1")
 
     target = FakeProfiler(RunOptions()).target((1, 3, 32, 32))
     host = {
         "facts": {"processor": "a made-up one"},
         "checks": [{"name": "turbo", "status": "WARN", "finding": "on", "remedy": ""}],
     }
-    collect(Plan(networks, PROTOCOL, **plan), store, target, "r", bench, host=host)
+    collect(Plan(networks, PROTOCOL, **plan), store, target, "r", make_measurer, host=host)
     return TargetLabels.of(store)
 
 
@@ -133,13 +133,13 @@ def test_what_cannot_be_published_is_refused(tmp_path, made):
             publish(measured, tmp_path / name)
     other = ProxylessSpace(widths=(8,) * 9, resolution=64, num_classes=10)
     with Store.open(tmp_path / "two.db", create=True) as two:
-        fill(two, [*NETWORKS[:3], Network.of_architecture(other, other.sample(1)[0])])
+        fill(two, [*NETWORKS[:3], NetworkSource.of_architecture(other, other.sample(1)[0])])
         with pytest.raises(UsageError, match="several spaces"):
             publish(TargetLabels.of(two), tmp_path / "two.parquet")
     model = tmp_path / "m.onnx"
     model.write_bytes(SPACE.build_onnx(SPACE.sample(1)[0]).SerializeToString())
     with Store.open(tmp_path / "models.db", create=True) as models:
-        fill(models, [Network.of_model(model)])
+        fill(models, [NetworkSource.of_model(model)])
         with pytest.raises(NotEnoughDataError):
             publish(TargetLabels.of(models), tmp_path / "models.parquet")
     assert not list(tmp_path.glob("*.parquet"))

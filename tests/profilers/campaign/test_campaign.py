@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import time
 from collections import Counter
 
 import numpy as np
@@ -12,19 +11,20 @@ from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import DeviceError, InvalidValueError
 from latprof.measurement.label_table import label_table, noise_floor
 from latprof.measurement.labels import TargetLabels, labels
-from latprof.measurement.records import Failure, PairedProtocol
+from latprof.measurement.records import PairedProtocol
 from latprof.measurement.statistics import combine_visits, relative_half_width
 from latprof.measurement.store.store import Store
+from latprof.measurement.visits import Failure, Visit
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.campaign import collect
 from latprof.profilers.campaign.plan import Plan
-from latprof.profilers.visits.measurer import Bench, Visit
-from latprof.profilers.visits.network_source import Network, reference_network
-from latprof.testing.fakes import FakeProfiler, stepping
+from latprof.profilers.visits.measurer import InProcessMeasurer
+from latprof.profilers.visits.network_source import NetworkSource, reference_network
+from latprof.testing.fakes import FakeClock, FakeProfiler, stepping
 
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
-NETWORKS = [Network.of_architecture(SPACE, a) for a in SPACE.sample(6)]
-REFERENCE = Network.of_architecture(SPACE, SPACE.sample(1, seed=9)[0])
+NETWORKS = [NetworkSource.of_architecture(SPACE, a) for a in SPACE.sample(6)]
+REFERENCE = NetworkSource.of_architecture(SPACE, SPACE.sample(1, seed=9)[0])
 PROTOCOL = PairedProtocol(visits=3)
 TARGET = FakeProfiler(RunOptions()).target((1, 3, 32, 32))
 
@@ -32,9 +32,9 @@ TARGET = FakeProfiler(RunOptions()).target((1, 3, 32, 32))
 def bench(**clock):
     seeds = itertools.count()  # no two processes have the same luck
 
-    def make():
+    def make(reference_runs=None):
         profiler = FakeProfiler(RunOptions(), seed=next(seeds), **clock)
-        return Bench(profiler, REFERENCE, PROTOCOL, "here")
+        return InProcessMeasurer(profiler, REFERENCE, PROTOCOL, "here", reference_runs)
 
     return make
 
@@ -65,7 +65,9 @@ def test_every_network_gets_its_visits_and_repeats_in_other_passes(store):
 def test_passes_visit_in_another_order_each_and_the_same_for_one_seed():
     first, again = (list(Plan(NETWORKS, PROTOCOL, seed=3).passes()) for _ in range(2))
     assert first == again
-    names = [[task.network.subject.key for task in tasks if task.label == 0] for tasks in first[:3]]
+    names = [
+        [visit.network.subject.key for visit in part if visit.label == 0] for part in first[:3]
+    ]
     assert names[0] != names[1]
     assert sorted(names[0]) == sorted(names[1])
 
@@ -82,7 +84,7 @@ def test_the_same_call_resumes_and_a_larger_one_adds(store):
         run(store, on_progress=stop)
     outcome = run(store)
     assert (outcome.made, outcome.resumed) == (26, 10)
-    more = [Network.of_architecture(SPACE, a) for a in SPACE.sample(8)]
+    more = [NetworkSource.of_architecture(SPACE, a) for a in SPACE.sample(8)]
     assert more[:6] == NETWORKS
     outcome = run(store, Plan(more, PROTOCOL))
     assert (outcome.made, outcome.resumed) == (12, 36)
@@ -120,19 +122,20 @@ class Flaky:
     """A measurer that fails as told, then hands on to a bench."""
 
     def __init__(self, failures, code):
-        self.failures, self.code, self.bench = failures, code, bench()()
+        self.failures, self.code, self.measurer = failures, code, bench()()
 
     def visit(self, network):
         if self.failures.get(network.subject.key, 0) > 0:
             self.failures[network.subject.key] -= 1
-            return Visit(1.0, 0.1, 0.0, "p", failure=Failure(self.code, "told to"))
-        return self.bench.visit(network)
+            failure = Failure(self.code, "told to")
+            return Visit(started_at=1.0, wall_s=0.1, load_s=0.0, process="p", failure=failure)
+        return self.measurer.visit(network)
 
     def expect(self, networks):
         pass
 
     def profile(self, network):
-        return self.bench.profile(network)
+        return self.measurer.profile(network)
 
     def close(self):
         pass
@@ -146,14 +149,14 @@ class Flaky:
 
 def test_a_passing_failure_is_stored_and_tried_again(store):
     failures = {NETWORKS[0].subject.key: 2}
-    outcome = run(store, make=lambda: Flaky(failures, "runtime-failed"))
+    outcome = run(store, make=lambda _runs: Flaky(failures, "runtime-failed"))
     assert (outcome.made, outcome.failed) == (36, 0)
     assert TargetLabels.of(store).visits["failure_code"].notna().sum() == 2
 
 
 def test_a_final_failure_is_not_repeated_and_the_rest_goes_on(store):
     failures = {NETWORKS[0].subject.key: 1000}
-    outcome = run(store, make=lambda: Flaky(failures, "unsupported"))
+    outcome = run(store, make=lambda _runs: Flaky(failures, "unsupported"))
     assert (outcome.made, outcome.failed) == (30, 6)
     assert 1000 - failures[NETWORKS[0].subject.key] == 1
     assert len(outcome.failures) == 1
@@ -162,7 +165,7 @@ def test_a_final_failure_is_not_repeated_and_the_rest_goes_on(store):
 def test_a_target_that_cannot_be_measured_at_all_ends_the_campaign_at_once(store):
     failures = {network.subject.key: 1000 for network in NETWORKS}
     with pytest.raises(DeviceError, match="told to"):
-        run(store, make=lambda: Flaky(failures, "device"))
+        run(store, make=lambda _runs: Flaky(failures, "device"))
     assert sum(failures.values()) == 1000 * len(NETWORKS) - 1
 
 
@@ -171,10 +174,10 @@ def test_a_device_that_goes_away_later_is_asked_again(store):
 
     class Later(Flaky):
         def visit(self, network):
-            return super().visit(network) if next(asked) >= 3 else self.bench.visit(network)
+            return super().visit(network) if next(asked) >= 3 else self.measurer.visit(network)
 
     failures = {network.subject.key: 1 for network in NETWORKS}
-    outcome = run(store, make=lambda: Later(failures, "device"))
+    outcome = run(store, make=lambda _runs: Later(failures, "device"))
     assert (outcome.made, outcome.failed) == (36, 0)
     assert sum(failures.values()) == 0
 
@@ -184,7 +187,7 @@ def test_a_runtime_without_kernels_says_so_once(store):
         def profile(self, network):
             return Failure("device", "tells no kernels apart")
 
-    outcome = run(store, Plan(NETWORKS, PROTOCOL, ops=True), make=lambda: Plain({}, ""))
+    outcome = run(store, Plan(NETWORKS, PROTOCOL, ops=True), make=lambda _runs: Plain({}, ""))
     assert outcome.made == 36
     assert [name for name, _ in outcome.failures] == ["kernels"]
 
@@ -205,7 +208,7 @@ def test_a_finished_campaign_freezes_the_reference_constant(store):
 
 
 def test_the_floor_of_a_campaign_matches_its_noise(store):
-    networks = [Network.of_architecture(SPACE, a) for a in SPACE.sample(40)]
+    networks = [NetworkSource.of_architecture(SPACE, a) for a in SPACE.sample(40)]
     make = bench(load_noise=0.01)
     plan = Plan(networks, PairedProtocol(visits=4), repeat_fraction=1.0)
     collect(plan, store, TARGET, "r", make)
@@ -226,14 +229,14 @@ def test_kernels_are_timed_of_networks_that_were_measured_without(store):
 
 def test_what_a_process_does_to_all_its_networks_is_not_in_the_labels(store):
     """The reference's loads differ from process to process; every network of one bears it."""
-    networks = [Network.of_architecture(SPACE, a) for a in SPACE.sample(40)]
+    networks = [NetworkSource.of_architecture(SPACE, a) for a in SPACE.sample(40)]
     numbers = itertools.count()
 
-    def make():
+    def make(_reference_runs):
         number = next(numbers)
         profiler = FakeProfiler(RunOptions(), load_noise=0.002, seed=number)
         lucky = LuckyReference(profiler, 1 + 0.05 * (number % 3 == 0))
-        return Bench(lucky, REFERENCE, PairedProtocol(), process=f"host/{number}")
+        return InProcessMeasurer(lucky, REFERENCE, PairedProtocol(), process=f"host/{number}")
 
     collect(Plan(networks, PairedProtocol(visits=4), repeat_fraction=1.0), store, TARGET, "r", make)
     visits = TargetLabels.of(store).visits
@@ -307,58 +310,75 @@ def test_a_narrower_interval_goes_on_from_the_visits_that_are_there(store):
 
 def test_a_failing_network_does_not_hold_up_the_precise_ones(store):
     failures = {NETWORKS[0].subject.key: 10_000}
-    outcome = run(store, precise(), make=lambda: Flaky(failures, "runtime-failed"))
+    outcome = run(store, precise(), make=lambda _runs: Flaky(failures, "runtime-failed"))
     assert outcome.failed == 6, "three planned visits and three repeats, none beyond the plan"
 
 
-def test_the_time_limit_ends_a_campaign_and_the_label_says_so(store):
-    class Slow(Flaky):
-        def visit(self, network):
-            time.sleep(0.01)
-            return super().visit(network)
+class Slow(Flaky):
+    """A visit takes as long as ``takes_s(number of visits so far)`` says, by a clock of its own."""
 
-    outcome = run(
-        store,
-        Plan(NETWORKS, PairedProtocol(visits=200), time_limit_s=0.3),
-        make=lambda: Slow({}, ""),
-    )
-    assert 6 <= outcome.made < 40
-    assert outcome.left == 12 * 200 - outcome.made
+    def __init__(self, clock, takes_s):
+        super().__init__({}, "")
+        self.measurer = bench(load_noise=0.01)()  # so that no interval is ever as narrow as 1e-6
+        self.clock, self.takes_s, self.visits = clock, takes_s, itertools.count(1)
+
+    def visit(self, network):
+        self.clock.advance(self.takes_s(next(self.visits)))
+        return super().visit(network)
+
+
+def run_slowly(store, plan, takes_s=lambda _number: 0.01):
+    clock = FakeClock()
+    measurer = Slow(clock, takes_s)
+    return run(store, plan, make=lambda _runs: measurer, clock=clock)
+
+
+def test_the_time_limit_ends_a_campaign_and_the_label_says_so(store):
+    plan = Plan(NETWORKS, PairedProtocol(visits=200), time_limit_s=0.295)
+    outcome = run_slowly(store, plan)
+    assert (outcome.made, outcome.left) == (30, 12 * 200 - 30)
+    assert outcome.elapsed_s == pytest.approx(0.3)
     assert set(labels(store)["stopped_by"]) == {"time"}
     assert store.only_target().reference_ms is None
+    again = run_slowly(store, plan)
+    assert (again.made, again.resumed) == (30, 30), "the same call resumes"
 
 
 def test_a_time_limit_leaves_no_visits_that_were_never_planned(store):
-    class Slow(Flaky):
-        def visit(self, network):
-            time.sleep(0.01)
-            return super().visit(network)
-
-    plan = precise(1e-6, visits=1, max_visits=1000, time_limit_s=0.3)
-    outcome = run(store, plan, make=lambda: Slow({}, ""))
-    assert outcome.left <= 12, "at most the rest of the pass that was cut"
+    outcome = run_slowly(store, precise(1e-6, visits=1, max_visits=1000, time_limit_s=0.315))
+    assert (outcome.made, outcome.left) == (32, 4), "the rest of the pass that was cut"
 
 
 def test_a_limit_that_only_the_last_visit_reaches_leaves_nothing_undone(store):
-    class Last(Flaky):
-        visits = 0
+    plan = Plan(NETWORKS, PROTOCOL, time_limit_s=0.99)
+    outcome = run_slowly(store, plan, lambda number: 1.0 if number == 36 else 0.01)
+    assert (outcome.made, outcome.left) == (36, 0)
+    assert store.only_target().reference_ms is not None
+    assert set(labels(store)["stopped_by"]) == {"visits"}
 
-        def visit(self, network):
-            Last.visits += 1
-            if Last.visits == 36:
-                time.sleep(1.0)
-            return super().visit(network)
 
-    outcome = run(store, Plan(NETWORKS, PROTOCOL, time_limit_s=0.99), make=lambda: Last({}, ""))
-    if Last.visits == 36:  # unless this host took a second for the others
-        assert outcome.left == 0
-        assert store.only_target().reference_ms is not None
-        assert set(labels(store)["stopped_by"]) == {"visits"}
+def test_the_time_that_is_left_follows_from_the_visits_so_far(store):
+    seen = []
+    clock = FakeClock()
+    measurer = Slow(clock, lambda _number: 2.0)
+    run(store, make=lambda _runs: measurer, clock=clock, on_progress=seen.append)
+    assert [(p.elapsed_s, p.left_s) for p in seen[1:]] == [
+        (2.0 * number, 2.0 * (36 - number)) for number in range(2, 37)
+    ]
+
+
+class Passing(FakeClock):
+    """A second passes whenever it is asked."""
+
+    def monotonic(self):
+        self.advance(1.0)
+        return super().monotonic()
 
 
 def test_kernels_that_the_time_limit_cut_off_are_counted(store):
     run(store)
-    outcome = run(store, Plan(NETWORKS, PROTOCOL, ops=True, time_limit_s=1e-9))
+    plan = Plan(NETWORKS, PROTOCOL, ops=True, time_limit_s=1e-9)
+    outcome = run(store, plan, clock=Passing())
     assert (outcome.left, outcome.kernels_left) == (0, 6)
     seen = []
     outcome = run(store, Plan(NETWORKS, PROTOCOL, ops=True), on_progress=seen.append)
@@ -391,7 +411,7 @@ def test_a_label_is_judged_by_the_campaign_that_visited_it(store):
 def test_a_failure_is_told_from_a_limit(store):
     failures = {NETWORKS[0].subject.key: 7}
     plan = Plan(NETWORKS, PROTOCOL, repeat_fraction=0.0, time_limit_s=3600.0)
-    run(store, plan, make=lambda: Flaky(failures, "runtime-failed"))
+    run(store, plan, make=lambda _runs: Flaky(failures, "runtime-failed"))
     found = labels(store).set_index("subject")["stopped_by"]
     assert found[NETWORKS[0].subject.key] == "failures"
     assert set(found.drop(NETWORKS[0].subject.key)) == {"visits"}

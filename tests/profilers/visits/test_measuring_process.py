@@ -5,19 +5,20 @@ import os
 import pytest
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
-from latprof.measurement.records import Failure, PairedProtocol
+from latprof.measurement.records import PairedProtocol
+from latprof.measurement.visits import Failure
 from latprof.profilers.base import RunOptions
 from latprof.profilers.targets import target_spellings
 from latprof.profilers.visits.measurer import KERNEL_ROUNDS
-from latprof.profilers.visits.measuring_process import RemoteBench
-from latprof.profilers.visits.network_source import Network
+from latprof.profilers.visits.measuring_process import ProcessMeasurer
+from latprof.profilers.visits.network_source import NetworkSource
 
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
-NETWORK, REFERENCE = (Network.of_architecture(SPACE, a) for a in SPACE.sample(2))
+NETWORK, REFERENCE = (NetworkSource.of_architecture(SPACE, a) for a in SPACE.sample(2))
 PROTOCOL = PairedProtocol(visits=1)
 
 WICKED = """
-import os, signal, time
+import dataclasses, os, signal, time
 from latprof.testing.fakes import FakeProfiler
 
 class Base(FakeProfiler):
@@ -39,6 +40,15 @@ class Hanging(Base):
     def misbehave(self):
         time.sleep(60)
 
+class Babbling(FakeProfiler):
+    spelling = "fake:babbling"
+    def conditions(self):
+        return "fine, thanks"
+    def load_profiled(self, model):
+        loaded = super().load_profiled(model)
+        loaded.kernels = [dataclasses.replace(k, latency_ms=float("nan")) for k in loaded.kernels]
+        return loaded
+
 class Quitting(Base):
     spelling = "fake:quitting"
     def misbehave(self):
@@ -53,7 +63,7 @@ def wicked(tmp_path, monkeypatch):
     info = tmp_path / "wicked-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: wicked\nVersion: 1.0\n")
-    names = ("Crashing", "Hanging", "Quitting")
+    names = ("Babbling", "Crashing", "Hanging", "Quitting")
     lines = [f"fake:{name.lower()} = wicked:{name}" for name in names]
     (info / "entry_points.txt").write_text("\n".join(["[latprof.profilers]", *lines]) + "\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
@@ -62,7 +72,7 @@ def wicked(tmp_path, monkeypatch):
 
 
 def bench(target="cpu:onnxruntime", timeout_s=60.0, **options):
-    return RemoteBench(target, RunOptions(**options), REFERENCE, PROTOCOL, timeout_s)
+    return ProcessMeasurer(target, RunOptions(**options), REFERENCE, PROTOCOL, timeout_s=timeout_s)
 
 
 def test_a_real_visit_brings_samples_conditions_and_its_process():
@@ -100,7 +110,7 @@ def test_a_model_the_runtime_refuses_is_a_failure_and_the_process_goes_on(tmp_pa
     path = tmp_path / "odd.onnx"
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
     with bench() as remote:
-        refused = remote.visit(Network.of_model(path))
+        refused = remote.visit(NetworkSource.of_model(path))
         after = remote.visit(NETWORK)
     assert refused.failure is not None
     assert refused.failure.code == "unsupported"
@@ -124,6 +134,14 @@ def test_a_crash_is_a_failure_that_names_the_signal_and_the_next_visit_starts_af
 def test_an_exit_of_the_process_is_a_failure_with_its_status(wicked):
     with bench("fake:quitting") as remote:
         assert "status 7" in remote.visit(NETWORK).failure.message
+
+
+def test_an_answer_that_cannot_be_used_is_a_failure_too(wicked):
+    with bench("fake:babbling") as remote:
+        visit, kernels = remote.visit(NETWORK), remote.profile(NETWORK)
+    assert visit.failure.code == kernels.code == "runtime-failed"
+    assert "conditions" in visit.failure.message
+    assert "latency_ms" in kernels.message
 
 
 def test_a_hang_ends_at_the_time_out(wicked):

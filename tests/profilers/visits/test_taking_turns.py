@@ -8,14 +8,14 @@ from latprof.measurement.store.store import Store
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.collection import Collection
 from latprof.profilers.runtimes.cpu.cpu_onnxruntime import CpuOnnxRuntime
-from latprof.profilers.visits.measurer import Bench
-from latprof.profilers.visits.measuring_process import RemoteBench
-from latprof.profilers.visits.network_source import Network
+from latprof.profilers.visits.measurer import InProcessMeasurer
+from latprof.profilers.visits.measuring_process import ProcessMeasurer
+from latprof.profilers.visits.network_source import NetworkSource
 from latprof.profilers.visits.taking_turns import PROCESSES, TakingTurns
 from latprof.testing.fakes import FakeProfiler
 
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
-NETWORKS = [Network.of_architecture(SPACE, a) for a in SPACE.sample(4)]
+NETWORKS = [NetworkSource.of_architecture(SPACE, a) for a in SPACE.sample(4)]
 PROTOCOL = PairedProtocol(visits=1, reference_loads=1)
 
 
@@ -98,7 +98,7 @@ def test_real_processes_take_turns():
     options = RunOptions(batch_size=1)
 
     def make():
-        return RemoteBench("cpu:onnxruntime", options, NETWORKS[3], PROTOCOL)
+        return ProcessMeasurer("cpu:onnxruntime", options, NETWORKS[3], PROTOCOL)
 
     with TakingTurns(make, processes=2) as turns:
         turns.expect([NETWORKS[1]])
@@ -129,7 +129,7 @@ def test_what_was_prepared_is_not_prepared_again():
             return super().prepare(model)
 
     profiler = Counting(RunOptions())
-    bench = Bench(profiler, NETWORKS[3], PROTOCOL)
+    bench = InProcessMeasurer(profiler, NETWORKS[3], PROTOCOL)
     bench.prepare(NETWORKS[0])
     assert bench.visit(NETWORKS[0]).failure is None
     assert profiler.prepared == 1
@@ -141,15 +141,15 @@ def test_what_was_prepared_is_not_prepared_again():
 def test_what_cannot_be_prepared_fails_when_it_is_visited(tmp_path):
     path = tmp_path / "gone.onnx"
     path.write_bytes(SPACE.onnx_bytes(SPACE.sample(1)[0]))
-    network = Network.of_model(path)
-    bench = Bench(FakeProfiler(RunOptions()), NETWORKS[3], PROTOCOL)
+    network = NetworkSource.of_model(path)
+    bench = InProcessMeasurer(FakeProfiler(RunOptions()), NETWORKS[3], PROTOCOL)
     path.write_bytes(b"no model")
     bench.prepare(network)
     assert bench.visit(network).failure is not None
 
 
 def test_a_process_that_dies_while_preparing_fails_its_visit_and_the_next_one_works():
-    with RemoteBench("cpu:onnxruntime", RunOptions(), NETWORKS[3], PROTOCOL) as bench:
+    with ProcessMeasurer("cpu:onnxruntime", RunOptions(), NETWORKS[3], PROTOCOL) as bench:
         assert bench.visit(NETWORKS[0]).failure is None
         bench.prepare(NETWORKS[1])
         bench._process.kill()

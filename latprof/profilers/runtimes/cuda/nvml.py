@@ -17,6 +17,8 @@ from typing import Any
 
 import psutil
 
+from latprof.profilers.base import WORKER_MODULE
+
 #: Utilisation of other processes is what the driver sampled within this time.
 _SAMPLED_US = 1_000_000
 #: The driver's reasons for a lower GPU clock: hardware slowdown, heat (two of them), power brake.
@@ -25,8 +27,6 @@ _THROTTLED = 8 | 32 | 64 | 128
 MAX_CLOCK_CHANGE = 0.05
 #: Largest share of a GPU's time that other processes may take.
 MAX_GPU_SHARE = 0.05
-#: The module that measuring processes run.
-WORKER = "latprof.profilers.visits.worker"
 
 
 def gpu_disturbances(before: Mapping[str, float], after: Mapping[str, float]) -> tuple[str, ...]:
@@ -140,7 +140,7 @@ def _is_ours(pid: int) -> bool:
         return True
     try:
         process = psutil.Process(pid)
-        return process.ppid() == os.getppid() and WORKER in process.cmdline()
+        return process.ppid() == os.getppid() and WORKER_MODULE in process.cmdline()
     except psutil.Error:
         return False
 

@@ -8,10 +8,10 @@ import psutil
 import pytest
 
 from latprof.datasets.published.datasheet import GPU_LIMITS
+from latprof.profilers.base import WORKER_MODULE
 from latprof.profilers.runtimes.cuda.nvml import (
     MAX_CLOCK_CHANGE,
     MAX_GPU_SHARE,
-    WORKER,
     find_gpu,
     gpu_disturbances,
 )
@@ -173,7 +173,7 @@ def test_the_other_measuring_process_of_a_campaign_is_not_another(install, monke
             return os.getppid() if self.pid != OWN + 3 else os.getppid() + 1
 
         def cmdline(self):
-            return ["python", "-m", "train" if self.pid == OWN + 1 else WORKER]
+            return ["python", "-m", "train" if self.pid == OWN + 1 else WORKER_MODULE]
 
     monkeypatch.setattr(psutil, "Process", Process)
     samples = [sample(OWN, 40), sample(OWN + 1, 10), sample(OWN + 2, 50), sample(OWN + 3, 5)]

@@ -1,0 +1,95 @@
+"""A campaign as its store holds it: what earlier ones made, and every visit as it is made."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any
+
+from latprof.errors import NotEnoughDataError
+from latprof.measurement.labels import freeze_reference
+from latprof.measurement.visits import Measurement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from latprof.measurement.records import KernelProfile, Subject, Target
+    from latprof.measurement.store.store import Store
+    from latprof.measurement.visits import Visit, VisitKey
+    from latprof.profilers.campaign.plan import Plan
+    from latprof.profilers.visits.schedule import Clock
+
+
+class StoredCampaign:
+    """One run of a campaign in a store, which is read when it begins and only written after that.
+
+    Parameters
+    ----------
+    store : Store
+        Open for writing.
+    target : Target
+    reference : str
+        The reference network's name.
+    plan : Plan
+    host : mapping
+        Facts about the host, stored with the campaign.
+    clock : Clock
+
+    Attributes
+    ----------
+    finished : set of VisitKey
+        Visits that need no more work.
+    with_kernels : set of Subject
+        Networks whose kernels are stored.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        target: Target,
+        reference: str,
+        plan: Plan,
+        host: Mapping[str, Any],
+        clock: Clock = time,
+    ) -> None:
+        self._store, self._target, self._clock = store, target, clock
+        store.add_target(target, reference)
+        asked = dict(plan.source)
+        if plan.time_limit_s is not None:
+            asked["time_limit_s"] = plan.time_limit_s
+        self._number = store.start_campaign(
+            target, asked, plan.protocol.to_dict(), host, clock.time()
+        )
+        self.finished = store.finished_visits(target)
+        self.with_kernels = store.subjects_with_kernels(target)
+        self._reference_runs: int | None = None
+
+    def undisturbed(self) -> Iterator[Measurement]:
+        """The visits of earlier campaigns that count."""
+        for measurement in self._store.measurements(self._target):
+            if measurement.ok and not measurement.disturbed:
+                yield measurement
+
+    def reference_runs(self) -> int | None:
+        """Counted runs in the reference's bursts of the store's first visit; None before it."""
+        if self._reference_runs is None:
+            self._reference_runs = self._store.reference_runs(self._target)
+        return self._reference_runs
+
+    def add(self, key: VisitKey, visit: Visit, *, disturbed: bool) -> None:
+        """Store a visit; on return it is durable."""
+        measurement = Measurement.of_visit(visit, key, self._target, disturbed=disturbed)
+        self._store.add(measurement, self._number)
+        if visit.ok and not disturbed:
+            self.finished.add(key)
+
+    def add_kernels(self, subject: Subject, profile: KernelProfile) -> None:
+        """Store a network's kernels."""
+        self._store.add_kernels(subject, self._target, profile)
+
+    def end(self, *, complete: bool) -> None:
+        """Record that the campaign ended, and freeze the reference's constant if ``complete``."""
+        self._store.end_campaign(self._number, self._clock.time())
+        if complete:
+            with contextlib.suppress(NotEnoughDataError):
+                freeze_reference(self._store, self._target)

@@ -1,0 +1,306 @@
+"""The schedule of visits: who makes them, which are made again, and when there are enough.
+
+One for everything that is measured: a campaign into a store, one profile, a comparison, the
+verification of a search. Its rules:
+
+- A visit that failed or was disturbed has :data:`RETRIES` further tries. A failure that another try
+  would only repeat (:data:`FINAL_FAILURES`) has none, and ends the visits to its network.
+- Where half of :data:`PATIENCE` visits in a row were disturbed, the host is permanently noisy, and
+  disturbed visits count as they are.
+- Measuring processes make equal shares of the visits, so that the bias of each can be estimated;
+  all run the reference network as often as the first did.
+- No visit starts after the time limit.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
+
+from latprof.errors import DeviceError
+from latprof.measurement.disturbance import disturbances
+from latprof.measurement.statistics import counted_runs
+from latprof.measurement.visits import Failure, Visit, VisitCounts, VisitKey
+from latprof.profilers.visits.taking_turns import PROCESSES
+
+if TYPE_CHECKING:
+    from latprof.measurement.records import KernelProfile, PairedProtocol, PairedSamples, Subject
+    from latprof.profilers.visits.measurer import Measurer
+    from latprof.profilers.visits.network_source import NetworkSource
+
+#: Further tries of a visit that failed or was disturbed.
+RETRIES = 2
+#: So many visits in a row are looked at to tell whether the host is always disturbed.
+PATIENCE = 40
+#: Failures that another try would only repeat.
+FINAL_FAILURES = frozenset(
+    {"unsupported", "model-file", "dynamic-shape", "invalid-value", "unknown-name"}
+)
+#: Items that a measurer is told of ahead.
+_LOOKAHEAD = PROCESSES - 1
+_Item = TypeVar("_Item")
+
+#: Makes what visits the networks, given how often the reference runs in a burst (None: the measurer
+#: finds out).
+MakeMeasurer: TypeAlias = "Callable[[int | None], Measurer]"
+
+
+class Clock(Protocol):
+    """What the module :mod:`time` has, and a clock of tests."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        ...
+
+    def time(self) -> float:
+        """Unix time in seconds."""
+        ...
+
+
+@dataclass(frozen=True)
+class PlannedVisit:
+    """One visit that is to be made."""
+
+    network: NetworkSource
+    label: int
+    number: int
+
+    @property
+    def key(self) -> VisitKey:
+        """Which visit it is."""
+        return VisitKey(self.network.subject, self.label, self.number)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a visit counts for: whether it was disturbed, and whether it is made again."""
+
+    disturbed: bool
+    again: bool
+
+
+@dataclass(frozen=True)
+class MadeVisit:
+    """A visit that counts; ``process`` numbers the processes of the schedule from 0."""
+
+    planned: PlannedVisit
+    process: int
+    samples: PairedSamples
+
+
+def equal_shares(most: int) -> Callable[[int], int]:
+    """How many of the items that are left the next process makes, where one makes ``most``.
+
+    The bias of a process with few visits could not be estimated. The last one also makes what is to
+    be made again.
+    """
+
+    def share(left: int) -> int:
+        processes = math.ceil(left / most)
+        return math.ceil(left / processes) if processes > 1 else most
+
+    return share
+
+
+class Schedule:
+    """Has visits made in measuring processes, and judges each.
+
+    Parameters
+    ----------
+    make_measurer : callable
+        Makes a measurer with a process, or processes, of its own.
+    protocol : PairedProtocol
+        Says what a disturbed visit is.
+    time_limit_s : float, optional
+        No visit starts later than this after the schedule was made.
+    reference_runs : callable, optional
+        What ``make_measurer`` is given; by default the counted runs of the first visit made here.
+    clock : Clock
+    """
+
+    def __init__(
+        self,
+        make_measurer: MakeMeasurer,
+        protocol: PairedProtocol,
+        *,
+        time_limit_s: float | None = None,
+        reference_runs: Callable[[], int | None] | None = None,
+        clock: Clock = time,
+    ) -> None:
+        self._make_measurer, self._protocol = make_measurer, protocol
+        self._time_limit_s, self._clock = time_limit_s, clock
+        self._reference_runs = reference_runs or (lambda: self._settled_runs)
+        self._settled_runs: int | None = None
+        self._start = clock.monotonic()
+        self._tries: Counter[VisitKey] = Counter()
+        self._lately: deque[bool] = deque(maxlen=PATIENCE)
+        self._busy = False
+        self._processes = 0
+        self._measured: set[Subject] = set()
+        self._hopeless: set[Subject] = set()
+        self._disturbed = 0
+        #: Visits that count, and visits that were given up or not tried any more after that.
+        self.made = self.failed = 0
+        #: What failed for good: the network's name and why.
+        self.failures: list[tuple[str, Failure]] = []
+        #: Networks of which a visit was given up.
+        self.given_up: set[Subject] = set()
+        #: Visits to each network and label that count although they were disturbed.
+        self.kept_disturbed: Counter[tuple[Subject, int]] = Counter()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the schedule was made."""
+        return self._clock.monotonic() - self._start
+
+    def time_is_up(self) -> bool:
+        """Whether the time limit is reached."""
+        return self._time_limit_s is not None and self.elapsed_s >= self._time_limit_s
+
+    def counts(self) -> VisitCounts:
+        """What has become of the visits so far."""
+        return VisitCounts(
+            self.made,
+            self.failed,
+            self._disturbed,
+            self.kept_disturbed.total(),
+            self._busy,
+            tuple(self.failures),
+        )
+
+    def work_off(
+        self,
+        items: Iterable[_Item],
+        do: Callable[[Measurer, _Item, Sequence[_Item]], bool],
+        share: Callable[[int], int],
+        after_share: Callable[[Measurer], None] = lambda _measurer: None,
+    ) -> None:
+        """Do every item, in a fresh measurer for each share of them.
+
+        Parameters
+        ----------
+        items : iterable
+        do : callable
+            Gets the measurer, an item, and what the measurer does next as far as is known; an item
+            for which it returns True is done again after all others.
+        share : callable
+            From the number of items left to how many of them the next measurer does.
+        after_share : callable, optional
+            Gets each measurer when it has done its share.
+        """
+        queue = deque(items)
+        while queue and not self.time_is_up():
+            size = share(len(queue))
+            with self._make_measurer(self._reference_runs()) as measurer:
+                for left in reversed(range(size)):
+                    item = queue.popleft()
+                    if do(measurer, item, [*itertools.islice(queue, min(left, _LOOKAHEAD))]):
+                        queue.append(item)
+                    if not queue or self.time_is_up():
+                        break
+                after_share(measurer)
+            self._processes += 1
+
+    def visit(self, measurer: Measurer, planned: PlannedVisit) -> tuple[Visit, Judgement] | None:
+        """Make one try of a visit and judge it; None where visits to its network are hopeless.
+
+        Raises DeviceError where nothing has ever run: it is the target that fails, and will with
+        the next network.
+        """
+        if planned.network.subject in self._hopeless:
+            self.failed += 1
+            return None
+        visit = measurer.visit(planned.network)
+        if visit.failure is not None and visit.failure.code == DeviceError.code and not self.made:
+            raise visit.failure.error()
+        return visit, self._judge(planned, visit)
+
+    def _judge(self, planned: PlannedVisit, visit: Visit) -> Judgement:
+        self._tries[planned.key] += 1
+        may_retry = self._tries[planned.key] <= RETRIES
+        if visit.samples is None:
+            assert visit.failure is not None
+            final = visit.failure.code in FINAL_FAILURES
+            if may_retry and not final:
+                return Judgement(disturbed=False, again=True)
+            if final:
+                self._hopeless.add(planned.network.subject)
+            self._give_up(planned)
+            self.failures.append((planned.network.subject.name, visit.failure))
+            return Judgement(disturbed=False, again=False)
+        if self._settled_runs is None:
+            self._settled_runs = counted_runs(visit.samples)[1]
+        disturbed = bool(disturbances(visit.samples, visit.conditions, self._protocol))
+        self._lately.append(disturbed)
+        if disturbed:
+            self._disturbed += 1
+            always = len(self._lately) == PATIENCE and sum(self._lately) >= PATIENCE / 2
+            if may_retry and not always:
+                return Judgement(disturbed=True, again=True)
+            self._busy |= always
+            self.kept_disturbed[planned.network.subject, planned.label] += 1
+        self.made += 1
+        self._measured.add(planned.network.subject)
+        return Judgement(disturbed=disturbed, again=False)
+
+    def _give_up(self, planned: PlannedVisit) -> None:
+        self.failed += 1
+        self.given_up.add(planned.network.subject)
+
+    def measure(
+        self,
+        planned: Sequence[PlannedVisit],
+        processes: int,
+        after_share: Callable[[Measurer], None] = lambda _measurer: None,
+    ) -> list[MadeVisit]:
+        """Make visits in order, in equal shares; what is made again is made again at once.
+
+        A process in which a visit to a network was given up makes no more to it. Raises the failure
+        of a visit that is given up before any to its network was made, in whichever process.
+        """
+        made: list[MadeVisit] = []
+        broken: set[tuple[int, Subject]] = set()
+
+        def do(measurer: Measurer, item: PlannedVisit, _following: object) -> bool:
+            here = self._processes, item.network.subject
+            if here in broken:
+                self._give_up(item)
+                return False
+            visit = self._settle(measurer, item)
+            if visit is not None and visit.samples is not None:
+                made.append(MadeVisit(item, self._processes, visit.samples))
+            else:
+                broken.add(here)
+            return False
+
+        last = self._processes + processes
+        self.work_off(
+            planned, do, lambda left: math.ceil(left / (last - self._processes)), after_share
+        )
+        return made
+
+    def _settle(self, measurer: Measurer, planned: PlannedVisit) -> Visit | None:
+        """Make a visit at once until it is judged for good."""
+        while found := self.visit(measurer, planned):
+            visit, judgement = found
+            if judgement.again:
+                continue
+            if visit.failure is not None and planned.network.subject not in self._measured:
+                raise visit.failure.error()
+            return visit
+        return None
+
+    def time_kernels(self, measurer: Measurer, network: NetworkSource) -> KernelProfile | Failure:
+        """Time a network's kernels; again where the reference moved meanwhile."""
+        for _ in range(1 + RETRIES):
+            profile = measurer.profile(network)
+            if isinstance(profile, Failure) or not disturbances(
+                profile.samples, {}, self._protocol
+            ):
+                break
+        return profile
