@@ -21,10 +21,8 @@ if TYPE_CHECKING:
     from latprof.measurement.labels import TargetLabels
     from latprof.measurement.protocol import LoadedModel, measure_paired
     from latprof.measurement.records import (
-        Failure,
         KernelProfile,
         KernelTime,
-        Measurement,
         PairedProtocol,
         PairedSamples,
         Subject,
@@ -41,6 +39,7 @@ if TYPE_CHECKING:
     from latprof.measurement.store.store import Store, StoredTarget
     from latprof.measurement.store.trails import StoredSearch, Trails, TrailStep
     from latprof.measurement.summary import Summary, summarize
+    from latprof.measurement.visits import Failure, Measurement, Visit, VisitCounts, VisitKey
 
 __all__ = [
     "Comparison",
@@ -63,6 +62,9 @@ __all__ = [
     "TargetLabels",
     "TrailStep",
     "Trails",
+    "Visit",
+    "VisitCounts",
+    "VisitKey",
     "combine_visits",
     "compare_groups",
     "compare_pairs",
@@ -86,10 +88,8 @@ if not TYPE_CHECKING:
             "labels": ["TargetLabels"],
             "protocol": ["LoadedModel", "measure_paired"],
             "records": [
-                "Failure",
                 "KernelProfile",
                 "KernelTime",
-                "Measurement",
                 "PairedProtocol",
                 "PairedSamples",
                 "Subject",
@@ -106,5 +106,6 @@ if not TYPE_CHECKING:
             "store.store": ["Store", "StoredTarget"],
             "store.trails": ["StoredSearch", "TrailStep", "Trails"],
             "summary": ["Summary", "summarize"],
+            "visits": ["Failure", "Measurement", "Visit", "VisitCounts", "VisitKey"],
         },
     )

@@ -11,7 +11,7 @@ from latprof.common.lazy import lazy_names
 
 if TYPE_CHECKING:
     from latprof.profilers.base import Availability, ProfiledModel, Profiler, RunOptions
-    from latprof.profilers.campaign.campaign import Outcome, Progress
+    from latprof.profilers.campaign.campaign import CampaignResult, Progress
     from latprof.profilers.campaign.collection import Collection
     from latprof.profilers.campaign.plan import Plan
     from latprof.profilers.comparing import StoreComparison, compare_networks, compare_stores
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 __all__ = [
     "PROCESSORS",
     "Availability",
+    "CampaignResult",
     "Check",
     "Collection",
-    "Outcome",
     "Plan",
     "Profile",
     "ProfiledModel",
@@ -48,7 +48,7 @@ if not TYPE_CHECKING:
         __name__,
         {
             "base": ["Availability", "ProfiledModel", "Profiler", "RunOptions"],
-            "campaign.campaign": ["Outcome", "Progress"],
+            "campaign.campaign": ["CampaignResult", "Progress"],
             "campaign.collection": ["Collection"],
             "campaign.plan": ["Plan"],
             "comparing": ["StoreComparison", "compare_networks", "compare_stores"],
