@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from latprof.measurement.labels import labels
     from latprof.measurement.records import PairedProtocol, Target
     from latprof.measurement.store.store import Store
+    from latprof.measurement.visits import Measurement
     from latprof.predictors.base import Predictor
     from latprof.predictors.models.boosted_trees import XGBoostPredictor
     from latprof.predictors.models.hybrid import HybridPredictor
