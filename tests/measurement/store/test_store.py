@@ -58,7 +58,9 @@ def store(tmp_path):
 def test_a_measurement_comes_back_as_it_was_stored(store):
     stored = measurement(conditions={"before": {"load1": 0.5}, "after": {"load1": 0.7}})
     assert store.add(stored)
-    assert list(store.measurements(TARGET)) == [stored]
+    (found,) = store.measurements(TARGET)
+    assert found == stored
+    assert found.subject.name == stored.subject.name
 
 
 def test_a_failure_is_a_row_too_and_does_not_finish_the_visit(store):
