@@ -274,7 +274,10 @@ def test_another_host_s_pack_is_refused_before_the_search(latprof, place):
         (("--accuracy", "own:accuracy", "--option", "population=true"), "another type"),
         (("--accuracy", "own:accuracy", "--option", "mutation_probability=a"), "another type"),
         (("--accuracy", "own:accuracy", "--method", "mnas", "--option", "exponents=[1]"), "type"),
-        (("--accuracy", "own:accuracy", "--option", "checkpoint=a"), "sets option 'checkpoint' itself"),
+        (
+            ("--accuracy", "own:accuracy", "--option", "checkpoint=a"),
+            "sets option 'checkpoint' itself",
+        ),
         (("--accuracy", "own:accuracy", "--space", "proxylss"), "proxylss"),
         (("--accuracy", "own:accuracy", "--other-target"), "--verify"),
         (("--accuracy", "own:accuracy", "-o", "no/where.html"), "no/where.html"),
