@@ -96,7 +96,7 @@ def _print(
         typer.echo(f"target       {pack.target.describe()}")
     typer.echo(f"rows         {pack.training_rows}")
     typer.echo(
-        f"left out     RMSE {metrics.rmse_ms:.4f} ms, {metrics.rmse_percent:.2f}% of the mean, "
+        f"held out     RMSE {metrics.rmse_ms:.4f} ms, {metrics.rmse_percent:.2f}% of the mean, "
         f"Spearman {metrics.spearman:.4f}: each network predicted without itself"
     )
     half = f"+-{pack.interval_relative:.2%}"

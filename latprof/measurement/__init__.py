@@ -17,7 +17,6 @@ if TYPE_CHECKING:
         compare_pairs,
         holm,
     )
-    from latprof.measurement.export import export_table, write_csv, write_parquet
     from latprof.measurement.labels import TargetLabels
     from latprof.measurement.protocol import LoadedModel, measure_paired
     from latprof.measurement.records import (
@@ -68,15 +67,12 @@ __all__ = [
     "combine_visits",
     "compare_groups",
     "compare_pairs",
-    "export_table",
     "holm",
     "measure_paired",
     "relative_half_width",
     "summarize",
     "visit_ratio",
     "visit_ratios",
-    "write_csv",
-    "write_parquet",
 ]
 
 if not TYPE_CHECKING:
@@ -84,7 +80,6 @@ if not TYPE_CHECKING:
         __name__,
         {
             "comparison": ["Comparison", "Condition", "compare_groups", "compare_pairs", "holm"],
-            "export": ["export_table", "write_csv", "write_parquet"],
             "labels": ["TargetLabels"],
             "protocol": ["LoadedModel", "measure_paired"],
             "records": [

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import needs
+from latprof.common.files import check_output, write_atomically
 from latprof.errors import InputFileError, UsageError
 from latprof.workflows.arguments import PathLike, StoreLike, open_store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from latprof.measurement.labels import TargetLabels
 
 
 @dataclass(frozen=True)
@@ -80,9 +88,7 @@ def export(
     OutputPathError, InputFileError
         For paths that cannot be written or read.
     """
-    from latprof.common.files import check_output
     from latprof.datasets.published.publishing import publish
-    from latprof.measurement.export import export_table, write_csv, write_parquet
     from latprof.measurement.labels import TargetLabels
 
     if parquet is None and csv is None and dataset is None:
@@ -100,9 +106,9 @@ def export(
             published = publish(measured, dataset, licence=licence, notes=text)
         if parquet is None and csv is None:
             return ExportResult(dataset=tuple(published))
-        table = export_table(measured, visits=visits)
+        table = _table(measured, visits=visits)
     written = []
-    for given, write in ((parquet, write_parquet), (csv, write_csv)):
+    for given, write in ((parquet, _write_parquet), (csv, _write_csv)):
         if given is not None:
             write(table, Path(given))
             written.append(Path(given))
@@ -114,3 +120,38 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise InputFileError(f"{path} cannot be read as text: {error}") from None
+
+
+def _table(measured: TargetLabels, *, visits: bool = False) -> pd.DataFrame:
+    """One row a network and label (or a visit), with the target's identity in ``attrs``.
+
+    Columns are those of ``measured.labels`` (or ``measured.visits``) and ``target``, the
+    description in words.
+    """
+    table = measured.visits if visits else measured.labels
+    table = table.assign(target=measured.target.describe())
+    table.attrs = {
+        "latprof.target": measured.target.key,
+        "latprof.reference": measured.reference,
+        "latprof.reference_ms": measured.reference_ms,
+        "latprof.reference_frozen": measured.is_frozen,
+    }
+    return table
+
+
+def _write_parquet(table: pd.DataFrame, path: Path) -> None:
+    """Write a table with its ``attrs`` as the file's metadata, all or nothing."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    metadata = {name: json.dumps(value) for name, value in table.attrs.items()}
+    arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **metadata})
+    buffer = io.BytesIO()
+    parquet.write_table(arrow, buffer, compression="zstd")
+    write_atomically(path, buffer.getvalue())
+
+
+def _write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV with a header, UTF-8, all or nothing."""
+    write_atomically(path, table.to_csv(index=False).encode())

@@ -67,7 +67,7 @@ class SearchRequest:
         Of the supernet, for methods without gradients.
     limit_ms : float
     upper : float, optional
-        As of :class:`~latprof.searchers.base.SearchProblem`; left out where the latencies are
+        As of :class:`~latprof.searchers.base.SearchProblem`; ignored where the latencies are
         measured ones or the pack has no calibration.
     budget : int, optional
         Networks evaluated, or epochs for a method with gradients.
@@ -199,7 +199,7 @@ class SearchRequest:
     ) -> StoredRun:
         """Search, or resume an interrupted search; each step is in the store at once.
 
-        The state of a method with gradients is kept beside the store until the search is done.
+        The state of a method with gradients is stored beside the store until the search is done.
         """
         generator = np.random.default_rng([self.seed, 1])
         sample_within(self.problem, 1, generator)  # a hopeless limit is told at once
