@@ -139,7 +139,7 @@ class Profile(ShortRepr):
         rows = [
             ("latency", f"{self.latency_ms:.3f} ms"),
             ("standard error", f"{self.relative_error:.2%}"),
-            ("visits", len(self.samples)),
+            ("visits", f"{self.visits.made} measured, {self.visits.failed} failed"),
             ("target", self.target.describe()),
             ("reference network", f"{self.reference}, {self.reference_ms:.3f} ms"),
         ]

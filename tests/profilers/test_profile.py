@@ -118,6 +118,16 @@ def test_visits_that_fail_are_tried_again_and_counted_where_they_stay_lost(given
     assert "told to [timeout]" in note
 
 
+def test_a_profile_shows_itself_in_short_and_as_html(given, failures):
+    failures |= dict.fromkeys(range(3, 6), "timeout")
+    found = profile(SPACE.sample(1)[0], space=SPACE, kernels=True)
+    assert len(repr(found)) < 2000
+    html = found._repr_html_()
+    for text in (f"{found.latency_ms:.3f} ms", "7 measured, 1 failed", found.target.describe()):
+        assert text in html
+    assert html.count('<tr><th scope="row">kernel ') == min(len(found.kernels), 10) > 0
+
+
 def test_a_failure_that_another_try_mends_leaves_no_trace_but_the_result(given, failures):
     failures |= {0: "runtime-failed", 5: "runtime-failed"}
     found = profile(SPACE.sample(1)[0], space=SPACE)

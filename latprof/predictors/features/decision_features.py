@@ -111,7 +111,7 @@ def _varying(
 ) -> list[tuple[str, NDArray[np.float32]]]:
     """Names and values of the features that tell the candidates of a decision apart."""
     values = np.array([_block_features(block, codes) for block in blocks], dtype=np.float32)
-    if len(set(map(tuple, values.tolist()))) < len(blocks):  # features that tell nothing apart
+    if len(set(map(tuple, values.tolist()))) < len(blocks):  # where features do not differ
         values = np.column_stack([values, index])
     # One of each; np.unique would import masked arrays, a tenth of a cold start.
     first: dict[tuple[float, ...], int] = {}

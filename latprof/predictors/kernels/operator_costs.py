@@ -3,7 +3,7 @@
 A network's latency is taken as the sum over its operators of a cost that is linear in the
 operator's work: multiply-accumulates, activation elements, weights, and 1 for the operator itself.
 Each kind of operator has coefficients of its own. They cannot all be identified from end-to-end
-times (a stem is in every network of a space), so a ridge draws them towards those that all share.
+times (a stem is in every network of a space), so a ridge shrinks them towards those that all share.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ _FOLDS = 4
 #: Folds of the predictions that intervals are made from: with more rows left to train on, errors
 #: are nearer those of the model that is kept.
 _CALIBRATION_FOLDS = 16
-#: Rows from which a fit that outliers do not pull is tried.
+#: Rows from which a robust fit is tried.
 _ROBUST_ROWS = 50
 #: Rows from which models are blended.
 _BLENDED_ROWS = 200

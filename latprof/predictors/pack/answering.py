@@ -127,7 +127,7 @@ def predict_network(
             unknown,
             hint="leave out --strict for a guess, or collect networks with such operators",
         )
-    # What the pack has not seen the like of may take any time: there is no interval then.
+    # Operators outside the training range may take any time: there is no interval then.
     spread = found.interval_relative if found.coverage == 1 else math.nan
     return Answer(
         name=name,
