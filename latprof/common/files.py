@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import stat
 import tempfile
@@ -137,3 +138,9 @@ def cache_folder(kind: str) -> Path:
     import platformdirs
 
     return platformdirs.user_cache_path("latprof", appauthor=False) / kind
+
+
+def digest(path: str | os.PathLike[str]) -> str:
+    """The first 16 hexadecimal digits of a file's SHA-256; empty where there is no such file."""
+    file = Path(path)
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else ""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from latprof.common.files import digest
 from latprof.errors import (
     DataSetError,
     InvalidValueError,
@@ -15,7 +16,6 @@ from latprof.errors import (
     UnknownNameError,
     UsageError,
 )
-from latprof.searchers.digests import digest
 from latprof.workflows.arguments import PackLike, PathLike, name_of, open_pack
 
 if TYPE_CHECKING:

@@ -92,12 +92,6 @@ def fixed_parts(space: ProxylessSpace) -> dict[str, int]:
     return {key: sum(op.macs for op in operators) for key, operators in parts.items()}
 
 
-def proxyless_keys(space: ProxylessSpace, architecture: Architecture) -> tuple[str, ...]:
-    """The keys that the authors' code asks a table for; the zero operation has none."""
-    searched = [block.key for block in space.blocks(architecture) if block.position is not None]
-    return (*fixed_parts(space), *(key for key in searched if not key.startswith("zero-")))
-
-
 # ProxylessNAS and Once-for-All -------------------------------------------------------------
 
 

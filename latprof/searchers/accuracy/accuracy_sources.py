@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latprof.common.files import digest
 from latprof.errors import DataSetError, InputFileError, InvalidValueError, UsageError
 from latprof.searchers.accuracy.tables import ArchitectureTable
-from latprof.searchers.digests import digest
 
 if TYPE_CHECKING:
     import pandas as pd

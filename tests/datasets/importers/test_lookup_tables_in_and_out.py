@@ -18,7 +18,6 @@ from latprof.datasets.importers.table_export import (
     SINGLE_PATH_CANDIDATES,
     fixed_parts,
     missing_keys,
-    proxyless_keys,
     proxyless_table,
     sharing_error_ms,
     single_path_table,
@@ -267,7 +266,10 @@ def test_counts_are_training_rows_and_no_zero_operation_has_a_key(noisy):
     assert first == 700
     assert not [key for key in table.entries if "zero" in key]
     assert missing_keys(SPACE, table) == []
-    assert set(table.entries) >= set(proxyless_keys(SPACE, SPACE.sample(1)[0]))
+    searched = [
+        block.key for block in SPACE.blocks(SPACE.sample(1)[0]) if block.position is not None
+    ]
+    assert table.entries.keys() >= {*fixed_parts(SPACE), *(k for k in searched if "zero" not in k)}
 
 
 class Without:
