@@ -33,7 +33,7 @@ from latprof.datasets.importers.table_export import (
 from latprof.datasets.importers.tinynas import load_tinynas
 from latprof.datasets.published.loading import load
 from latprof.datasets.spaces.named import space_from_description
-from latprof.predictors.models.lookup_table import LookupTablePredictor
+from latprof.predictors.models.lookup_table_predictor import LookupTablePredictor
 from latprof.predictors.training.imported_table import predictor_from_table
 
 if TYPE_CHECKING:

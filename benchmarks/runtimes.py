@@ -31,7 +31,7 @@ from latprof.measurement.records import PairedProtocol
 from latprof.measurement.side_by_side import SideBySide, side_by_side
 from latprof.measurement.store.store import Store
 from latprof.predictors.models.hybrid import HybridPredictor
-from latprof.predictors.models.transfer import TransferPredictor, choose_for_transfer
+from latprof.predictors.models.transfer_predictor import TransferPredictor, choose_for_transfer
 from latprof.predictors.training.stored_training import stored_block_times, stored_rows
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.collection import Collection

@@ -32,7 +32,7 @@ from latprof.predictors.fitting.transfer_model import (
     fit_transfer,
 )
 from latprof.predictors.models.by_name import make_predictor, predictor_names
-from latprof.predictors.models.transfer import TransferPredictor, transfer_features
+from latprof.predictors.models.transfer_predictor import TransferPredictor, transfer_features
 
 if TYPE_CHECKING:
     from latprof.datasets.importers.base import ImportedLatencies

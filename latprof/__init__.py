@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from latprof.predictors.models.boosted_trees import XGBoostPredictor
     from latprof.predictors.models.hybrid import HybridPredictor
     from latprof.predictors.models.linear import LinearPredictor
-    from latprof.predictors.models.lookup_table import LookupTablePredictor
-    from latprof.predictors.models.transfer import TransferPredictor
+    from latprof.predictors.models.lookup_table_predictor import LookupTablePredictor
+    from latprof.predictors.models.transfer_predictor import TransferPredictor
     from latprof.predictors.pack.answering import Answer
     from latprof.predictors.pack.pack import Pack
     from latprof.predictors.pack.prediction import Prediction
@@ -123,8 +123,8 @@ if not TYPE_CHECKING:
             "predictors.models.boosted_trees": ["XGBoostPredictor"],
             "predictors.models.hybrid": ["HybridPredictor"],
             "predictors.models.linear": ["LinearPredictor"],
-            "predictors.models.lookup_table": ["LookupTablePredictor"],
-            "predictors.models.transfer": ["TransferPredictor"],
+            "predictors.models.lookup_table_predictor": ["LookupTablePredictor"],
+            "predictors.models.transfer_predictor": ["TransferPredictor"],
             "predictors.pack.answering": ["Answer"],
             "predictors.pack.pack": ["Pack"],
             "predictors.pack.prediction": ["Prediction"],

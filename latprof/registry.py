@@ -245,10 +245,10 @@ PREDICTORS = Registry(
     built_in={
         "hybrid": "latprof.predictors.models.hybrid:HybridPredictor",
         "linear": "latprof.predictors.models.linear:LinearPredictor",
-        "lookup-table": "latprof.predictors.models.lookup_table:LookupTablePredictor",
+        "lookup-table": "latprof.predictors.models.lookup_table_predictor:LookupTablePredictor",
         "xgboost": "latprof.predictors.models.boosted_trees:XGBoostPredictor",
     },
-    special={"transfer": "latprof.predictors.models.transfer:TransferPredictor"},
+    special={"transfer": "latprof.predictors.models.transfer_predictor:TransferPredictor"},
 )
 
 SEARCHERS = Registry(

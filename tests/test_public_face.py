@@ -88,7 +88,11 @@ def test_no_name_is_that_of_a_module_beside_it(face):
         ["latprof.profilers.profile", "latprof.workflows.profile"],
         ["latprof.workflows.search", "latprof.searchers", "latprof.cli.main"],
         ["latprof.cli.report", "latprof.cli.profile", "latprof.workflows.report"],
-        ["latprof.workflows.compare", "latprof.predictors.models.transfer", "latprof.cli.transfer"],
+        [
+            "latprof.workflows.compare",
+            "latprof.predictors.models.transfer_predictor",
+            "latprof.cli.transfer",
+        ],
     ],
 )
 def test_functions_stay_functions_whatever_is_imported_and_when(order):

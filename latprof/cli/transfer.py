@@ -17,7 +17,7 @@ from latprof.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from latprof.predictors.models.transfer import TransferPredictor
+    from latprof.predictors.models.transfer_predictor import TransferPredictor
     from latprof.predictors.pack.pack import Pack
 
 
@@ -52,7 +52,7 @@ def transfer(
 
     With `--ops` in the first command the times of their kernels help a lot.
     """
-    from latprof.predictors.models.transfer import TransferPredictor
+    from latprof.predictors.models.transfer_predictor import TransferPredictor
     from latprof.workflows.transfer import transfer as run
 
     pack = run(sources or (), store, output, target=target)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from latprof.predictors.models.by_name import make_predictor, predictor_class, predictor_names
     from latprof.predictors.models.hybrid import HybridPredictor
     from latprof.predictors.models.linear import LinearPredictor
-    from latprof.predictors.models.lookup_table import LookupTablePredictor
-    from latprof.predictors.models.transfer import TransferPredictor, choose_for_transfer
+    from latprof.predictors.models.lookup_table_predictor import LookupTablePredictor
+    from latprof.predictors.models.transfer_predictor import TransferPredictor, choose_for_transfer
     from latprof.predictors.pack.answering import Answer, predict_architectures, predict_network
     from latprof.predictors.pack.pack import HeldOut, Pack
     from latprof.predictors.pack.prediction import Prediction
@@ -97,8 +97,8 @@ if not TYPE_CHECKING:
             "models.by_name": ["make_predictor", "predictor_class", "predictor_names"],
             "models.hybrid": ["HybridPredictor"],
             "models.linear": ["LinearPredictor"],
-            "models.lookup_table": ["LookupTablePredictor"],
-            "models.transfer": ["TransferPredictor", "choose_for_transfer"],
+            "models.lookup_table_predictor": ["LookupTablePredictor"],
+            "models.transfer_predictor": ["TransferPredictor", "choose_for_transfer"],
             "pack.answering": ["Answer", "predict_architectures", "predict_network"],
             "pack.pack": ["HeldOut", "Pack"],
             "pack.prediction": ["Prediction"],

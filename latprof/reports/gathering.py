@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from latprof.datasets.spaces.named import space_from_description
 from latprof.errors import NotEnoughDataError, TargetMismatchError
 from latprof.measurement.summary import campaign_cost
-from latprof.predictors.models.lookup_table import LookupTablePredictor
+from latprof.predictors.models.lookup_table_predictor import LookupTablePredictor
 from latprof.reports.data import BLOCK_COST_COLUMNS, ReportData
 
 if TYPE_CHECKING:

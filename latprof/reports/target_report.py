@@ -17,7 +17,7 @@ from latprof.reports.sections.how_measured import (
     protocol_section,
 )
 from latprof.reports.sections.latency import headline_tiles, latency_section
-from latprof.reports.sections.prediction import prediction_sections
+from latprof.reports.sections.predictor import prediction_sections
 from latprof.reports.sections.stability import stability_sections
 
 if TYPE_CHECKING:

@@ -254,7 +254,7 @@ def _most_informative(
     packs: Sequence[PackLike], n: int, seed: int, rest: dict[str, Any]
 ) -> Collection:
     """The architectures that say most about a new device, given packs of others."""
-    from latprof.predictors.models.transfer import choose_for_transfer
+    from latprof.predictors.models.transfer_predictor import choose_for_transfer
     from latprof.profilers.campaign.collection import Collection
 
     loaded = source_packs(packs)

@@ -13,7 +13,7 @@ from latprof.workflows.formatting import milliseconds
 
 if TYPE_CHECKING:
     from latprof.predictors.base import Floats, Predictor
-    from latprof.predictors.models.lookup_table import LookupTablePredictor
+    from latprof.predictors.models.lookup_table_predictor import LookupTablePredictor
 
 #: Formats: YAML of ProxylessNAS and Once-for-All, and JSON of Single-Path NAS.
 FORMATS = ("proxyless", "single-path")
@@ -83,7 +83,7 @@ def lookup_table(
 def _table_of(predictor: Predictor, notes: list[str]) -> LookupTablePredictor:
     """The pack's own table, or one fitted to its predictor's output."""
     from latprof.datasets.importers.table_export import check_space
-    from latprof.predictors.models.lookup_table import LookupTablePredictor
+    from latprof.predictors.models.lookup_table_predictor import LookupTablePredictor
     from latprof.predictors.training.imported_table import tabulated
 
     check_space(predictor.space)

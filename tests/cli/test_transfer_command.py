@@ -19,7 +19,7 @@ def measured(latprof, pack, tmp_path_factory):
 
 
 def test_the_chosen_networks_are_those_of_the_plan_and_the_first_of_more(measured, pack):
-    from latprof.predictors.models.transfer import choose_for_transfer
+    from latprof.predictors.models.transfer_predictor import choose_for_transfer
 
     loaded = load_pack(pack)
     chosen = choose_for_transfer(loaded.space, [loaded.predictor], 6)

@@ -3,7 +3,7 @@ from synthetic_latency import SPACE, measured
 
 from latprof.predictors.models.by_name import make_predictor, predictor_class
 from latprof.predictors.models.linear import LinearPredictor
-from latprof.predictors.models.transfer import TransferPredictor
+from latprof.predictors.models.transfer_predictor import TransferPredictor
 from latprof.registry import PREDICTORS
 
 

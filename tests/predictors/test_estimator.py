@@ -21,7 +21,7 @@ from synthetic_latency import SPACE
 from latprof.errors import InvalidValueError
 from latprof.predictors.models.boosted_trees import XGBoostPredictor
 from latprof.predictors.models.linear import LinearPredictor
-from latprof.predictors.models.transfer import TransferPredictor
+from latprof.predictors.models.transfer_predictor import TransferPredictor
 
 
 @pytest.mark.parametrize(

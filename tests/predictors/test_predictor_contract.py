@@ -7,7 +7,7 @@ from synthetic_latency import SPACE, measured
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import CoverageError, InvalidValueError, PackError, UnknownNameError
 from latprof.predictors.models.by_name import make_predictor, predictor_names
-from latprof.predictors.models.transfer import TransferPredictor
+from latprof.predictors.models.transfer_predictor import TransferPredictor
 from latprof.registry import PREDICTORS
 from latprof.testing.predictor_contract import PredictorContract
 from latprof.testing.problems import made_up_measurements

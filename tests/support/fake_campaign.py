@@ -7,7 +7,7 @@ from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.measurement.records import PairedProtocol, Target
 from latprof.measurement.statistics import combine_visits, noise_floor_of_repeats
 from latprof.predictors.fitting.evaluation import evaluate
-from latprof.predictors.models.lookup_table import LookupTablePredictor
+from latprof.predictors.models.lookup_table_predictor import LookupTablePredictor
 from latprof.predictors.pack.pack import HeldOut, Pack
 from latprof.reports import ReportData
 

@@ -18,7 +18,7 @@ from latprof.common.short_reprs import ShortRepr
 from latprof.predictors.features.block_features import space_tables
 from latprof.predictors.fitting.block_similarity import block_designs
 from latprof.predictors.fitting.ridge import fit_ridge
-from latprof.predictors.models.lookup_table import LookupTablePredictor
+from latprof.predictors.models.lookup_table_predictor import LookupTablePredictor
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Architecture, Choices, SearchSpace

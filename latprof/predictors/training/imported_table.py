@@ -9,7 +9,7 @@ import numpy as np
 
 from latprof.datasets.importers.table_export import fixed_parts, missing_keys
 from latprof.datasets.spaces.base import Architecture
-from latprof.predictors.models.lookup_table import LookupTablePredictor
+from latprof.predictors.models.lookup_table_predictor import LookupTablePredictor
 
 if TYPE_CHECKING:
     from latprof.datasets.importers.lookup_tables import LookupTable

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latprof.predictors.fitting.evaluation import evaluate
-from latprof.predictors.models.transfer import TransferPredictor
+from latprof.predictors.models.transfer_predictor import TransferPredictor
 from latprof.predictors.pack.pack import HeldOut, Pack
 from latprof.predictors.training.stored_training import stored_block_times, stored_rows
 

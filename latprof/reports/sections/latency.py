@@ -27,7 +27,7 @@ from latprof.reports.rendering.wording import (
     percent,
     short,
 )
-from latprof.reports.sections.prediction import floor_of
+from latprof.reports.sections.predictor import floor_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -25,7 +25,7 @@ from latprof.datasets.importers.table_export import (
 )
 from latprof.datasets.spaces.proxyless import MOBILE_WIDTHS, ProxylessSpace
 from latprof.errors import CoverageError, DataSetError, InvalidValueError
-from latprof.predictors.models.lookup_table import LookupTablePredictor
+from latprof.predictors.models.lookup_table_predictor import LookupTablePredictor
 from latprof.predictors.training.imported_table import predictor_from_table
 
 SPACE = ProxylessSpace()

@@ -7,7 +7,7 @@ from synthetic_latency import SPACE
 from latprof.predictors.features.block_features import space_tables
 from latprof.predictors.models.block_times import BlockTimes
 from latprof.predictors.models.by_name import make_predictor
-from latprof.predictors.models.transfer import TransferPredictor, choose_for_transfer
+from latprof.predictors.models.transfer_predictor import TransferPredictor, choose_for_transfer
 from latprof.predictors.pack.saving import load_pack, save_pack
 
 EVERYTHING = SPACE.sample_choices(2000, seed=51)

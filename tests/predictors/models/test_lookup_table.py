@@ -5,7 +5,7 @@ from synthetic_latency import FIXED_MS, SPACE, block_costs_ms, measured
 from latprof.errors import CoverageError
 from latprof.predictors.features.block_features import space_tables
 from latprof.predictors.models.linear import LinearPredictor
-from latprof.predictors.models.lookup_table import LookupTablePredictor
+from latprof.predictors.models.lookup_table_predictor import LookupTablePredictor
 
 TABLES = space_tables(SPACE)
 TRUTH = TABLES.padded(block_costs_ms())

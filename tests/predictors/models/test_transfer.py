@@ -17,7 +17,7 @@ from latprof.predictors.fitting.transfer_model import (
 )
 from latprof.predictors.gradients.torch_latency import expected_latency
 from latprof.predictors.models.by_name import make_predictor, predictor_names
-from latprof.predictors.models.transfer import (
+from latprof.predictors.models.transfer_predictor import (
     TransferPredictor,
     choose_for_transfer,
     transfer_features,

@@ -13,8 +13,8 @@ from latprof.graph.reader import read_network
 from latprof.measurement.records import Target
 from latprof.predictors.kernels.predictor_costs import predictor_costs
 from latprof.predictors.models.by_name import make_predictor
-from latprof.predictors.models.lookup_table import LookupTablePredictor
-from latprof.predictors.models.transfer import TransferPredictor
+from latprof.predictors.models.lookup_table_predictor import LookupTablePredictor
+from latprof.predictors.models.transfer_predictor import TransferPredictor
 from latprof.predictors.pack.answering import predict_network
 from latprof.predictors.pack.pack import Pack
 from latprof.predictors.pack.saving import load_pack, save_pack

@@ -14,7 +14,7 @@ from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import InputFileError, InvalidValueError
 from latprof.predictors.gradients.torch_latency import expected_latency
 from latprof.predictors.models.linear import LinearPredictor
-from latprof.predictors.models.lookup_table import LookupTablePredictor
+from latprof.predictors.models.lookup_table_predictor import LookupTablePredictor
 from latprof.searchers import (
     FBNetSearch,
     ImageTask,

@@ -82,7 +82,7 @@ def several_decisions():
 
 def transferred():
     """A predictor of a second device, from ten of its latencies and two of a first."""
-    from latprof.predictors.models.transfer import TransferPredictor, choose_for_transfer
+    from latprof.predictors.models.transfer_predictor import TransferPredictor, choose_for_transfer
 
     space, choices, latency = proxyless_rows(300, 6, 12.0)
     sources = [
