@@ -90,7 +90,6 @@ def export(
     """
     from latprof.datasets.published.publishing import publish
     from latprof.measurement.labels import TargetLabels
-    from latprof.measurement.table_files import export_table, write_csv, write_parquet
 
     if parquet is None and csv is None and dataset is None:
         raise UsageError("there is nothing to write", hint="give `parquet`, `csv` or `dataset`")
