@@ -53,8 +53,8 @@ check: $(VENV)/.developer docs ## Lint, types, documents, and the built wheel in
 	$(BIN)/python tests/check_wheel.py
 	$(BIN)/python tests/check_foreign.py
 
-bench: $(VENV)/.developer ## Print the promised figures (needs a quiet machine, some hours).
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/.developer ## Print the figures of the documents (a quiet machine, hours; DATA=FOLDER for public data).
+	$(BIN)/python -m benchmarks $(if $(DATA),--data '$(DATA)')
 
 clean: ## Remove what the other targets made.
 	rm -rf $(VENV) $(DEMO) site build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .coverage

@@ -139,7 +139,7 @@ Pairs = list[tuple[float, float]]
 def _onnxruntime(profiler: Profiler, model: bytes | Path) -> Pairs:
     loaded: Any = profiler.load_profiled(model)
     durations = [loaded.run(1)[0] for _ in range(TURNS * RUNS)]
-    events = json.loads(Path(loaded._session.end_profiling()).read_text("utf-8"))
+    events = json.loads(Path(loaded.session.end_profiling()).read_text("utf-8"))
     inner = [event["dur"] / 1000 for event in events if event.get("name") == "model_run"]
     return list(zip(durations, inner, strict=True))[RUNS:]
 
@@ -147,7 +147,7 @@ def _onnxruntime(profiler: Profiler, model: bytes | Path) -> Pairs:
 def _openvino(profiler: Profiler, model: bytes | Path) -> Pairs:
     loaded: Any = profiler.load(model)
     loaded.run(RUNS)
-    return [(loaded.run(1)[0], loaded._request.latency) for _ in range(TURNS * RUNS)]
+    return [(loaded.run(1)[0], loaded.request.latency) for _ in range(TURNS * RUNS)]
 
 
 def _torch(profiler: Profiler, model: bytes | Path) -> Pairs:
@@ -156,7 +156,7 @@ def _torch(profiler: Profiler, model: bytes | Path) -> Pairs:
 
     loaded: Any = profiler.load(model)
     with torch.inference_mode():
-        timer = Timer("run(*inputs)", globals={"run": loaded._run, "inputs": loaded._inputs})
+        timer = Timer("run(*inputs)", globals={"run": loaded.call, "inputs": loaded.inputs})
         return _in_turn(loaded, lambda: 1000 * timer.timeit(RUNS).median)
 
 
@@ -164,13 +164,13 @@ def _tvm(profiler: Profiler, model: bytes | Path) -> Pairs:
     import tvm
 
     loaded: Any = profiler.load(model)
-    evaluate = loaded._machine.time_evaluator("invoke_stateful", tvm.cpu(), number=1)
+    evaluate = loaded.machine.time_evaluator("invoke_stateful", tvm.cpu(), number=1)
     return _in_turn(loaded, lambda: 1000 * evaluate("main").mean, turns=3, runs=2)
 
 
 def _litert(profiler: Profiler, model: bytes | Path) -> Pairs:
     loaded: Any = profiler.load(model)
-    invoke = loaded._interpreter.invoke
+    invoke = loaded.interpreter.invoke
 
     def loop() -> float:
         start = time.perf_counter()

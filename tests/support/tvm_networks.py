@@ -102,5 +102,5 @@ def assert_same_scores(found, model, inputs):
 def scores(model):
     """What a loaded model computed last, and from which input."""
     model.run(1)
-    found = model._machine.get_outputs("main")
+    found = model.machine.get_outputs("main")
     return found.numpy()

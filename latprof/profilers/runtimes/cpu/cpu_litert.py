@@ -68,11 +68,11 @@ class LiteRTModel:
     """An interpreter with its input, ready to be run."""
 
     def __init__(self, interpreter: Any, seed: int) -> None:
-        self._interpreter = interpreter
+        self.interpreter = interpreter
         details = interpreter.get_input_details()
         feed = random_inputs({d["name"]: (d["shape"].tolist(), d["dtype"]) for d in details}, seed)
         for detail in details:
             interpreter.set_tensor(detail["index"], feed[detail["name"]])
 
     def run(self, times: int) -> list[float]:
-        return timed_runs(self._interpreter.invoke, times, "LiteRT")
+        return timed_runs(self.interpreter.invoke, times, "LiteRT")

@@ -113,7 +113,7 @@ class OnnxRuntimeModel:
     """A session with its input, ready to be run."""
 
     def __init__(self, session: Any, seed: int) -> None:
-        self._session = session
+        self.session = session
         self._outputs = [output.name for output in session.get_outputs()]
         self._feed = random_inputs(
             {v.name: (v.shape, _dtype(v)) for v in session.get_inputs()}, seed
@@ -121,7 +121,7 @@ class OnnxRuntimeModel:
 
     def run(self, times: int) -> list[float]:
         return timed_runs(
-            partial(self._session.run, self._outputs, self._feed), times, "ONNX Runtime"
+            partial(self.session.run, self._outputs, self._feed), times, "ONNX Runtime"
         )
 
 
@@ -140,7 +140,7 @@ class ProfiledOnnxRuntimeModel(OnnxRuntimeModel):
 
     def kernel_times(self, counted: Collection[int]) -> Sequence[KernelTime]:
         """End profiling and read what it wrote."""
-        path = Path(self._session.end_profiling())
+        path = Path(self.session.end_profiling())
         events = json.loads(path.read_text(encoding="utf-8"))
         self._directory.cleanup()
         return read_kernels(events, self._model, counted)

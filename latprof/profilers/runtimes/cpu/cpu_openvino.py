@@ -126,12 +126,12 @@ class OpenVINOModel:
         import openvino
 
         self._compiled, self._feed = compiled, feed  # the tensors below share the feed's memory
-        self._request = compiled.create_infer_request()
+        self.request = compiled.create_infer_request()
         for index, values in enumerate(feed):
-            self._request.set_input_tensor(index, openvino.Tensor(values, shared_memory=True))
+            self.request.set_input_tensor(index, openvino.Tensor(values, shared_memory=True))
 
     def run(self, times: int) -> list[float]:
-        return timed_runs(partial(self._request.infer, share_outputs=True), times, "OpenVINO")
+        return timed_runs(partial(self.request.infer, share_outputs=True), times, "OpenVINO")
 
 
 class ProfiledOpenVINOModel(OpenVINOModel):
@@ -146,7 +146,7 @@ class ProfiledOpenVINOModel(OpenVINOModel):
     def run(self, times: int) -> list[float]:
         for _ in range(times):
             self._durations_ms += super().run(1)
-            self._counters.append(self._request.get_profiling_info())
+            self._counters.append(self.request.get_profiling_info())
         return self._durations_ms[-times:]
 
     def kernel_times(self, counted: Collection[int]) -> Sequence[KernelTime]:

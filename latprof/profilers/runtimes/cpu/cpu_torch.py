@@ -85,14 +85,14 @@ class TorchModel:
     """A module, or something as callable, with its input."""
 
     def __init__(self, run: Callable[..., Any], inputs: tuple[torch.Tensor, ...]) -> None:
-        self._run, self._inputs = run, inputs
+        self.call, self.inputs = run, inputs
 
     def run(self, times: int) -> list[float]:
         """Run in inference mode; each duration ends when the call returns its result."""
         import torch
 
         with torch.inference_mode():
-            return timed_runs(lambda: self._run(*self._inputs), times, "torch")
+            return timed_runs(lambda: self.call(*self.inputs), times, "torch")
 
 
 class ProfiledTorchModel(TorchModel):

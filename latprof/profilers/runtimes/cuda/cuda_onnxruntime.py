@@ -95,5 +95,5 @@ class CudaOnnxRuntimeModel(OnnxRuntimeModel):
             self._binding.bind_ortvalue_output(output.name, place)
 
     def run(self, times: int) -> list[float]:
-        run = partial(self._session.run_with_iobinding, self._binding)
+        run = partial(self.session.run_with_iobinding, self._binding)
         return timed_runs(run, times, "ONNX Runtime")

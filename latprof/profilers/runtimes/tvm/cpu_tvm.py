@@ -99,12 +99,12 @@ class TVMModel:
         from tvm import relax
 
         with quiet():
-            self._machine = relax.VirtualMachine(executable, tvm.cpu())
-            self._machine.set_input(MAIN, *map(tvm.runtime.tensor, kernels.inputs))
+            self.machine = relax.VirtualMachine(executable, tvm.cpu())
+            self.machine.set_input(MAIN, *map(tvm.runtime.tensor, kernels.inputs))
 
     def run(self, times: int) -> list[float]:
         """A duration is the time of one call, memory for values between kernels included."""
-        return timed_runs(partial(self._machine.invoke_stateful, MAIN), times, "TVM")
+        return timed_runs(partial(self.machine.invoke_stateful, MAIN), times, "TVM")
 
 
 class ProfiledTVMModel(TVMModel):
@@ -113,7 +113,7 @@ class ProfiledTVMModel(TVMModel):
     def __init__(self, executable: Any, kernels: Kernels, model: ModelSource) -> None:
         super().__init__(executable, kernels)
         self._model, self._clock = model, Clock()
-        self._machine.set_instrument(self._clock)
+        self.machine.set_instrument(self._clock)
 
     def run(self, times: int) -> list[float]:
         durations = []

@@ -57,7 +57,7 @@ class TestCpuLiteRT(ProfilerContract):
 
 def test_it_computes_what_onnx_runtime_does_however_often_it_runs(small_model):
     loaded = CpuLiteRT(RunOptions()).load(small_model)
-    interpreter = loaded._interpreter
+    interpreter = loaded.interpreter
     (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
     images = interpreter.get_tensor(taken["index"]).copy()
     session = onnxruntime.InferenceSession(small_model, providers=["CPUExecutionProvider"])
@@ -72,7 +72,7 @@ def test_it_computes_what_onnx_runtime_does_however_often_it_runs(small_model):
 
 
 def test_the_delegate_runs_all_of_it(small_model):
-    interpreter = CpuLiteRT(RunOptions()).load(small_model)._interpreter
+    interpreter = CpuLiteRT(RunOptions()).load(small_model).interpreter
     delegate = [d for d in interpreter._get_ops_details() if d["op_name"] == "DELEGATE"]
     assert len(delegate) == 1
 

@@ -38,7 +38,7 @@ def test_other_precisions_run_the_converted_model(precision):
     loaded = CpuOnnxRuntime(RunOptions(precision=precision)).load(content)
 
     expected, found = (
-        model._session.run(None, plain._feed)[0].ravel() for model in (plain, loaded)
+        model.session.run(None, plain._feed)[0].ravel() for model in (plain, loaded)
     )
 
     assert expected.std() > 0.05

@@ -47,7 +47,7 @@ def small_model(node, shape):
 
 def output(loaded):
     loaded.run(3)
-    return loaded._request.get_output_tensor(0).data.copy().ravel()
+    return loaded.request.get_output_tensor(0).data.copy().ravel()
 
 
 def expected(content, loaded):

@@ -53,8 +53,8 @@ def test_options_reach_the_module_and_its_input():
     options = RunOptions(threads=1, precision="bfloat16", mode=("channels-last",))
     model = CpuTorch(options).load(MODEL)
 
-    (image,) = model._inputs
-    weights = [p for p in model._run.parameters() if p.dim() == 4 and p.shape[2] > 1]
+    (image,) = model.inputs
+    weights = [p for p in model.call.parameters() if p.dim() == 4 and p.shape[2] > 1]
 
     assert torch.get_num_threads() == 1
     assert image.dtype == weights[0].dtype == torch.bfloat16
@@ -65,7 +65,7 @@ def test_options_reach_the_module_and_its_input():
 
 
 def test_the_input_is_the_same_for_every_load_and_not_zero():
-    first, second = (CpuTorch(RunOptions()).load(MODEL)._inputs[0] for _ in range(2))
+    first, second = (CpuTorch(RunOptions()).load(MODEL).inputs[0] for _ in range(2))
     assert torch.equal(first, second)
     assert 0.9 < first.std() < 1.1
 
@@ -83,7 +83,7 @@ def test_float16_is_refused_where_torch_would_emulate_it(monkeypatch):
 
 def test_what_torch_refuses_while_running_is_one_line():
     model = CpuTorch(RunOptions()).load(MODEL)
-    model._inputs = (torch.zeros(1, 5, 64, 64),)
+    model.inputs = (torch.zeros(1, 5, 64, 64),)
     with pytest.raises(RuntimeFailedError, match="torch failed while running") as caught:
         model.run(1)
     assert "\n" not in str(caught.value)

@@ -1,0 +1,1 @@
+"""How fast latprof's inner loops are, by pytest-benchmark."""
