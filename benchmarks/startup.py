@@ -72,7 +72,7 @@ class Starts:
             f"{min(first):.3f} s / {min(second):.3f} s), at most {limit:g}",
             flush=True,
         )
-        return min(middle, min(first) / min(second)) <= limit
+        return bool(min(middle, min(first) / min(second)) <= limit)
 
 
 def main() -> None:
