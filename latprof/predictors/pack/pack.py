@@ -13,7 +13,7 @@ import numpy as np
 from latprof._version import __version__
 from latprof.common.html_parts import html_table
 from latprof.common.short_reprs import ShortRepr
-from latprof.errors import InvalidValueError, PackSpaceError
+from latprof.errors import CoverageError, InvalidValueError, PackSpaceError
 from latprof.predictors.kernels.predictor_costs import predictor_costs
 from latprof.predictors.pack.prediction import Prediction
 
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from latprof.predictors.base import Batch, Floats, Predictor
     from latprof.predictors.fitting.evaluation import Metrics
     from latprof.predictors.kernels.operator_costs import OperatorCostModel
+
+
+#: Architectures that stand for training rows which are not there.
+_SAMPLED = 500
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -46,6 +50,19 @@ def _now() -> str:
 
 def _nothing() -> Mapping[str, bytes]:
     return MappingProxyType({})
+
+
+def _typical_interval(predictor: Predictor) -> tuple[float, float]:
+    """Coverage and relative width on the training rows, or on sampled ones where these are gone."""
+    rows, space = getattr(predictor, "rows_", None), predictor.space
+    try:
+        return predictor.typical_interval(
+            space.sample_choices(min(_SAMPLED, space.num_architectures))
+            if rows is None
+            else rows.choices
+        )
+    except CoverageError:  # a lookup table with gaps
+        return 0.0, 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,13 +125,12 @@ class Pack:
         metrics. Raises InvalidValueError for a predictor that is not fitted.
         """
         costs = predictor_costs(predictor, 1 if target is None else target.batch_size)
-        rows = getattr(predictor, "rows_", None)
-        choices = [] if rows is None else rows.choices
-        coverage, relative = predictor.typical_interval(choices)
+        coverage, relative = _typical_interval(predictor)
+        calibration = predictor.calibration_
         return cls(
             predictor,
             target=target,
-            training_rows=len(choices),
+            training_rows=0 if calibration is None else calibration.rows,
             interval_coverage=coverage,
             interval_relative=relative,
             operator_costs=costs,

@@ -132,6 +132,18 @@ def test_entries_and_counts_of_a_table_must_fit():
         LookupTablePredictor.of_entries(SPACE, fitted.table_, np.zeros(fitted.counts_.shape))
 
 
+def test_a_predictor_of_a_pack_is_saved_again_with_all_it_knows(tmp_path):
+    pack = load_pack("proxyless-cpu-ort1")
+    save_pack(pack.predictor, tmp_path / "a.pack", target=pack.target)
+    again = load_pack(tmp_path / "a.pack")
+    assert again.training_rows == pack.training_rows
+    assert again.interval_coverage == pack.interval_coverage
+    assert again.interval_relative == pytest.approx(pack.interval_relative, rel=0.1)
+    model = network(OTHER, 0)
+    expected = predict_network(pack, model, "other").latency_ms
+    assert predict_network(again, model, "other").latency_ms == pytest.approx(expected, rel=0.05)
+
+
 def test_a_target_is_added_but_not_replaced(rows, tmp_path):
     pack = Pack.of(make_predictor("linear", SPACE).fit(*rows))
     save_pack(pack, tmp_path / "a.pack", target=TARGET)
