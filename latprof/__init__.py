@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from latprof.predictors.pack.prediction import Prediction
     from latprof.predictors.pack.saving import load_pack, save_pack
     from latprof.profilers.base import RunOptions
-    from latprof.profilers.profile import Profile
+    from latprof.profilers.profiling import Profile
     from latprof.profilers.targets import target_spellings
     from latprof.searchers.verification import Verification
     from latprof.workflows.collect import CollectResult, collect
@@ -130,7 +130,7 @@ if not TYPE_CHECKING:
             "predictors.pack.prediction": ["Prediction"],
             "predictors.pack.saving": ["load_pack", "save_pack"],
             "profilers.base": ["RunOptions"],
-            "profilers.profile": ["Profile"],
+            "profilers.profiling": ["Profile"],
             "profilers.targets": ["target_spellings"],
             "searchers.verification": ["Verification"],
             "workflows.collect": ["CollectResult", "collect"],

@@ -84,7 +84,8 @@ def foreign_attributes(tree):
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and private(node.attr) and not is_self(node.value)
         if node.attr not in own or (isinstance(node.value, ast.Name) and node.value.id in modules)
-        if not ast.unparse(node).startswith("torch.")  # which has names without another way to them
+        # What libraries document although it begins with "_", and torch has no other name for.
+        if node.attr != "_mapping" and not ast.unparse(node).startswith("torch.")
     ]
 
 

@@ -85,7 +85,7 @@ def test_no_name_is_that_of_a_module_beside_it(face):
 @pytest.mark.parametrize(
     "order",
     [
-        ["latprof.profilers.profile", "latprof.workflows.profile"],
+        ["latprof.profilers.profiling", "latprof.workflows.profile"],
         ["latprof.workflows.search", "latprof.searchers", "latprof.cli.main"],
         ["latprof.cli.report", "latprof.cli.profile", "latprof.workflows.report"],
         [

@@ -26,7 +26,7 @@ from latprof.workflows.formatting import milliseconds
 
 if TYPE_CHECKING:
     from latprof.measurement.records import KernelTime
-    from latprof.profilers.profile import Profile
+    from latprof.profilers.profiling import Profile
 
 
 class Order(enum.StrEnum):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from latprof.profilers.comparing import StoreComparison, compare_networks, compare_stores
     from latprof.profilers.host.checks import Check, run_checks
     from latprof.profilers.host.facts import host_facts
-    from latprof.profilers.profile import Profile
+    from latprof.profilers.profiling import Profile
     from latprof.profilers.runtimes.tvm.tvm_build import PROCESSORS, export_module
     from latprof.profilers.targets import profiler_class, target_spellings
 
@@ -54,7 +54,7 @@ if not TYPE_CHECKING:
             "comparing": ["StoreComparison", "compare_networks", "compare_stores"],
             "host.checks": ["Check", "run_checks"],
             "host.facts": ["host_facts"],
-            "profile": ["Profile"],
+            "profiling": ["Profile"],
             "runtimes.tvm.tvm_build": ["PROCESSORS", "export_module"],
             "targets": ["profiler_class", "target_spellings"],
         },

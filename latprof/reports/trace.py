@@ -10,7 +10,7 @@ from latprof.common.files import write_atomically
 if TYPE_CHECKING:
     import os
 
-    from latprof.profilers.profile import Profile
+    from latprof.profilers.profiling import Profile
 
 
 def chrome_trace(profile: Profile) -> dict[str, Any]:

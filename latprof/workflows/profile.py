@@ -17,7 +17,7 @@ from latprof.workflows.arguments import (
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
-    from latprof.profilers.profile import Profile
+    from latprof.profilers.profiling import Profile
 
 
 @needs("collect", "scipy")
@@ -73,7 +73,7 @@ def profile(
     from latprof.datasets.spaces.base import Architecture
     from latprof.errors import UsageError
     from latprof.measurement.records import PairedProtocol
-    from latprof.profilers.profile import profile as measure
+    from latprof.profilers.profiling import profile as measure
 
     if trace is not None:
         if not kernels:

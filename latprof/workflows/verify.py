@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Architecture
     from latprof.measurement.records import Target
     from latprof.predictors.pack.pack import Pack
-    from latprof.profilers.profile import Profile
+    from latprof.profilers.profiling import Profile
     from latprof.searchers.verification import Verification
 
 #: Visits to the network, shared by four processes: twice those of a collected label. As many again
@@ -135,7 +135,7 @@ def _measured(
     """A profile whose confidence half-width is narrow enough, or that has all its visits."""
     from latprof.measurement.records import PairedProtocol
     from latprof.profilers.base import RunOptions
-    from latprof.profilers.profile import profile
+    from latprof.profilers.profiling import profile
 
     assert pack.target is not None
     protocol = PairedProtocol(

@@ -131,7 +131,7 @@ class LatencyOfOperators:
 
 def measured_ms(space: SearchSpace, architecture: Architecture, **options: Any) -> float:
     """Measure a network now, whatever its space; options and errors as of ``latprof.profile``."""
-    from latprof.profilers.profile import profile
+    from latprof.profilers.profiling import profile
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"

@@ -19,7 +19,7 @@ from latprof.profilers.runtimes.tvm.tvm_build import (
     prepare_process,
     quiet,
 )
-from latprof.profilers.runtimes.tvm.tvm_profile import Clock, kernel_times
+from latprof.profilers.runtimes.tvm.tvm_profile import KernelClock, kernel_times
 
 if TYPE_CHECKING:
     from latprof.graph.model_file import ModelSource
@@ -112,7 +112,7 @@ class ProfiledTVMModel(TVMModel):
 
     def __init__(self, executable: Any, kernels: Kernels, model: ModelSource) -> None:
         super().__init__(executable, kernels)
-        self._model, self._clock = model, Clock()
+        self._model, self._clock = model, KernelClock()
         self.machine.set_instrument(self._clock)
 
     def run(self, times: int) -> list[float]:

@@ -59,7 +59,7 @@ _PARTS = sorted({*_ANCHORS.values(), "minimum"}, key=len, reverse=True)
 
 
 @dataclass
-class Clock:
+class KernelClock:
     """Times every kernel of a run; :meth:`__call__` is what the virtual machine calls.
 
     ``runs`` holds one entry a run: (name, milliseconds) in order. ``shapes`` are the shapes of each
@@ -85,7 +85,9 @@ class Clock:
         return 0
 
 
-def kernel_times(clock: Clock, counted: Collection[int], model: ModelSource) -> list[KernelTime]:
+def kernel_times(
+    clock: KernelClock, counted: Collection[int], model: ModelSource
+) -> list[KernelTime]:
     """The kernels of one run in order, each the median over the counted runs.
 
     Raises RuntimeFailedError where a run is missing, or ran other kernels.

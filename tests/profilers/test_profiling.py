@@ -19,7 +19,7 @@ from latprof.measurement.statistics import counted_runs
 from latprof.measurement.visits import Failure, Visit
 from latprof.profilers import profile as module
 from latprof.profilers.base import Profiler, RunOptions
-from latprof.profilers.profile import profile
+from latprof.profilers.profiling import profile
 from latprof.profilers.visits.measurer import InProcessMeasurer
 from latprof.testing.fakes import FakeProfiler
 
