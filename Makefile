@@ -38,7 +38,7 @@ demo: $(VENV)/.installed ## Measure 150 networks on this computer, learn from th
 	@echo "The report: $(CURDIR)/$(DEMO)/report.html"
 
 test: $(VENV)/.developer ## Run the test suite.
-	$(BIN)/pytest --cov --cov-report=term $(PYTEST_ARGS)
+	$(BIN)/pytest --numprocesses auto --dist loadfile --cov --cov-report=term $(PYTEST_ARGS)
 
 runtimes: $(VENV)/.runtimes ## Install OpenVINO, TVM and LiteRT too, which `make test` skips otherwise (1.3 GB).
 

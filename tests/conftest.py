@@ -1,10 +1,40 @@
 """A store and a pack, made once, and a way to run the command line as a user does."""
 
+import os
 import signal
 
 import pytest
 from command_line import run_latprof
 from computed_store import COLLECT, fill_store
+
+
+#: Reasons to skip a test in continuous integration too: hardware, and data that no package brings.
+ALLOWED_TO_SKIP = ("GPU", "NVIDIA", "onnxruntime-gpu", "tensorrt", "public data", "two cores")
+
+
+def _must_not_be_skipped(report):
+    """Whether a skip hides a part that `.ci/run` should have installed."""
+    reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+    known = any(words in reason for words in ALLOWED_TO_SKIP)
+    return report.skipped and os.environ.get("CI") == "true" and not known
+
+
+def _failed(report):
+    if _must_not_be_skipped(report):
+        report.outcome, report.longrepr = "failed", f"skipped in CI: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """A skip for a missing package or runtime is a failure in continuous integration."""
+    return _failed((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report():
+    """The same for a whole module."""
+    return _failed((yield))
 
 
 @pytest.fixture(scope="session", autouse=True)
