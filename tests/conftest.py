@@ -7,7 +7,6 @@ import pytest
 from command_line import run_latprof
 from computed_store import COLLECT, fill_store
 
-
 #: Reasons to skip a test in continuous integration too: hardware, and data that no package brings.
 ALLOWED_TO_SKIP = ("GPU", "NVIDIA", "onnxruntime-gpu", "tensorrt", "public data", "two cores")
 
