@@ -7,6 +7,7 @@ for; ``-p no:latprof.testing.plugin`` leaves it out.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,12 +20,11 @@ if TYPE_CHECKING:
     from latprof.searchers.base import SearchProblem
 
 # Asserts of the suites show the values that they compare.
-pytest.register_assert_rewrite(
-    *(
-        f"latprof.testing.{suite}_contract"
-        for suite in ("space", "profiler", "predictor", "searcher", "store")
-    )
-)
+_SUITES = [
+    f"latprof.testing.{suite}_contract"
+    for suite in ("space", "profiler", "predictor", "searcher", "store")
+]
+pytest.register_assert_rewrite(*(suite for suite in _SUITES if suite not in sys.modules))
 
 
 @pytest.fixture(scope="session")
