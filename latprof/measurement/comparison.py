@@ -1,4 +1,4 @@
-"""Is one network, or one state of the world, faster than another? Verdicts with a known error rate.
+"""Is one network, or one state of the host, faster than another? Verdicts with a known error rate.
 
 The unit of evidence is a measuring process, never a round or a run: what two processes have in
 common is the network; two rounds of one load share its bias, and counting rounds as independent

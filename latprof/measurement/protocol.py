@@ -2,7 +2,7 @@
 
 A shared host's clock moves by tens of percent in steps of seconds, so the milliseconds of one
 network alone say little. Here a reference network runs before and after every burst of the network
-in question, and what is kept is the ratio: whatever slowed both falls out. ``docs/measuring.md``
+in question, and the ratio is stored: whatever slowed both cancels. ``docs/measuring.md``
 has the evidence.
 """
 

@@ -15,7 +15,7 @@ from latprof.errors import InvalidValueError
 
 #: Kernels of one network.
 MOST_KERNELS = 1_000_000
-#: Runs of one burst, in the order they ran, in milliseconds. The first run is kept and not used.
+#: Runs of one burst, in the order they ran, in milliseconds. The first run is stored and not used.
 Burst = tuple[float, ...]
 
 
@@ -165,13 +165,13 @@ class PairedProtocol:
     min_runs, max_runs : int
         Limits of the counted runs in a burst.
     dropped_runs : int
-        Runs at the start of each burst that are kept but not counted: the caches hold the other
+        Runs at the start of each burst that are stored but not counted: the caches hold the other
         network then.
     reference_loads : int
         Loads of the reference network that take turns.
     max_drift : float
         A visit whose reference bursts differ by more than this fraction is marked as disturbed,
-        kept, and done again.
+        stored, and repeated.
     max_withheld : float
         The same for one during which the hypervisor or a quota took more than this fraction of the
         time away.
@@ -223,7 +223,7 @@ class PairedSamples:
 
     ``target`` holds r bursts, ``reference`` r + 1: ``reference[i]`` ran before and
     ``reference[i + 1]`` after ``target[i]``. ``dropped_runs`` leading runs of each burst are
-    warm-up: kept here, left out of the statistics.
+    warm-up: stored here, not part of the statistics.
     """
 
     target: tuple[Burst, ...]

@@ -105,7 +105,7 @@ def side_by_side(sources: Sequence[TargetLabels]) -> SideBySide:
 
 
 def target_names(targets: Sequence[Target]) -> tuple[str, ...]:
-    """Short names: the spelling, and what else tells targets of one spelling apart."""
+    """Short names: the spelling, and what distinguishes targets of one spelling."""
     found = []
     for target in targets:
         others = [t for t in targets if t.spelling == target.spelling and t != target]

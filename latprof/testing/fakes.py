@@ -33,7 +33,7 @@ def stepping(step: float = 0.25, every: int = 40) -> Callable[[int], float]:
 
 
 class FakeClock:
-    """A clock that stands still until it is told to go on; satisfies the schedule's ``Clock``."""
+    """A clock that stands still until a test advances it; satisfies the schedule's ``Clock``."""
 
     def __init__(self, now: float = 1_800_000_000.0) -> None:
         self._now = now

@@ -22,7 +22,7 @@ TURNS = {
     r"weather": "drift",
     r"breath": "visit; back to back",
     r"bouts?\b": "round, visit",
-    r"(told|tells?|telling) (\w+ ){0,3}apart": "distinguish, identify, estimate",
+    r"(told|tells?|telling) ([\w-]+ ){0,6}apart": "distinguish, identify, estimate",
     r"drawn in\b": "winsorised, Huber weights",
     r"pull(s|ed|ing)?\b(?! request)": "influence; a robust fit",
     r"seen the like": "within the range of the training data",

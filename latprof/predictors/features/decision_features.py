@@ -109,7 +109,7 @@ class DecisionFeatures(ShortRepr):
 def _varying(
     blocks: Sequence[Block], codes: Mapping[str, int], index: NDArray[np.float32]
 ) -> list[tuple[str, NDArray[np.float32]]]:
-    """Names and values of the features that tell the candidates of a decision apart."""
+    """Names and values of the features that distinguish the candidates of a decision."""
     values = np.array([_block_features(block, codes) for block in blocks], dtype=np.float32)
     if len(set(map(tuple, values.tolist()))) < len(blocks):  # where features do not differ
         values = np.column_stack([values, index])

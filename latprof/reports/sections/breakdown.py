@@ -152,7 +152,7 @@ def _stacked_blocks(shares: pd.DataFrame, blocks: list[str], parts: list[str], p
     return Figure(
         slug="time-by-block",
         title=f"Mean time in each block, by {part}",
-        alt=f"Piled bars of milliseconds for {len(blocks)} blocks, divided by {part}.",
+        alt=f"Stacked bars of milliseconds for {len(blocks)} blocks, divided by {part}.",
         x=Axis("Block", "category", categories=labels),
         y=Axis("Mean time in a network (ms)"),
         series=tuple(

@@ -168,19 +168,18 @@ _CYCLE = """
 The clock of a host changes by tens of percent within seconds, so a time alone says little. Each
 visit to a network therefore loads it afresh and runs a frozen cycle: a burst of the reference, a
 burst of the network, a burst of the reference, and so on, {rounds} bursts of the network in all.
-The counted runs of a burst take about {burst_ms} ms; {dropped_runs} before them are kept but not
-counted, since the caches then hold the other network."""
+The counted runs of a burst take about {burst_ms} ms; {dropped_runs} before them are stored but not
+counted, because the caches then hold the other network."""
 _LABEL = """
 A burst's time is the median of its runs, its ratio that time over the mean of the two reference
 bursts around it; a visit's ratio is the median of its bursts' ratios. The {visits} visits{more} to
 each network, spread over the campaign, give its label: the mean of the middle half of their
-ratios. A visit during which the host changed too much is marked as disturbed, kept, and done
-again."""
+ratios. A visit during which the host changed too much is marked as disturbed, stored, and
+repeated."""
 _FLOOR = """
 The noise floor is the standard deviation of one such label, in percent: the root mean square of the
 relative difference over the networks measured twice, divided by √2 (where the two had equal
-numbers of visits; else in the label's share). Every raw run is kept in the
-store."""
+numbers of visits; else in the label's share). Every raw run is stored."""
 
 
 def _protocol_words(settings: Mapping[str, Any]) -> tuple[str, ...]:
@@ -221,10 +220,10 @@ _SETTINGS = {
     "dropped_runs": "Runs dropped at a burst's start",
     "reference_loads": "Loads of the reference, in turn",
     "max_drift": "Drift that marks a visit as disturbed",
-    "max_withheld": "Time withheld that does so",
-    "max_load": "Share of the spare cores that others take and do so",
-    "precision": "Half the width of a label's interval that ends its visits",
-    "max_visits": "Most visits for that",
+    "max_withheld": "Withheld time that marks a visit as disturbed",
+    "max_load": "Share of the spare cores, taken by others, that marks a visit as disturbed",
+    "precision": "Confidence half-width that ends a network's visits",
+    "max_visits": "Most visits to reach it",
 }
 
 

@@ -60,7 +60,7 @@ def verification_section(data: SearchReportData) -> tuple[Section, ...]:
 
 
 def _verification_figure(found: Verification) -> Figure:
-    names = ("Measured", "Predicted", "95 % stay below")
+    names = ("Measured", "Predicted", "p95 upper bound")
     values = [found.measured_ms, found.predicted_ms, found.bound_ms]
     rules: tuple[Rule, ...] = ()
     highest = max(values)
@@ -96,7 +96,7 @@ def _verification_table(found: Verification) -> Table:
         ("Measured", ms(found.measured_ms)),
         ("90 % interval", f"{ms(found.low_ms)} to {ms(found.high_ms)}"),
         ("Predicted", ms(found.predicted_ms)),
-        ("95 % stay below", ms(found.bound_ms)),
+        ("p95 upper bound", ms(found.bound_ms)),
     ]
     if math.isfinite(found.limit_ms):
         rows.append(("Limit", ms(found.limit_ms)))

@@ -86,16 +86,16 @@ def _predicted_against_measured(data: ReportData, pack: Pack) -> Section:
     beside = f", beside a noise floor of {percent(floor.relative)}" if floor else ""
     lead = (
         f"The {pack.predictor.name} predictor, fitted on {count(pack.training_rows, 'network')}, "
-        f"meets {count(len(held_out.architectures), 'network')} it has never seen with an RMSE of "
+        f"predicts {count(len(held_out.architectures), 'held-out network')} with an RMSE of "
         f"{ms(rmse)} ms, {percent(relative)} of their mean{beside}."
     )
     paragraphs = []
     if pack.interval_coverage > 0:
         inside = _share_inside(pack, held_out)
         paragraphs.append(
-            f"Its intervals, typically ±{percent(pack.interval_relative)}, are made to hold "
-            f"{percent(pack.interval_coverage, 0)} of the networks"
-            + (f"; they hold {percent(inside)} of these." if inside is not None else ".")
+            f"Its intervals, typically ±{percent(pack.interval_relative)}, have a nominal coverage "
+            f"of {percent(pack.interval_coverage, 0)}"
+            + (f"; {percent(inside)} of these networks are inside." if inside is not None else ".")
         )
     return Section(
         "prediction",

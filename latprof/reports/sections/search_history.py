@@ -19,14 +19,14 @@ _LISTED = 10
 
 
 def front_section(data: SearchReportData) -> Section:
-    """All evaluated networks, and those that nothing beats in both accuracy and latency."""
+    """All evaluated networks, and those on the Pareto front of accuracy and latency."""
     trail = data.found.trail
     accuracy = np.array([step.accuracy for step in trail])
     latency = np.array([step.latency_ms for step in trail])
     front = pareto_front(accuracy, latency)
     lead = (
         f"Of {count(len(trail), data.step)}, {count(len(front), 'network')} "
-        f"{'is' if len(front) == 1 else 'are'} beaten by none in both accuracy and latency."
+        f"{'is' if len(front) == 1 else 'are'} on the Pareto front of accuracy and latency."
     )
     return Section(
         "front",
@@ -35,7 +35,7 @@ def front_section(data: SearchReportData) -> Section:
         figures=(_front_figure(data, accuracy, latency, front),),
         tables=(
             _table("The best within the limit", _best(data), data),
-            _table("The front, fastest first", [trail[i] for i in front], data, folded=True),
+            _table("The Pareto front, fastest first", [trail[i] for i in front], data, folded=True),
         ),
     )
 
@@ -56,7 +56,7 @@ def _front_figure(
     series = [
         Series("Evaluated", "points", latency.tolist(), accuracy.tolist(), "series-1", hover=names),
         Series(
-            "Not beaten in both",
+            "Pareto front",
             "line",
             latency[front].tolist(),
             accuracy[front].tolist(),
