@@ -25,7 +25,7 @@ from latprof.workflows.arguments import (
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
-    from latprof.measurement.records import Target
+    from latprof.measurement.records import PairedProtocol, Target
     from latprof.measurement.summary import Summary
     from latprof.profilers.campaign.campaign import CampaignResult, Progress
     from latprof.profilers.campaign.collection import Collection
@@ -166,35 +166,20 @@ def collect(
         For a model, a pack or a store that cannot be used.
     """
     from latprof.measurement.labels import TargetLabels
-    from latprof.measurement.records import PairedProtocol
     from latprof.measurement.summary import summarize
     from latprof.profilers.campaign.collection import Collection
     from latprof.profilers.visits.measuring_process import check_timeout
 
     paths, packs = paths_of(models), packs_of(sources)
     _check_subject(paths, space, plan, packs, resolution)
-    if max_visits is not None and not precision:
-        raise UsageError(
-            "`max_visits` is for `precision`",
-            field="max_visits",
-            hint="`visits` sets the number of visits",
-        )
-    protocol = PairedProtocol(
-        rounds=rounds,
-        burst_ms=burst_ms,
-        visits=visits,
-        precision=precision or 0.0,
-        max_visits=max(MAX_VISITS, visits) if max_visits is None else max_visits,
-    )
-    rest: dict[str, Any] = {
-        "target": target,
-        "options": run_options(target, run, on_note),
-        "protocol": protocol,
-    }
+    protocol = _protocol(visits, precision, max_visits, {"rounds": rounds, "burst_ms": burst_ms})
+    how = run_options(target, run, on_note)
+    rest: dict[str, Any] = {"target": target, "options": how, "protocol": protocol}
+    number = NUMBERS[plan] if n is None else n
     if plan == "transfer":
-        collection = _most_informative(packs, NUMBERS[plan] if n is None else n, seed, rest)
+        collection = _most_informative(packs, number, seed, rest)
     elif space is not None:
-        collection = _sampled(space, resolution, NUMBERS[plan] if n is None else n, seed, rest)
+        collection = _sampled(space, resolution, number, seed, rest)
     else:
         collection = Collection.of_models(paths, shapes=shapes or None, **rest)
     options: dict[str, Any] = {
@@ -237,6 +222,22 @@ def _check_subject(
         raise UsageError("`sources` is for `plan` transfer", field="sources")
     if resolution is not None and (space is None or not isinstance(space, str)):
         raise UsageError("`resolution` is for the name of a `space`", field="resolution")
+
+
+def _protocol(
+    visits: int, precision: float | None, max_visits: int | None, bursts: dict[str, Any]
+) -> PairedProtocol:
+    """The protocol of each visit; raises UsageError for a bound on visits that nothing uses."""
+    from latprof.measurement.records import PairedProtocol
+
+    if max_visits is not None and not precision:
+        raise UsageError(
+            "`max_visits` is for `precision`",
+            field="max_visits",
+            hint="`visits` sets the number of visits",
+        )
+    most = max(MAX_VISITS, visits) if max_visits is None else max_visits
+    return PairedProtocol(visits=visits, precision=precision or 0.0, max_visits=most, **bursts)
 
 
 def _sampled(
