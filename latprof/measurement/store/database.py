@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy import exc
@@ -46,7 +48,10 @@ def make_engine(url: sa.URL) -> sa.Engine:
 
 
 def file_url(path: Path, *, create: bool) -> sa.URL:
-    """URL of a SQLite file; raises StoreError or OutputPathError where there can be none."""
+    """URL of a SQLite file; raises StoreError or OutputPathError where there can be none.
+
+    A file that may only be read, alone or with its folder, is opened for reading.
+    """
     found = what_is_at(path)
     if found == "directory":
         raise StoreError(f"{path} is a directory, not a store")
@@ -59,7 +64,21 @@ def file_url(path: Path, *, create: bool) -> sa.URL:
             raise OutputPathError(
                 f"cannot make the store {path}: no directory {path.parent}", field="store"
             )
+    if not create and not all(os.access(place, os.W_OK) for place in (path, path.parent)):
+        return _read_only_url(path)
     return sa.URL.create("sqlite", database=str(path))
+
+
+def _read_only_url(path: Path) -> sa.URL:
+    """URL of a SQLite file beside which nothing can be written.
+
+    SQLite reads a write-ahead log only with an index file beside it, which whoever writes now has
+    made. Where nobody does, the file is complete in itself, and is read as one that never changes.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    how = "mode" if what_is_at(log) else "immutable"
+    query = {"uri": "true", how: {"mode": "ro", "immutable": "1"}[how]}
+    return sa.URL.create("sqlite", database=f"file:{quote(str(path))}", query=query)
 
 
 def configure_sqlite(connection: Any, _record: object) -> None:

@@ -60,6 +60,10 @@ if TYPE_CHECKING:
 _SUBJECT = tuple(schema.subjects.c[name] for name in ("kind", "space", "key", "name"))
 
 
+#: Rows with raw runs that are in memory together.
+_ROWS_AT_ONCE = 500
+
+
 @dataclass(frozen=True)
 class StoredTarget:
     """A target of a store, its reference network and its frozen constant (None: not yet frozen)."""
@@ -388,7 +392,7 @@ class Store:
         )
         if limit is not None:
             query = query.where(table.c.failure_code.is_(None)).limit(limit)
-        for row in self._rows(query):
+        for row in self._stream(query):
             with self.reading(f"measurement {row.id}"):
                 measurement = measurement_of(row, target)
             yield measurement
@@ -398,14 +402,15 @@ class Store:
         table, kernel = schema.kernel_profiles, schema.kernels
         of_profile: dict[int, list[KernelTime]] = defaultdict(list)
         query = sa.select(kernel).join_from(kernel, table).order_by(kernel.c.position)
-        for row in self._rows(self._of_target(query, target, table)):
+        for row in self._stream(self._of_target(query, target, table)):
             with self.reading(f"kernel {row.id}"):
                 of_profile[row.profile_id].append(kernel_of(row))
         query = sa.select(table, *_SUBJECT).join_from(table, schema.subjects).order_by(table.c.id)
         for row in self._rows(self._of_target(query, target, table)):
             with self.reading(f"kernel profile {row.id}"):
                 samples = samples_of(row.samples)
-            profile = KernelProfile(tuple(of_profile[row.id]), samples, row.started_at, row.process)
+            kernels = tuple(of_profile.pop(row.id, ()))
+            profile = KernelProfile(kernels, samples, row.started_at, row.process)
             yield subject_of(row), profile
 
     def campaigns(self, target: Target) -> list[dict[str, Any]]:
@@ -435,6 +440,11 @@ class Store:
     def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
         with self._errors(), self._engine.connect() as connection:
             return connection.execute(query).all()
+
+    def _stream(self, query: sa.Select[Any]) -> Iterator[sa.Row[Any]]:
+        """Rows of a query whose raw runs need not be in memory all together."""
+        with self._errors(), self._engine.connect() as connection:
+            yield from connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(query)
 
     @staticmethod
     def _of_target(query: sa.Select[Any], target: Target, table: sa.Table) -> sa.Select[Any]:

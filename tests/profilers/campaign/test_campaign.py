@@ -82,8 +82,10 @@ def test_the_same_call_resumes_and_a_larger_one_adds(store):
 
     with pytest.raises(StopError):
         run(store, on_progress=stop)
+    assert not TargetLabels.of(store).is_frozen
     outcome = run(store)
     assert (outcome.made, outcome.resumed) == (26, 10)
+    assert TargetLabels.of(store).is_frozen, "a complete campaign freezes the constant"
     more = [NetworkSource.of_architecture(SPACE, a) for a in SPACE.sample(8)]
     assert more[:6] == NETWORKS
     outcome = run(store, Plan(more, PROTOCOL))
