@@ -22,6 +22,7 @@ from latprof.registry import (
     option_names,
 )
 from latprof.searchers.base import Searcher
+from latprof.workflows.doctor import doctor
 
 BASES = {
     "space": SearchSpace,
@@ -124,6 +125,9 @@ def test_names_of_latprof_stay_its_own_and_the_clash_is_told(latprof_distributio
     (problem,) = entry_point_problems()
     assert problem.distribution == "greedy"
     assert "latprof has a space of the name 'proxyless'" in str(problem)
+    (check,) = [check for check in doctor().checks if check.name == "other packages"]
+    assert check.status == "WARN"
+    assert "greedy" in check.finding
 
 
 def test_a_name_of_two_packages_is_nobodys(latprof_distribution):

@@ -33,7 +33,15 @@ class DoctorResult:
 
 
 def doctor() -> DoctorResult:
-    """Find what spoils timings on this host, with the remedy for each finding."""
-    from latprof.profilers.host.checks import run_checks
+    """Find what spoils timings on this host, with the remedy for each finding.
 
-    return DoctorResult(tuple(run_checks()))
+    Entry points of other packages whose names are taken are found too.
+    """
+    from latprof.profilers.host.checks import Check, run_checks
+    from latprof.registry import entry_point_problems
+
+    taken = [
+        Check("other packages", "WARN", problem.problem, problem.hint or "")
+        for problem in entry_point_problems()
+    ]
+    return DoctorResult((*run_checks(), *taken))
