@@ -10,7 +10,7 @@ from documents import NETWORKS, blocks
 from formats import write_help, write_json, write_latency
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
-from latprof.profilers import profile as profiling
+from latprof.profilers import profiling
 
 SMALL = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
 

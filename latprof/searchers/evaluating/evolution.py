@@ -21,7 +21,7 @@ class EvolutionSearch(EvaluatingSearcher):
     """Mutation and crossover of the best, every child within the limit before it is evaluated.
 
     Once-for-All's evolution (population, parents, mutation and crossover in equal shares) with two
-    changes, both for sources whose evaluations are dear: what was evaluated stays in the race
+    changes, both for sources whose evaluations are expensive: what was evaluated stays in the race
     (parents are the best of all so far, not of one generation), and no network is evaluated twice.
     A child whose every draw is known or over the limit is replaced by a random architecture.
 

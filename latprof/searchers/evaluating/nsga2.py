@@ -33,10 +33,10 @@ _MODEL_POPULATION = 60
 class NSGA2Search(EvaluatingSearcher):
     """Non-dominated sorting: finds the whole front at once, within the limit where there is one.
 
-    Latencies come from a predictor and cost nothing; accuracies are dear. So by default a Gaussian
-    process learns the ranks of the accuracies seen so far, NSGA-II finds the front of what it says
-    (and of its doubt) against latency, and networks spread along that front are evaluated next, as
-    NSGANetV2 does (Lu et al., ECCV 2020). With ``model=False`` it is NSGA-II alone: two objectives,
+    Latencies come from a predictor and cost nothing; accuracies are expensive. So by default a
+    Gaussian process learns the ranks of the accuracies seen so far, NSGA-II finds the Pareto front
+    of its predictions (plus their uncertainty) and latency, and networks spread along that front
+    are evaluated next, as NSGANetV2 does (Lu et al., ECCV 2020). With ``model=False`` it is NSGA-II alone: two objectives,
     the limit as a constraint, every child evaluated. Uniform crossover; mutation draws decisions
     again, for candidates have no order.
 
@@ -48,7 +48,7 @@ class NSGA2Search(EvaluatingSearcher):
         Evaluated between two fits of the model; without one between two generations.
     model : bool
     doubt : float
-        Standard deviations of the model's doubt that count in a network's favour.
+        Standard deviations of the model's prediction that are added to it.
 
     Raises
     ------
