@@ -33,7 +33,7 @@ class Command(NamingCommand):
         try:
             return super().invoke(ctx)
         except LatprofError as error:
-            print_error(error, spelled(str(error), self))
+            print_error(error, spelled(str(error), self, error.field))
             raise typer.Exit(error.exit_status) from None
 
     def _one_word_each(self, args: list[str]) -> list[str]:
@@ -75,14 +75,19 @@ class Command(NamingCommand):
         return found
 
 
-def spelled(text: str, command: TyperCommand) -> str:
-    """An error's text with the command's options where it names parameters in backquotes."""
+def spelled(text: str, command: TyperCommand, field: str | None = None) -> str:
+    """An error's text with the command's options where it names parameters.
+
+    A sentence names them in backquotes, and may begin with the one at fault, ``field``.
+    """
     names = {
         parameter.name: parameter.opts[0]
         if parameter.param_type_name == "option"
         else (parameter.metavar or str(parameter.name).upper())
         for parameter in command.params
     }
+    if field in names and text.startswith(f"{field} "):
+        text = f"`{field}`{text.removeprefix(field)}"
     return _NAMED.sub(lambda found: names.get(found[1], found[1]), text)
 
 

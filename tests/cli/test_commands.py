@@ -64,6 +64,14 @@ def test_an_error_names_the_commands_own_options():
     )
 
 
+def test_an_error_about_one_value_begins_with_its_option():
+    text = "batch_size is out of range (expected a whole number)"
+    assert spelled(text, COMMANDS["collect"], "batch_size").startswith(
+        "--batch-size is out of range"
+    )
+    assert spelled(text, COMMANDS["train"], "batch_size") == text
+
+
 @pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"datasets"}))
 def test_each_parameter_of_a_command_is_one_of_its_function(command):
     """So that errors, which name the function's parameters, find the options."""
