@@ -89,8 +89,8 @@ class FakeProfiler(Profiler):
 
     def load(self, model: ModelSource) -> FakeModel:
         operators = len(self._graph(model).node)
-        luck = 1.0 + self._load_noise * self._generator.standard_normal()
-        return FakeModel(0.1 * operators * luck, self._duration)
+        bias = 1.0 + self._load_noise * self._generator.standard_normal()
+        return FakeModel(0.1 * operators * bias, self._duration)
 
     def conditions(self) -> dict[str, float]:
         return {}

@@ -4,8 +4,13 @@ import itertools
 import json
 
 import pytest
+from failing_measurer import FailingMeasurer
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
+from latprof.profilers import profile as profile_module
+from latprof.profilers.visits import measuring_process
+from latprof.profilers.visits.measurer import InProcessMeasurer
+from latprof.testing.fakes import FakeProfiler
 
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=64, num_classes=10)
 
@@ -35,6 +40,68 @@ def test_profile_prints_kernels_that_add_up_and_writes_a_trace(latprof, models, 
     assert len(spans) >= len(values["kernels"])
     for before, after in itertools.pairwise(spans):
         assert after["ts"] == pytest.approx(before["ts"] + before["dur"], abs=0.01)
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Codes of failures, one a try, of visits that a computed device makes in place of this one."""
+    codes = []
+    shared = (codes.pop(0) if codes else None for _ in itertools.count())
+    seeds = itertools.count()
+
+    def make(_target, options, reference, protocol, reference_runs=None, timeout_s=0.0):
+        profiler = FakeProfiler(options, seed=next(seeds), load_noise=0.01)
+        inner = InProcessMeasurer(profiler, reference, protocol, "", reference_runs)
+        return FailingMeasurer(inner, shared)
+
+    for module in (profile_module, measuring_process):
+        monkeypatch.setattr(module, "ProcessMeasurer", make)
+    return codes
+
+
+def test_profile_says_which_visits_are_missing(latprof, models, failing):
+    failing += [None, "timeout", "timeout", "timeout"]
+    done = latprof("profile", models[0], "--json")
+    assert done.returncode == 5
+    values = json.loads(done.stdout)
+    assert (values["visits_made"], values["visits_failed"]) == (7, 1)
+    assert values["failures"] == [
+        {"network": "shallow.onnx", "code": "timeout", "message": "told to"}
+    ]
+    assert "1 of 8 visits failed and are missing from the result: told to [timeout]" in done.stderr
+    assert not failing, "all of them were made"
+    failing += [None, "timeout", "timeout", "timeout"]
+    done = latprof("profile", models[0])
+    assert done.returncode == 5
+    assert "visits     7 made, 1 failed, 0 disturbed" in done.stdout
+    done = latprof("profile", models[0])
+    assert done.returncode == 0
+    assert "visits     8 made, 0 failed, 0 disturbed" in done.stdout
+    assert done.stderr == ""
+
+
+def test_profile_of_a_network_that_always_fails_has_the_status_of_its_failure(
+    latprof, models, failing
+):
+    failing += ["timeout"] * 3
+    done = latprof("profile", models[0])
+    assert done.returncode == 124
+    assert "told to [timeout]" in done.stderr
+
+
+def test_compare_says_which_visits_are_missing(latprof, models, failing):
+    effort = ("--processes", "4", "--visits", "2")
+    failing += [None, None, "runtime-failed", "runtime-failed", "runtime-failed"]
+    done = latprof("compare", *models, *effort, "--json")
+    assert done.returncode == 5
+    (values,) = json.loads(done.stdout)
+    assert (values["samples"], values["visits_made"], values["visits_failed"]) == (3, 15, 1)
+    assert values["verdict"] == "slower"
+    assert "1 of 16 visits failed" in done.stderr
+    failing += [None, None, "runtime-failed", "runtime-failed", "runtime-failed"]
+    done = latprof("compare", *models, *effort, "--fail-if", "slower>3%")
+    assert done.returncode == 1, "the verdict comes first"
+    assert "1 of 16 visits failed" in done.stderr
 
 
 @pytest.mark.parametrize("order", ["run", "time", "kind"])

@@ -1,8 +1,10 @@
 """Networks in turn and stores side by side."""
 
 import dataclasses
+import itertools
 
 import pytest
+from failing_measurer import FailingMeasurer
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import (
@@ -16,7 +18,6 @@ from latprof.errors import (
 from latprof.measurement.labels import TargetLabels
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.store.store import Store
-from latprof.measurement.visits import Failure, Visit
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.campaign import collect
 from latprof.profilers.campaign.plan import Plan
@@ -49,34 +50,14 @@ def test_a_network_with_more_operators_is_slower_and_itself_is_not():
     assert abs(compare_networks(small, small, bench()).effect) < 0.01
 
 
-class Failing:
-    """A measurer that fails as often as told, and then measures."""
-
-    def __init__(self, measurer, failures, code):
-        self.measurer, self.failures, self.code = measurer, failures, code
-
-    def visit(self, network):
-        if not self.failures:
-            return self.measurer.visit(network)
-        self.failures.pop()
-        failure = Failure(self.code, "told to")
-        return Visit(started_at=1.0, wall_s=0.1, load_s=0.0, process="p", failure=failure)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        pass
-
-
 def test_a_process_that_lost_a_visit_is_left_out_and_said_so():
     make = bench()
     numbers = iter(range(8))
     lost = {2: 3, 5: 2}  # process: failures in a row; two of them are made good
 
     def failing(reference_runs):
-        failures = [None] * lost.get(next(numbers), 0)
-        return Failing(make(reference_runs), failures, "runtime-failed")
+        codes = ["runtime-failed"] * lost.get(next(numbers), 0)
+        return FailingMeasurer(make(reference_runs), iter(codes))
 
     found = compare_networks(NETWORKS[0], NETWORKS[1], failing)
     assert found.samples == 7
@@ -98,7 +79,7 @@ def test_a_network_that_fails_everywhere_raises_what_it_said(code, error):
         compare_networks(
             NETWORKS[0],
             NETWORKS[1],
-            lambda runs: Failing(bench()(runs), [None] * 99, code),
+            lambda runs: FailingMeasurer(bench()(runs), itertools.repeat(code)),
         )
 
 
@@ -106,7 +87,8 @@ def test_fewer_than_two_whole_processes_say_why():
     numbers = iter(range(3))
 
     def failing(runs):
-        return Failing(bench()(runs), [None] * 3 * (next(numbers) > 0), "runtime-failed")
+        codes = ["runtime-failed"] * 3 * (next(numbers) > 0)
+        return FailingMeasurer(bench()(runs), iter(codes))
 
     with pytest.raises(RuntimeFailedError, match="told to"):
         compare_networks(NETWORKS[0], NETWORKS[1], failing, processes=3)

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from failing_measurer import FailingMeasurer
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import (
@@ -16,7 +17,7 @@ from latprof.errors import (
 )
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.statistics import counted_runs
-from latprof.measurement.visits import Failure, Visit
+from latprof.measurement.visits import Failure
 from latprof.profilers import profile as module
 from latprof.profilers.base import Profiler, RunOptions
 from latprof.profilers.profiling import profile
@@ -26,29 +27,6 @@ from latprof.testing.fakes import FakeProfiler
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=64, num_classes=10)
 
 
-class Trouble:
-    """A measurer of which visits end as ``plan`` says, by their numbers over all processes."""
-
-    def __init__(self, measurer, failures, numbers):
-        self.measurer, self.failures, self.numbers = measurer, failures, numbers
-
-    def visit(self, network):
-        code = self.failures.get(next(self.numbers))
-        if code is None:
-            return self.measurer.visit(network)
-        failure = Failure(code, "told to")
-        return Visit(started_at=1.0, wall_s=0.1, load_s=0.0, process="p", failure=failure)
-
-    def profile(self, network):
-        return self.measurer.profile(network)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        pass
-
-
 @pytest.fixture
 def failures():
     """Codes of failures by the numbers of the tries that they end, counted from 0."""
@@ -56,22 +34,23 @@ def failures():
 
 
 @pytest.fixture
-def numbers():
-    """Of tries."""
+def tries():
+    """Counts the tries."""
     return itertools.count()
 
 
 @pytest.fixture
-def given(monkeypatch, failures, numbers):
+def given(monkeypatch, failures, tries):
     """Measurers with a fake device in place of processes; the reference runs each was given."""
     runs = []
+    codes = (failures.get(number) for number in tries)
 
     def measurer(_target, options, reference, protocol, reference_runs, _timeout_s):
         runs.append(reference_runs)
         slower = 1.0 + 0.05 * (len(runs) % 2)
         profiler = FakeProfiler(RunOptions(), lambda _run: slower, seed=len(runs), load_noise=0.01)
         inner = InProcessMeasurer(profiler, reference, protocol, "", reference_runs)
-        return Trouble(inner, failures, numbers)
+        return FailingMeasurer(inner, codes)
 
     monkeypatch.setattr(module, "ProcessMeasurer", measurer)
     return runs
@@ -143,7 +122,7 @@ def test_a_process_that_lost_a_visit_makes_no_more_and_says_how_many_are_missing
 
 
 @pytest.mark.parametrize(
-    ("code", "error", "tries"),
+    ("code", "error", "most_tries"),
     [
         ("timeout", MeasurementTimeoutError, 3),
         ("runtime-failed", RuntimeFailedError, 3),
@@ -153,14 +132,14 @@ def test_a_process_that_lost_a_visit_makes_no_more_and_says_how_many_are_missing
     ],
 )
 def test_a_network_that_cannot_be_measured_at_all_raises_what_its_visits_say(
-    given, failures, numbers, code, error, tries
+    given, failures, tries, code, error, most_tries
 ):
     failures |= dict.fromkeys(range(100), code)
     with pytest.raises(error, match="told to") as caught:
         profile(SPACE.sample(1)[0], space=SPACE)
     assert type(caught.value) is error
     assert len(given) == 1, "no further process is started"
-    assert next(numbers) == tries
+    assert next(tries) == most_tries
 
 
 def test_visits_are_added_until_the_interval_is_narrow_enough(given):

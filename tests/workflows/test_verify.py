@@ -30,6 +30,8 @@ def test_a_network_is_measured_beside_its_prediction(loaded, architecture, verif
 
     assert verified.architecture == str(architecture)
     assert 0 < verified.measured_ms <= verified.high_ms
+    assert verified.visits.made in (2, 4, 6, 8), "until the interval is narrow enough"
+    assert verified.visits.failed == 0
     assert verified.low_ms <= verified.measured_ms
     assert verified.predicted_ms == pytest.approx(loaded.predictor.predict(choices)[0])
     # 14 networks are too few for a bound that holds 95 times in 100.
@@ -48,6 +50,7 @@ def test_a_verification_is_plain_json(verified):
     values = json.loads(json.dumps(verified.to_dict(), allow_nan=False))
 
     assert values["measured_ms"] == verified.measured_ms
+    assert values["visits_made"] == verified.visits.made
     assert values["limit_ms"] == 1e6
     assert values["target"] == values["measured_on"] == verified.target.to_dict()
     assert (values["gap"], values["same_target"], values["keeps_limit"]) == (

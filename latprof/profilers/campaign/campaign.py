@@ -147,7 +147,7 @@ class _Run:
         wanted = {visit.key for planned in plan.passes() for visit in planned}
         self._total = (len(plan.networks) + plan.repeated) * plan.protocol.visits
         self._resumed = len(wanted & stored.finished)
-        self._kernels_told = plan.ops
+        self._has_kernels = plan.ops
         self._kernels_left = 0
         self._intervals = Intervals()
         if plan.protocol.precision:
@@ -208,16 +208,16 @@ class _Run:
     def _time_kernels(self, measurer: Measurer, network: NetworkSource) -> None:
         """Time a network's kernels where they are asked for, once."""
         subject = network.subject
-        if not self._kernels_told or subject in self._stored.with_kernels:
+        if not self._has_kernels or subject in self._stored.with_kernels:
             return
         profile = self._schedule.time_kernels(measurer, network)
         self._stored.with_kernels.add(subject)
         if not isinstance(profile, Failure):
             self._stored.add_kernels(subject, profile)
             return
-        # Where the runtime tells no kernels apart, it does so for no network: said once.
-        self._kernels_told = profile.code != DeviceError.code
-        name = f"kernels of {subject.name}" if self._kernels_told else "kernels"
+        # A runtime without times of single kernels has them for no network: said once.
+        self._has_kernels = profile.code != DeviceError.code
+        name = f"kernels of {subject.name}" if self._has_kernels else "kernels"
         self._schedule.failures.append((name, profile))
 
     def time_late_kernels(
