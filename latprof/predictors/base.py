@@ -72,6 +72,12 @@ class Predictor(Estimator):
     :meth:`from_files`; :meth:`terms` too where they are a sum of tables and trees, for gradients
     and transfers.
 
+    Errors: InvalidValueError for architectures of another space, for values that are no latencies
+    and before :meth:`fit`; NotEnoughDataError for too few rows; CoverageError for what is not
+    known; PackError, and nothing else, for files that are missing or malformed. Arguments are left
+    as they are, and a second :meth:`fit` forgets the first.
+    :class:`latprof.testing.PredictorContract` checks all of this.
+
     Parameters
     ----------
     space : SearchSpace

@@ -102,8 +102,24 @@ class ProfiledModel(LoadedModel, Protocol):
 class Profiler(ABC):
     """Runs models on one device through one runtime.
 
-    A profiler lives in a measuring process of its own (:mod:`latprof.profilers.visits.worker`) and
-    is used by one thread. It may assume that nothing else of latprof runs there.
+    Subclasses set :attr:`spelling` and implement :meth:`availability`, :meth:`target` and
+    :meth:`load`; :meth:`load_profiled` too where the runtime can time kernels.
+    :class:`latprof.testing.ProfilerContract` checks what follows.
+
+    Threads: a profiler lives in a measuring process of its own
+    (:mod:`latprof.profilers.visits.worker`) and is used by one thread. It may assume that nothing
+    else of latprof runs there. Only :meth:`prepare` may be called by another process, where
+    :attr:`prepares_ahead` says so.
+
+    Ownership: each loaded model belongs to the caller and lives until it is dropped. At least two
+    live side by side, and running one does not disturb the other. A profiler changes no global
+    state but that of its runtime.
+
+    Errors: UnsupportedModelError for a model that is malformed or that the runtime refuses;
+    RuntimeFailedError where a runtime fails that had loaded it; DeviceError where the device is
+    gone or cannot do what was asked. After each of them the next model can be loaded. Any other
+    exception counts as a failure of the process. :meth:`availability` and :meth:`target` load no
+    runtime and raise nothing for a device that is absent.
     """
 
     #: What the command line takes: device and runtime.

@@ -170,6 +170,20 @@ class Found:
 class Searcher(ABC):
     """Chooses architectures: one contract for every method.
 
+    Subclasses set :attr:`name` and implement :meth:`search`; those that learn from accuracies alone
+    subclass :class:`EvaluatingSearcher`. :class:`latprof.testing.SearcherContract` and
+    :class:`latprof.testing.EvaluatingSearcherContract` check what follows.
+
+    Threads: a searcher may be used for several searches one after another; two searches at the same
+    time need two searchers. The problem's sources are called by the thread that asks for steps.
+
+    Ownership: ``__init__`` stores options and checks their limits; a search leaves the problem and
+    the trail that it was given as they are. An iterator may be dropped after any step.
+
+    Errors: InvalidValueError for options, budgets and seeds outside their limits, for a limit that
+    nothing keeps, and for accuracies that are no finite numbers; MissingDependencyError where a
+    library of the method is not installed. What a source raises is passed on as it is.
+
     ``search`` yields each step as it is made, so that it can be shown, stored and interrupted. The
     same arguments give the same steps; given the trail of an interrupted search, it resumes
     there and asks for no accuracy twice.

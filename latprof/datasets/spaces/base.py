@@ -63,7 +63,12 @@ class SearchSpace(ABC):
 
     A space is immutable and safe to share between threads. Batches are arrays of shape
     (n, decisions), one index of a candidate each, dtype uint8; every method that takes
-    ``architectures`` takes such an array or a sequence of :class:`Architecture`.
+    ``architectures`` takes such an array or a sequence of :class:`Architecture`, and leaves it as
+    it is. Arrays and models that are returned belong to the caller.
+
+    Errors: InvalidValueError for options outside their limits, and for architectures, choices and
+    parts that are none of the space; MissingDependencyError where a model needs a library that is
+    not installed. :class:`latprof.testing.SpaceContract` checks all of this.
 
     Subclasses set ``name`` and implement :attr:`candidates`, :meth:`blocks` and ``options``.
     Decisions are independent here: any combination of allowed candidates is an architecture. Where

@@ -22,6 +22,7 @@ import torch
 
 from latprof.common.files import write_atomically
 from latprof.common.limits import LARGEST_SEED
+from latprof.datasets.spaces.base import check_seed
 from latprof.errors import InputFileError, InvalidValueError
 from latprof.predictors.base import Predictor
 from latprof.searchers.base import Evaluation, Searcher, SearchProblem, check_budget
@@ -138,6 +139,7 @@ class DifferentiableSearcher(Searcher):
         its checkpoint.
         """
         check_budget(budget)
+        check_seed(seed)
         done = tuple(trail)
         if len(done) >= budget:
             self.resumed_ = budget
