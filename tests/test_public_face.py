@@ -120,3 +120,10 @@ def test_a_command_and_its_function_share_their_name(name):
     for parameter in inspect.signature(function).parameters:
         assert parameter in documented, parameter
     assert function.__module__ == f"latprof.workflows.{name}"
+
+
+def test_the_citation_file_has_the_version_of_the_package():
+    path = Path(latprof.__file__).parent.parent / "CITATION.cff"
+    if not path.exists():
+        pytest.skip("not a checkout")
+    assert f"version: {latprof.__version__}\n" in path.read_text(encoding="utf-8")

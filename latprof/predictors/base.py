@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from latprof.common.extras import require
 from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.spaces.base import Architecture, SearchSpace
 from latprof.errors import InvalidValueError, NotEnoughDataError
@@ -123,6 +124,7 @@ class Predictor(Estimator):
             For lengths that differ, values that are not above 0 and at most 1e12, or architectures
             of another space.
         """
+        require("train", f"fitting {self.name}", "scipy")
         choices = self.space.choices(architectures)
         target = _as_floats(latency_ms)
         if target.shape != (len(choices),):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latprof.common.extras import require
 from latprof.errors import InvalidValueError, UnsupportedModelError
 from latprof.graph.model_file import graph_inputs, read_model
 from latprof.graph.static_shapes import fix_inputs
@@ -62,6 +63,7 @@ def to_int8(model: ModelSource, seed: int = 0, operators: Collection[str] | None
     UnsupportedModelError
         For what cannot be run or quantised.
     """
+    require("collect", "quantising a model", "onnxruntime")
     loaded = _loaded(model)
     already = any(node.op_type in _QUANTIZED for node in loaded.graph.node)
     if already and operators is not None:
@@ -85,6 +87,7 @@ def to_float16(model: ModelSource) -> bytes:
     Raises ModelFileError for what is no ONNX model, DynamicShapeError for an input without a fixed
     shape, UnsupportedModelError for what cannot be converted.
     """
+    require("collect", "turning a model into float16", "onnxruntime")
     loaded = _loaded(model)
     with _translated("turned into float16"), _quiet():
         from onnxruntime.transformers.float16 import convert_float_to_float16

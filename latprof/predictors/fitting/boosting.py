@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.common.extras import require
 from latprof.common.short_reprs import ShortRepr
 from latprof.predictors.fitting.trees import TreeEnsemble
 
@@ -86,6 +87,7 @@ class Path(ShortRepr):
 
 def grow(features: Singles, task: FoldTask, settings: BoostingSettings, seed: int) -> Path:
     """Fit one fold until its held-out error stops falling."""
+    require("train", "growing trees", "xgboost")
     import xgboost as xgb
 
     base, scale = _location(task.learn)
@@ -122,6 +124,7 @@ def fit_trees(
     seed: int,
 ) -> TreeEnsemble:
     """Fit ``rounds`` trees to ``target``, shape (n,), in ms."""
+    require("train", "growing trees", "xgboost")
     import xgboost as xgb
 
     base, scale = _location(target)

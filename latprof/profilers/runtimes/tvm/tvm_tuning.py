@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latprof.common.extras import require
 from latprof.common.files import cache_folder, output_error, write_atomically
 from latprof.errors import DeviceError, RuntimeFailedError
 from latprof.profilers.host.facts import processor_name
@@ -177,6 +178,7 @@ def _tune(tasks: Sequence[Any], trials: int, kept: KeptSchedules) -> None:
 @contextlib.contextmanager
 def _tools() -> Iterator[dict[str, Any]]:
     """What all kernels are tuned with; no process of it outlives the block."""
+    require("train", "tuning with TVM", "xgboost")
     from tvm.s_tir.meta_schedule.cost_model.xgb_model import XGBConfig, XGBModel
     from tvm.s_tir.meta_schedule.runner import EvaluatorConfig, LocalRunner
 
