@@ -21,8 +21,7 @@ import numpy as np
 import torch
 
 from latprof.common.files import write_atomically
-from latprof.common.limits import LARGEST_SEED
-from latprof.datasets.spaces.base import check_seed
+from latprof.common.limits import LARGEST_SEED, check_seed
 from latprof.errors import InputFileError, InvalidValueError
 from latprof.predictors.base import Predictor
 from latprof.searchers.base import Evaluation, Searcher, SearchProblem, check_budget
