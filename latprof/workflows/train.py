@@ -80,5 +80,8 @@ def train(
         save_pack(pack, output)
     if compare and on_note is not None:
         for name in sorted(set(predictor_names()) - set(pack.comparison)):
-            on_note(f"{name} cannot be compared: held-out networks have blocks that no fitted has")
+            on_note(
+                f"{name} cannot be compared: held-out networks have blocks that no network of the "
+                "fit has"
+            )
     return pack

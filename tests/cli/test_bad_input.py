@@ -114,7 +114,10 @@ def test_an_operator_the_runtime_lacks(latprof, tmp_path):
         (("--space", "proxyless", "--precision", "much"), "not a share|1%"),
         (("--space", "proxyless", "--precision", "0"), "not a share|1%"),
         (("--space", "proxyless", "--precision", "100%"), "not a share|1%"),
-        (("--space", "proxyless", "--precision", "1%", "--max-visits", "3"), "--max-visits|at least 8"),
+        (
+            ("--space", "proxyless", "--precision", "1%", "--max-visits", "3"),
+            "--max-visits|at least 8",
+        ),
         (("--space", "proxyless", "--max-visits", "9"), "--precision"),
         (("--space", "proxyless", "--time-limit", "soon"), "not a duration|2h"),
         (("--space", "proxyless", "--time-limit", "-5m"), "not a duration|2h"),

@@ -130,7 +130,10 @@ class LatencyOfOperators:
 
 
 def measured_ms(space: SearchSpace, architecture: Architecture, **options: Any) -> float:
-    """Measure a network now, whatever its space; options and errors as of ``latprof.profile``."""
+    """Measure a network now, whatever its space.
+
+    Options and errors as of :func:`latprof.profilers.profiling.profile`.
+    """
     from latprof.profilers.profiling import profile
 
     with tempfile.TemporaryDirectory() as folder:
