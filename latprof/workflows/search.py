@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import needs
-from latprof.errors import EXIT_FINDING, EXIT_OK, LatprofError, UsageError
+from latprof.errors import EXIT_FINDING, EXIT_OK, EXIT_PARTIAL, LatprofError, UsageError
 from latprof.workflows.arguments import (
     OnNote,
     PackLike,
@@ -89,10 +89,13 @@ class SearchResult:
 
     @property
     def exit_status(self) -> int:
-        """1 where nothing was found, or the measured latency breaks the limit; else 0."""
+        """1 where nothing was found or the limit is broken; 5 where visits failed; else 0."""
         verified = self.verification
         broken = verified is not None and verified.same_target and not verified.keeps_limit
-        return EXIT_FINDING if self.best is None or broken else EXIT_OK
+        if self.best is None or broken:
+            return EXIT_FINDING
+        lost = verified is not None and verified.visits is not None and verified.visits.failed
+        return EXIT_PARTIAL if lost else EXIT_OK
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON values."""
@@ -252,8 +255,8 @@ def search(
     packs = _packs(request, packs_of(also), verify=verify, other_target=other_target)
     run = _run(request, store, on_progress)
     best, verified, table = run.found.best, None, None
-    measuring = _Measuring(visits, other_target)
     say = on_note or (lambda _text: None)
+    measuring = _Measuring(visits, other_target, say)
     if best is not None and verify:
         say("measuring the network found")
         verified = measuring.verify(packs[0], best.architecture, request.limit_ms)
@@ -270,6 +273,7 @@ class _Measuring:
 
     visits: int
     other_target: bool
+    say: OnNote
 
     def verify(self, pack: Pack, found: Architecture, limit_ms: float = math.inf) -> Verification:
         return measure(
@@ -277,7 +281,10 @@ class _Measuring:
         )
 
     def measured_ms(self, pack: Pack, found: Architecture) -> float:
-        return self.verify(pack, found).measured_ms
+        verified = self.verify(pack, found)
+        for text in () if verified.visits is None else verified.visits.notes():
+            self.say(f"{found}: {text}")
+        return verified.measured_ms
 
 
 def _check_outputs(output: PathLike | None, png: PathLike | None, export: PathLike | None) -> None:

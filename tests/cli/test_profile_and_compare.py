@@ -7,7 +7,7 @@ import pytest
 from failing_measurer import FailingMeasurer
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
-from latprof.profilers import profile as profile_module
+from latprof.profilers import profiling
 from latprof.profilers.visits import measuring_process
 from latprof.profilers.visits.measurer import InProcessMeasurer
 from latprof.testing.fakes import FakeProfiler
@@ -54,7 +54,7 @@ def failing(monkeypatch):
         inner = InProcessMeasurer(profiler, reference, protocol, "", reference_runs)
         return FailingMeasurer(inner, shared)
 
-    for module in (profile_module, measuring_process):
+    for module in (profiling, measuring_process):
         monkeypatch.setattr(module, "ProcessMeasurer", make)
     return codes
 

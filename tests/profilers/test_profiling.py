@@ -18,7 +18,7 @@ from latprof.errors import (
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.statistics import counted_runs
 from latprof.measurement.visits import Failure
-from latprof.profilers import profile as module
+from latprof.profilers import profiling as module
 from latprof.profilers.base import Profiler, RunOptions
 from latprof.profilers.profiling import profile
 from latprof.profilers.visits.measurer import InProcessMeasurer

@@ -3,11 +3,15 @@
 import json
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from latprof import Verification, load_pack, verify
 from latprof.errors import InvalidValueError, TargetMismatchError
+from latprof.measurement import VisitCounts
+from latprof.workflows import search
+from latprof.workflows.search import SearchResult
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +118,23 @@ def test_one_visit_has_no_interval_and_is_refused(loaded, architecture, visits):
 def test_a_pack_without_a_target_is_refused(loaded, architecture):
     with pytest.raises(InvalidValueError, match="the pack has no target"):
         verify(replace(loaded, target=None), architecture, visits=2)
+
+
+def test_a_search_whose_winner_lost_visits_ends_with_a_status_of_its_own():
+    run = SimpleNamespace(found=SimpleNamespace(best="some network"))
+    whole = Verification("a", 5.0, 4.5, 5.5, 4.0, 4.4, 6.0, None, None, VisitCounts(16))
+    lost = replace(whole, visits=VisitCounts(15, 1))
+
+    assert SearchResult(None, run, whole).exit_status == 0
+    assert SearchResult(None, run, lost).exit_status == 5
+    assert SearchResult(None, run, replace(lost, limit_ms=4.0)).exit_status == 1
+
+
+def test_networks_measured_for_other_targets_say_what_they_lost(monkeypatch):
+    lost = Verification("a", 5.0, 4.5, 5.5, 4.0, 4.4, 6.0, None, None, VisitCounts(15, 1))
+    monkeypatch.setattr(search, "measure", lambda *_given, **_options: lost)
+    said = []
+
+    assert search._Measuring(16, False, said.append).measured_ms(None, "0,1,2") == 5.0
+    assert len(said) == 1
+    assert said[0].startswith("0,1,2: 1 of 16 visits failed")
