@@ -15,10 +15,13 @@ import pytest
 from latprof import labels
 from latprof.cli.main import main
 from latprof.datasets import load
+from latprof.measurement import Failure, VisitCounts
 from latprof.measurement.store.store import Store
 from latprof.measurement.store.trails import Trails
 from latprof.predictors.models.linear import LinearPredictor
 from latprof.predictors.pack.saving import load_pack, save_pack
+from latprof.searchers import Verification
+from latprof.workflows import search as workflow
 
 OWN = """
 import numpy, time, os
@@ -215,6 +218,30 @@ def test_a_winner_is_measured_and_other_targets_searched(latprof, place, pack):
     again = search(latprof, place, "--pack", pack, "--also", pack, "--accuracy", "own:accuracy")
     assert again.returncode == 2
     assert "one target twice" in again.stderr
+
+
+def test_visits_that_a_measured_network_lost_are_said(latprof, place, pack, monkeypatch):
+    def measure(pack, found, *, limit_ms, **_options):
+        here = pack.target
+        lost = VisitCounts(15, 1, failures=((str(found), Failure("timeout", "told to")),))
+        return Verification(str(found), 5.0, 4.9, 5.1, 5.0, 5.0, limit_ms, here, here, lost)
+
+    monkeypatch.setattr(workflow, "measure", measure)
+    save_pack(replace(load_pack(pack), created_at="another time"), place / "twin.pack")
+    arguments = (
+        "--pack",
+        pack,
+        "--also",
+        "twin.pack",
+        "--accuracy",
+        "own:accuracy",
+        "--upper",
+        "0",
+    )
+    done = search(latprof, place, *arguments, "--budget", "4", "--verify", "--limit-ms", "1000")
+    assert done.returncode == 5, done.stderr
+    lost = "1 of 16 visits failed and are missing from the result: told to [timeout]"
+    assert done.stderr.count(lost) == 1 + 4, "the winner, and two networks on two targets"
 
 
 def test_a_broken_limit_is_a_finding(latprof, place, pack, collected):

@@ -10,7 +10,6 @@ import pytest
 from latprof import Verification, load_pack, verify
 from latprof.errors import InvalidValueError, TargetMismatchError
 from latprof.measurement import VisitCounts
-from latprof.workflows import search
 from latprof.workflows.search import SearchResult
 
 
@@ -128,13 +127,3 @@ def test_a_search_whose_winner_lost_visits_ends_with_a_status_of_its_own():
     assert SearchResult(None, run, whole).exit_status == 0
     assert SearchResult(None, run, lost).exit_status == 5
     assert SearchResult(None, run, replace(lost, limit_ms=4.0)).exit_status == 1
-
-
-def test_networks_measured_for_other_targets_say_what_they_lost(monkeypatch):
-    lost = Verification("a", 5.0, 4.5, 5.5, 4.0, 4.4, 6.0, None, None, VisitCounts(15, 1))
-    monkeypatch.setattr(search, "measure", lambda *_given, **_options: lost)
-    said = []
-
-    assert search._Measuring(16, False, said.append).measured_ms(None, "0,1,2") == 5.0
-    assert len(said) == 1
-    assert said[0].startswith("0,1,2: 1 of 16 visits failed")
