@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from latprof.errors import UnknownNameError
 from latprof.predictors.base import Predictor
-from latprof.registry import PREDICTORS, make
+from latprof.registry import PREDICTORS, make, option_names
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
@@ -41,4 +41,12 @@ def make_predictor(name: str, space: SearchSpace, **parameters: Any) -> Predicto
     refuses.
     """
     made: Predictor = make(f"predictor {name}", predictor_class(name), parameters, space)
+    return made
+
+
+def seeded_predictor(name: str, space: SearchSpace, seed: int) -> Predictor:
+    """Make an unfitted predictor, with the seed where it takes one; raises as make_predictor."""
+    factory = predictor_class(name)
+    parameters = {"seed": seed} if "seed" in option_names(factory) else {}
+    made: Predictor = make(f"predictor {name}", factory, parameters, space)
     return made

@@ -13,15 +13,15 @@ from latprof.errors import CoverageError, InvalidValueError, NotEnoughDataError
 from latprof.predictors.fitting.evaluation import Metrics, evaluate
 from latprof.predictors.kernels.operator_costs import MIN_NETWORKS
 from latprof.predictors.kernels.predictor_costs import measured_costs, predictor_costs
-from latprof.predictors.models.by_name import make_predictor, predictor_class, predictor_names
+from latprof.predictors.models.by_name import predictor_names, seeded_predictor
 from latprof.predictors.pack.pack import HeldOut, Pack
-from latprof.registry import PREDICTORS, option_names
+from latprof.registry import PREDICTORS
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
     from latprof.measurement.records import Target
     from latprof.measurement.statistics import NoiseFloor
-    from latprof.predictors.base import Batch, Predictor
+    from latprof.predictors.base import Batch
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -76,7 +76,6 @@ def train(  # noqa: PLR0913 - what a pack carries is named here
     CoverageError
         Where the predictor does not know a candidate among the held-out rows.
     """
-    predictor_class(predictor)
     choices = space.choices(architectures)
     latency = np.asarray(latency_ms, dtype=np.float64)
     if len(choices) < MIN_ROWS:
@@ -92,20 +91,21 @@ def train(  # noqa: PLR0913 - what a pack carries is named here
             expected=f"shape ({len(choices)},)",
             got=f"shape {latency.shape}",
         )
-    train_rows, test_rows = split_rows(len(choices), test_fraction, seed)
-    fitted = _make(predictor, space, seed).fit(choices[train_rows], latency[train_rows])
-    predicted = fitted.predict(choices[test_rows])
-    metrics = evaluate(predicted, latency[test_rows])
+    rows, held_out = (
+        (choices[part], latency[part]) for part in split_rows(len(choices), test_fraction, seed)
+    )
+    fitted = seeded_predictor(predictor, space, seed).fit(*rows)
+    predicted = fitted.predict(held_out[0])
+    metrics = evaluate(predicted, held_out[1])
     comparison = {predictor: metrics}
     for name in predictor_names() if compare else ():
         if name != predictor:
-            rows = ((choices[r], latency[r]) for r in (train_rows, test_rows))
-            comparison.update(_metrics_by_name(name, space, seed, *rows))
-    coverage, relative = fitted.typical_interval(choices[train_rows])
+            comparison |= _metrics_by_name(name, space, seed, rows, held_out)
+    coverage, relative = fitted.typical_interval(rows[0])
     batch_size = 1 if target is None else target.batch_size
     costs = (
-        measured_costs(space, choices[train_rows], latency[train_rows], batch_size)
-        if len(train_rows) >= MIN_NETWORKS
+        measured_costs(space, *rows, batch_size)
+        if len(rows[0]) >= MIN_NETWORKS
         else predictor_costs(fitted, batch_size)
     )
     return Pack(
@@ -116,20 +116,12 @@ def train(  # noqa: PLR0913 - what a pack carries is named here
         noise_floor=noise_floor,
         reference=reference,
         reference_ms=reference_ms,
-        training_rows=len(train_rows),
+        training_rows=len(rows[0]),
         interval_coverage=coverage,
         interval_relative=relative,
         operator_costs=costs,
-        held_out=HeldOut(
-            tuple(map(str, space.architectures(choices[test_rows]))), latency[test_rows], predicted
-        ),
+        held_out=HeldOut(tuple(map(str, space.architectures(held_out[0]))), held_out[1], predicted),
     )
-
-
-def _make(name: str, space: SearchSpace, seed: int) -> Predictor:
-    """Make a predictor, with the seed where it takes one."""
-    takes_seed = "seed" in option_names(predictor_class(name))
-    return make_predictor(name, space, **({"seed": seed} if takes_seed else {}))
 
 
 def _metrics_by_name(
@@ -140,7 +132,7 @@ def _metrics_by_name(
     Another package's predictor that fails is warned of, and the one that was asked for is trained.
     """
     try:
-        predicted = _make(name, space, seed).fit(*train_rows).predict(test_rows[0])
+        predicted = seeded_predictor(name, space, seed).fit(*train_rows).predict(test_rows[0])
         return {name: evaluate(predicted, test_rows[1])}
     except CoverageError:
         return {}
