@@ -36,9 +36,9 @@ class NSGA2Search(EvaluatingSearcher):
     Latencies come from a predictor and cost nothing; accuracies are expensive. So by default a
     Gaussian process learns the ranks of the accuracies seen so far, NSGA-II finds the Pareto front
     of its predictions (plus their uncertainty) and latency, and networks spread along that front
-    are evaluated next, as NSGANetV2 does (Lu et al., ECCV 2020). With ``model=False`` it is NSGA-II alone: two objectives,
-    the limit as a constraint, every child evaluated. Uniform crossover; mutation draws decisions
-    again, for candidates have no order.
+    are evaluated next, as NSGANetV2 does (Lu et al., ECCV 2020). With ``model=False`` it is NSGA-II
+    alone: two objectives, the limit as a constraint, every child evaluated. Uniform crossover;
+    mutation draws decisions again, for candidates have no order.
 
     Parameters
     ----------
