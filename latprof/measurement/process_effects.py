@@ -44,8 +44,8 @@ def process_effects(networks: ArrayLike, processes: ArrayLike, ratios: ArrayLike
     -------
     array of shape (n,)
         ``ratios`` divided by it are free of what a process has in common. All factors together are
-        1 in the geometric mean over the visits that told them, so the level of the ratios stays.
-        1 for a process that made fewer than :data:`FEWEST_VISITS` visits to networks that other
+        1 in the geometric mean over the visits that they are estimated from, so the level of the
+        ratios stays. 1 for a process that made fewer than :data:`FEWEST_VISITS` visits to networks that other
         processes visited too.
 
     Raises
@@ -63,18 +63,18 @@ def process_effects(networks: ArrayLike, processes: ArrayLike, ratios: ArrayLike
         raise InvalidValueError("a ratio is not above 0", field="ratios")
     if not len(values):
         return np.ones(0)
-    tells = np.ones(len(values), dtype=np.bool_)
+    counted = np.ones(len(values), dtype=np.bool_)
     while True:
         # Processes that drop out may leave networks that only one process visited.
-        told = tells & _visited_by_others(network, process, tells)
-        counts = np.bincount(process[told], minlength=process.max() + 1)
-        told &= (counts >= FEWEST_VISITS)[process]
-        if np.array_equal(told, tells):
+        usable = counted & _visited_by_others(network, process, counted)
+        counts = np.bincount(process[usable], minlength=process.max() + 1)
+        usable &= (counts >= FEWEST_VISITS)[process]
+        if np.array_equal(usable, counted):
             break
-        tells = told
+        counted = usable
     effects = np.zeros(len(counts))
-    if tells.any():
-        effects = _effects(network[tells], process[tells], np.log(values[tells]), len(counts))
+    if counted.any():
+        effects = _effects(network[counted], process[counted], np.log(values[counted]), len(counts))
     return np.exp(effects)[process]
 
 
@@ -102,9 +102,9 @@ def _effects(
     per_network = np.maximum(np.bincount(network), 1)
     counts = np.bincount(process, minlength=number)
     for _ in range(_MOST_STEPS):
-        residuals = _drawn_in(logarithms - of_network[network] - of_process[process])
+        residuals = _bounded(logarithms - of_network[network] - of_process[process])
         of_network += np.bincount(network, residuals, minlength=len(per_network)) / per_network
-        residuals = _drawn_in(logarithms - of_network[network] - of_process[process])
+        residuals = _bounded(logarithms - of_network[network] - of_process[process])
         step = np.bincount(process, residuals, minlength=number) / np.maximum(counts, 1)
         of_process += step
         if np.abs(step).max() < _TOLERANCE:
@@ -127,6 +127,6 @@ def _medians(group: NDArray[np.intp], values: NDArray[Any]) -> NDArray[Any]:
     return found
 
 
-def _drawn_in(residuals: NDArray[Any]) -> NDArray[Any]:
+def _bounded(residuals: NDArray[Any]) -> NDArray[Any]:
     bound = _BOUND * 1.4826 * float(np.median(np.abs(residuals)))
     return np.clip(residuals, -bound, bound) if bound > 0 else residuals

@@ -118,7 +118,7 @@ def target_names(targets: Sequence[Target]) -> tuple[str, ...]:
     )
 
 
-#: How a field is told, in the order of telling.
+#: How a field is written, in the order of writing.
 _WORDS = {
     "mode": "{}",
     "precision": "{}",

@@ -144,8 +144,8 @@ def relative_half_width(ratios: ArrayLike, coverage: float = INTERVAL_COVERAGE) 
     if n < 2:
         return math.nan
     cut = n // 8
-    drawn_in = np.clip(values, values[cut], values[n - 1 - cut])
-    deviation = float(drawn_in.std(ddof=1)) / (1 - 2 * cut / n)
+    winsorised = np.clip(values, values[cut], values[n - 1 - cut])
+    deviation = float(winsorised.std(ddof=1)) / (1 - 2 * cut / n)
     quantile = float(special.stdtrit(n - 2 * cut - 1, (1 + coverage) / 2))
     return quantile * deviation / math.sqrt(n) / combine_visits(values)
 
