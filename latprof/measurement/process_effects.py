@@ -45,8 +45,8 @@ def process_effects(networks: ArrayLike, processes: ArrayLike, ratios: ArrayLike
     array of shape (n,)
         ``ratios`` divided by it are free of what a process has in common. All factors together are
         1 in the geometric mean over the visits that they are estimated from, so the level of the
-        ratios stays. 1 for a process that made fewer than :data:`FEWEST_VISITS` visits to networks that other
-        processes visited too.
+        ratios stays. 1 for a process that made fewer than :data:`FEWEST_VISITS` visits to networks
+        that other processes visited too.
 
     Raises
     ------
