@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from latprof.common.limits import whole_option
 from latprof.datasets.models.layers import (
@@ -13,12 +13,8 @@ from latprof.datasets.models.layers import (
     Place,
     convolution_block,
     mobile_inverted_block,
-    pool_and_classifier,
 )
-from latprof.datasets.spaces.base import Architecture, SearchSpace
-
-if TYPE_CHECKING:
-    from latprof.graph.operators import Operator
+from latprof.datasets.spaces.chain import ChainSpace, places_of_stages
 
 _STEM_WIDTH = 16
 #: Width, layers and first stride of each stage.
@@ -55,7 +51,7 @@ FBNET_B_CHOICES = (0, 3, 4, 0, 0, 7, 6, 3, 7, 7, 7, 8, 6, 7, 0, 4, 6, 7, 4, 7, 7
 FBNET_C_CHOICES = (0, 3, 8, 0, 0, 7, 6, 7, 3, 7, 6, 7, 7, 7, 7, 7, 6, 7, 7, 7, 7, 3)
 
 
-class FBNetSpace(SearchSpace):
+class FBNetSpace(ChainSpace):
     """22 layers, each one of eight mobile inverted blocks, or skipped.
 
     Candidates are named by kernel, expansion and groups, in this order: k3_e1, k3_e1_g2, k3_e3,
@@ -100,10 +96,6 @@ class FBNetSpace(SearchSpace):
             "head_width": self.head_width,
         }
 
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        return (3, self.resolution, self.resolution)
-
     @cached_property
     def candidates(self) -> tuple[tuple[str, ...], ...]:
         return ((*_CANDIDATES, _SKIP),) * len(self._places)
@@ -111,19 +103,10 @@ class FBNetSpace(SearchSpace):
     @cached_property
     def _places(self) -> tuple[Place, ...]:
         """Where the searchable layers stand."""
-        places: list[Place] = []
-        channels, size = _STEM_WIDTH, -(-self.resolution // 2)
-        for stage, (width, depth, first_stride) in enumerate(_STAGES, start=1):
-            for index in range(depth):
-                stride = first_stride if index == 0 else 1
-                name = f"stage{stage}.layer{index}"
-                place = Place(name, len(places), channels, width, size, stride)
-                places.append(place)
-                channels, size = width, place.out_size
-        return tuple(places)
+        return places_of_stages(_STAGES, _STEM_WIDTH, -(-self.resolution // 2))
 
     @cached_property
-    def _candidate_blocks(self) -> tuple[tuple[Block, ...], ...]:
+    def candidate_blocks(self) -> tuple[tuple[Block, ...], ...]:
         """Every candidate of every layer."""
         return tuple(
             (*(_mobile_block(place, name) for name in _CANDIDATES), _skip_block(place))
@@ -131,28 +114,14 @@ class FBNetSpace(SearchSpace):
         )
 
     @cached_property
-    def _fixed_blocks(self) -> tuple[Block, Block]:
+    def fixed_blocks(self) -> tuple[tuple[Block, ...], tuple[Block, ...]]:
         stem = Place("stem", None, 3, _STEM_WIDTH, self.resolution, 2)
         last = self._places[-1]
         head = Place("head", None, last.out_channels, self.head_width, last.out_size)
         return (
-            convolution_block(stem, kernel=3, activation="relu"),
-            convolution_block(head, kernel=1, activation="relu"),
+            (convolution_block(stem, kernel=3, activation="relu"),),
+            (convolution_block(head, kernel=1, activation="relu"),),
         )
-
-    def blocks(self, architecture: Architecture) -> tuple[Block, ...]:
-        choices = self.choices([architecture])[0].tolist()
-        stem, last = self._fixed_blocks
-        rows = zip(self._candidate_blocks, choices, strict=True)
-        return (stem, *(row[choice] for row, choice in rows), last)
-
-    def head(
-        self,
-        architecture: Architecture,  # noqa: ARG002 - the head is the same for all here
-        batch_size: int = 1,
-    ) -> tuple[Operator, ...]:
-        last = self._fixed_blocks[-1]
-        return pool_and_classifier(last.out_channels, last.out_size, self.num_classes, batch_size)
 
 
 def _mobile_block(place: Place, name: str) -> Block:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from latprof.common.limits import whole_option
 from latprof.datasets.models.layers import (
@@ -13,12 +13,8 @@ from latprof.datasets.models.layers import (
     Place,
     convolution_block,
     mobile_inverted_block,
-    pool_and_classifier,
 )
-from latprof.datasets.spaces.base import Architecture, SearchSpace
-
-if TYPE_CHECKING:
-    from latprof.graph.operators import Operator
+from latprof.datasets.spaces.chain import ChainSpace, places_of_stages
 
 _STEM_WIDTH = 32
 _HEAD_WIDTH = 1280
@@ -29,7 +25,7 @@ _IDENTITY = "identity"
 _CANDIDATES = {"k3_e3": (3, 3), "k5_e6": (5, 6)}
 
 
-class NASBenchMacroSpace(SearchSpace):
+class NASBenchMacroSpace(ChainSpace):
     """Eight layers, each the identity or one of two mobile inverted blocks: 6,561 networks.
 
     Candidates: identity, k3_e3 (MBConv with kernel 3 and expansion 3) and k5_e6, in the order of
@@ -61,10 +57,6 @@ class NASBenchMacroSpace(SearchSpace):
         return {"resolution": self.resolution, "num_classes": self.num_classes}
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        return (3, self.resolution, self.resolution)
-
-    @property
     def reference_resolution(self) -> int:
         return 3 * self.resolution  # the stem keeps the image's size, mobile networks halve it
 
@@ -75,18 +67,11 @@ class NASBenchMacroSpace(SearchSpace):
     @cached_property
     def _places(self) -> tuple[Place, ...]:
         """Where the searchable layers stand."""
-        places: list[Place] = []
-        channels, size = _STEM_WIDTH, self.resolution
-        for stage, (width, depth) in enumerate(_STAGES, start=1):
-            for index in range(depth):
-                name, stride = f"stage{stage}.layer{index}", 2 if index == 0 else 1
-                place = Place(name, len(places), channels, width, size, stride)
-                places.append(place)
-                channels, size = width, place.out_size
-        return tuple(places)
+        stages = [(width, depth, 2) for width, depth in _STAGES]
+        return places_of_stages(stages, _STEM_WIDTH, self.resolution)
 
     @cached_property
-    def _candidate_blocks(self) -> tuple[tuple[Block, ...], ...]:
+    def candidate_blocks(self) -> tuple[tuple[Block, ...], ...]:
         """Every candidate of every layer."""
         # What is added to the input is small under random weights, so that it stays in scale.
         kind = MobileKind("relu", residual_gain=0.25)
@@ -104,28 +89,14 @@ class NASBenchMacroSpace(SearchSpace):
         )
 
     @cached_property
-    def _fixed_blocks(self) -> tuple[Block, Block]:
+    def fixed_blocks(self) -> tuple[tuple[Block, ...], tuple[Block, ...]]:
         stem = Place("stem", None, 3, _STEM_WIDTH, self.resolution)
         last = self._places[-1]
         head = Place("head", None, last.out_channels, _HEAD_WIDTH, last.out_size)
         return (
-            convolution_block(stem, kernel=3, activation="relu"),
-            convolution_block(head, kernel=1, activation="relu"),
+            (convolution_block(stem, kernel=3, activation="relu"),),
+            (convolution_block(head, kernel=1, activation="relu"),),
         )
-
-    def blocks(self, architecture: Architecture) -> tuple[Block, ...]:
-        choices = self.choices([architecture])[0].tolist()
-        stem, last = self._fixed_blocks
-        rows = zip(self._candidate_blocks, choices, strict=True)
-        return (stem, *(row[choice] for row, choice in rows), last)
-
-    def head(
-        self,
-        architecture: Architecture,  # noqa: ARG002 - the head is the same for all here
-        batch_size: int = 1,
-    ) -> tuple[Operator, ...]:
-        last = self._fixed_blocks[-1]
-        return pool_and_classifier(last.out_channels, last.out_size, self.num_classes, batch_size)
 
 
 def _identity_block(place: Place) -> Block:

@@ -12,9 +12,9 @@ from latprof.datasets.models.layers import (
     Place,
     convolution_block,
     mobile_inverted_block,
-    pool_and_classifier,
 )
-from latprof.datasets.spaces.base import Architecture, SearchSpace
+from latprof.datasets.spaces.base import Architecture
+from latprof.datasets.spaces.chain import ChainSpace, places_of_stages
 from latprof.errors import InvalidValueError
 from latprof.graph.fusion import fuse
 
@@ -39,7 +39,7 @@ MOBILENET_V2_WIDTHS = (32, 16, 24, 32, 64, 96, 160, 320, 1280)
 MOBILENET_V2_CHOICES = (3, 3, 6, 6, 3, 3, 3, 6, 3, 3, 3, 3, 3, 3, 3, 6, 3, 3, 3, 6, 3)
 
 
-class ProxylessSpace(SearchSpace):
+class ProxylessSpace(ChainSpace):
     """21 searchable blocks: MBConv with kernel 3, 5, 7 and expansion 3, 6, or the zero operation.
 
     Candidates 0-2 are expansion 3 with kernel 3, 5, 7; 3-5 expansion 6; 6 is the zero operation,
@@ -88,10 +88,6 @@ class ProxylessSpace(SearchSpace):
             "num_classes": self.num_classes,
         }
 
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        return (3, self.resolution, self.resolution)
-
     @cached_property
     def candidates(self) -> tuple[tuple[str, ...], ...]:
         convolutions = tuple(
@@ -100,27 +96,17 @@ class ProxylessSpace(SearchSpace):
             for kernel in _KERNELS
         )
         return tuple(
-            (*convolutions, "Zero") if skippable else convolutions
-            for *_, skippable in self._positions
+            (*convolutions, "Zero") if place.keeps_shape else convolutions for place in self._places
         )
 
     @cached_property
-    def _positions(self) -> list[tuple[str, int, int, int, int, bool]]:
-        """Name, channels in and out, input size, stride and "zero allowed" of searchable blocks."""
-        positions = []
-        channels, size = self.widths[1], -(-self.resolution // 2)
+    def _places(self) -> tuple[Place, ...]:
+        """Where the searchable blocks stand."""
         stages = zip(self.widths[2:-1], _DEPTHS, _STRIDES, strict=True)
-        for stage, (width, depth, first_stride) in enumerate(stages, start=1):
-            for index in range(depth):
-                stride = first_stride if index == 0 else 1
-                skippable = stride == 1 and channels == width
-                name = f"stage{stage}.block{index}"
-                positions.append((name, channels, width, size, stride, skippable))
-                channels, size = width, -(-size // stride)
-        return positions
+        return places_of_stages(stages, self.widths[1], -(-self.resolution // 2), "block")
 
     @cached_property
-    def _candidate_blocks(self) -> tuple[tuple[Block, ...], ...]:
+    def candidate_blocks(self) -> tuple[tuple[Block, ...], ...]:
         """Every candidate of every position."""
         return tuple(
             tuple(self._block(position, choice) for choice in range(len(names)))
@@ -128,8 +114,7 @@ class ProxylessSpace(SearchSpace):
         )
 
     def _block(self, position: int, choice: int) -> Block:
-        name, channels, width, size, stride, _ = self._positions[position]
-        place = Place(name, position, channels, width, size, stride)
+        place = self._places[position]
         label = self.candidates[position][choice]
         if choice == _ZERO:
             return place.block(label, ())
@@ -141,32 +126,18 @@ class ProxylessSpace(SearchSpace):
         )
 
     @cached_property
-    def _fixed_blocks(self) -> tuple[Block, Block, Block]:
-        widths, last_size = self.widths, self._candidate_blocks[-1][0].out_size
+    def fixed_blocks(self) -> tuple[tuple[Block, ...], tuple[Block, ...]]:
+        widths, last_size = self.widths, self.candidate_blocks[-1][0].out_size
         stem = Place("stem", None, 3, widths[0], self.resolution, 2)
         first = Place("first", None, widths[0], widths[1], stem.out_size)
         last = Place("feature_mix", None, widths[-2], widths[-1], last_size)
         return (
-            convolution_block(stem, kernel=3),
-            mobile_inverted_block(first, "3x3_MBConv1", kernel=3, expansion=1),
-            convolution_block(last, kernel=1),
+            (
+                convolution_block(stem, kernel=3),
+                mobile_inverted_block(first, "3x3_MBConv1", kernel=3, expansion=1),
+            ),
+            (convolution_block(last, kernel=1),),
         )
-
-    def blocks(self, architecture: Architecture) -> tuple[Block, ...]:
-        choices = self.choices([architecture])[0]
-        stem, first, last = self._fixed_blocks
-        searched = (
-            row[choice] for row, choice in zip(self._candidate_blocks, choices, strict=True)
-        )
-        return (stem, first, *searched, last)
-
-    def head(
-        self,
-        architecture: Architecture,  # noqa: ARG002 - the head is the same for all here
-        batch_size: int = 1,
-    ) -> tuple[Operator, ...]:
-        last = self._fixed_blocks[-1]
-        return pool_and_classifier(last.out_channels, last.out_size, self.num_classes, batch_size)
 
     def recognize(self, network: Network) -> Architecture | None:
         """Return the architecture that ``network`` is, by its operators and their shapes, or None.
@@ -179,15 +150,15 @@ class ProxylessSpace(SearchSpace):
             return (op.kind, op.stride, op.weight_shape, op.output_shapes[0][1:])
 
         found = [signature(op) for op in network.operators if op.op_type == "Conv"]
-        stem, first, last = (
-            [signature(op) for op in block.operators() if op.op_type == "Conv"]
-            for block in self._fixed_blocks
+        first, last = (
+            [signature(op) for block in fixed for op in block.operators() if op.op_type == "Conv"]
+            for fixed in self.fixed_blocks
         )
-        start = len(stem) + len(first)
-        if found[:start] != stem + first:
+        start = len(first)
+        if found[:start] != first:
             return None
         choices = []
-        for row in self._candidate_blocks:
+        for row in self.candidate_blocks:
             for choice, block in enumerate(row):
                 wanted = [signature(op) for op in block.operators() if op.op_type == "Conv"]
                 # The zero operation has no convolutions: it is last, so it fits when nothing did.
