@@ -40,7 +40,6 @@ def test_a_network_is_measured_beside_its_prediction(loaded, architecture, verif
     # 14 networks are too few for a bound that holds 95 times in 100.
     assert verified.bound_ms == verified.predicted_ms
     assert verified.gap == pytest.approx(verified.measured_ms / verified.predicted_ms - 1)
-    assert 0.2 < verified.measured_ms / verified.predicted_ms < 5.0  # the same unit
 
 
 def test_both_numbers_are_of_this_computer(loaded, verified):
