@@ -448,13 +448,13 @@ def test_intervals_hold_what_they_promise_although_narrow_ones_stop_early():
 
 @pytest.mark.parametrize("limit", [0.0, -1.0, math.inf, math.nan])
 def test_a_time_limit_outside_its_limits_is_refused(limit):
-    with pytest.raises(InvalidValueError, match="time limit"):
+    with pytest.raises(InvalidValueError, match="time_limit_s is out of range"):
         Plan(NETWORKS, PROTOCOL, time_limit_s=limit)
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])
 def test_a_repeat_fraction_outside_its_limits_is_refused(fraction):
-    with pytest.raises(InvalidValueError, match="share"):
+    with pytest.raises(InvalidValueError, match="repeat_fraction is out of range"):
         Plan(NETWORKS, PROTOCOL, repeat_fraction=fraction)
 
 
