@@ -1,4 +1,8 @@
-"""Figures as pictures, drawn by matplotlib without a display: PNG files, and SVG for the page."""
+"""Figures as pictures, drawn by matplotlib without a display: PNG files, and SVG for the page.
+
+Plotly makes pictures only with a browser beside it, and matplotlib none that can be zoomed into: a
+figure is described once (:mod:`latprof.reports.rendering.content`), and each draws it.
+"""
 
 from __future__ import annotations
 
