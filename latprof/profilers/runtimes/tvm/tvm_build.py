@@ -10,11 +10,12 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from latprof.errors import DeviceError, DynamicShapeError, UnsupportedModelError
+from latprof.profilers.host.facts import Host
 from latprof.profilers.runtimes.running import first_line, random_inputs
 
 if TYPE_CHECKING:
@@ -82,15 +84,36 @@ def quiet() -> Iterator[None]:
 
 
 def host_target(threads: int) -> dict[str, Any]:
-    """The processor of this computer as LLVM knows it, and the threads that schedules count on."""
+    """The processor of this computer as LLVM knows it, and the threads that schedules count on.
+
+    LLVM goes by the processor's model; vector instructions that a hypervisor hides are left out.
+    """
+    import tvm
     from tvm.target import codegen
 
-    return {
+    words: dict[str, Any] = {
         "kind": "llvm",
         "mtriple": str(codegen.llvm_get_system_triple()),
         "mcpu": str(codegen.llvm_get_system_cpu()),
-        "num-cores": threads,
     }
+    with quiet():
+        assumed = {str(name) for name in codegen.llvm_get_cpu_features(tvm.target.Target(words))}
+    hidden = hidden_features(assumed, Host().read("proc/cpuinfo"))
+    if hidden:
+        words["mattr"] = [f"-{name}" for name in hidden]
+    return words | {"num-cores": threads}
+
+
+def hidden_features(assumed: Collection[str], cpuinfo: str) -> list[str]:
+    """Vector features (``"avx512f"``...) that LLVM assumes and Linux does not list, sorted.
+
+    Empty where ``cpuinfo`` lists no flags at all: another architecture, or not visible.
+    """
+    flags = re.search(r"^flags\s*:(.*)$", cpuinfo, re.MULTILINE)
+    if flags is None:
+        return []
+    listed = {flag.replace("_", "") for flag in flags[1].split()}
+    return sorted(name for name in assumed if name.startswith("avx") and name not in listed)
 
 
 def fused_kernels(model: ModelSource, target: TargetWords, seed: int) -> Kernels:

@@ -13,7 +13,7 @@ from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import DeviceError, DynamicShapeError, UnsupportedModelError
 from latprof.profilers.base import RunOptions
 from latprof.profilers.runtimes.tvm.cpu_tvm import CpuTVM
-from latprof.profilers.runtimes.tvm.tvm_build import PROCESSORS, export_module, linker
+from latprof.profilers.runtimes.tvm.tvm_build import PROCESSORS, export_module, hidden_features, linker
 from latprof.profilers.runtimes.tvm.tvm_profile import match_operators, parts
 from latprof.testing.profiler_contract import ProfilerContract
 
@@ -138,3 +138,12 @@ def elf_machine(content):
     bits = file.read(1)[0]
     file.seek(18)
     return int.from_bytes(file.read(2), "little"), bits
+
+
+def test_instructions_that_a_hypervisor_hides_are_not_compiled_for():
+    assumed = ["avx", "avx2", "avx512f", "avx512vbmi2", "avxvnni", "sse4.2", "fma"]
+    cpuinfo = "processor\t: 0\nflags\t\t: fpu sse4_2 avx avx2 avx512f fma\nbugs\t\t: none\n"
+
+    assert hidden_features(assumed, cpuinfo) == ["avx512vbmi2", "avxvnni"]
+    assert hidden_features(assumed, cpuinfo.replace("avx2 ", "avx2 avx512_vbmi2 avx_vnni ")) == []
+    assert hidden_features(assumed, "Features : asimd") == []
