@@ -13,7 +13,12 @@ from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import DeviceError, DynamicShapeError, UnsupportedModelError
 from latprof.profilers.base import RunOptions
 from latprof.profilers.runtimes.tvm.cpu_tvm import CpuTVM
-from latprof.profilers.runtimes.tvm.tvm_build import PROCESSORS, export_module, hidden_features, linker
+from latprof.profilers.runtimes.tvm.tvm_build import (
+    PROCESSORS,
+    export_module,
+    hidden_features,
+    linker,
+)
 from latprof.profilers.runtimes.tvm.tvm_profile import match_operators, parts
 from latprof.testing.profiler_contract import ProfilerContract
 
