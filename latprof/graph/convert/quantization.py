@@ -132,7 +132,7 @@ def _quantized(
         per_channel=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
-        # Processors with AVX2 and without VNNI add pairs of products in 16 bits, which 8-bit weights
+        # Processors with AVX2 but no VNNI add pairs of products in 16 bits, which 8-bit weights
         # overflow; 7 bits never do, and run in the same kernels.
         reduce_range=True,
         nodes_to_quantize=None if operators is None else sorted(operators),
