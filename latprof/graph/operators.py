@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from latprof.common.short_reprs import ShortRepr
+
 Shape = tuple[int, ...]
 
 #: Kind of work by ONNX operator type; what is not listed is its own type in lower case.
@@ -109,8 +111,8 @@ class Operator:
         return sum(math.prod(s) for s in (*self.input_shapes, *self.output_shapes))
 
 
-@dataclass(frozen=True)
-class Network:
+@dataclass(frozen=True, repr=False)
+class Network(ShortRepr):
     """Operators in execution order, with the shapes of the network's inputs and outputs."""
 
     name: str

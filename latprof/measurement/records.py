@@ -11,6 +11,7 @@ from typing import Any
 
 from latprof.common.checked_json import Fields
 from latprof.common.limits import ABOVE_0, Limit, check_limits, whole
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InvalidValueError
 
 #: Kernels of one network.
@@ -217,8 +218,8 @@ class PairedProtocol:
         return dataclasses.asdict(self)
 
 
-@dataclass(frozen=True)
-class PairedSamples:
+@dataclass(frozen=True, repr=False)
+class PairedSamples(ShortRepr):
     """Every raw run of one visit, in milliseconds.
 
     ``target`` holds r bursts, ``reference`` r + 1: ``reference[i]`` ran before and
@@ -288,8 +289,8 @@ class KernelTime:
         )
 
 
-@dataclass(frozen=True)
-class KernelProfile:
+@dataclass(frozen=True, repr=False)
+class KernelProfile(ShortRepr):
     """The kernels of one network, profiled inside a paired cycle.
 
     ``samples`` are the raw runs of that cycle: the network ran with the runtime's profiler on, so

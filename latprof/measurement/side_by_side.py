@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import NotEnoughDataError
 from latprof.measurement.visit_table import NETWORK
 
@@ -25,8 +26,8 @@ Floats: TypeAlias = NDArray[np.float64]
 FEWEST_NETWORKS = 5
 
 
-@dataclass(frozen=True)
-class SideBySide:
+@dataclass(frozen=True, repr=False)
+class SideBySide(ShortRepr):
     """Networks that two or more targets measured.
 
     Parameters

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from latprof.common.checked_json import Fields
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InvalidValueError, LatprofError, error_from_code
 from latprof.measurement.records import PairedSamples, Subject, Target
 
@@ -39,8 +40,8 @@ class Failure:
         return cls(fields.text("code"), fields.text("message"))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Visit:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Visit(ShortRepr):
     """One fresh load of a network and its paired cycle: samples or a failure, never both.
 
     Parameters
@@ -121,7 +122,7 @@ class VisitKey:
     number: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Measurement(Visit):
     """A visit as a store keeps it: to which network, on which target.
 
@@ -157,8 +158,8 @@ class Measurement(Visit):
         )
 
 
-@dataclass(frozen=True)
-class VisitCounts:
+@dataclass(frozen=True, repr=False)
+class VisitCounts(ShortRepr):
     """What became of the visits that were planned.
 
     Parameters

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import (
     InvalidValueError,
     NotEnoughDataError,
@@ -104,8 +105,8 @@ def compare_networks(
     return replace(compare_pairs(name, found.a, found.b, alpha), visits=found.visits)
 
 
-@dataclass(frozen=True)
-class StoreComparison:
+@dataclass(frozen=True, repr=False)
+class StoreComparison(ShortRepr):
     """Store B against store A, network by network.
 
     ``missing`` names the networks of A without usable visits in B; ``in_milliseconds`` says that

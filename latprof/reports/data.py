@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InvalidValueError, NotEnoughDataError
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ def _no_rows(columns: tuple[str, ...]) -> pd.DataFrame:
     return pd.DataFrame(columns=list(columns))
 
 
-@dataclass(frozen=True, eq=False)
-class ReportData:
+@dataclass(frozen=True, eq=False, repr=False)
+class ReportData(ShortRepr):
     """Everything that one report shows, about one target.
 
     Parameters

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latprof.common.limits import check_seed, whole
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ class LatencySource(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False)
-class SearchProblem:
+@dataclass(frozen=True, eq=False, repr=False)
+class SearchProblem(ShortRepr):
     """What is searched for: the most accurate network whose latency keeps a limit.
 
     Parameters
@@ -131,8 +132,8 @@ class Evaluation:
     bound_ms: float
 
 
-@dataclass(frozen=True, eq=False)
-class Scores:
+@dataclass(frozen=True, eq=False, repr=False)
+class Scores(ShortRepr):
     """What a searcher learns about the n architectures it proposed; arrays of shape (n,)."""
 
     choices: Choices
@@ -146,8 +147,8 @@ class Scores:
 Proposals: TypeAlias = Generator["Choices", Scores, None]
 
 
-@dataclass(frozen=True)
-class Found:
+@dataclass(frozen=True, repr=False)
+class Found(ShortRepr):
     """What a search came to: the best architecture that keeps the limit, and the whole trail.
 
     ``best`` is None where no evaluated architecture keeps the limit.

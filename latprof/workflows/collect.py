@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
 from latprof.common.extras import needs
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import EXIT_DEVICE, EXIT_OK, EXIT_PARTIAL, EXIT_TIMEOUT, UsageError
 from latprof.workflows.arguments import (
     OnNote,
@@ -36,8 +37,8 @@ NUMBERS = {"random": 5000, "transfer": 10}
 MAX_VISITS = 64
 
 
-@dataclass(frozen=True)
-class CollectResult:
+@dataclass(frozen=True, repr=False)
+class CollectResult(ShortRepr):
     """What a collection did, and what the store holds of the target after it.
 
     Parameters

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from latprof.common.extras import needs
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import EXIT_FINDING, EXIT_OK, EXIT_PARTIAL, UsageError
 from latprof.workflows.arguments import (
     NetworkLike,
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 DEFAULT_TARGET = "cpu:onnxruntime"
 
 
-@dataclass(frozen=True)
-class CompareResult:
+@dataclass(frozen=True, repr=False)
+class CompareResult(ShortRepr):
     """Verdicts on B against A.
 
     Parameters

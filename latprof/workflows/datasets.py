@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import needs
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 TABLES = ("networks", "visits", "kernels")
 
 
-@dataclass(frozen=True)
-class DatasetResult:
+@dataclass(frozen=True, repr=False)
+class DatasetResult(ShortRepr):
     """A data set that comes with latprof, in figures.
 
     Parameters

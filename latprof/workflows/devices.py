@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from latprof.common.short_reprs import ShortRepr
 
-@dataclass(frozen=True)
-class DeviceResult:
+
+@dataclass(frozen=True, repr=False)
+class DeviceResult(ShortRepr):
     """Whether one kind of target can be measured here, and how.
 
     Parameters

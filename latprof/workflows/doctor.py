@@ -6,14 +6,15 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import EXIT_FINDING, EXIT_OK
 
 if TYPE_CHECKING:
     from latprof.profilers.host.checks import Check
 
 
-@dataclass(frozen=True)
-class DoctorResult:
+@dataclass(frozen=True, repr=False)
+class DoctorResult(ShortRepr):
     """What was checked on this host.
 
     ``checks`` are records with ``name``, ``status`` (``"OK"``, ``"WARN"``: timings are noisier than

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import needs
 from latprof.common.files import check_output, write_atomically
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InputFileError, UsageError
 from latprof.workflows.arguments import PathLike, StoreLike, open_store
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from latprof.measurement.labels import TargetLabels
 
 
-@dataclass(frozen=True)
-class ExportResult:
+@dataclass(frozen=True, repr=False)
+class ExportResult(ShortRepr):
     """The files that were written.
 
     Parameters

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latprof.common.extras import needs
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import UnknownNameError
 from latprof.workflows.arguments import PackLike, PathLike, open_pack
 from latprof.workflows.formatting import milliseconds
@@ -21,8 +22,8 @@ FORMATS = ("proxyless", "single-path")
 _SAMPLED, _CHECKED, _CHECK_SEED = 4000, 1000, 1
 
 
-@dataclass(frozen=True)
-class LookupTableResult:
+@dataclass(frozen=True, repr=False)
+class LookupTableResult(ShortRepr):
     """A table in another project's format.
 
     Parameters

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import needs, require
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import UsageError
 from latprof.workflows.arguments import (
     PackLike,
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from latprof.reports.rendering.content import Report
 
 
-@dataclass(frozen=True, eq=False)
-class ReportResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class ReportResult(ShortRepr):
     """A report, and the files that were written of it.
 
     A notebook shows it as the page itself.

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import needs
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import EXIT_FINDING, EXIT_OK, EXIT_PARTIAL, LatprofError, UsageError
 from latprof.workflows.arguments import (
     OnNote,
@@ -57,8 +58,8 @@ class SearchProgress:
     best: Evaluation | None
 
 
-@dataclass(frozen=True, eq=False)
-class SearchResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class SearchResult(ShortRepr):
     """A search that is done, and what was measured after it.
 
     Parameters

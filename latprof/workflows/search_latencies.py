@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latprof.common.files import digest
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import (
     DataSetError,
     InvalidValueError,
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from latprof.searchers.base import LatencySource
 
 
-@dataclass(frozen=True, eq=False)
-class Latencies:
+@dataclass(frozen=True, eq=False, repr=False)
+class Latencies(ShortRepr):
     """A latency source with its name; ``pack`` is None for a table of measurements."""
 
     source: LatencySource

@@ -14,6 +14,7 @@ import numpy as np
 
 from latprof.common.extras import require
 from latprof.common.limits import check_seed
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import UsageError
 from latprof.searchers.accuracy.accuracy_sources import (
     accuracy_identity,
@@ -45,8 +46,8 @@ EPOCHS = 50
 _OWN_OPTIONS = {"task", "checkpoint", "supernet_space", "seed_architecture"}
 
 
-@dataclass(frozen=True, eq=False)
-class SearchRequest:
+@dataclass(frozen=True, eq=False, repr=False)
+class SearchRequest(ShortRepr):
     """What is searched for, and how.
 
     Parameters

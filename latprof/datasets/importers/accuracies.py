@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.importers.base import registered_space
 from latprof.datasets.importers.files.reading import (
     Floats,
@@ -37,8 +38,8 @@ MACRO_CITATION = (
 _MACRO_KEY = re.compile(r"[012]{8}")
 
 
-@dataclass(frozen=True, eq=False)
-class ImportedAccuracies:
+@dataclass(frozen=True, eq=False, repr=False)
+class ImportedAccuracies(ShortRepr):
     """Accuracies of all architectures of a benchmark.
 
     Parameters

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.importers.flags import SYNTHETIC
 from latprof.datasets.spaces.named import get_space, space_names
 from latprof.errors import DataSetError
@@ -30,8 +31,8 @@ _ACCELERATOR = re.compile(
 )
 
 
-@dataclass(frozen=True, eq=False)
-class ImportedLatencies:
+@dataclass(frozen=True, eq=False, repr=False)
+class ImportedLatencies(ShortRepr):
     """One column of latencies of a public collection. All times are in milliseconds.
 
     Parameters

@@ -15,6 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.importers.files.reading import (
     kind_of,
     lines_of,
@@ -44,8 +45,8 @@ class TableEntry:
     variance: float | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class LookupTable:
+@dataclass(frozen=True, eq=False, repr=False)
+class LookupTable(ShortRepr):
     """A table from the keys of blocks to what they take.
 
     Parameters

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.importers.base import ImportedLatencies, usable_rows
 from latprof.datasets.importers.files.reading import Floats, number_of, read_csv
 from latprof.datasets.importers.flags import detect_flags
@@ -32,8 +33,8 @@ _FEATURE = re.compile(r"'(\w{1,40})': (?:'(-|\d{1,18}(?:\.\d{1,9})?)'|(\d{1,18}(
 _MAX_FEATURES_TEXT = 2000
 
 
-@dataclass(frozen=True, eq=False)
-class ImportedOperators:
+@dataclass(frozen=True, eq=False, repr=False)
+class ImportedOperators(ShortRepr):
     """What the fused operations of networks take on one device.
 
     Parameters

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.importers.files.reading import Floats, lines_of, read_text
 from latprof.errors import DataSetError
 
@@ -41,8 +42,8 @@ _LINE = re.compile(
 )
 
 
-@dataclass(frozen=True, eq=False)
-class ConvolutionLatencies:
+@dataclass(frozen=True, eq=False, repr=False)
+class ConvolutionLatencies(ShortRepr):
     """Convolutions, and what each takes.
 
     Parameters

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InvalidValueError
 from latprof.measurement.store.rows import json_object, to_json
 
@@ -57,8 +58,8 @@ class TrailStep:
     bound_ms: float
 
 
-@dataclass(frozen=True)
-class StoredSearch:
+@dataclass(frozen=True, repr=False)
+class StoredSearch(ShortRepr):
     """A search of a store: its number, plan, start and end (Unix time, None: not yet), steps."""
 
     number: int

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.html_parts import html_table
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import CoverageError, PackSpaceError
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from latprof.predictors.pack.pack import Pack
 
 
-@dataclass(frozen=True)
-class Answer:
+@dataclass(frozen=True, repr=False)
+class Answer(ShortRepr):
     """The predicted latency of one network.
 
     ``how`` is ``"architecture"`` where the network belongs to the pack's space (then

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import DeviceError
 from latprof.measurement.statistics import burst_medians, visit_ratio
 from latprof.measurement.visits import Failure
@@ -53,8 +54,8 @@ class Progress:
     kernels_left: int = 0
 
 
-@dataclass(frozen=True)
-class CampaignResult:
+@dataclass(frozen=True, repr=False)
+class CampaignResult(ShortRepr):
     """What one run of a campaign did: visits made, already complete, failed, disturbed.
 
     ``left`` and ``kernels_left`` count the visits, and the networks whose kernels, the time limit

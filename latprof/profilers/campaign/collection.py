@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.limits import whole
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import UnsupportedModelError
 from latprof.measurement.records import PairedProtocol, Target
 from latprof.profilers.base import RunOptions
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
 MAX_NETWORKS = 1_000_000
 
 
-@dataclass(frozen=True)
-class Collection:
+@dataclass(frozen=True, repr=False)
+class Collection(ShortRepr):
     """Networks to be measured on one target: made by :meth:`of_space` or :meth:`of_models`.
 
     ``input_shape`` is that of every network (batch first), None where each model brings its own;

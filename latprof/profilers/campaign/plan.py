@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from latprof.common.limits import POSITIVE, SEED, SHARE, check_limits
+from latprof.common.short_reprs import ShortRepr
 from latprof.measurement.records import PairedProtocol
 from latprof.profilers.visits.schedule import PlannedVisit
 
@@ -30,8 +31,8 @@ _LIMITS = {
 }
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, repr=False)
+class Plan(ShortRepr):
     """What a campaign shall do.
 
     Parameters

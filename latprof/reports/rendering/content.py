@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from latprof.common.short_reprs import ShortRepr
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -179,8 +181,8 @@ class Section:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(ShortRepr):
     """A whole report: who measured what where, the headline figures, and the sections."""
 
     title: str

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.common.limits import check_seed
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InvalidValueError, UnknownNameError
 from latprof.searchers.base import (
     AccuracySource,
@@ -38,8 +39,8 @@ Family: TypeAlias = Sequence[Sequence[int]]
 _PATIENCE = 20
 
 
-@dataclass(frozen=True, eq=False)
-class FamilySample:
+@dataclass(frozen=True, eq=False, repr=False)
+class FamilySample(ShortRepr):
     """n random networks of one family.
 
     Parameters
@@ -55,8 +56,8 @@ class FamilySample:
     latency_ms: Mapping[str, Floats]
 
 
-@dataclass(frozen=True, eq=False)
-class BlockComparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class BlockComparison(ShortRepr):
     """Random networks of each family, and their fronts on each device.
 
     Read-only. Methods raise UnknownNameError for a family or device that is not there.

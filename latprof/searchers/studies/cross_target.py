@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InvalidValueError
 from latprof.searchers.base import Evaluation, SearchProblem, accuracies_of
 
@@ -32,8 +33,8 @@ _ENOUGH = 1.0
 _TIE = 1e-3
 
 
-@dataclass(frozen=True, eq=False)
-class CrossTarget:
+@dataclass(frozen=True, eq=False, repr=False)
+class CrossTarget(ShortRepr):
     """k networks, each searched for one of k targets, and their latencies on all of them.
 
     Parameters

@@ -21,6 +21,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 from latprof.common.extras import require
 from latprof.common.limits import check_seed, whole_option
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InputFileError, NotEnoughDataError
 
 #: Shares of the images that architectures are chosen on, and that nothing is chosen on.
@@ -31,8 +32,8 @@ _IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 _LEAST_IMAGES = 10
 
 
-@dataclass(frozen=True, eq=False)
-class ImageTask:
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageTask(ShortRepr):
     """Labelled images in three parts.
 
     Parameters
