@@ -21,6 +21,7 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
+ROOMS = {name.removesuffix(".__init__") for name in MODULES}
 #: Rooms that hold one module a command.
 OF_COMMANDS = ("latprof.cli", "latprof.workflows")
 ROOM_SIZE = 13  # and an __init__
@@ -145,28 +146,38 @@ def test_the_top_level_links_lead_into_the_package():
         assert link.resolve() == PACKAGE / name
 
 
-LATE = [
-    name.removesuffix(".__init__")
-    for name, tree in TREES.items()
-    if name.endswith(".__init__") and "lazy_names" in ast.dump(tree)
+FACES = [
+    ".".join(("latprof", *path.relative_to(PACKAGE).parts[:-1]))
+    for path in sorted(PACKAGE.rglob("*.pyi"))
 ]
 
 
-@pytest.mark.parametrize("room", LATE)
+@pytest.mark.parametrize("room", FACES)
 def test_names_loaded_late_are_those_that_type_checkers_see(room):
-    """The imports under TYPE_CHECKING, the table of names and ``__all__`` are one."""
+    """A stub re-exports each name under its own: what it says is what is there."""
     package = importlib.import_module(room)
-    (seen,) = (n for n in TREES[f"{room}.__init__"].body if is_typing_only(n))
-    for node in seen.body:
+    stub = Path(package.__file__).with_suffix(".pyi").read_text(encoding="utf-8")
+    seen = []
+    for node in ast.parse(stub).body:
+        (alias,) = node.names
+        assert alias.asname == alias.name
         module = importlib.import_module(node.module)
-        for alias in node.names:
-            assert getattr(package, alias.name) is getattr(module, alias.name)
-    names = [alias.name for node in seen.body for alias in node.names]
-    assert sorted(names) == sorted(package.__all__)
-    assert set(package.__all__) <= set(dir(package))
+        assert getattr(package, alias.name) is getattr(module, alias.name)
+        seen.append(alias.name)
+    assert sorted(seen) == sorted({*package.__all__, *({"__version__"} & vars(package).keys())})
+    assert set(seen) <= set(dir(package))
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         package.nonsense  # noqa: B018
 
 
-def is_typing_only(node):
-    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+def test_no_module_imports_through_a_face():
+    """Its names are loaded when they are used, so a circle through it would not be seen above."""
+    wrong = [
+        f"{name}, line {node.lineno}: {ast.unparse(node)}"
+        for name, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module in FACES
+        for alias in node.names
+        if f"{node.module}.{alias.name}" not in ROOMS
+    ]
+    assert wrong == []
