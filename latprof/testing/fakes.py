@@ -122,11 +122,11 @@ class FakeModel:
     """A loaded model whose durations are computed."""
 
     def __init__(self, latency_ms: float, duration: Callable[[float], float]) -> None:
-        self._latency_ms, self._duration = latency_ms, duration
+        self.latency_ms, self._duration = latency_ms, duration
         self.kernels: Sequence[KernelTime] = ()
 
     def run(self, times: int) -> list[float]:
-        return [self._duration(self._latency_ms) for _ in range(times)]
+        return [self._duration(self.latency_ms) for _ in range(times)]
 
     def kernel_times(self, counted: Collection[int]) -> Sequence[KernelTime]:  # noqa: ARG002
         return self.kernels

@@ -16,7 +16,6 @@ from latprof.reports import (
     render_report,
     write_pictures,
 )
-from latprof.reports.sections.breakdown import _in_running_order
 from latprof.reports.sections.stability import visit_spreads
 
 
@@ -231,12 +230,15 @@ def test_empty_tables_default_to_their_columns(data):
     assert list(changed.block_costs.columns) == list(BLOCK_COST_COLUMNS)
 
 
-def test_blocks_stand_in_an_order_that_holds_in_every_network():
+def test_blocks_stand_in_an_order_that_holds_in_every_network(data):
     rows = [
-        (name, position, block, 1.0)
+        (name, position, block, block, "conv", 1.0)
         for name, blocks in (("a", "stem b1 b3 head"), ("b", "stem b2 b3 b4 head"), ("c", "b1 b2"))
         for position, block in enumerate(blocks.split())
     ]
-    kernels = pd.DataFrame(rows, columns=["subject", "position", "block", "latency_ms"])
+    columns = ["subject", "position", "name", "block", "kind", "latency_ms"]
+    kernels = pd.DataFrame(rows, columns=columns)
 
-    assert _in_running_order(kernels) == ["stem", "b1", "b2", "b3", "b4", "head"]
+    (table,) = sections_of(only_measurements(data, 2, kernels=kernels))["blocks"].tables
+
+    assert [row[0] for row in table.rows] == ["stem", "b1", "b2", "b3", "b4", "head"]

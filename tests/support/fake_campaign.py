@@ -46,7 +46,7 @@ def true_costs(rng):
     rows = []
     for position, names in enumerate(SPACE.candidates):
         for choice, name in enumerate(names):
-            block = SPACE.candidate_blocks[position][choice]
+            (block,) = SPACE.part_blocks(position, (choice,))
             macs = sum(op.macs for op in block.operators())
             cost = macs / 1.6e7 + 0.00025 * block.in_size * block.kernel * block.expansion
             cost *= rng.uniform(0.93, 1.07)

@@ -48,7 +48,7 @@ _OWN = 0.3
 _FREE_ROWS = 2
 _FREE_COLUMNS = 1000
 #: Operators up to which each has a cost of its own; beyond, only what similar ones share is known.
-_MOST_OPERATORS = 4000
+MOST_OPERATORS = 4000
 #: What is left of a covariance when its low-rank root is long enough.
 _ROOT_TOLERANCE = 1e-6
 _ROOT_COLUMNS = 400
@@ -168,7 +168,7 @@ def operator_priors(tables: SpaceTables) -> tuple[Prior, ...]:
     twin_size = tables.operator_counts[twins] @ size
     sizes = np.concatenate([size, np.where(twin_size > 0, twin_size, 1.0)])
     own = np.diag(sizes)[:, sizes > 0]
-    if len(totals) > _MOST_OPERATORS:
+    if len(totals) > MOST_OPERATORS:
         own = own[:, own.shape[1] - len(twins) :]
     own = _OWN * _of_variance_1(own, tables, counts)
     totals = _padded(totals / np.sqrt(max(totals.shape[1], 1)), len(sizes))

@@ -74,7 +74,7 @@ class FactorSum(ShortRepr):
     num_choices: Sequence[int]
 
     @cached_property
-    def _joined(self) -> list[tuple[tuple[int, ...], Floats]]:
+    def joined(self) -> list[tuple[tuple[int, ...], Floats]]:
         """Factors that follow one another joined into one table each: decisions, flat entries.
 
         A gather from one table of 7 x 7 x 7 x 7 is far cheaper than four from tables of 7.
@@ -98,7 +98,7 @@ class FactorSum(ShortRepr):
         for begin in range(0, len(choices), _CHUNK):
             columns = choices[begin : begin + _CHUNK].T.astype(np.intp, order="C")
             total = latency[begin : begin + _CHUNK]
-            for decisions, entries in self._joined:
+            for decisions, entries in self.joined:
                 index = columns[decisions[0]]
                 for decision in decisions[1:]:
                     index = index * self.num_choices[decision] + columns[decision]

@@ -31,7 +31,7 @@ Choices: TypeAlias = NDArray[np.uint8]
 
 #: Leaves that a mask can hold: trees are at most 6 deep.
 MAX_LEAVES = 64
-_MAX_TREES = 20_000
+MAX_TREES = 20_000
 #: Trees times candidates of all decisions, at most: each has a mask of up to 8 bytes.
 _MOST_MASKS = 1 << 25
 #: Nodes of all trees, at most: those of the largest fits of 16 devices.
@@ -288,8 +288,8 @@ _BIT_INDEX = (np.frexp(np.arange(1 << 16, dtype=np.float64))[1] - 1).clip(0).ast
 
 def _limit_passed(sizes: Integers, tables: DecisionFeatures) -> str | None:
     """The limit that trees of these sizes pass, as a text; None where they pass none."""
-    if len(sizes) > _MAX_TREES:
-        return f"at most {_MAX_TREES:,} trees"
+    if len(sizes) > MAX_TREES:
+        return f"at most {MAX_TREES:,} trees"
     if len(sizes) * len(tables.owners) > _MOST_MASKS:
         return f"at most {_MOST_MASKS // len(tables.owners)} trees in this space"
     return f"at most {_MOST_NODES:,} nodes" if sizes.sum() > _MOST_NODES else None

@@ -39,7 +39,7 @@ _FOLDS = 4
 #: are nearer those of the model that is kept.
 _CALIBRATION_FOLDS = 16
 #: Rows from which a robust fit is tried.
-_ROBUST_ROWS = 50
+ROBUST_ROWS = 50
 #: Rows from which models are blended.
 _BLENDED_ROWS = 200
 #: Errors below this share of the mean latency are none: no clock repeats as well.
@@ -126,7 +126,7 @@ def _additive(rows: _Rows) -> _Base:
 
     plain = by_fold(robust=False)
     base = _Base(costs, plain, _held(rows, plain))
-    if len(latency) < _ROBUST_ROWS:
+    if len(latency) < ROBUST_ROWS:
         return base
     robust = by_fold(robust=True)
     held = _held(rows, robust)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from latprof.graph.model_file import ModelSource
 
 #: Converted models of one kind that are kept, in bytes; the longest unused go first.
-_MOST_BYTES = 4 << 30
+MOST_BYTES = 4 << 30
 
 
 def kept_model(
@@ -65,7 +65,7 @@ def _keep(path: Path, converted: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, converted)
         files = [(f.stat().st_mtime, f.stat().st_size, f) for f in path.parent.iterdir()]
-        excess = sum(size for _, size, _ in files) - _MOST_BYTES
+        excess = sum(size for _, size, _ in files) - MOST_BYTES
         for _, size, file in sorted(files):
             if excess <= 0:
                 break

@@ -89,6 +89,11 @@ class ProcessMeasurer:
         self._buffer = b""
         self._owed = 0  # answers that are still to come and that nobody waits for
 
+    @property
+    def pid(self) -> int | None:
+        """The process's id; None where none runs."""
+        return None if self._process is None else self._process.pid
+
     def expect(self, networks: Sequence[NetworkSource]) -> None:
         """Nothing: one process does one thing after the other."""
 

@@ -50,17 +50,18 @@ class TakingTurns:
                 other.prepare(following)
                 self._prepared.append((following, other))
         self._following = ()
-        visit = measurer.visit(network)
-        self._idle.append(measurer)
-        return visit
+        try:
+            return measurer.visit(network)
+        finally:
+            self._idle.append(measurer)
 
     def _take(self, network: NetworkSource) -> ProcessMeasurer:
-        """The process that has prepared a network, else an idle one."""
+        """The process that has prepared a network, else an idle one: whoever visited last is."""
         for index, (known, measurer) in enumerate(self._prepared):
             if known == network:
                 del self._prepared[index]
                 return measurer
-        return self._idle.pop(0) if self._idle else self._prepared.pop(0)[1]
+        return self._idle.pop(0)
 
     def profile(self, network: NetworkSource) -> KernelProfile | Failure:
         """Time a network's kernels."""

@@ -6,6 +6,7 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import sqlalchemy as sa
 
 from latprof.errors import (
     DiskFullError,
@@ -141,12 +142,29 @@ def test_a_damaged_row_is_named_and_never_a_number(store, tmp_path, change):
         TargetLabels.of(store).labels  # noqa: B018 - it reads
 
 
+@contextlib.contextmanager
+def every_transaction_begins_with(pragma):
+    """What SQLite answers to it, in the connection of the store, a row a transaction."""
+    answers = []
+
+    def execute(connection):
+        result = connection.exec_driver_sql(f"PRAGMA {pragma}")
+        answers.append(result.scalar() if result.returns_rows else None)
+
+    sa.event.listen(sa.Engine, "begin", execute)
+    try:
+        yield answers
+    finally:
+        sa.event.remove(sa.Engine, "begin", execute)
+
+
 def test_a_lock_held_by_another_process_is_named(store, tmp_path):
     with contextlib.closing(sqlite3.connect(tmp_path / "lat.db")) as connection:
         connection.execute("BEGIN EXCLUSIVE")
-        with store._engine.connect() as waiting:
-            waiting.exec_driver_sql("PRAGMA busy_timeout=1")
-        with pytest.raises(StoreError, match="locked by another process"):
+        with (
+            every_transaction_begins_with("busy_timeout=1"),
+            pytest.raises(StoreError, match="locked by another process"),
+        ):
             store.add(measurement())
 
 
@@ -169,9 +187,10 @@ def test_a_disturbed_visit_may_be_done_again_and_the_clean_one_counts(store):
 def test_the_store_is_durable_and_in_wal_mode(store, tmp_path):
     connection = sqlite3.connect(tmp_path / "lat.db")
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    with store._engine.connect() as inside:
-        assert inside.exec_driver_sql("PRAGMA synchronous").scalar() == 2
     connection.close()
+    with every_transaction_begins_with("synchronous") as answers:
+        store.add(measurement())
+    assert set(answers) == {2}
 
 
 def test_the_reference_constant_is_frozen_once(store):
@@ -271,8 +290,10 @@ def test_a_database_of_another_program_is_left_alone(tmp_path):
 
 
 def test_a_store_of_another_version_is_refused(store, tmp_path):
-    with store._engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE latprof_meta SET value='99' WHERE name='schema_version'")
+    store.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "lat.db")) as connection:
+        connection.execute("UPDATE latprof_meta SET value='99' WHERE name='schema_version'")
+        connection.commit()
     with pytest.raises(StoreVersionError, match="version 99"):
         Store.open(tmp_path / "lat.db")
 
@@ -287,19 +308,19 @@ def test_a_missing_store_is_made_only_when_asked(tmp_path):
         Store.open(tmp_path / "no" / "lat.db", create=True)
 
 
-def test_a_full_disk_keeps_what_was_acknowledged(store):
+def test_a_full_disk_keeps_what_was_acknowledged(store, tmp_path):
     store.add(measurement())
-    with store._engine.connect() as connection:
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+    with contextlib.closing(sqlite3.connect(tmp_path / "lat.db")) as connection:
+        ((pages,),) = connection.execute("PRAGMA page_count")
 
     def fill():
         for visit in range(1, 400):
-            with store._engine.connect() as connection:
-                connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
-                connection.commit()
             store.add(measurement(visit=visit, conditions={"note": "x" * 2000}))
 
-    with pytest.raises(DiskFullError, match="is full") as caught:
+    with (
+        every_transaction_begins_with(f"max_page_count={pages}"),
+        pytest.raises(DiskFullError, match="is full") as caught,
+    ):
         fill()
     assert caught.value.exit_status == 5
     assert measurement() in list(store.measurements(TARGET))

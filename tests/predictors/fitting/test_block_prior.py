@@ -81,7 +81,7 @@ def test_candidates_that_operators_cannot_tell_apart_are_told_apart_by_rows():
 
 def test_a_space_of_very_many_operators_keeps_what_similar_ones_share(monkeypatch, once_for_all):
     tables, columns, latency, train = once_for_all
-    monkeypatch.setattr(block_prior, "_MOST_OPERATORS", 100)
+    monkeypatch.setattr(block_prior, "MOST_OPERATORS", 100)
     operator_priors.cache_clear()
     try:
         short = operator_priors(tables)

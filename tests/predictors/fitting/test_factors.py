@@ -60,7 +60,7 @@ def test_a_large_table_takes_smaller_ones_in_and_two_large_ones_stay_apart():
     inside = Factor((2,), generator.random(20))
     other = Factor((2, 3, 4, 5), generator.random((20,) * 4))
     total = FactorSum(0.0, (large, inside, other), sizes)
-    assert [decisions for decisions, _ in total._joined] == [(0, 1, 2, 3), (2, 3, 4, 5)]
+    assert [decisions for decisions, _ in total.joined] == [(0, 1, 2, 3), (2, 3, 4, 5)]
     choices = generator.integers(20, size=(10_000, 6)).astype(np.uint8)
     expected = plain_sum(0.0, (large, inside, other), choices)
     np.testing.assert_allclose(total.predict(choices), expected, rtol=1e-12)

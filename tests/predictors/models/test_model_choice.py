@@ -57,7 +57,7 @@ def test_outliers_choose_the_robust_fit(fits, monkeypatch):
     latency[generator.random(len(truth)) < 0.05] *= 3
     robust = choose_model(TABLES, choices, latency, 0)
     assert fits == [False] * 4 + [True] * 5  # both in the folds, then the better on all rows
-    monkeypatch.setattr(model_choice, "_ROBUST_ROWS", 10**9)
+    monkeypatch.setattr(model_choice, "ROBUST_ROWS", 10**9)
     plain = choose_model(TABLES, choices, latency, 0)
     test, expected = measured(1000, seed=6)
 
@@ -112,7 +112,7 @@ def test_a_whole_grid_over_parts_of_several_decisions_is_the_sum_of_its_tables()
     assert len(predictor.interactions_) == 1
     assert np.abs(predictor.predict(choices) - latency).max() < 1.0
     again = type(predictor).from_files(space, predictor.to_files())
-    np.testing.assert_array_equal(again.predict(choices), predictor._predict(choices))
+    np.testing.assert_array_equal(again.predict(choices), predictor.predict(choices))
 
 
 @pytest.mark.parametrize("interaction_ms", [0.0, 0.5])

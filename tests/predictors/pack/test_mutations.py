@@ -75,7 +75,7 @@ def test_trees_and_nodes_are_bounded_by_what_their_masks_take():
 def test_more_trees_than_are_read_are_not_written(monkeypatch):
     tables = space_tables(SPACE).decisions
     ensemble = TreeEnsemble.from_fields(chains(tables, 5), tables)
-    monkeypatch.setattr(trees, "_MAX_TREES", 4)
+    monkeypatch.setattr(trees, "MAX_TREES", 4)
     with pytest.raises(InvalidValueError, match="at most 4 trees"):
         ensemble.to_fields()
 

@@ -267,7 +267,7 @@ class LuckyReference:
         loaded = self._profiler.load(model)
         if self._left:
             self._left -= 1
-            loaded._latency_ms *= self._factor
+            loaded.latency_ms *= self._factor
         return loaded
 
 

@@ -73,7 +73,7 @@ def test_weights_beside_the_file_are_part_of_its_content(keep, made, tmp_path):
 
 
 def test_the_longest_unused_models_make_room(keep, made, folder, monkeypatch):
-    monkeypatch.setattr(kept_models, "_MOST_BYTES", 25)
+    monkeypatch.setattr(kept_models, "MOST_BYTES", 25)
     for age, content in enumerate((b"one", b"two")):
         before = set(folder.glob("*"))
         keep(content)

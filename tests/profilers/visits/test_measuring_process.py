@@ -2,6 +2,7 @@
 
 import os
 
+import psutil
 import pytest
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
@@ -156,11 +157,13 @@ def test_the_process_is_pinned_where_asked():
     core = max(os.sched_getaffinity(0))
     with bench(cores=(core,)) as remote:
         remote.visit(NETWORK)
-        assert os.sched_getaffinity(remote._process.pid) == {core}
+        assert os.sched_getaffinity(remote.pid) == {core}
 
 
 def test_the_process_ends_with_the_bench():
     with bench() as remote:
         remote.visit(NETWORK)
-        process = remote._process
-    assert process.poll() is not None
+        pid = remote.pid
+        assert psutil.pid_exists(pid)
+    assert not psutil.pid_exists(pid)
+    assert remote.pid is None

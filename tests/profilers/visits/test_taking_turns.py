@@ -1,5 +1,8 @@
 """Processes that take turns: who visits, who prepares, and that real ones do so."""
 
+import os
+import signal
+
 import pytest
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
@@ -74,16 +77,18 @@ def test_expectations_that_are_not_met_do_no_harm(turns, log):
     ]
 
 
-def test_with_nothing_idle_the_oldest_expectation_gives_way(log):
-    names = iter("ab")
-    turns = TakingTurns(lambda: Written(next(names), log), processes=2)
-    turns.expect(["n2"])
-    turns.visit("n1")
-    turns.expect(["n3"])
+def test_a_process_whose_visit_was_interrupted_visits_again(log):
+    class Interrupted(Written):
+        def visit(self, network):
+            if network == "n1":
+                raise KeyboardInterrupt
+            log.append(("a", "visit", network))
+
+    turns = TakingTurns(lambda: Interrupted("a", log), processes=1)
+    with pytest.raises(KeyboardInterrupt):
+        turns.visit("n1")
     turns.visit("n2")
-    turns._idle.clear()
-    turns.visit("n9")
-    assert log[-1] == ("a", "visit", "n9")
+    assert log == [("a", "visit", "n2")]
 
 
 def test_processes_start_side_by_side_and_end_together(turns, log):
@@ -152,8 +157,8 @@ def test_a_process_that_dies_while_preparing_fails_its_visit_and_the_next_one_wo
     with ProcessMeasurer("cpu:onnxruntime", RunOptions(), NETWORKS[3], PROTOCOL) as bench:
         assert bench.visit(NETWORKS[0]).failure is None
         bench.prepare(NETWORKS[1])
-        bench._process.kill()
-        bench._process.wait()
+        os.kill(bench.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, bench.pid, os.WEXITED | os.WNOWAIT)
         died = bench.visit(NETWORKS[1])
         assert died.failure is not None
         assert "SIGKILL" in died.failure.message

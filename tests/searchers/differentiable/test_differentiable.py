@@ -239,13 +239,20 @@ def test_lightnas_adds_the_latency_s_gradient_times_lambda_which_ascends():
     assert state.learned["lambda"] == pytest.approx(0.5 + 0.3 * (expected.item() / 4.0 - 1.0))
 
 
-def test_lightnas_probabilities_sharpen_as_the_search_goes_on():
-    state = in_double(LightNAS(TASK, warmup=0.0, **OPTIONS))
-    largest = []
+def test_lightnas_probabilities_sharpen_as_the_search_goes_on(monkeypatch):
+    used = []
+
+    def latency(predictor, probabilities):
+        used.append(probabilities.detach())
+        return expected_latency(predictor, probabilities)
+
+    monkeypatch.setattr("latprof.searchers.differentiable.lightnas.expected_latency", latency)
+    state = in_double(LightNAS(TASK, warmup=0.0, **OPTIONS), within(4.0))
     for state.epoch in range(5):
-        p = state.searcher._probabilities(state).detach()
+        state.searcher.architecture_loss(state, *batch(dtype=torch.float64))
+    for p in used:
         assert p.sum(1).numpy() == pytest.approx(np.ones(8))
-        largest.append(p.max(1).values.mean().item())
+    largest = [p.max(1).values.mean().item() for p in used]
     assert largest == sorted(largest)
     assert largest[-1] > largest[0] + 0.1
 
@@ -362,14 +369,21 @@ def test_an_architecture_step_moves_logits_and_no_weights(method):
         assert value.requires_grad  # for the next weight step
 
 
-def test_steps_of_proxyless_g_leave_candidates_that_were_not_drawn():
-    searcher = ProxylessG(TASK, **OPTIONS)
-    state = state_of(searcher)
+def test_steps_of_proxyless_g_leave_candidates_that_were_not_drawn(monkeypatch):
+    drawn = []
+
+    def gates(parameters, generator):
+        paths, probabilities = two_path_gates(parameters, generator)
+        drawn.append([path.candidates for path in paths])
+        return paths, probabilities
+
+    monkeypatch.setattr("latprof.searchers.differentiable.proxyless.two_path_gates", gates)
+    state = state_of(ProxylessG(TASK, **OPTIONS))
     for _ in range(4):
         before = state.parameters.probabilities().detach()
         state.architecture_step(*batch())
         change = (state.parameters.probabilities().detach() - before).abs()
-        pairs = torch.tensor([path.candidates for path in searcher._paths])
+        pairs = torch.tensor(drawn[-1])
         assert change.gather(1, pairs).max() > 1e-4
         assert change.scatter(1, pairs, 0.0).max() < 1e-6
 
@@ -397,7 +411,7 @@ def test_fbnet_cools_from_its_temperature_along_the_papers_curve(monkeypatch):
     monkeypatch.setattr("latprof.searchers.differentiable.fbnet.gumbel_gates", gates)
     state = state_of(FBNetSearch(TASK, temperature=4.0, warmup=0.0, **OPTIONS), budget=2)
     for state.epoch in range(3):
-        state.searcher._gates(state)
+        state.searcher.weight_gates(state)
     assert used == pytest.approx([4.0 * math.exp(-0.045 * 90 * done) for done in (0, 0.5, 1)])
 
 

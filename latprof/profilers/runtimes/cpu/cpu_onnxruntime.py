@@ -110,18 +110,18 @@ class CpuOnnxRuntime(Profiler):
 
 
 class OnnxRuntimeModel:
-    """A session with its input, ready to be run."""
+    """A session with its ``inputs`` by name, ready to be run."""
 
     def __init__(self, session: Any, seed: int) -> None:
         self.session = session
         self._outputs = [output.name for output in session.get_outputs()]
-        self._feed = random_inputs(
+        self.inputs = random_inputs(
             {v.name: (v.shape, _dtype(v)) for v in session.get_inputs()}, seed
         )
 
     def run(self, times: int) -> list[float]:
         return timed_runs(
-            partial(self.session.run, self._outputs, self._feed), times, "ONNX Runtime"
+            partial(self.session.run, self._outputs, self.inputs), times, "ONNX Runtime"
         )
 
 

@@ -120,12 +120,12 @@ class CpuOpenVINO(Profiler):
 
 
 class OpenVINOModel:
-    """A compiled model with its input, ready to be run."""
+    """A model as OpenVINO's ``compiled``, with its ``inputs`` in order, ready to be run."""
 
     def __init__(self, compiled: Any, feed: Sequence[NDArray[Any]]) -> None:
         import openvino
 
-        self._compiled, self._feed = compiled, feed  # the tensors below share the feed's memory
+        self.compiled, self.inputs = compiled, feed  # the tensors below share their memory
         self.request = compiled.create_infer_request()
         for index, values in enumerate(feed):
             self.request.set_input_tensor(index, openvino.Tensor(values, shared_memory=True))
@@ -154,7 +154,7 @@ class ProfiledOpenVINOModel(OpenVINOModel):
         return read_kernels(
             self._counters,
             self._durations_ms,
-            self._compiled.get_runtime_model(),
+            self.compiled.get_runtime_model(),
             self._model,
             counted,
         )

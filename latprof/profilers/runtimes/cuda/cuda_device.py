@@ -13,7 +13,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property
 from typing import Any, ClassVar, Protocol, Self
 
 from latprof.errors import DeviceError, InvalidValueError, RuntimeFailedError
@@ -22,9 +22,7 @@ from latprof.profilers.base import Availability, Profiler
 from latprof.profilers.runtimes.cuda.nvml import Gpu, find_gpu, gpu_disturbances, nvml_installed
 from latprof.profilers.runtimes.running import first_line
 
-#: Seconds of work for a GPU that did nothing before; runs of a network on one at its clock, which
-#: it keeps while the next network is built.
-_FIRST_WARM_UP_S = 0.5
+#: Runs of a network on a GPU at its clock, which it keeps while the next network is built.
 _WARM_UP_RUNS = 3
 #: Seconds after which a GPU may have lowered its clock.
 _CLOCK_KEPT_S = 1.0
@@ -47,6 +45,8 @@ class CudaProfiler(Profiler):
     #: The runtime's name in targets, and the distribution that it comes in.
     runtime: ClassVar[str] = ""
     package: ClassVar[str] = ""
+    #: Seconds of work for a GPU that did nothing before.
+    first_warm_up_s: ClassVar[float] = 0.5
 
     _warm_until_s = -math.inf
 
@@ -96,8 +96,7 @@ class CudaProfiler(Profiler):
 
     def conditions(self) -> dict[str, float]:
         """The GPU's state, and this computer's unless a captured graph makes it irrelevant."""
-        gpu = _gpu(self._number())
-        of_gpu = {} if gpu is None else gpu.read()
+        of_gpu = {} if self._gpu is None else self._gpu.read()
         if "graph" in self.options.mode:
             return {"monotonic_s": time.monotonic(), **of_gpu}
         return {**read_conditions(), **of_gpu}
@@ -106,6 +105,10 @@ class CudaProfiler(Profiler):
         self, before: Mapping[str, float], after: Mapping[str, float]
     ) -> tuple[str, ...]:
         return gpu_disturbances(before, after)
+
+    @cached_property
+    def _gpu(self) -> Gpu | None:
+        return find_gpu(self._number())
 
     def _number(self) -> int:
         if self.index is None:
@@ -118,10 +121,10 @@ class CudaProfiler(Profiler):
         if time.monotonic() < self._warm_until_s:
             run(_WARM_UP_RUNS)
         else:
-            settle(run, least_s=_FIRST_WARM_UP_S)
+            settle(run, least_s=self.first_warm_up_s)
         self._warm_until_s = time.monotonic() + _CLOCK_KEPT_S
 
-    def _use_device(self) -> Any:
+    def use_device(self) -> Any:
         """Make torch's GPU of this number the current one; DeviceError where there is none."""
         number = self._number()
         os.environ.setdefault(*_ORDER)
@@ -134,11 +137,6 @@ class CudaProfiler(Profiler):
         device = torch.device("cuda", number)
         torch.cuda.set_device(device)
         return device
-
-
-@lru_cache(maxsize=16)
-def _gpu(index: int) -> Gpu | None:
-    return find_gpu(index)
 
 
 def device_name(index: int) -> str:

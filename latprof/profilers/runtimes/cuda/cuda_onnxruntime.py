@@ -12,6 +12,8 @@ from latprof.profilers.runtimes.cuda.cuda_device import CudaProfiler
 from latprof.profilers.runtimes.running import first_line, timed_runs
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from latprof.graph.model_file import ModelSource
 
 _PROVIDER = "CUDAExecutionProvider"
@@ -80,7 +82,7 @@ class CudaOnnxRuntimeModel(OnnxRuntimeModel):
         import onnxruntime
 
         self._binding = session.io_binding()
-        for name, values in self._feed.items():
+        for name, values in self.inputs.items():
             placed = onnxruntime.OrtValue.ortvalue_from_numpy(values, kind, number)
             self._binding.bind_ortvalue_input(name, placed)
         for output in session.get_outputs():
@@ -97,3 +99,7 @@ class CudaOnnxRuntimeModel(OnnxRuntimeModel):
     def run(self, times: int) -> list[float]:
         run = partial(self.session.run_with_iobinding, self._binding)
         return timed_runs(run, times, "ONNX Runtime")
+
+    def outputs(self) -> list[NDArray[Any]]:
+        """What the last run computed, in the order of the session's outputs."""
+        return [value.numpy() for value in self._binding.get_outputs()]

@@ -69,7 +69,7 @@ class CudaTensorRT(CudaProfiler):
             content = model if isinstance(model, bytes) else model_bytes(model)
         except LatprofError as error:
             raise UnsupportedModelError(f"TensorRT cannot read the model: {error}") from None
-        device = self._use_device()
+        device = self.use_device()
         import tensorrt
 
         path = engine_path(

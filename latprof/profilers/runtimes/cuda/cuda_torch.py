@@ -96,7 +96,7 @@ class CudaTorch(CudaProfiler):
     def _placed(
         self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]
     ) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
-        device = self._use_device()
+        device = self.use_device()
         import torch
 
         torch.set_num_threads(self.options.threads)
@@ -175,7 +175,7 @@ class ProfiledCudaTorchModel:
         if eager is not None:
             from latprof.profilers.runtimes.cpu.torch_profile import kernels_by_launch
 
-            _, events = _under_profiler(eager, 1)
+            _, events = profiled_burst(eager, 1)
             self._launched = kernels_by_launch(events, operators)
 
     def run(self, times: int) -> list[float]:
@@ -187,7 +187,7 @@ class ProfiledCudaTorchModel:
             split_runs,
         )
 
-        durations, events = _under_profiler(self._timed, times)
+        durations, events = profiled_burst(self._timed, times)
         if self._launched is None:
             kernels = kernels_by_launch(events, self._operators)
         else:
@@ -235,7 +235,7 @@ def _bound(run: Callable[..., Any], inputs: tuple[torch.Tensor, ...]) -> Callabl
     return lambda: run(*inputs)
 
 
-def _under_profiler(model: CudaTorchModel, times: int) -> tuple[list[float], Sequence[Any]]:
+def profiled_burst(model: CudaTorchModel, times: int) -> tuple[list[float], Sequence[Any]]:
     """A burst's durations, and what torch's profiler saw."""
     from torch.profiler import ProfilerActivity, profile
 

@@ -159,7 +159,7 @@ class RemoteModel:
         self._connection, self._inputs = connection, kernels.inputs
         self._path, self._threads = path, threads
         self._session: Any = None
-        self._machine: Any = None
+        self.machine: Any = None
 
     def send(self) -> None:
         """Send the network and its input to the device, where they are not there yet."""
@@ -174,19 +174,23 @@ class RemoteModel:
             session.get_function("runtime.config_threadpool")(any_core, self._threads)
             session.upload(str(self._path))
             module = session.load_module(self._path.name)
-            self._machine = relax.VirtualMachine(module, session.cpu())
+            self.machine = relax.VirtualMachine(module, session.cpu())
             values = [tvm.runtime.tensor(value, session.cpu()) for value in self._inputs]
-            self._machine.set_input(MAIN, *values)
+            self.machine.set_input(MAIN, *values)
         self._session = session
 
     def run(self, times: int) -> list[float]:
         """Durations by the device's clock; the device runs once more before, uncounted."""
         self.send()
-        with self._connection.lost_with("the device failed while running"), quiet():
-            evaluate = self._machine.time_evaluator(
-                "invoke_stateful", self._session.cpu(), number=1, repeat=times
-            )
-            return [float(seconds) * 1000 for seconds in evaluate(MAIN).results]
+        try:
+            with self._connection.lost_with("the device failed while running"), quiet():
+                evaluate = self.machine.time_evaluator(
+                    "invoke_stateful", self._session.cpu(), number=1, repeat=times
+                )
+                return [float(seconds) * 1000 for seconds in evaluate(MAIN).results]
+        except RuntimeFailedError:
+            self._session = self.machine = None  # they would keep the device in use
+            raise
 
 
 class Connection:

@@ -37,7 +37,9 @@ def test_other_precisions_run_the_converted_model(precision):
     plain = CpuOnnxRuntime(RunOptions()).load(content)
     loaded = CpuOnnxRuntime(RunOptions(precision=precision)).load(content)
 
-    expected, found = (model.session.run(None, plain._feed)[0].ravel() for model in (plain, loaded))
+    expected, found = (
+        model.session.run(None, plain.inputs)[0].ravel() for model in (plain, loaded)
+    )
 
     assert expected.std() > 0.05
     assert expected @ found / np.linalg.norm(expected) / np.linalg.norm(found) > 0.97

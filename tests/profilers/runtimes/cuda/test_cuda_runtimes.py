@@ -87,10 +87,10 @@ def test_bound_inputs_and_outputs_run_as_the_session_does():
     durations = model.run(2)
 
     assert len(durations) == 2
-    (wanted,) = session.run(None, model._feed)
-    (found,) = model._binding.get_outputs()
+    (wanted,) = session.run(None, model.inputs)
+    (found,) = model.outputs()
     assert np.abs(wanted).max() > 0.1
-    np.testing.assert_array_equal(found.numpy(), wanted)
+    np.testing.assert_array_equal(found, wanted)
 
 
 def test_the_processor_is_not_taken_for_a_gpu(monkeypatch):
@@ -293,10 +293,10 @@ def tensorrt(monkeypatch, tmp_path):
 
     monkeypatch.setitem(sys.modules, "tensorrt", fake)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(CudaTensorRT, "_use_device", lambda self: "cpu")
+    monkeypatch.setattr(CudaTensorRT, "use_device", lambda self: "cpu")
     monkeypatch.setattr(cuda_tensorrt, "device_name", lambda number: "Test GPU")
     monkeypatch.setattr(cuda_tensorrt.importlib.metadata, "version", lambda name: "10.1")
-    monkeypatch.setattr(cuda_device, "_FIRST_WARM_UP_S", 0)
+    monkeypatch.setattr(CudaTensorRT, "first_warm_up_s", 0)
     monkeypatch.setattr(torch.cuda, "Event", Event)
     stream = types.SimpleNamespace(cuda_stream=1)
     monkeypatch.setattr(torch.cuda, "Stream", lambda: stream)

@@ -27,7 +27,6 @@ from latprof.testing.profiler_contract import ProfilerContract
 torch = pytest.importorskip("torch")
 from latprof.graph.convert.to_torch import OPERATOR_KEY, torch_module  # noqa: E402 - torch may be missing
 from latprof.profilers.runtimes.cpu import torch_profile  # noqa: E402
-from latprof.profilers.runtimes.cpu.cpu_torch import read_module  # noqa: E402
 from latprof.profilers.runtimes.cuda import cuda_torch  # noqa: E402
 from latprof.profilers.runtimes.cuda.cuda_torch import CudaTorch  # noqa: E402
 
@@ -75,9 +74,7 @@ def gpu(monkeypatch):
     found = FakeGpu()
     monkeypatch.setattr(cuda_device, "find_gpu", lambda index: found if index == 0 else None)
     monkeypatch.setattr(cuda_device, "nvml_installed", lambda: True)
-    cuda_device._gpu.cache_clear()
-    yield found
-    cuda_device._gpu.cache_clear()
+    return found
 
 
 @pytest.fixture
@@ -94,12 +91,12 @@ def torch_of_a_gpu(monkeypatch, gpu):
         def elapsed_time(self, end):
             return (end.at - self.at) * 1000
 
-    monkeypatch.setattr(CudaTorch, "_use_device", lambda self: torch.device("cpu"))
+    monkeypatch.setattr(CudaTorch, "use_device", lambda self: torch.device("cpu"))
     monkeypatch.setattr(CudaTorch, "installed", lambda: ("PyTorch 2", None))
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
-    monkeypatch.setattr(cuda_device, "_FIRST_WARM_UP_S", 0)
-    monkeypatch.setattr(cuda_torch, "_under_profiler", profile_on_the_host)
+    monkeypatch.setattr(CudaTorch, "first_warm_up_s", 0)
+    monkeypatch.setattr(cuda_torch, "profiled_burst", profile_on_the_host)
     flags = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     yield
     torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = flags
@@ -381,14 +378,22 @@ def test_loading_without_a_gpu_is_refused():
 
 
 @pytest.mark.usefixtures("torch_of_a_gpu")
-def test_precisions_reach_the_module_and_the_switches():
+def test_precisions_reach_the_module_and_the_switches(monkeypatch):
+    seen = []
+
+    def placed(*arguments, **options):
+        seen.append(torch_placed(*arguments, **options))
+        return seen[-1]
+
+    torch_placed = cuda_torch.placed
+    monkeypatch.setattr(cuda_torch, "placed", placed)
     for precision, dtype, rounded in (
         ("tf32", torch.float32, True),
         ("bfloat16", torch.bfloat16, False),
         ("float32", torch.float32, False),
     ):
-        profiler = CudaTorch.at("0")(RunOptions(precision=precision, mode=("channels-last",)))
-        module, (image,) = profiler._placed(*read_module(MODEL, 0))
+        CudaTorch.at("0")(RunOptions(precision=precision, mode=("channels-last",))).load(MODEL)
+        module, (image,) = seen[-1]
         assert image.dtype == next(module.parameters()).dtype == dtype
         assert image.is_contiguous(memory_format=torch.channels_last)
         assert torch.backends.cuda.matmul.allow_tf32 == rounded

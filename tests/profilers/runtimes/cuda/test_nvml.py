@@ -116,12 +116,12 @@ def test_a_gpu_says_what_it_is_and_how_it_does(install):
     ],
 )
 def test_the_environment_decides_which_gpu_is_meant(install, index, visible, handle):
-    install(library())
+    install(library(nvmlDeviceGetName=lambda device: f"GPU of handle {device}"))
     environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
 
     gpu = find_gpu(index, environ)
 
-    assert (gpu and gpu._handle) == handle
+    assert (gpu and gpu.name) == (handle and f"GPU of handle {handle}")
 
 
 def test_readings_that_fail_are_left_out(install):

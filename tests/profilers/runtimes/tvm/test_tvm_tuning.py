@@ -2,7 +2,7 @@
 
 import json
 import threading
-from contextlib import nullcontext
+from pathlib import Path
 
 import psutil
 import pytest
@@ -29,16 +29,25 @@ def cache(tmp_path_factory):
     return folder
 
 
+class FakeTuner:
+    """MetaSchedule's search, of which one trial ran with ``record``, or none."""
+
+    def __init__(self):
+        self.kernels, self.record = [], None
+
+    def __call__(self, *, tasks, work_dir, **_settings):
+        self.kernels += [task.task_name for task in tasks]
+        lines = "" if self.record is None else json.dumps([0, self.record])
+        Path(work_dir, "database_tuning_record.json").write_text(lines)
+
+
 @pytest.fixture
-def tuned(cache, monkeypatch):
-    """The cache in use; returns how many kernels were tuned since, for each load."""
+def tuner(cache, monkeypatch):
+    """The cache in use, and a fake search that knows which kernels were tuned since."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    counted = []
-    tune = tvm_tuning._tune
-    monkeypatch.setattr(
-        tvm_tuning, "_tune", lambda tasks, *rest: (counted.append(len(tasks)), tune(tasks, *rest))
-    )
-    return counted
+    fake = FakeTuner()
+    monkeypatch.setattr("tvm.s_tir.meta_schedule.tune.tune_tasks", fake)
+    return fake
 
 
 def kept_files(cache):
@@ -59,44 +68,40 @@ def test_no_process_is_left_behind(cache):
     ]
 
 
-def test_a_tuned_network_computes_the_same(tuned):
+def test_a_tuned_network_computes_the_same(tuner):
     image = random_inputs({"image": ((1, 3, 16, 16), "float32")}, CpuTVM.input_seed)["image"]
     assert_same_scores(scores(CpuTVM(TUNED).load(small_network())), small_network(), [image])
-    assert tuned == []
+    assert tuner.kernels == []
 
 
-def test_another_network_with_the_same_kernels_is_not_tuned_again(tuned):
+def test_another_network_with_the_same_kernels_is_not_tuned_again(tuner):
     CpuTVM(TUNED).load(small_network(seed=1))
-    assert tuned == []
+    assert tuner.kernels == []
 
 
-def test_only_kernels_that_are_new_are_tuned(tuned, monkeypatch):
-    monkeypatch.setattr(tvm_tuning, "_tools", nullcontext)
-    monkeypatch.setattr(tvm_tuning, "_best_record", lambda task, *_: [[[], []], [1e-6]])
+def test_only_kernels_that_are_new_are_tuned(tuner):
+    tuner.record = [[[], []], [1e-6]]
     CpuTVM(TUNED).load(small_network(classes=7))
-    assert tuned == [1]
+    assert len(tuner.kernels) == 1
 
 
-def test_another_number_of_trials_is_another_tuning(tuned, monkeypatch):
-    monkeypatch.setattr(tvm_tuning, "_tools", nullcontext)
-    monkeypatch.setattr(tvm_tuning, "_best_record", lambda *_: None)
+def test_another_number_of_trials_is_another_tuning(tuner):
     with pytest.raises(RuntimeFailedError, match="no trial ran"):
         CpuTVM(RunOptions(mode=("tuned=3",))).load(small_network())
-    assert tuned == [6]
+    assert len(tuner.kernels) == 6
 
 
-def test_a_damaged_file_is_found_again(tuned, cache, monkeypatch):
+def test_a_damaged_file_is_found_again(tuner, cache):
     path = kept_files(cache)[0]
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    monkeypatch.setattr(tvm_tuning, "_tools", nullcontext)
-    monkeypatch.setattr(tvm_tuning, "_best_record", lambda *_: json.loads(whole)["record"])
+    tuner.record = json.loads(whole)["record"]
     CpuTVM(TUNED).load(small_network())
-    assert tuned == [1]
+    assert len(tuner.kernels) == 1
     assert json.loads(path.read_bytes()) == json.loads(whole)
 
 
-def test_a_process_waits_for_the_one_that_tunes(cache, tuned):
+def test_a_process_waits_for_the_one_that_tunes(cache, tuner):
     kept = tvm_tuning.KeptSchedules(cache, "a target", 2, 1)
     entered = threading.Event()
     with kept.locked():
