@@ -4,7 +4,7 @@ Usage: python examples/own_model.py MODEL.onnx
 """
 
 import sys
-from collections import Counter
+from collections import defaultdict
 
 import latprof
 
@@ -14,10 +14,10 @@ def main(path: str) -> None:
     profile = latprof.profile(path, kernels=True)
     print(f"{profile.name}: {profile.latency_ms:.3f} ms +- {profile.relative_error:.1%}")
     print(f"on {profile.target.describe()}")
-    by_kind: Counter[str] = Counter()
+    by_kind: dict[str, float] = defaultdict(float)
     for kernel in profile.kernels:
         by_kind[kernel.kind] += kernel.latency_ms
-    for kind, latency_ms in by_kind.most_common():
+    for kind, latency_ms in sorted(by_kind.items(), key=lambda item: -item[1]):
         print(f"{kind:16} {latency_ms:8.3f} ms")
 
 

@@ -9,6 +9,7 @@ that the pack was measured on, the winner is measured too.
 """
 
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,11 +22,13 @@ def main(limit_ms: float = 5.0, pack_path: str = "proxyless-cpu-ort1") -> None:
     pack = latprof.load_pack(pack_path)
     space = pack.space
 
-    def accuracy(architectures: list[latprof.Architecture]) -> np.ndarray:
+    def accuracy(architectures: Sequence[latprof.Architecture]) -> np.ndarray:
         return np.log([space.macs(architecture) for architecture in architectures])
 
     problem = SearchProblem(pack.predictor, accuracy, limit_ms=limit_ms, upper=0.95)
     best = get_searcher("evolution").run(problem, budget=1000).best
+    if best is None:
+        raise SystemExit(f"no network found keeps {limit_ms:g} ms")
     print(f"{best.architecture}")
     print(f"predicted {best.latency_ms:.3f} ms, 95 % stay below {best.bound_ms:.3f} ms")
     try:
@@ -37,4 +40,4 @@ def main(limit_ms: float = 5.0, pack_path: str = "proxyless-cpu-ort1") -> None:
 
 
 if __name__ == "__main__":
-    main(*map(float, sys.argv[1:2]), *sys.argv[2:3])
+    main(float(sys.argv[1]) if sys.argv[1:] else 5.0, *sys.argv[2:3])

@@ -209,7 +209,7 @@ def exported():
     torch = pytest.importorskip("torch")
     functional = torch.nn.functional
 
-    class Shuffling(torch.nn.Module):
+    class Shuffling(torch.nn.Module):  # type: ignore[name-defined]
         def __init__(self):
             super().__init__()
             self.stem = torch.nn.Conv2d(3, 16, 3, 2, 1)

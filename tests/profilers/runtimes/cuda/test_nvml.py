@@ -3,6 +3,7 @@
 import os
 import sys
 import types
+from typing import Any
 
 import psutil
 import pytest
@@ -56,7 +57,7 @@ def library(*, devices=("first", "second"), samples=(), **changes):
             raise NotFoundError
         return list(samples)
 
-    functions = {
+    functions: dict[str, Any] = {
         "nvmlInit": lambda: None,
         "nvmlDeviceGetHandleByIndex": handle,
         "nvmlDeviceGetHandleByUUID": lambda uuid: f"device {uuid}",

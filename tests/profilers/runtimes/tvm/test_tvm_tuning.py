@@ -104,17 +104,17 @@ def test_a_damaged_file_is_found_again(tuner, cache):
 def test_a_process_waits_for_the_one_that_tunes(cache, tuner):
     kept = tvm_tuning.KeptSchedules(cache, "a target", 2, 1)
     entered = threading.Event()
+
+    def enter():
+        with kept.locked():
+            entered.set()
+
     with kept.locked():
-        other = threading.Thread(target=lambda: [entered.set() for _ in _entered(kept)])
+        other = threading.Thread(target=enter)
         other.start()
         assert not entered.wait(0.2)
     other.join(5)
     assert entered.is_set()
-
-
-def _entered(kept):
-    with kept.locked():
-        yield
 
 
 def test_tuning_without_a_compiler_says_so(tmp_path, monkeypatch):
