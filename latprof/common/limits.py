@@ -71,10 +71,14 @@ class Limit:
 ABOVE_0 = Limit(0, open_low=True)
 #: Above 0, and finite.
 POSITIVE = Limit(0, open_low=True, open_high=True)
+#: At least 0, and finite.
+NOT_NEGATIVE = Limit(0, open_high=True)
 #: A share of something.
 SHARE = Limit(0, 1)
 #: A share, neither none nor all.
 INNER_SHARE = Limit(0, 1, open_low=True, open_high=True)
+#: A share, but not all.
+NOT_ALL = Limit(0, 1, open_high=True)
 SEED = Limit(0, LARGEST_SEED, whole=True)
 
 

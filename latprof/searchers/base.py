@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from latprof.common.limits import check_seed, whole
+from latprof.common.limits import ABOVE_0, Limit, check_limits, check_seed, whole
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InvalidValueError
 
@@ -31,6 +32,13 @@ _STREAM = 5
 
 #: Ways down to a limit that no random architecture keeps.
 _DESCENTS = 20
+
+
+_LIMITS = {
+    "limit_ms": ABOVE_0,
+    "upper": Limit(0.5, 1, open_high=True, optional=True),
+    "at_once": Limit(1, whole=True, optional=True),
+}
 
 
 class LatencySource(Protocol):
@@ -80,22 +88,7 @@ class SearchProblem(ShortRepr):
     at_once: int | None = None
 
     def __post_init__(self) -> None:
-        if self.upper is not None and not 0.5 <= self.upper < 1:
-            raise InvalidValueError(
-                "a bound that more measurements exceed than keep is none",
-                field="upper",
-                expected="from 0.5 and below 1, or None for the prediction itself",
-                got=str(self.upper),
-            )
-        if self.at_once is not None and self.at_once < 1:
-            raise InvalidValueError("at_once is at least 1", field="at_once", got=str(self.at_once))
-        if not isinstance(self.limit_ms, int | float | np.number) or not self.limit_ms > 0:
-            raise InvalidValueError(
-                "the limit is out of range",
-                field="limit_ms",
-                expected="milliseconds above 0",
-                got=str(self.limit_ms),
-            )
+        check_limits(self, _LIMITS)
 
     @property
     def space(self) -> SearchSpace:
@@ -195,6 +188,11 @@ class Searcher(ABC):
     #: Whether it trains a supernet on images and follows gradients: its budget counts epochs, and
     #: its first argument is a task (:class:`~latprof.searchers.supernets.image_tasks.ImageTask`).
     gradient: ClassVar[bool] = False
+    #: Limits of the options, by name; a dataclass of options has them checked as it is made.
+    limits: ClassVar[Mapping[str, Limit]] = MappingProxyType({})
+
+    def __post_init__(self) -> None:
+        check_limits(self, self.limits)
 
     @abstractmethod
     def search(

@@ -7,11 +7,12 @@ Needs torch.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from latprof.errors import InvalidValueError
+from latprof.common.limits import POSITIVE
 from latprof.predictors.gradients.torch_latency import expected_latency
 from latprof.searchers.differentiable.architecture_parameters import gumbel_gates
 from latprof.searchers.differentiable.gradient_search import DifferentiableSearcher
@@ -21,9 +22,9 @@ from latprof.searchers.supernets.supernet import Path as Gates
 
 if TYPE_CHECKING:
     from latprof.searchers.differentiable.gradient_search import SearchState
-    from latprof.searchers.supernets.image_tasks import ImageTask
 
 
+@dataclass(eq=False, repr=False)
 class FBNetSearch(DifferentiableSearcher):
     """Every candidate runs, weighted by a Gumbel softmax whose temperature falls.
 
@@ -42,24 +43,11 @@ class FBNetSearch(DifferentiableSearcher):
     """
 
     name = "fbnet"
-
-    def __init__(
-        self,
-        task: ImageTask,
-        *,
-        strength: float = 0.2,
-        exponent: float = 0.6,
-        temperature: float = 5.0,
-        **options: Any,
-    ) -> None:
-        super().__init__(task, **options)
-        if not 0 < temperature < float("inf"):
-            raise InvalidValueError(
-                "temperature is above 0", field="temperature", got=str(temperature)
-            )
-        self.strength = strength
-        self.exponent = exponent
-        self.temperature = temperature
+    limits: ClassVar = {**DifferentiableSearcher.limits, "temperature": POSITIVE}
+    _: KW_ONLY
+    strength: float = 0.2
+    exponent: float = 0.6
+    temperature: float = 5.0
 
     def weight_gates(self, state: SearchState) -> list[Gates]:
         with torch.no_grad():

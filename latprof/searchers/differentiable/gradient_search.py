@@ -14,14 +14,16 @@ import io
 import os
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 
 from latprof.common.files import write_atomically
-from latprof.common.limits import LARGEST_SEED, check_seed
+from latprof.common.limits import LARGEST_SEED, NOT_ALL, NOT_NEGATIVE, check_seed, whole
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InputFileError, InvalidValueError
 from latprof.predictors.base import Predictor
 from latprof.searchers.base import Evaluation, Searcher, SearchProblem, check_budget
@@ -42,7 +44,8 @@ if TYPE_CHECKING:
     from latprof.searchers.supernets.image_tasks import ImageTask
 
 
-class DifferentiableSearcher(Searcher):
+@dataclass(eq=False, repr=False)
+class DifferentiableSearcher(ShortRepr, Searcher):
     """Base of the searches by gradient; each says how gates are drawn and what the loss is.
 
     The problem's ``accuracy`` is not asked: accuracies are the supernet's on the task's validation
@@ -81,48 +84,23 @@ class DifferentiableSearcher(Searcher):
 
     gradient = True
 
-    def __init__(
-        self,
-        task: ImageTask,
-        *,
-        supernet_space: SearchSpace | None = None,
-        batch_size: int = 64,
-        weight_rate: float = 0.05,
-        weight_decay: float = 4e-5,
-        architecture_rate: float = 0.05,
-        warmup: float = 0.25,
-        prune: float = 0.0,
-        checkpoint: str | os.PathLike[str] | None = None,
-    ) -> None:
-        for field, value, most in (
-            ("weight_rate", weight_rate, np.inf),
-            ("architecture_rate", architecture_rate, np.inf),
-            ("weight_decay", weight_decay, np.inf),
-            ("warmup", warmup, 1.0),
-            ("prune", prune, 1.0),
-        ):
-            if not 0 <= value < most:
-                raise InvalidValueError(
-                    f"{field} is out of range",
-                    field=field,
-                    expected=f"from 0 and below {most:g}",
-                    got=str(value),
-                )
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 2:
-            raise InvalidValueError(
-                "batch_size is too small", field="batch_size", expected="2", got=str(batch_size)
-            )
-        self.task = task
-        self.supernet_space = supernet_space
-        self.batch_size = batch_size
-        self.weight_rate = weight_rate
-        self.weight_decay = weight_decay
-        self.architecture_rate = architecture_rate
-        self.warmup = warmup
-        self.prune = prune
-        self.checkpoint = checkpoint
-        #: Epochs that the last call of ``search`` found done.
-        self.resumed_ = 0
+    limits: ClassVar = {
+        **dict.fromkeys(("weight_rate", "architecture_rate", "weight_decay"), NOT_NEGATIVE),
+        **dict.fromkeys(("warmup", "prune"), NOT_ALL),
+        "batch_size": whole(2),
+    }
+    task: ImageTask
+    _: KW_ONLY
+    supernet_space: SearchSpace | None = None
+    batch_size: int = 64
+    weight_rate: float = 0.05
+    weight_decay: float = 4e-5
+    architecture_rate: float = 0.05
+    warmup: float = 0.25
+    prune: float = 0.0
+    checkpoint: str | os.PathLike[str] | None = None
+    #: Epochs that the last call of ``search`` found done.
+    resumed_: int = field(default=0, init=False, repr=False)
 
     def search(
         self,

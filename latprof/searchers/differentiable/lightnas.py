@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from latprof.common.limits import POSITIVE
 from latprof.errors import InvalidValueError
 from latprof.predictors.gradients.torch_latency import expected_latency
 from latprof.searchers.differentiable.architecture_parameters import gumbel_gates
@@ -21,12 +23,12 @@ from latprof.searchers.supernets.supernet import Path as Gates
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Choices
     from latprof.searchers.differentiable.gradient_search import SearchState
-    from latprof.searchers.supernets.image_tasks import ImageTask
 
 #: How near to the target the derived network's latency shall be.
 _NEAR = 0.03
 
 
+@dataclass(eq=False, repr=False)
 class LightNAS(DifferentiableSearcher):
     """``CE + lambda (LAT / T - 1)``, lambda moved by gradient ascent; one path in memory.
 
@@ -47,27 +49,14 @@ class LightNAS(DifferentiableSearcher):
     """
 
     name = "lightnas"
-
-    def __init__(
-        self,
-        task: ImageTask,
-        *,
-        lambda_rate: float = 0.1,
-        temperature: float = 2.0,
-        last_temperature: float = 0.1,
-        **options: Any,
-    ) -> None:
-        super().__init__(task, **options)
-        for field, value in (
-            ("lambda_rate", lambda_rate),
-            ("temperature", temperature),
-            ("last_temperature", last_temperature),
-        ):
-            if not 0 < value < math.inf:
-                raise InvalidValueError(f"{field} is above 0", field=field, got=str(value))
-        self.lambda_rate = lambda_rate
-        self.temperature = temperature
-        self.last_temperature = last_temperature
+    limits: ClassVar = {
+        **DifferentiableSearcher.limits,
+        **dict.fromkeys(("lambda_rate", "temperature", "last_temperature"), POSITIVE),
+    }
+    _: KW_ONLY
+    lambda_rate: float = 0.1
+    temperature: float = 2.0
+    last_temperature: float = 0.1
 
     def weight_gates(self, state: SearchState) -> list[Gates]:
         with torch.no_grad():

@@ -8,11 +8,12 @@ Needs torch.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import KW_ONLY, dataclass, field
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from latprof.errors import InvalidValueError
+from latprof.common.limits import NOT_ALL, whole
 from latprof.predictors.gradients.torch_latency import expected_latency
 from latprof.searchers.differentiable.architecture_parameters import rescale_pairs, two_path_gates
 from latprof.searchers.differentiable.gradient_search import DifferentiableSearcher
@@ -20,10 +21,10 @@ from latprof.searchers.rewards import SOFT, Form, latency_regularizer, mnas_rewa
 
 if TYPE_CHECKING:
     from latprof.searchers.differentiable.gradient_search import SearchState
-    from latprof.searchers.supernets.image_tasks import ImageTask
     from latprof.searchers.supernets.supernet import Mixture
 
 
+@dataclass(eq=False, repr=False)
 class ProxylessG(DifferentiableSearcher):
     """Gradient-based search: one path a weight step, two in an architecture step.
 
@@ -44,21 +45,11 @@ class ProxylessG(DifferentiableSearcher):
     """
 
     name = "proxyless-g"
-
-    def __init__(
-        self,
-        task: ImageTask,
-        *,
-        form: Form = "add#linear",
-        strength: float | None = None,
-        exponent: float | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(task, **options)
-        self.form: Form = form
-        self.strength = strength
-        self.exponent = exponent
-        self._paths: list[Mixture] = []
+    _: KW_ONLY
+    form: Form = "add#linear"
+    strength: float | None = None
+    exponent: float | None = None
+    _paths: list[Mixture] = field(default_factory=list, init=False, repr=False)
 
     def architecture_loss(
         self, state: SearchState, images: torch.Tensor, labels: torch.Tensor
@@ -85,6 +76,7 @@ class ProxylessG(DifferentiableSearcher):
         rescale_pairs(state.parameters, self._paths, before)
 
 
+@dataclass(eq=False, repr=False)
 class ProxylessR(DifferentiableSearcher):
     """The same supernet with REINFORCE: ``R = ACC * (LAT / T) ** w`` and a moving baseline.
 
@@ -102,28 +94,15 @@ class ProxylessR(DifferentiableSearcher):
     """
 
     name = "proxyless-r"
-
-    def __init__(
-        self,
-        task: ImageTask,
-        *,
-        exponents: tuple[float, float] = SOFT,
-        samples: int = 8,
-        baseline_kept: float = 0.9,
-        **options: Any,
-    ) -> None:
-        super().__init__(task, **options)
-        if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
-            raise InvalidValueError(
-                "samples are too few", field="samples", expected="at least 1", got=str(samples)
-            )
-        if not 0 <= baseline_kept < 1:
-            raise InvalidValueError(
-                "baseline_kept is a share", field="baseline_kept", got=str(baseline_kept)
-            )
-        self.exponents = exponents
-        self.samples = samples
-        self.baseline_kept = baseline_kept
+    limits: ClassVar = {
+        **DifferentiableSearcher.limits,
+        "samples": whole(1),
+        "baseline_kept": NOT_ALL,
+    }
+    _: KW_ONLY
+    exponents: tuple[float, float] = SOFT
+    samples: int = 8
+    baseline_kept: float = 0.9
 
     def architecture_loss(
         self, state: SearchState, images: torch.Tensor, labels: torch.Tensor

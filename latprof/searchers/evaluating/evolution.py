@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from latprof.errors import InvalidValueError
+from latprof.common.limits import SHARE, whole
 from latprof.searchers.base import EvaluatingSearcher, Proposals, SearchProblem, sample_within
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _TRIES = 50
 
 
+@dataclass(eq=False)
 class EvolutionSearch(EvaluatingSearcher):
     """Mutation and crossover of the best, every child within the limit before it is evaluated.
 
@@ -45,37 +47,15 @@ class EvolutionSearch(EvaluatingSearcher):
     """
 
     name = "evolution"
-
-    def __init__(
-        self,
-        population: int = 20,
-        parents: int = 10,
-        children: int = 10,
-        mutation_probability: float = 0.15,
-        crossover_share: float = 0.3,
-    ) -> None:
-        for field, value in (
-            ("population", population),
-            ("parents", parents),
-            ("children", children),
-        ):
-            if not isinstance(value, int) or value < 1:
-                raise InvalidValueError(
-                    f"{field} is too small", field=field, expected="at least 1", got=str(value)
-                )
-        for field, share in (
-            ("mutation_probability", mutation_probability),
-            ("crossover_share", crossover_share),
-        ):
-            if not 0 <= share <= 1:
-                raise InvalidValueError(
-                    f"{field} is a share", field=field, expected="0 to 1", got=str(share)
-                )
-        self.population = population
-        self.parents = parents
-        self.children = children
-        self.mutation_probability = mutation_probability
-        self.crossover_share = crossover_share
+    limits: ClassVar = {
+        **dict.fromkeys(("population", "parents", "children"), whole(1)),
+        **dict.fromkeys(("mutation_probability", "crossover_share"), SHARE),
+    }
+    population: int = 20
+    parents: int = 10
+    children: int = 10
+    mutation_probability: float = 0.15
+    crossover_share: float = 0.3
 
     def propose(self, problem: SearchProblem, generator: np.random.Generator) -> Proposals:
         scores = yield sample_within(problem, self.population, generator)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from latprof.common.extras import require
-from latprof.errors import InvalidValueError
+from latprof.common.limits import NOT_NEGATIVE, whole
 from latprof.searchers.base import EvaluatingSearcher, Proposals, SearchProblem
 from latprof.searchers.rewards import HARD, mnas_reward
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _DRAWS = 8
 
 
+@dataclass(eq=False)
 class MnasSearch(EvaluatingSearcher):
     """Samples architectures from an LSTM and moves it towards large ``ACC * (LAT / T) ** w``.
 
@@ -54,30 +56,15 @@ class MnasSearch(EvaluatingSearcher):
     """
 
     name = "mnas"
-
-    def __init__(
-        self,
-        exponents: tuple[float, float] = HARD,
-        batch: int = 10,
-        learning_rate: float = 0.03,
-        entropy: float = 0.05,
-        hidden: int = 64,
-    ) -> None:
-        for field, value in (("batch", batch), ("hidden", hidden)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InvalidValueError(
-                    f"{field} is too small", field=field, expected="at least 1", got=str(value)
-                )
-        for field, number in (("learning_rate", learning_rate), ("entropy", entropy)):
-            if not 0 <= number < np.inf:
-                raise InvalidValueError(
-                    f"{field} is out of range", field=field, expected="0 or more", got=str(number)
-                )
-        self.exponents = exponents
-        self.batch = batch
-        self.learning_rate = learning_rate
-        self.entropy = entropy
-        self.hidden = hidden
+    limits: ClassVar = {
+        **dict.fromkeys(("batch", "hidden"), whole(1)),
+        **dict.fromkeys(("learning_rate", "entropy"), NOT_NEGATIVE),
+    }
+    exponents: tuple[float, float] = HARD
+    batch: int = 10
+    learning_rate: float = 0.03
+    entropy: float = 0.05
+    hidden: int = 64
 
     def propose(self, problem: SearchProblem, generator: np.random.Generator) -> Proposals:
         require("torch", "MnasNet's controller")

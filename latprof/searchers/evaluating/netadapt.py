@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from latprof.errors import InvalidValueError
+from latprof.common.limits import INNER_SHARE, Limit
 from latprof.searchers.base import (
     EvaluatingSearcher,
     Proposals,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _MOST_PAIRS = 20_000
 
 
+@dataclass(eq=False)
 class NetAdaptSearch(EvaluatingSearcher):
     """From a large network down to the limit, at each step by the change that costs least accuracy.
 
@@ -47,24 +49,10 @@ class NetAdaptSearch(EvaluatingSearcher):
     """
 
     name = "netadapt"
-
-    def __init__(
-        self,
-        step: float = 0.01,
-        proposals: int | None = None,
-        seed_architecture: Architecture | None = None,
-    ) -> None:
-        if not 0 < step < 1:
-            raise InvalidValueError(
-                "step is a share", field="step", expected="between 0 and 1", got=str(step)
-            )
-        if proposals is not None and (isinstance(proposals, bool) or proposals < 1):
-            raise InvalidValueError(
-                "proposals are too few", field="proposals", expected="1", got=str(proposals)
-            )
-        self.step = step
-        self.proposals = proposals
-        self.seed_architecture = seed_architecture
+    limits: ClassVar = {"step": INNER_SHARE, "proposals": Limit(1, whole=True, optional=True)}
+    step: float = 0.01
+    proposals: int | None = None
+    seed_architecture: Architecture | None = None
 
     def propose(self, problem: SearchProblem, generator: np.random.Generator) -> Proposals:
         if self.seed_architecture is None:

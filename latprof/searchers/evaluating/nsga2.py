@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latprof.common.extras import require
-from latprof.errors import InvalidValueError
+from latprof.common.limits import NOT_NEGATIVE, whole
 from latprof.searchers.base import (
     EvaluatingSearcher,
     Proposals,
@@ -30,6 +31,7 @@ _MODEL_GENERATIONS = 15
 _MODEL_POPULATION = 60
 
 
+@dataclass(eq=False)
 class NSGA2Search(EvaluatingSearcher):
     """Non-dominated sorting: finds the whole front at once, within the limit where there is one.
 
@@ -59,27 +61,11 @@ class NSGA2Search(EvaluatingSearcher):
     """
 
     name = "nsga2"
-
-    def __init__(
-        self,
-        population: int = 50,
-        children: int = 15,
-        model: bool = True,  # noqa: FBT001, FBT002 - an option by name
-        doubt: float = 0.5,
-    ) -> None:
-        for field, value, least in (("population", population, 4), ("children", children, 1)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise InvalidValueError(
-                    f"{field} is too small", field=field, expected=str(least), got=str(value)
-                )
-        if not 0 <= doubt < np.inf:
-            raise InvalidValueError(
-                "doubt is out of range", field="doubt", expected="at least 0", got=str(doubt)
-            )
-        self.population = population
-        self.children = children
-        self.model = model
-        self.doubt = doubt
+    limits: ClassVar = {"population": whole(4), "children": whole(1), "doubt": NOT_NEGATIVE}
+    population: int = 50
+    children: int = 15
+    model: bool = True
+    doubt: float = 0.5
 
     def propose(self, problem: SearchProblem, generator: np.random.Generator) -> Proposals:
         require("search", "NSGA-II", "pymoo")
