@@ -37,8 +37,9 @@ demo: $(VENV)/.installed ## Measure 150 networks on this computer, learn from th
 	$(BIN)/latprof report $(DEMO)/lat.db --pack $(DEMO)/cpu.pack --output $(DEMO)/report.html
 	@echo "The report: $(CURDIR)/$(DEMO)/report.html"
 
+# With PYTEST_ARGS='--cov --cov-report=term' for what the tests cover, which takes a third longer.
 test: $(VENV)/.developer ## Run the test suite.
-	$(BIN)/pytest --numprocesses auto --dist loadfile --cov --cov-report=term $(PYTEST_ARGS)
+	$(BIN)/pytest --numprocesses auto --dist loadfile $(PYTEST_ARGS)
 
 runtimes: $(VENV)/.runtimes ## Install OpenVINO, TVM and LiteRT too, which `make test` skips otherwise (1.3 GB).
 
