@@ -7,7 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from latprof.common.limits import check_seed, whole
 from latprof.common.short_reprs import short
 from latprof.errors import InvalidValueError
+from latprof.registry import option_names
 
 if TYPE_CHECKING:
     import onnx
@@ -58,6 +59,11 @@ class Part:
     decisions: tuple[int, ...]
 
 
+@cache
+def _argument_names(space: type[SearchSpace]) -> tuple[str, ...]:
+    return tuple(option_names(space))
+
+
 class SearchSpace(ABC):
     """A finite set of architectures, described by decisions with named candidates.
 
@@ -70,9 +76,10 @@ class SearchSpace(ABC):
     parts that are none of the space; MissingDependencyError where a model needs a library that is
     not installed. :class:`latprof.testing.SpaceContract` checks all of this.
 
-    Subclasses set ``name`` and implement :attr:`candidates`, :meth:`blocks` and ``options``.
-    Decisions are independent here: any combination of allowed candidates is an architecture. Where
-    a decision may not matter (a layer beyond its stage's depth) they override :meth:`active` and
+    Subclasses set ``name``, keep the arguments of ``__init__`` as attributes, and implement
+    :attr:`candidates`, :attr:`input_shape`, :meth:`blocks` and :meth:`head`. Decisions are
+    independent here: any combination of allowed candidates is an architecture. Where a decision may
+    not matter (a layer beyond its stage's depth) they override :meth:`active` and
     :attr:`num_architectures`; where blocks depend on several decisions, or a decision fixes several
     blocks, :attr:`parts`. A network's cost is, before any measurement, the sum over its parts and
     over what never changes: ``Block.position`` is the index of the block's part, None for a block
@@ -82,9 +89,13 @@ class SearchSpace(ABC):
     name: str = ""
 
     @property
-    @abstractmethod
     def options(self) -> Mapping[str, Any]:
-        """The arguments the space was made with, as plain JSON values."""
+        """The arguments the space was made with, as plain JSON values.
+
+        Here the attributes that are called like the arguments of ``__init__``.
+        """
+        given = {name: getattr(self, name) for name in _argument_names(type(self))}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}
 
     @property
     @abstractmethod

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
 
 from latprof.common.limits import whole_option
 from latprof.datasets.models.layers import (
@@ -87,14 +85,6 @@ class FBNetSpace(ChainSpace):
         self.resolution = whole_option("resolution", resolution, 32, 8192)
         self.num_classes = whole_option("num_classes", num_classes)
         self.head_width = whole_option("head_width", head_width)
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        return {
-            "resolution": self.resolution,
-            "num_classes": self.num_classes,
-            "head_width": self.head_width,
-        }
 
     @cached_property
     def candidates(self) -> tuple[tuple[str, ...], ...]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -114,15 +113,6 @@ class MnasNetSpace(SearchSpace):
                 expected="multiples of 4, so that 0.75 of them are whole",
                 got=str(self.base_widths),
             )
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        return {
-            "resolution": self.resolution,
-            "num_classes": self.num_classes,
-            "base_widths": list(self.base_widths),
-            "base_depths": list(self.base_depths),
-        }
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from latprof.common.limits import whole_option
 from latprof.datasets.models.layers import Block, Place, pool_and_classifier, sum_block
@@ -73,15 +72,6 @@ class NASBench201Space(SearchSpace):
         self.num_classes = whole_option("num_classes", num_classes)
         self.cells_per_stage = whole_option("cells_per_stage", cells_per_stage, 1, 100)
         self.channels = whole_option("channels", channels, 1, 4096)
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        return {
-            "resolution": self.resolution,
-            "num_classes": self.num_classes,
-            "cells_per_stage": self.cells_per_stage,
-            "channels": self.channels,
-        }
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
 
 from latprof.common.limits import whole_option
 from latprof.datasets.models.layers import (
@@ -51,10 +49,6 @@ class NASBenchMacroSpace(ChainSpace):
     def __init__(self, resolution: int = 32, num_classes: int = 10) -> None:
         self.resolution = whole_option("resolution", resolution, 8, 4096)
         self.num_classes = whole_option("num_classes", num_classes)
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        return {"resolution": self.resolution, "num_classes": self.num_classes}
 
     @property
     def reference_resolution(self) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latprof.common.limits import whole_option, whole_options
+from latprof.common.limits import Limit, whole_option, whole_options
 from latprof.datasets.models.layers import (
     Block,
     MobileKind,
@@ -80,16 +80,7 @@ class OFAMobileNetV3Space(SearchSpace):
         num_classes: int = 1000,
         resolutions: Sequence[int] = RESOLUTIONS,
     ) -> None:
-        is_number = isinstance(width_multiplier, int | float) and not isinstance(
-            width_multiplier, bool
-        )
-        if not is_number or not 0.1 <= width_multiplier <= 10:
-            raise InvalidValueError(
-                "width_multiplier is not possible",
-                field="width_multiplier",
-                expected="a number from 0.1 to 10",
-                got=repr(width_multiplier)[:80],
-            )
+        Limit(0.1, 10).check("width_multiplier", width_multiplier)
         self.width_multiplier = float(width_multiplier)
         self.num_classes = whole_option("num_classes", num_classes)
         count = len(resolutions) if isinstance(resolutions, Sequence) else 0
@@ -101,14 +92,6 @@ class OFAMobileNetV3Space(SearchSpace):
                 expected="1 to 256 rising whole numbers",
                 got=repr(resolutions)[:80],
             )
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        return {
-            "width_multiplier": self.width_multiplier,
-            "num_classes": self.num_classes,
-            "resolutions": list(self.resolutions),
-        }
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

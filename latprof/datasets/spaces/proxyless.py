@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
-from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from latprof.common.limits import whole_option, whole_options
 from latprof.datasets.models.layers import (
     Block,
     Place,
@@ -15,7 +14,6 @@ from latprof.datasets.models.layers import (
 )
 from latprof.datasets.spaces.base import Architecture
 from latprof.datasets.spaces.chain import ChainSpace, places_of_stages
-from latprof.errors import InvalidValueError
 from latprof.graph.fusion import fuse
 
 if TYPE_CHECKING:
@@ -62,31 +60,9 @@ class ProxylessSpace(ChainSpace):
         resolution: int = 224,
         num_classes: int = 1000,
     ) -> None:
-        if not all(isinstance(number, Integral) for number in (*widths, resolution, num_classes)):
-            raise InvalidValueError(
-                "widths, resolution and num_classes are whole numbers",
-                got=f"{widths}, {resolution!r}, {num_classes!r}"[:80],
-            )
-        widths = tuple(int(width) for width in widths)
-        if len(widths) != 3 + len(_DEPTHS) or min(widths) < 1:
-            raise InvalidValueError("widths are 9 numbers above 0", field="widths", got=str(widths))
-        if not LEAST_RESOLUTION <= resolution <= MOST_RESOLUTION or num_classes < 1:
-            raise InvalidValueError(
-                f"resolution is at least {LEAST_RESOLUTION} and at most {MOST_RESOLUTION}, "
-                "num_classes at least 1",
-                got=f"{resolution}, {num_classes}",
-            )
-        self.widths = widths
-        self.resolution = int(resolution)
-        self.num_classes = int(num_classes)
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        return {
-            "widths": list(self.widths),
-            "resolution": self.resolution,
-            "num_classes": self.num_classes,
-        }
+        self.widths = whole_options("widths", tuple(widths), 3 + len(_DEPTHS))
+        self.resolution = whole_option("resolution", resolution, LEAST_RESOLUTION, MOST_RESOLUTION)
+        self.num_classes = whole_option("num_classes", num_classes)
 
     @cached_property
     def candidates(self) -> tuple[tuple[str, ...], ...]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from latprof.common.limits import whole_option
 from latprof.datasets.models.layers import Block, Place, pool_and_classifier, sum_block
@@ -119,15 +118,6 @@ class ProxylessCifarSpace(SearchSpace):
                 expected="multiples of 8 and of 4",
                 got=f"{final_channels}, {resolution}",
             )
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        return {
-            "blocks_per_stage": self.blocks_per_stage,
-            "final_channels": self.final_channels,
-            "num_classes": self.num_classes,
-            "resolution": self.resolution,
-        }
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
 
 from latprof.common.limits import POSITIVE, whole_option, whole_options
 from latprof.datasets.models.layers import (
@@ -240,16 +240,6 @@ class MBConvStagesSpace(SearchSpace):
                 "squeeze is not possible", field="squeeze", expected="true or false"
             )
         self.squeeze = squeeze
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        return {
-            "widths": list(self.widths),
-            "depths": list(self.depths),
-            "resolution": self.resolution,
-            "num_classes": self.num_classes,
-            "squeeze": self.squeeze,
-        }
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
