@@ -200,20 +200,6 @@ class Predictor(Estimator):
         low, high, _ = self._calibrated().interval(choices, self._predicted(choices), coverage)
         return low, high
 
-    def typical_interval(self, architectures: Batch) -> tuple[float, float]:
-        """Coverage of 90 % intervals, and half of the median one as a share of the prediction.
-
-        0 and 0 where the predictor has no calibration, or there is no architecture.
-        """
-        choices = self._checked(architectures)
-        if self.calibration_ is None or not len(choices):
-            return 0.0, 0.0
-        latency = self._predicted(choices)
-        low, high, coverage = self.calibration_.interval(choices, latency)
-        # A model may predict 0 ms; the interval is then wide, not endless.
-        shares = (high - low) / 2 / np.maximum(latency, 1e-3 * float(np.abs(latency).max()))
-        return coverage, float(min(np.median(shares), 1e3))
-
     def distance(self, architectures: Batch) -> Floats:
         """How far n architectures are from the training rows, shape (n,); above 1 is outside.
 

@@ -246,16 +246,6 @@ class PredictorContract:
         with pytest.raises(InvalidValueError):
             fitted.predict_interval(other_rows[0], 1.5)
 
-    def test_the_typical_interval_is_that_of_the_intervals(
-        self, fitted: Predictor, other_rows: Rows
-    ) -> None:
-        coverage, relative = fitted.typical_interval(other_rows[0])
-        low, high = fitted.predict_interval(other_rows[0])
-        shares = (high - low) / 2 / fitted.predict(other_rows[0])
-
-        assert 0.8 < coverage < 1
-        assert relative == pytest.approx(float(np.median(shares)), rel=1e-6)
-
     # Packs ---------------------------------------------------------------------------------
 
     def test_its_files_make_it_again(self, fitted: Predictor, other_rows: Rows) -> None:

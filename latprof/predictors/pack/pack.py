@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from latprof._version import __version__
 from latprof.common.html_parts import html_table
 from latprof.common.short_reprs import ShortRepr
-from latprof.errors import CoverageError, InvalidValueError, PackSpaceError
-from latprof.predictors.kernels.predictor_costs import predictor_costs
+from latprof.errors import CoverageError, InvalidValueError, NotEnoughDataError, PackSpaceError
+from latprof.predictors.kernels.operator_costs import MIN_NETWORKS, OperatorCostModel
 from latprof.predictors.pack.prediction import Prediction
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
     from latprof.measurement.records import Target
     from latprof.measurement.statistics import NoiseFloor
-    from latprof.predictors.base import Batch, Floats, Predictor
+    from latprof.predictors.base import Batch, Choices, Floats, Predictor
     from latprof.predictors.fitting.evaluation import Metrics
-    from latprof.predictors.kernels.operator_costs import OperatorCostModel
 
+#: Choices, shape (n, decisions), and latencies in ms, shape (n,).
+Rows: TypeAlias = "tuple[Choices, Floats]"
 
-#: Architectures that stand for training rows which are not there.
+#: Architectures whose predicted latencies stand for measured ones that are not there.
 _SAMPLED = 500
 
 
@@ -50,19 +53,6 @@ def _now() -> str:
 
 def _nothing() -> Mapping[str, bytes]:
     return MappingProxyType({})
-
-
-def _typical_interval(predictor: Predictor) -> tuple[float, float]:
-    """Coverage and relative width on the training rows, or on sampled ones where these are gone."""
-    rows, space = getattr(predictor, "rows_", None), predictor.space
-    try:
-        return predictor.typical_interval(
-            space.sample_choices(min(_SAMPLED, space.num_architectures))
-            if rows is None
-            else rows.choices
-        )
-    except CoverageError:  # a lookup table with gaps
-        return 0.0, 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,23 +107,45 @@ class Pack:
     extra_files: Mapping[str, bytes] = field(default_factory=_nothing)
 
     @classmethod
-    def of(cls, predictor: Predictor, target: Target | None = None) -> Pack:
-        """Make a pack of a predictor that was fitted without one.
+    def of(
+        cls, predictor: Predictor, target: Target | None = None, rows: Rows | None = None
+    ) -> Pack:
+        """Make a pack of a fitted predictor: its intervals, and costs of operators of any network.
 
-        It answers as packs from ``latprof train`` do: with intervals and upper bounds where the
-        predictor has them, and for networks outside the space. It has no held-out rows, and so no
-        metrics. Raises InvalidValueError for a predictor that is not fitted.
+        Both come from the rows that it was fitted to. Where there are none (it came from a file),
+        and for the costs where there are fewer than ten, or it knows more than its rows (a transfer
+        rests on other devices), they come from what it predicts for 500 sampled architectures. The
+        pack has no held-out rows, and so no metrics.
+
+        Parameters
+        ----------
+        predictor : Predictor
+        target : Target, optional
+        rows : pair of arrays, optional
+            Choices and latencies that the predictor was fitted to; where they are left out, those
+            that it remembers, each network once.
+
+        Raises
+        ------
+        InvalidValueError
+            For a predictor that is not fitted.
         """
-        costs = predictor_costs(predictor, 1 if target is None else target.batch_size)
-        coverage, relative = _typical_interval(predictor)
-        calibration = predictor.calibration_
-        return cls(
-            predictor,
-            target=target,
-            training_rows=0 if calibration is None else calibration.rows,
-            interval_coverage=coverage,
-            interval_relative=relative,
-            operator_costs=costs,
+        predictor.check_fitted()
+        space, calibration = predictor.space, predictor.calibration_
+        rows = rows or _remembered_rows(predictor)
+        if rows is None or len(rows[0]) < MIN_NETWORKS or predictor.beyond_rows:
+            basis = space.sample_choices(min(_SAMPLED, space.num_architectures))
+            basis_ms = None
+        else:
+            basis, basis_ms = rows
+        count = 0 if calibration is None else calibration.rows
+        pack = cls(predictor, target, training_rows=count if rows is None else len(rows[0]))
+        predicted = _predicted(pack, basis)
+        typical = predicted if rows is None or basis_ms is not None else _predicted(pack, rows[0])
+        coverage, relative = (0.0, 0.0) if typical is None else typical.typical_interval()
+        costs = None if predicted is None else _operator_costs(pack, basis, basis_ms, predicted)
+        return dataclasses.replace(
+            pack, interval_coverage=coverage, interval_relative=relative, operator_costs=costs
         )
 
     @property
@@ -185,3 +197,41 @@ class Pack:
             interval = f"+-{100 * self.interval_relative:.1f} %"
             facts.append((f"{self.interval_coverage:.0%} interval", interval))
         return facts
+
+
+def _remembered_rows(predictor: Predictor) -> Rows | None:
+    """What a predictor was fitted to, each network once; None where it came from a file."""
+    rows = getattr(predictor, "rows_", None)
+    return None if rows is None else (rows.choices, rows.mean_ms)
+
+
+def _predicted(pack: Pack, choices: Choices) -> Prediction | None:
+    """Predictions with intervals; None where a lookup table has gaps."""
+    try:
+        return pack.predict(choices)
+    except CoverageError:
+        return None
+
+
+def _operator_costs(
+    pack: Pack, choices: Choices, latency_ms: Floats | None, predicted: Prediction
+) -> OperatorCostModel | None:
+    """Operator costs that agree with a pack's predictor; None for fewer than ten architectures.
+
+    Where there are only predictions to fit them to, their interval is the product of their own and
+    the predictor's; NaN, not known, where the predictor has none.
+    """
+    batch_size = 1 if pack.target is None else pack.target.batch_size
+    try:
+        architectures = pack.space.architectures(choices)
+        networks = [pack.space.operators(each, batch_size) for each in architectures]
+        costs = OperatorCostModel().fit(
+            networks, predicted.latency_ms if latency_ms is None else latency_ms
+        )
+    except (NotEnoughDataError, InvalidValueError):
+        return None
+    if latency_ms is None:
+        coverage, relative = predicted.typical_interval()
+        both = (1 + costs.interval_relative_) * (1 + relative) - 1
+        costs.interval_relative_ = both if coverage else math.nan
+    return costs

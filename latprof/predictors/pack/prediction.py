@@ -48,6 +48,18 @@ class Prediction(ShortRepr):
     def __len__(self) -> int:
         return len(self.latency_ms)
 
+    def typical_interval(self) -> tuple[float, float]:
+        """Coverage of the intervals, and half of the median one as a share of the prediction.
+
+        0 and 0 where the intervals are not known, or there is no architecture.
+        """
+        if not self.coverage or not len(self):
+            return 0.0, 0.0
+        # A model may predict 0 ms; the interval is then wide, not endless.
+        least_ms = 1e-3 * float(np.abs(self.latency_ms).max())
+        shares = (self.high_ms - self.low_ms) / 2 / np.maximum(self.latency_ms, least_ms)
+        return self.coverage, float(min(np.median(shares), 1e3))
+
     def _repr_html_(self) -> str:
         interval = f"{self.coverage:.0%} interval, ms" if self.coverage else "interval, ms"
         rows = [

@@ -1,32 +1,30 @@
-"""From measured architectures to a pack: split, fit, compare, and measure the interval."""
+"""From measured architectures to a pack: split, fit, judge on the rest, compare, pack."""
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
+from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.published.splits import split_rows
 from latprof.errors import CoverageError, InvalidValueError, NotEnoughDataError
 from latprof.predictors.fitting.evaluation import Metrics, evaluate
-from latprof.predictors.kernels.operator_costs import MIN_NETWORKS
-from latprof.predictors.kernels.predictor_costs import measured_costs, predictor_costs
 from latprof.predictors.models.by_name import predictor_names, seeded_predictor
-from latprof.predictors.pack.pack import HeldOut, Pack
+from latprof.predictors.pack.pack import HeldOut, Pack, Rows
 from latprof.registry import PREDICTORS
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from latprof.datasets.spaces.base import SearchSpace
     from latprof.measurement.records import Target
     from latprof.measurement.statistics import NoiseFloor
-    from latprof.predictors.base import Batch
-
-Floats: TypeAlias = NDArray[np.float64]
-
-#: Choices, shape (n, decisions), and latencies in ms, shape (n,).
-Rows: TypeAlias = tuple[NDArray[np.uint8], Floats]
+    from latprof.predictors.base import Batch, Floats, Predictor
 
 #: Fewest measured architectures, training and held-out rows together.
 MIN_ROWS = 10
@@ -76,6 +74,27 @@ def train(  # noqa: PLR0913 - what a pack carries is named here
     CoverageError
         Where the predictor does not know a candidate among the held-out rows.
     """
+    training, held_out = _split(space, architectures, latency_ms, test_fraction, seed)
+    others = [name for name in predictor_names() if name != predictor] if compare else []
+    trials = _trials([predictor, *others], space, seed, training, held_out)
+    chosen = trials[predictor]
+    pack = Pack.of(chosen.predictor, target, training)
+    spelled = tuple(map(str, space.architectures(held_out[0])))
+    return dataclasses.replace(
+        pack,
+        metrics=chosen.metrics,
+        comparison={name: trial.metrics for name, trial in trials.items()},
+        noise_floor=noise_floor,
+        reference=reference,
+        reference_ms=reference_ms,
+        held_out=HeldOut(spelled, held_out[1], chosen.predicted_ms),
+    )
+
+
+def _split(
+    space: SearchSpace, architectures: Batch, latency_ms: ArrayLike, test_fraction: float, seed: int
+) -> tuple[Rows, Rows]:
+    """Check the measured rows; those to fit to, and those to judge on."""
     choices = space.choices(architectures)
     latency = np.asarray(latency_ms, dtype=np.float64)
     if len(choices) < MIN_ROWS:
@@ -91,54 +110,41 @@ def train(  # noqa: PLR0913 - what a pack carries is named here
             expected=f"shape ({len(choices)},)",
             got=f"shape {latency.shape}",
         )
-    rows, held_out = (
-        (choices[part], latency[part]) for part in split_rows(len(choices), test_fraction, seed)
-    )
-    fitted = seeded_predictor(predictor, space, seed).fit(*rows)
-    predicted = fitted.predict(held_out[0])
-    metrics = evaluate(predicted, held_out[1])
-    comparison = {predictor: metrics}
-    for name in predictor_names() if compare else ():
-        if name != predictor:
-            comparison |= _metrics_by_name(name, space, seed, rows, held_out)
-    coverage, relative = fitted.typical_interval(rows[0])
-    batch_size = 1 if target is None else target.batch_size
-    costs = (
-        measured_costs(space, *rows, batch_size)
-        if len(rows[0]) >= MIN_NETWORKS
-        else predictor_costs(fitted, batch_size)
-    )
-    return Pack(
-        predictor=fitted,
-        target=target,
-        metrics=metrics,
-        comparison=comparison,
-        noise_floor=noise_floor,
-        reference=reference,
-        reference_ms=reference_ms,
-        training_rows=len(rows[0]),
-        interval_coverage=coverage,
-        interval_relative=relative,
-        operator_costs=costs,
-        held_out=HeldOut(tuple(map(str, space.architectures(held_out[0]))), held_out[1], predicted),
-    )
+    training, held_out = split_rows(len(choices), test_fraction, seed)
+    return (choices[training], latency[training]), (choices[held_out], latency[held_out])
 
 
-def _metrics_by_name(
-    name: str, space: SearchSpace, seed: int, train_rows: Rows, test_rows: Rows
-) -> dict[str, Metrics]:
-    """The held-out error of one more predictor; empty where it cannot be told.
+@dataclass(frozen=True, eq=False, repr=False)
+class _Trial(ShortRepr):
+    """A predictor fitted to the training rows, and how well it predicts the held-out ones."""
 
-    Another package's predictor that fails is warned of, and the one that was asked for is trained.
+    predictor: Predictor
+    predicted_ms: Floats
+    metrics: Metrics
+
+
+def _trials(
+    names: Sequence[str], space: SearchSpace, seed: int, training: Rows, held_out: Rows
+) -> dict[str, _Trial]:
+    """Fit each predictor and judge it; the first has to succeed.
+
+    Of the others, those are missing that do not know a block of the held-out rows. Another
+    package's predictor that fails in any way is warned of and missing too.
     """
-    try:
-        predicted = seeded_predictor(name, space, seed).fit(*train_rows).predict(test_rows[0])
-        return {name: evaluate(predicted, test_rows[1])}
-    except CoverageError:
-        return {}
-    except Exception as error:
-        distribution = PREDICTORS.distribution(name)
-        if not distribution:
-            raise
-        warnings.warn(f"predictor {name} of {distribution} is not compared: {error}", stacklevel=3)
-        return {}
+    trials: dict[str, _Trial] = {}
+    for name in names:
+        try:
+            fitted = seeded_predictor(name, space, seed).fit(*training)
+            predicted = fitted.predict(held_out[0])
+            trials[name] = _Trial(fitted, predicted, evaluate(predicted, held_out[1]))
+        except Exception as error:
+            if name == names[0]:
+                raise
+            if isinstance(error, CoverageError):
+                continue
+            distribution = PREDICTORS.distribution(name)
+            if not distribution:
+                raise
+            remark = f"predictor {name} of {distribution} is not compared: {error}"
+            warnings.warn(remark, stacklevel=3)
+    return trials

@@ -90,10 +90,9 @@ def train_on_labels(
     """
     predictor_class(predictor)
     rows = stored_rows(measured)
-    choices = rows.space.choices(rows.architectures)
     return train(
         rows.space,
-        choices,
+        rows.architectures,
         rows.latency_ms,
         predictor=predictor,
         target=measured.target,

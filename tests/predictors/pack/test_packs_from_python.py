@@ -11,7 +11,6 @@ from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import InvalidValueError, PackSpaceError, TargetMismatchError
 from latprof.graph.reader import read_network
 from latprof.measurement.records import Target
-from latprof.predictors.kernels.predictor_costs import predictor_costs
 from latprof.predictors.models.by_name import make_predictor
 from latprof.predictors.models.lookup_table_predictor import LookupTablePredictor
 from latprof.predictors.models.transfer_predictor import TransferPredictor
@@ -73,6 +72,25 @@ def test_a_pack_saved_fitted_answers_like_that_of_train():
     assert pack.interval_relative == trained.interval_relative
 
 
+def test_the_typical_interval_is_the_median_of_the_intervals(fitted):
+    predicted = Pack.of(fitted).predict(SPACE.sample(101, seed=5))
+    coverage, relative = predicted.typical_interval()
+    shares = np.sort((predicted.high_ms - predicted.low_ms) / 2 / predicted.latency_ms)
+    assert coverage == predicted.coverage == 0.9
+    assert relative == pytest.approx(shares[50])
+    assert Pack.of(fitted).predict([]).typical_interval() == (0.0, 0.0)
+
+
+def test_rows_of_one_network_count_each_in_a_pack_and_once_in_its_predictor():
+    choices, latency = measured(60, noise=0.01)
+    rows = np.concatenate([choices, choices[:20]]), np.concatenate([latency, 1.1 * latency[:20]])
+    fitted = make_predictor("linear", SPACE).fit(*rows)
+    assert Pack.of(fitted).training_rows == 60
+    pack = Pack.of(fitted, rows=rows)
+    assert pack.training_rows == 80
+    assert pack.operator_costs.to_bytes() != Pack.of(fitted).operator_costs.to_bytes()
+
+
 def test_a_transfer_of_twelve_measurements_answers_for_other_models(transferred, tmp_path):
     save_pack(transferred, tmp_path / "a.pack", target=TARGET)
     pack = load_pack(tmp_path / "a.pack")
@@ -84,11 +102,12 @@ def test_a_transfer_of_twelve_measurements_answers_for_other_models(transferred,
 
 
 def test_costs_of_a_transfer_say_what_it_predicts(transferred):
-    costs = predictor_costs(transferred)
+    pack = Pack.of(transferred)
+    costs = pack.operator_costs
     members = SPACE.sample(5, seed=77)
     told = [costs.predict(read_network(SPACE.onnx_bytes(each))).latency_ms for each in members]
     np.testing.assert_allclose(told, transferred.predict(members), rtol=0.1)
-    _, own = transferred.typical_interval(members)
+    _, own = pack.predict(members).typical_interval()
     assert costs.interval_relative_ > own
 
 

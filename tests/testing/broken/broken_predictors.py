@@ -215,15 +215,6 @@ class TestWrongWay(Broken):
             return super().predict_interval(architectures, 1 - coverage / 2)
 
 
-class TestOtherTypicalInterval(Broken):
-    breaks = ("test_the_typical_interval_is_that_of_the_intervals",)
-
-    class Made(LinearPredictor):
-        def typical_interval(self, architectures):
-            coverage, relative = super().typical_interval(architectures)
-            return coverage, 2 * relative
-
-
 class TestFilesLose(Broken):
     breaks = ("test_its_files_make_it_again",)
 
