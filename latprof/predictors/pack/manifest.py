@@ -201,8 +201,8 @@ def _predictor(
 
 def _remedy(manifest: Fields, what: str) -> str:
     """Which distribution to install for an unknown ``what``; empty where the pack names none."""
-    packages = manifest.optional_fields("packages")
-    name = packages.values.get(what) if packages is not None else None
+    packages = manifest.fields("packages").values if "packages" in manifest.values else {}
+    name = packages.get(what)
     if not isinstance(name, str) or not _DISTRIBUTION.fullmatch(name):
         return ""
     return f"the pack says that the package {name} brings it; install that if you trust it"
