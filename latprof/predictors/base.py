@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latprof.common.extras import require
+from latprof.common.limits import INNER_SHARE
 from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.spaces.base import Architecture, SearchSpace
 from latprof.errors import InvalidValueError, NotEnoughDataError
 from latprof.predictors.estimator import Estimator
 from latprof.predictors.features.block_features import space_tables
-from latprof.predictors.fitting.calibration import COVERAGE, Calibration, calibrate, check_share
+from latprof.predictors.fitting.calibration import COVERAGE, Calibration, calibrate
 from latprof.predictors.fitting.repeated import DistinctRows, distinct_rows
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ class Predictor(Estimator):
         Split-conformal, scaled by how difficult each architecture is. With too few training rows
         for ``coverage`` they promise n / (n + 1). Raises as :meth:`predict`.
         """
-        check_share("coverage", coverage)
+        INNER_SHARE.check("coverage", coverage)
         choices = self._checked(architectures)
         low, high, _ = self._calibrated().interval(choices, self._predicted(choices), coverage)
         return low, high

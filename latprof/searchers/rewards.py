@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
+from latprof.common.limits import ABOVE_0
 from latprof.errors import InvalidValueError, UnknownNameError
 from latprof.predictors.gradients.torch_latency import expected_latency
 
@@ -133,8 +134,7 @@ def latency_regularizer(
     exponent = default_exponent if exponent is None else exponent
     if strength is None:
         raise InvalidValueError(f"{form} has no usual strength", field="strength")
-    if not unit_ms > 0:
-        raise InvalidValueError("unit_ms is above 0", field="unit_ms", got=str(unit_ms))
+    ABOVE_0.check("unit_ms", unit_ms)
     if form in {"add#linear", "mul#log", "lightnas"} and not (
         target_ms is not None and 0 < target_ms < math.inf
     ):

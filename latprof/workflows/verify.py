@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from latprof.common.extras import needs
+from latprof.common.limits import whole
 from latprof.errors import InvalidValueError, NotEnoughDataError, TargetMismatchError
 from latprof.workflows.arguments import PackLike, open_pack
 
@@ -71,10 +72,7 @@ def verify(
     """
     from latprof.searchers.verification import Verification
 
-    if visits < 2:
-        raise InvalidValueError(
-            "visits are too few", field="visits", expected="at least 2", got=str(visits)
-        )
+    whole(2).check("visits", visits)
     pack = open_pack(pack)
     if isinstance(architecture, str):
         architecture = pack.space.parse(architecture)

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.common.checked_json import Fields, to_json
+from latprof.common.limits import INNER_SHARE
 from latprof.common.short_reprs import ShortRepr
-from latprof.errors import InvalidValueError, NotEnoughDataError
+from latprof.errors import NotEnoughDataError
 from latprof.predictors.fitting.factors import AdditiveTable
 from latprof.predictors.fitting.ridge import fit_ridge
 
@@ -105,7 +106,7 @@ class Calibration(ShortRepr):
         The ceil((n + 1) level)-th smallest; where n is too small for that, raises
         NotEnoughDataError.
         """
-        check_share("a quantile's level", level)
+        INNER_SHARE.check("level", level)
         rank = math.ceil((self.rows + 1) * level - 1e-9)
         if rank > self.rows:
             raise NotEnoughDataError(
@@ -218,14 +219,6 @@ def _bounded(fields: Fields, name: str, shape: tuple[int | None, ...], most: flo
     if np.any(np.abs(values) > most):
         fields.wrong(name, f"numbers up to {most:g}")
     return values
-
-
-def check_share(what: str, value: object) -> None:
-    """Raise InvalidValueError unless ``value`` is one number above 0 and below 1."""
-    if not isinstance(value, int | float | np.floating) or not 0 < value < 1:
-        raise InvalidValueError(
-            f"{what} is a share", expected="above 0 and below 1", got=str(value)[:80]
-        )
 
 
 def calibrate(

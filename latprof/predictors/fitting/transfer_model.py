@@ -24,8 +24,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.common.limits import whole
 from latprof.common.short_reprs import ShortRepr
-from latprof.errors import InvalidValueError
 
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
@@ -228,10 +228,7 @@ def choose_architectures(pool: TransferFeatures, n: int) -> Integers:
     m. Raises InvalidValueError unless ``n`` is at least 1 and at most the size of the pool.
     """
     size = len(pool.source_ms)
-    if not isinstance(n, int | np.integer) or not 1 <= n <= size:
-        raise InvalidValueError(
-            "cannot choose so many architectures", expected=f"1 to {size}", got=str(n)
-        )
+    whole(1, size).check("n", n)
     scaled = FeatureScale.of(pool).apply(pool)
     design = np.hstack(
         [

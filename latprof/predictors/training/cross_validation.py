@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from latprof.errors import InvalidValueError
+from latprof.common.limits import whole
 from latprof.predictors.fitting.evaluation import fold_numbers
 
 if TYPE_CHECKING:
@@ -29,10 +29,7 @@ def cross_validated_predictions(
     than 2 folds or more folds than rows, and what ``fit`` and ``predict`` raise.
     """
     latency = np.asarray(latency_ms, dtype=np.float64)
-    if not 2 <= folds <= len(latency):
-        raise InvalidValueError(
-            "folds out of range", field="folds", expected=f"2 to {len(latency)}", got=str(folds)
-        )
+    whole(2, len(latency)).check("folds", folds)
     numbers = fold_numbers(len(latency), folds, seed)
     predicted = np.empty(len(latency))
     for fold in range(folds):
