@@ -251,7 +251,7 @@ def _changed(**changes):
         _changed(shared="abcd"),
         _changed(ms_per_work=0),
         _changed(ms_per_operator=-1),
-        _changed(interval_relative=None),
+        _changed(interval_relative="wide"),
         lambda values: [values],
         lambda values: {k: v for k, v in values.items() if k != "ridge"},
     ],
