@@ -199,13 +199,6 @@ def reconcile(kernel_sums_ms: ArrayLike, latency_ms: ArrayLike) -> Reconciliatio
     )
 
 
-def coefficient_of_variation(values: ArrayLike, axis: int = 0) -> Floats:
-    """Standard deviation (n - 1) over mean, along ``axis``."""
-    array = np.asarray(values, dtype=np.float64)
-    spread: Floats = array.std(axis=axis, ddof=1) / array.mean(axis=axis)
-    return spread
-
-
 @dataclass(frozen=True)
 class NoiseFloor:
     """How well a label repeats: the error that a perfect predictor would still show.

@@ -10,7 +10,6 @@ from latprof.measurement.records import PairedSamples
 from latprof.measurement.statistics import (
     ROUND_BOUND,
     burst_medians,
-    coefficient_of_variation,
     combine_visits,
     counted_runs,
     cut_bursts,
@@ -115,15 +114,6 @@ def test_the_combination_wastes_as_little_as_documented():
 def test_no_visits_do_not_combine():
     with pytest.raises(InvalidValueError):
         combine_visits([])
-
-
-def test_coefficient_of_variation_is_along_its_axis():
-    values = [[1.0, 2.0], [3.0, 2.0]]
-
-    assert coefficient_of_variation(values) == pytest.approx([np.sqrt(2) / 2, 0.0])
-    assert coefficient_of_variation(values, axis=1) == pytest.approx(
-        [np.sqrt(0.5) / 1.5, np.sqrt(0.5) / 2.5]
-    )
 
 
 def test_the_noise_floor_of_repeats_finds_the_noise_that_was_put_in():
