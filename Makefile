@@ -58,4 +58,4 @@ bench: $(VENV)/.developer ## Print the figures of the documents (a quiet machine
 	$(BIN)/python -m benchmarks $(if $(DATA),--data '$(DATA)')
 
 clean: ## Remove what the other targets made.
-	rm -rf $(VENV) $(DEMO) site build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(DEMO) site build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .fuzz .coverage

@@ -13,9 +13,7 @@ MODULES = sorted(
     for path in (ROOT / "benchmarks").rglob("*.py")
     if path.stem != "__init__"
 )
-#: Parts of benchmarks.mutations, and pytest's own files.
-PARTS = {"benchmarks.damaged_packs", "benchmarks.forged_packs", "benchmarks.large_packs"}
-COMMANDS = [name for name in MODULES if name not in PARTS and ".test_" not in name]
+COMMANDS = [name for name in MODULES if ".test_" not in name]
 
 
 @pytest.fixture(autouse=True)

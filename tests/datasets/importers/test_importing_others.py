@@ -2,14 +2,14 @@
 
 import json
 import pickle
-from collections import Counter
 
 import numpy as np
 import pytest
 from formats import all_cells, cell, public, write_csv, write_help, write_json, write_latency
+from text_formats import E2E, FEATURE, HAT, HAT_ROW, OPERATORS, macro, small_files
 
 from latprof.datasets.importers.accuracies import load_nasbench201_accuracies, load_nasbench_macro
-from latprof.datasets.importers.hat import FEATURES, load_hat
+from latprof.datasets.importers.hat import load_hat
 from latprof.datasets.importers.help import load_help
 from latprof.datasets.importers.hw_nas_bench import (
     fbnet_keys,
@@ -17,7 +17,6 @@ from latprof.datasets.importers.hw_nas_bench import (
     load_hw_nas_bench,
     load_hw_nas_bench_table,
 )
-from latprof.datasets.importers.lookup_tables import read_single_path_table, read_yaml_table
 from latprof.datasets.importers.mobile_ml import (
     load_mobile_ml,
     load_mobile_ml_operators,
@@ -27,10 +26,6 @@ from latprof.datasets.importers.tinynas import load_tinynas
 from latprof.errors import DataSetError, UnknownNameError
 
 # mobile-ml-benchmark -----------------------------------------------------------------------
-
-E2E = ["model", "FLOPS", "size", "pixel4|1large|float|mean", "pixel4|1large|float|std"]
-OPERATORS = ["model", "operation", "feature", "pixel4|gpu|float", "pixel4|gpu|kernel"]
-FEATURE = "{'Input_shape': '224', 'Input_channel': 3, 'Stride': '-', 'Kernel': '1'}"
 
 
 def test_networks_end_to_end_are_in_milliseconds(tmp_path):
@@ -182,12 +177,6 @@ def test_the_real_tinynas_table():
 
 # HAT ---------------------------------------------------------------------------------------
 
-HAT = [
-    *FEATURES,
-    *("latency_mean_encoder", "latency_mean_decoder", "latency_std_encoder", "latency_std_decoder"),
-]
-HAT_ROW = [640, 6, 1194.5, 4.5, 640, 3, 1877.5, 4, 5.5, 2, 9.9, 236.7, 0.1, 12.7]
-
 
 def test_the_parts_of_a_transformer(tmp_path):
     path = write_csv(tmp_path / "xeon.csv", HAT, [HAT_ROW])
@@ -244,11 +233,6 @@ def test_malformed_accuracies(tmp_path, row):
     path = write_csv(tmp_path / "accuracy.csv", ["index", "architecture", "cifar10-test"], [row])
     with pytest.raises(DataSetError, match=r"accuracy\.csv"):
         load_nasbench201_accuracies(path)
-
-
-def macro(**changes):
-    row = {"test_acc": [80.0, 81.0, 82.0], "mean_acc": 81.0, "std": 0.8, "params": 5, "flops": 7}
-    return {name: value for name, value in (row | changes).items() if value is not None}
 
 
 def test_networks_of_nasbench_macro_by_their_key(tmp_path):
@@ -407,55 +391,6 @@ def test_what_hw_nas_bench_does_not_have(tmp_path):
         load_hw_nas_bench(path, "edgegpu", "mnist")
     with pytest.raises(UnknownNameError, match="pixel3"):
         load_hw_nas_bench_table(path, "edgegpu")
-
-
-def small_files(folder):
-    """A small file of each text format, and what reads it."""
-    e2e = write_csv(folder / "e2e.csv", E2E, [["a", 1, 2, 30, 4]])
-    ops = write_csv(folder / "ops.csv", OPERATORS, [["net", "CONV_2D", FEATURE, "320.4", "k"]])
-    hat = write_csv(folder / "hat.csv", HAT, [HAT_ROW])
-    row = [0, cell([0, 1, 2, 3, 4, 0]), 50]
-    accuracy = write_csv(folder / "a.csv", ["index", "architecture", "cifar10-test"], [row])
-    table = folder / "table.yaml"
-    table.write_text("Conv-input:4x4x3:\n  count: 9\n  mean: 4.5\n  var: 0.25\nb: {mean: 1}\n")
-    convolutions = folder / "conv.out"
-    convolutions.write_text("{Regular,1,8,5,5,8,1,1,0} 0.01\n{Regular,1,8,5,5,8,1,1,0} -1\n")
-    return [
-        (e2e, lambda path: load_mobile_ml(path, "pixel4|1large|float")),
-        (ops, load_mobile_ml_operators),
-        (hat, load_hat),
-        (accuracy, load_nasbench201_accuracies),
-        (table, read_yaml_table),
-        (convolutions, load_tinynas),
-        (write_json(folder / "macro.json", {"02112000": macro()}), load_nasbench_macro),
-        (write_json(folder / "sp.json", {"1": {"0": 4.5}}), read_single_path_table),
-    ]
-
-
-def test_no_mutated_text_file_does_worse_than_a_clear_error(tmp_path):
-    generator = np.random.default_rng(0)
-    outcomes = Counter()
-    for path, load in small_files(tmp_path):
-        load(path)
-        whole = path.read_bytes()
-        for _ in range(150):
-            data = bytearray(whole)
-            for _ in range(generator.integers(1, 4)):
-                at = int(generator.integers(len(data)))
-                if generator.integers(2):
-                    data[at] = generator.integers(256)
-                else:
-                    del data[at : at + int(generator.integers(1, 9))]
-            path.write_bytes(data)
-            try:
-                load(path)
-                outcomes["read"] += 1
-            except UnknownNameError:  # a column's name was changed
-                outcomes["refused"] += 1
-            except DataSetError as error:
-                outcomes["refused" if path.name in str(error) else "without its name"] += 1
-    assert set(outcomes) == {"read", "refused"}
-    assert outcomes["refused"] > 500
 
 
 @pytest.mark.parametrize("line", ["\n", "a\n", ",", "[]", "{}", "a:\n", "1,2\n", '"'])

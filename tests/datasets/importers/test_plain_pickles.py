@@ -204,55 +204,6 @@ def test_what_is_no_plain_file_is_not_waited_for(tmp_path):
             read_torch_file(path)
 
 
-def test_no_mutated_file_does_worse_than_a_clear_error(tmp_path):
-    """Altered pickles and altered files: each is read, or refused with its name."""
-    value = {
-        "arch": [{"ks": [3, 5], "r": np.int64(224)}, {"ks": [7], "r": np.float64(2.5)}],
-        "array": np.arange(4.0),
-        "text": ["a" * 20] * 3,
-    }
-    generator = np.random.default_rng(0)
-    outcomes = collections.Counter()
-    sources = [
-        pickled(value),
-        pickled(value, protocol=4),
-        pickle.dumps(PLAIN["nested"], protocol=0),
-    ]
-    for trial in range(120):
-        data = bytearray(sources[trial % len(sources)])
-        for _ in range(generator.integers(1, 4)):
-            at = int(generator.integers(len(data)))
-            kind = generator.integers(3)
-            if kind == 0:
-                data[at] = generator.integers(256)
-            elif kind == 1:
-                del data[at : at + int(generator.integers(1, 9))]
-            else:
-                data[at:at] = data[int(generator.integers(len(data))) :][:6]
-        try:
-            read_pickle("it", bytes(data))
-            outcomes["read"] += 1
-        except DataSetError:
-            outcomes["refused"] += 1
-    whole = torch_bytes(sources[0])
-    path = tmp_path / "mutated.pt"
-    for _ in range(60):
-        data = bytearray(whole)
-        for _ in range(generator.integers(1, 5)):
-            data[int(generator.integers(len(data)))] = generator.integers(256)
-        path.write_bytes(
-            data[: int(generator.integers(len(data)))] if generator.integers(2) else data
-        )
-        try:
-            read_torch_file(path)
-            outcomes["read"] += 1
-        except DataSetError as error:
-            outcomes["refused" if "mutated.pt" in str(error) else "without its name"] += 1
-    assert set(outcomes) == {"read", "refused"}
-    assert outcomes["refused"] > 40
-    assert outcomes["read"] > 5  # a changed digit is still a number
-
-
 def test_a_wrong_checksum_is_noticed(tmp_path):
     data = bytearray(torch_bytes(pickled([1, 2, 3])))
     at = data.index(b"K\x02")

@@ -1,4 +1,4 @@
-"""Packs as large as the reader lets through, or larger, for :mod:`benchmarks.mutations`."""
+"""Packs as large as the reader lets through, or larger, for :mod:`tests.fuzz.pack_mutants`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.forged_packs import PACKS, Forged
 from latprof.datasets.spaces.named import get_space
 from latprof.predictors.features.block_features import space_tables
+from tests.fuzz.forged_packs import PACKS, Forged
 
 _CALIBRATION = "predictor/calibration.json"
 _CIFAR = {"blocks_per_stage": 100, "final_channels": 65_536}

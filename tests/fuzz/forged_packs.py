@@ -1,4 +1,4 @@
-"""Ways to forge a pack, for :mod:`benchmarks.mutations`.
+"""Ways to forge a pack, for :mod:`tests.fuzz.pack_mutants`.
 
 What the files say changes and every digest is computed again: a reader has to check what it is
 told, since whoever can write a pack can write its digests.
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.damaged_packs import Members, Random, members_of
 from latprof.datasets.spaces.named import get_space
 from latprof.predictors.pack.archive import MANIFEST, digest, write_archive
+from tests.fuzz.damaged_packs import Members, Random, members_of
 
 #: The packs that are spoilt: all that the tests keep.
-PACKS = Path(__file__).parents[1] / "tests" / "predictors" / "pack" / "packs"
+PACKS = Path(__file__).parents[1] / "predictors" / "pack" / "packs"
 _DIGEST = "manifest.sha256"
 _CALIBRATION = "predictor/calibration.json"
 _TABLE = "predictor/table.json"

@@ -1,4 +1,4 @@
-"""Ways to damage a pack, for :mod:`benchmarks.mutations`.
+"""Ways to damage a pack, for :mod:`tests.fuzz.pack_mutants`.
 
 Bytes or members change and the digests stay as they were: a reader has to notice.
 """

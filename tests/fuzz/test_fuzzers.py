@@ -1,0 +1,92 @@
+"""A short run of each fuzzer, and the runner: it keeps what is done, and its status tells."""
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz import __main__ as runner
+
+ROOT = Path(__file__).parents[2]
+
+
+def outcomes(name, count, folder):
+    """How many inputs of a fuzzer came to which end."""
+    found = Counter()
+    for ends in runner.fuzz(runner.FUZZERS[name], count, 0, folder / "state.json").values():
+        found.update(ends)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "refused", "read"),
+    [("pickles", 90, 60, 2), ("torch-files", 60, 40, 0), ("text-files", 800, 500, 20)],
+)
+def test_files_of_collections_are_read_or_refused_by_name(tmp_path, name, count, refused, read):
+    found = outcomes(name, count, tmp_path)
+    assert set(found) == {"read", "refused"}
+    assert found["refused"] > refused
+    assert found["read"] > read
+
+
+def test_packs_with_errors_are_refused_or_change_nothing(tmp_path):
+    found = outcomes("packs", 120, tmp_path)
+    assert found["bad"] == 0
+    assert found["refused"] > 70
+    assert found["the same"] + found["another valid pack"] > 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs fork")
+def test_a_kill_at_any_moment_loses_nothing_and_repeats_nothing(tmp_path):
+    done = subprocess.run(  # it forks, which a process with threads should not
+        [sys.executable, "-m", "tests.fuzz", "kills", "--count", "25", "--state", tmp_path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    ends = {line[:52].strip(): int(line[52:]) for line in done.stdout.splitlines()[1:]}
+    assert sum(ends.values()) == 25
+    assert next(number for end, number in ends.items() if "after visits" in end) > 10
+
+
+@pytest.fixture
+def numbers(monkeypatch):
+    """A fuzzer of which number 3 is bad; returns the numbers that it was asked for."""
+    asked = []
+
+    def run(numbers, seed, folder):
+        for number in numbers:
+            asked.append(number)
+            yield "numbers", "bad" if number == 3 else "good", f"{number} is odd"
+
+    monkeypatch.setitem(runner.FUZZERS, "numbers", runner.Fuzzer(run, 10, 4))
+    return asked
+
+
+def call(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["fuzz", *arguments])
+    with pytest.raises(SystemExit) as leaving:
+        runner.main()
+    return leaving.value.code
+
+
+def test_a_run_goes_on_where_it_was_stopped(tmp_path, numbers, monkeypatch, capsys):
+    call(monkeypatch, "numbers", "--count", "6", "--state", str(tmp_path))
+    assert numbers == [0, 1, 2, 3, 4, 5]
+    call(monkeypatch, "numbers", "--state", str(tmp_path))
+    assert numbers == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    told = capsys.readouterr().out
+    call(monkeypatch, "numbers", "--state", str(tmp_path))
+    assert numbers[10:] == []
+    assert told.endswith(capsys.readouterr().out)
+
+
+def test_a_bad_input_is_told_and_ends_with_status_1(tmp_path, numbers, monkeypatch, capsys):
+    assert call(monkeypatch, "numbers", "--state", str(tmp_path)) == 1
+    out = capsys.readouterr().out
+    assert "BAD 3 is odd\n" in out
+    assert out.endswith("numbers                 good                                 9\n")
