@@ -303,7 +303,7 @@ def test_errors_of_tinynet_say_what_is_wrong():
 
 
 def test_without_scikit_learn_no_accuracy_is_asked_for(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.gaussian_process", None)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
     asked = []
 
     with pytest.raises(MissingDependencyError, match=r"latprof\[search\]"):
