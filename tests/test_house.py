@@ -159,6 +159,8 @@ def test_names_loaded_late_are_those_that_type_checkers_see(room):
     stub = Path(package.__file__).with_suffix(".pyi").read_text(encoding="utf-8")
     seen = []
     for node in ast.parse(stub).body:
+        assert isinstance(node, ast.ImportFrom)
+        assert node.module
         (alias,) = node.names
         assert alias.asname == alias.name
         module = importlib.import_module(node.module)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,8 @@ def test_a_package_adds_a_name(latprof_distribution):
     latprof_distribution("own-spaces", {"own": OWN}, {"latprof.spaces": {"own": "own:OwnSpace"}})
 
     assert "own" in space_names()
-    assert get_space("own", resolution=64).resolution == 64
+    own: Any = get_space("own", resolution=64)
+    assert own.resolution == 64
     assert SPACES.distribution("own") == "own-spaces"
     assert entry_point_problems() == []
     with pytest.raises(UnknownNameError, match="did you mean 'own'"):

@@ -1,6 +1,7 @@
 """What every command shares: options of several words, and errors in the options' names."""
 
 import inspect
+from typing import Any
 
 import pytest
 import typer
@@ -10,7 +11,8 @@ from latprof.cli.commands import spelled
 from latprof.cli.main import app
 from latprof.errors import UsageError
 
-COMMANDS = typer.main.get_command(app).commands
+GROUP: Any = typer.main.get_command(app)
+COMMANDS = GROUP.commands
 
 
 def parsed(command, *words):

@@ -1,11 +1,14 @@
 """Options are called what the documents call them."""
 
+from typing import Any
+
 import pytest
 import typer
 
 from latprof.cli.main import app
 
-COMMANDS = typer.main.get_command(app).commands
+GROUP: Any = typer.main.get_command(app)
+COMMANDS = GROUP.commands
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from typing import Any
 
 import pytest
 import typer
@@ -19,7 +20,7 @@ from documents import NETWORKS, ROOT, blocks, command_lines, command_spans
 from latprof.cli.main import app
 
 LINES = [(block, words) for block, words in command_lines() if not block.parsed_only]
-GROUP = typer.main.get_command(app)
+GROUP: Any = typer.main.get_command(app)
 #: Commands whose answer may be a finding: a host that disturbs, a model that is slower.
 FINDINGS = {"doctor", "compare"}
 

@@ -7,6 +7,7 @@ label, known, kept, bench) are not in the list: a reader judges them.
 import ast
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -93,9 +94,12 @@ def test_the_changelog_is_in_plain_words():
     assert found_in(unreleased()) == []
 
 
-@pytest.mark.parametrize("name", sorted(typer.main.get_command(app).commands))
+GROUP: Any = typer.main.get_command(app)
+
+
+@pytest.mark.parametrize("name", sorted(GROUP.commands))
 def test_the_help_of_a_command_is_in_plain_words(name):
-    command = typer.main.get_command(app).commands[name]
+    command = GROUP.commands[name]
     texts = [command.help or "", *(getattr(each, "help", "") or "" for each in command.params)]
     assert any(texts)
     assert [found for text in texts for found in found_in(text)] == []

@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import json
+import os
 import re
 
 import numpy as np
@@ -10,7 +11,6 @@ import pytest
 from fake_campaign import HOSTILE, fake_report_data
 from html_outline import Outline
 
-from latprof.common import files
 from latprof.errors import DiskFullError, OutputPathError
 from latprof.reports import build_report, render_report, write_report
 
@@ -194,7 +194,7 @@ def test_a_full_disk_is_named_and_the_old_page_kept(tmp_path, plain, monkeypatch
 
     path = tmp_path / "report.html"
     path.write_text("old")
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
 
     with pytest.raises(DiskFullError, match="no space left"):
         write_report(build_report(plain), path)

@@ -134,6 +134,7 @@ def test_transfer_from_python_weighs_as_the_command_does(command, store, trained
     pack = latprof.transfer(trained, store)
     done = command("transfer", "--from", store.with_name("python.pack"), store, "--json")
     printed = json.loads(done.stdout)
+    assert isinstance(pack.predictor, latprof.TransferPredictor)
     assert list(printed["sources"].values()) == pack.predictor.weights_.tolist()[:1]
     assert printed["left_out"] == pack.metrics.to_dict()
 

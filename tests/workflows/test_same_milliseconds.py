@@ -13,7 +13,8 @@ import pytest
 from computed_store import fill_store
 
 import latprof
-from latprof.measurement.labels import TargetLabels
+from latprof.measurement.labels import TargetLabels, freeze_reference
+from latprof.measurement.statistics import NoiseFloor
 from latprof.measurement.store.store import Store
 
 SPACE = latprof.get_space("proxyless", resolution=64)
@@ -99,7 +100,7 @@ def published(path):
     floor = table.attrs["noise_floor"]
     return {
         "constant": table.attrs["reference_ms"],
-        "floor": latprof.measurement.NoiseFloor(
+        "floor": NoiseFloor(
             floor["percent"] / 100, floor["rmse_ms"], floor["pairs"], floor["method"]
         ),
         "latency": by_architecture(table, "architecture"),
@@ -155,7 +156,7 @@ def test_a_campaign_that_is_resumed_to_its_end_freezes_what_readers_then_find(cu
     pack = latprof.train(path, predictor="linear", compare=False)
     with Store.open(path) as store:
         assert TargetLabels.of(store).reference_ms == pack.reference_ms
-        frozen = latprof.measurement.labels.freeze_reference(store, store.only_target().target)
+        frozen = freeze_reference(store, store.only_target().target)
         assert frozen == pack.reference_ms
     # Later visits, twice as slow, change neither the constant nor what the pack holds.
     with contextlib.closing(sqlite3.connect(path)) as connection:

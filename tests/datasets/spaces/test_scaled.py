@@ -1,5 +1,7 @@
 """The scalable family: published EfficientNets and TinyNets, growth of costs, and real models."""
 
+from typing import Any
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -107,6 +109,7 @@ def test_every_step_of_phi_about_doubles_the_multiply_accumulates():
 
 @pytest.mark.parametrize("rounding", ["efficientnet", "tinynet"])
 def test_layers_and_channels_are_rounded_as_the_authors_do(rounding):
+    space: Any
     space, _ = ScaledMBConv(rounding).space_of(Scale(160, 0.7, 0.5))
 
     assert all(width % 8 == 0 for width in space.widths)

@@ -1,6 +1,7 @@
 """All interactions at once, in spaces that can be held whole."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,7 +77,7 @@ def test_hybrid_keeps_interactions_where_they_hold_and_gives_them_back_from_file
     choices = np.array(list(itertools.product(*map(range, space.num_choices))), dtype=np.uint8)
     generator = np.random.default_rng(0)
     latency = 10 + 3.0 * (choices[:, 0] * choices[:, 1]) + 0.05 * generator.standard_normal(60)
-    predictor = make_predictor("hybrid", space).fit(choices, latency)
+    predictor: Any = make_predictor("hybrid", space).fit(choices, latency)
     assert len(predictor.interactions_) == 1
     assert np.abs(predictor.predict(choices) - latency).max() < 0.5
     # The table holds the main effects: the interactions average to nothing along each decision.

@@ -1,6 +1,7 @@
 """Expected latencies: exact where they can be, and differentiable."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def test_at_a_certain_choice_the_expectation_is_the_prediction(fitted):
 
 @pytest.mark.parametrize("name", ["linear", "lookup-table", "hybrid"])
 def test_an_additive_expectation_is_the_sum_over_probabilities(name, rows):
-    fitted = make_predictor(name, SPACE).fit(*rows)
+    fitted: Any = make_predictor(name, SPACE).fit(*rows)
     assert not len(getattr(fitted, "trees_", ()))
     p = random_probabilities()
     level = getattr(fitted, "intercept_ms_", None) or fitted.fixed_ms_

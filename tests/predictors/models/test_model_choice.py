@@ -1,6 +1,7 @@
 """The model that is kept is the one that the rows were made with."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from small_space import PairedSpace, SmallSpace
 from synthetic_latency import SPACE, measured
 
 from latprof.predictors.features.block_features import space_tables
+from latprof.predictors.fitting.block_prior import fit_by_prior
 from latprof.predictors.fitting.ridge import fit_robust_ridge
 from latprof.predictors.models import model_choice
 from latprof.predictors.models.by_name import make_predictor
@@ -39,7 +41,7 @@ def test_a_step_that_two_blocks_make_keeps_trees():
 def fits(monkeypatch):
     """Whether each additive fit of :func:`choose_model` was robust, in their order."""
     calls = []
-    original = model_choice.fit_by_prior
+    original = fit_by_prior
 
     def fit(*arguments, robust=False):
         calls.append(robust)
@@ -108,7 +110,7 @@ def test_a_whole_grid_over_parts_of_several_decisions_is_the_sum_of_its_tables()
     choices = everything(space)
     latency = 10 + 1.0 * choices[:, 0] + 5.0 * choices[:, 1] * choices[:, 2]
     latency = latency + 0.02 * np.random.default_rng(0).standard_normal(len(latency))
-    predictor = make_predictor("hybrid", space).fit(choices, latency)
+    predictor: Any = make_predictor("hybrid", space).fit(choices, latency)
     assert len(predictor.interactions_) == 1
     assert np.abs(predictor.predict(choices) - latency).max() < 1.0
     again = type(predictor).from_files(space, predictor.to_files())

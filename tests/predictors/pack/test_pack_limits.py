@@ -1,5 +1,7 @@
 """Packs that are too large are refused in time; ``tests/fuzz`` has packs with errors in them."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from synthetic_latency import SPACE, measured
@@ -106,7 +108,7 @@ def test_json_that_would_take_too_much_memory_is_neither_read_nor_written(monkey
 
 def test_intervals_of_format_1_are_in_order_below_zero_too():
     predictor = make_predictor("linear", SPACE).fit(*measured(40))
-    bare = type(predictor).from_files(SPACE, predictor.to_files())
+    bare: Any = type(predictor).from_files(SPACE, predictor.to_files())
     bare.table_[0, :6] -= 1e6
     prediction = Pack(bare, interval_relative=0.2).predict(SPACE.sample_choices(5))
     assert np.all(prediction.latency_ms < 0)

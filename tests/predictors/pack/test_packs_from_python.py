@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,7 +120,7 @@ def test_ten_rows_are_enough_for_a_pack_that_knows_other_models():
 
 
 def test_without_a_calibration_the_interval_is_not_known(tmp_path):
-    fitted = make_predictor("lookup-table", SPACE).fit(*measured(300))
+    fitted: Any = make_predictor("lookup-table", SPACE).fit(*measured(300))
     table = LookupTablePredictor.of_entries(SPACE, fitted.table_, fitted.counts_, fitted.fixed_ms_)
     save_pack(table, tmp_path / "a.pack")
     pack = load_pack(tmp_path / "a.pack")
@@ -132,7 +133,7 @@ def test_without_a_calibration_the_interval_is_not_known(tmp_path):
 
 
 def test_a_table_with_gaps_has_no_costs_and_says_so(tmp_path):
-    fitted = make_predictor("lookup-table", SPACE).fit(*measured(300))
+    fitted: Any = make_predictor("lookup-table", SPACE).fit(*measured(300))
     entries, counts = fitted.table_.copy(), fitted.counts_.copy()
     entries[0, 0], counts[0, 0] = np.nan, 0
     table = LookupTablePredictor.of_entries(SPACE, entries, counts)
@@ -144,7 +145,7 @@ def test_a_table_with_gaps_has_no_costs_and_says_so(tmp_path):
 
 
 def test_entries_and_counts_of_a_table_must_fit():
-    fitted = make_predictor("lookup-table", SPACE).fit(*measured(300))
+    fitted: Any = make_predictor("lookup-table", SPACE).fit(*measured(300))
     with pytest.raises(InvalidValueError, match="wrong shape"):
         LookupTablePredictor.of_entries(SPACE, fitted.table_[:, :-1], fitted.counts_)
     with pytest.raises(InvalidValueError, match="do not fit its entries"):

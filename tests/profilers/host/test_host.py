@@ -1,11 +1,11 @@
 """What a host is and what spoils its timings, read from made-up trees and from this host."""
 
 import os
+import platform
 import sys
 
 import pytest
 
-from latprof.profilers.host import facts as host_module
 from latprof.profilers.host.checks import INVISIBLE, observe, run_checks
 from latprof.profilers.host.facts import Host, host_facts, parse_cores, processor_name
 
@@ -129,8 +129,8 @@ def test_a_board_is_named_with_its_core_types(tree):
 
 
 def test_a_host_without_a_processor_list_still_has_a_name(tree, monkeypatch):
-    monkeypatch.setattr(host_module.platform, "processor", lambda: "")
-    monkeypatch.setattr(host_module.platform, "machine", lambda: "arm64")
+    monkeypatch.setattr(platform, "processor", lambda: "")
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
 
     monkeypatch.setattr(sys, "platform", "win32")
     assert processor_name(tree()) == "arm64"

@@ -546,6 +546,8 @@ def test_a_checkpoint_without_all_its_parts_is_refused(checkpoint, tmp_path, par
 class Recording(LightNAS):
     """Remembers the expected latency after each epoch."""
 
+    expected: list[float]
+
     def derive(self, state):
         expected = expected_latency(state.predictor, self._probabilities(state).detach())
         self.expected.append(expected.item())

@@ -2,6 +2,7 @@
 
 import copy
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ MACRO = NASBenchMacroSpace(resolution=16)
 
 
 class Broken(PredictorContract):
+    Made: Any
+
     space = MACRO
 
     @pytest.fixture

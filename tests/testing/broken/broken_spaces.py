@@ -1,6 +1,7 @@
 """Search spaces that each break one requirement; ``breaks`` names the tests that must say so."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,6 +15,8 @@ from latprof.testing.space_contract import SpaceContract
 
 
 class Broken(SpaceContract):
+    Made: Any
+
     @pytest.fixture
     def space(self):
         return self.Made((8,) * 9, 32, 10)

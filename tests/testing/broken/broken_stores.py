@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from latprof.testing.store_contract import StoreContract
 
 
 class Broken(StoreContract):
+    Made: Any
+
     @pytest.fixture
     def open_store(self, location):
         return lambda *, create=False: self.Made.open(location, create=create)

@@ -15,6 +15,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +65,7 @@ def whole_grid():
     choices = space.sample_choices(1500, 4)
     latency = 5.0 + np.isin(choices, (2, 3)).sum(axis=1) * 1.0
     latency += 2.0 * (choices[:, 0] == 3) * (choices[:, 3] == 3) * (choices[:, 5] > 1)
-    predictor = make_predictor("hybrid", space).fit(
+    predictor: Any = make_predictor("hybrid", space).fit(
         choices, latency * np.random.default_rng(4).normal(1, 0.008, 1500)
     )
     (factor,) = predictor.interactions_

@@ -1,6 +1,7 @@
 """PyTorch on this processor: what the contract's suite does not ask."""
 
 import shutil
+from typing import Any
 
 import numpy as np
 import onnx
@@ -50,7 +51,7 @@ def test_the_registry_knows_it():
 
 def test_options_reach_the_module_and_its_input():
     options = RunOptions(threads=1, precision="bfloat16", mode=("channels-last",))
-    model = CpuTorch(options).load(MODEL)
+    model: Any = CpuTorch(options).load(MODEL)
 
     (image,) = model.inputs
     weights = [p for p in model.call.parameters() if p.dim() == 4 and p.shape[2] > 1]

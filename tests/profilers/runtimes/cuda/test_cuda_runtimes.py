@@ -1,6 +1,7 @@
 """ONNX Runtime and TensorRT on a GPU: with a device where there is one, and what fakes can show."""
 
 import contextlib
+import importlib.metadata
 import sys
 import types
 
@@ -12,7 +13,7 @@ from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import DeviceError, RuntimeFailedError, UnsupportedModelError
 from latprof.graph.reader import read_network
 from latprof.profilers.base import RunOptions
-from latprof.profilers.runtimes.cuda import cuda_device, cuda_tensorrt
+from latprof.profilers.runtimes.cuda import cuda_tensorrt
 from latprof.profilers.runtimes.cuda.cuda_onnxruntime import CudaOnnxRuntime, CudaOnnxRuntimeModel
 from latprof.profilers.runtimes.cuda.cuda_tensorrt import (
     CudaTensorRT,
@@ -59,9 +60,9 @@ class TestCudaTensorRTOnAGpu(ProfilerContract):
 )
 def test_a_missing_package_is_named(monkeypatch, spelling, package):
     def nothing(name):
-        raise cuda_device.importlib.metadata.PackageNotFoundError
+        raise importlib.metadata.PackageNotFoundError
 
-    monkeypatch.setattr(cuda_device.importlib.metadata, "version", nothing)
+    monkeypatch.setattr(importlib.metadata, "version", nothing)
     availability = profiler_class(spelling).availability()
     assert availability.state == "missing"
     assert availability.detail == f"{package} is not installed"
@@ -70,7 +71,7 @@ def test_a_missing_package_is_named(monkeypatch, spelling, package):
 
 def test_tensorrt_needs_a_torch_with_cuda_as_well(monkeypatch):
     versions = {"tensorrt": "10.1", "torch": "2.13.0+cpu"}
-    monkeypatch.setattr(cuda_device.importlib.metadata, "version", versions.__getitem__)
+    monkeypatch.setattr(importlib.metadata, "version", versions.__getitem__)
     availability = CudaTensorRT.availability()
     assert availability.state == "missing"
     assert "build without CUDA" in availability.detail
@@ -295,7 +296,7 @@ def tensorrt(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(CudaTensorRT, "use_device", lambda self: "cpu")
     monkeypatch.setattr(cuda_tensorrt, "device_name", lambda number: "Test GPU")
-    monkeypatch.setattr(cuda_tensorrt.importlib.metadata, "version", lambda name: "10.1")
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "10.1")
     monkeypatch.setattr(CudaTensorRT, "first_warm_up_s", 0)
     monkeypatch.setattr(torch.cuda, "Event", Event)
     stream = types.SimpleNamespace(cuda_stream=1)

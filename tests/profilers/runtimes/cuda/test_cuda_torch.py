@@ -1,6 +1,7 @@
 """PyTorch on a GPU: with a device where there is one, and with fakes of its clock anywhere."""
 
 import contextlib
+import importlib.metadata
 import itertools
 import statistics
 import time
@@ -19,6 +20,7 @@ from latprof.measurement.protocol import measure_paired
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.statistics import visit_ratio
 from latprof.profilers.base import RunOptions
+from latprof.profilers.runtimes.cpu.cpu_torch import placed as cpu_placed
 from latprof.profilers.runtimes.cuda import cuda_device
 from latprof.profilers.runtimes.cuda.cuda_device import event_burst, settle
 from latprof.profilers.targets import profiler_class
@@ -331,10 +333,10 @@ def test_without_the_management_library_conditions_are_the_hosts_alone(monkeypat
 def test_availability_says_what_is_there_or_missing(monkeypatch, gpu, version, state, words):
     def installed(name):
         if version is None:
-            raise cuda_torch.importlib.metadata.PackageNotFoundError
+            raise importlib.metadata.PackageNotFoundError
         return version
 
-    monkeypatch.setattr(cuda_torch.importlib.metadata, "version", installed)
+    monkeypatch.setattr(importlib.metadata, "version", installed)
     availability = CudaTorch.at("0").availability()
     assert availability.state == state
     assert words in availability.detail
@@ -385,7 +387,7 @@ def test_precisions_reach_the_module_and_the_switches(monkeypatch):
         seen.append(torch_placed(*arguments, **options))
         return seen[-1]
 
-    torch_placed = cuda_torch.placed
+    torch_placed = cpu_placed
     monkeypatch.setattr(cuda_torch, "placed", placed)
     for precision, dtype, rounded in (
         ("tf32", torch.float32, True),

@@ -36,7 +36,7 @@ def sample(pid, share, time=1):
 
 def library(*, devices=("first", "second"), samples=(), **changes):
     """A module like pynvml; a change of None is a function that fails, "absent" one not there."""
-    module = types.ModuleType("pynvml")
+    module: Any = types.ModuleType("pynvml")
 
     class NVMLError(Exception):
         value = 3
