@@ -84,24 +84,39 @@ def quiet() -> Iterator[None]:
 
 
 def host_target(threads: int) -> dict[str, Any]:
-    """The processor of this computer as LLVM knows it, and the threads that schedules count on.
+    """The processor of this computer as LLVM knows it, and the threads that schedules count on."""
+    from tvm.target import codegen
 
-    LLVM goes by the processor's model; vector instructions that a hypervisor hides are left out.
+    triple = str(codegen.llvm_get_system_triple())
+    return visible_target(triple, host_processor(), host_cpuinfo()) | {"num-cores": threads}
+
+
+def host_processor() -> str:
+    """LLVM's name of this computer's processor."""
+    from tvm.target import codegen
+
+    return str(codegen.llvm_get_system_cpu())
+
+
+def host_cpuinfo() -> str:
+    """What Linux lists of this computer's processor; empty elsewhere."""
+    return Host().read("proc/cpuinfo")
+
+
+def visible_target(triple: str, processor: str, cpuinfo: str) -> dict[str, Any]:
+    """A processor without the vector instructions that a hypervisor hides.
+
+    LLVM knows a processor by its model alone; what the model has and Linux does not list in
+    ``cpuinfo`` would end the process.
     """
     import tvm
     from tvm.target import codegen
 
-    words: dict[str, Any] = {
-        "kind": "llvm",
-        "mtriple": str(codegen.llvm_get_system_triple()),
-        "mcpu": str(codegen.llvm_get_system_cpu()),
-    }
+    words: dict[str, Any] = {"kind": "llvm", "mtriple": triple, "mcpu": processor}
     with quiet():
         assumed = {str(name) for name in codegen.llvm_get_cpu_features(tvm.target.Target(words))}
-    hidden = hidden_features(assumed, Host().read("proc/cpuinfo"))
-    if hidden:
-        words["mattr"] = [f"-{name}" for name in hidden]
-    return words | {"num-cores": threads}
+    hidden = hidden_features(assumed, cpuinfo)
+    return words | ({"mattr": [f"-{name}" for name in hidden]} if hidden else {})
 
 
 def hidden_features(assumed: Collection[str], cpuinfo: str) -> list[str]:

@@ -34,8 +34,11 @@ from latprof.profilers.runtimes.tvm.tvm_build import (
     TargetWords,
     compiled,
     fused_kernels,
+    host_cpuinfo,
+    host_processor,
     linker,
     quiet,
+    visible_target,
     write_library,
 )
 
@@ -217,7 +220,7 @@ class Connection:
                 ) from None
         return self._session
 
-    def processor(self) -> dict[str, str] | None:
+    def processor(self) -> dict[str, Any] | None:
         """What the device's own compiler takes its processor for; None where it has none."""
         session = self.session()
         try:
@@ -225,7 +228,10 @@ class Connection:
             name = session.get_function("target.llvm_get_system_cpu")()
         except Exception:  # noqa: BLE001 - a function that is not there, in several ways
             return None
-        return {"kind": "llvm", "mtriple": str(triple), "mcpu": str(name)}
+        # A server sends none of /proc. Where the device is of this computer's own model, often this
+        # computer, the same instructions are hidden there.
+        cpuinfo = host_cpuinfo() if str(name) == host_processor() else ""
+        return visible_target(str(triple), str(name), cpuinfo)
 
     @contextlib.contextmanager
     def lost_with(self, problem: str) -> Iterator[None]:
