@@ -31,13 +31,16 @@ def short(value: object) -> str:
 
 
 class ShortRepr:
-    """Gives a dataclass, declared with ``repr=False``, a representation of one line."""
+    """Gives a dataclass, declared with ``repr=False``, a representation of one line.
+
+    A subclass that is none is represented by its name.
+    """
 
     def __repr__(self) -> str:
         record: Any = self
         fields = ", ".join(
             f"{field.name}={short(getattr(self, field.name))}"
-            for field in dataclasses.fields(record)
+            for field in (dataclasses.fields(record) if dataclasses.is_dataclass(record) else ())
             if field.repr
         )
         return f"{type(self).__name__}({fields})"

@@ -239,7 +239,7 @@ class Searcher(ABC):
         return best_of(trail, problem.limit_ms)
 
 
-class EvaluatingSearcher(Searcher):
+class EvaluatingSearcher(ShortRepr, Searcher):
     """A searcher that learns from accuracies alone: it proposes, and is told.
 
     Subclasses implement :meth:`propose`. Budget, repeated networks, trail and resuming are here:

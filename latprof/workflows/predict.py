@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union, overload
 
+from latprof.common.limits import INNER_SHARE
 from latprof.errors import CoverageError, InvalidValueError, LatprofError
 from latprof.predictors.pack.shipped import DEFAULT_PACK
 from latprof.workflows.arguments import NetworkLike, PackLike, Shapes, name_of, open_pack
@@ -89,6 +90,8 @@ def predict(
     from latprof.datasets.spaces.base import Architecture
     from latprof.graph.operators import Network
 
+    if upper is not None:
+        INNER_SHARE.check("`upper`", upper)
     loaded = open_pack(pack)
     if isinstance(networks, str | os.PathLike | Architecture | Network):
         (answer,) = _predict_all(loaded, [networks], shapes, None, strict=strict, upper=upper)

@@ -311,7 +311,7 @@ def test_another_host_s_pack_is_refused_before_the_search(latprof, place):
         (("--latency", MACRO, "--data", "digits", "--method", "fbnet"), "--pack"),
         (("--latency", "proxyless-cpu-ort1", "--accuracy", "own:accuracy"), "every network"),
         (("--accuracy", "own:accuracy", "--limit-ms", "0.01"), "at best"),
-        (("--accuracy", "own:accuracy", "--upper", "1%"), "more measurements exceed"),
+        (("--accuracy", "own:accuracy", "--upper", "1%"), "--upper is out of range"),
         (("--accuracy", "own:accuracy", "--seed", "-1"), "seed"),
         (("--accuracy", "own:accuracy", "--option", "population=true"), "another type"),
         (("--accuracy", "own:accuracy", "--option", "mutation_probability=a"), "another type"),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _TRIES = 50
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class EvolutionSearch(EvaluatingSearcher):
     """Mutation and crossover of the best, every child within the limit before it is evaluated.
 

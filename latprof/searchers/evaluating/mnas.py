@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _DRAWS = 8
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class MnasSearch(EvaluatingSearcher):
     """Samples architectures from an LSTM and moves it towards large ``ACC * (LAT / T) ** w``.
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _MOST_PAIRS = 20_000
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class NetAdaptSearch(EvaluatingSearcher):
     """From a large network down to the limit, at each step by the change that costs least accuracy.
 

@@ -31,7 +31,7 @@ _MODEL_GENERATIONS = 15
 _MODEL_POPULATION = 60
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class NSGA2Search(EvaluatingSearcher):
     """Non-dominated sorting: finds the whole front at once, within the limit where there is one.
 
