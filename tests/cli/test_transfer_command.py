@@ -3,30 +3,40 @@
 import json
 
 import pytest
+from computed_store import fill_store_of
 
-from latprof.measurement.store.store import Store
+from latprof.measurement.records import PairedProtocol
+from latprof.predictors.models.transfer_predictor import choose_for_transfer
 from latprof.predictors.pack.saving import load_pack
+from latprof.profilers.base import RunOptions
+from latprof.profilers.campaign.collection import Collection
 
 
 @pytest.fixture(scope="module")
-def measured(latprof, pack, tmp_path_factory):
-    """Four networks chosen by a pack of "another device", measured here with two images a run."""
-    store = tmp_path_factory.mktemp("transfer") / "new.db"
-    options = "--plan transfer -n 4 --visits 1 --repeat-fraction 0 --batch-size 2 --ops -q".split()
-    done = latprof("collect", *options, "--from", pack, "--store", store)
-    assert done.returncode == 0, done.stderr
-    return store
-
-
-def test_the_chosen_networks_are_those_of_the_plan_and_the_first_of_more(measured, pack):
-    from latprof.predictors.models.transfer_predictor import choose_for_transfer
-
+def measured(pack, tmp_path_factory):
+    """Four networks chosen by a pack of "another device", two images a run; times computed."""
     loaded = load_pack(pack)
-    chosen = choose_for_transfer(loaded.space, [loaded.predictor], 6)
-    with Store.open(measured) as store:
-        target = store.only_target(None).target
-        keys = {row.subject.key for row in store.measurements(target)}
-    assert keys == {",".join(map(str, row)) for row in chosen[:4].tolist()}
+    chosen = choose_for_transfer(loaded.space, [loaded.predictor], 4)
+    collection = Collection.of_architectures(
+        loaded.space,
+        loaded.space.architectures(chosen),
+        {"plan": "transfer"},
+        options=RunOptions(batch_size=2),
+        protocol=PairedProtocol(visits=1),
+    )
+    store = tmp_path_factory.mktemp("transfer") / "new.db"
+    return fill_store_of(store, collection, loaded.space, repeat_fraction=0)
+
+
+def test_the_command_measures_the_networks_that_tell_most(latprof, measured, pack, tmp_path):
+    options = "--plan transfer --visits 1 --repeat-fraction 0 --batch-size 2 --ops -q".split()
+    done = latprof("collect", *options, "-n", 4, "--from", pack, "--store", measured, "--json")
+    assert done.returncode == 0, done.stderr
+    values = json.loads(done.stdout)
+    assert (values["visits_made"], values["visits_resumed"]) == (0, 4), "the four are there"
+
+    few = ("-n", 1, "--from", pack, "--store", tmp_path / "one.db", "--json")
+    assert json.loads(latprof("collect", *options, *few).stdout)["networks"] == 1
 
 
 def test_a_transferred_pack_answers_like_any_other(latprof, measured, pack, tmp_path):

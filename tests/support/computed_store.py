@@ -33,13 +33,18 @@ PROCESS_NOISE, LOAD_NOISE, RUN_NOISE = 0.01, 0.005, 0.002
 START = 1_790_000_000.0
 
 
-def fill_store(path, n=14, resolution=64, visits=2, options=None, seed=0):
-    """Write the store of so many architectures; return its path."""
-    options = options or RunOptions()
+def fill_store(path, n=14, resolution=64, visits=2, **rest):
+    """Write the store of so many sampled architectures; return its path."""
     space = ProxylessSpace(resolution=resolution)
     protocol = PairedProtocol(visits=visits)
-    collection = Collection.of_space(space, n, options=options, protocol=protocol)
-    plan = collection.plan(ops=True)
+    collection = Collection.of_space(space, n, options=RunOptions(), protocol=protocol)
+    return fill_store_of(path, collection, space, **rest)
+
+
+def fill_store_of(path, collection, space, repeat_fraction=0.05, seed=0):
+    """Write the store of a collection of the space's architectures; return its path."""
+    options, protocol = collection.options, collection.protocol
+    plan = collection.plan(ops=True, repeat_fraction=repeat_fraction)
     target = collection.identity()
     name, _ = reference_network(collection.reference_resolution)
     host = {"facts": host_facts(), "checks": [dataclasses.asdict(check) for check in run_checks()]}
