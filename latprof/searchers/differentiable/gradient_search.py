@@ -99,7 +99,7 @@ class DifferentiableSearcher(ShortRepr, Searcher):
     warmup: float = 0.25
     prune: float = 0.0
     checkpoint: str | os.PathLike[str] | None = None
-    #: Epochs that the last call of ``search`` found done.
+    #: Epochs that were complete already when ``search`` was last called.
     resumed_: int = field(default=0, init=False, repr=False)
 
     def search(
