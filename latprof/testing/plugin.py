@@ -90,6 +90,7 @@ def latprof_distribution(
     ) -> Path:
         folder = tmp_path_factory.mktemp("distribution")
         write_distribution(folder, name, modules, entry_points)
+        forget_modules(modules)  # another test may have imported one of the same name
         written.extend(modules)
         monkeypatch.syspath_prepend(folder)
         monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
