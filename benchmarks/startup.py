@@ -2,7 +2,8 @@
 
 Whole processes in turn (A, B, A, B, ...), with the modules' bytecode there as after an
 installation. The figures are ratios of the CPU time of the processes, user and system, since that
-is what a busy machine changes least: the median over pairs, and the ratio of the two least.
+is what a busy machine changes least: the median over pairs, which is the figure, and beside it the
+ratio of the two least.
 ``latprof predict`` is timed on a member of the bundled pack's search space and on another model.
 ``--check`` exits with status 1 where a promised figure is missed.
 """
@@ -72,7 +73,7 @@ class Starts:
             f"{min(first):.3f} s / {min(second):.3f} s), at most {limit:g}",
             flush=True,
         )
-        return bool(min(middle, min(first) / min(second)) <= limit)
+        return middle <= limit
 
 
 def main() -> None:

@@ -169,7 +169,6 @@ def collect(
     from latprof.measurement.labels import TargetLabels
     from latprof.measurement.summary import summarize
     from latprof.profilers.campaign.collection import Collection
-    from latprof.profilers.visits.measuring_process import check_timeout
 
     paths, packs = paths_of(models), packs_of(sources)
     _check_subject(paths, space, plan, packs, resolution)
@@ -183,20 +182,16 @@ def collect(
         collection = _sampled(space, resolution, number, seed, rest)
     else:
         collection = Collection.of_models(paths, shapes=shapes or None, **rest)
-    options: dict[str, Any] = {
-        "repeat_fraction": repeat_fraction,
-        "seed": seed,
-        "ops": ops,
-        "time_limit_s": time_limit_s,
-    }
     # All that can be refused is refused before a store is made.
-    collection.identity()
-    collection.plan(**options)
-    check_timeout(timeout_s)
+    prepared = collection.prepare(
+        timeout_s=timeout_s,
+        repeat_fraction=repeat_fraction,
+        seed=seed,
+        ops=ops,
+        time_limit_s=time_limit_s,
+    )
     with open_store(store, create=True) as opened:
-        found, outcome = collection.run(
-            opened, timeout_s=timeout_s, on_progress=on_progress, **options
-        )
+        found, outcome = prepared.run(opened, on_progress=on_progress)
         summary = None
         if outcome.made + outcome.resumed:
             summary = summarize(TargetLabels.of(opened, found))

@@ -136,13 +136,52 @@ class Collection(ShortRepr):
             source=self.source,
         )
 
+    def prepare(
+        self, *, timeout_s: float = DEFAULT_TIMEOUT_S, **options: Any
+    ) -> PreparedCollection:
+        """Check all that can be refused before there is a store.
+
+        Parameters
+        ----------
+        timeout_s : float
+            Longest time for one visit.
+        **options
+            As of :meth:`plan`.
+
+        Raises
+        ------
+        InvalidValueError
+            For options or a timeout out of range.
+        UnsupportedModelError
+            Where the target cannot be measured here.
+        """
+        target = self.identity()
+        plan = self.plan(**options)
+        check_timeout(timeout_s)
+        return PreparedCollection(self, plan, target, timeout_s)
+
     def run(
         self,
         store: Store,
         *,
-        timeout_s: float = DEFAULT_TIMEOUT_S,
         on_progress: Callable[[Progress], None] | None = None,
         **options: Any,
+    ) -> tuple[Target, CampaignResult]:
+        """:meth:`prepare` with these options, and run."""
+        return self.prepare(**options).run(store, on_progress=on_progress)
+
+
+@dataclass(frozen=True, repr=False)
+class PreparedCollection(ShortRepr):
+    """A collection whose options were checked: what is measured, in which order, on what."""
+
+    collection: Collection
+    plan: Plan
+    target: Target
+    timeout_s: float
+
+    def run(
+        self, store: Store, *, on_progress: Callable[[Progress], None] | None = None
     ) -> tuple[Target, CampaignResult]:
         """Measure what the store does not hold yet; see ``campaign.collect``.
 
@@ -150,25 +189,19 @@ class Collection(ShortRepr):
         ----------
         store : Store
             Open for writing.
-        timeout_s : float
-            Longest time for one visit.
         on_progress : callable, optional
             Called after every visit.
-        **options
-            As of :meth:`plan`.
         """
-        check_timeout(timeout_s)
-        plan = self.plan(**options)
-        target = self.identity()
-        profiler = profiler_class(self.target)(self.options)
-        name, reference = reference_network(self.reference_resolution)
+        asked = self.collection
+        profiler = profiler_class(asked.target)(asked.options)
+        name, reference = reference_network(asked.reference_resolution)
         make = partial(
             ProcessMeasurer,
-            self.target,
-            self.options,
+            asked.target,
+            asked.options,
             reference,
-            self.protocol,
-            timeout_s=timeout_s,
+            asked.protocol,
+            timeout_s=self.timeout_s,
         )
 
         def make_measurer(reference_runs: int | None) -> Measurer:
@@ -179,13 +212,13 @@ class Collection(ShortRepr):
         if profiler.caution:
             host["caution"] = profiler.caution
         result = collect(
-            plan,
+            self.plan,
             store,
-            target,
+            self.target,
             name,
             make_measurer,
             host=host,
             on_progress=on_progress,
             networks_per_process=profiler.networks_per_process,
         )
-        return target, result
+        return self.target, result
