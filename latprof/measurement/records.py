@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from latprof.common.checked_json import Fields
-from latprof.common.limits import ABOVE_0, Limit, check_limits, whole
+from latprof.common.limits import ABOVE_0, POSITIVE, Limit, check_limits, whole
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InvalidValueError
 
@@ -136,7 +136,8 @@ _PROTOCOL_LIMITS = {
     "dropped_runs": whole(0, 1_000_000),
     "reference_loads": whole(1, 100),
     "precision": Limit(0, 1, open_high=True),
-    **dict.fromkeys(("burst_ms", "max_drift", "max_withheld", "max_load"), ABOVE_0),
+    "burst_ms": POSITIVE,
+    **dict.fromkeys(("max_drift", "max_withheld", "max_load"), ABOVE_0),
 }
 
 

@@ -98,6 +98,7 @@ def test_an_operator_the_runtime_lacks(latprof, tmp_path):
         (("--space", "proxyless", "--batch-size", "0"), "--batch-size|from 1 to"),
         (("--space", "proxyless", "--visits", "0"), "--visits|from 1 to"),
         (("--space", "proxyless", "--repeat-fraction", "2"), "--repeat-fraction|0 to 1"),
+        (("--space", "proxyless", "--burst-ms", "inf"), "--burst-ms|finite"),
         (("--space", "proxyless", "--timeout", "0"), "timeout"),
         (("--space", "proxyless", "--timeout", "inf"), "timeout|at most"),
         (("--space", "proxyless", "--seed", "-1"), "seed|0 to"),
