@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -14,6 +16,9 @@ from latprof.errors import DiskFullError, OutputPathError, StoreError, UsageErro
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+_LOCK_TIMEOUT_S = 30.0  # how long another process may hold the file
 
 
 class DuplicateError(Exception):
@@ -84,11 +89,28 @@ def _read_only_url(path: Path) -> sa.URL:
 def configure_sqlite(connection: Any, _record: object) -> None:
     """Make a new connection durable: what is committed survives the process and the power."""
     cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout=30000")
-    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute(f"PRAGMA busy_timeout={_LOCK_TIMEOUT_S * 1000:.0f}")
+    _keep_a_write_ahead_log(cursor)
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _keep_a_write_ahead_log(cursor: sqlite3.Cursor) -> None:
+    """Change the file to a write-ahead log, where it has none yet.
+
+    SQLite refuses this at once while another process writes, whatever the busy time-out is.
+    """
+    end = time.monotonic() + _LOCK_TIMEOUT_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 def translated_error(  # noqa: PLR0911 - one return a cause

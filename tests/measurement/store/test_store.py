@@ -105,6 +105,21 @@ def test_two_collections_may_make_one_store_at_the_same_moment(tmp_path):
         assert set(pool.map(make, range(16))) == {"reference"}
 
 
+def test_a_store_opens_when_whoever_makes_it_at_this_moment_is_done(tmp_path):
+    """SQLite itself refuses to change to a write-ahead log while another process writes."""
+    path = tmp_path / "new.db"
+    with contextlib.closing(
+        sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    ) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(1) as pool:
+            opened = pool.submit(lambda: Store.open(path, create=True))
+            with pytest.raises(TimeoutError):
+                opened.result(timeout=0.2)
+            other.execute("COMMIT")
+            opened.result().close()
+
+
 def test_one_visit_counts_once_however_many_processes_store_it(store, tmp_path):
     with Store.open(tmp_path / "lat.db") as other:
         assert store.add(measurement())

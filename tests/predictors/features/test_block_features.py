@@ -71,8 +71,9 @@ def test_candidates_that_shapes_cannot_tell_apart_get_their_index_as_a_feature()
 
 
 def test_tables_are_made_once_for_a_description_and_the_cache_is_bounded():
-    assert space_tables(ProxylessSpace()) is TABLES
-    assert space_tables(ProxylessSpace(resolution=192)) is not TABLES
+    tables = space_tables(ProxylessSpace())
+    assert space_tables(ProxylessSpace()) is tables
+    assert space_tables(ProxylessSpace(resolution=192)) is not tables
     made = [weakref.ref(space_tables(ProxylessSpace(resolution=32 + i))) for i in range(40)]
     gc.collect()
     kept = [tables() is not None for tables in made]
