@@ -3,6 +3,10 @@
 import os
 import signal
 
+# Before numpy and torch are imported: two test processes on two cores, each with a pool of threads
+# that wait for work by spinning, take more than twice as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from command_line import run_latprof
 from computed_store import COLLECT, fill_store

@@ -199,7 +199,12 @@ def _fronts_of_model(
     start: Choices,
     generator: np.random.Generator,
 ) -> list[Choices]:
-    """The fronts, first to last, of the population that NSGA-II ends with on a cheap accuracy."""
+    """The fronts, first to last, of the population that NSGA-II ends with on a cheap accuracy.
+
+    In a space of fewer networks than it would evaluate they are the fronts of all of them.
+    """
+    if problem.space.num_architectures <= len(start) * _MODEL_GENERATIONS:
+        return _fronts_of_all(problem, hoped)
     algorithm = _algorithm(problem, start, len(start), generator)
     for _ in range(_MODEL_GENERATIONS):
         asked = algorithm.ask()
@@ -214,6 +219,16 @@ def _fronts_of_model(
     inside = population.get("feas").ravel()
     choices, rank = population.get("X")[inside].astype(np.uint8), population.get("rank")[inside]
     return [choices[rank == number] for number in np.unique(rank)]
+
+
+def _fronts_of_all(problem: SearchProblem, hoped: Callable[[Choices], Floats]) -> list[Choices]:
+    """The fronts, first to last, of all networks that keep the limit."""
+    from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
+
+    choices = problem.space.sample_choices(problem.space.num_architectures)
+    choices = choices[problem.keeps_limit(choices)]
+    objectives = np.column_stack([-hoped(choices), problem.latency_ms(choices)])
+    return [choices[front] for front in NonDominatedSorting().do(objectives)]
 
 
 def _algorithm(
