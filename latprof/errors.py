@@ -12,7 +12,8 @@
     │   └── OutputPathError               output-path      2
     ├── InputFileError                    input-file       3
     │   ├── ModelFileError                model-file       3
-    │   │   └── DynamicShapeError         dynamic-shape    3
+    │   │   ├── DynamicShapeError         dynamic-shape    3
+    │   │   └── UnknownCostsError         unknown-costs    3
     │   ├── StoreError                    store            3
     │   │   └── StoreVersionError         store-version    3
     │   ├── NotEnoughDataError            not-enough-data  3
@@ -178,6 +179,12 @@ class DynamicShapeError(ModelFileError):
     """A model's input has dimensions without a size."""
 
     code = "dynamic-shape"
+
+
+class UnknownCostsError(ModelFileError):
+    """A model's operators or their sizes cannot be told without running it; it can be measured."""
+
+    code = "unknown-costs"
 
 
 class StoreError(InputFileError):

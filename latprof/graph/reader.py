@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latprof.errors import ModelFileError
+from latprof.errors import ModelFileError, UnknownCostsError
 from latprof.graph.model_file import (
     ModelSource,
     graph_inputs,
@@ -27,7 +27,14 @@ from latprof.graph.static_shapes import InputShapes, fix_inputs, infer_shapes, p
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["load_model", "model_bytes", "model_digest", "parse_shape", "read_network"]
+__all__ = [
+    "known_operators",
+    "load_model",
+    "model_bytes",
+    "model_digest",
+    "parse_shape",
+    "read_network",
+]
 
 #: Operators that move no data at inference: their output is their first input.
 _NOTHING = frozenset({"Identity", "Dropout"})
@@ -82,14 +89,16 @@ def read_network(
         For a file that is missing, empty, truncated, no ONNX model, or contradicts itself.
     DynamicShapeError
         For an input dimension without a size.
+    UnknownCostsError
+        For a model that can only be measured: sizes depend on values, or nobody knows an operator.
     InvalidValueError
         For ``shapes`` that name no input or do not fit it.
     """
     label = os.fspath(source) if isinstance(source, str | os.PathLike) else "the model"
     model = read_model(source)
     without_data(model)
-    fix_inputs(model, shapes, label)
-    known = infer_shapes(model, label)
+    held = fix_inputs(model, shapes, label)
+    known = infer_shapes(model, label, held)
     graph = model.graph
     return Network(
         name=graph.name,
@@ -97,6 +106,14 @@ def read_network(
         inputs=tuple((value.name, known[value.name] or ()) for value in graph_inputs(graph)),
         outputs=tuple((value.name, known.get(value.name) or ()) for value in graph.output),
     )
+
+
+def known_operators(source: ModelSource) -> tuple[Operator, ...]:
+    """A model's operators, none where they are not known; raises as :func:`read_network` else."""
+    try:
+        return read_network(source).operators
+    except UnknownCostsError:
+        return ()
 
 
 def load_model(
@@ -111,8 +128,11 @@ def load_model(
     refuses other places. Raises as :func:`read_network`.
     """
     model = read_model(path)
-    fix_inputs(model, shapes, os.fspath(path))
-    known = infer_shapes(model, os.fspath(path))
+    held = fix_inputs(model, shapes, os.fspath(path), sequences=True)
+    try:
+        known = infer_shapes(model, os.fspath(path), held)
+    except UnknownCostsError:
+        known = {}
     for output in model.graph.output:
         shape = known.get(output.name)
         if shape is not None and output.type.HasField("tensor_type"):
@@ -162,7 +182,7 @@ def _operators(
         else:
             operators.append(_operator(node, inputs, known, constant, counted, label))
     if not operators:
-        raise ModelFileError(f"{label} has no operators that depend on its inputs")
+        raise UnknownCostsError(f"{label} has no operators that depend on its inputs")
     return tuple(operators)
 
 
@@ -243,7 +263,7 @@ def _check_operator(operator: Operator, label: str) -> None:
     if operator.op_type == "Reshape" and operator.input_shapes and operator.output_shapes:
         before, after = operator.input_shapes[0], operator.output_shapes[0]
         if math.prod(before) != math.prod(after):
-            raise ModelFileError(
+            raise UnknownCostsError(
                 f"{where} was made for another size of input",
                 got=f"{before} to {after}",
                 hint="export the model with dynamic axes, or for the size in question",
@@ -251,7 +271,7 @@ def _check_operator(operator: Operator, label: str) -> None:
     if operator.op_type not in _NEEDS_SHAPES:
         return
     if not (operator.input_shapes and operator.output_shapes and operator.input_shapes[0]):
-        raise ModelFileError(
+        raise UnknownCostsError(
             f"{where} has a shape that cannot be resolved",
             hint="the sizes of the inputs may not fit the model, or depend on values",
         )
@@ -261,7 +281,7 @@ def _check_operator(operator: Operator, label: str) -> None:
         wanted = channels[0] if operator.op_type == "ConvTranspose" else channels[1] * groups
         fits = len(data) == len(weight) > 2 and groups >= 1 and data[1] == wanted
         if not fits or operator.kernel < 1 or operator.stride < 1:
-            raise ModelFileError(
+            raise UnknownCostsError(
                 f"{where} has a weight that does not fit its input",
                 got=f"input {data}, weight {weight}, {groups} groups",
             )

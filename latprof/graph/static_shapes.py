@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, TypeAlias
 import onnx
 from onnx import shape_inference
 
-from latprof.errors import DynamicShapeError, InvalidValueError, ModelFileError
+from latprof.errors import (
+    DynamicShapeError,
+    InvalidValueError,
+    ModelFileError,
+    UnknownCostsError,
+)
+from latprof.graph.kept_shapes import kept_value_infos
 from latprof.graph.model_file import graph_inputs, without_data
 from latprof.graph.shape_arithmetic import fold_shape_arithmetic
 
@@ -37,7 +43,7 @@ def parse_shape(text: str) -> tuple[str | None, Shape]:
     # int() takes more than digits: "1_0", "+1", other scripts' numerals.
     plain = all(p.strip().isascii() and p.strip().isdigit() and len(p) < 12 for p in parts)
     shape = tuple(int(p) for p in parts) if plain else ()
-    if not shape or min(shape) < 1 or (equals and not name.strip()):
+    if not shape or (equals and not name.strip()):
         raise InvalidValueError(
             f"not a shape: {text!r}",
             field="shape",
@@ -46,45 +52,78 @@ def parse_shape(text: str) -> tuple[str | None, Shape]:
     return (name.strip() if equals else None), shape
 
 
-def fix_inputs(model: onnx.ModelProto, shapes: InputShapes | None, label: str) -> None:
+def fix_inputs(
+    model: onnx.ModelProto, shapes: InputShapes | None, label: str, *, sequences: bool = False
+) -> list[onnx.ValueInfoProto]:
     """Give the inputs of ``model`` the sizes of ``shapes``, in place, and check that all have one.
 
-    Where a size changes, what the file says about later shapes is dropped.
+    Where a size changes, what the file says about later shapes is taken out; returned is what of
+    it still holds (:func:`latprof.graph.kept_shapes.kept_value_infos`).
 
     Raises
     ------
     InvalidValueError
-        For an unknown input, another number of dimensions, or a size below 1.
+        For an unknown input, another number of dimensions, or an impossible size.
     DynamicShapeError
         Where an input still has a dimension without a size.
+    UnknownCostsError
+        For an input that is no tensor, unless ``sequences`` are allowed.
     """
     inputs = {value.name: value for value in graph_inputs(model.graph)}
-    for value in inputs.values():
-        if not value.type.HasField("tensor_type"):
-            raise ModelFileError(f"{label}: input {value.name!r} is not a tensor")
+    tensors = {name: v for name, v in inputs.items() if v.type.HasField("tensor_type")}
+    if len(tensors) < len(inputs) and not sequences:
+        other = next(name for name in inputs if name not in tensors)
+        raise UnknownCostsError(f"{label}: input {other!r} is not a tensor")
+    before = {
+        name: type(value).FromString(value.SerializeToString()) for name, value in tensors.items()
+    }
+    wanted = _by_name(shapes or {}, list(tensors), label)
     changed = False
-    for name, shape in _by_name(shapes or {}, list(inputs)).items():
-        changed |= _set_shape(inputs[name], shape)
-    for value in inputs.values():
-        _check_static(value, label)
+    for name, shape in wanted.items():
+        changed |= _set_shape(tensors[name], shape, label)
+    for value in tensors.values():
+        _check_static(value, label, given=value.name in wanted)
+    held = kept_value_infos(model.graph, before, wanted) if changed else []
     if changed:
         _forget_shapes(model.graph)
+    return held
 
 
-def infer_shapes(model: onnx.ModelProto, label: str) -> dict[str, Shape | None]:
+def infer_shapes(
+    model: onnx.ModelProto, label: str, held: Sequence[onnx.ValueInfoProto] = ()
+) -> dict[str, Shape | None]:
     """Infer the shape of every value of a model with static inputs; None where it stays unknown.
 
-    Raises ModelFileError where the graph contradicts itself or a size is absurd.
+    ``held`` is what was known of values before; it is used, and added to ``model``, only for those
+    that inference does not resolve. Raises ModelFileError where a size is absurd, and
+    UnknownCostsError where nothing can be inferred.
     """
     light = onnx.ModelProto()
     light.CopyFrom(model)
     without_data(light)
-    shapes = _infer_once(light, label)
+    for sparse in light.graph.sparse_initializer:  # onnx infers nothing from these
+        light.graph.initializer.add(
+            name=sparse.values.name, data_type=sparse.values.data_type, dims=sparse.dims
+        )
+    light.graph.ClearField("sparse_initializer")
+    shapes = _infer_resolving(light, label)
+    added = [value for value in held if value.name in shapes or _static_shape(value) is not None]
+    added = [value for value in added if shapes.get(value.name) is None]
+    if added:
+        for each in (light, model):
+            each.graph.value_info.extend(added)
+        shapes = _infer_resolving(light, label)
+    return shapes
+
+
+def _infer_resolving(model: onnx.ModelProto, label: str) -> dict[str, Shape | None]:
+    """Infer shapes, and work out the arithmetic on them, as long as that resolves more."""
+    shapes = _infer_once(model, label)
     for _ in range(_MAX_PASSES):
-        resolved = all(shapes.get(name) is not None for n in light.graph.node for name in n.output)
-        if resolved or not fold_shape_arithmetic(light, shapes):
+        resolved = all(shapes.get(name) is not None for n in model.graph.node for name in n.output)
+        if resolved or not fold_shape_arithmetic(model, shapes):
             break
-        shapes = _infer_once(light, label)
+        shapes = _infer_once(model, label)
     return shapes
 
 
@@ -95,7 +134,7 @@ def _infer_once(model: onnx.ModelProto, label: str) -> dict[str, Shape | None]:
         )
     except Exception as error:  # noqa: BLE001 - the C++ side raises several unrelated types
         reason = " ".join(str(error).split())[:300]
-        raise ModelFileError(f"{label}: shapes cannot be inferred: {reason}") from None
+        raise UnknownCostsError(f"{label}: shapes cannot be inferred: {reason}") from None
     shapes: dict[str, Shape | None] = {}
     graph = inferred.graph
     for value in (*graph.input, *graph.value_info, *graph.output):
@@ -112,43 +151,43 @@ def _infer_once(model: onnx.ModelProto, label: str) -> dict[str, Shape | None]:
     return shapes
 
 
-def _by_name(shapes: InputShapes, names: list[str]) -> dict[str, tuple[int, ...]]:
-    """Resolve the key None and refuse names that are no inputs and sizes below 1."""
+def _by_name(shapes: InputShapes, names: list[str], label: str) -> dict[str, tuple[int, ...]]:
+    """Resolve the key None and refuse names that are no inputs and impossible sizes."""
     result = {}
     for key, shape in shapes.items():
         name = key
         if name is None:
             if len(names) != 1:
                 raise InvalidValueError(
-                    "the model has several inputs: say which the shape is for",
+                    f"{label} has several inputs: say which the shape is for",
                     field="shape",
                     hint=f"inputs: {', '.join(names)}",
                 )
             name = names[0]
         if name not in names:
             raise InvalidValueError(
-                f"the model has no input {name!r}",
+                f"{label} has no input {name!r}",
                 field="shape",
                 hint=f"inputs: {', '.join(names)}",
             )
         sizes = tuple(int(size) for size in shape)
-        if not sizes or min(sizes) < 1 or math.prod(sizes) > MAX_ELEMENTS:
+        if not sizes or min(sizes) < 0 or math.prod(sizes) > MAX_ELEMENTS:
             raise InvalidValueError(
-                f"impossible shape for input {name!r}",
+                f"impossible shape for input {name!r} of {label}",
                 field="shape",
-                expected=f"sizes of at least 1, and at most {MAX_ELEMENTS} elements",
+                expected=f"sizes of at least 0, and at most {MAX_ELEMENTS} elements",
                 got=",".join(map(str, sizes)) or "nothing",
             )
         result[name] = sizes
     return result
 
 
-def _set_shape(value: onnx.ValueInfoProto, sizes: Shape) -> bool:
+def _set_shape(value: onnx.ValueInfoProto, sizes: Shape, label: str) -> bool:
     """Write ``sizes`` into an input; return whether that changed it."""
     tensor_type = value.type.tensor_type
     if tensor_type.HasField("shape") and len(tensor_type.shape.dim) != len(sizes):
         raise InvalidValueError(
-            f"input {value.name!r} has another number of dimensions",
+            f"input {value.name!r} of {label} has another number of dimensions",
             field="shape",
             expected=str(len(tensor_type.shape.dim)),
             got=str(len(sizes)),
@@ -171,8 +210,11 @@ def _static_shape(value: onnx.ValueInfoProto) -> Shape | None:
     return tuple(dim.dim_value for dim in tensor_type.shape.dim)
 
 
-def _check_static(value: onnx.ValueInfoProto, label: str) -> None:
-    """Raise DynamicShapeError where an input has a dimension without a size above 0."""
+def _check_static(value: onnx.ValueInfoProto, label: str, *, given: bool) -> None:
+    """Raise DynamicShapeError where an input has a dimension without a size.
+
+    The batch's is none where a file says 0: exporters have written so for a batch of any size.
+    """
     tensor_type = value.type.tensor_type
     name = value.name
     if not tensor_type.HasField("shape"):
@@ -185,7 +227,7 @@ def _check_static(value: onnx.ValueInfoProto, label: str) -> None:
     unknown = [
         f"{index} ({dim.dim_param!r})" if dim.dim_param else str(index)
         for index, dim in enumerate(dims)
-        if dim.dim_value < 1
+        if not dim.HasField("dim_value") or dim.dim_value < (index == 0 and not given)
     ]
     if unknown:
         usual = _USUAL_IMAGE if len(dims) == 4 else (1,) * len(dims)

@@ -13,7 +13,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import require
-from latprof.errors import ModelFileError, UnsupportedModelError
+from latprof.errors import (
+    DynamicShapeError,
+    ModelFileError,
+    UnknownCostsError,
+    UnsupportedModelError,
+)
 from latprof.graph.convert.onnx_operator import OnnxOperator, depends_on_input, read_tensor
 from latprof.graph.model_file import graph_inputs, read_model
 from latprof.graph.reader import load_model
@@ -68,7 +73,7 @@ def torch_module(model: ModelSource) -> torch.nn.Module:
             content = read_model(model)
             fix_inputs(content, None, "the model")
     except ModelFileError as error:
-        if error.code != ModelFileError.code:
+        if isinstance(error, DynamicShapeError):
             raise
         raise UnsupportedModelError(f"torch cannot run the model: {error}") from None
     with torch.no_grad():
@@ -139,7 +144,10 @@ class _Importer:
     def shape(self, name: str) -> Shape | None:
         """The inferred shape of a value, None where it is not known."""
         if self._shapes is None:
-            self._shapes = infer_shapes(self._model, "the model")
+            try:
+                self._shapes = infer_shapes(self._model, "the model")
+            except UnknownCostsError:
+                self._shapes = {}
         return self._shapes.get(name)
 
     def call(self, operator: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
