@@ -6,16 +6,13 @@ import contextlib
 import json
 import os
 import platform
-import selectors
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from latprof.common.checked_json import Fields
+from latprof.common.checked_json import MOST_JSON_BYTES, Fields
+from latprof.common.children.child import Child
 from latprof.common.limits import Limit
 from latprof.errors import (
     DeviceError,
@@ -38,6 +35,8 @@ _Answer = TypeVar("_Answer")
 _ENDINGS = (DeviceError, MeasurementTimeoutError)
 #: Longer than any visit, and what the operating system can wait for.
 MAX_TIMEOUT_S = 1e6
+#: Read of what a process that died had printed: its end.
+_LOG_BYTES = 1 << 16
 
 
 def check_timeout(timeout_s: float) -> None:
@@ -84,10 +83,9 @@ class ProcessMeasurer:
             "reference_runs": reference_runs,
         }
         self._timeout_s = timeout_s
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Child | None = None
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as this object
-        self._buffer = b""
-        self._owed = 0  # answers that are still to come and that nobody waits for
+        self._owed = 0  # answers that are still to come
 
     @property
     def pid(self) -> int | None:
@@ -113,7 +111,6 @@ class ProcessMeasurer:
         self.start()
         with self._starting_over():
             self._send({"do": "prepare", "network": network.to_dict()})
-            self._owed += 1
 
     @contextlib.contextmanager
     def _starting_over(self) -> Iterator[None]:
@@ -143,20 +140,10 @@ class ProcessMeasurer:
             return Failure.of(error)
 
     def close(self) -> None:
-        """End the process, at once if it is in the middle of something."""
+        """End the process and all it started, at once if it is in the middle of something."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-        try:
-            process.wait(timeout=0.5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
+        if process is not None:
+            process.close(grace_s=0.0 if self._owed else 0.5)
 
     def __enter__(self) -> Self:
         return self
@@ -185,63 +172,55 @@ class ProcessMeasurer:
     def _collect_answers(self) -> None:
         while self._owed:
             answer = self._receive()
-            self._owed -= 1
             if "failure" in answer.values:
                 why = _failure(answer).message
                 raise DeviceError(f"the measuring process cannot start: {why}")
 
     def _start(self) -> None:
-        self._buffer, self._owed = b"", 1  # it says when it is ready
         self._log.seek(0)
         self._log.truncate()
-        self._process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", WORKER_MODULE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env=os.environ | {"PYTHONHASHSEED": "0"},
-        )
-        self._send(self._configuration)
+        try:
+            self._process = Child(WORKER_MODULE, stderr=self._log)
+        except OSError as error:
+            raise DeviceError(f"the measuring process cannot start: {error.strerror}") from None
+        self._owed = 0
+        self._send(self._configuration)  # it says when it is ready
 
     def _send(self, values: Mapping[str, Any]) -> None:
         assert self._process is not None
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps(values).encode() + b"\n")
-            self._process.stdin.flush()
-        except OSError:
-            raise self._death() from None
+        with self._translated():
+            self._process.write(json.dumps(values).encode() + b"\n", self._timeout_s)
+        self._owed += 1
 
     def _receive(self) -> Fields:
         """Wait for one line, at most the time-out."""
         assert self._process is not None
-        assert self._process.stdout is not None
-        deadline = time.monotonic() + self._timeout_s
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._process.stdout, selectors.EVENT_READ)
-            while b"\n" not in self._buffer:
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise MeasurementTimeoutError(
-                        f"the visit took longer than {self._timeout_s:g} s",
-                        hint="allow more with --timeout",
-                    )
-                chunk = os.read(self._process.stdout.fileno(), 1 << 16)
-                if not chunk:
-                    raise self._death()
-                self._buffer += chunk
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return Fields("answer", json.loads(line), InvalidValueError)
+        with self._translated():
+            line = self._process.read_line(self._timeout_s, MOST_JSON_BYTES)
+            values = json.loads(line)
+        self._owed -= 1
+        return Fields("answer", values if isinstance(values, dict) else {}, InvalidValueError)
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn what becomes of a pipe into one of ``_ENDINGS``."""
+        try:
+            yield
+        except TimeoutError:
+            raise MeasurementTimeoutError(
+                f"the visit took longer than {self._timeout_s:g} s",
+                hint="allow more with --timeout",
+            ) from None
+        except (EOFError, OSError):
+            raise self._death() from None
+        except (ValueError, RecursionError):
+            raise RuntimeFailedError("the measuring process gave no usable answer") from None
 
     def _death(self) -> RuntimeFailedError:
         assert self._process is not None
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=5)
-        code = self._process.returncode
-        if code is not None and code < 0:
-            how = f"was killed by {signal.Signals(-code).name}"
-        else:
-            how = f"ended with status {code}"
-        self._log.seek(0)
+        how = self._process.wait(5.0) or "closed its output"
+        self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, self._log.tell() - _LOG_BYTES))
         lines = self._log.read().decode(errors="replace").strip().splitlines()
         said = f": {lines[-1][:300]}" if lines else ""
         return RuntimeFailedError(f"the measuring process {how}{said}")

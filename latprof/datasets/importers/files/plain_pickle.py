@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+from latprof.common.children.child import ENDED_WELL, Child
 from latprof.errors import DataSetError
 
 _READER = Path(__file__).with_name("unpickling.py")
@@ -15,6 +14,7 @@ _READER = Path(__file__).with_name("unpickling.py")
 MEMORY_BYTES = 2 << 30
 CPU_S = 60
 _DEADLINE_S = 300.0
+_ANSWER_BYTES = 3 << 30  # its own bound is of characters
 
 
 def read_pickle(source: str, data: bytes) -> Any:
@@ -41,15 +41,15 @@ def read_pickle(source: str, data: bytes) -> Any:
     DataSetError
         For anything else, with the reason.
     """
-    # Isolated: no module of the current directory, the environment or the site.
-    command = [sys.executable, "-I", "-S", str(_READER), str(MEMORY_BYTES), str(CPU_S)]
     problem = "it asks for too much memory or time"
     try:
-        done = subprocess.run(  # noqa: S603 - this Python, and a file of ours
-            command, input=data, capture_output=True, timeout=_DEADLINE_S, check=False
-        )
-        found = json.loads(done.stdout) if done.returncode == 0 else {"refused": problem}
-    except subprocess.TimeoutExpired:
+        with Child(str(_READER), str(MEMORY_BYTES), str(CPU_S), bare=True) as reader:
+            reader.write(data, _DEADLINE_S)
+            reader.end_input()
+            answer = reader.read_all(_DEADLINE_S, _ANSWER_BYTES)
+            ended = reader.wait(_DEADLINE_S)
+        found = json.loads(answer) if ended == ENDED_WELL else {"refused": problem}
+    except (TimeoutError, BrokenPipeError):
         found = {"refused": problem}
     except (OSError, ValueError, MemoryError, RecursionError) as error:
         found = {"refused": f"its reader failed: {error}"}

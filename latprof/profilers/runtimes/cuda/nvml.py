@@ -139,10 +139,15 @@ def _is_ours(pid: int) -> bool:
     if pid == os.getpid():
         return True
     try:
-        process = psutil.Process(pid)
-        return process.ppid() == os.getppid() and WORKER_MODULE in process.cmdline()
+        measures = WORKER_MODULE in psutil.Process(pid).cmdline()
+        return measures and _owner(pid) == _owner(os.getpid())
     except psutil.Error:
         return False
+
+
+def _owner(pid: int) -> int:
+    """Who started a measuring process: between the two stands its keeper."""
+    return psutil.Process(psutil.Process(pid).ppid()).ppid()
 
 
 def nvml_installed() -> bool:

@@ -1,0 +1,1 @@
+"""Processes that latprof starts; none outlives the process that started it."""
