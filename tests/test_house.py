@@ -86,7 +86,7 @@ def foreign_attributes(tree):
         if isinstance(node, ast.Attribute) and private(node.attr) and not is_self(node.value)
         if node.attr not in own or (isinstance(node.value, ast.Name) and node.value.id in modules)
         # What libraries document although it begins with "_", and torch has no other name for.
-        if node.attr != "_mapping" and not ast.unparse(node).startswith("torch.")
+        if node.attr not in {"_mapping", "_exit"} and not ast.unparse(node).startswith("torch.")
     ]
 
 
