@@ -29,7 +29,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "cuda": ("pynvml", "torch"),
     "openvino": ("openvino",),
     "tvm": ("tvm", "cloudpickle", "tornado"),
-    "litert": ("ai_edge_litert", "litert_torch", "torch"),
+    "litert": ("ai_edge_litert", "flatbuffers"),
+    "litert-torch": ("ai_edge_litert", "flatbuffers", "litert_torch", "torch"),
 }
 
 #: Distributions that are called otherwise than the module they install.

@@ -1,4 +1,7 @@
-"""TFLite models from ONNX models, by way of torch and its LiteRT converter.
+"""TFLite models from ONNX models: written directly, or by way of torch and its LiteRT converter.
+
+The writer (:mod:`latprof.graph.convert.tflite`) takes milliseconds and needs neither torch nor
+TensorFlow. What it has no translation of goes through litert-torch, where that is installed.
 
 Images come in channels-last, as on phones: TFLite's convolutions read them so, and a user who
 deploys a network feeds it so. With ONNX's channels-first input a transpose would run before the
@@ -17,8 +20,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latprof.common.extras import require
+from latprof.common.extras import is_installed
 from latprof.errors import UnsupportedModelError
+from latprof.graph.convert.skeletons import fill_for, skeleton_bytes
+from latprof.graph.convert.tflite.translation import write_tflite
 from latprof.graph.model_file import graph_inputs, read_model
 from latprof.graph.reader import model_bytes, read_network
 
@@ -29,16 +34,21 @@ if TYPE_CHECKING:
     from latprof.graph.operators import Shape
 
 #: Changed whenever this module makes other models from the same file.
-RECIPE = 1
+RECIPE = 2
 _IMAGE_DIMENSIONS = 4
-_PURPOSE = "converting a model to TFLite"
+#: What converts models with operators that the writer has no translation of.
+FALLBACK = "litert-torch"
+#: Constants of fewer values stay in a skeleton.
+_LEAST_FILLED = 64
+_SEEDS_APART = 0x9E3779B1
 
 
 def tflite_bytes(model: ModelSource) -> bytes:
     """Convert a float32 ONNX model to TFLite; four-dimensional inputs and outputs become NHWC.
 
-    This takes seconds, and as many again for the converter's import. Other values keep their order
-    of dimensions; 64-bit integers become 32-bit ones.
+    Other values keep their order of dimensions; 64-bit integers become 32-bit ones. A model is
+    written directly in milliseconds; where it holds an operator that the writer has no translation
+    of, litert-torch converts it, which takes seconds, and as many again for its import.
 
     Parameters
     ----------
@@ -52,15 +62,48 @@ def tflite_bytes(model: ModelSource) -> bytes:
     DynamicShapeError
         For an input dimension without a size.
     UnsupportedModelError
-        For bytes that are no model, and an operator that has no translation.
+        For bytes that are no model, and an operator that has no translation, by its name.
     MissingDependencyError
-        Without torch or litert-torch.
+        Without flatbuffers.
     """
+    content = model if isinstance(model, bytes) else model_bytes(model)
+    try:
+        return write_tflite(content).content
+    except UnsupportedModelError as error:
+        if not (is_installed("litert_torch") and is_installed("torch")):
+            error.hint = (
+                error.hint or f"{FALLBACK} may convert it: pip install 'latprof[{FALLBACK}]'"
+            )
+            raise
+        return _by_way_of_torch(content, error)
+
+
+def tflite_skeleton(model: ModelSource, seed: int = 0) -> bytes:
+    """Convert a model as :func:`tflite_bytes` does, without its weights.
+
+    :func:`latprof.graph.convert.skeletons.filled` makes a TFLite file of it again, whose weights
+    are random with the scale of the model's own; ``seed`` chooses which. Kernels, biases and dense
+    layers' matrices are left out; other constants are kept as they are. Raises as
+    :func:`tflite_bytes`, and UnsupportedModelError where only litert-torch can convert the model.
+    """
+    content = model if isinstance(model, bytes) else model_bytes(model)
+    written = write_tflite(content)
+    fills = [
+        fill_for(written.content, start, count, (seed * _SEEDS_APART + index) % 2**32)
+        for index, (start, count) in enumerate(written.weights)
+        if count >= _LEAST_FILLED
+    ]
+    return skeleton_bytes(written.content, fills)
+
+
+def _by_way_of_torch(content: bytes, refusal: UnsupportedModelError) -> bytes:
+    """Convert with litert-torch what the writer refused; the error names what both refuse."""
     from latprof.graph.convert.to_torch import torch_module
 
-    require("litert", _PURPOSE, "litert_torch", "torch")
-    content = model if isinstance(model, bytes) else model_bytes(model)
-    module = torch_module(content)
+    try:
+        module = torch_module(content)
+    except UnsupportedModelError:
+        raise refusal from None
     network = read_network(content)
     inputs, outputs = (_images(values) for values in (network.inputs, network.outputs))
     examples = _examples(content)
@@ -72,14 +115,18 @@ def tflite_bytes(model: ModelSource) -> bytes:
             converted: bytes = litert_torch.convert(wrapped.eval(), examples).model_content()
         except Exception as error:  # noqa: BLE001 - torch's and MLIR's have no common base
             reason = " ".join(str(error).split())[:300] or type(error).__name__
-            raise UnsupportedModelError(f"the model has no TFLite form: {reason}") from None
+            raise UnsupportedModelError(
+                f"{refusal.problem}, and {FALLBACK} cannot convert it: {reason}"
+            ) from None
     return bytes(converted)
 
 
 def converter_version() -> str:
-    """Version of litert-torch; MissingDependencyError where it is not installed."""
-    require("litert", _PURPOSE, "litert_torch")
-    return importlib.metadata.version("litert-torch")
+    """What converts models here: the writer's version, and litert-torch's where it is installed."""
+    versions = [f"latprof writer {RECIPE}"]
+    if is_installed("litert_torch"):
+        versions.append(f"{FALLBACK} {importlib.metadata.version(FALLBACK)}")
+    return ", ".join(versions)
 
 
 @contextlib.contextmanager

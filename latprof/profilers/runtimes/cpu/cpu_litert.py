@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import require
 from latprof.errors import UnsupportedModelError
-from latprof.graph.convert.to_tflite import RECIPE, converter_version, silenced, tflite_bytes
+from latprof.graph.convert.to_tflite import converter_version, silenced, tflite_bytes
 from latprof.profilers.base import Availability, Profiler
 from latprof.profilers.host.facts import processor_name
 from latprof.profilers.runtimes.converted_models import kept_model
@@ -27,10 +27,9 @@ class CpuLiteRT(Profiler):
     """Measures on this computer's processor with LiteRT's interpreter and its XNNPACK delegate.
 
     A model is converted first (:mod:`latprof.graph.convert.to_tflite`), so that its images are in
-    channels-last order, as a network deployed with LiteRT takes them. A conversion takes seconds
-    and is kept for later visits (:mod:`latprof.profilers.runtimes.converted_models`); the
-    converter's version is part of the target's. The interpreter has no times of single kernels in
-    Python.
+    channels-last order, as a network deployed with LiteRT takes them. The result is kept for later
+    visits (:mod:`latprof.profilers.runtimes.converted_models`); what converted it is part of the
+    target's version. The interpreter has no times of single kernels in Python.
     """
 
     spelling = "cpu:litert"
@@ -38,21 +37,20 @@ class CpuLiteRT(Profiler):
     @classmethod
     def availability(cls) -> Availability:
         runtime = package_availability("ai-edge-litert", "LiteRT", "litert")
-        converter = package_availability("litert-torch", "LiteRT's converter", "litert")
-        return runtime if converter.state == "ready" else converter
+        format_ = package_availability("flatbuffers", "TFLite's file format", "litert")
+        return runtime if format_.state == "ready" else format_
 
     def target(self, input_shape: tuple[int, ...] | None) -> Target:
         require("litert", self.spelling, "ai_edge_litert")
         version = importlib.metadata.version("ai-edge-litert")
-        runtime_version = f"{version} (litert-torch {converter_version()})"
+        runtime_version = f"{version} ({converter_version()})"
         return self.identity("cpu", processor_name(), "litert", runtime_version, input_shape)
 
     def load(self, model: ModelSource) -> LiteRTModel:
         require("litert", self.spelling, "ai_edge_litert")
         from ai_edge_litert.interpreter import Interpreter
 
-        version = f"{converter_version()} {RECIPE}"
-        converted = kept_model(model, "tflite", version, tflite_bytes)
+        converted = kept_model(model, "tflite", converter_version(), tflite_bytes)
         with silenced():
             try:
                 interpreter = Interpreter(model_content=converted, num_threads=self.options.threads)

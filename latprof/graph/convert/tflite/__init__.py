@@ -1,0 +1,1 @@
+"""TFLite models written directly from ONNX models, without torch or TensorFlow."""
