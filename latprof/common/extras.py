@@ -30,7 +30,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "openvino": ("openvino",),
     "tvm": ("tvm", "cloudpickle", "tornado"),
     "litert": ("ai_edge_litert", "flatbuffers"),
-    "litert-torch": ("ai_edge_litert", "flatbuffers", "litert_torch", "torch"),
+    "litert-torch": ("litert_torch", "torch"),
 }
 
 #: Distributions that are called otherwise than the module they install.

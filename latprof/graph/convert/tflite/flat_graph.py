@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from latprof.graph.operators import Shape
 
-#: Constants of up to so many bytes with the same bytes are kept once.
+#: Constants of up to so many bytes with the same bytes are kept once, as zeros are.
 _SHARED_BYTES = 256
 
 
@@ -65,9 +65,9 @@ class FlatGraph:
     ) -> int:
         """Add a constant; small ones that are equal are one tensor."""
         data = np.ascontiguousarray(values).reshape(values.shape)  # the former has no 0 dimensions
-        key = (data.dtype.str, data.shape, b"")
-        if data.nbytes <= _SHARED_BYTES and not weight:
-            key = (data.dtype.str, data.shape, data.tobytes())
+        small = data.nbytes <= _SHARED_BYTES
+        if not weight and (small or not data.any()):
+            key = (data.dtype.str, data.shape, data.tobytes() if small else b"zeros")
             if key in self._shared:
                 return self._shared[key]
             self._shared[key] = len(self.tensors)

@@ -26,6 +26,7 @@ _ACTIVATIONS = {"RELU": RELU, "RELU6": RELU6}
 
 def simplify(graph: FlatGraph) -> None:
     """Simplify a graph in place; it computes the same."""
+    _merge_equal(graph)
     _drop_unread(graph)
     _fold_constants(graph)
     _fuse_activations(graph)
@@ -39,6 +40,22 @@ def _reads(graph: FlatGraph) -> Counter[int]:
     for operator in graph.operators:
         reads.update(operator.inputs)
     return reads
+
+
+def _merge_equal(graph: FlatGraph) -> None:
+    """Operators that compute the same from the same tensors run once."""
+    known: dict[tuple[Any, ...], list[int]] = {}
+    same: dict[int, int] = {}
+    kept = []
+    for operator in graph.operators:
+        operator.inputs = [same.get(tensor, tensor) for tensor in operator.inputs]
+        key = (operator.kind, *operator.inputs, *sorted(operator.options.items()))
+        before = known.setdefault(key, operator.outputs)
+        if before is operator.outputs or set(operator.outputs) & set(graph.outputs):
+            kept.append(operator)
+        else:
+            same.update(zip(operator.outputs, before, strict=True))
+    graph.operators = kept
 
 
 def _fold_constants(graph: FlatGraph) -> None:

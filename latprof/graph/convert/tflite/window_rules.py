@@ -25,7 +25,7 @@ _IMAGE = channels_last(4)
 
 
 @dataclass(frozen=True)
-class Window:
+class SlidingWindow:
     """A window that slides over the sides of an image; padding before and after each side."""
 
     kernel: tuple[int, int]
@@ -61,7 +61,7 @@ class Window:
         return {"stride_h": self.strides[0], "stride_w": self.strides[1]}
 
 
-def _covered(window: Window, sides: Sequence[int]) -> tuple[int, ...]:
+def _covered(window: SlidingWindow, sides: Sequence[int]) -> tuple[int, ...]:
     return tuple(
         (side - extent) // stride + 1
         for side, extent, stride in zip(sides, window.extent, window.strides, strict=True)
@@ -88,7 +88,9 @@ def _finished(op: FlatNode, tensor: int, *, flat: bool) -> FlatValue:
     return reshaped(op.graph, value, (batch, channels, width)) if flat else value
 
 
-def _window(op: FlatNode, kernel: Sequence[int], sides: Sequence[int], *, flat: bool) -> Window:
+def _window(
+    op: FlatNode, kernel: Sequence[int], sides: Sequence[int], *, flat: bool
+) -> SlidingWindow:
     """The window of a convolution or pool, from its attributes."""
     count = 1 if flat else 2
 
@@ -110,7 +112,7 @@ def _window(op: FlatNode, kernel: Sequence[int], sides: Sequence[int], *, flat: 
         _placed(op, sides[i], extent[i], strides[i], (pads[i], pads[i + 2])) for i in range(2)
     ]
     before, after, output = zip(*placed, strict=True)
-    return Window(
+    return SlidingWindow(
         (kernel[0], kernel[1]),
         strides,
         dilations,
@@ -145,7 +147,7 @@ def _placed(
     return first, last, steps - ((steps - 1) * stride >= side + first)
 
 
-def _padded(op: FlatNode, tensor: int, window: Window, fill: float = 0.0) -> tuple[int, int]:
+def _padded(op: FlatNode, tensor: int, window: SlidingWindow, fill: float = 0.0) -> tuple[int, int]:
     """The image with what padding it needs, and TFLite's word for the rest."""
     padding = window.padding
     if padding is not None:
@@ -340,7 +342,7 @@ def max_pool(op: FlatNode) -> FlatValue:
 
 
 def average_pool(op: FlatNode) -> FlatValue:
-    """AveragePool; where TFLite counts padding differently a factor of each place mends it."""
+    """AveragePool; where TFLite counts padding differently, places have factors."""
     value, window, flat = _pooled(op)
     if window.dilations != (1, 1):
         raise op.unsupported("is dilated")
@@ -362,13 +364,13 @@ def average_pool(op: FlatNode) -> FlatValue:
     return _finished(op, tensor, flat=flat)
 
 
-def _zeros_around(op: FlatNode, image: int, window: Window) -> int:
+def _zeros_around(op: FlatNode, image: int, window: SlidingWindow) -> int:
     pads = [[0, 0], *zip(window.before, window.after, strict=True), [0, 0]]
     shape = [s + sum(pad) for s, pad in zip(op.graph.tensors[image].shape, pads, strict=True)]
     return op.graph.emit("PAD", [image, op.integers(np.array(pads))], shape)
 
 
-def _share(window: Window, *, counted: bool) -> NDArray[np.float32]:
+def _share(window: SlidingWindow, *, counted: bool) -> NDArray[np.float32]:
     """Size of the window by the number of values that ONNX counts, at each place of the output."""
     counts = []
     for index in range(2):
@@ -381,7 +383,7 @@ def _share(window: Window, *, counted: bool) -> NDArray[np.float32]:
     return (math.prod(window.kernel) / inside).astype(np.float32)[None, :, :, None]
 
 
-def _pooled(op: FlatNode) -> tuple[FlatValue, Window, bool]:
+def _pooled(op: FlatNode) -> tuple[FlatValue, SlidingWindow, bool]:
     value, flat = _image(op)
     kernel = op.attribute("kernel_shape") or []
     if len(kernel) != (1 if flat else 2):
@@ -391,7 +393,7 @@ def _pooled(op: FlatNode) -> tuple[FlatValue, Window, bool]:
 
 
 def _pool(
-    op: FlatNode, kind: str, image: int, value: FlatValue, window: Window, padding: int
+    op: FlatNode, kind: str, image: int, value: FlatValue, window: SlidingWindow, padding: int
 ) -> int:
     return op.graph.emit(
         kind,
