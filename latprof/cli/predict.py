@@ -16,6 +16,7 @@ from latprof.cli.console import (
     print_json,
     print_table,
 )
+from latprof.common.short_reprs import whole_percent
 from latprof.errors import EXIT_PARTIAL
 from latprof.predictors.pack.shipped import DEFAULT_PACK
 from latprof.workflows.formatting import milliseconds
@@ -35,14 +36,26 @@ def predict(
         ),
     ],
     pack: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--pack",
             metavar="PACK",
-            help="A pack made by train, or the name of one that comes with latprof.",
+            help="A pack made by train, or the name of one that comes with latprof "
+            f"[default: {DEFAULT_PACK}].",
             autocompletion=complete_pack,
         ),
-    ] = DEFAULT_PACK,
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE:RUNTIME",
+            help="Refuse a pack of another target; without --pack, choose one of this target.",
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="The same for the number of threads inside an operator.", min=1),
+    ] = None,
     shapes: Shapes = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a model that is not fully covered.")
@@ -63,14 +76,14 @@ def predict(
     Without `--pack` the answer is for the processor on which latprof's own data were measured; the
     target that it holds for is printed with it.
 
-    A model of the pack's search space is recognised by its shapes, whoever exported it. Any other
-    is predicted as a sum over its operators, with the coverage: the share of the prediction that is
-    within the range of the training data.
+    A model of the pack's search space is recognised by its operators, whoever exported it. Any
+    other is a guess, marked "~" and without an interval: a sum over its operators, with the
+    coverage, which is the share of the sum from operators that the pack's measurements know.
     """
-    from latprof.workflows.arguments import open_pack
+    from latprof.workflows.predict import pack_for
     from latprof.workflows.predict import predict as run
 
-    loaded = open_pack(pack)
+    loaded = pack_for(pack, target, threads)
     failed: list[LatprofError] = []
 
     def on_error(name: str, error: LatprofError) -> None:
@@ -106,10 +119,10 @@ def _print(pack: Pack, answers: list[Answer], upper: float | None) -> None:
         [
             (
                 answer.name,
-                milliseconds(answer.latency_ms),
+                ("~ " if answer.is_guess else "") + milliseconds(answer.latency_ms),
                 _interval(answer) if pack.interval_coverage else "n/a",
                 *([_bound(answer)] if bound else []),
-                f"{answer.coverage:.0%}",
+                whole_percent(answer.coverage),
             )
             for answer in answers
         ],
@@ -123,7 +136,9 @@ def _print(pack: Pack, answers: list[Answer], upper: float | None) -> None:
     if pack.target is not None:
         note(f"for {pack.target.describe()}")
     for answer in answers:
-        if answer.how == "operators":
+        if answer.differences:
+            note(f"{answer.name} differs from the pack: {'; '.join(answer.differences)}")
+        if answer.is_guess:
             missing = f"; not covered: {', '.join(answer.unknown)}" if answer.unknown else ""
             note(
                 f"{answer.name} is outside the pack's search space {pack.predictor.space.name}: "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import reprlib
 from typing import Any
 
@@ -28,6 +29,11 @@ _SHORT = _Short()
 def short(value: object) -> str:
     """Represent a value in about a hundred characters; an array is ``array(4000, 21)``."""
     return _SHORT.repr(value)
+
+
+def whole_percent(share: float) -> str:
+    """A share from 0 to 1 in percent, rounded down: ``"100%"`` means all of it."""
+    return f"{math.floor(100 * share + 1e-9)}%"
 
 
 class ShortRepr:

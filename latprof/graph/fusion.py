@@ -75,4 +75,5 @@ def _join(before: Operator, operator: Operator) -> Operator:
         before,
         parameters=before.parameters + operator.parameters,
         writes=operator.writes,
+        activation="+".join(filter(None, (before.activation, operator.activation))),
     )

@@ -40,7 +40,9 @@ class Operator:
     ``parameters`` counts the learnt values, ``weight_shape`` is the shape of the first weight.
     ``input_shapes`` are those of values that other operators (or the caller) make, not of weights;
     ``reads`` and ``writes`` name the values where the operator was read from a graph. ``precision``
-    is that of an operator in a network of mixed precision; a target's own is ``"float32"`` here.
+    is that of an operator in a network of mixed precision or of a file in another number format; a
+    target's own is ``"float32"`` here. ``dilation`` is a convolution's largest, and ``activation``
+    what is applied to the result within the operator (``"relu6"``, ``"relu"``), or empty.
     """
 
     name: str
@@ -55,6 +57,8 @@ class Operator:
     reads: tuple[str, ...] = field(default=(), compare=False)
     writes: tuple[str, ...] = field(default=(), compare=False)
     precision: str = "float32"
+    dilation: int = field(default=1, compare=False)
+    activation: str = field(default="", compare=False)
 
     @property
     def kind(self) -> str:

@@ -7,6 +7,7 @@ exporters, transposed weights) and operators that do nothing at inference are le
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latprof.errors import ModelFileError, UnknownCostsError
+from latprof.graph.fusion import ACTIVATIONS
 from latprof.graph.model_file import (
     ModelSource,
     graph_inputs,
@@ -23,6 +25,7 @@ from latprof.graph.model_file import (
 )
 from latprof.graph.operators import Network, Operator, Shape
 from latprof.graph.static_shapes import InputShapes, fix_inputs, infer_shapes, parse_shape
+from latprof.graph.value_facts import ValueFacts
 
 if TYPE_CHECKING:
     import onnx
@@ -170,6 +173,7 @@ def _operators(
     """Operators that run, in order; every learnt value is counted where it is read first."""
     constant = {tensor.name for tensor in graph.initializer}
     constant |= {tensor.values.name for tensor in graph.sparse_initializer}
+    facts = ValueFacts(graph)
     same: dict[str, str] = {}
     counted: set[str] = set()
     operators: list[Operator] = []
@@ -180,7 +184,17 @@ def _operators(
         elif node.op_type in _NOTHING and inputs and node.output:
             same[node.output[0]] = inputs[0]
         else:
-            operators.append(_operator(node, inputs, known, constant, counted, label))
+            operator = _operator(node, inputs, known, constant, counted, label)
+            operators.append(
+                dataclasses.replace(
+                    operator,
+                    precision=facts.precision(inputs),
+                    activation=facts.activation(node, inputs)
+                    if node.op_type in ACTIVATIONS
+                    else "",
+                )
+            )
+        facts.follow(node, inputs)
     if not operators:
         raise UnknownCostsError(f"{label} has no operators that depend on its inputs")
     return tuple(operators)
@@ -224,7 +238,7 @@ def _operator(
         weight = shapes.get(inputs[1]) or ()  # computed from the input, in a dynamic convolution
     parameters = sum(math.prod(shape) for value, shape in weights if value not in counted)
     counted.update(value for value, _ in weights)
-    kernel, stride, groups = _window(node, weight)
+    kernel, stride, groups, dilation = _window(node, weight)
     operator = Operator(
         name=name,
         op_type=node.op_type,
@@ -235,6 +249,7 @@ def _operator(
         kernel=kernel,
         stride=stride,
         groups=groups,
+        dilation=dilation,
         reads=read,
         writes=written,
     )
@@ -242,8 +257,8 @@ def _operator(
     return operator
 
 
-def _window(node: onnx.NodeProto, weight: Shape) -> tuple[int, int, int]:
-    """Kernel, stride and groups of a convolution or pool; the largest where sides differ."""
+def _window(node: onnx.NodeProto, weight: Shape) -> tuple[int, int, int, int]:
+    """Kernel, stride, groups and dilation of a convolution or pool; the largest of the sides."""
     attributes = {a.name: a for a in node.attribute}
 
     def largest(name: str, otherwise: int) -> int:
@@ -252,9 +267,10 @@ def _window(node: onnx.NodeProto, weight: Shape) -> tuple[int, int, int]:
 
     is_window = "Conv" in node.op_type or node.op_type.endswith("Pool")
     if not is_window:
-        return 0, 1, 1
+        return 0, 1, 1, 1
     group = attributes["group"].i if "group" in attributes else 1
-    return largest("kernel_shape", max(weight[2:], default=0)), largest("strides", 1), group
+    kernel = largest("kernel_shape", max(weight[2:], default=0))
+    return kernel, largest("strides", 1), group, largest("dilations", 1)
 
 
 def _check_operator(operator: Operator, label: str) -> None:

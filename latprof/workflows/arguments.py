@@ -84,8 +84,10 @@ def run_options(target: str, arguments: RunArguments, on_note: OnNote | None = N
         arguments.get("dtype") or "float32",
         tuple(sorted(word for word in words if word)),
     )
-    caution = profiler_class(target)(options).caution
-    if caution and on_note is not None:
+    profiler = profiler_class(target)
+    caution = profiler(options).caution
+    # Of a runtime that is not installed the error is what helps, and it comes alone.
+    if caution and on_note is not None and profiler.availability().state == "ready":
         on_note(caution)
     return options
 

@@ -9,8 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union, overload
 
 from latprof.common.limits import INNER_SHARE
-from latprof.errors import CoverageError, InvalidValueError, LatprofError
-from latprof.predictors.pack.shipped import DEFAULT_PACK
+from latprof.errors import (
+    CoverageError,
+    InvalidValueError,
+    LatprofError,
+    TargetMismatchError,
+    UsageError,
+)
+from latprof.predictors.pack.shipped import DEFAULT_PACK, pack_names
 from latprof.workflows.arguments import NetworkLike, PackLike, Shapes, name_of, open_pack
 
 if TYPE_CHECKING:
@@ -28,8 +34,10 @@ OnError: TypeAlias = Callable[[str, LatprofError], None]
 @overload
 def predict(  # type: ignore[overload-overlap] # text is a sequence of text, and one network
     networks: Predictable,
-    pack: PackLike = ...,
+    pack: PackLike | None = ...,
     *,
+    target: str | None = ...,
+    threads: int | None = ...,
     shapes: Shapes = ...,
     strict: bool = ...,
     upper: float | None = ...,
@@ -37,8 +45,10 @@ def predict(  # type: ignore[overload-overlap] # text is a sequence of text, and
 @overload
 def predict(
     networks: Sequence[Predictable],
-    pack: PackLike = ...,
+    pack: PackLike | None = ...,
     *,
+    target: str | None = ...,
+    threads: int | None = ...,
     shapes: Shapes = ...,
     strict: bool = ...,
     upper: float | None = ...,
@@ -46,8 +56,10 @@ def predict(
 ) -> list[Answer]: ...
 def predict(
     networks: Predictable | Sequence[Predictable],
-    pack: PackLike = DEFAULT_PACK,
+    pack: PackLike | None = None,
     *,
+    target: str | None = None,
+    threads: int | None = None,
     shapes: Shapes = None,
     strict: bool = False,
     upper: float | None = None,
@@ -55,16 +67,21 @@ def predict(
 ) -> Answer | list[Answer]:
     """Predict the latency of networks from a pack, without running them.
 
-    A model of the pack's search space is recognised by its shapes, whoever exported it. Any other
-    is predicted as a sum over its operators, with the coverage: the share of its work that is
-    within the range of the training data.
+    A model of the pack's search space is recognised by its operators, whoever exported it. Any
+    other is a guess: a sum over its operators, without an interval, with the coverage, which is the
+    share of the sum from operators that the pack's measurements know.
 
     Parameters
     ----------
     networks : path, Architecture, its spelling, or Network; or a sequence of them
         A sequence gives a list.
-    pack : Pack, path or str
-        Of a file, or the name of a pack that comes with latprof.
+    pack : Pack, path or str, optional
+        Of a file, or the name of a pack that comes with latprof; ``"proxyless-cpu-ort1"`` unless
+        given, or the first that comes with latprof for ``target`` and ``threads``.
+    target : str, optional
+        The pack must hold for this target, such as ``"cpu:onnxruntime"``.
+    threads : int, optional
+        The pack must hold for so many threads inside an operator.
     shapes : mapping of str to sequence of int, optional
         Shapes of the models' inputs whose own are dynamic.
     strict : bool
@@ -79,7 +96,11 @@ def predict(
     Raises
     ------
     PackError, UnknownNameError
-        For the pack.
+        For the pack, and a target that does not exist.
+    TargetMismatchError
+        For a pack of another target, or another number of threads.
+    UsageError
+        Where no pack that comes with latprof holds for them.
     InvalidValueError, ModelFileError, DynamicShapeError
         For a network that cannot be read, or is neither a file nor an architecture.
     CoverageError
@@ -92,11 +113,58 @@ def predict(
 
     if upper is not None:
         INNER_SHARE.check("`upper`", upper)
-    loaded = open_pack(pack)
+    loaded = pack_for(pack, target, threads)
     if isinstance(networks, str | os.PathLike | Architecture | Network):
         (answer,) = _predict_all(loaded, [networks], shapes, None, strict=strict, upper=upper)
         return answer
     return _predict_all(loaded, list(networks), shapes, on_error, strict=strict, upper=upper)
+
+
+def pack_for(pack: PackLike | None, target: str | None = None, threads: int | None = None) -> Pack:
+    """Open the pack that is given, or one that comes with latprof, and check what it holds for.
+
+    Raises as :func:`predict`.
+    """
+    if target is not None:
+        from latprof.profilers.targets import profiler_class
+
+        profiler_class(target)  # refuses what is none; nothing needs to be installed
+    if pack is not None:
+        loaded = open_pack(pack)
+        wrong = _other_than_asked(loaded, target, threads)
+        if wrong:
+            raise TargetMismatchError(
+                f"the pack {name_of(pack)} holds for another target",
+                expected=wrong,
+                got="unknown" if loaded.target is None else loaded.target.describe(),
+                hint="leave out the pack for one that comes with latprof",
+            )
+        return loaded
+    if target is None and threads is None:
+        return open_pack(DEFAULT_PACK)
+    loaded_packs = [open_pack(name) for name in sorted(pack_names(), key=DEFAULT_PACK.__ne__)]
+    for loaded in loaded_packs:
+        if not _other_than_asked(loaded, target, threads):
+            return loaded
+    held = {f"{p.target.spelling} ({p.target.threads} thread)" for p in loaded_packs if p.target}
+    wanted = target or f"{threads} threads"
+    raise UsageError(
+        f"no pack for {wanted} comes with latprof",
+        field="target" if target else "threads",
+        expected=f"one of {', '.join(sorted(held)).replace('2 thread', '2 threads')}",
+        hint=f"make one: latprof collect --space proxyless --ops --target {target or '...'} "
+        "--store lat.db; latprof train lat.db --output my.pack; then give it as `pack`",
+    )
+
+
+def _other_than_asked(pack: Pack, target: str | None, threads: int | None) -> str:
+    """What was asked for and is not so, in words; empty where all is."""
+    found = pack.target
+    asked = {
+        f"{target}": target is None or (found is not None and found.spelling == target),
+        f"{threads} threads": threads is None or (found is not None and found.threads == threads),
+    }
+    return ", ".join(words for words, so in asked.items() if not so)
 
 
 def _predict_all(

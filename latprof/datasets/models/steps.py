@@ -90,6 +90,8 @@ class Layer:
             kernel=self.kernel,
             stride=self.stride,
             groups=self.groups,
+            dilation=self.dilation,
+            activation="" if self.activation in (None, "hswish") else str(self.activation),
         )
         if self.activation != "hswish":
             return (convolution,)

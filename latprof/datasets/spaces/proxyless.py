@@ -116,16 +116,19 @@ class ProxylessSpace(ChainSpace):
         )
 
     def recognize(self, network: Network) -> Architecture | None:
-        """Return the architecture that ``network`` is, by its operators and their shapes, or None.
+        """Return the architecture that ``network`` is, or None.
 
-        Names, weights and who exported it do not matter. Zero operations end up last among blocks
-        that look alike: the networks are the same.
+        Operators, shapes, number format, dilations and activations are compared. Names, weights and
+        who exported it do not matter. Zero operations end up last among blocks that look alike: the
+        networks are the same.
         """
 
         def signature(op: Operator) -> tuple[object, ...]:
-            return (op.kind, op.stride, op.weight_shape, op.output_shapes[0][1:])
+            shapes = (op.weight_shape, op.output_shapes[0][1:])
+            return (op.kind, op.stride, op.dilation, op.activation, *shapes)
 
-        found = [signature(op) for op in network.operators if op.op_type == "Conv"]
+        fused = fuse(network).operators
+        found = [signature(op) for op in fused if op.op_type == "Conv"]
         first, last = (
             [signature(op) for block in fixed for op in block.operators() if op.op_type == "Conv"]
             for fixed in self.fixed_blocks
@@ -145,7 +148,7 @@ class ProxylessSpace(ChainSpace):
             else:
                 return None
         architecture = Architecture(self.name, tuple(choices))
-        kinds = [op.kind for op in fuse(network).operators]
+        kinds = [op.kind for op in fused]
         sizes = [shape[-1] for _, shape in network.outputs if shape]
         same = kinds == [op.kind for op in self.operators(architecture)]
         return (

@@ -2,14 +2,16 @@
 
 A network's latency is taken as the sum over its operators of a cost that is linear in the
 operator's work: multiply-accumulates, activation elements, weights, and 1 for the operator itself.
-Each kind of operator has coefficients of its own. They cannot all be identified from end-to-end
-times (a stem is in every network of a space), so a ridge shrinks them towards those that all share.
+Each kind of operator has coefficients of its own. Not all of them can be identified from end-to-end
+times: what every network of a space has exactly once (stem, pool, classifier) cannot. Such an
+operator is known only where a kernel of its size was timed. Everything else is a guess, by a
+roofline of what was seen on the target; no operator is answered faster than the best seen there.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -18,32 +20,37 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latprof.common.checked_json import Fields, to_json
-from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InvalidValueError, NotEnoughDataError, PackError
 from latprof.graph.fusion import fuse
+from latprof.predictors.kernels.cost_fitting import (
+    TabulatedWork,
+    fit_costs,
+    fit_kernels,
+    kernel_times,
+    tabulate,
+)
+from latprof.predictors.kernels.kind_costs import KindCost, at_least_zero, nearest_kind
+from latprof.predictors.kernels.work_rates import WORK, WorkRates, kind_of, rated, work_of
 
 if TYPE_CHECKING:
     from latprof.graph.operators import Network, Operator
 
 Floats: TypeAlias = NDArray[np.float64]
 
-#: What the cost of an operator is linear in, in the order of every coefficient array here.
-WORK = ("macs", "activation_elements", "weights", "operators")
 #: Fewest networks to fit on.
 MIN_NETWORKS = 10
-#: How far outside the training's sizes, as a factor, an operator still counts as known.
-SIZE_TOLERANCE = 2.0
+#: How far a kind's share of the work may lie outside that in training networks.
+SHARE_TOLERANCE = 0.1
 
-_FORMAT = 1
-_FOLDS = 5
-_RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
-_CONFIDENCE = 0.9
-_SIZED = re.compile(r"(conv|depthwise|grouped|transposed)(\d+)(?:x\d+)*")
+#: 1 - the first; 2 - which kinds varied and their shares, timed kernels, the target's rates.
+_FORMAT = 2
+#: Multiply-accumulates a value moved in a mobile network, for costs of format 1.
+_MACS_PER_VALUE = 20.0
 
 
 @dataclass(frozen=True)
 class OperatorCost:
-    """What one operator of a network costs, and whether training has seen its like."""
+    """What one operator of a network costs, and whether measurements of its like say so."""
 
     name: str
     kind: str
@@ -62,16 +69,15 @@ class NetworkPrediction:
     per_operator : tuple of OperatorCost
         Operators after fusion, in execution order.
     coverage : float
-        Share, from 0 to 1, of the network's work (multiply-accumulates and activation elements)
-        in operators of known kinds and sizes.
+        Share of ``latency_ms``, from 0 to 1, in operators that are known: of a kind that the
+        training networks identify and a size within theirs, or timed as a kernel.
     unknown_kinds : tuple of str
-        Kinds of operators that training never saw, sorted.
+        Kinds of operators that training does not know at all, sorted.
     unknown_sizes : tuple of str
-        Kinds that training saw only at other sizes, sorted.
+        Kinds that it knows only at other sizes, sorted.
     interval_relative : float
-        Half the width of a 90 % interval, as a fraction of ``latency_ms``. It comes from networks
-        like those of the training; below full coverage it is a lower bound. NaN where it is not
-        known.
+        Half the width of a 90 % interval of networks like those of the training, as a fraction of
+        ``latency_ms``: for any other network too narrow. NaN where it is not known.
     """
 
     latency_ms: float
@@ -82,54 +88,32 @@ class NetworkPrediction:
     interval_relative: float
 
 
-@dataclass(frozen=True, repr=False)
-class KindCost(ShortRepr):
-    """Cost of one kind of operator: milliseconds for each unit of :data:`WORK`, shape (4,).
-
-    ``low`` and ``high``, shape (3,), are the least and largest macs, elements and weights of the
-    training's operators of this kind.
-    """
-
-    coefficients: Floats
-    low: Floats
-    high: Floats
-
-    def covers(self, work: Floats) -> bool:
-        """Whether an operator's sizes lie within the training's, with some tolerance."""
-        sizes = work[:3]
-        return bool(
-            np.all(sizes >= self.low / SIZE_TOLERANCE)
-            and np.all(sizes <= self.high * SIZE_TOLERANCE)
-        )
-
-
-def work_of(operator: Operator) -> tuple[float, float, float, float]:
-    """Work of one operator, in the order of :data:`WORK`."""
-    weights = math.prod(operator.weight_shape) if operator.weight_shape else 0
-    return (float(operator.macs), float(operator.activation_elements), float(weights), 1.0)
-
-
 class OperatorCostModel:
     """Additive, non-negative costs of operators, learnt from whole networks' latencies.
 
-    Read-only once fitted. Learned attributes: ``costs_`` (by kind), ``shared_`` (coefficients that
-    all kinds share, shape (4,)), ``ms_per_work_`` and ``ms_per_operator_`` (plain averages, for
-    operators that nothing resembles), ``interval_relative_`` and ``ridge_``.
+    Read-only once fitted. Learned attributes: ``costs_`` (by kind), ``rates_`` (the fastest and
+    typical rates of the target), ``shared_`` (coefficients that all kinds are drawn towards, shape
+    (4,)), ``ms_per_operator_`` (for operators without shapes), ``interval_relative_`` and
+    ``ridge_``.
     """
 
     costs_: dict[str, KindCost]
+    rates_: WorkRates
     shared_: Floats
-    ms_per_work_: float
     ms_per_operator_: float
     interval_relative_: float
     ridge_: float
 
     def fit(
-        self, networks_operators: Sequence[Sequence[Operator]], latency_ms: ArrayLike
+        self,
+        networks_operators: Sequence[Sequence[Operator]],
+        latency_ms: ArrayLike,
+        kernels: Iterable[tuple[Operator, float]] = (),
     ) -> OperatorCostModel:
         """Learn from n networks' fused operators and their latencies in ms, shape (n,).
 
-        The ridge is chosen, and the interval found, on networks left out of the fit (5 folds).
+        ``kernels`` are operators that were timed on the same target, and their milliseconds. The
+        ridge is chosen, and the interval found, on networks left out of the fit (5 folds).
 
         Raises
         ------
@@ -139,56 +123,146 @@ class OperatorCostModel:
             For fewer than 10 networks.
         """
         latency = _checked_latency(networks_operators, latency_ms)
-        kinds, work, low, high = _tabulate(networks_operators)
-        totals = work.sum(axis=1)
-        design = work.reshape(len(work), -1) / latency[:, None]
-        shared_design = totals / latency[:, None]
-        residuals = _left_out_residuals(design, shared_design)
-        self.ridge_ = min(_RIDGES, key=lambda ridge: float(np.mean(residuals[ridge] ** 2)))
-        self.interval_relative_ = _conformal(np.abs(residuals[self.ridge_]))
-        solver = _Solver(design, shared_design)
-        self.shared_ = solver.shared
-        coefficients = solver.coefficients(self.ridge_).reshape(len(kinds), len(WORK))
-        self.costs_ = {
-            kind: KindCost(coefficients[i], low[i], high[i]) for i, kind in enumerate(kinds)
-        }
-        self.ms_per_work_ = float(latency.sum() / max(totals[:, :2].sum(), 1.0))
+        table, timed = tabulate(networks_operators), kernel_times(kernels)
+        totals, every = table.sums.sum(axis=1), np.vstack([np.empty((0, 4)), *timed.values()])
+        self.rates_ = WorkRates.of(totals, latency, every, every[:, 3])
         self.ms_per_operator_ = float(latency.sum() / totals[:, 3].sum())
+        least, largest = table.shares
+        self.costs_ = {
+            kind: _kind_of(table, i, least[i], largest[i], timed.get(kind))
+            for i, kind in enumerate(table.kinds)
+        }
+        # What kernels say is not fitted again.
+        given = self._given_ms(networks_operators)
+        if np.any(
+            given >= latency
+        ):  # the profiler's cost is in them, or they are of other networks
+            given = np.zeros(len(latency))
+        else:
+            table.sums[:, [len(cost.kernels) > 0 for cost in self.costs_.values()]] = 0.0
+        found = fit_costs(table, latency, given)
+        self.ridge_, self.shared_ = found.ridge, found.shared
+        self.interval_relative_ = found.half_width
+        self.costs_ = {
+            kind: cost
+            if cost.from_kernels
+            else dataclasses.replace(cost, coefficients=found.coefficients[i])
+            for i, (kind, cost) in enumerate(self.costs_.items())
+        }
         return self
+
+    def _given_ms(self, networks: Sequence[Sequence[Operator]]) -> Floats:
+        """What timed kernels say of each network's operators, summed, shape (n,)."""
+        known: dict[tuple[object, ...], float] = {}
+        sums = np.zeros(len(networks))
+        for row, operators in enumerate(networks):
+            for operator in operators:
+                work = work_of(operator)
+                key = (kind_of(operator), *work)
+                if key not in known:
+                    known[key] = self.costs_[kind_of(operator)].kernel_ms(np.array(work)) or 0.0
+                sums[row] += known[key]
+        return sums
 
     def predict(self, network: Network) -> NetworkPrediction:
         """Predict a network as :func:`latprof.graph.reader.read_network` reads it.
 
-        It is fused here. An operator that training has not seen is costed as the most similar kind
-        it has, marked, and never free. Raises InvalidValueError before :meth:`fit`, and for a
-        network without operators.
+        It is fused here. Timed kernels answer first. The rest is summed from the fitted costs where
+        the network is composed as those of the training are; else each operator is costed by a
+        roofline, or as the most similar kind where that is slower. What is not known is marked, and
+        never free. Raises InvalidValueError before :meth:`fit`, and for a network without
+        operators.
         """
         self.check_fitted()
         operators = fuse(network).operators
         if not operators:
             raise InvalidValueError(f"network {network.name!r} has no operators to predict")
-        costs, works, new_sizes = [], [], set()
-        for operator in operators:
-            kind, work = operator.kind, np.array(work_of(operator))
-            seen = kind in self.costs_
-            resolved = bool(operator.output_shapes)
-            known = seen and resolved and self.costs_[kind].covers(work)
-            if seen and not known:
-                new_sizes.add(kind)
-            costs.append(OperatorCost(operator.name, kind, self._cost(kind, work, known), known))
-            works.append(work[0] + work[1] if resolved else math.nan)
-        shares = np.array(works)
-        # The work of an operator with unknown shapes counts as the mean of the others.
-        shares[np.isnan(shares)] = np.nanmean(shares) if np.isfinite(shares).any() else 1.0
-        covered = np.array([cost.known for cost in costs])
+        works = np.array([work_of(operator) for operator in operators])
+        fitted = self._fitted(operators, works)
+        costs = [
+            self._cost(operator, work, fitted_ms)
+            for operator, work, fitted_ms in zip(operators, works, fitted, strict=True)
+        ]
+        latency = sum(cost.latency_ms for cost in costs)
+        covered = sum(cost.latency_ms for cost in costs if cost.known)
+        unknown = {cost.kind for cost in costs if not cost.known}
+        sizes = {kind for kind in unknown if kind in self.costs_ and self._knows_some(kind)}
         return NetworkPrediction(
-            latency_ms=float(sum(cost.latency_ms for cost in costs)),
+            latency_ms=float(latency),
             per_operator=tuple(costs),
-            coverage=float(shares[covered].sum() / shares.sum()),
-            unknown_kinds=tuple(sorted({c.kind for c in costs} - set(self.costs_))),
-            unknown_sizes=tuple(sorted(new_sizes)),
+            coverage=1.0 if not unknown else float(covered / latency),
+            unknown_kinds=tuple(sorted(unknown - sizes)),
+            unknown_sizes=tuple(sorted(sizes)),
             interval_relative=self.interval_relative_,
         )
+
+    def _knows_some(self, kind: str) -> bool:
+        return self.costs_[kind].varied or len(self.costs_[kind].kernels) > 0
+
+    def _fitted(self, operators: Sequence[Operator], works: Floats) -> list[float | None]:
+        """Fitted costs of the operators that end-to-end times speak for; None for the others.
+
+        Only the sum of a network like the training's is identified. So operators that would be
+        faster than the fastest rate take from the costs of the others.
+        """
+        if not self._composed_alike(operators, works):
+            return [None] * len(operators)
+        found = [self.costs_.get(kind_of(operator)) for operator in operators]
+        untimed = np.array([cost is not None and not len(cost.kernels) for cost in found])
+        costs = np.zeros(len(operators))
+        for row, cost in enumerate(found):
+            if cost is not None and untimed[row]:
+                costs[row] = cost.coefficients @ works[row]
+        # A network's average says less of the bytes that one of its operators may move in a time.
+        averages = not any(len(cost.kernels) for cost in self.costs_.values())
+        by_macs, by_all = self.rates_.fastest[0] * works[:, 0], self.rates_.floor_ms(works)
+        floors = np.where(averages & (by_macs > 0), by_macs, by_all) * untimed
+        above = np.maximum(costs - floors, 0.0)
+        spare = max(costs.sum() - floors.sum(), 0.0)
+        shared = floors + (above * (spare / above.sum()) if above.sum() > 0 else 0.0)
+        return [float(cost) if own else None for cost, own in zip(shared, untimed, strict=True)]
+
+    def _composed_alike(self, operators: Sequence[Operator], works: Floats) -> bool:
+        """Whether each kind's part in the work is what it is in networks of the training."""
+        parts: dict[str, Floats] = {}
+        for operator, work in zip(operators, rated(works), strict=True):
+            parts[kind_of(operator)] = parts.get(kind_of(operator), 0.0) + work
+        total = np.maximum(rated(works).sum(axis=0), 1.0)
+        for kind in {*parts, *self.costs_}:
+            share, cost = parts.get(kind, np.zeros(2)) / total, self.costs_.get(kind)
+            low, high = (0.0, 0.0) if cost is None else (cost.least_share, cost.largest_share)
+            if np.any(share < low - SHARE_TOLERANCE) or np.any(share > high + SHARE_TOLERANCE):
+                return False
+        return True
+
+    def _cost(self, operator: Operator, work: Floats, fitted_ms: float | None) -> OperatorCost:
+        kind = kind_of(operator)
+        if not operator.output_shapes:
+            return OperatorCost(operator.name, kind, self.ms_per_operator_, known=False)
+        found = self.costs_.get(kind)
+        kernel_ms = None if found is None else found.kernel_ms(work)
+        if kernel_ms is not None:
+            return OperatorCost(
+                operator.name, kind, max(kernel_ms, float(self.rates_.floor_ms(work))), known=True
+            )
+        if found is not None and fitted_ms is not None:
+            return OperatorCost(operator.name, kind, fitted_ms, found.varied and found.covers(work))
+        return OperatorCost(operator.name, kind, self._guess(kind, work), known=False)
+
+    def _least_ms(self, work: Floats) -> float:
+        return float(self.rates_.floor_ms(work)) or self.ms_per_operator_
+
+    def _guess(self, kind: str, work: Floats) -> float:
+        """Cost in ms of an operator that nothing measured speaks for; above 0."""
+        found = self.costs_.get(kind)
+        alike = [] if found is None else found.nearest_kernel(work)
+        likest = kind if found is not None and found.from_kernels else ""
+        fitted = [name for name, cost in self.costs_.items() if cost.from_kernels]
+        likest = likest or ("" if alike else nearest_kind(kind.partition(" ")[0], fitted) or "")
+        guess = self.rates_.guess_ms(work, alike)
+        if likest:
+            guess = max(guess, float(self.costs_[likest].coefficients @ work))
+        return max(guess, self._least_ms(work))
 
     def to_bytes(self) -> bytes:
         """Return the fitted model as JSON."""
@@ -197,12 +271,10 @@ class OperatorCostModel:
             {
                 "format": _FORMAT,
                 "work": WORK,
-                "kinds": {
-                    kind: {"coefficients": c.coefficients, "low": c.low, "high": c.high}
-                    for kind, c in self.costs_.items()
-                },
+                "kinds": {kind: cost.to_dict() for kind, cost in self.costs_.items()},
+                "fastest_ms": self.rates_.fastest,
+                "typical_ms": self.rates_.typical,
                 "shared": self.shared_,
-                "ms_per_work": self.ms_per_work_,
                 "ms_per_operator": self.ms_per_operator_,
                 "interval_relative": self.interval_relative_,
                 "ridge": self.ridge_,
@@ -213,42 +285,52 @@ class OperatorCostModel:
     def from_bytes(cls, content: bytes) -> OperatorCostModel:
         """Rebuild a fitted model; raises PackError for what :meth:`to_bytes` did not make."""
         fields = Fields.of_json("operator costs", content)
-        fields.integer("format", _FORMAT, _FORMAT)
+        version = fields.integer("format", 1, _FORMAT)
         if fields.texts("work") != WORK:
             fields.wrong("work", ", ".join(WORK))
         kinds = fields.fields("kinds")
         model = cls()
         model.costs_ = {
-            kind: KindCost(
-                _at_least_zero(kinds.fields(kind), "coefficients", 4),
-                _at_least_zero(kinds.fields(kind), "low", 3),
-                _at_least_zero(kinds.fields(kind), "high", 3),
-            )
-            for kind in kinds.values
+            kind: KindCost.of_fields(kinds.fields(kind), version) for kind in kinds.values
         }
         if not model.costs_:
             raise PackError("operator costs: there are no kinds")
-        model.shared_ = _at_least_zero(fields, "shared", 4)
-        model.ms_per_work_ = fields.number("ms_per_work", 1e-300)
+        model.shared_ = at_least_zero(fields, "shared", 4)
+        if version == 1:  # it has averages alone: a guess is as slow, and nothing is faster
+            per_mac = fields.number("ms_per_work", 1e-300)
+            averages = np.array([per_mac, per_mac * _MACS_PER_VALUE])
+            model.rates_ = WorkRates(averages, averages)
+        else:
+            model.rates_ = WorkRates(
+                at_least_zero(fields, "fastest_ms", 2), at_least_zero(fields, "typical_ms", 2)
+            )
         model.ms_per_operator_ = fields.number("ms_per_operator", 1e-300)
         interval = fields.optional_number("interval_relative", 0.0)
         model.interval_relative_ = math.nan if interval is None else interval
         model.ridge_ = fields.number("ridge", 0.0)
         return model
 
-    def _cost(self, kind: str, work: Floats, known: bool) -> float:  # noqa: FBT001
-        """Cost of an operator in ms; above 0 unless training found that the kind is free."""
-        if known:
-            return float(self.costs_[kind].coefficients @ work)
-        nearest = self.costs_.get(kind) or self.costs_.get(_nearest(kind, self.costs_) or "")
-        candidates = [nearest.coefficients @ work] if nearest else []
-        candidates.append(self.shared_ @ work)
-        candidates.append(self.ms_per_work_ * (work[0] + work[1]))
-        return float(next((c for c in candidates if c > 0), self.ms_per_operator_))
-
     def check_fitted(self) -> None:
         if not hasattr(self, "costs_"):
             raise InvalidValueError("the operator costs are not fitted yet; call fit first")
+
+
+def _kind_of(
+    table: TabulatedWork, i: int, least: Floats, largest: Floats, timed: Floats | None
+) -> KindCost:
+    """What is known of a kind before whole networks' latencies are looked at."""
+    kernels = np.empty((0, 4)) if timed is None else timed
+    fitted = fit_kernels(kernels)
+    return KindCost(
+        np.zeros(len(WORK)) if fitted is None else fitted,
+        table.low[i],
+        table.high[i],
+        bool(table.varied[i]),
+        least,
+        largest,
+        kernels,
+        fitted is not None,
+    )
 
 
 def _checked_latency(networks: Sequence[Sequence[Operator]], latency_ms: ArrayLike) -> Floats:
@@ -269,120 +351,3 @@ def _checked_latency(networks: Sequence[Sequence[Operator]], latency_ms: ArrayLi
     if not all(networks):
         raise InvalidValueError("a network has no operators")
     return latency
-
-
-def _tabulate(
-    networks: Sequence[Iterable[Operator]],
-) -> tuple[list[str], Floats, Floats, Floats]:
-    """Sum the work of every network by kind.
-
-    Returns the kinds, the sums of shape (n, kinds, 4), and each kind's least and largest sizes of
-    shape (kinds, 3).
-    """
-    rows = [
-        (index, operator.kind, work_of(operator))
-        for index, operators in enumerate(networks)
-        for operator in operators
-    ]
-    kinds = sorted({kind for _, kind, _ in rows})
-    position = {kind: i for i, kind in enumerate(kinds)}
-    which = np.array([position[kind] for _, kind, _ in rows])
-    work = np.array([values for *_, values in rows])
-    sums = np.zeros((len(networks), len(kinds), len(WORK)))
-    np.add.at(sums, (np.array([index for index, *_ in rows]), which), work)
-    low = np.full((len(kinds), 3), np.inf)
-    high = np.zeros((len(kinds), 3))
-    np.minimum.at(low, which, work[:, :3])
-    np.maximum.at(high, which, work[:, :3])
-    return kinds, sums, low, high
-
-
-def _left_out_residuals(design: Floats, shared_design: Floats) -> dict[float, Floats]:
-    """Relative errors (measured over predicted, less 1) of networks left out, by ridge."""
-    fold = np.random.default_rng(0).permutation(len(design)) % _FOLDS
-    predicted = {ridge: np.empty(len(design)) for ridge in _RIDGES}
-    for held_out in range(_FOLDS):
-        inside = fold != held_out
-        solver = _Solver(design[inside], shared_design[inside])
-        for ridge, values in predicted.items():
-            values[~inside] = design[~inside] @ solver.coefficients(ridge)
-    return {ridge: 1.0 / np.maximum(values, 1e-9) - 1.0 for ridge, values in predicted.items()}
-
-
-class _Solver:
-    """Fits coefficients to latencies of 1: the rows of both designs are divided by theirs."""
-
-    def __init__(self, design: Floats, shared_design: Floats) -> None:
-        self.shared = _ridge_nnls(
-            _Compressed(shared_design), np.zeros(shared_design.shape[1]), 1e-9
-        )
-        self._design = _Compressed(design)
-        self._prior = np.tile(self.shared, design.shape[1] // len(self.shared))
-
-    def coefficients(self, ridge: float) -> Floats:
-        """Coefficients of the kinds, drawn towards the shared ones."""
-        return _ridge_nnls(self._design, self._prior, ridge)
-
-
-class _Compressed:
-    """``design @ x = 1`` with the same least-squares solutions and few rows."""
-
-    def __init__(self, design: Floats) -> None:
-        rows = len(design)
-        # Columns scaled to a root mean square of 1, so that penalties weigh latency, not units.
-        scale = np.sqrt(np.mean(design**2, axis=0))
-        self.used = scale > 0
-        self.scale = scale[self.used]
-        target = np.ones((rows, 1))
-        both = np.hstack([design[:, self.used] / self.scale, target])
-        factor: Floats = np.linalg.qr(both).R / math.sqrt(rows)
-        self.matrix, self.target = factor[:, :-1], factor[:, -1]
-
-
-def _ridge_nnls(design: _Compressed, prior: Floats, ridge: float) -> Floats:
-    """Non-negative least squares with a penalty on the distance to ``prior``.
-
-    Coefficients of columns that are zero everywhere are the prior's.
-    """
-    from scipy.optimize import nnls  # not needed to predict
-
-    weight = math.sqrt(ridge)
-    rows = np.vstack([design.matrix, weight * np.eye(len(design.scale))])
-    scaled_prior = prior[design.used] * design.scale
-    solution, _ = nnls(rows, np.concatenate([design.target, weight * scaled_prior]))
-    result = prior.copy()
-    result[design.used] = solution / design.scale
-    return result
-
-
-def _conformal(errors: Floats) -> float:
-    """Quantile of n absolute errors that covers a new one with the confidence stated here."""
-    rank = math.ceil((len(errors) + 1) * _CONFIDENCE)
-    return float(np.sort(errors)[min(rank, len(errors)) - 1])
-
-
-def _nearest(kind: str, known: Iterable[str]) -> str | None:
-    """Return the most similar known kind, or None.
-
-    Convolutions: the same family at the nearest kernel size, else dense ones. Matrix products: 1x1
-    convolutions. All else moves data: additions, else pools.
-    """
-    names = sorted(known)
-    match = _SIZED.fullmatch(kind)
-    families = (match[1], "conv") if match else ("conv",) if kind == "linear" else ()
-    size = int(match[2]) if match else 1
-    for family in families:
-        sizes = {
-            name: int(m[2]) for name in names if (m := _SIZED.fullmatch(name)) and m[1] == family
-        }
-        if sizes:
-            return min(sizes, key=lambda name: abs(math.log(sizes[name] / max(size, 1))))
-    fallback = ("linear",) if families else ("add", "pool")
-    return next((name for name in fallback if name in names), None)
-
-
-def _at_least_zero(fields: Fields, name: str, length: int) -> Floats:
-    values = fields.array(name, (length,))
-    if np.any(values < 0):
-        fields.wrong(name, "numbers of at least 0")
-    return values

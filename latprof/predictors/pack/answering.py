@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.html_parts import html_table
-from latprof.common.short_reprs import ShortRepr
-from latprof.errors import CoverageError, PackSpaceError
+from latprof.common.short_reprs import ShortRepr, whole_percent
+from latprof.errors import CoverageError, ModelFileError, PackSpaceError
+from latprof.graph.fusion import VIEWS
+from latprof.predictors.pack.comparing_models import compared
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Architecture
@@ -24,11 +26,13 @@ class Answer(ShortRepr):
     """The predicted latency of one network.
 
     ``how`` is ``"architecture"`` where the network belongs to the pack's space (then
-    ``architecture`` is its spelling, the interval holds, ``upper_ms`` is the bound that was asked
-    for and ``distance`` is above 1 outside the region of the training networks) or
-    ``"operators"`` where its operators' costs are summed (then ``coverage`` is the share of its
-    work that is within the range of the training data; the interval is that of the training
-    networks only, and NaN below full coverage). Latencies in milliseconds.
+    ``architecture`` is its spelling, the interval holds for ``interval_coverage`` of measurements,
+    ``upper_ms`` is the bound that was asked for and ``distance`` is above 1 outside the region of
+    the training networks) or ``"operators"`` where its operators' costs are summed: a guess
+    without an interval (NaN, and ``interval_coverage`` 0). ``coverage`` is the share of
+    ``latency_ms`` in operators that the pack's measurements know; ``unknown`` names the others.
+    ``differences`` says in what the model differs from what the pack was measured with. Latencies
+    in milliseconds.
     """
 
     name: str
@@ -43,20 +47,40 @@ class Answer(ShortRepr):
     operators: tuple[OperatorCost, ...] = ()
     upper_ms: float | None = None
     distance: float | None = None
+    interval_coverage: float = 0.0
+    differences: tuple[str, ...] = ()
+
+    @property
+    def is_guess(self) -> bool:
+        """Whether nothing promises how near the latency is: summed operators, no interval."""
+        return self.how == "operators"
 
     def _repr_html_(self) -> str:
         known = math.isfinite(self.low_ms) and math.isfinite(self.high_ms)
         interval = f"{self.low_ms:.3f} to {self.high_ms:.3f} ms" if known else "not known"
-        rows = [("latency", f"{self.latency_ms:.3f} ms"), ("interval", interval)]
+        name = f"{self.interval_coverage:.0%} interval" if self.interval_coverage else "interval"
+        latency = f"~ {self.latency_ms:.3f} ms (a guess)"
+        latency = latency if self.is_guess else f"{self.latency_ms:.3f} ms"
+        rows = [("latency", latency), (name, interval)]
         if self.upper_ms is not None:
             rows.append(("upper bound", f"{self.upper_ms:.3f} ms"))
-        rows.append(("coverage", f"{self.coverage:.0%}"))
+        rows.append(("coverage", f"{whole_percent(self.coverage)}: {self._coverage_meaning}"))
+        if self.unknown:
+            rows.append(("not covered", ", ".join(self.unknown)))
+        rows += [("differs", difference) for difference in self.differences]
         rows.append(("target", "unknown" if self.target is None else self.target.describe()))
         return html_table(self.name, rows)
 
+    @property
+    def _coverage_meaning(self) -> str:
+        if not self.is_guess:
+            return "an architecture of the pack's search space"
+        return "share of the latency from operators that the pack's measurements know"
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the answer as plain JSON values."""
+        """Return the answer as plain JSON values, ``coverage_meaning`` in words."""
         values = dataclasses.asdict(self)
+        values |= {"is_guess": self.is_guess, "coverage_meaning": self._coverage_meaning}
         values["target"] = None if self.target is None else self.target.to_dict()
         return values
 
@@ -81,6 +105,7 @@ def predict_architectures(
             architecture=str(architecture),
             upper_ms=bounds[row],
             distance=None if predicted.distance is None else float(predicted.distance[row]),
+            interval_coverage=predicted.coverage,
         )
         for row, architecture in enumerate(architectures)
     ]
@@ -90,6 +115,9 @@ def predict_network(
     pack: Pack, network: Network, name: str, *, strict: bool = False, upper: float | None = None
 ) -> Answer:
     """Predict a network that was read from a model.
+
+    Model and pack are compared: where the model's batch size or number format is another, no
+    operator counts as known.
 
     Parameters
     ----------
@@ -106,48 +134,51 @@ def predict_network(
     Raises
     ------
     CoverageError
-        With ``strict``, naming the unknown operators.
+        With ``strict``, naming the unknown operators and the differences.
+    ModelFileError
+        For a network without operators that do work.
     PackSpaceError
         When the network is not of the pack's space and the pack knows nothing else.
     """
-    architecture = _member(pack, network)
+    if all(operator.op_type in VIEWS for operator in network.operators):
+        raise ModelFileError(f"{name} has no operators to predict", expected="operators that work")
+    found = compared(pack, network)
+    space, apart = pack.predictor.space, found.elsewhere or found.shape
+    architecture = None if apart else space.recognize(found.network)
     if architecture is not None:
         answer = predict_architectures(pack, [architecture], upper=upper)[0]
-        return dataclasses.replace(answer, name=name)
+        return dataclasses.replace(answer, name=name, differences=found.said)
     if pack.operator_costs is None:
         raise PackSpaceError(
             f"{name} is not of the pack's space {pack.predictor.space.name}, and the pack has no "
             "operator costs",
             hint="train a pack with this version of latprof, or save the predictor again",
         )
-    found = pack.operator_costs.predict(network)
-    unknown = (*found.unknown_kinds, *(f"{kind} of this size" for kind in found.unknown_sizes))
-    if strict and found.coverage < 1:
+    predicted = pack.operator_costs.predict(found.network)
+    coverage, operators = predicted.coverage, predicted.per_operator
+    unknown = (
+        *predicted.unknown_kinds,
+        *(f"{kind} of this size" for kind in predicted.unknown_sizes),
+    )
+    if found.elsewhere:
+        coverage, unknown = 0.0, (*found.elsewhere, *unknown)
+        operators = tuple(dataclasses.replace(each, known=False) for each in operators)
+    if strict and coverage < 1:
         raise CoverageError(
-            f"the pack knows only {found.coverage:.0%} of {name}; unknown: {', '.join(unknown)}",
+            f"the pack knows only {whole_percent(coverage)} of {name}; unknown: "
+            f"{', '.join(unknown)}",
             unknown,
             hint="leave out --strict for a guess, or collect networks with such operators",
         )
-    # Operators outside the training range may take any time: there is no interval then.
-    spread = found.interval_relative if found.coverage == 1 else math.nan
     return Answer(
         name=name,
         target=pack.target,
-        latency_ms=found.latency_ms,
-        low_ms=found.latency_ms * (1 - min(spread, 1.0)),
-        high_ms=found.latency_ms * (1 + spread),
+        latency_ms=predicted.latency_ms,
+        low_ms=math.nan,
+        high_ms=math.nan,
         how="operators",
-        coverage=found.coverage,
+        coverage=coverage,
         unknown=unknown,
-        operators=found.per_operator,
+        operators=operators,
+        differences=found.said,
     )
-
-
-def _member(pack: Pack, network: Network) -> Architecture | None:
-    """The architecture that ``network`` is, where it is one and runs as the pack's target does."""
-    space = pack.predictor.space
-    shapes = [shape for _, shape in network.inputs]
-    wanted = None if pack.target is None else pack.target.input_shape
-    if wanted is not None and shapes != [wanted]:
-        return None
-    return space.recognize(network)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -21,6 +21,7 @@ from latprof.predictors.pack.prediction import Prediction
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
+    from latprof.graph.operators import Operator
     from latprof.measurement.records import Target
     from latprof.measurement.statistics import NoiseFloor
     from latprof.predictors.base import Batch, Choices, Floats, Predictor
@@ -108,7 +109,11 @@ class Pack:
 
     @classmethod
     def of(
-        cls, predictor: Predictor, target: Target | None = None, rows: Rows | None = None
+        cls,
+        predictor: Predictor,
+        target: Target | None = None,
+        rows: Rows | None = None,
+        kernels: Iterable[tuple[Operator, float]] = (),
     ) -> Pack:
         """Make a pack of a fitted predictor: its intervals, and costs of operators of any network.
 
@@ -124,6 +129,9 @@ class Pack:
         rows : pair of arrays, optional
             Choices and latencies that the predictor was fitted to; where they are left out, those
             that it remembers, each network once.
+        kernels : iterable of (Operator, float), optional
+            Operators of the space's networks that were timed as kernels on the target, and their
+            milliseconds: they answer for operators that whole networks say nothing of.
 
         Raises
         ------
@@ -143,10 +151,23 @@ class Pack:
         predicted = _predicted(pack, basis)
         typical = predicted if rows is None or basis_ms is not None else _predicted(pack, rows[0])
         coverage, relative = (0.0, 0.0) if typical is None else typical.typical_interval()
-        costs = None if predicted is None else _operator_costs(pack, basis, basis_ms, predicted)
+        costs = (
+            None
+            if predicted is None
+            else _operator_costs(pack, basis, predicted, basis_ms, kernels)
+        )
         return dataclasses.replace(
             pack, interval_coverage=coverage, interval_relative=relative, operator_costs=costs
         )
+
+    def with_costs_of(self, rows: Rows, kernels: Iterable[tuple[Operator, float]] = ()) -> Pack:
+        """The pack with operator costs fitted anew to measured rows and timed kernels.
+
+        What it predicts of its space's architectures stays as it is.
+        """
+        predicted = self.predict(rows[0])
+        costs = _operator_costs(self, rows[0], predicted, rows[1], kernels)
+        return dataclasses.replace(self, operator_costs=costs)
 
     @property
     def space(self) -> SearchSpace:
@@ -214,7 +235,11 @@ def _predicted(pack: Pack, choices: Choices) -> Prediction | None:
 
 
 def _operator_costs(
-    pack: Pack, choices: Choices, latency_ms: Floats | None, predicted: Prediction
+    pack: Pack,
+    choices: Choices,
+    predicted: Prediction,
+    latency_ms: Floats | None,
+    kernels: Iterable[tuple[Operator, float]],
 ) -> OperatorCostModel | None:
     """Operator costs that agree with a pack's predictor; None for fewer than ten architectures.
 
@@ -226,7 +251,7 @@ def _operator_costs(
         architectures = pack.space.architectures(choices)
         networks = [pack.space.operators(each, batch_size) for each in architectures]
         costs = OperatorCostModel().fit(
-            networks, predicted.latency_ms if latency_ms is None else latency_ms
+            networks, predicted.latency_ms if latency_ms is None else latency_ms, kernels
         )
     except (NotEnoughDataError, InvalidValueError):
         return None

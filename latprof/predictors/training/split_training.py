@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from latprof.datasets.spaces.base import SearchSpace
+    from latprof.graph.operators import Operator
     from latprof.measurement.records import Target
     from latprof.measurement.statistics import NoiseFloor
     from latprof.predictors.base import Batch, Floats, Predictor
@@ -43,6 +44,7 @@ def train(  # noqa: PLR0913 - what a pack carries is named here
     test_fraction: float = 0.2,
     seed: int = 0,
     compare: bool = True,
+    kernels: Iterable[tuple[Operator, float]] = (),
 ) -> Pack:
     """Fit a predictor on a seeded split of n measured architectures and judge it on the rest.
 
@@ -62,6 +64,8 @@ def train(  # noqa: PLR0913 - what a pack carries is named here
     compare : bool
         Whether to fit the other predictors too and put all their held-out errors side by side. One
         that does not know a candidate among the held-out rows is left out.
+    kernels : iterable of (Operator, float)
+        Timed on the target, as :meth:`Pack.of` takes them.
 
     Raises
     ------
@@ -78,7 +82,7 @@ def train(  # noqa: PLR0913 - what a pack carries is named here
     others = [name for name in predictor_names() if name != predictor] if compare else []
     trials = _trials([predictor, *others], space, seed, training, held_out)
     chosen = trials[predictor]
-    pack = Pack.of(chosen.predictor, target, training)
+    pack = Pack.of(chosen.predictor, target, training, kernels)
     spelled = tuple(map(str, space.architectures(held_out[0])))
     return dataclasses.replace(
         pack,

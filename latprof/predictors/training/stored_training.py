@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.spaces.named import space_from_description
 from latprof.errors import UsageError
+from latprof.predictors.kernels.timed_operators import timed_operators
 from latprof.predictors.models.block_times import BlockTimes
 from latprof.predictors.models.by_name import predictor_class
 from latprof.predictors.training.split_training import train
@@ -57,16 +58,24 @@ def stored_rows(measured: TargetLabels, space: SearchSpace | None = None) -> Sto
 
 def stored_block_times(measured: TargetLabels, space: SearchSpace) -> BlockTimes | None:
     """What the blocks of a space's architectures took, None where no kernels were timed."""
+    profiles = _kernel_profiles(measured, space)
+    if not profiles:
+        return None
+    architectures, kernels = zip(*profiles, strict=True)
+    return BlockTimes.of_kernels(space, architectures, kernels)
+
+
+def _kernel_profiles(
+    measured: TargetLabels, space: SearchSpace
+) -> list[tuple[Architecture, list[tuple[str, float]]]]:
+    """Architectures whose kernels were timed, with the kernels' names and milliseconds."""
     kernels = {
         subject.key: [(kernel.name, kernel.latency_ms) for kernel in profile.kernels]
         for subject, profile in measured.kernel_profiles()
         if subject.space == space.description
     }
-    if not kernels:
-        return None
     with measured.store.reading("an architecture"):
-        architectures = [space.parse(key) for key in kernels]
-    return BlockTimes.of_kernels(space, architectures, [*kernels.values()])
+        return [(space.parse(key), times) for key, times in kernels.items()]
 
 
 def train_on_labels(
@@ -90,6 +99,7 @@ def train_on_labels(
     """
     predictor_class(predictor)
     rows = stored_rows(measured)
+    profiles = _kernel_profiles(measured, rows.space)
     return train(
         rows.space,
         rows.architectures,
@@ -102,4 +112,5 @@ def train_on_labels(
         test_fraction=test_fraction,
         seed=seed,
         compare=compare,
+        kernels=timed_operators(rows.space, measured.target.batch_size, profiles),
     )

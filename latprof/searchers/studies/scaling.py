@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from latprof.common.extras import require
 from latprof.common.limits import check_seed
+from latprof.common.short_reprs import whole_percent
 from latprof.datasets.spaces.scaled import (
     NetworkLatency,
     NetworksOfFamily,
@@ -121,8 +122,8 @@ class LatencyOfOperators:
             sizes = (f"{kind} of this size" for kind in found.unknown_sizes)
             missing = (*found.unknown_kinds, *sizes)
             raise CoverageError(
-                f"the pack knows only {found.coverage:.0%} of a network with an image of "
-                f"{space.image_shape(architecture)[-1]} pixels; unknown: {', '.join(missing)}",
+                f"the pack knows only {whole_percent(found.coverage)} of a network with an image "
+                f"of {space.image_shape(architecture)[-1]} pixels; unknown: {', '.join(missing)}",
                 missing,
                 hint="lower least_coverage for a guess, or collect networks of such sizes",
             )

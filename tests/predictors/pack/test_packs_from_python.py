@@ -55,8 +55,8 @@ def test_it_answers_for_models_outside_the_space(fitted, tmp_path):
     save_pack(fitted, tmp_path / "a.pack")
     answer = predict_network(load_pack(tmp_path / "a.pack"), network(OTHER, 1), "other")
     assert answer.how == "operators"
-    assert answer.coverage == 1
-    assert 0 < answer.low_ms < answer.latency_ms < answer.high_ms
+    assert 0.9 < answer.coverage < 1  # stem, pool and classifier were never timed
+    assert math.isnan(answer.low_ms)
     same = fitted.predict(SPACE.sample(2, seed=8)[1:])[0]  # with larger images
     assert 0.5 * same < answer.latency_ms < same
 
@@ -96,7 +96,8 @@ def test_a_transfer_of_twelve_measurements_answers_for_other_models(transferred,
     save_pack(transferred, tmp_path / "a.pack", target=TARGET)
     pack = load_pack(tmp_path / "a.pack")
     answer = predict_network(pack, network(OTHER, 1), "other")
-    assert 0 < answer.low_ms < answer.latency_ms < answer.high_ms
+    assert answer.is_guess
+    assert 0 < answer.coverage < 1
     assert pack.training_rows == 12
     member = predict_network(pack, network(SPACE, 1), "member", upper=0.9)
     assert member.upper_ms > member.latency_ms > answer.latency_ms
