@@ -111,12 +111,28 @@ def test_another_model_is_predicted_from_its_operators_with_its_coverage(latprof
     (answer,) = json.loads(done.stdout)
     assert answer["how"] == "operators"
     assert answer["latency_ms"] > 0
-    assert 0 < answer["coverage"] <= 1
-    assert (answer["low_ms"] is None) == (answer["coverage"] < 1)
+    assert 0 <= answer["coverage"] <= 1
+    assert answer["is_guess"]
+    assert answer["low_ms"] is None
     assert sum(op["latency_ms"] for op in answer["operators"]) <= answer["latency_ms"] * 1.001
     printed = latprof("predict", path, "--pack", pack, "--operators")
     assert "feature_mix" in printed.stdout
+    assert "~ " in printed.stdout
     assert "rough estimate" in printed.stderr
+
+
+def test_a_pack_of_another_target_or_number_of_threads_is_refused(latprof, pack, model):
+    runtime = latprof("predict", model, "--pack", pack, "--target", "cpu:openvino")
+    threads = latprof("predict", model, "--pack", pack, "--threads", "7")
+    none = latprof("predict", model, "--target", "cpu:tvm")
+    chosen = latprof("predict", model, "--threads", "2", "--json")
+
+    assert (runtime.returncode, threads.returncode, none.returncode) == (2, 2, 2)
+    assert "cpu:openvino" in runtime.stderr
+    assert "7 threads" in threads.stderr
+    assert none.stderr.startswith("latprof: no pack for cpu:tvm comes with latprof")
+    assert "--target cpu:tvm" in none.stderr
+    assert json.loads(chosen.stdout)[0]["target"]["threads"] == 2
 
 
 def test_report_is_one_page_and_pictures(latprof, collected, pack, tmp_path):
