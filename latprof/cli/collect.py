@@ -9,6 +9,7 @@ import typer
 
 from latprof.cli.commands import finish, resumable
 from latprof.cli.console import (
+    Inputs,
     Json,
     Quiet,
     Seed,
@@ -16,7 +17,9 @@ from latprof.cli.console import (
     complete_pack,
     complete_space,
     note,
+    one_line,
     parse_duration,
+    parse_inputs,
     parse_shapes,
     parse_share,
     print_json,
@@ -89,6 +92,7 @@ def collect(
         typer.Option(help="Height and width of the space's images, if not its own default."),
     ] = None,
     shapes: Shapes = None,
+    inputs: Inputs = None,
     repeat_fraction: Annotated[
         float, typer.Option(help="Share of the networks measured twice, for the noise floor.")
     ] = 0.05,
@@ -142,6 +146,7 @@ def collect(
             sources=sources or (),
             resolution=resolution,
             shapes=parse_shapes(shapes),
+            inputs=parse_inputs(inputs),
             seed=seed,
             ops=ops,
             repeat_fraction=repeat_fraction,
@@ -198,8 +203,13 @@ def _print_notes(result: CollectResult) -> None:
 
 def _print(result: CollectResult) -> None:
     assert result.summary is not None
-    for line in result.summary.lines():
+    for line in result.summary.lines(result.batch):
         typer.echo(line)
+    unknown = {name: costs for name, costs in result.costs.items() if costs.unknown}
+    for name, costs in [*unknown.items()][:10]:
+        typer.echo(f"costs of        {one_line(name)}: {one_line(costs.describe())}")
+    if len(unknown) > 10:
+        typer.echo(f"                and {len(unknown) - 10} more models whose costs are not known")
     outcome = result.outcome
     typer.echo(
         f"this run        {outcome.made} visits made, {outcome.resumed} already complete, "

@@ -9,10 +9,13 @@ import typer
 
 from latprof.cli.commands import finish
 from latprof.cli.console import (
+    Inputs,
     Json,
     Shapes,
     complete_target,
     note,
+    one_line,
+    parse_inputs,
     parse_shapes,
     print_json,
     print_table,
@@ -49,6 +52,7 @@ def compare(
     mode: Mode = "",
     tune_trials: TuneTrials = None,
     shapes: Shapes = None,
+    inputs: Inputs = None,
     ignore: Annotated[
         list[str] | None,
         typer.Option(metavar="FIELD", help="A field of two stores' targets that may differ."),
@@ -71,6 +75,7 @@ def compare(
         processes=processes,
         visits=visits,
         shapes=parse_shapes(shapes),
+        inputs=parse_inputs(inputs),
         ignore=ignore or (),
         on_note=remark,
         threads=threads,
@@ -83,6 +88,8 @@ def compare(
         print_json(result.to_dict())
     else:
         _print(result.comparisons)
+        for name, reason in result.costs_unknown.items():
+            typer.echo(f"costs of {one_line(name)} are not known: {one_line(reason)}")
     for comparison in result.comparisons:
         remark_on_visits(comparison.visits)
     if result.failed:

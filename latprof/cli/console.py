@@ -65,6 +65,14 @@ Shapes = Annotated[
         help="Shape of a model's input with dynamic dimensions; repeat for each input.",
     ),
 ]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        metavar="NAME=FILE.npy",
+        help="NumPy file with the values of a model's input; repeat for each input.",
+    ),
+]
 StoreFile = Annotated[
     str, typer.Argument(metavar="STORE", help="A store: a file or a database URL.")
 ]
@@ -156,6 +164,24 @@ def parse_shapes(texts: Sequence[str] | None) -> dict[str | None, tuple[int, ...
             )
         shapes[name] = shape
     return shapes
+
+
+def parse_inputs(texts: Sequence[str] | None) -> dict[str, str]:
+    """Read ``--input`` options: files by the names of inputs."""
+    from latprof.errors import InvalidValueError
+
+    inputs: dict[str, str] = {}
+    for text in texts or []:
+        name, equals, file = text.rpartition("=")
+        if not equals or not name or not file or name in inputs:
+            raise InvalidValueError(
+                "two files for one input" if name in inputs else "not a file of an input",
+                field="input",
+                expected="NAME=FILE.npy",
+                got=text,
+            )
+        inputs[name] = file
+    return inputs
 
 
 def parse_share(text: str, option: str) -> float:

@@ -11,10 +11,12 @@ import typer
 
 from latprof.cli.commands import finish
 from latprof.cli.console import (
+    Inputs,
     Json,
     Shapes,
     note,
     one_line,
+    parse_inputs,
     parse_shapes,
     print_json,
     print_table,
@@ -60,6 +62,7 @@ def profile(
     mode: Mode = "",
     tune_trials: TuneTrials = None,
     shapes: Shapes = None,
+    inputs: Inputs = None,
     timeout_s: Timeout = 300.0,
     as_json: Json = False,
 ) -> None:
@@ -74,6 +77,7 @@ def profile(
         network,
         target,
         shapes=parse_shapes(shapes),
+        inputs=parse_inputs(inputs),
         timeout_s=timeout_s,
         trace=trace,
         on_note=remark,
@@ -106,6 +110,7 @@ def _print(found: Profile, by: Order) -> None:
 def _print_figures(found: Profile) -> None:
     typer.echo(f"network    {one_line(found.name)}")
     typer.echo(f"target     {found.target.describe()}")
+    typer.echo(f"costs      {one_line(found.costs.describe())}")
     typer.echo(
         f"latency    {milliseconds(found.latency_ms)} ms +- {found.relative_error:.1%} "
         "(standard error)"

@@ -175,7 +175,7 @@ def _names(model: onnx.ModelProto) -> Iterator[object]:
     for value in (*graph.input, *graph.output, *graph.value_info):
         yield value.name
         yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
-    for node in (*_all_nodes(graph.node), *(n for f in model.functions for n in f.node)):
+    for node in (*all_nodes(graph.node), *(n for f in model.functions for n in f.node)):
         yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
         yield from (attribute.name for attribute in node.attribute)
 
@@ -184,13 +184,13 @@ def _too_many_nodes(label: str) -> ModelFileError:
     return ModelFileError(f"{label} has too many operators", expected=f"at most {MAX_NODES}")
 
 
-def _all_nodes(nodes: object) -> Iterator[onnx.NodeProto]:
+def all_nodes(nodes: object) -> Iterator[onnx.NodeProto]:
     """Nodes with those of their subgraphs, depth first."""
     for node in nodes:  # type: ignore[attr-defined]
         yield node
         for attribute in node.attribute:
             for graph in (attribute.g, *attribute.graphs):
-                yield from _all_nodes(graph.node)
+                yield from all_nodes(graph.node)
 
 
 def _with_functions_inlined(model: onnx.ModelProto, label: str) -> onnx.ModelProto:
@@ -220,7 +220,7 @@ def _with_functions_inlined(model: onnx.ModelProto, label: str) -> onnx.ModelPro
 
 
 def _calls(nodes: object) -> list[tuple[str, str]]:
-    return [(node.domain, node.op_type) for node in _all_nodes(nodes)]
+    return [(node.domain, node.op_type) for node in all_nodes(nodes)]
 
 
 def _sort_nodes(graph: onnx.GraphProto, label: str) -> None:
@@ -257,7 +257,7 @@ def _read_names(node: onnx.NodeProto) -> list[str]:
     names = [name for name in node.input if name]
     for attribute in node.attribute:
         for graph in (attribute.g, *attribute.graphs):
-            for inner in _all_nodes(graph.node):
+            for inner in all_nodes(graph.node):
                 names += [name for name in inner.input if name]
     return names
 
@@ -279,6 +279,11 @@ def _topological_order(needs: list[set[int]]) -> list[int]:
             if waiting[reader] == 0:
                 heapq.heappush(free, reader)
     return order
+
+
+def node_name(node: onnx.NodeProto) -> str:
+    """A node's name, or one made of its output's, or its type."""
+    return str(node.name or next(filter(None, node.output), node.op_type))
 
 
 def _label(node: onnx.NodeProto) -> str:

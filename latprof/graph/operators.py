@@ -72,7 +72,7 @@ class Operator:
     def _work(self) -> str:
         """What is computed, in whatever precision."""
         if self.op_type in ("Conv", "FusedConv", "ConvTranspose"):
-            sides = self.weight_shape[2:] or (self.kernel, self.kernel)
+            sides = self.weight_shape[2:] or self._window
             size = "x".join(map(str, sides))
             if (
                 self.groups > 1
@@ -84,6 +84,12 @@ class Operator:
                 return f"transposed{size}"
             return f"grouped{size}" if self.groups > 1 else f"conv{size}"
         return _KINDS.get(self.op_type, self.op_type.lower())
+
+    @property
+    def _window(self) -> Shape:
+        """A convolution's window where its weight is not known; empty for none."""
+        dimensions = len(self.input_shapes[0]) - 2 if self.input_shapes else 2
+        return (self.kernel,) * dimensions if self.kernel else ()
 
     @property
     def macs(self) -> int:

@@ -20,6 +20,7 @@ from latprof.graph.model_file import (
     ModelSource,
     graph_inputs,
     model_digest,
+    node_name,
     read_model,
     without_data,
 )
@@ -223,7 +224,6 @@ def _operator(
     label: str,
 ) -> Operator:
     """One operator; ``counted`` collects the learnt values that have been counted."""
-    name = node.name or next(filter(None, node.output), node.op_type)
     read = tuple(value for value in inputs if value and value not in constant)
     written = tuple(value for value in node.output if value)
     shapes = {value: known.get(value) for value in (*inputs, *written) if value}
@@ -240,7 +240,7 @@ def _operator(
     counted.update(value for value, _ in weights)
     kernel, stride, groups, dilation = _window(node, weight)
     operator = Operator(
-        name=name,
+        name=node_name(node),
         op_type=node.op_type,
         input_shapes=tuple(s for s in (shapes[v] for v in read) if s is not None),
         output_shapes=tuple(s for s in (shapes[v] for v in written) if s is not None),

@@ -96,14 +96,14 @@ class Target:
         except (TypeError, ValueError) as error:
             raise InvalidValueError(f"target cannot be read: {error}") from None
 
-    def describe(self) -> str:
-        """One line for people."""
+    def describe(self, batch: str = "") -> str:
+        """One line for people; ``batch`` says what the batch is, where it is not the target's."""
         shape = "" if self.input_shape is None else " " + "x".join(map(str, self.input_shape))
         pinned = f", cores {self.cores}" if self.cores else ""
         version = self.runtime_version + (f" ({self.mode})" if self.mode else "")
         return (
             f"{self.spelling} {version} on {self.device_name}, {self.precision}, "
-            f"batch {self.batch_size}{shape}, {self.threads} thread"
+            f"{batch or f'batch {self.batch_size}'}{shape}, {self.threads} thread"
             f"{'s' if self.threads != 1 else ''}{pinned}"
         )
 

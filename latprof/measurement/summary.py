@@ -52,11 +52,11 @@ class Summary:
             "untimed_fraction": self.untimed_fraction,
         }
 
-    def lines(self) -> list[str]:
-        """The figures for people, one a line."""
+    def lines(self, batch: str = "") -> list[str]:
+        """The figures for people, one a line; ``batch`` in place of the target's own."""
         failed = f", {self.failed} failed" if self.failed else ""
         return [
-            f"target          {self.target.describe()}",
+            f"target          {self.target.describe(batch)}",
             f"reference       {self.reference}, {self.reference_ms:.3f} ms on a quiet host",
             f"networks        {self.networks} measured{failed}, mean {self.mean_ms:.3f} ms",
             f"noise floor     {describe_noise_floor(self.noise_floor)}",

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from latprof.common.limits import check_limits, whole
@@ -19,6 +20,7 @@ from latprof.measurement.protocol import LoadedModel
 from latprof.measurement.records import Target
 
 if TYPE_CHECKING:
+    from latprof.graph.input_values.input_rules import Rules
     from latprof.graph.model_file import ModelSource
     from latprof.measurement.records import KernelTime
 
@@ -126,6 +128,10 @@ class Profiler(ABC):
     spelling: ClassVar[str] = ""
     #: The input of random numbers starts from this seed, the same for every load.
     input_seed: ClassVar[int] = 0
+    #: Rules for the values of the inputs of the model that is loaded next, by their names
+    #: (:func:`latprof.profilers.runtimes.model_inputs.random_inputs` follows them). Whoever loads
+    #: a model sets them before; each load reads them at once.
+    input_rules: Rules = MappingProxyType({})
     #: Numbers that the runtime can compute with, the default first.
     precisions: ClassVar[tuple[str, ...]] = ("float32",)
     #: Words that ``options.mode`` takes, each with what it does. A word that ends in ``=`` takes a
@@ -200,7 +206,7 @@ class Profiler(ABC):
 
     @abstractmethod
     def load(self, model: ModelSource) -> LoadedModel:
-        """Load an ONNX model and make its input: random numbers, never zeros.
+        """Load an ONNX model and make its input: random numbers, or what :attr:`input_rules` say.
 
         A path is for models whose weights lie in files beside them. Raises UnsupportedModelError
         where the runtime refuses it.

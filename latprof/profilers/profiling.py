@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,8 +36,10 @@ from latprof.measurement.visits import Failure, VisitCounts
 from latprof.profilers.base import RunOptions
 from latprof.profilers.targets import profiler_class
 from latprof.profilers.visits.measuring_process import DEFAULT_TIMEOUT_S, ProcessMeasurer
+from latprof.profilers.visits.models import Costs
 from latprof.profilers.visits.network_source import (
     NetworkSource,
+    PathLike,
     check_batch_size_of_models,
     reference_network,
 )
@@ -61,8 +64,9 @@ class Profile(ShortRepr):
     ``latency_ms`` is ``ratio`` times ``reference_ms``, the quiet-state latency of the reference
     network in this very measurement; ``samples`` are all raw runs, one entry a visit, and
     ``processes`` numbers the process that made each. ``visits`` says what became of the visits that
-    were planned: those that failed are not in ``samples``. ``without_kernels`` says why there are
-    no kernels where they were asked for and the runtime does not report them.
+    were planned: those that failed are not in ``samples``. ``costs`` is what is known of the
+    network without running it. ``without_kernels`` says why there are no kernels where they were
+    asked for and the runtime does not report them.
     """
 
     name: str
@@ -73,6 +77,7 @@ class Profile(ShortRepr):
     samples: tuple[PairedSamples, ...]
     processes: tuple[int, ...]
     visits: VisitCounts
+    costs: Costs
     kernel_profile: KernelProfile | None = None
     without_kernels: str = ""
 
@@ -141,6 +146,7 @@ class Profile(ShortRepr):
             ("standard error", f"{self.relative_error:.2%}"),
             ("visits", f"{self.visits.made} measured, {self.visits.failed} failed"),
             ("target", self.target.describe()),
+            ("costs", self.costs.describe()),
             ("reference network", f"{self.reference}, {self.reference_ms:.3f} ms"),
         ]
         kernels = sorted(self.kernels, key=lambda kernel: -kernel.latency_ms)
@@ -155,6 +161,9 @@ class Profile(ShortRepr):
         return {
             "network": self.name,
             "target": self.target.to_dict(),
+            "macs": self.costs.macs,
+            "parameters": self.costs.parameters,
+            "costs_unknown": self.costs.unknown or None,
             "latency_ms": self.latency_ms,
             "relative_error": self.relative_error,
             **self.visits.to_dict(),
@@ -176,6 +185,7 @@ def profile(
     space: SearchSpace | None = None,
     options: RunOptions | None = None,
     shapes: Mapping[str | None, Sequence[int]] | None = None,
+    inputs: Mapping[str, PathLike] | None = None,
     protocol: PairedProtocol | None = None,
     kernels: bool = False,
     timeout_s: float = DEFAULT_TIMEOUT_S,
@@ -194,6 +204,8 @@ def profile(
         How it runs: images a run (of architectures), threads, precision, the runtime's mode.
     shapes : mapping of str to sequence of int, optional
         Shapes of a model's inputs whose own are dynamic.
+    inputs : mapping of str to path, optional
+        NumPy files with the values of a model's inputs.
     protocol : PairedProtocol, optional
         Where it has a ``precision``, as many visits again are made until half of the 90 % interval
         is that narrow, or its most are made.
@@ -218,11 +230,18 @@ def profile(
         image = space.common_image_shape
         shape = None if image is None else (batch_size, *image)
         reference_name, reference = reference_network(space.reference_resolution)
+        costs = Costs(
+            batch_size, shape, batch_size * space.macs(network), space.parameters(network)
+        )
     else:
         check_batch_size_of_models(batch_size)
-        source, shape = NetworkSource.of_model(network, shapes), None
+        source = NetworkSource.of_model(network, shapes, inputs)
         reference_name, reference = reference_network()
-    identity = profiler_class(target)(options).target(shape)
+        assert source.costs is not None
+        costs = source.costs
+    identity = profiler_class(target)(options).target(costs.input_shape)
+    if costs.batch_size is not None:
+        identity = dataclasses.replace(identity, batch_size=costs.batch_size)
 
     def make_measurer(reference_runs: int | None) -> Measurer:
         return ProcessMeasurer(target, options, reference, protocol, reference_runs, timeout_s)
@@ -241,6 +260,7 @@ def profile(
         samples=samples,
         processes=tuple(visit.process for visit in made),
         visits=schedule.counts(),
+        costs=costs,
         kernel_profile=found if isinstance(found, KernelProfile) else None,
         without_kernels=found.message if isinstance(found, Failure) else "",
     )

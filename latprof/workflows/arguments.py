@@ -31,6 +31,8 @@ PackLike: TypeAlias = Union[PathLike, "Pack"]
 NetworkLike: TypeAlias = Union[PathLike, "Architecture"]
 #: Shapes of a model's inputs, by name; the key None is the shape of the only input.
 Shapes: TypeAlias = Mapping[str | None, Sequence[int]] | None
+#: NumPy files with the values of models' inputs, by name.
+Inputs: TypeAlias = Mapping[str, PathLike] | None
 #: Called with a remark for people as soon as there is one.
 OnNote: TypeAlias = Callable[[str], None]
 

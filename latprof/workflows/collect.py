@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Unpack
 
 from latprof.common.extras import needs
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import EXIT_DEVICE, EXIT_OK, EXIT_PARTIAL, EXIT_TIMEOUT, UsageError
 from latprof.workflows.arguments import (
+    Inputs,
     OnNote,
     PackLike,
     PathLike,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from latprof.measurement.summary import Summary
     from latprof.profilers.campaign.campaign import CampaignResult, Progress
     from latprof.profilers.campaign.collection import Collection
+    from latprof.profilers.visits.models import Costs
 
 #: Architectures that are measured where nobody says how many, by plan.
 NUMBERS = {"random": 5000, "transfer": 10}
@@ -48,11 +50,14 @@ class CollectResult(ShortRepr):
         Visits made, already complete, failed and disturbed in this run.
     summary : Summary or None
         Of all that the store holds of the target; None where nothing was measured.
+    costs : mapping of str to Costs
+        What is known of each model file before it runs, by its name.
     """
 
     target: Target
     outcome: CampaignResult
     summary: Summary | None
+    costs: Mapping[str, Costs] = field(default_factory=dict)
 
     @property
     def exit_status(self) -> int:
@@ -65,6 +70,14 @@ class CollectResult(ShortRepr):
         only_timeouts = {failure.code for _, failure in failures} == {"timeout"}
         return EXIT_TIMEOUT if only_timeouts else EXIT_DEVICE
 
+    @property
+    def batch(self) -> str:
+        """The batch of the models in words; empty for architectures, which have the target's."""
+        sizes = {costs.batch_size for costs in self.costs.values()}
+        if len(sizes) == 1 and (size := sizes.pop()) is not None:
+            return f"batch {size}"
+        return "each model's own batch" if self.costs else ""
+
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON values."""
         outcome = self.outcome
@@ -74,6 +87,7 @@ class CollectResult(ShortRepr):
             "visits_failed": outcome.failed,
             "visits_disturbed": outcome.disturbed,
             "visits_left": outcome.left,
+            "models": {name: costs.to_dict() for name, costs in self.costs.items()},
         }
 
 
@@ -89,6 +103,7 @@ def collect(
     sources: PackLike | Sequence[PackLike] = (),
     resolution: int | None = None,
     shapes: Shapes = None,
+    inputs: Inputs = None,
     seed: int = 0,
     ops: bool = False,
     repeat_fraction: float = 0.05,
@@ -128,6 +143,8 @@ def collect(
         Height and width of the space's images, where not its own default.
     shapes : mapping of str to sequence of int, optional
         Shapes of the models' inputs whose own are dynamic.
+    inputs : mapping of str to path, optional
+        NumPy files (``.npy``) with the values of the models' inputs, by name.
     seed : int
         Of every random choice.
     ops : bool
@@ -181,7 +198,9 @@ def collect(
     elif space is not None:
         collection = _sampled(space, resolution, number, seed, rest)
     else:
-        collection = Collection.of_models(paths, shapes=shapes or None, **rest)
+        collection = Collection.of_models(
+            paths, shapes=shapes or None, inputs=inputs or None, **rest
+        )
     # All that can be refused is refused before a store is made.
     prepared = collection.prepare(
         timeout_s=timeout_s,
@@ -195,7 +214,12 @@ def collect(
         summary = None
         if outcome.made + outcome.resumed:
             summary = summarize(TargetLabels.of(opened, found))
-        return CollectResult(found, outcome, summary)
+        return CollectResult(found, outcome, summary, _costs(collection))
+
+
+def _costs(collection: Collection) -> dict[str, Costs]:
+    """What is known of the collection's models."""
+    return {n.subject.name: n.costs for n in collection.networks if n.costs is not None}
 
 
 def _check_subject(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -13,6 +13,7 @@ from latprof.common.extras import needs
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import EXIT_FINDING, EXIT_OK, EXIT_PARTIAL, UsageError
 from latprof.workflows.arguments import (
+    Inputs,
     NetworkLike,
     OnNote,
     RunArguments,
@@ -45,11 +46,14 @@ class CompareResult(ShortRepr):
         Those that fulfil ``fail_if``.
     missing : tuple of str
         Networks of store A without usable visits in store B.
+    costs_unknown : mapping of str to str
+        Models that are measured though their costs cannot be told, by name, and why.
     """
 
     comparisons: tuple[Comparison, ...]
     failed: tuple[Comparison, ...] = ()
     missing: tuple[str, ...] = ()
+    costs_unknown: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def exit_status(self) -> int:
@@ -66,7 +70,8 @@ class CompareResult(ShortRepr):
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Return the comparisons as plain JSON values."""
-        return [comparison.to_dict() for comparison in self.comparisons]
+        unknown = {"costs_unknown": dict(self.costs_unknown)} if self.costs_unknown else {}
+        return [comparison.to_dict() | unknown for comparison in self.comparisons]
 
 
 @needs("collect", "pandas", "scipy", "sqlalchemy")
@@ -80,6 +85,7 @@ def compare(
     processes: int = 8,
     visits: int = 3,
     shapes: Shapes = None,
+    inputs: Inputs = None,
     ignore: Sequence[str] = (),
     on_note: OnNote | None = None,
     **run: Unpack[RunArguments],
@@ -104,6 +110,8 @@ def compare(
         For two networks: measuring processes, and visits to each network in each of them.
     shapes : mapping of str to sequence of int, optional
         Shapes of the models' inputs whose own are dynamic.
+    inputs : mapping of str to path, optional
+        NumPy files (``.npy``) with the values of the models' inputs, by name.
     ignore : sequence of str
         Fields of two stores' targets that may differ.
     on_note : callable, optional
@@ -131,16 +139,22 @@ def compare(
             "a store and a network cannot be compared", got=f"{name_of(a)} and {name_of(b)}"
         )
     missing: tuple[str, ...] = ()
+    unknown: dict[str, str] = {}
     if all(stores):
         found, missing = _compare_stores(a, b, target, alpha, ignore, on_note)  # type: ignore[arg-type]
     else:
         target = target or DEFAULT_TARGET
         options = run_options(target, run, on_note)
         effort = {"alpha": alpha, "processes": processes, "visits": visits}
-        networks = [_network(each, options, shapes) for each in (a, b)]  # type: ignore[arg-type]
+        networks = _networks((a, b), options, shapes, inputs)  # type: ignore[arg-type]
+        unknown = {
+            each.subject.name: each.costs.unknown
+            for each in networks
+            if each.costs is not None and each.costs.unknown
+        }
         found = (_compare_networks(networks, target, options, effort),)
     failed = tuple(each for each in found if condition is not None and condition.holds(each))
-    return CompareResult(found, failed, missing)
+    return CompareResult(found, failed, missing, unknown)
 
 
 def _is_store(given: object) -> bool:
@@ -184,14 +198,20 @@ def _compare_stores(
     return found.comparisons, found.missing
 
 
-def _network(given: NetworkLike, options: RunOptions, shapes: Shapes) -> NetworkSource:
+def _networks(
+    given: Sequence[NetworkLike], options: RunOptions, shapes: Shapes, inputs: Inputs
+) -> list[NetworkSource]:
     from latprof.profilers.visits.network_source import NetworkSource, check_batch_size_of_models
 
-    found = network_of(given)
-    if isinstance(found, tuple):
-        return NetworkSource.of_architecture(*found)
-    check_batch_size_of_models(options.batch_size)
-    return NetworkSource.of_model(found, shapes or None)
+    found = [network_of(each) for each in given]
+    paths = [each for each in found if isinstance(each, Path)]
+    if paths:
+        check_batch_size_of_models(options.batch_size)
+    models = iter(NetworkSource.of_models(paths, shapes, inputs))
+    return [
+        NetworkSource.of_architecture(*each) if isinstance(each, tuple) else next(models)
+        for each in found
+    ]
 
 
 def _compare_networks(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from latprof.common.extras import needs
 from latprof.workflows.arguments import (
+    Inputs,
     NetworkLike,
     OnNote,
     PathLike,
@@ -27,6 +28,7 @@ def profile(
     *,
     space: SearchSpace | None = None,
     shapes: Shapes = None,
+    inputs: Inputs = None,
     kernels: bool = True,
     visits: int = 8,
     timeout_s: float = 300.0,
@@ -49,6 +51,8 @@ def profile(
         The architecture's space, where it is not the one of :func:`latprof.get_space`.
     shapes : mapping of str to sequence of int, optional
         Shapes of the model's inputs whose own are dynamic.
+    inputs : mapping of str to path, optional
+        NumPy files (``.npy``) with the values of the model's inputs, by name.
     kernels : bool
         Also time the kernels.
     visits : int
@@ -86,6 +90,7 @@ def profile(
         space=space,
         options=run_options(target, run, on_note),
         shapes=shapes or None,
+        inputs=inputs or None,
         protocol=PairedProtocol(visits=visits),
         kernels=kernels,
         timeout_s=timeout_s,

@@ -18,6 +18,7 @@ import numpy as np
 
 from latprof.common.extras import require
 from latprof.errors import InvalidValueError, UnsupportedModelError
+from latprof.graph.input_values.input_rules import input_rules
 from latprof.graph.model_file import graph_inputs, read_model
 from latprof.graph.static_shapes import fix_inputs
 
@@ -154,10 +155,10 @@ def _calibration(model: onnx.ModelProto, seed: int) -> Any:
 
 
 def _random_batches(model: onnx.ModelProto, seed: int) -> Iterator[dict[str, NDArray[Any]]]:
-    """Inputs as profilers make them: normal for floats, 1 to 7 for integers."""
+    """Inputs as profilers make them: normal for floats, 1 to 7 for integers, or by the rules."""
     from onnx.helper import tensor_dtype_to_np_dtype
 
-    generator = np.random.default_rng(seed)
+    generator, rules = np.random.default_rng(seed), input_rules(model)
     for _ in range(_CALIBRATION_BATCHES):
         batch = {}
         for value in graph_inputs(model.graph):
@@ -166,7 +167,8 @@ def _random_batches(model: onnx.ModelProto, seed: int) -> Iterator[dict[str, NDA
             dtype = np.dtype(tensor_dtype_to_np_dtype(tensor.elem_type))
             whole = dtype.kind in "iu"
             drawn = generator.integers(1, 8, shape) if whole else generator.standard_normal(shape)
-            batch[value.name] = drawn.astype(dtype)
+            values, rule = np.asarray(drawn).astype(dtype), rules.get(value.name)
+            batch[value.name] = values if rule is None else rule.apply(values)
         yield batch
 
 

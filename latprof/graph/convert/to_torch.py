@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 OPERATOR_KEY = "onnx_operator"
 #: Under this one an input's ``meta`` holds its shape and its NumPy type.
 INPUT_KEY = "onnx_input"
+INPUT_NAME = "onnx_input_name"
 _OWN_DOMAINS = ("", "ai.onnx")
 
 
@@ -45,7 +46,7 @@ def torch_module(model: ModelSource) -> torch.nn.Module:
     parameters (without gradients), other ones buffers, so ``to``, ``half`` and ``state_dict`` work
     as usual; a cast from one floating type to another is left out, since ``to`` decides on those.
     Nodes are named after the operators, whose exact names are in ``node.meta[OPERATOR_KEY]``;
-    shape and type of an input are in its ``node.meta[INPUT_KEY]``.
+    shape and type of an input are in its ``node.meta[INPUT_KEY]``, its name in ``[INPUT_NAME]``.
     Batch normalisation that is folded in the model stays folded.
 
     Parameters
@@ -121,6 +122,7 @@ class _Importer:
         tensor = value.type.tensor_type
         shape = tuple(dim.dim_value for dim in tensor.shape.dim)
         placeholder = self._graph.placeholder(self._identifier(value.name))
+        placeholder.meta[INPUT_NAME] = value.name
         placeholder.meta[INPUT_KEY] = shape, helper.tensor_dtype_to_np_dtype(tensor.elem_type)
         return placeholder
 

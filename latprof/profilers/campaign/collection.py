@@ -26,6 +26,7 @@ from latprof.profilers.visits.measuring_process import (
 )
 from latprof.profilers.visits.network_source import (
     NetworkSource,
+    PathLike,
     check_batch_size_of_models,
     reference_network,
 )
@@ -94,14 +95,14 @@ class Collection(ShortRepr):
         paths: Sequence[Path],
         *,
         shapes: Mapping[str | None, Sequence[int]] | None = None,
+        inputs: Mapping[str, PathLike] | None = None,
         options: RunOptions,
         **rest: Any,
     ) -> Collection:
         """The networks in ONNX files; raises ModelFileError for the first that cannot be used."""
         check_batch_size_of_models(options.batch_size)
         networks: dict[Subject, NetworkSource] = {}
-        for path in paths:
-            network = NetworkSource.of_model(path, shapes)
+        for network in NetworkSource.of_models(paths, shapes, inputs):
             networks.setdefault(network.subject, network)
         source = {"models": [str(path) for path in paths]}
         return cls(list(networks.values()), None, source, options=options, **rest)

@@ -82,6 +82,7 @@ class InProcessMeasurer:
         self._profiler = profiler
         self._protocol = protocol
         self._process = process
+        profiler.input_rules = reference.rules
         model = reference.model(profiler.options.batch_size)
         loads: list[LoadedModel] = [profiler.load(model) for _ in range(protocol.reference_loads)]
         self._reference_runs = reference_runs or runs_per_burst(
@@ -99,6 +100,7 @@ class InProcessMeasurer:
         prepared, self._prepared = self._prepared, None
         if prepared is not None and prepared[0] == network:
             return prepared[1]
+        self._profiler.input_rules = network.rules
         return self._profiler.prepare(network.model(self._profiler.options.batch_size))
 
     def expect(self, networks: Sequence[NetworkSource]) -> None:
@@ -108,7 +110,9 @@ class InProcessMeasurer:
         started_at, start = time.time(), time.perf_counter()
         load_s = 0.0
         try:
-            model = self._prepare(network)()
+            load = self._prepare(network)
+            self._profiler.input_rules = network.rules
+            model = load()
             load_s = time.perf_counter() - start
             before = self._profiler.conditions()
             samples = measure_paired(
@@ -140,6 +144,7 @@ class InProcessMeasurer:
     def profile(self, network: NetworkSource) -> KernelProfile | Failure:
         started_at = time.time()
         protocol = dataclasses.replace(self._protocol, rounds=KERNEL_ROUNDS)
+        self._profiler.input_rules = network.rules
         try:
             model = self._profiler.load_profiled(network.model(self._profiler.options.batch_size))
             calibrate(model)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from latprof.datasets.spaces.base import Architecture, SearchSpace
 from latprof.datasets.spaces.named import space_from_description
@@ -16,8 +17,15 @@ from latprof.datasets.spaces.proxyless import (
     MOST_RESOLUTION,
     ProxylessSpace,
 )
-from latprof.errors import UsageError
+from latprof.errors import InvalidValueError, UsageError
+from latprof.graph.input_values.input_rules import InputRule, Rules
 from latprof.measurement.records import Subject
+
+if TYPE_CHECKING:
+    from latprof.profilers.visits.models import Costs, ModelReading
+
+#: Paths are text or path objects.
+PathLike: TypeAlias = str | os.PathLike[str]
 
 
 def check_batch_size_of_models(batch_size: int) -> None:
@@ -34,12 +42,15 @@ def check_batch_size_of_models(batch_size: int) -> None:
 class NetworkSource:
     """A network with its identity in the store: an architecture of a space, or a model file.
 
-    Use :meth:`of_architecture` or :meth:`of_model`.
+    Use :meth:`of_architecture`, :meth:`of_model` or :meth:`of_models`. ``rules`` say how values of
+    a model's inputs are made, where they are not the usual ones; ``costs`` what is known of it.
     """
 
     subject: Subject
     path: Path | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    rules: Rules = field(default_factory=dict)
+    costs: Costs | None = field(default=None, compare=False)
 
     @classmethod
     def of_architecture(cls, space: SearchSpace, architecture: Architecture) -> NetworkSource:
@@ -49,22 +60,52 @@ class NetworkSource:
 
     @classmethod
     def of_model(
-        cls, path: str | Path, shapes: Mapping[str | None, Sequence[int]] | None = None
+        cls,
+        path: PathLike,
+        shapes: Mapping[str | None, Sequence[int]] | None = None,
+        inputs: Mapping[str, PathLike] | None = None,
     ) -> NetworkSource:
-        """The network in an ONNX file, with the shapes of inputs whose own are dynamic.
+        """The network in one ONNX file; as :meth:`of_models`."""
+        (network,) = cls.of_models([path], shapes, inputs)
+        return network
 
-        The key None in ``shapes`` stands for a model's only input. Raises ModelFileError or
-        DynamicShapeError where the file cannot be used.
+    @classmethod
+    def of_models(
+        cls,
+        paths: Sequence[PathLike],
+        shapes: Mapping[str | None, Sequence[int]] | None = None,
+        inputs: Mapping[str, PathLike] | None = None,
+    ) -> list[NetworkSource]:
+        """The networks in ONNX files.
+
+        Parameters
+        ----------
+        paths : sequence of path
+        shapes : mapping of str to sequence of int, optional
+            Shapes of inputs whose own are dynamic, each for the models that have an input of its
+            name. The key None stands for a model's only input.
+        inputs : mapping of str to path, optional
+            NumPy files (``.npy``) with the values of inputs, in the same way. A file gives its
+            input a shape where nothing else does.
+
+        Raises
+        ------
+        ModelFileError, DynamicShapeError
+            For a file that cannot be used; a model whose costs cannot be read can.
+        InputFileError, InvalidValueError
+            For values or shapes that do not fit, and names that are no input of any model.
         """
-        from latprof.graph.reader import model_digest, read_network
+        from latprof.profilers.visits.models import ModelReading
 
-        path = Path(path)
-        given = {name: tuple(shape) for name, shape in (shapes or {}).items()}
-        inputs = read_network(path, shapes=given or None).inputs
-        fixed = {inputs[0][0] if name is None else name: shape for name, shape in given.items()}
-        suffix = "".join(f" {name}={'x'.join(map(str, fixed[name]))}" for name in sorted(fixed))
-        subject = Subject("model", model_digest(path) + suffix, f"{path.name}{suffix}")
-        return cls(subject, path.resolve(), fixed)
+        readings = [ModelReading(Path(path), shapes or {}, inputs or {}) for path in paths]
+        for option, names in (("shape", shapes), ("input", inputs)):
+            for name in names or ():
+                if name is not None and not any(name in each.names for each in readings):
+                    raise _no_input(readings, option, name)
+        return [
+            cls(each.subject(), each.path.resolve(), each.shapes, each.rules, each.costs())
+            for each in readings
+        ]
 
     def model(self, batch_size: int) -> bytes | Path:
         """The ONNX model, ready for a runtime; a path where it is used as it lies on the disk."""
@@ -85,6 +126,7 @@ class NetworkSource:
             "subject": [subject.kind, subject.key, subject.name, subject.space],
             "path": None if self.path is None else str(self.path),
             "shapes": {name: list(shape) for name, shape in self.shapes.items()},
+            "rules": {name: rule.to_dict() for name, rule in self.rules.items()},
         }
 
     @classmethod
@@ -95,7 +137,18 @@ class NetworkSource:
             Subject(*values["subject"]),
             None if path is None else Path(path),
             {name: tuple(shape) for name, shape in values["shapes"].items()},
+            {name: InputRule.from_dict(rule) for name, rule in values["rules"].items()},
         )
+
+
+def _no_input(readings: Sequence[ModelReading], option: str, name: str) -> InvalidValueError:
+    names = "; ".join(f"{each.path.name}: {', '.join(each.names)}" for each in readings[:5])
+    who = str(readings[0].path) if len(readings) == 1 else "no model"
+    return InvalidValueError(
+        f"{who} has {'no' if len(readings) == 1 else 'an'} input {name!r}",
+        field=option,
+        hint=f"inputs: {names}",
+    )
 
 
 def reference_network(resolution: int = 224) -> tuple[str, NetworkSource]:

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from latprof.common.extras import require
 from latprof.errors import UnsupportedModelError
 from latprof.graph.convert.to_tflite import converter_version, silenced, tflite_bytes
+from latprof.graph.model_file import graph_inputs, read_model
 from latprof.profilers.base import Availability, Profiler
 from latprof.profilers.host.facts import processor_name
 from latprof.profilers.runtimes.converted_models import kept_model
+from latprof.profilers.runtimes.model_inputs import NO_RULES, random_inputs
 from latprof.profilers.runtimes.running import (
     first_line,
     package_availability,
-    random_inputs,
     timed_runs,
 )
 
+#: How the converter calls an input.
+_NUMBER = re.compile(r"args_(\d+)")
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from latprof.graph.input_values.input_rules import Rules
     from latprof.graph.model_file import ModelSource
     from latprof.measurement.records import Target
 
@@ -59,18 +69,36 @@ class CpuLiteRT(Profiler):
                 raise UnsupportedModelError(
                     f"LiteRT refuses the model: {first_line(error)}"
                 ) from None
-        return LiteRTModel(interpreter, self.input_seed)
+        names = [v.name for v in graph_inputs(read_model(model).graph)] if self.input_rules else []
+        return LiteRTModel(interpreter, self.input_seed, self.input_rules, names)
 
 
 class LiteRTModel:
     """An interpreter with its input, ready to be run."""
 
-    def __init__(self, interpreter: Any, seed: int) -> None:
+    def __init__(
+        self,
+        interpreter: Any,
+        seed: int,
+        rules: Rules = NO_RULES,
+        names: Sequence[str] = (),
+    ) -> None:
+        """``names`` are those of the ONNX model's inputs, in order."""
         self.interpreter = interpreter
         details = interpreter.get_input_details()
-        feed = random_inputs({d["name"]: (d["shape"].tolist(), d["dtype"]) for d in details}, seed)
+        inputs = {d["name"]: (d["shape"].tolist(), d["dtype"]) for d in details}
+        feed = random_inputs(inputs, seed, rules, [_name(d["name"], names) for d in details])
         for detail in details:
-            interpreter.set_tensor(detail["index"], feed[detail["name"]])
+            values = feed[detail["name"]]
+            if values.shape != tuple(detail["shape"]) and values.ndim == 4:  # an image, of a file
+                values = np.ascontiguousarray(values.transpose(0, 2, 3, 1))
+            interpreter.set_tensor(detail["index"], values)
 
     def run(self, times: int) -> list[float]:
         return timed_runs(self.interpreter.invoke, times, "LiteRT")
+
+
+def _name(converted: str, names: Sequence[str]) -> str:
+    """The ONNX name of an input, which the converter has called by its number."""
+    number = _NUMBER.search(converted)
+    return names[int(number[1])] if number and int(number[1]) < len(names) else converted

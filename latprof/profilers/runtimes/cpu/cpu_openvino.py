@@ -12,10 +12,10 @@ from latprof.errors import DeviceError, UnsupportedModelError
 from latprof.profilers.base import Availability, Profiler
 from latprof.profilers.host.facts import processor_name
 from latprof.profilers.runtimes.cpu.openvino_profile import read_kernels
+from latprof.profilers.runtimes.model_inputs import random_inputs
 from latprof.profilers.runtimes.running import (
     first_line,
     package_availability,
-    random_inputs,
     timed_runs,
 )
 
@@ -80,7 +80,12 @@ class CpuOpenVINO(Profiler):
                 f"{index}: {port.any_name}": (_shape(port), port.element_type.to_dtype())
                 for index, port in enumerate(network.inputs)
             }
-            feed = list(random_inputs(inputs, self.input_seed).values())
+            names = [
+                next((n for n in port.names if n in self.input_rules), port.any_name)
+                for port in network.inputs
+            ]
+            values = random_inputs(inputs, self.input_seed, self.input_rules, names)
+            feed = list(values.values())
             compiled = core.compile_model(network, "CPU", settings)
         except RuntimeError as error:  # all that OpenVINO raises
             raise UnsupportedModelError(

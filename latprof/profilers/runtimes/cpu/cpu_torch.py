@@ -9,20 +9,24 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from latprof.errors import DeviceError, RuntimeFailedError, UnsupportedModelError
-from latprof.graph.convert.to_torch import INPUT_KEY, torch_module
+from latprof.graph.convert.to_torch import INPUT_KEY, INPUT_NAME, torch_module
 from latprof.profilers.base import Availability, Profiler
 from latprof.profilers.host.facts import processor_name
+from latprof.profilers.runtimes.model_inputs import NO_RULES, random_inputs
 from latprof.profilers.runtimes.running import (
     first_line,
     package_availability,
-    random_inputs,
     timed_runs,
 )
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
 
+    from latprof.graph.input_values.input_rules import Rules
     from latprof.graph.model_file import ModelSource
     from latprof.measurement.records import KernelTime, Target
     from latprof.profilers.runtimes.cpu.torch_profile import ClockedInterpreter
@@ -74,7 +78,7 @@ class CpuTorch(Profiler):
                 hint="take float32 or bfloat16",
             )
         return placed(
-            *read_module(model, self.input_seed),
+            *read_module(model, self.input_seed, self.input_rules),
             "cpu",
             getattr(torch, self.options.precision),
             channels_last="channels-last" in self.options.mode,
@@ -114,17 +118,28 @@ class ProfiledTorchModel(TorchModel):
         return operator_kernels(self._model, self._interpreter.runs, counted)
 
 
-def read_module(model: ModelSource, seed: int) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
-    """A model's module and its random inputs, in the model's types.
+def read_module(
+    model: ModelSource, seed: int, rules: Rules = NO_RULES
+) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
+    """A model's module and its inputs, random or by rules, in the model's types.
 
     Raises as :func:`latprof.graph.convert.to_torch.torch_module`.
     """
-    import torch
-
     module = torch_module(model)
     placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
     inputs = {node.name: node.meta[INPUT_KEY] for node in placeholders}
-    return module, tuple(map(torch.from_numpy, random_inputs(inputs, seed).values()))
+    names = [node.meta[INPUT_NAME] for node in placeholders]
+    values = random_inputs(inputs, seed, rules, names).values()
+    return module, tuple(map(_tensor, values))
+
+
+def _tensor(values: NDArray[Any]) -> torch.Tensor:
+    """A tensor of the same type; NumPy has none of bfloat16 that torch takes."""
+    import torch
+
+    if values.dtype.name != "bfloat16":
+        return torch.from_numpy(values)
+    return torch.from_numpy(values.view(np.int16)).view(torch.bfloat16)
 
 
 def placed(

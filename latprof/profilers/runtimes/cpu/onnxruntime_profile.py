@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from latprof.errors import RuntimeFailedError
+from latprof.graph.model_file import all_nodes, node_name
 from latprof.graph.operators import Operator, Shape
+from latprof.graph.reader import known_operators
 from latprof.measurement.records import KernelTime
+from latprof.profilers.runtimes.cpu.onnxruntime_events import runs_of
 
 if TYPE_CHECKING:
-    from latprof.graph.model_file import ModelSource
+    import onnx
 
-_SUFFIX = "_kernel_time"
+    from latprof.graph.model_file import ModelSource
+    from latprof.profilers.runtimes.cpu.onnxruntime_events import KernelKey
+
 #: What the layout optimiser appends to the name of a value whose kernel it replaced.
 _BLOCKED_LAYOUT = "_nchwc"
 #: What else is done to names: a cast to float32 before a float16 operator; an 8-bit kernel made
@@ -47,28 +53,24 @@ def read_kernels(
     RuntimeFailedError
         When the profile lacks kernels of some runs.
     """
-    times: dict[tuple[int, str], list[float]] = defaultdict(list)
-    details: dict[tuple[int, str], Mapping[str, Any]] = {}
-    for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith(_SUFFIX):
-            key = (int(event["args"]["node_index"]), event["name"].removesuffix(_SUFFIX))
-            times[key].append(event["dur"] / 1000)
-            details[key] = event["args"]
-    runs = {len(durations) for durations in times.values()}
-    if len(runs) != 1 or not counted or min(runs) <= max(counted):
+    runs = runs_of(events)
+    chosen = [runs[number] for number in counted if number < len(runs)]
+    if not chosen:
         raise RuntimeFailedError("ONNX Runtime's profile does not hold every run of every kernel")
     producers = _producers(model)
+    details = {key: timed.details for run in runs for key, timed in run.items()}
     kinds = _convolution_kinds(model) if _holds_quantized(details) else {}
+    first = sorted(chosen[0].items(), key=lambda item: item[1].start_us)
     return [
         _kernel(
             position,
-            name,
-            [durations[run] for run in counted],
-            details[index, name],
+            key.name,
+            [run[key].duration_us / 1000 if key in run else 0.0 for run in chosen],
+            timed.details,
             producers,
             kinds,
         )
-        for position, ((index, name), durations) in enumerate(times.items())
+        for position, (key, timed) in enumerate(first)
     ]
 
 
@@ -100,43 +102,66 @@ def _float_type(op_type: str) -> str:
     return {"QGemm": "Gemm"}.get(op_type, op_type.removeprefix("QLinear"))
 
 
-def _holds_quantized(details: Mapping[tuple[int, str], Mapping[str, Any]]) -> bool:
+def _holds_quantized(details: Mapping[KernelKey, Mapping[str, Any]]) -> bool:
     return any(entry.get("op_name") == "QLinearConv" for entry in details.values())
 
 
 def _convolution_kinds(model: ModelSource) -> dict[str, str]:
     """Kinds of the graph's convolutions by name: 8-bit kernels do not tell their weights' shape."""
-    from latprof.graph.reader import read_network
-
-    operators = read_network(model).operators
-    return {op.name: op.kind for op in operators if op.op_type == "Conv"}
+    return {
+        op.name: replace(op, op_type="Conv").kind
+        for op in known_operators(model)
+        if op.op_type in ("Conv", "QLinearConv")
+    }
 
 
 def _kind(op_type: str, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]) -> str:
     """The kind of work, in the words of :attr:`Operator.kind`."""
-    weight = inputs[1] if len(inputs) > 1 else ()
-    if op_type.endswith("Conv") and len(weight) == 4:
-        groups = inputs[0][1] // weight[1]
-        return Operator(
-            "", "Conv", inputs[:1], outputs, weight, kernel=weight[2], groups=groups
-        ).kind
+    if op_type.endswith(("Conv", "ConvTranspose")) and len(inputs) > 1:
+        # An 8-bit convolution has a scale and a zero point before its weight.
+        weight = next((shape for shape in inputs[1:] if len(shape) == len(inputs[0]) > 2), ())
+        transposed = op_type.endswith("ConvTranspose")
+        channels = weight[1] if weight else 0
+        groups = inputs[0][1] // channels if channels and not transposed else 1
+        kind = "ConvTranspose" if transposed else "Conv"
+        return Operator("", kind, inputs[:1], outputs, weight, groups=groups).kind
     if op_type.startswith("Reorder"):
         return "layout"
     return Operator("", op_type, inputs, outputs).kind
 
 
-def _producers(model: ModelSource) -> dict[str, tuple[str, str, str]]:
-    """Map each value's and each node's name to (node name, operator type, first input)."""
+def with_node_names(model: ModelSource) -> tuple[ModelSource, str]:
+    """A model whose nodes all have a name, made of their output's where they have none.
+
+    Returns the model itself where nothing was to be done, and the folder of its weights in other
+    files where it is no file any more.
+    """
+    loaded = _loaded(model)
+    unnamed = [node for node in all_nodes(loaded.graph.node) if not node.name]
+    if not unnamed:
+        return model, ""
+    for node in unnamed:
+        node.name = node_name(node)
+    folder = "" if isinstance(model, bytes) else str(Path(model).resolve().parent)
+    content: bytes = loaded.SerializeToString()
+    return content, folder
+
+
+def _loaded(model: ModelSource) -> onnx.ModelProto:
     import onnx
 
-    if not isinstance(model, bytes):
-        graph = onnx.load(model, load_external_data=False).graph
-    else:
-        graph = onnx.load_model_from_string(model).graph
+    if isinstance(model, bytes):
+        return onnx.load_model_from_string(model)
+    return onnx.load(model, load_external_data=False)
+
+
+def _producers(model: ModelSource) -> dict[str, tuple[str, str, str]]:
+    """Map each value's and each node's name to (node name, operator type, first input)."""
     found: dict[str, tuple[str, str, str]] = {}
-    for node in graph.node:
-        entry = (node.name, node.op_type, node.input[0] if node.input else "")
-        found.update(dict.fromkeys((node.name, *node.output), entry))
+    for node in all_nodes(_loaded(model).graph.node):
+        name = node_name(node)
+        entry = (name, node.op_type, node.input[0] if node.input else "")
+        found.update(dict.fromkeys((name, *filter(None, node.output)), entry))
     return found
 
 

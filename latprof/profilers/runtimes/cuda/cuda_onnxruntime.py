@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from latprof.errors import DeviceError, UnsupportedModelError
 from latprof.profilers.runtimes.cpu.cpu_onnxruntime import DTYPES, LOG_FATAL, OnnxRuntimeModel
 from latprof.profilers.runtimes.cuda.cuda_device import CudaProfiler
-from latprof.profilers.runtimes.running import first_line, timed_runs
+from latprof.profilers.runtimes.model_inputs import NO_RULES
+from latprof.profilers.runtimes.running import first_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
+    from latprof.graph.input_values.input_rules import Rules
     from latprof.graph.model_file import ModelSource
 
 _PROVIDER = "CUDAExecutionProvider"
@@ -35,7 +39,9 @@ class CudaOnnxRuntime(CudaProfiler):
     package = "onnxruntime-gpu"
 
     def load(self, model: ModelSource) -> CudaOnnxRuntimeModel:
-        loaded = CudaOnnxRuntimeModel(self._session(model), self.input_seed, self._number())
+        loaded = CudaOnnxRuntimeModel(
+            self._session(model), self.input_seed, self._number(), rules=self.input_rules
+        )
         self._warm_up(loaded.run)
         return loaded
 
@@ -77,28 +83,41 @@ class CudaOnnxRuntime(CudaProfiler):
 class CudaOnnxRuntimeModel(OnnxRuntimeModel):
     """A session whose input and outputs are bound to the memory of device ``number``."""
 
-    def __init__(self, session: Any, seed: int, number: int, kind: str = "cuda") -> None:
-        super().__init__(session, seed)
+    def __init__(
+        self,
+        session: Any,
+        seed: int,
+        number: int,
+        kind: str = "cuda",
+        rules: Rules = NO_RULES,
+    ) -> None:
+        self._place = kind, number
+        super().__init__(session, seed, rules)
+
+    def bound(self) -> Callable[[], object]:
+        """A run of the session with its inputs and outputs in the device's memory."""
         import onnxruntime
 
-        self._binding = session.io_binding()
+        self._binding = self.session.io_binding()
         for name, values in self.inputs.items():
-            placed = onnxruntime.OrtValue.ortvalue_from_numpy(values, kind, number)
+            if values.dtype.kind not in "biuf":
+                raise UnsupportedModelError(
+                    f"input {name!r} is of a type that latprof puts on no GPU",
+                    got=str(values.dtype),
+                )
+            placed = onnxruntime.OrtValue.ortvalue_from_numpy(values, *self._place)
             self._binding.bind_ortvalue_input(name, placed)
-        for output in session.get_outputs():
+        for output in self.session.get_outputs():
             element = DTYPES.get(output.type)
             if element is None or not all(isinstance(size, int) for size in output.shape):
-                self._binding.bind_output(output.name, kind, number)
+                self._binding.bind_output(output.name, *self._place)
                 continue
             # A captured graph writes where it wrote when it was captured: outputs have one place.
             place = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
-                output.shape, element, kind, number
+                output.shape, element, *self._place
             )
             self._binding.bind_ortvalue_output(output.name, place)
-
-    def run(self, times: int) -> list[float]:
-        run = partial(self.session.run_with_iobinding, self._binding)
-        return timed_runs(run, times, "ONNX Runtime")
+        return partial(self.session.run_with_iobinding, self._binding)
 
     def outputs(self) -> list[NDArray[Any]]:
         """What the last run computed, in the order of the session's outputs."""

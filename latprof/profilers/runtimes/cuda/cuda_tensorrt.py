@@ -15,9 +15,11 @@ from latprof.errors import DeviceError, LatprofError, RuntimeFailedError, Unsupp
 from latprof.graph.reader import model_bytes, read_network
 from latprof.measurement.records import KernelTime
 from latprof.profilers.runtimes.cuda.cuda_device import CudaProfiler, device_name, event_burst
-from latprof.profilers.runtimes.running import first_line, random_inputs
+from latprof.profilers.runtimes.model_inputs import random_inputs
+from latprof.profilers.runtimes.running import first_line
 
 if TYPE_CHECKING:
+    from latprof.graph.input_values.input_rules import Rules
     from latprof.graph.model_file import ModelSource
     from latprof.graph.operators import Operator
     from latprof.profilers.base import Availability
@@ -90,13 +92,13 @@ class CudaTensorRT(CudaProfiler):
             engine = runtime.deserialize_cuda_engine(plan)
         if engine is None:
             raise RuntimeFailedError("TensorRT cannot load the engine that it built")
-        return TensorRTModel(tensorrt, engine, self.input_seed, device)
+        return TensorRTModel(tensorrt, engine, self.input_seed, device, self.input_rules)
 
 
 class TensorRTModel:
     """An engine with its input and outputs in the GPU's memory, and a stream of its own."""
 
-    def __init__(self, tensorrt: Any, engine: Any, seed: int, device: Any) -> None:
+    def __init__(self, tensorrt: Any, engine: Any, seed: int, device: Any, rules: Rules) -> None:
         import torch
 
         self._engine, self.context = engine, engine.create_execution_context()
@@ -109,7 +111,7 @@ class TensorRTModel:
         given = [
             name for name in names if engine.get_tensor_mode(name) == tensorrt.TensorIOMode.INPUT
         ]
-        values = random_inputs({name: (shapes[name], dtypes[name]) for name in given}, seed)
+        values = random_inputs({name: (shapes[name], dtypes[name]) for name in given}, seed, rules)
         values |= {n: np.zeros(shapes[n], dtypes[n]) for n in names if n not in values}
         self._places = {name: torch.from_numpy(value).to(device) for name, value in values.items()}
         for name, place in self._places.items():

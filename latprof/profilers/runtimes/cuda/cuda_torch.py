@@ -68,7 +68,7 @@ class CudaTorch(CudaProfiler):
         return self.prepare(model)()
 
     def prepare(self, model: ModelSource) -> Callable[[], CudaTorchModel]:
-        return partial(self._load, *read_module(model, self.input_seed))
+        return partial(self._load, *read_module(model, self.input_seed, self.input_rules))
 
     def _load(self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> CudaTorchModel:
         run = self._runnable(*self._placed(module, inputs))
@@ -84,7 +84,7 @@ class CudaTorch(CudaProfiler):
             )
         from latprof.profilers.runtimes.cpu.torch_profile import RangedInterpreter
 
-        module, inputs = self._placed(*read_module(model, self.input_seed))
+        module, inputs = self._placed(*read_module(model, self.input_seed, self.input_rules))
         self._warm_up(CudaTorchModel(_bound(module, inputs)).run)
         ranged = RangedInterpreter(module)
         eager = CudaTorchModel(_bound(ranged.run, inputs), self._between())

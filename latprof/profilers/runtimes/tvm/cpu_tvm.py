@@ -83,7 +83,7 @@ class CpuTVM(Profiler):
     def _built(self, model: ModelSource) -> tuple[Any, Kernels]:
         threads = self.options.threads
         prepare_process(threads)
-        kernels = fused_kernels(model, host_target(threads), self.input_seed)
+        kernels = fused_kernels(model, host_target(threads), self.input_seed, self.input_rules)
         if self._trials is None:
             return compiled(kernels), kernels
         from latprof.profilers.runtimes.tvm.tvm_tuning import tuned_database

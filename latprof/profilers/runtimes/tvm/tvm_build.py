@@ -25,11 +25,13 @@ import numpy as np
 
 from latprof.errors import DeviceError, DynamicShapeError, UnsupportedModelError
 from latprof.profilers.host.facts import Host
-from latprof.profilers.runtimes.running import first_line, random_inputs
+from latprof.profilers.runtimes.model_inputs import NO_RULES, random_inputs
+from latprof.profilers.runtimes.running import first_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from latprof.graph.input_values.input_rules import Rules
     from latprof.graph.model_file import ModelSource
 
 #: A processor to compile for, in the words of :class:`tvm.target.Target`.
@@ -131,7 +133,9 @@ def hidden_features(assumed: Collection[str], cpuinfo: str) -> list[str]:
     return sorted(name for name in assumed if name.startswith("avx") and name not in listed)
 
 
-def fused_kernels(model: ModelSource, target: TargetWords, seed: int) -> Kernels:
+def fused_kernels(
+    model: ModelSource, target: TargetWords, seed: int, rules: Rules = NO_RULES
+) -> Kernels:
     """Read an ONNX model, make its input and fuse its operators.
 
     Parameters
@@ -142,6 +146,8 @@ def fused_kernels(model: ModelSource, target: TargetWords, seed: int) -> Kernels
         The processor to compile for.
     seed : int
         Of the input's random numbers.
+    rules : mapping of str to InputRule, optional
+        Of the inputs' values.
 
     Raises
     ------
@@ -151,7 +157,7 @@ def fused_kernels(model: ModelSource, target: TargetWords, seed: int) -> Kernels
         For inputs whose shape is not fixed.
     """
     proto = _read(model)
-    inputs = random_inputs(_inputs(proto), seed)
+    inputs = random_inputs(_inputs(proto), seed, rules)
     with quiet(), _refusals():
         import tvm
         from tvm import relax

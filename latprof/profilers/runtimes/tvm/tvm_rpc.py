@@ -120,7 +120,7 @@ class RemoteTVM(Profiler):
         if self._connection is None:
             self._connection = Connection(self._known_address)
         target = self._processor(self._connection)
-        kernels = fused_kernels(model, target, self.input_seed)
+        kernels = fused_kernels(model, target, self.input_seed, self.input_rules)
         link = linker(str(target["mtriple"]))
         directory = Path(tempfile.mkdtemp(prefix="latprof-"))
         path = directory / f"network{next(_NUMBERS)}{'.so' if link else '.tar'}"

@@ -14,7 +14,7 @@ from tvm_networks import assert_same_scores, scores, small_network
 
 from latprof.errors import DeviceError, InvalidValueError, RuntimeFailedError
 from latprof.profilers.base import RunOptions
-from latprof.profilers.runtimes.running import random_inputs
+from latprof.profilers.runtimes.model_inputs import random_inputs
 from latprof.profilers.runtimes.tvm import tvm_rpc
 from latprof.profilers.runtimes.tvm.tvm_rpc import RemoteTVM, TrackerAddress, request_device
 from latprof.profilers.targets import profiler_class

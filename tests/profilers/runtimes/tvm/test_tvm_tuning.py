@@ -10,7 +10,7 @@ from tvm_networks import assert_same_scores, scores, small_network
 
 from latprof.errors import DeviceError, RuntimeFailedError
 from latprof.profilers.base import RunOptions
-from latprof.profilers.runtimes.running import random_inputs
+from latprof.profilers.runtimes.model_inputs import random_inputs
 from latprof.profilers.runtimes.tvm import tvm_tuning
 from latprof.profilers.runtimes.tvm.cpu_tvm import CpuTVM
 

@@ -1,0 +1,1 @@
+"""What values a model's inputs may have, told from its graph."""
