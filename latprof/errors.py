@@ -25,7 +25,11 @@
     ├── CoverageError                     coverage         1
     ├── DeviceError                       device           4
     │   ├── UnsupportedModelError         unsupported      4
-    │   └── RuntimeFailedError            runtime-failed   4
+    │   ├── RuntimeFailedError            runtime-failed   4
+    │   ├── DeviceOfflineError            device-offline   4
+    │   ├── DeviceUnauthorizedError       unauthorized     4
+    │   ├── DeviceDiskFullError           device-full      4
+    │   └── ConnectionLostError           connection-lost  4
     ├── DiskFullError                     disk-full        5
     ├── PartialResultsError               partial          5
     └── MeasurementTimeoutError           timeout          124
@@ -267,6 +271,30 @@ class RuntimeFailedError(DeviceError):
     """The runtime, or the process it ran in, failed while measuring."""
 
     code = "runtime-failed"
+
+
+class DeviceOfflineError(DeviceError):
+    """A device is not there, or does not answer yet."""
+
+    code = "device-offline"
+
+
+class DeviceUnauthorizedError(DeviceError):
+    """A device has not allowed this computer to use it."""
+
+    code = "unauthorized"
+
+
+class DeviceDiskFullError(DeviceError):
+    """The device's storage is full."""
+
+    code = "device-full"
+
+
+class ConnectionLostError(DeviceError):
+    """The connection to a device broke, or carried what is not its protocol."""
+
+    code = "connection-lost"
 
 
 class DiskFullError(LatprofError):

@@ -1,0 +1,331 @@
+"""Phones without any adb program, over TCP or USB: adb's own protocol through adb-shell.
+
+Transports, framing and signatures are adb-shell's. Its streams are not used: their time-outs hold
+for one packet and not for a call, a refused push is misread, and a shell tells no exit status.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import struct
+import threading
+from typing import TYPE_CHECKING, Any
+
+from latprof.common.extras import require
+from latprof.errors import (
+    ConnectionLostError,
+    DeviceError,
+    DeviceOfflineError,
+    DeviceUnauthorizedError,
+)
+from latprof.profilers.runtimes.android.transport.base import (
+    ByteStream,
+    Deadline,
+    ListedPhone,
+    PhoneLink,
+    checked_serial,
+)
+from latprof.profilers.runtimes.android.transport.keys import key_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PORT = 5555
+_VERSION = 0x01000000  # with checksums: what every adbd accepts
+_LARGEST = 1 << 20
+_TOKEN, _SIGNATURE, _PUBLIC_KEY = 1, 2, 3
+_BANNER = b"host::features=shell_v2,cmd,stat_v2\0"
+#: How long one look for a packet takes; a deadline may pass in between.
+_LOOK_S = 1.0
+
+
+def usb_phones() -> list[ListedPhone]:
+    """Phones on the USB cables of this computer; none where libusb is not there."""
+    with contextlib.suppress(ImportError, OSError):
+        from adb_shell.transport import usb_transport
+
+        found = usb_transport.UsbTransport.find_all_adb_devices()
+        return [ListedPhone(device.serial_number, "device", {"usb": "yes"}) for device in found]
+    return []
+
+
+def connect(serial: str, timeout_s: float = 20.0) -> DirectLink:
+    """A link to the phone at HOST:PORT, or on a USB cable by its serial.
+
+    Raises
+    ------
+    DeviceOfflineError, DeviceUnauthorizedError, ConnectionLostError, MeasurementTimeoutError
+    MissingDependencyError
+        Where adb-shell is not installed (``pip install 'latprof[android]'``).
+    """
+    require("android", "a phone without an adb server", "adb_shell")
+    deadline = Deadline(timeout_s, f"the connection to {serial}")
+    transport = _transport(checked_serial(serial), deadline)
+    try:
+        return DirectLink(serial, transport, deadline)
+    except BaseException:
+        transport.close()
+        raise
+
+
+def _transport(serial: str, deadline: Deadline) -> Any:
+    host, colon, port = serial.rpartition(":")
+    try:
+        if colon and port.isdigit():
+            from adb_shell.transport.tcp_transport import TcpTransport
+
+            transport = TcpTransport(host.strip("[]"), int(port))
+            transport.connect(deadline.left_s())
+            return transport
+        from adb_shell.transport.usb_transport import UsbTransport
+
+        transport = UsbTransport.find_adb(serial=serial)
+        transport.connect(deadline.left_s())
+    except TimeoutError:
+        raise deadline.passed() from None
+    except Exception as error:  # libusb's and the library's own, of no common base
+        raise DeviceOfflineError(
+            f"no phone answers at {serial}: {str(error)[:200]}",
+            hint="check the cable, or `adb tcpip 5555` for Wi-Fi",
+        ) from None
+    return transport
+
+
+class DirectLink(PhoneLink):
+    """A connection to adbd that carries any number of streams.
+
+    A thread of its own reads packets and hands them to their streams.
+    """
+
+    def __init__(self, serial: str, transport: Any, deadline: Deadline) -> None:
+        self.serial = serial
+        self._transport = transport
+        self._sending = threading.Lock()
+        self._streams: dict[int, _PacketStream] = {}
+        self._last = 0
+        self._broken: str | None = None
+        self._closed = False
+        self.features, self._largest = self._greet(deadline)
+        self._reading = threading.Thread(target=self._read_all, daemon=True, name="adb packets")
+        self._reading.start()
+
+    def open(self, service: str, deadline: Deadline) -> ByteStream:
+        with self._sending:
+            self._last += 1
+            stream = _PacketStream(self, self._last)
+            self._streams[stream.number] = stream
+        self.send(b"OPEN", stream.number, 0, service.encode() + b"\0", deadline)
+        stream.wait_until_open(service, deadline)
+        return stream
+
+    def close(self) -> None:
+        self._closed = True
+        self._transport.close()
+        thread = getattr(self, "_reading", None)
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(2 * _LOOK_S)
+
+    # Packets ---------------------------------------------------------------------------------
+
+    def send(self, kind: bytes, first: int, second: int, data: bytes, deadline: Deadline) -> None:
+        """Send one packet, whole."""
+        from adb_shell.adb_message import AdbMessage
+
+        packet = AdbMessage(kind, first, second, data).pack() + data
+        with self._sending:
+            if self._broken:
+                raise ConnectionLostError(self._broken)
+            left = memoryview(packet)
+            while left:
+                try:
+                    left = left[self._transport.bulk_write(bytes(left), deadline.left_s()) :]
+                except Exception as error:  # noqa: BLE001 - the transports have no common base
+                    deadline.left_s()
+                    raise self._lost(error) from None
+
+    def forget(self, number: int) -> None:
+        """Take a stream out; what still comes for it is dropped."""
+        self._streams.pop(number, None)
+
+    @property
+    def largest(self) -> int:
+        """Most bytes of data in one packet."""
+        return self._largest
+
+    def _lost(self, error: object) -> ConnectionLostError:
+        self._broken = f"the connection to {self.serial} broke: {str(error)[:200]}"
+        return ConnectionLostError(self._broken)
+
+    def _packet(self, left_s: Any) -> tuple[bytes, int, int, bytes]:
+        """The next packet; ``left_s`` says before each look how long it may take."""
+        header = self._exactly(24, left_s)
+        number, first, second, size, _checksum, magic = struct.unpack("<6I", header)
+        if number ^ magic != 0xFFFFFFFF or size > _LARGEST:
+            raise ConnectionLostError(
+                f"{self.serial} answers with what is not adb's protocol",
+                hint="a phone that asks for TLS needs an adb server: run `adb start-server`",
+            )
+        return struct.pack("<I", number), first, second, self._exactly(size, left_s)
+
+    def _exactly(self, n: int, left_s: Any) -> bytes:
+        have = b""
+        while len(have) < n:
+            try:
+                more = self._transport.bulk_read(n - len(have), left_s())
+            except Exception as error:
+                if "timed out" in str(error).lower() or "TIMEOUT" in str(error):
+                    continue
+                raise self._lost(error) from None
+            if not more:
+                raise self._lost("the phone closed it")
+            have += more
+        return have
+
+    def _read_all(self) -> None:
+        """Hand each packet to its stream until the connection ends."""
+        try:
+            while not self._closed:
+                kind, first, second, data = self._packet(self._look_s)
+                stream = self._streams.get(second)
+                if stream is not None:
+                    stream.take(kind, first, data)
+        except BaseException as error:  # noqa: BLE001 - whoever waits for a packet must learn of it
+            self._broken = self._broken or f"the connection to {self.serial} broke: {error}"
+        for stream in list(self._streams.values()):
+            stream.take(b"LOST", 0, (self._broken or "").encode())
+
+    def _look_s(self) -> float:
+        if self._closed:
+            raise ConnectionLostError("closed")
+        return _LOOK_S
+
+    # The greeting ----------------------------------------------------------------------------
+
+    def _greet(self, deadline: Deadline) -> tuple[frozenset[str], int]:
+        """Say who this is; sign what the phone asks; show a key to confirm where none is known."""
+        self.send(b"CNXN", _VERSION, _LARGEST, _BANNER, deadline)
+        answer = self._packet(deadline.left_s)
+        offers = self._offers()
+        while answer[0] == b"AUTH" and answer[1] == _TOKEN:
+            number, offer = next(offers, (0, None))
+            if offer is None:
+                raise self._unauthorized()
+            self.send(b"AUTH", number, 0, offer(answer[3]), deadline)
+            with self._confirmation(number):
+                answer = self._packet(deadline.left_s)
+        kind, _, largest, data = answer
+        if kind != b"CNXN":
+            raise DeviceError(
+                f"{self.serial} asks for a way to connect that is not spoken here",
+                hint="run `adb start-server` and try again through it",
+            )
+        found = dict(
+            item.split("=", 1)
+            for item in data.rstrip(b"\0").decode("utf-8", "replace").split("::", 1)[-1].split(";")
+            if "=" in item
+        )
+        return frozenset(found.get("features", "").split(",")), min(largest, _LARGEST)
+
+    def _offers(self) -> Iterator[tuple[int, Any]]:
+        """Signatures by each key, then the first key to be confirmed."""
+        from adb_shell.auth.sign_pythonrsa import PythonRSASigner
+
+        keys = key_files()
+        for place in keys:
+            signer = PythonRSASigner(priv=place.read_text())
+            yield _SIGNATURE, signer.Sign
+        public = keys[0].with_name(keys[0].name + ".pub").read_bytes()
+        yield _PUBLIC_KEY, lambda _token: public + b"\0"
+
+    @contextlib.contextmanager
+    def _confirmation(self, number: int) -> Iterator[None]:
+        from latprof.errors import MeasurementTimeoutError
+
+        try:
+            yield
+        except (MeasurementTimeoutError, ConnectionLostError):
+            if number == _PUBLIC_KEY:
+                raise self._unauthorized() from None
+            raise
+
+    def _unauthorized(self) -> DeviceUnauthorizedError:
+        return DeviceUnauthorizedError(
+            f"{self.serial} has not allowed this computer",
+            hint="unlock the phone and confirm `Allow USB debugging`, then run the command again",
+        )
+
+
+class _PacketStream(ByteStream):
+    """One stream of a connection."""
+
+    def __init__(self, link: DirectLink, number: int) -> None:
+        self._link = link
+        self.number = number
+        self._remote = 0
+        self._packets: queue.SimpleQueue[tuple[bytes, int, bytes]] = queue.SimpleQueue()
+        self._kept = b""
+        self._ready = False  # whether the phone has taken the last packet
+        self._ended = False
+
+    def take(self, kind: bytes, remote: int, data: bytes) -> None:
+        """A packet for this stream came; called by the reading thread."""
+        self._packets.put((kind, remote, data))
+
+    def wait_until_open(self, service: str, deadline: Deadline) -> None:
+        while not self._ready:
+            self._one(deadline)
+            if self._ended:
+                raise DeviceError(f"{self._link.serial} refuses the service {service[:60]}")
+
+    def read(self, deadline: Deadline, most: int = 1 << 16) -> bytes:
+        while not self._kept and not self._ended:
+            self._one(deadline)
+        data, self._kept = self._kept[:most], self._kept[most:]
+        return data
+
+    def write(self, data: bytes, deadline: Deadline) -> None:
+        for start in range(0, len(data), self._link.largest):
+            while not self._ready and not self._ended:
+                self._one(deadline)
+            if self._ended:
+                raise ConnectionLostError(f"{self._link.serial} ended the stream")
+            self._ready = False
+            part = data[start : start + self._link.largest]
+            self._link.send(b"WRTE", self.number, self._remote, part, deadline)
+
+    def waiting(self) -> bool:
+        while not self._packets.empty():
+            self._handle(*self._packets.get())
+        return bool(self._kept) or self._ended
+
+    def close(self) -> None:
+        if self._remote and not self._ended:
+            self._ended = True
+            with contextlib.suppress(DeviceError):
+                self._link.send(
+                    b"CLSE", self.number, self._remote, b"", Deadline(5.0, "closing a stream")
+                )
+        self._link.forget(self.number)
+
+    def _one(self, deadline: Deadline) -> None:
+        try:
+            packet = self._packets.get(timeout=deadline.left_s())
+        except queue.Empty:
+            raise deadline.passed() from None
+        self._handle(*packet)
+
+    def _handle(self, kind: bytes, remote: int, data: bytes) -> None:
+        if kind == b"LOST":
+            self._ended = True
+            raise ConnectionLostError(data.decode("utf-8", "replace"))
+        if kind == b"OKAY":
+            self._remote, self._ready = remote, True
+        elif kind == b"WRTE":
+            self._kept += data
+            self._link.send(
+                b"OKAY", self.number, self._remote, b"", Deadline(20.0, "an acknowledgement")
+            )
+        elif kind == b"CLSE":
+            self._ended = True
+

@@ -1,0 +1,225 @@
+"""Phones through the adb server that developers have running, by its own protocol.
+
+A request is four hexadecimal digits of length and the text; an answer is ``OKAY`` or ``FAIL``, a
+length and the reason (OVERVIEW.TXT of Android's adb). The server is never stopped, and an adb
+program is started only where no server answers.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import shutil
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from latprof.errors import (
+    ConnectionLostError,
+    DeviceError,
+    DeviceOfflineError,
+    DeviceUnauthorizedError,
+    UsageError,
+)
+from latprof.profilers.runtimes.android.transport.base import (
+    ByteStream,
+    Deadline,
+    ListedPhone,
+    PhoneLink,
+    checked_serial,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PORT = 5037
+_LONGEST_REASON = 4096
+
+
+def server_address(environment: Mapping[str, str] | None = None) -> tuple[str, int]:
+    """Where the server listens, by adb's own variables; raises UsageError for a wrong one."""
+    environment = os.environ if environment is None else environment
+    port = environment.get("ANDROID_ADB_SERVER_PORT", str(_PORT))
+    host = environment.get("ANDROID_ADB_SERVER_ADDRESS", "127.0.0.1")
+    if found := re.fullmatch(r"tcp:(?:(.+):)?(\d+)", environment.get("ADB_SERVER_SOCKET", "")):
+        host, port = found[1] or host, found[2]
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):
+        raise UsageError("not a port", field="ANDROID_ADB_SERVER_PORT", got=port[:40])
+    return host, int(port)
+
+
+def adb_program() -> Path | None:
+    """The adb program of this computer: in the path, or in an Android SDK."""
+    found = shutil.which("adb")
+    places = [Path(found)] if found else []
+    for name in ("ANDROID_HOME", "ANDROID_SDK_ROOT"):
+        if os.environ.get(name):
+            places.append(Path(os.environ[name]) / "platform-tools" / "adb")
+    return next((place for place in places if os.access(place, os.X_OK)), None)
+
+
+class SocketStream(ByteStream):
+    """A stream over a socket."""
+
+    def __init__(self, connected: socket.socket, peer: str) -> None:
+        self._socket = connected
+        self._peer = peer
+
+    def read(self, deadline: Deadline, most: int = 1 << 16) -> bytes:
+        try:
+            self._socket.settimeout(deadline.left_s())
+            return self._socket.recv(most)
+        except TimeoutError:
+            raise deadline.passed() from None
+        except OSError as error:
+            raise self._lost(error) from None
+
+    def write(self, data: bytes, deadline: Deadline) -> None:
+        sent = memoryview(data)
+        try:
+            while sent:
+                self._socket.settimeout(deadline.left_s())
+                sent = sent[self._socket.send(sent) :]
+        except TimeoutError:
+            raise deadline.passed() from None
+        except OSError as error:
+            raise self._lost(error) from None
+
+    def _lost(self, error: OSError) -> ConnectionLostError:
+        return ConnectionLostError(f"the connection to {self._peer} broke: {error.strerror}")
+
+    def waiting(self) -> bool:
+        return bool(select.select([self._socket], [], [], 0)[0])
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class AdbServer:
+    """The server at an address.
+
+    Parameters
+    ----------
+    address : (str, int)
+        Host and port; default: :func:`server_address`.
+    """
+
+    def __init__(self, address: tuple[str, int] | None = None) -> None:
+        self.address = address or server_address()
+
+    def answers(self, timeout_s: float = 2.0) -> bool:
+        """Whether a server is there."""
+        try:
+            self.ask("host:version", Deadline(timeout_s, "the adb server"))
+        except (DeviceError, TimeoutError):
+            return False
+        return True
+
+    def phones(self, timeout_s: float = 10.0) -> list[ListedPhone]:
+        """All phones that the server knows, usable or not."""
+        deadline = Deadline(timeout_s, "the list of phones")
+        text = self.ask("host:devices-l", deadline)
+        found = []
+        for line in text.splitlines():
+            serial, _, rest = line.partition(" ")
+            words = rest.split()
+            if serial and words:
+                facts = dict(word.split(":", 1) for word in words[1:] if ":" in word)
+                found.append(ListedPhone(serial, words[0], facts))
+        return found
+
+    def link(self, serial: str, timeout_s: float = 20.0) -> AdbServerLink:
+        """A link to one phone; raises DeviceOfflineError or DeviceUnauthorizedError."""
+        deadline = Deadline(timeout_s, f"the connection to {serial}")
+        text = self.ask(f"host-serial:{checked_serial(serial)}:features", deadline)
+        return AdbServerLink(self, serial, frozenset(text.strip().split(",")))
+
+    def ask(self, request: str, deadline: Deadline) -> str:
+        """The answer to a request that has one."""
+        with self.open(request, deadline) as stream:
+            size = _hexadecimal(stream.exactly(4, deadline))
+            return stream.exactly(size, deadline).decode("utf-8", "replace")
+
+    def open(self, request: str, deadline: Deadline) -> SocketStream:
+        """A stream on which a request was made and accepted."""
+        host, port = self.address
+        try:
+            connected = socket.create_connection(self.address, deadline.left_s())
+        except TimeoutError:
+            raise deadline.passed() from None
+        except OSError as error:
+            raise DeviceError(
+                f"no adb server at {host}:{port}: {error.strerror or error}",
+                hint="start one with `adb start-server`",
+            ) from None
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        stream = SocketStream(connected, "the adb server")
+        try:
+            ask_on(stream, request, deadline)
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+
+class AdbServerLink(PhoneLink):
+    """A phone behind an adb server."""
+
+    def __init__(self, server: AdbServer, serial: str, features: frozenset[str]) -> None:
+        self.server = server
+        self.serial = serial
+        self.features = features
+
+    def open(self, service: str, deadline: Deadline) -> ByteStream:
+        stream = self.server.open(f"host:transport:{checked_serial(self.serial)}", deadline)
+        try:
+            ask_on(stream, service, deadline)
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+    def close(self) -> None:
+        """Nothing is open between two services."""
+
+
+def ask_on(stream: ByteStream, request: str, deadline: Deadline) -> None:
+    """Make a request and read its OKAY; a FAIL is raised as what it says."""
+    body = request.encode()
+    if len(body) > 0xFFFF:
+        raise UsageError("a command is too long for adb", field="command", got=f"{len(body)} bytes")
+    stream.write(f"{len(body):04x}".encode() + body, deadline)
+    status = stream.exactly(4, deadline)
+    if status == b"FAIL":
+        size = min(_hexadecimal(stream.exactly(4, deadline)), _LONGEST_REASON)
+        raise error_of(stream.exactly(size, deadline).decode("utf-8", "replace"))
+    if status != b"OKAY":
+        raise ConnectionLostError("what answers is not an adb server")
+
+
+def error_of(reason: str) -> DeviceError:
+    """The error for what a server, or a phone's adbd, says."""
+    if "unauthorized" in reason or "authenticat" in reason:
+        return DeviceUnauthorizedError(
+            "the phone has not allowed this computer",
+            hint="unlock the phone and confirm `Allow USB debugging`, then run the command again",
+        )
+    if "offline" in reason or "connecting" in reason:
+        return DeviceOfflineError(
+            "the phone is offline", hint="plug it in again, or wait until it has started"
+        )
+    if "not found" in reason or "no devices" in reason or "unknown host" in reason:
+        return DeviceOfflineError(
+            f"no such phone: {reason[:200]}", hint="latprof devices lists those that are there"
+        )
+    if "more than one" in reason:
+        return DeviceError(f"two phones have this serial: {reason[:200]}")
+    return DeviceError(f"adb refuses: {reason[:300]}")
+
+
+def _hexadecimal(text: bytes) -> int:
+    try:
+        return int(text, 16)
+    except ValueError:
+        raise ConnectionLostError("what answers is not an adb server") from None

@@ -1,0 +1,188 @@
+"""The daemon that runs on phones, built for this computer from Debian's source package.
+
+Neither its source nor the program is in this repository: ``build_adbd`` fetches the source with
+apt, compiles 33 files of it (half a minute) and keeps the result in ``build/adbd``.
+"""
+
+import re
+import shutil
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+VERSION = "29.0.6-28"
+BUILT = Path(__file__).parents[3] / "build" / "adbd"
+
+_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+_ADB = "system/core/adb"
+_ALONE = [
+    "shell_service_protocol.cpp",
+    *(
+        f"daemon/{name}.cpp"
+        for name in (
+            "auth",
+            "jdwp_service",
+            "usb_dummy",
+            "file_sync_service",
+            "services",
+            "shell_service",
+            "main",
+        )
+    ),
+    "adbconnection/adbconnection_server.cpp",
+]
+_BESIDE = [
+    "system/core/diagnose_usb/diagnose_usb.cpp",
+    "system/core/libasyncio/AsyncIO.cpp",
+    "system/core/libcrypto_utils/android_pubkey.c",
+    "frameworks/native/libs/adbd_auth/adbd_auth.cpp",
+]
+_INCLUDED = [
+    _ADB,
+    f"{_ADB}/daemon/include",
+    f"{_ADB}/adbconnection/include",
+    "system/core/base/include",
+    "system/core/libcutils/include",
+    "system/core/libasyncio/include",
+    "system/core/diagnose_usb/include",
+    "system/core/libcrypto_utils/include",
+    "system/core/qemu_pipe/include",
+    "system/core/include",
+    "frameworks/native/libs/adbd_auth/include",
+]
+_HEADERS = (
+    "cstdint cstdlib cstring memory string vector functional condition_variable mutex optional deque"
+)
+_FS_CONFIG = (
+    "extern \"C\" inline void fs_config(const char*, int, const char*, unsigned*, unsigned*, unsigned*,"
+    " uint64_t*) {}"
+)
+_FLAGS = [
+    "-std=gnu++2a",
+    "-O1",
+    "-w",
+    "-fpermissive",
+    "-D_GNU_SOURCE",
+    "-DADB_HOST=0",
+    "-DALLOW_ADBD_ROOT=0",
+    '-DADB_VERSION="29.0.6"',
+    '-DPLATFORM_TOOLS_VERSION="29.0.6"',
+    "-DANDROID_BASE_UNIQUE_FD_DISABLE_IMPLICIT_CONVERSION=1",
+]
+_LIBRARIES = "-lbase -lcrypto -lcutils -llog -lcap -lresolv -lutil -lpthread -latomic".split()
+_LIBRARY_FOLDER = "/usr/lib/x86_64-linux-gnu/android"
+
+
+def build_adbd() -> dict[bool, Path]:
+    """The two programs, by whether they ask for a key; built where they are not there yet."""
+    programs = {True: BUILT / "adbd-with-keys", False: BUILT / "adbd-for-anybody"}
+    if not all(program.exists() for program in programs.values()):
+        BUILT.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="adbd-") as folder:
+            source = _fetch(Path(folder))
+            for with_keys, program in programs.items():
+                _compile(source, Path(folder) / program.name, program, with_keys=with_keys)
+    return programs
+
+
+def _fetch(folder: Path) -> Path:
+    """The source, patched as Debian builds it, by a source list of its own."""
+    listed = _run(
+        "apt-get",
+        "indextargets",
+        "--format",
+        f"deb-src [signed-by={_KEYRING}] $(REPO_URI) $(RELEASE) $(COMPONENT)",
+        "Created-By: Packages",
+        "Origin: Debian",
+    )
+    sources = folder / "sources.list"
+    sources.write_text("\n".join(sorted(set(listed.splitlines()))) + "\n")
+    (folder / "lists" / "partial").mkdir(parents=True)
+    options = [
+        f"-oDir::Etc::SourceList={sources}",
+        "-oDir::Etc::SourceParts=/dev/null",
+        f"-oDir::State::Lists={folder / 'lists'}",
+        f"-oDir::Cache={folder / 'cache'}",
+        "-oAPT::Sandbox::User=root",
+    ]
+    _run("apt-get", *options, "-qq", "update")
+    _run(
+        "apt-get", *options, "-qq", "source", f"android-platform-tools={VERSION}", folder=folder
+    )
+    (source,) = (path for path in folder.glob("android-platform-tools-*") if path.is_dir())
+    return source
+
+
+def _compile(source: Path, folder: Path, program: Path, *, with_keys: bool) -> None:
+    """Compile and link one program; nothing of the source is edited."""
+    overrides = folder / "overrides"
+    (overrides / "android-base").mkdir(parents=True)
+    (overrides / "android-base" / "thread_annotations.h").write_text(
+        _annotations(source / "system/core/base/include/android-base/thread_annotations.h")
+    )
+    forced = overrides / "forced.h"
+    forced.write_text("".join(f"#include <{name}>\n" for name in _HEADERS.split()) + _FS_CONFIG)
+    included = [f"-I{path}" for path in (overrides, *(source / name for name in _INCLUDED))]
+    included.append("-I/usr/include/android")
+    flags = [
+        *_FLAGS,
+        *([] if with_keys else ["-DALLOW_ADBD_NO_AUTH=1"]),
+        f"-include{forced}",
+        *included,
+    ]
+    files = [source / _ADB / name for name in [*_listed_files(source), *_ALONE]]
+    files += [source / name for name in _BESIDE]
+
+    def compile_one(file: Path) -> str:
+        made = folder / (str(file.relative_to(source)).replace("/", "_") + ".o")
+        compiler = ["gcc", "-w", "-O1", *included] if file.suffix == ".c" else ["g++", *flags]
+        _run(*compiler, "-c", file, "-o", made)
+        return str(made)
+
+    with ThreadPoolExecutor() as pool:
+        objects = list(pool.map(compile_one, files))
+    linked = folder / "linked"
+    _run(
+        "g++",
+        *objects,
+        f"-L{_LIBRARY_FOLDER}",
+        f"-Wl,-rpath,{_LIBRARY_FOLDER}",
+        *_LIBRARIES,
+        "-s",
+        "-o",
+        linked,
+    )
+    shutil.copy2(linked, program.with_suffix(".part"))
+    program.with_suffix(".part").rename(program)
+
+
+def _listed_files(source: Path) -> list[str]:
+    blueprint = (source / _ADB / "Android.bp").read_text()
+    files: list[str] = []
+    for name in ("libadb_srcs", "libadb_posix_srcs", "libadb_linux_srcs"):
+        found = re.search(rf"^{name}\s*=\s*\[(.*?)\]", blueprint, re.DOTALL | re.MULTILINE)
+        assert found, f"Android.bp has no {name}"
+        files += re.findall(r'"([^"]+)"', found[1])
+    return files
+
+
+def _annotations(original: Path) -> str:
+    """The header of clang's annotations, which GCC does not know, with each of them empty."""
+    return re.sub(
+        r"#define THREAD_ANNOTATION_ATTRIBUTE__\(x\).*",
+        "#define THREAD_ANNOTATION_ATTRIBUTE__(x)",
+        original.read_text(),
+    )
+
+
+def _run(*command: object, folder: Path | None = None) -> str:
+    done = subprocess.run(
+        [str(word) for word in command], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command[0]} failed:\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+if __name__ == "__main__":
+    print(*(path for path in build_adbd().values()), sep="\n")
