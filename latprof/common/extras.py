@@ -26,6 +26,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "data": ("pandas", "pyarrow", "scipy", "sqlalchemy"),
     "torch": ("torch",),
     "search": ("pandas", "PIL", "pymoo", "scipy", "sklearn", "sqlalchemy", "torch"),
+    "android": ("adb_shell",),
     "cuda": ("pynvml", "torch"),
     "openvino": ("openvino",),
     "tvm": ("tvm", "cloudpickle", "tornado"),
@@ -36,6 +37,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 #: Distributions that are called otherwise than the module they install.
 DISTRIBUTIONS = {
     "PIL": "pillow",
+    "adb_shell": "adb-shell",
     "ai_edge_litert": "ai-edge-litert",
     "litert_torch": "litert-torch",
     "pynvml": "nvidia-ml-py",

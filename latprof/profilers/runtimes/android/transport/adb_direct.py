@@ -84,7 +84,7 @@ def _transport(serial: str, deadline: Deadline) -> Any:
         transport.connect(deadline.left_s())
     except TimeoutError:
         raise deadline.passed() from None
-    except Exception as error:  # libusb's and the library's own, of no common base
+    except Exception as error:  # noqa: BLE001 - the transports have no common base
         raise DeviceOfflineError(
             f"no phone answers at {serial}: {str(error)[:200]}",
             hint="check the cable, or `adb tcpip 5555` for Wi-Fi",
@@ -173,7 +173,7 @@ class DirectLink(PhoneLink):
         while len(have) < n:
             try:
                 more = self._transport.bulk_read(n - len(have), left_s())
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the transports have no common base
                 if "timed out" in str(error).lower() or "TIMEOUT" in str(error):
                     continue
                 raise self._lost(error) from None
@@ -328,4 +328,3 @@ class _PacketStream(ByteStream):
             )
         elif kind == b"CLSE":
             self._ended = True
-

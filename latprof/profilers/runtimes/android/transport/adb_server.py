@@ -53,9 +53,8 @@ def adb_program() -> Path | None:
     """The adb program of this computer: in the path, or in an Android SDK."""
     found = shutil.which("adb")
     places = [Path(found)] if found else []
-    for name in ("ANDROID_HOME", "ANDROID_SDK_ROOT"):
-        if os.environ.get(name):
-            places.append(Path(os.environ[name]) / "platform-tools" / "adb")
+    kits = (os.environ.get(name) for name in ("ANDROID_HOME", "ANDROID_SDK_ROOT"))
+    places += [Path(kit) / "platform-tools" / "adb" for kit in kits if kit]
     return next((place for place in places if os.access(place, os.X_OK)), None)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-#: A serial as phones and emulators have them, or HOST:PORT; what is sent to a server holds no other.
+#: A serial as phones and emulators have them, or HOST:PORT; no other text is sent to a server.
 _SERIAL = re.compile(r"[A-Za-z0-9._:\[\]@%-]{1,128}")
 
 

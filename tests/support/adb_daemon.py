@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 VERSION = "29.0.6-28"
-BUILT = Path(__file__).parents[3] / "build" / "adbd"
+BUILT = Path(__file__).parents[2] / "build" / "adbd"
 
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _ADB = "system/core/adb"
@@ -52,11 +52,12 @@ _INCLUDED = [
     "frameworks/native/libs/adbd_auth/include",
 ]
 _HEADERS = (
-    "cstdint cstdlib cstring memory string vector functional condition_variable mutex optional deque"
+    "cstdint cstdlib cstring memory string vector functional condition_variable mutex optional"
+    " deque"
 )
 _FS_CONFIG = (
-    "extern \"C\" inline void fs_config(const char*, int, const char*, unsigned*, unsigned*, unsigned*,"
-    " uint64_t*) {}"
+    'extern "C" inline void fs_config(const char*, int, const char*,'
+    " unsigned*, unsigned*, unsigned*, uint64_t*) {}"
 )
 _FLAGS = [
     "-std=gnu++2a",
@@ -107,9 +108,7 @@ def _fetch(folder: Path) -> Path:
         "-oAPT::Sandbox::User=root",
     ]
     _run("apt-get", *options, "-qq", "update")
-    _run(
-        "apt-get", *options, "-qq", "source", f"android-platform-tools={VERSION}", folder=folder
-    )
+    _run("apt-get", *options, "-qq", "source", f"android-platform-tools={VERSION}", folder=folder)
     (source,) = (path for path in folder.glob("android-platform-tools-*") if path.is_dir())
     return source
 

@@ -118,7 +118,11 @@ def _thermals(sensors, *, status=0, cached=(), thresholds=(), headroom=False, re
     lines = ["IsStatusOverride: false", "ThermalEventListeners:", "\tcallbacks: 2"]
     lines += ["ThermalStatusListeners:", "\tcallbacks: 1", f"Thermal Status: {status}"]
     lines += ["Cached temperatures:", *(f"\t{_temperature(*sensor)}" for sensor in cached)]
-    lines += [f"HAL Ready: {str(ready).lower()}", "HAL connection:", "\tThermalHAL 2.0 connected: yes"]
+    lines += [
+        f"HAL Ready: {str(ready).lower()}",
+        "HAL connection:",
+        "\tThermalHAL 2.0 connected: yes",
+    ]
     lines += ["Current temperatures from HAL:"]
     lines += [f"\t{_temperature(*sensor)}" for sensor in sensors]
     lines += ["Current cooling devices from HAL:"]
@@ -150,7 +154,11 @@ PROFILES = {
             32,
             ((6, 1708800), (2, 1996800)),
             _thermals(
-                [("31.6", 3, "quiet_therm"), ("34.0", 0, "cpu0-silver-usr"), ("30.2", 2, "battery")],
+                [
+                    ("31.6", 3, "quiet_therm"),
+                    ("34.0", 0, "cpu0-silver-usr"),
+                    ("30.2", 2, "battery"),
+                ],
                 cached=[("37.0", 3, "quiet_therm")],
             ),
         ),

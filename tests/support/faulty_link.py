@@ -22,7 +22,7 @@ class FaultyLink:
     """
 
     def __init__(self):
-        self._connect = None
+        self._connect = _nowhere
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = self._listening.getsockname()[1]
         self._open = set()
@@ -105,7 +105,11 @@ class FaultyLink:
                 if self.cut_after is not None and self.carried > self.cut_after:
                     sink.sendall(piece[: max(self.cut_after - before, 0)])
                     break
-                if from_phone and self.garbage_after is not None and self.carried > self.garbage_after:
+                if (
+                    from_phone
+                    and self.garbage_after is not None
+                    and self.carried > self.garbage_after
+                ):
                     good = max(self.garbage_after - before, 0)
                     piece = piece[:good] + bytes(b ^ 0x5A for b in piece[good:])
                 sink.sendall(piece)
@@ -115,3 +119,7 @@ class FaultyLink:
             end.close()
             with self._lock:
                 self._open.discard(end)
+
+
+def _nowhere():
+    raise OSError("this cable leads to no phone")

@@ -17,8 +17,8 @@ import time
 import uuid
 from pathlib import Path
 
-from phone.adbd import build_adbd
-from phone.link import FaultyLink
+from adb_daemon import build_adbd
+from faulty_link import FaultyLink
 
 _PORT = 5555
 _SHOWN = ("usr", "lib", "lib64")
@@ -119,13 +119,14 @@ class Phone:
             *("--net", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"),
             *("sh", "-eu", "-c", self._script(), "phone", str(self.root)),
         ]
-        self._adbd = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=(self.root.parent / "adbd.log").open("ab"),
-            start_new_session=True,
-        )
+        with (self.root.parent / "adbd.log").open("ab") as log:
+            self._adbd = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+            )
         inner = self._inner_process()
         if self.link is None:
             self.link = FaultyLink()
@@ -149,11 +150,11 @@ class Phone:
 
     def processes(self, name):
         """Numbers of the phone's processes whose command line holds ``name``."""
-        inside = os.readlink(f"/proc/{self._inner_process()}/ns/pid")
+        inside = Path(f"/proc/{self._inner_process()}/ns/pid").readlink()
         found = []
         for place in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                if os.readlink(place / "ns/pid") == inside:
+                if (place / "ns/pid").readlink() == inside:
                     line = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                     if name in line:
                         found.append(int(place.name))
@@ -182,13 +183,12 @@ class Phone:
     def _script(self):
         """What runs inside the namespaces before adbd does."""
         shown = "\n".join(
-            f'if [ -e "/{name}" ]; then mount --rbind "/{name}" "$1/{name}"; fi'
-            for name in _SHOWN
+            f'if [ -e "/{name}" ]; then mount --rbind "/{name}" "$1/{name}"; fi' for name in _SHOWN
         )
         return f"""
 ip link set lo up
 {shown}
-mount --bind /dev "$1/dev"
+mount --rbind /dev "$1/dev"
 mount -t proc proc "$1/proc"
 mount --bind "$1/answers/boot_id" "$1/proc/sys/kernel/random/boot_id"
 if [ -f "$1/answers/cpuinfo" ]; then mount --bind "$1/answers/cpuinfo" "$1/proc/cpuinfo"; fi
@@ -217,7 +217,9 @@ exec /usr/sbin/chroot "$1" /bin/adbd
         system.mkdir(exist_ok=True)
         if not (system / "bin").exists():
             (system / "bin").symlink_to("../bin")
-        (self.root / "etc/passwd").write_text("root:x:0:0::/data:/bin/sh\nshell:x:2000:2000::/data:/bin/sh\n")
+        (self.root / "etc/passwd").write_text(
+            "root:x:0:0::/data:/bin/sh\nshell:x:2000:2000::/data:/bin/sh\n"
+        )
         for name, text in self.profile.answers().items():
             place = self.root / name
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -241,7 +243,7 @@ def _in_network_of(process):
 if __name__ == "__main__":
     import tempfile
 
-    from phone.profiles import PROFILES
+    from phone_profiles import PROFILES
 
     chosen = PROFILES[sys.argv[1] if len(sys.argv) > 1 else "pixel-6"]
     with tempfile.TemporaryDirectory() as made, Phone(chosen, made) as phone:

@@ -1,0 +1,156 @@
+"""Temperatures of a phone, as ``dumpsys thermalservice`` and ``dumpsys battery`` tell them.
+
+Formats are those of Android's ThermalManagerService (``Temperature{mValue=.., mType=.., mName=..,
+mStatus=..}``) and BatteryService. Android 9 and older have no thermal service.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+#: android.os.Temperature.TYPE_*: CPU, GPU, battery, skin, USB port, power amplifier, and NPU; the
+#: types 6 to 8 are voltages, currents and charge, and -1 says nothing.
+_TEMPERATURES = frozenset({0, 1, 2, 3, 4, 5, 9})
+_BATTERY, _SKIN = 2, 3
+#: What a sensor of a phone that runs can read, degrees Celsius; others are switched off or broken.
+_LOW_C, _HIGH_C = 1.0, 130.0
+#: android.os.PowerManager.THERMAL_STATUS_*: none to shutdown.
+_HIGHEST_STATUS = 6
+
+_SENSOR = re.compile(
+    r"Temperature\{\s*mValue=([^,{}]{1,32}),\s*mType=(-?\d{1,3}),\s*mName=([^{}]{0,80}?),"
+    r"\s*mStatus=(-?\d{1,3})\s*\}"
+)
+_THRESHOLD = re.compile(
+    r"TemperatureThreshold\{\s*mType=(-?\d{1,3}),[^{}]{0,120}?"
+    r"mHotThrottlingThresholds=\[([^\]{}]{0,200})\]"
+)
+_SECTION = re.compile(r"^\s*Current temperatures from HAL:\s*$", re.MULTILINE)
+_NEXT_SECTION = re.compile(r"^\s*(?!Temperature\{)\S[^{}]*:\s*$", re.MULTILINE)
+_FACT = re.compile(r"^\s*([A-Za-z][A-Za-z ]{0,40}):\s*(\S{1,20})\s*$", re.MULTILINE)
+_STATUS = re.compile(r"^\s*Thermal Status:\s*(\d{1,3})\s*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """One temperature: the sensor's name, its type by Android's numbers, degrees Celsius."""
+
+    name: str
+    kind: int
+    celsius: float
+    status: int
+
+
+@dataclass(frozen=True)
+class Thermals:
+    """What a phone tells of its heat; None where it does not.
+
+    Parameters
+    ----------
+    status : int or None
+        0 (none) to 6 (shutdown), as ``PowerManager.getCurrentThermalStatus`` counts.
+    skin_c, battery_c : float or None
+        Degrees Celsius; the warmest of several sensors.
+    skin_limit_c : float or None
+        Where the phone begins to throttle by its skin.
+    sensors : tuple of Sensor
+    """
+
+    status: int | None = None
+    skin_c: float | None = None
+    battery_c: float | None = None
+    skin_limit_c: float | None = None
+    sensors: tuple[Sensor, ...] = ()
+
+
+def parse_thermals(text: str) -> Thermals:
+    """Read what ``dumpsys thermalservice`` printed; of any other text nothing is known.
+
+    Cached temperatures, voltages and currents are never taken for temperatures.
+    """
+    sensors = _sensors(text)
+    found = _STATUS.search(text)
+    status = int(found[1]) if found else None
+    if status is None:  # some print it with each sensor alone
+        status = max((s.status for s in sensors if s.kind == _SKIN), default=None)
+    if status is not None and not 0 <= status <= _HIGHEST_STATUS:
+        status = None
+    return Thermals(
+        status=status,
+        skin_c=_warmest(sensors, _SKIN),
+        battery_c=_warmest(sensors, _BATTERY),
+        skin_limit_c=_skin_limit(text),
+        sensors=sensors,
+    )
+
+
+def _sensors(text: str) -> tuple[Sensor, ...]:
+    begin = _SECTION.search(text)
+    if begin is None:
+        return ()
+    end = _NEXT_SECTION.search(text, begin.end())
+    section = text[begin.end() : end.start() if end else len(text)]
+    sensors = []
+    for value, kind, name, status in _SENSOR.findall(section):
+        celsius = _number(value)
+        if int(kind) in _TEMPERATURES and celsius is not None and _LOW_C <= celsius <= _HIGH_C:
+            sensors.append(Sensor(name, int(kind), celsius, int(status)))
+    return tuple(sensors)
+
+
+def _warmest(sensors: tuple[Sensor, ...], kind: int) -> float | None:
+    return max((sensor.celsius for sensor in sensors if sensor.kind == kind), default=None)
+
+
+def _skin_limit(text: str) -> float | None:
+    """The least first threshold of the skin's sensors."""
+    limits = []
+    for kind, listed in _THRESHOLD.findall(text):
+        values = [value for item in listed.split(",") if (value := _number(item)) is not None]
+        if int(kind) == _SKIN and values and _LOW_C <= values[0] <= _HIGH_C:
+            limits.append(values[0])
+    return min(limits, default=None)
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+@dataclass(frozen=True)
+class Battery:
+    """What a phone tells of its battery; None where it does not.
+
+    Parameters
+    ----------
+    level_percent : float or None
+        Charge, 0 to 100.
+    powered : bool or None
+        Whether a cable or a pad supplies it.
+    celsius : float or None
+        Its temperature.
+    """
+
+    level_percent: float | None = None
+    powered: bool | None = None
+    celsius: float | None = None
+
+
+def parse_battery(text: str) -> Battery:
+    """Read what ``dumpsys battery`` printed; of any other text nothing is known."""
+    values = dict(_FACT.findall(text))
+    level, scale = (_number(values.get(name, "")) for name in ("level", "scale"))
+    percent = 100 * level / scale if level is not None and scale else None
+    tenths = _number(values.get("temperature", ""))
+    celsius = tenths / 10 if tenths is not None else None
+    powered = [values[name] == "true" for name in values if name.endswith("powered")]
+    return Battery(
+        level_percent=percent if percent is not None and 0 <= percent <= 100 else None,
+        powered=any(powered) if powered else None,
+        celsius=celsius if celsius is not None and _LOW_C <= celsius <= _HIGH_C else None,
+    )

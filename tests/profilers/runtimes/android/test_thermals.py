@@ -1,0 +1,78 @@
+"""Temperatures are read from what phones print, and nothing else is taken for one."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from phone_profiles import BATTERY, PROFILES
+
+from latprof.profilers.runtimes.android.thermals import Thermals, parse_battery, parse_thermals
+
+SKIN = {
+    "pixel-3a": (0, 31.6, 30.2, None),
+    "pixel-4": (0, 29.5, 28.9, 39.0),
+    "pixel-6": (0, 33.4, 29.1, 39.0),
+    "pixel-8": (0, 32.0, 28.0, 39.0),
+    "fold": (0, 31.5, 28.0, 39.0),
+    "samsung": (0, 31.8, 29.0, None),
+    "xiaomi": (1, 36.1, 33.0, 36.0),
+    "no-sensors": (0, None, None, None),
+}
+
+
+def told(profile):
+    thermals = parse_thermals(PROFILES[profile].thermals)
+    return thermals.status, thermals.skin_c, thermals.battery_c, thermals.skin_limit_c
+
+
+@pytest.mark.parametrize("profile", sorted(SKIN))
+def test_each_phones_page_is_read(profile):
+    assert told(profile) == SKIN[profile]
+
+
+def test_cached_values_voltages_and_currents_are_no_temperatures():
+    names = {
+        sensor.name: sensor.celsius
+        for sensor in parse_thermals(PROFILES["pixel-6"].thermals).sensors
+    }
+    assert names["BIG"] == 66.5  # 37.0 is cached
+    assert not {"ocp_cpu2", "vdroop1"} & set(names)
+    assert not {"vbat", "ibat"} & {
+        s.name for s in parse_thermals(PROFILES["pixel-4"].thermals).sensors
+    }
+
+
+def test_a_status_is_that_of_the_skin_where_no_line_tells_it():
+    page = "\n".join(
+        line for line in PROFILES["xiaomi"].thermals.splitlines() if "Thermal Status" not in line
+    )
+    assert parse_thermals(page).status == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "Can't find service: thermalservice", "Thermal Status: 99", "Thermal Status: 1" * 3],
+)
+def test_of_other_text_nothing_is_known(text):
+    assert parse_thermals(text) == Thermals()
+
+
+@given(st.text(alphabet="Temperaur{}mValueTypNStush=,.:-0123456789 \n\tNaNinfe", max_size=300))
+def test_what_is_read_of_any_text_is_a_temperature(noise):
+    page = PROFILES["pixel-6"].thermals
+    for text in (noise, page[:400] + noise + page[400:], page.replace("33.4", noise[:20])):
+        thermals = parse_thermals(text)
+        assert thermals.status is None or 0 <= thermals.status <= 6
+        for sensor in thermals.sensors:
+            assert 1 <= sensor.celsius <= 130
+            assert sensor.kind in {0, 1, 2, 3, 4, 5, 9}
+
+
+def test_a_battery_is_read():
+    battery = parse_battery(BATTERY)
+    assert (battery.level_percent, battery.powered, battery.celsius) == (87.0, True, 29.1)
+
+
+@pytest.mark.parametrize("text", ["", "level: x\nscale: 0", "Can't find service: battery"])
+def test_a_battery_that_tells_nothing(text):
+    battery = parse_battery(text)
+    assert (battery.level_percent, battery.powered, battery.celsius) == (None, None, None)
