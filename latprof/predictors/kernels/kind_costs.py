@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -53,6 +54,10 @@ class KindCost(ShortRepr):
     kernels: Floats = field(default_factory=lambda: np.empty((0, 4)))
     from_kernels: bool = False
 
+    @cached_property
+    def _times(self) -> dict[tuple[float, ...], float]:
+        return {tuple(sizes): latency_ms for *sizes, latency_ms in self.kernels.tolist()}
+
     def covers(self, work: Floats) -> bool:
         """Whether an operator's sizes lie within the training's, with some tolerance."""
         sizes = work[:3]
@@ -63,9 +68,9 @@ class KindCost(ShortRepr):
 
     def kernel_ms(self, work: Floats) -> float | None:
         """What kernels of this kind say of an operator; None where they say nothing."""
-        same = np.all(self.kernels[:, :3] == work[:3], axis=1)
-        if same.any():
-            return float(self.kernels[same, 3][0])
+        timed = self._times.get(tuple(work[:3].tolist()))
+        if timed is not None:
+            return timed
         within = self.from_kernels and self.covers(work)
         return float(self.coefficients @ work) if within else None
 

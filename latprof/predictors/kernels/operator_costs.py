@@ -218,7 +218,8 @@ class OperatorCostModel:
         by_macs, by_all = self.rates_.fastest[0] * works[:, 0], self.rates_.floor_ms(works)
         floors = np.where(averages & (by_macs > 0), by_macs, by_all) * untimed
         above = np.maximum(costs - floors, 0.0)
-        spare = max(costs.sum() - floors.sum(), 0.0)
+        whole = self.rates_.floor_ms(works[untimed].sum(axis=0))  # whose average it is a limit for
+        spare = max(costs.sum() - floors.sum(), whole - floors.sum(), 0.0)
         shared = floors + (above * (spare / above.sum()) if above.sum() > 0 else 0.0)
         return [float(cost) if own else None for cost, own in zip(shared, untimed, strict=True)]
 

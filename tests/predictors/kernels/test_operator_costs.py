@@ -288,7 +288,11 @@ def test_few_networks_are_enough_for_their_like(networks):
 
     predicted = [model.predict(Network("n", ops, (), ())).latency_ms for ops in networks[20:60]]
 
-    assert np.allclose(predicted, latency[20:60], rtol=0.01)
+    ratio = np.array(predicted) / latency[20:60]
+    assert np.all(ratio > 0.99)
+    # The fastest of twenty networks is a limit that a faster one is held to.
+    assert np.median(ratio) < 1.001
+    assert np.all(ratio < 1.03)
 
 
 def test_coefficients_are_not_negative_even_for_noise(networks):
