@@ -68,6 +68,7 @@ def benchmarks() -> list[Benchmark]:
         Benchmark("protocol"),
         Benchmark("comparison"),
         Benchmark("runtimes"),
+        Benchmark("tflite_writer"),
         Benchmark("mixed_precision"),
         Benchmark("verify"),
         Benchmark("gpu", gpu=True),

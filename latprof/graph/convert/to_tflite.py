@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latprof.common.extras import is_installed
+from latprof.common.extras import is_installed, require
 from latprof.errors import UnsupportedModelError
 from latprof.graph.convert.skeletons import fill_for, skeleton_bytes
 from latprof.graph.convert.tflite.translation import write_tflite
@@ -75,7 +75,11 @@ def tflite_bytes(model: ModelSource) -> bytes:
                 error.hint or f"{FALLBACK} may convert it: pip install 'latprof[{FALLBACK}]'"
             )
             raise
-        return _by_way_of_torch(content, error)
+        refusal = error
+    try:
+        return convert_with_torch(content)
+    except UnsupportedModelError as error:
+        raise UnsupportedModelError(f"{refusal.problem}; nor can torch: {error.problem}") from None
 
 
 def tflite_skeleton(model: ModelSource, seed: int = 0) -> bytes:
@@ -96,14 +100,16 @@ def tflite_skeleton(model: ModelSource, seed: int = 0) -> bytes:
     return skeleton_bytes(written.content, fills)
 
 
-def _by_way_of_torch(content: bytes, refusal: UnsupportedModelError) -> bytes:
-    """Convert with litert-torch what the writer refused; the error names what both refuse."""
+def convert_with_torch(content: bytes) -> bytes:
+    """Convert a model with litert-torch, whether the writer can or not.
+
+    Raises UnsupportedModelError for what torch or litert-torch cannot convert, DynamicShapeError
+    for an input dimension without a size, and MissingDependencyError without the two.
+    """
     from latprof.graph.convert.to_torch import torch_module
 
-    try:
-        module = torch_module(content)
-    except UnsupportedModelError:
-        raise refusal from None
+    require(FALLBACK, "converting a model by way of torch", "litert_torch", "torch")
+    module = torch_module(content)
     network = read_network(content)
     inputs, outputs = (_images(values) for values in (network.inputs, network.outputs))
     examples = _examples(content)
@@ -115,9 +121,7 @@ def _by_way_of_torch(content: bytes, refusal: UnsupportedModelError) -> bytes:
             converted: bytes = litert_torch.convert(wrapped.eval(), examples).model_content()
         except Exception as error:  # noqa: BLE001 - torch's and MLIR's have no common base
             reason = " ".join(str(error).split())[:300] or type(error).__name__
-            raise UnsupportedModelError(
-                f"{refusal.problem}, and {FALLBACK} cannot convert it: {reason}"
-            ) from None
+            raise UnsupportedModelError(f"{FALLBACK} cannot convert the model: {reason}") from None
     return bytes(converted)
 
 
