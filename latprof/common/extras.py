@@ -26,7 +26,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "data": ("pandas", "pyarrow", "scipy", "sqlalchemy"),
     "torch": ("torch",),
     "search": ("pandas", "PIL", "pymoo", "scipy", "sklearn", "sqlalchemy", "torch"),
-    "android": ("adb_shell",),
+    "android": ("adb_shell", "flatbuffers"),
     "cuda": ("pynvml", "torch"),
     "openvino": ("openvino",),
     "tvm": ("tvm", "cloudpickle", "tornado"),
