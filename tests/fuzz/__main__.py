@@ -20,7 +20,7 @@ from latprof.common.files import write_atomically
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))  # as pytest does
 
-from tests.fuzz import importer_files, kills, pack_mutants
+from tests.fuzz import foreign_models, importer_files, kills, pack_mutants
 from tests.fuzz.outcomes import BAD
 
 
@@ -48,6 +48,7 @@ FUZZERS = {
     "torch-files": Fuzzer(importer_files.fuzz_torch_files, 50_000, 2000),
     "text-files": Fuzzer(importer_files.fuzz_text_files, 50_000, 2000),
     "kills": Fuzzer(kills.kill, 1000, 50),
+    "foreign-models": Fuzzer(foreign_models.measure, 120, 20),
 }
 
 

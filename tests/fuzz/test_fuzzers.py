@@ -90,3 +90,9 @@ def test_a_bad_input_is_told_and_ends_with_status_1(tmp_path, numbers, monkeypat
     out = capsys.readouterr().out
     assert "BAD 3 is odd\n" in out
     assert out.endswith("numbers                 good                                 9\n")
+
+
+def test_files_by_others_are_measured(tmp_path):
+    found = outcomes("foreign-models", 12, tmp_path)
+    assert found["bad"] == 0
+    assert found["measured"] + found["measured, costs not known"] == 12

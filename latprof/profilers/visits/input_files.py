@@ -39,8 +39,14 @@ class InputFile:
         dims = value.type.tensor_type.shape.dim
         if value.type.tensor_type.HasField("shape") and len(dims) != len(self.shape):
             raise self._misfit(model, "another number of dimensions", str(len(dims)))
-        if dims and all(dim.HasField("dim_value") for dim in dims):
+        fixed = [dim.dim_value if dim.HasField("dim_value") else None for dim in dims]
+        if dims and None not in fixed:
             return None
+        pairs = zip(fixed, self.shape, strict=False)
+        if any(size not in (None, own) for size, own in pairs):
+            raise self._misfit(
+                model, "another shape", ",".join("any" if s is None else str(s) for s in fixed)
+            )
         return self.shape
 
     def check(self, value: onnx.ValueInfoProto, model: Path) -> None:

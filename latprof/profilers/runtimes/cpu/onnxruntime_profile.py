@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,8 @@ _BLOCKED_LAYOUT = "_nchwc"
 #: from a convolution between DequantizeLinear and QuantizeLinear.
 _CAST_BEFORE = "InsertedPrecisionFreeCast_"
 _NUMBERED = re.compile(r"_token_\d+$")
+#: Convolutions whose kernels may keep their weights, and which of their inputs these are.
+_WEIGHTS = {"Conv": 1, "ConvTranspose": 1, "QLinearConv": 3}
 #: Operators that are fused into the convolution before them.
 _FUSED_AFTER = frozenset({"BatchNormalization", "Clip", "Relu", "Add", "HardSigmoid", "Sigmoid"})
 
@@ -59,7 +60,7 @@ def read_kernels(
         raise RuntimeFailedError("ONNX Runtime's profile does not hold every run of every kernel")
     producers = _producers(model)
     details = {key: timed.details for run in runs for key, timed in run.items()}
-    kinds = _convolution_kinds(model) if _holds_quantized(details) else {}
+    kinds = _convolution_kinds(model) if _hides_weights(details) else {}
     first = sorted(chosen[0].items(), key=lambda item: item[1].start_us)
     return [
         _kernel(
@@ -102,17 +103,28 @@ def _float_type(op_type: str) -> str:
     return {"QGemm": "Gemm"}.get(op_type, op_type.removeprefix("QLinear"))
 
 
-def _holds_quantized(details: Mapping[KernelKey, Mapping[str, Any]]) -> bool:
-    return any(entry.get("op_name") == "QLinearConv" for entry in details.values())
+def _hides_weights(details: Mapping[KernelKey, Mapping[str, Any]]) -> bool:
+    """Whether there are kernels that keep their weights, whose shapes the profile lacks then."""
+    return any(
+        str(entry.get("op_name")) in ("ConvTranspose", "QLinearConv") for entry in details.values()
+    )
 
 
 def _convolution_kinds(model: ModelSource) -> dict[str, str]:
-    """Kinds of the graph's convolutions by name: 8-bit kernels do not tell their weights' shape."""
-    return {
-        op.name: replace(op, op_type="Conv").kind
-        for op in known_operators(model)
-        if op.op_type in ("Conv", "QLinearConv")
-    }
+    """Kinds of the graph's convolutions by name."""
+    kinds = {op.name: op.kind for op in known_operators(model) if op.op_type in _WEIGHTS}
+    graph = _loaded(model).graph
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    for node in all_nodes(graph.node):
+        position = _WEIGHTS.get(node.op_type)
+        if position is None or len(node.input) <= position:
+            continue
+        if len(weight := shapes.get(node.input[position], ())) > 2:
+            groups = next((a.i for a in node.attribute if a.name == "group"), 1)
+            kind = node.op_type.removeprefix("QLinear")
+            operator = Operator("", kind, (), (), weight, groups=groups)
+            kinds[node_name(node)] = operator.kind
+    return kinds
 
 
 def _kind(op_type: str, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]) -> str:
