@@ -43,6 +43,22 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+#: Characters of each part of a message, at most.
+_LONGEST = 1000
+
+
+def shortened(text: str, longest: int = _LONGEST) -> str:
+    """A text of at most ``longest`` characters: its begin and its end where it is longer.
+
+    What a message quotes may be a whole file given as an option.
+    """
+    text = str(text)
+    if len(text) <= longest:
+        return text
+    cut = f"... ({len(text) - longest} more characters) ..."
+    room = max(longest - len(cut), 2)
+    return text[: room - room // 2] + cut + text[len(text) - room // 2 :]
+
 
 class LatprofError(Exception):
     """Base of every error that latprof raises on purpose.
@@ -80,12 +96,12 @@ class LatprofError(Exception):
 
     def __str__(self) -> str:
         detail = ", ".join(
-            f"{label} {value}"
+            f"{label} {shortened(value)}"
             for label, value in (("expected", self.expected), ("got", self.got))
             if value is not None
         )
-        text = self.problem + (f" ({detail})" if detail else "")
-        return " ".join((text + (f"; {self.hint}" if self.hint else "")).split())
+        text = shortened(self.problem) + (f" ({detail})" if detail else "")
+        return " ".join((text + (f"; {shortened(self.hint)}" if self.hint else "")).split())
 
     def to_dict(self) -> dict[str, str | int | None]:
         """Return the error as plain values, for ``--json`` and for rows of the store."""

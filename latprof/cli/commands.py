@@ -2,19 +2,57 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import typer
-from typer.core import TyperCommand, TyperOption
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from latprof.cli.console import note, print_error
+from latprof.cli.console import note, one_line, print_error
 from latprof.cli.registered import NamingCommand
-from latprof.errors import EXIT_INTERRUPTED, LatprofError
+from latprof.errors import EXIT_INTERRUPTED, LatprofError, shortened
 
 _NAMED = re.compile(r"`(\w+)`")
+
+
+class Commands(TyperGroup):
+    """All commands; a message about how they are called quotes no more than a line or two."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Run the command line, standard streams that are closed first put to nothing.
+
+        Else the next file that is opened would be taken for them, and be printed into.
+        """
+        for number in range(3):
+            try:
+                os.fstat(number)
+            except OSError:
+                os.open(os.devnull, os.O_RDWR)
+        return super().main(*arguments, **options)
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Read the words before the command."""
+        with _short_messages():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read the command's own words and run it."""
+        with _short_messages():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _short_messages() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        # Of typer's own exceptions; their classes are no public names.
+        if isinstance(message := getattr(error, "message", None), str):
+            error.message = one_line(shortened(message))  # type: ignore[attr-defined]
+        raise
 
 
 class Command(NamingCommand):

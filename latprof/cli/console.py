@@ -5,6 +5,7 @@ Results go to stdout, progress and errors to stderr; nothing is coloured outside
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -130,8 +131,9 @@ def one_line(text: str) -> str:
 
 
 def note(text: str) -> None:
-    """Print a line for people to stderr."""
-    typer.echo(one_line(text), err=True)
+    """Print a line for people to stderr; where nothing can be written there, the work goes on."""
+    with contextlib.suppress(OSError):
+        typer.echo(one_line(text), err=True)
 
 
 def remark(text: str) -> None:
@@ -147,8 +149,9 @@ def remark_on_visits(visits: VisitCounts | None) -> None:
 
 def print_error(error: LatprofError, text: str = "") -> None:
     """Print an error, or ``text`` in its place, as one line on stderr."""
-    typer.secho("latprof: ", nl=False, err=True, bold=True)
-    typer.echo(one_line(f"{text or error} [{error.code}]"), err=True)
+    line = one_line(f"{text or error} [{error.code}]")
+    with contextlib.suppress(OSError):  # stderr is full or closed: the exit status says it
+        typer.echo(typer.style("latprof: ", bold=True) + line, err=True)
 
 
 def parse_shapes(texts: Sequence[str] | None) -> dict[str | None, tuple[int, ...]]:

@@ -10,7 +10,7 @@ import typer
 
 from latprof._version import __version__
 from latprof.cli.collect import collect
-from latprof.cli.commands import Command
+from latprof.cli.commands import Command, Commands
 from latprof.cli.compare import compare
 from latprof.cli.console import print_error
 from latprof.cli.datasets import datasets
@@ -31,9 +31,17 @@ from latprof.errors import (
     EXIT_PARTIAL,
     DiskFullError,
     LatprofError,
+    OutputPathError,
+)
+
+NO_TEMPORARY_FOLDER = OutputPathError(
+    "no folder for temporary files can be written",
+    field="TMPDIR",
+    hint="set TMPDIR to a folder that you may write to",
 )
 
 app = typer.Typer(
+    cls=Commands,
     name="latprof",
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -108,6 +116,9 @@ def main() -> None:
             sys.exit(EXIT_OK)
         raise
     except OSError as error:
+        if error.errno == errno.ENOENT and "temporary directory" in str(error.strerror):
+            print_error(NO_TEMPORARY_FOLDER)
+            sys.exit(NO_TEMPORARY_FOLDER.exit_status)
         if error.errno != errno.ENOSPC:
             raise
         print_error(DiskFullError("no space left to write the output"))

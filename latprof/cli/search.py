@@ -213,7 +213,7 @@ def _options(texts: list[str]) -> dict[str, Any]:
             raise UsageError("not an option", field="options", expected="NAME=VALUE", got=text)
         try:
             read = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             read = value
         options[name.strip().replace("-", "_")] = tuple(read) if isinstance(read, list) else read
     return options

@@ -47,6 +47,7 @@ def train(
     perfect predictor would still show.
     """
     from latprof.workflows.train import train as run
+    from latprof.workflows.train import train_values
 
     pack = run(
         store,
@@ -59,27 +60,10 @@ def train(
         on_note=note,
     )
     if as_json:
-        print_json(_values(pack, output))
+        print_json(train_values(pack, output))
     else:
         _print(pack)
     note(f"saved as {output}")
-
-
-def _values(pack: Pack, output: Path) -> dict[str, object]:
-    assert pack.metrics is not None
-    floor = pack.noise_floor
-    return {
-        "pack": str(output),
-        "predictor": pack.predictor.name,
-        "target": None if pack.target is None else pack.target.to_dict(),
-        "training_rows": pack.training_rows,
-        "held_out": pack.metrics.to_dict(),
-        "comparison": {name: metrics.to_dict() for name, metrics in pack.comparison.items()},
-        "noise_floor_percent": None if floor is None else floor.percent,
-        "noise_floor_ms": None if floor is None else floor.rmse_ms,
-        "interval_coverage": pack.interval_coverage,
-        "interval_relative": pack.interval_relative,
-    }
 
 
 def _print(pack: Pack) -> None:

@@ -54,35 +54,16 @@ def transfer(
     """
     from latprof.predictors.models.transfer_predictor import TransferPredictor
     from latprof.workflows.transfer import transfer as run
+    from latprof.workflows.transfer import transfer_values
 
     pack = run(sources or (), store, output, target=target)
     predictor = pack.predictor
     assert isinstance(predictor, TransferPredictor)
     if as_json:
-        print_json(_values(pack, predictor, sources or [], output))
+        print_json(transfer_values(pack, sources or [], output))
     else:
         _print(pack, predictor, sources or [])
     note("not saved: --output says where to" if output is None else f"saved as {output}")
-
-
-def _values(
-    pack: Pack,
-    predictor: TransferPredictor,
-    packs: list[str],
-    output: Path | None,
-) -> dict[str, object]:
-    assert pack.metrics is not None
-    weights = predictor.weights_.tolist()
-    return {
-        "pack": None if output is None else str(output),
-        "target": None if pack.target is None else pack.target.to_dict(),
-        "training_rows": pack.training_rows,
-        "sources": dict(zip(packs, weights, strict=False)),
-        "kernels": weights[len(packs)] if len(weights) > len(packs) else None,
-        "left_out": pack.metrics.to_dict(),
-        "interval_coverage": pack.interval_coverage,
-        "interval_relative": pack.interval_relative,
-    }
 
 
 def _print(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.common.html_parts import html_table
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import NotEnoughDataError
 from latprof.measurement.visit_table import NETWORK
@@ -50,6 +51,16 @@ class SideBySide(ShortRepr):
     latency_ms: Floats
     measured: tuple[int, ...]
     noise_floors: tuple[NoiseFloor | None, ...]
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, count, f"{relative:.3f}", *(f"{rank:.3f}" for rank in ranks))
+            for name, count, relative, ranks in zip(
+                self.names, self.measured, self.relative, self.spearman, strict=True
+            )
+        ]
+        header = ("target", "networks", "relative latency", *(f"Spearman {n}" for n in self.names))
+        return html_table(f"{len(self.networks)} networks side by side", rows, header)
 
     @property
     def spearman(self) -> Floats:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from latprof.measurement.labels import TargetLabels
 
+#: What a spreadsheet takes for a formula at the begin of a cell.
+_BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
 
 @dataclass(frozen=True, repr=False)
 class ExportResult(ShortRepr):
@@ -109,7 +112,7 @@ def export(
             return ExportResult(dataset=tuple(published))
         table = _table(measured, visits=visits)
     written = []
-    for given, write in ((parquet, _write_parquet), (csv, _write_csv)):
+    for given, write in ((parquet, _write_parquet), (csv, write_csv)):
         if given is not None:
             write(table, Path(given))
             written.append(Path(given))
@@ -153,6 +156,20 @@ def _write_parquet(table: pd.DataFrame, path: Path) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def _write_csv(table: pd.DataFrame, path: Path) -> None:
+def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV with a header, UTF-8, all or nothing."""
-    write_atomically(path, table.to_csv(index=False).encode())
+    safe = table.copy()
+    for name in table.select_dtypes(exclude=["number", "bool"]):
+        safe[name] = table[name].map(_no_formula)
+    write_atomically(path, safe.to_csv(index=False).encode("utf-8", "backslashreplace"))
+
+
+def _no_formula(value: object) -> object:
+    """A cell that no spreadsheet runs: an apostrophe before a text that begins a formula.
+
+    A carriage return would end the row, and what follows begin another cell: it is written out.
+    """
+    if not isinstance(value, str):
+        return value
+    mark = "'" if value.startswith(_BEGINS_A_FORMULA) else ""
+    return mark + value.replace("\r", "\\r")

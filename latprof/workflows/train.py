@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import needs
 from latprof.workflows.arguments import OnNote, PathLike, StoreLike, open_store
@@ -85,3 +86,20 @@ def train(
                 "fit has"
             )
     return pack
+
+
+def train_values(pack: Pack, output: PathLike) -> dict[str, Any]:
+    """A trained pack's errors beside the noise floor as plain JSON values."""
+    floor = pack.noise_floor
+    return {
+        "pack": os.fspath(output),
+        "predictor": pack.predictor.name,
+        "target": None if pack.target is None else pack.target.to_dict(),
+        "training_rows": pack.training_rows,
+        "held_out": None if pack.metrics is None else pack.metrics.to_dict(),
+        "comparison": {name: metrics.to_dict() for name, metrics in pack.comparison.items()},
+        "noise_floor_percent": None if floor is None else floor.percent,
+        "noise_floor_ms": None if floor is None else floor.rmse_ms,
+        "interval_coverage": pack.interval_coverage,
+        "interval_relative": pack.interval_relative,
+    }

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from latprof.common.extras import needs
 from latprof.workflows.arguments import (
@@ -69,3 +72,20 @@ def transfer(
     if output is not None:
         save_pack(pack, output)
     return pack
+
+
+def transfer_values(
+    pack: Pack, sources: Sequence[str], output: PathLike | None = None
+) -> dict[str, Any]:
+    """A transferred pack's errors and the weight of each of its sources as plain JSON values."""
+    weights: list[float] = getattr(pack.predictor, "weights_", np.empty(0)).tolist()
+    return {
+        "pack": None if output is None else os.fspath(output),
+        "target": None if pack.target is None else pack.target.to_dict(),
+        "training_rows": pack.training_rows,
+        "sources": dict(zip(sources, weights, strict=False)),
+        "kernels": weights[len(sources)] if len(weights) > len(sources) else None,
+        "left_out": None if pack.metrics is None else pack.metrics.to_dict(),
+        "interval_coverage": pack.interval_coverage,
+        "interval_relative": pack.interval_relative,
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_KINDS = r"(postgres|mysql|maria|sqlite|oracle|mssql|cockroach|redshift|snowflake|duckdb|db2)"
+#: A URL with a user and a password that lacks a slash or two.
+_LIKE_A_URL = re.compile(rf"\s*{_KINDS}[\w+ ]*:.*@", re.IGNORECASE | re.DOTALL)
+#: SQLite's own spellings of a database in memory, and those within a URL.
+_KEEPS_NOTHING = re.compile(r":memory:|[?&](mode=memory|vfs=memdb)\b|%3amemory%3a", re.IGNORECASE)
+_IN_MEMORY = re.compile(rf"\s*(:memory:$|file:.*({_KEEPS_NOTHING.pattern}))", re.IGNORECASE)
+_SECRET = re.compile(r"pass|secret|token|key", re.IGNORECASE)
 _LOCK_TIMEOUT_S = 30.0  # how long another process may hold the file
 
 
@@ -25,17 +33,50 @@ class DuplicateError(Exception):
     """A row that may be there once is there already."""
 
 
+def is_database_url(text: str) -> bool:
+    """Whether a store's location is meant as a URL, well formed or not; else it is a file."""
+    return any(("://" in text, _IN_MEMORY.match(text), _LIKE_A_URL.match(text)))
+
+
 def database_url(text: str) -> sa.URL:
-    """Read a database URL; raises UsageError for one that cannot be read or that keeps nothing."""
+    """Read a database URL; raises UsageError for one that cannot be read or that keeps nothing.
+
+    No message quotes more of it than the kind of database: what is malformed may hold a password
+    anywhere.
+    """
+    if _IN_MEMORY.match(text):
+        raise _keeps_nothing()
     try:
         url = sa.make_url(text)
     except (exc.ArgumentError, ValueError):
-        raise UsageError("not a file, and not a database URL", field="store", got=text) from None
-    if text.startswith("sqlite") and url.database in (None, "", ":memory:"):
-        raise UsageError(
-            "a database in memory would lose every measurement", field="store", hint="name a file"
-        )
+        raise _no_url() from None
+    if url.get_backend_name() != "sqlite":
+        if any("@" in (part or "") for part in (url.host, url.database)):  # of the password
+            raise _no_url()
+    elif _KEEPS_NOTHING.search(text) or url.database in (None, ""):
+        raise _keeps_nothing()
     return url
+
+
+def _no_url() -> UsageError:
+    return UsageError(
+        "not a database URL",
+        field="store",
+        expected="DIALECT://USER:PASSWORD@HOST/DATABASE",
+        hint="special characters of a password are written with %, as in %40 for @",
+    )
+
+
+def _keeps_nothing() -> UsageError:
+    return UsageError(
+        "a database in memory would lose every measurement", field="store", hint="name a file"
+    )
+
+
+def shown_url(url: sa.URL) -> str:
+    """A URL for messages: without its password, also where that is an option behind ``?``."""
+    query = {name: "***" if _SECRET.search(name) else value for name, value in url.query.items()}
+    return url.set(query=query).render_as_string().replace("%2A%2A%2A", "***")
 
 
 def make_engine(url: sa.URL) -> sa.Engine:
@@ -49,6 +90,14 @@ def make_engine(url: sa.URL) -> sa.Engine:
             f"a {url.drivername} database needs {error.name}, which is not installed",
             field="store",
             hint="install it, or name a file",
+        ) from None
+    except (exc.ArgumentError, ValueError, TypeError):
+        raise UsageError(
+            f"a {url.drivername} database has no such URL",
+            field="store",
+            hint="sqlite:///relative/path.db, or sqlite:////absolute/path.db"
+            if url.get_backend_name() == "sqlite"
+            else None,
         ) from None
 
 

@@ -33,7 +33,9 @@ from latprof.measurement.store.database import (
     configure_sqlite,
     database_url,
     file_url,
+    is_database_url,
     make_engine,
+    shown_url,
     translated_error,
 )
 from latprof.measurement.store.rows import (
@@ -113,9 +115,9 @@ class Store:
             When it should be made and cannot be.
         """
         text = str(location)
-        if "://" in text:
+        if is_database_url(text):
             url = database_url(text)
-            text = url.render_as_string()  # for messages: without the password
+            text = shown_url(url)
         else:
             url = file_url(Path(text), create=create)
         store = cls(make_engine(url), text)

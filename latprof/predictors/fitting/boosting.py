@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.common.docstrings import keep_docstrings
 from latprof.common.extras import require
 from latprof.common.short_reprs import ShortRepr
 from latprof.predictors.fitting.trees import TreeEnsemble
@@ -88,6 +89,7 @@ class Path(ShortRepr):
 def grow(features: Singles, task: FoldTask, settings: BoostingSettings, seed: int) -> Path:
     """Fit one fold until its held-out error stops falling."""
     require("train", "growing trees", "xgboost")
+    keep_docstrings("xgboost")
     import xgboost as xgb
 
     base, scale = _location(task.learn)
@@ -125,6 +127,7 @@ def fit_trees(
 ) -> TreeEnsemble:
     """Fit ``rounds`` trees to ``target``, shape (n,), in ms."""
     require("train", "growing trees", "xgboost")
+    keep_docstrings("xgboost")
     import xgboost as xgb
 
     base, scale = _location(target)
@@ -145,6 +148,7 @@ def held_out(
     seed: int,
 ) -> Floats:
     """What ``rounds`` trees grown without a row's fold (``numbers``) predict for it, shape (n,)."""
+    keep_docstrings("xgboost")
     import xgboost as xgb
 
     def run(fold: int) -> tuple[Mask, Floats]:

@@ -17,7 +17,7 @@ from latprof.datasets.spaces.proxyless import (
     MOST_RESOLUTION,
     ProxylessSpace,
 )
-from latprof.errors import InvalidValueError, UsageError
+from latprof.errors import InvalidValueError, ModelFileError, UsageError
 from latprof.graph.input_values.input_rules import InputRule, Rules
 from latprof.measurement.records import Subject
 
@@ -97,6 +97,8 @@ class NetworkSource:
         """
         from latprof.profilers.visits.models import ModelReading
 
+        for path in paths:
+            _check_name(Path(path))
         readings = [ModelReading(Path(path), shapes or {}, inputs or {}) for path in paths]
         for option, names in (("shape", shapes), ("input", inputs)):
             for name in names or ():
@@ -161,3 +163,13 @@ def reference_network(resolution: int = 224) -> tuple[str, NetworkSource]:
     space = ProxylessSpace(widths=MOBILE_WIDTHS, resolution=resolution)
     network = NetworkSource.of_architecture(space, Architecture(space.name, MOBILE_CHOICES))
     return f"proxyless-mobile-{resolution}", network
+
+
+def _check_name(path: Path) -> None:
+    """Refuse a path that runtimes and databases, which take UTF-8, cannot spell."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ModelFileError(
+            f"the name of {path} is not UTF-8", hint="rename the file or its folder"
+        ) from None
