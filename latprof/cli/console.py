@@ -131,7 +131,7 @@ def one_line(text: str) -> str:
 
 
 def note(text: str) -> None:
-    """Print a line for people to stderr; where nothing can be written there, the work goes on."""
+    """Print a line for people to stderr; a stderr that is full or closed ends no work."""
     with contextlib.suppress(OSError):
         typer.echo(one_line(text), err=True)
 
