@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from latprof.cli.commands import finish
@@ -10,15 +13,25 @@ from latprof.cli.console import Json, print_json
 _COLORS = {"OK": typer.colors.GREEN, "WARN": typer.colors.YELLOW, "FAIL": typer.colors.RED}
 
 
-def doctor(as_json: Json = False) -> None:
-    """Find what spoils timings on this host, with the remedy for each finding.
+def doctor(
+    store: Annotated[
+        str | None,
+        typer.Argument(help="A store to check, every row of it, in place of the host."),
+    ] = None,
+    repair: Annotated[
+        Path | None,
+        typer.Option(help="Save all that is whole in the store into this new file."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Find what spoils timings on this host, or what is damaged in a store.
 
     Every line is OK, WARN (timings are noisier than need be) or FAIL (do not trust them); exit
     status 1 when any is FAIL.
     """
     from latprof.workflows.doctor import doctor as run
 
-    result = run()
+    result = run(store, repair=repair)
     if as_json:
         print_json(result.to_dict())
     else:

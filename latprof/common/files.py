@@ -46,7 +46,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
             os.fsync(file.fileno())
         Path(temporary).replace(target)
         temporary = None
-        _sync_directory(target.parent)
+        sync_directory(target.parent)
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         raise output_error(Path(path), error) from error
     finally:
@@ -120,7 +120,7 @@ def _umask() -> int:
     return mask
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
     """Make the rename itself last; some file systems do not offer this."""
     with contextlib.suppress(OSError):
         handle = os.open(directory, os.O_RDONLY)

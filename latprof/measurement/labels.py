@@ -128,7 +128,8 @@ class TargetLabels:
         """The visits, and from the same pass the constant where it is not frozen."""
         rows, bursts = [], []
         for measurement in self.store.measurements(self.target):
-            rows.append(visit_row(measurement))
+            with self.store.reading("table measurements, conditions"):
+                rows.append(visit_row(measurement))
             samples = measurement.samples
             if samples is not None and not self.is_frozen:
                 bursts += [burst[samples.dropped_runs :] for burst in samples.reference]

@@ -89,12 +89,17 @@ class Target:
         unknown = sorted(set(values) - names)
         if unknown:
             raise InvalidValueError(f"target has unknown fields: {', '.join(unknown)}")
-        shape = values.get("input_shape")
-        try:
-            fields = {**values, "input_shape": None if shape is None else tuple(map(int, shape))}
-            return cls(**fields)
-        except (TypeError, ValueError) as error:
-            raise InvalidValueError(f"target cannot be read: {error}") from None
+        defaults = {"precision": "float32", "batch_size": 1, "threads": 1, "cores": "", "mode": ""}
+        fields = Fields("target", {**defaults, **values}, InvalidValueError)
+        shape = fields.values.get("input_shape")
+        if shape is not None:
+            if not isinstance(shape, list | tuple) or any(type(size) is not int for size in shape):
+                fields.wrong("input_shape", "whole numbers")
+            shape = tuple(shape)
+        numbers = {name: fields.integer(name) for name in ("batch_size", "threads")}
+        texts = {name: fields.text(name) for name in names - {*numbers, "input_shape"}}
+        read: dict[str, Any] = {**texts, **numbers, "input_shape": shape}
+        return cls(**read)
 
     def describe(self, batch: str = "") -> str:
         """One line for people; ``batch`` says what the batch is, where it is not the target's."""

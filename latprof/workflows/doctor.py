@@ -1,21 +1,23 @@
-"""What spoils timings on this host."""
+"""What spoils timings on this host, and what is damaged in a store."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.short_reprs import ShortRepr
-from latprof.errors import EXIT_FINDING, EXIT_OK
+from latprof.errors import EXIT_FINDING, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
     from latprof.profilers.host.checks import Check
+    from latprof.workflows.arguments import PathLike
 
 
 @dataclass(frozen=True, repr=False)
 class DoctorResult(ShortRepr):
-    """What was checked on this host.
+    """What was checked, on this host or in a store.
 
     ``checks`` are records with ``name``, ``status`` (``"OK"``, ``"WARN"``: timings are noisier than
     need be, or ``"FAIL"``: do not trust them), ``finding`` and ``remedy``.
@@ -33,11 +35,29 @@ class DoctorResult(ShortRepr):
         return [dataclasses.asdict(check) for check in self.checks]
 
 
-def doctor() -> DoctorResult:
-    """Find what spoils timings on this host, with the remedy for each finding.
+def doctor(store: PathLike | None = None, *, repair: PathLike | None = None) -> DoctorResult:
+    """Find what spoils timings on this host, or what is damaged in a store.
 
     Entry points of other packages whose names are taken are found too.
+
+    Parameters
+    ----------
+    store : path or URL, optional
+        The store whose file and rows are all checked; the host is not checked then.
+    repair : path, optional
+        A new file: all that is whole in the store is saved into it. The store itself is only read.
+
+    Raises
+    ------
+    StoreError
+        Where ``store`` is no store at all.
+    OutputPathError
+        Where ``repair`` is there already or cannot be written.
     """
+    if store is not None:
+        return _store_checks(os.fspath(store), repair)
+    if repair is not None:
+        raise UsageError("`repair` is for a store", field="repair", hint="name the store first")
     from latprof.profilers.host.checks import Check, run_checks
     from latprof.registry import entry_point_problems
 
@@ -46,3 +66,26 @@ def doctor() -> DoctorResult:
         for problem in entry_point_problems()
     ]
     return DoctorResult((*run_checks(), *taken))
+
+
+def _store_checks(store: str, repair: PathLike | None) -> DoctorResult:
+    """One check a table, and one of the file."""
+    from latprof.measurement.store.salvage import inspect_store, save_whole_rows
+    from latprof.profilers.host.checks import Check
+
+    state = inspect_store(store) if repair is None else save_whole_rows(store, os.fspath(repair))
+    remedy = f"latprof doctor {store} --repair NEW.db saves what is whole into a new file"
+    if repair is not None:
+        remedy = f"lost; {repair} has the rest"
+    known = "every row has a checksum" if state.version > 1 else "rows have no checksums yet"
+    checks = [Check("file", "OK", f"version {state.version}: {known}", "")]
+    checks += [Check("file", "FAIL", finding, remedy) for finding in state.file]
+    for table in state.tables:
+        name = f"table {table.name}"
+        if table.is_whole:
+            checks.append(Check(name, "OK", f"{table.whole} rows, all whole", ""))
+            continue
+        found = f"{table.whole} rows are whole, {table.damaged} damaged, {table.missing} missing"
+        text = "; ".join((found, *table.findings))
+        checks.append(Check(name, "FAIL", text, remedy))
+    return DoctorResult(tuple(checks))

@@ -38,6 +38,13 @@ def test_packs_with_errors_are_refused_or_change_nothing(tmp_path):
     assert found["the same"] + found["another valid pack"] > 3
 
 
+def test_damaged_stores_are_refused_or_change_no_number(tmp_path):
+    found = outcomes("stores", 51, tmp_path)
+    assert found["bad"] == 0
+    assert found["refused"] > 25
+    assert found["the same"] > 3
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs fork")
 def test_a_kill_at_any_moment_loses_nothing_and_repeats_nothing(tmp_path):
     done = subprocess.run(  # it forks, which a process with threads should not

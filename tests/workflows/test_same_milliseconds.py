@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from computed_store import fill_store
+from resealing import reseal
 
 import latprof
 from latprof.measurement.labels import TargetLabels, freeze_reference
@@ -49,6 +50,7 @@ def cut_off(complete, tmp_path_factory):
         "UPDATE campaigns SET ended_at = NULL",
         "UPDATE targets SET reference_ms = NULL",
     )
+    reseal(path)
     return path
 
 
@@ -58,6 +60,7 @@ def other_version(path):
     shutil.copy(path, other)
     change(other, """UPDATE targets SET key = replace(key, '"runtime_version":"', '&9.')""")
     change(other, """UPDATE targets SET key = replace(key, '&9.', '"runtime_version":"9.')""")
+    reseal(other)
     return other
 
 
@@ -168,6 +171,7 @@ def test_a_campaign_that_is_resumed_to_its_end_freezes_what_readers_then_find(cu
             values = (json.dumps(samples), number)
             connection.execute("UPDATE measurements SET samples = ? WHERE id = ?", values)
         connection.commit()
+    reseal(path)
     again = latprof.train(path, predictor="linear", compare=False)
     assert again.reference_ms == pack.reference_ms
     np.testing.assert_allclose(again.held_out.measured_ms, pack.held_out.measured_ms, rtol=1e-9)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sqlite3
+import tempfile
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from latprof.common.files import what_is_at
+from latprof.common.files import output_error, what_is_at
 from latprof.errors import DiskFullError, OutputPathError, StoreError, UsageError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 _KINDS = r"(postgres|mysql|maria|sqlite|oracle|mssql|cockroach|redshift|snowflake|duckdb|db2)"
 #: A URL with a user and a password that lacks a slash or two.
@@ -27,6 +26,47 @@ _KEEPS_NOTHING = re.compile(r":memory:|[?&](mode=memory|vfs=memdb)\b|%3amemory%3
 _IN_MEMORY = re.compile(rf"\s*(:memory:$|file:.*({_KEEPS_NOTHING.pattern}))", re.IGNORECASE)
 _SECRET = re.compile(r"pass|secret|token|key", re.IGNORECASE)
 _LOCK_TIMEOUT_S = 30.0  # how long another process may hold the file
+
+
+class OpenedDatabase:
+    """A database, open: a file or a server's.
+
+    ``location`` is for messages; ``file`` is None for a server's; ``engine`` makes connections, and
+    goes with :meth:`close`.
+    """
+
+    def __init__(self, engine: sa.Engine, location: str, file: Path | None = None) -> None:
+        self.engine, self.location, self.file = engine, location, file
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
+        self._was = self._identity()
+
+    def _identity(self) -> tuple[int, int] | None:
+        """Which file has the name now; None for none, and for a server's database."""
+        try:
+            found = None if self.file is None else self.file.stat()
+        except OSError:
+            return None
+        return None if found is None else (found.st_dev, found.st_ino)
+
+    @property
+    def was_replaced(self) -> bool:
+        """Whether the file's name is another file's now, as after an upgrade."""
+        return self._was is not None and self._identity() != self._was
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether it is one of SQLite."""
+        return self.engine.dialect.name == "sqlite"
+
+    def keep_copy(self, folder: tempfile.TemporaryDirectory[str]) -> None:
+        """Remove a folder at the end."""
+        self._copy = folder
+
+    def close(self) -> None:
+        """Close its connections; what was committed is on the disk."""
+        self.engine.dispose()
+        if self._copy is not None:
+            self._copy.cleanup()
 
 
 class DuplicateError(Exception):
@@ -101,11 +141,38 @@ def make_engine(url: sa.URL) -> sa.Engine:
         ) from None
 
 
-def file_url(path: Path, *, create: bool) -> sa.URL:
-    """URL of a SQLite file; raises StoreError or OutputPathError where there can be none.
+def open_database(location: str | Path, *, create: bool) -> OpenedDatabase:
+    """Open a file or a URL; raises as :meth:`latprof.measurement.store.store.Store.open`.
 
     A file that may only be read, alone or with its folder, is opened for reading.
     """
+    text = str(location)
+    if is_database_url(text):
+        url = database_url(text)
+        plain = url.get_backend_name() == "sqlite" and not url.query and url.database
+        opened = OpenedDatabase(make_engine(url), shown_url(url), Path(plain) if plain else None)
+        if opened.is_sqlite:
+            sa.event.listen(opened.engine, "connect", configure_sqlite)
+        return opened
+    path = Path(text)
+    _check_file(path, create=create)
+    if create or all(os.access(place, os.W_OK) for place in (path, path.parent)):
+        opened = OpenedDatabase(make_engine(sqlite_url(path)), text, path)
+        sa.event.listen(opened.engine, "connect", configure_sqlite)
+        return opened
+    return _open_to_read(path, text)
+
+
+def sqlite_url(path: Path, **query: str) -> sa.URL:
+    """URL of a SQLite file, with SQLite's own options."""
+    if not query:
+        return sa.URL.create("sqlite", database=str(path))
+    database = f"file:{quote(str(path))}"
+    return sa.URL.create("sqlite", database=database, query={"uri": "true", **query})
+
+
+def _check_file(path: Path, *, create: bool) -> None:
+    """Raise StoreError or OutputPathError where there can be no store."""
     found = what_is_at(path)
     if found == "directory":
         raise StoreError(f"{path} is a directory, not a store")
@@ -118,21 +185,31 @@ def file_url(path: Path, *, create: bool) -> sa.URL:
             raise OutputPathError(
                 f"cannot make the store {path}: no directory {path.parent}", field="store"
             )
-    if not create and not all(os.access(place, os.W_OK) for place in (path, path.parent)):
-        return _read_only_url(path)
-    return sa.URL.create("sqlite", database=str(path))
 
 
-def _read_only_url(path: Path) -> sa.URL:
-    """URL of a SQLite file beside which nothing can be written.
+def _open_to_read(path: Path, text: str) -> OpenedDatabase:
+    """Open a file beside which nothing can be written.
 
-    SQLite reads a write-ahead log only with an index file beside it, which whoever writes now has
-    made. Where nobody does, the file is complete in itself, and is read as one that never changes.
+    Where there is no write-ahead log, the file is complete in itself, and is read as one that never
+    changes. A log has rows that the file has not, and SQLite reads it only with an index file,
+    which whoever writes now has made; where nobody does, a copy of both is read.
     """
-    log = path.with_name(f"{path.name}-wal")
-    how = "mode" if what_is_at(log) else "immutable"
-    query = {"uri": "true", how: {"mode": "ro", "immutable": "1"}[how]}
-    return sa.URL.create("sqlite", database=f"file:{quote(str(path))}", query=query)
+    log, index = (path.with_name(f"{path.name}-{end}") for end in ("wal", "shm"))
+    if not log.exists() or not log.stat().st_size:
+        return OpenedDatabase(make_engine(sqlite_url(path, immutable="1")), text, path)
+    if index.exists():
+        return OpenedDatabase(make_engine(sqlite_url(path, mode="ro")), text, path)
+    folder = tempfile.TemporaryDirectory(prefix="latprof-store-")
+    copy = Path(folder.name) / "store.db"
+    try:
+        shutil.copyfile(path, copy)
+        shutil.copyfile(log, copy.with_name("store.db-wal"))
+    except OSError as error:
+        folder.cleanup()
+        raise output_error(copy, error) from None
+    opened = OpenedDatabase(make_engine(sqlite_url(copy)), text, path)
+    opened.keep_copy(folder)
+    return opened
 
 
 def configure_sqlite(connection: Any, _record: object) -> None:
@@ -176,8 +253,10 @@ def translated_error(  # noqa: PLR0911 - one return a cause
         )
     if any(words in reason for words in ("readonly", "unable to open", "Permission denied")):
         return OutputPathError(f"{location} cannot be written: {reason}", field="store")
-    if "not a database" in reason or "malformed" in reason or "encrypted" in reason:
+    if "not a database" in reason or "encrypted" in reason:
         return StoreError(f"{location} is not a latprof store: {reason}")
+    if any(words in reason for words in ("malformed", "Could not decode", "no such")):
+        return damaged_store(location, reason)
     if "locked" in reason:
         return StoreError(
             f"{location} is locked by another process",
@@ -185,4 +264,12 @@ def translated_error(  # noqa: PLR0911 - one return a cause
         )
     if "disk I/O error" in reason:
         return StoreError(f"{location} cannot be read or written: {reason}")
-    return StoreError(f"{location}: {reason}")
+    return StoreError(f"{location}: {reason[:200]}")
+
+
+def damaged_store(location: str, reason: str) -> StoreError:
+    """The error for what a store holds and should not."""
+    return StoreError(
+        f"{location} is damaged: {reason[:200]}",
+        hint=f"latprof doctor {location} says what else is, and saves what is whole",
+    )

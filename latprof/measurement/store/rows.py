@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from typing import TYPE_CHECKING, Any
 
-from latprof.measurement.records import KernelTime, PairedSamples, Subject
+from latprof.measurement.records import KernelTime, PairedSamples, Subject, Target
 from latprof.measurement.visits import Measurement, Visit, VisitKey
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import sqlalchemy as sa
-
-    from latprof.measurement.records import Target
+    from collections.abc import Mapping, Sequence
 
 
 def to_json(value: Any) -> str:
@@ -39,19 +35,19 @@ def samples_to_json(samples: PairedSamples | None) -> str | None:
     )
 
 
-def json_object(text: str) -> dict[str, Any]:
+def json_value(text: str | None) -> Any:
+    """A JSON value from a column; raises ValueError for anything else."""
+    if text is None:
+        raise ValueError("JSON is missing")
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("JSON is nested too deep") from None
+
+
+def json_object(text: str | None) -> dict[str, Any]:
     """A JSON object from a column; raises ValueError or TypeError for anything else."""
-    values = json.loads(text)
-    if not isinstance(values, dict):
-        raise TypeError("not a JSON object")
-    return values
-
-
-def duration(value: float | None) -> float | None:
-    """Return a time from a column, None for none; raises ValueError unless it is one above 0."""
-    if value is not None and not (isinstance(value, int | float) and 0 < value < math.inf):
-        raise ValueError(f"{value!r} is no time")
-    return value
+    return json_mapping(json_value(text))
 
 
 def samples_of(text: str) -> PairedSamples:
@@ -62,11 +58,10 @@ def samples_of(text: str) -> PairedSamples:
     return PairedSamples.from_dict(json_object(text))
 
 
-def kernel_of(row: sa.Row[Any]) -> KernelTime:
-    """A kernel from a row of the kernels table."""
+def kernel_of(values: Mapping[str, Any]) -> KernelTime:
+    """A kernel from the values of a row of the kernels table."""
     columns = ("operators", "input_shapes", "output_shapes")
-    values = dict(row._mapping)  # noqa: SLF001 - the documented name of a row's mapping
-    return KernelTime.from_dict(values | {name: json.loads(values[name]) for name in columns})
+    return KernelTime.from_dict({**values, **{name: json_value(values[name]) for name in columns}})
 
 
 def row_of_kernel(kernel: KernelTime) -> dict[str, Any]:
@@ -76,23 +71,44 @@ def row_of_kernel(kernel: KernelTime) -> dict[str, Any]:
     return values | {name: to_json(values[name]) for name in columns}
 
 
-def measurement_of(row: sa.Row[Any], target: Target) -> Measurement:
-    """A measurement from a row of the measurements table joined with its subject."""
-    failed = row.failure_code is not None
-    failure = {"code": row.failure_code, "message": row.failure_message or ""}
+def measurement_of(values: Mapping[str, Any], subject: Subject, target: Target) -> Measurement:
+    """A measurement from the values of a row of the measurements table.
+
+    Raises ValueError, TypeError or InvalidValueError where they do not belong together.
+    """
+    code, samples = values["failure_code"], values["samples"]
+    if (code is None) == (samples is None):
+        raise ValueError("it has neither or both of samples and a failure")
+    failure = {"code": code, "message": values["failure_message"] or ""}
+    conditions = json_object(values["conditions"])
+    _check_readings(conditions)
     made = Visit.from_dict(
         {
-            "started_at": row.started_at,
-            "wall_s": row.wall_s,
-            "load_s": row.load_s,
-            "process": row.process,
-            "samples": None if failed else json_object(row.samples),
-            "failure": failure if failed else None,
-            "conditions": json_object(row.conditions),
+            **{name: values[name] for name in ("started_at", "wall_s", "load_s", "process")},
+            "samples": None if samples is None else json_object(samples),
+            "failure": None if code is None else failure,
+            "conditions": conditions,
         }
     )
-    key = VisitKey(subject_of(row), row.label, row.visit)
-    return Measurement.of_visit(made, key, target, disturbed=row.disturbed)
+    key = VisitKey(subject, values["label"], values["visit"])
+    return Measurement.of_visit(made, key, target, disturbed=values["disturbed"])
+
+
+def _check_readings(conditions: Mapping[str, Any]) -> None:
+    """Raise ValueError unless every reading of a moment is a number, or of the GPU and a text."""
+    for moment in conditions.keys() & {"before", "after"}:
+        for name, value in json_mapping(conditions[moment]).items():
+            if isinstance(value, str) and name.startswith("gpu_"):
+                continue
+            if not isinstance(value, int | float) or abs(value) > 1e300:
+                raise ValueError(f"reading {name[:60]} is no number")
+
+
+def json_mapping(value: Any) -> dict[str, Any]:
+    """A part of JSON that is an object; raises TypeError for anything else."""
+    if not isinstance(value, dict):
+        raise TypeError("not a JSON object")
+    return value
 
 
 def row_of_measurement(measurement: Measurement) -> dict[str, Any]:
@@ -113,6 +129,22 @@ def row_of_measurement(measurement: Measurement) -> dict[str, Any]:
     }
 
 
-def subject_of(row: sa.Row[Any]) -> Subject:
-    """A network from the columns of the subjects table."""
-    return Subject(row.kind, row.key, row.name, row.space)
+def subject_of(values: Mapping[str, Any]) -> Subject:
+    """A network from the values of a row of the subjects table."""
+    if values["kind"] not in {"architecture", "model"}:
+        raise ValueError(f"kind is {values['kind'][:60]!r}")
+    return Subject(values["kind"], values["key"], values["name"], sys.intern(values["space"]))
+
+
+def target_of(values: Mapping[str, Any]) -> Target:
+    """A target from the values of a row of the targets table."""
+    target = Target.from_dict(json_object(values["key"]))
+    if target.key != values["key"]:
+        raise ValueError("key is not that of its target")
+    return target
+
+
+def campaign_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A campaign as :meth:`Store.campaigns` gives it."""
+    parts = {name: json_object(values[name]) for name in ("plan", "protocol", "host")}
+    return {name: values[name] for name in ("id", "started_at", "ended_at")} | parts

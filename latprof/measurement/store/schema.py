@@ -1,4 +1,11 @@
-"""The tables of a store. A change here raises :data:`SCHEMA_VERSION`."""
+"""The tables of a store. A change here raises :data:`SCHEMA_VERSION`.
+
+Version 1 had neither checksums nor ledgers, and made the two tables of searches with the first
+search. Version 2 has a checksum in every row (:mod:`latprof.measurement.store.checked_rows`), and
+counts of rows beside the tables (:mod:`latprof.measurement.store.ledgers`): what is changed and
+what is missing is seen. Stores of version 1 are read as they are, and upgraded before they are
+written to (:mod:`latprof.measurement.store.upgrade`).
+"""
 
 from __future__ import annotations
 
@@ -18,10 +25,21 @@ from sqlalchemy import (
     false,
 )
 
-#: Written into every store; a store of another version is refused, never guessed at.
-SCHEMA_VERSION = 1
+#: Written into every store; a store of a version unknown here is refused, never guessed at.
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
+
+
+def _identity() -> Column[int]:
+    """A row's number, from 1 without gaps: given by the ledger, not by the database."""
+    return Column("id", Integer, primary_key=True, autoincrement=False)
+
+
+def _checksum() -> Column[str]:
+    """Of the row's other columns."""
+    return Column("checksum", String(16), nullable=False)
+
 
 #: One row a fact about the store itself: ``schema_version``, ``created_by``.
 meta = Table(
@@ -35,20 +53,22 @@ meta = Table(
 targets = Table(
     "targets",
     metadata,
-    Column("id", Integer, primary_key=True),
+    _identity(),
     Column("key", Text, nullable=False, unique=True),
     Column("reference", Text, nullable=False),
     Column("reference_ms", Float),
+    _checksum(),
 )
 
 subjects = Table(
     "subjects",
     metadata,
-    Column("id", Integer, primary_key=True),
+    _identity(),
     Column("kind", String(16), nullable=False),
     Column("space", Text, nullable=False),
     Column("key", Text, nullable=False),
     Column("name", Text, nullable=False),
+    _checksum(),
     UniqueConstraint("kind", "space", "key", name="subject_identity"),
 )
 
@@ -56,20 +76,21 @@ subjects = Table(
 campaigns = Table(
     "campaigns",
     metadata,
-    Column("id", Integer, primary_key=True),
+    _identity(),
     Column("target_id", ForeignKey("targets.id"), nullable=False),
     Column("started_at", Float, nullable=False),
     Column("ended_at", Float),
     Column("plan", Text, nullable=False),
     Column("protocol", Text, nullable=False),
     Column("host", Text, nullable=False),
+    _checksum(),
 )
 
 #: One row a visit. ``samples`` is JSON, raw runs in ms; NULL exactly where ``failure_code`` is not.
 measurements = Table(
     "measurements",
     metadata,
-    Column("id", Integer, primary_key=True),
+    _identity(),
     Column("subject_id", ForeignKey("subjects.id"), nullable=False),
     Column("target_id", ForeignKey("targets.id"), nullable=False),
     Column("campaign_id", ForeignKey("campaigns.id")),
@@ -84,6 +105,7 @@ measurements = Table(
     Column("failure_code", String(32)),
     Column("failure_message", Text),
     Column("conditions", Text, nullable=False),
+    _checksum(),
 )
 
 _counts = and_(measurements.c.failure_code.is_(None), measurements.c.disturbed == false())
@@ -103,12 +125,14 @@ Index(
 kernel_profiles = Table(
     "kernel_profiles",
     metadata,
-    Column("id", Integer, primary_key=True),
+    _identity(),
     Column("subject_id", ForeignKey("subjects.id"), nullable=False),
     Column("target_id", ForeignKey("targets.id"), nullable=False),
     Column("started_at", Float, nullable=False),
     Column("process", Text, nullable=False),
     Column("samples", Text, nullable=False),
+    Column("kernel_count", Integer, nullable=False),
+    _checksum(),
     UniqueConstraint("subject_id", "target_id", name="one_profile"),
 )
 
@@ -116,7 +140,7 @@ kernel_profiles = Table(
 kernels = Table(
     "kernels",
     metadata,
-    Column("id", Integer, primary_key=True),
+    _identity(),
     Column("profile_id", ForeignKey("kernel_profiles.id"), nullable=False),
     Column("position", Integer, nullable=False),
     Column("kind", Text, nullable=False),
@@ -125,5 +149,59 @@ kernels = Table(
     Column("latency_ms", Float, nullable=False),
     Column("input_shapes", Text, nullable=False),
     Column("output_shapes", Text, nullable=False),
+    _checksum(),
     UniqueConstraint("profile_id", "position", name="one_kernel"),
 )
+
+#: One row a search. ``plan`` is JSON: all that its steps follow from; ``ended_at`` is NULL until it
+#: is done.
+searches = Table(
+    "searches",
+    metadata,
+    _identity(),
+    Column("plan", Text, nullable=False, unique=True),
+    Column("started_at", Float, nullable=False),
+    Column("ended_at", Float),
+    _checksum(),
+)
+
+#: The steps of a search in their order; ``architecture`` is the space's spelling.
+steps = Table(
+    "search_steps",
+    metadata,
+    _identity(),
+    Column("search_id", ForeignKey("searches.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("architecture", Text, nullable=False),
+    Column("accuracy", Float, nullable=False),
+    Column("latency_ms", Float, nullable=False),
+    Column("bound_ms", Float, nullable=False),
+    _checksum(),
+    UniqueConstraint("search_id", "number", name="one_step"),
+)
+
+#: How many rows a table has: all of them (``parent`` 0, with the largest id given so far), and
+#: those of one parent, the column that :data:`PARENTS` names.
+ledgers = Table(
+    "latprof_ledgers",
+    metadata,
+    Column("table_name", String(64), primary_key=True),
+    Column("parent", Integer, primary_key=True, autoincrement=False),
+    Column("row_count", Integer, nullable=False),
+    Column("last_id", Integer, nullable=False),
+)
+
+#: The tables whose rows are checked, parents before children.
+CHECKED = (targets, subjects, campaigns, measurements, kernel_profiles, kernels, searches, steps)
+
+#: Rows of these are read by the parent that the column names, and counted for each. A profile
+#: counts its kernels itself.
+PARENTS = {
+    "campaigns": "target_id",
+    "measurements": "target_id",
+    "kernel_profiles": "target_id",
+    "search_steps": "search_id",
+}
+
+#: What version 1 did not have.
+ADDED_COLUMNS = frozenset({"checksum", "kernel_count"})

@@ -1,0 +1,102 @@
+"""Ledgers: how many rows each table has, so that a missing row is seen.
+
+A row's number comes from its table's ledger, which is counted up in the same transaction. That
+comes first in the transaction and locks the ledger until it ends, so that writers at the same time
+take turns and numbers have no gaps: what fails gives its number back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from latprof.measurement.store.checked_rows import checked_table
+from latprof.measurement.store.schema import CHECKED, PARENTS, ledgers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class MissingLedgerError(Exception):
+    """A table's ledger is not there: the store is damaged."""
+
+
+def begin_ledgers(connection: sa.Connection) -> None:
+    """The ledgers of empty tables."""
+    rows = [
+        {"table_name": table.name, "parent": 0, "row_count": 0, "last_id": 0} for table in CHECKED
+    ]
+    connection.execute(sa.insert(ledgers), rows)
+
+
+def lock_table(connection: sa.Connection, table: sa.Table) -> None:
+    """Keep other writers out of a table until the transaction ends; nothing comes before it."""
+    count_up(connection, table, 0)
+
+
+def count_up(connection: sa.Connection, table: sa.Table, by: int, parent: int = 0) -> int:
+    """Count rows that are about to be added; returns the last id of the table before them."""
+    this = sa.and_(ledgers.c.table_name == table.name, ledgers.c.parent == parent)
+    values = {"row_count": ledgers.c.row_count + by, "last_id": ledgers.c.last_id + by}
+    found = connection.execute(sa.update(ledgers).where(this).values(values)).rowcount
+    if not found and not parent:
+        raise MissingLedgerError(table.name)
+    if not found:
+        row = {"table_name": table.name, "parent": parent, "row_count": by, "last_id": by}
+        connection.execute(sa.insert(ledgers), row)
+        return 0
+    if parent:
+        return 0
+    last = connection.execute(sa.select(ledgers.c.last_id).where(this)).scalar_one()
+    return int(last) - by
+
+
+def count_all(connection: sa.Connection, table: sa.Table) -> None:
+    """Write down what a table holds, which has been counted by nobody yet."""
+    count, last = sa.func.count(), sa.func.coalesce(sa.func.max(table.c.id), 0)
+    total, last_id = connection.execute(sa.select(count, last).select_from(table)).one()
+    this = sa.and_(ledgers.c.table_name == table.name, ledgers.c.parent == 0)
+    values = {"row_count": total, "last_id": last_id}
+    connection.execute(sa.update(ledgers).where(this).values(values))
+    name = PARENTS.get(table.name)
+    if name is not None:
+        of_parent = sa.select(table.c[name], count, last).group_by(table.c[name])
+        for parent, part, last_of_parent in connection.execute(of_parent).all():
+            row = {"table_name": table.name, "parent": parent, "row_count": part}
+            connection.execute(sa.insert(ledgers), row | {"last_id": last_of_parent})
+
+
+def insert_rows(
+    connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]
+) -> int:
+    """Add rows of one parent, each with its number and checksum; returns the first one's number."""
+    first = count_up(connection, table, len(rows)) + 1
+    parent = PARENTS.get(table.name)
+    if parent is not None:
+        count_up(connection, table, len(rows), rows[0][parent])
+    checked = checked_table(table)
+    sealed = [checked.sealed({**row, "id": first + index}) for index, row in enumerate(rows)]
+    connection.execute(sa.insert(table), sealed)
+    return first
+
+
+def update_row(
+    connection: sa.Connection, table: sa.Table, row: Mapping[str, Any], changes: Mapping[str, Any]
+) -> None:
+    """Change columns of a row that was read and checked since the table was locked."""
+    sealed = checked_table(table).sealed({**row, **changes})
+    connection.execute(sa.update(table).where(table.c.id == row["id"]).values(sealed))
+
+
+def stated_count(connection: sa.Connection, table: sa.Table, parent: int = 0) -> int:
+    """How many rows there should be; raises ValueError for a damaged ledger."""
+    query = sa.select(ledgers.c.row_count).where(
+        ledgers.c.table_name == table.name, ledgers.c.parent == parent
+    )
+    count = connection.execute(query).scalar()
+    if count is None and parent:
+        return 0
+    if not isinstance(count, int) or count < 0:
+        raise ValueError("its count of rows is damaged")
+    return count

@@ -1,0 +1,62 @@
+"""Making a store's tables, and finding out which version's they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from latprof.errors import StoreError, StoreVersionError
+from latprof.measurement.store import schema
+from latprof.measurement.store.database import damaged_store, translated_error
+from latprof.measurement.store.ledgers import begin_ledgers
+
+if TYPE_CHECKING:
+    from latprof.measurement.store.database import OpenedDatabase
+
+
+def prepare(database: OpenedDatabase, *, create: bool) -> int:
+    """The version of a store's schema; with ``create`` its tables are made where there are none.
+
+    Raises StoreError for another program's database and a damaged one, StoreVersionError for a
+    version that is not known here.
+    """
+    try:
+        with database.engine.begin() as connection:
+            if create and database.is_sqlite:
+                # All tables or none: another process may make the same file at this moment.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            names = set(sa.inspect(connection).get_table_names())
+            if schema.meta.name in names:
+                return _version(connection, names, database.location)
+            if not create or names:
+                raise StoreError(f"{database.location} is not a latprof store")
+            make_tables(connection)
+            return schema.SCHEMA_VERSION
+    except exc.DBAPIError as error:
+        raise translated_error(error, database.location) from None
+
+
+def make_tables(connection: sa.Connection) -> None:
+    """Make the tables of an empty store of this version."""
+    schema.metadata.create_all(connection)
+    rows = {"schema_version": str(schema.SCHEMA_VERSION), "created_by": "latprof"}
+    connection.execute(sa.insert(schema.meta), [{"name": k, "value": v} for k, v in rows.items()])
+    begin_ledgers(connection)
+
+
+def _version(connection: sa.Connection, names: set[str], location: str) -> int:
+    query = sa.select(schema.meta.c.value).where(schema.meta.c.name == "schema_version")
+    stated = connection.execute(query).scalar()
+    version = next((v for v in range(1, schema.SCHEMA_VERSION + 1) if stated == str(v)), None)
+    if version is None:
+        raise StoreVersionError(
+            f"{location} was written with another schema",
+            expected=f"version {schema.SCHEMA_VERSION} or older",
+            got=f"version {str(stated)[:40]}",
+            hint="use the latprof version that wrote it, or collect into a new file",
+        )
+    if (schema.ledgers.name in names) != (version > 1):
+        raise damaged_store(location, f"table {schema.meta.name}: it states version {version}")
+    return version

@@ -1,0 +1,339 @@
+"""Reading a store: each row that is read was checked, and a missing one is told."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from latprof.errors import (
+    InvalidValueError,
+    NotEnoughDataError,
+    TargetMismatchError,
+)
+from latprof.measurement.records import KernelProfile, Subject, Target
+from latprof.measurement.statistics import counted_runs
+from latprof.measurement.store import schema
+from latprof.measurement.store.checked_rows import CheckedTable, checked_table
+from latprof.measurement.store.database import damaged_store, translated_error
+from latprof.measurement.store.ledgers import stated_count
+from latprof.measurement.store.rows import (
+    campaign_of,
+    kernel_of,
+    measurement_of,
+    samples_of,
+    subject_of,
+    target_of,
+)
+from latprof.measurement.visits import VisitKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from latprof.measurement.visits import Measurement
+
+#: Rows with raw runs that are in memory together.
+_ROWS_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class StoredTarget:
+    """A target of a store, its reference network and its frozen constant (None: not yet frozen)."""
+
+    target: Target
+    reference: str
+    reference_ms: float | None
+    measurements: int
+
+
+class StoreReader:
+    """What a store holds. Every method raises StoreError for damage, naming table and row.
+
+    Parameters
+    ----------
+    engine : Engine
+        Of a database with the tables of :mod:`latprof.measurement.store.schema`.
+    location : str
+        For messages.
+    version : int
+        The schema's: rows of version 1 have no checksums, and their number is not known.
+    """
+
+    def __init__(self, engine: sa.Engine, location: str, version: int) -> None:
+        self.location, self.version = location, version
+        self._engine = engine
+
+    # Access ------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn the database's errors into ours."""
+        try:
+            yield
+        except exc.DBAPIError as error:
+            raise translated_error(error, self.location) from None
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """A transaction for tables of other modules: kept as a whole, or not at all."""
+        with self.errors(), self._engine.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[sa.Connection]:
+        """A connection to which everything looks as at one moment, whoever writes meanwhile."""
+        engine = self._engine
+        if engine.dialect.name != "sqlite":
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        with self.errors(), engine.connect() as connection:
+            if engine.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN")
+            yield connection
+
+    @contextlib.contextmanager
+    def reading(self, what: str) -> Iterator[None]:
+        """Turn what a damaged row raises into a StoreError."""
+        try:
+            yield
+        except (
+            *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError),
+            *(RecursionError, InvalidValueError),
+        ) as error:
+            reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+            raise damaged_store(self.location, f"{what}: {reason}") from None
+
+    def checked(self, table: sa.Table) -> CheckedTable:
+        """The checks of a table's rows in this store."""
+        return checked_table(table, checksums=self.version > 1)
+
+    def checked_rows(
+        self, connection: sa.Connection, table: sa.Table, parent: int = 0
+    ) -> Iterator[dict[str, Any]]:
+        """Every row of a table, or of a parent in it, in the order they came; none is missing."""
+        checked = self.checked(table)
+        query = sa.select(*checked.columns).order_by(table.c.id)
+        if parent:
+            query = query.where(table.c[schema.PARENTS[table.name]] == parent)
+        count = 0
+        for values in self.checked_stream(connection, checked, query):
+            count += 1
+            yield values
+        self._check_count(connection, table, count, parent)
+
+    def checked_stream(
+        self, connection: sa.Connection, checked: CheckedTable, query: sa.Select[Any]
+    ) -> Iterator[dict[str, Any]]:
+        """The rows of a query for :attr:`CheckedTable.columns`."""
+        at = checked.names.index("id")
+        for row in connection.execute(query, execution_options={"yield_per": _ROWS_AT_ONCE}):
+            try:
+                yield checked.values(row)
+            except ValueError as error:
+                what = f"table {checked.table.name}, row {str(row[at])[:30]}: {error}"
+                raise damaged_store(self.location, what) from None
+
+    def _check_count(
+        self, connection: sa.Connection, table: sa.Table, count: int, parent: int
+    ) -> None:
+        if self.version == 1:
+            return
+        with self.reading(f"table {table.name}"):
+            stated = stated_count(connection, table, parent)
+            if stated != count:
+                raise ValueError(f"{count} rows where {stated} were stored")
+
+    # Targets -----------------------------------------------------------------------------------
+
+    def targets(self) -> list[StoredTarget]:
+        """Every target of the store, in the order they came."""
+        measured = schema.measurements.c
+        query = sa.select(measured.target_id, sa.func.count()).group_by(measured.target_id)
+        with self.snapshot() as connection:
+            counts = dict(map(tuple, connection.execute(query)))
+            found = []
+            for values, target in self._targets(connection):
+                count = counts.pop(values["id"], 0)
+                self._check_count(connection, schema.measurements, count, values["id"])
+                row = StoredTarget(target, values["reference"], values["reference_ms"], count)
+                found.append(row)
+        if counts:
+            what = "table measurements: rows of a target that is not there"
+            raise damaged_store(self.location, what)
+        return found
+
+    def _targets(self, connection: sa.Connection) -> Iterator[tuple[dict[str, Any], Target]]:
+        for values in self.checked_rows(connection, schema.targets):
+            with self.reading(f"table targets, row {values['id']}"):
+                target = target_of(values)
+            yield values, target
+
+    def _target_row(self, connection: sa.Connection, target: Target) -> dict[str, Any] | None:
+        """The row of a target; None where it is not known."""
+        found = [values for values, known in self._targets(connection) if known == target]
+        return found[0] if found else None
+
+    def _rows_of(
+        self, connection: sa.Connection, table: sa.Table, target: Target
+    ) -> Iterator[dict[str, Any]]:
+        row = self._target_row(connection, target)
+        return iter(()) if row is None else self.checked_rows(connection, table, row["id"])
+
+    def stored_target(self, target: Target) -> StoredTarget:
+        """The store's record of ``target``; raises TargetMismatchError where it has none."""
+        for stored in self.targets():
+            if stored.target == target:
+                return stored
+        raise TargetMismatchError(f"{self.location} holds nothing of {target.describe()}")
+
+    def only_target(self, spelling: str | None = None) -> StoredTarget:
+        """The one target of the store, or the one that ``spelling`` names.
+
+        ``spelling`` is the short form or any part of the full description. Raises
+        TargetMismatchError when several fit (they are never mixed) or none does, and
+        NotEnoughDataError for a store without measurements.
+        """
+        found = [stored for stored in self.targets() if stored.measurements]
+        if not found:
+            raise NotEnoughDataError(f"{self.location} holds no measurements")
+        fitting = [
+            stored
+            for stored in found
+            if spelling is None or spelling in (stored.target.spelling, stored.target.describe())
+        ] or [s for s in found if spelling and spelling in s.target.describe()]
+        if len(fitting) == 1:
+            return fitting[0]
+        names = "; ".join(stored.target.describe() for stored in fitting or found)
+        raise TargetMismatchError(
+            f"{self.location} holds {len(fitting) or 'no'} targets"
+            + (f" that fit {spelling!r}" if spelling is not None else ", which are never mixed"),
+            hint=f"choose one with --target and a part of its description: {names}",
+        )
+
+    # Visits ------------------------------------------------------------------------------------
+
+    def finished_visits(self, target: Target) -> set[VisitKey]:
+        """Every visit that needs no more work: it has samples, and nothing disturbed it."""
+        with self.snapshot() as connection:
+            subjects = self._subjects(connection)
+            return {
+                VisitKey(self._subject(subjects, row), row["label"], row["visit"])
+                for row in self._rows_of(connection, schema.measurements, target)
+                if row["failure_code"] is None and not row["disturbed"]
+            }
+
+    def last_campaigns(self, target: Target) -> dict[tuple[str, str, str, int], int]:
+        """For each (kind, space, key, label) the number of the last campaign that visited it."""
+        table = schema.measurements
+        last = sa.func.max(table.c.campaign_id)
+        with self.snapshot() as connection:
+            row = self._target_row(connection, target)
+            subjects = self._subjects(connection)
+            query = (
+                sa.select(table.c.subject_id, table.c.label, last)
+                .where(table.c.target_id == (row or {}).get("id"), table.c.campaign_id.is_not(None))
+                .group_by(table.c.subject_id, table.c.label)
+            )
+            found = {}
+            with self.reading("table measurements"):
+                for subject_id, label, campaign in connection.execute(query):
+                    subject = subjects[subject_id]
+                    found[subject.kind, subject.space, subject.key, int(label)] = int(campaign)
+        return found
+
+    def measurements(self, target: Target, limit: int | None = None) -> Iterator[Measurement]:
+        """Every visit to every network on ``target``, in the order they were stored.
+
+        With a ``limit`` the first so many that have samples.
+        """
+        with self.snapshot() as connection:
+            subjects = self._subjects(connection)
+            for row in self._rows_of(connection, schema.measurements, target):
+                if limit is not None and row["failure_code"] is not None:
+                    continue
+                subject = self._subject(subjects, row)
+                with self.reading(f"table measurements, row {row['id']}"):
+                    measurement = measurement_of(row, subject, target)
+                yield measurement
+                if limit is not None and (limit := limit - 1) < 1:
+                    return
+
+    def reference_runs(self, target: Target) -> int | None:
+        """Counted runs in the reference's bursts of the first visit; None where there is none."""
+        for measurement in self.measurements(target, limit=1):
+            assert measurement.samples is not None
+            return counted_runs(measurement.samples)[1]
+        return None
+
+    def _subjects(self, connection: sa.Connection) -> dict[int, Subject]:
+        """Every network by the number of its row."""
+        found = {}
+        for values in self.checked_rows(connection, schema.subjects):
+            with self.reading(f"table subjects, row {values['id']}"):
+                found[values["id"]] = subject_of(values)
+        return found
+
+    def _subject(self, subjects: Mapping[int, Subject], row: Mapping[str, Any]) -> Subject:
+        with self.reading(f"table subjects, row {row['subject_id']}"):
+            return subjects[row["subject_id"]]
+
+    # Kernels and campaigns ---------------------------------------------------------------------
+
+    def subjects_with_kernels(self, target: Target) -> set[Subject]:
+        """The networks whose kernels are stored."""
+        with self.snapshot() as connection:
+            subjects = self._subjects(connection)
+            rows = self._rows_of(connection, schema.kernel_profiles, target)
+            return {self._subject(subjects, row) for row in rows}
+
+    def kernel_profiles(self, target: Target) -> Iterator[tuple[Subject, KernelProfile]]:
+        """Every network whose kernels were timed on ``target``, in the order they were stored."""
+        with self.snapshot() as connection:
+            known = self._target_row(connection, target)
+            if known is None:
+                return
+            subjects = self._subjects(connection)
+            groups = groupby(self._kernels(connection, known["id"]), itemgetter("profile_id"))
+            profile_id, kernels = next(groups, (0, iter(())))
+            for row in self.checked_rows(connection, schema.kernel_profiles, known["id"]):
+                of_profile = []
+                if profile_id == row["id"]:
+                    of_profile = [*kernels]
+                    profile_id, kernels = next(groups, (0, iter(())))
+                with self.reading(f"table kernel_profiles, row {row['id']}"):
+                    profile = _profile(row, of_profile)
+                yield self._subject(subjects, row), profile
+        if profile_id:
+            raise damaged_store(self.location, "table kernels: some are of no profile")
+
+    def _kernels(self, connection: sa.Connection, target_id: int) -> Iterator[dict[str, Any]]:
+        """The kernels of a target, profile by profile, in the order they ran."""
+        checked, profiles = self.checked(schema.kernels), schema.kernel_profiles
+        query = (
+            sa.select(*checked.columns)
+            .join_from(schema.kernels, profiles)
+            .where(profiles.c.target_id == target_id)
+            .order_by(schema.kernels.c.profile_id, schema.kernels.c.position)
+        )
+        return self.checked_stream(connection, checked, query)
+
+    def campaigns(self, target: Target) -> list[dict[str, Any]]:
+        """The collections on ``target``: start and end (Unix time), plan, protocol, host."""
+        found = []
+        with self.snapshot() as connection:
+            for row in self._rows_of(connection, schema.campaigns, target):
+                with self.reading(f"table campaigns, row {row['id']}"):
+                    found.append(campaign_of(row))
+        return found
+
+
+def _profile(row: Mapping[str, Any], kernels: list[dict[str, Any]]) -> KernelProfile:
+    stated = row.get("kernel_count", len(kernels))
+    if len(kernels) != stated:
+        raise ValueError(f"{len(kernels)} kernels where {stated} were stored")
+    times = tuple(map(kernel_of, kernels))
+    return KernelProfile(times, samples_of(row["samples"]), row["started_at"], row["process"])

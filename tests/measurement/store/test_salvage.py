@@ -1,0 +1,123 @@
+"""What is damaged is told, and what is whole is saved."""
+
+import contextlib
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+from computed_store import fill_store
+
+from latprof.errors import OutputPathError, StoreError
+from latprof.measurement.labels import TargetLabels
+from latprof.measurement.store.salvage import inspect_store, save_whole_rows
+from latprof.measurement.store.store import Store
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return fill_store(tmp_path_factory.mktemp("whole") / "lat.db", n=6)
+
+
+@pytest.fixture
+def store(whole, tmp_path):
+    return Path(shutil.copy(whole, tmp_path / "lat.db"))
+
+
+def execute(path, statement):
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(statement)
+        connection.commit()
+
+
+def table(state, name):
+    return next(table for table in state.tables if table.name == name)
+
+
+def measured(path):
+    with Store.open(path) as store:
+        return list(store.measurements(store.only_target().target))
+
+
+def test_a_whole_store_has_no_findings_and_is_saved_whole(store, tmp_path):
+    assert inspect_store(store).is_whole
+    assert save_whole_rows(store, tmp_path / "new.db").is_whole
+    assert measured(tmp_path / "new.db") == measured(store)
+    with Store.open(store) as first, Store.open(tmp_path / "new.db") as second:
+        expected, found = (TargetLabels.of(each).labels for each in (first, second))
+    assert found.equals(expected)
+
+
+@pytest.mark.parametrize(
+    ("damage", "name", "lost"),
+    [
+        (
+            "UPDATE measurements SET samples = replace(samples, '3.', '4.') WHERE id = 2",
+            "damaged",
+            1,
+        ),
+        ("DELETE FROM measurements WHERE id = (SELECT max(id) FROM measurements)", "missing", 1),
+        ("DELETE FROM measurements WHERE id = 2", "missing", 1),
+        ("UPDATE measurements SET id = 1000 WHERE id = 2", "damaged", 1),
+    ],
+)
+def test_a_changed_and_a_missing_row_are_seen(store, tmp_path, damage, name, lost):
+    before = measured(store)
+    execute(store, damage)
+    with pytest.raises(StoreError, match="is damaged"):
+        measured(store)
+    content = store.read_bytes()
+    state = save_whole_rows(store, tmp_path / "new.db")
+    assert getattr(table(state, "measurements"), name) == lost
+    assert store.read_bytes() == content
+    assert len(measured(tmp_path / "new.db")) == len(before) - lost
+    assert set(map(repr, measured(tmp_path / "new.db"))) <= set(map(repr, before))
+    assert inspect_store(tmp_path / "new.db").is_whole
+
+
+def test_what_belongs_to_a_lost_row_is_lost_and_the_rest_is_saved(store, tmp_path):
+    execute(store, "UPDATE subjects SET key = key || '1' WHERE id = 1")
+    execute(store, "UPDATE kernels SET latency_ms = 2 * latency_ms WHERE id = 200")
+    execute(store, "DELETE FROM campaigns")
+    state = save_whole_rows(store, tmp_path / "new.db")
+    assert table(state, "subjects").damaged == 1
+    assert table(state, "measurements").damaged > 1
+    assert table(state, "kernel_profiles").damaged == 2
+    assert inspect_store(tmp_path / "new.db").is_whole
+    with Store.open(tmp_path / "new.db") as store_of_rest:
+        assert len(TargetLabels.of(store_of_rest).labels) >= 5
+
+
+def test_pages_that_cannot_be_read_cost_the_rows_that_they_held(store, tmp_path):
+    content = bytearray(store.read_bytes())
+    with contextlib.closing(sqlite3.connect(store)) as connection:
+        ((page,),) = (
+            connection.execute(
+                "SELECT max(pageno) FROM dbstat WHERE name = 'measurements' AND pagetype = 'leaf'"
+            )
+            if _has_dbstat(connection)
+            else [(len(content) // 4096 // 2,)]
+        )
+    content[(page - 1) * 4096 : page * 4096] = b"\xff" * 4096
+    store.write_bytes(content)
+    state = save_whole_rows(store, tmp_path / "new.db")
+    assert not state.is_whole
+    assert state.file
+    assert inspect_store(tmp_path / "new.db").is_whole
+
+
+def _has_dbstat(connection):
+    try:
+        connection.execute("SELECT 1 FROM dbstat LIMIT 1")
+    except sqlite3.OperationalError:
+        return False
+    return True
+
+
+def test_a_file_that_is_there_is_never_written(store, tmp_path):
+    with pytest.raises(OutputPathError, match="is there already"):
+        save_whole_rows(store, store)
+    (tmp_path / "text.db").write_text("no database")
+    with pytest.raises(StoreError, match="not a latprof store"):
+        inspect_store(tmp_path / "text.db")
+    assert not (tmp_path / "new.db").exists()
