@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 DEMO := demo
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help demo test runtimes docs check bench clean
+.PHONY: help demo test runtimes docs check android-runner bench clean
 
 help: ## What can be made.
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -29,6 +29,10 @@ $(VENV)/.runtimes: $(VENV)/.developer requirements-litert.txt
 	$(PIP) --no-deps --requirement requirements-litert.txt
 	@touch $@
 
+$(VENV)/.zig: $(BIN)/python constraints.txt
+	$(PIP) ziglang
+	@touch $@
+
 demo: $(VENV)/.installed ## Measure 150 networks on this computer, learn from them, write a report.
 	@mkdir -p $(DEMO)
 	$(BIN)/latprof doctor || true
@@ -46,13 +50,17 @@ runtimes: $(VENV)/.runtimes ## Install OpenVINO, TVM and LiteRT too, which `make
 docs: $(VENV)/.developer ## Build the documents as pages: site/index.html.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-check: $(VENV)/.developer docs ## Lint, types, documents, and the built wheel in clean environments, another project's too.
+check: $(VENV)/.developer $(VENV)/.zig docs ## Lint, types, documents, and the built wheel in clean environments, another project's too.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tests/check_wheel.py
 	$(BIN)/python tests/check_foreign.py
+	$(BIN)/python tests/build_runner.py --check
+
+android-runner: $(VENV)/.zig ## Build the programs that measure on phones and boards, with zig alone (450 MB).
+	$(BIN)/python tests/build_runner.py
 
 bench: $(VENV)/.developer ## Print the figures of the documents (a quiet machine, hours; DATA=FOLDER for public data).
 	$(BIN)/python -m benchmarks $(if $(DATA),--data '$(DATA)')

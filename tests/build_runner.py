@@ -26,9 +26,9 @@ SOURCES = ("main.c", "wire.c", "files.c", "tensors.c", "measuring.c", "litert.c"
 #: No path, no date, no build's name gets into a program: the same sources make the same bytes.
 FLAGS = ("-std=gnu11", "-Oz", "-g0", "-s", "-Wall", "-Wextra", "-Werror", "-fno-sanitize=all",
          "-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables",
-         "-fomit-frame-pointer", "-ffp-contract=off", "-fno-builtin-bcmp", "-fvisibility=hidden", "-ffunction-sections",
-         "-fdata-sections", "-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,-z,relro",
-         "-Wl,-z,now", "-fPIE", "-pie")  # fmt: skip
+         "-fomit-frame-pointer", "-ffp-contract=off", "-fno-builtin-bcmp",
+         "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections",
+         "-Wl,--build-id=none", "-Wl,-z,relro", "-Wl,-z,now", "-fPIE", "-pie")  # fmt: skip
 LINUX = ("-Wl,--hash-style=gnu", "-ldl")
 ANDROID = ("-DLATPROF_ANDROID", "-nostdlib", "-Wl,--hash-style=both", "-Wl,-z,max-page-size=16384",
            "-Wl,-dynamic-linker,/system/bin/linker64")  # fmt: skip
@@ -65,7 +65,10 @@ def musl_headers() -> list[str]:
 
 def without_sections(program: bytes) -> bytes:
     """Cut off the table of an ELF file's sections, which only debuggers read: 2 kB of 35."""
-    headers, count = struct.unpack_from("<Q", program, 32)[0], struct.unpack_from("<H", program, 56)[0]
+    headers, count = (
+        struct.unpack_from("<Q", program, 32)[0],
+        struct.unpack_from("<H", program, 56)[0],
+    )
     ends = [
         offset + size
         for kind, _, offset, _, _, size, *_ in struct.iter_unpack(

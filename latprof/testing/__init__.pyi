@@ -1,4 +1,5 @@
 from latprof.testing.distributions import write_distribution as write_distribution
+from latprof.testing.fake_runner import FakeRunner as FakeRunner
 from latprof.testing.fakes import FakeProfiler as FakeProfiler
 from latprof.testing.predictor_contract import PredictorContract as PredictorContract
 from latprof.testing.problems import known_optimum as known_optimum

@@ -64,7 +64,5 @@ def read_elf(path: Path) -> Elf:
         tuple(header[7] for header in loads),
         tuple(text(strings + value) for tag, value in tags if tag == _NEEDED),
         frozenset(text(strings + name) for name, _, _, section, *_ in entries if section == 0),
-        frozenset(
-            style for tag, style in ((_HASH, "sysv"), (_GNU_HASH, "gnu")) if tag in values
-        ),
+        frozenset(style for tag, style in ((_HASH, "sysv"), (_GNU_HASH, "gnu")) if tag in values),
     )
