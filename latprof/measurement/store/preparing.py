@@ -15,6 +15,9 @@ from latprof.measurement.store.ledgers import begin_ledgers
 if TYPE_CHECKING:
     from latprof.measurement.store.database import OpenedDatabase
 
+#: PostgreSQL's number of the lock under which a store is made.
+_LOCK = 0x6C617470726F66
+
 
 def prepare(database: OpenedDatabase, *, create: bool) -> int:
     """The version of a store's schema; with ``create`` its tables are made where there are none.
@@ -27,6 +30,8 @@ def prepare(database: OpenedDatabase, *, create: bool) -> int:
             if create and database.is_sqlite:
                 # All tables or none: another process may make the same file at this moment.
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
+            elif create and database.engine.dialect.name == "postgresql":
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
             names = set(sa.inspect(connection).get_table_names())
             if schema.meta.name in names:
                 return _version(connection, names, database.location)
