@@ -13,8 +13,10 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from latprof.cli.console import note, one_line, print_error
 from latprof.cli.registered import NamingCommand
+from latprof.cli.signals import say_when_left
 from latprof.errors import EXIT_INTERRUPTED, LatprofError, shortened
 
+_RESUME = "latprof: interrupted; rerun the same command to resume"
 _NAMED = re.compile(r"`(\w+)`")
 
 
@@ -145,13 +147,14 @@ def finish(result: Result) -> None:
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Work that Ctrl-C ends with a line and status 130, also where a library made it an error."""
+    """Work that a signal ends with a line, also where a library made an error of it."""
+    say_when_left(_RESUME)
     try:
         yield
     except BaseException as error:
         if isinstance(error, LatprofError) or not _interrupted(error):
             raise
-        note("latprof: interrupted; rerun the same command to resume")
+        note(_RESUME)
         raise typer.Exit(EXIT_INTERRUPTED) from None
 
 

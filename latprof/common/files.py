@@ -6,8 +6,8 @@ import contextlib
 import errno
 import hashlib
 import os
+import secrets
 import stat
-import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +27,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
     database, which days of measuring may have filled; neither leaves a trace.
     """
     target = Path(path)
-    temporary: str | None = None
+    temporary: Path | None = None
     try:
         found = what_is_at(target)
         if found == "directory":
@@ -38,22 +38,34 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
         target = Path(os.path.realpath(target))
         if found == "file" and is_sqlite(target):
             raise FileExistsError(errno.EEXIST, "it is a database, such as a store")
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:40]}.", dir=target.parent)
-        with os.fdopen(handle, "wb") as file:
+        # Known before it is there: an interruption may come at any moment.
+        temporary = target.parent / f".{target.name[:40]}.{secrets.token_hex(6)}"
+        _TEMPORARY.add(temporary)
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
-            os.fchmod(file.fileno(), 0o666 & ~_umask())
             os.fsync(file.fileno())
-        Path(temporary).replace(target)
-        temporary = None
+        temporary.replace(target)
         sync_directory(target.parent)
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         raise output_error(Path(path), error) from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
-                Path(temporary).unlink()
+                temporary.unlink(missing_ok=True)
+            _TEMPORARY.discard(temporary)
     return Path(path)
+
+
+#: What :func:`write_atomically` is writing.
+_TEMPORARY: set[Path] = set()
+
+
+def remove_temporary_files() -> None:
+    """Remove what is being written, before the process is ended in the middle of it."""
+    for path in tuple(_TEMPORARY):
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def check_output(path: str | os.PathLike[str], *, directory: bool = False) -> None:
@@ -111,13 +123,6 @@ def is_sqlite(path: Path) -> bool:
             return file.read(len(_SQLITE)) == _SQLITE
     except OSError:  # may be written, not read
         return False
-
-
-def _umask() -> int:
-    """The process's umask, which only setting it tells."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def sync_directory(directory: Path) -> None:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
+from latprof.common import telemetry
 from latprof.datasets.models.steps import Activate, Zeroize
 from latprof.datasets.spaces.base import Architecture, Choices, Part, SearchSpace
 from latprof.errors import InvalidValueError
@@ -29,6 +29,8 @@ from latprof.graph.reader import read_network
 if TYPE_CHECKING:
     from latprof.graph.operators import Operator
 
+telemetry.switch_off()
+import onnxruntime  # noqa: E402 - telemetry is off now
 
 _NORMALISATIONS: tuple[Literal["folded", "kept"], ...] = ("folded", "kept")
 

@@ -194,6 +194,10 @@ class Child:
         self._stdout.close()
         _ALIVE.discard(self)
 
+    def __del__(self) -> None:
+        if self in _ALIVE:
+            self.kill()
+
     def __enter__(self) -> Self:
         return self
 

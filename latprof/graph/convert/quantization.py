@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latprof.common import telemetry
 from latprof.common.extras import require
 from latprof.errors import InvalidValueError, UnsupportedModelError
 from latprof.graph.input_values.input_rules import input_rules
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from latprof.graph.model_file import ModelSource
+
+telemetry.switch_off()  # before any function below imports ONNX Runtime
 
 #: Batches of random numbers that the ranges of a network's values are taken from.
 _CALIBRATION_BATCHES = 4

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,11 +131,10 @@ def _function(text: str) -> Callable[[Any], Any]:
     if module.endswith(".py") or "/" in module:
         hint = f"{Path(module).stem}:{name}, in the folder of that file"
         raise UsageError("a module is written without its path", field="accuracy", hint=hint)
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # last: its names must not hide those of Python's own
     found: Any = None
     try:
-        found = importlib.import_module(module)
+        with _folder_searched_last(Path.cwd()):
+            found = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a module may raise whatever it likes
@@ -148,14 +148,31 @@ def _function(text: str) -> Callable[[Any], Any]:
     if not callable(found):
         raise UsageError(f"{text} is no function", field="accuracy", got=type(found).__name__)
     function: Callable[[Any], Any] = found
+    folder = Path.cwd()
 
     def ask(architectures: Any) -> Any:
         try:
-            return function(architectures)
+            with _folder_searched_last(folder):
+                return function(architectures)
         except SystemExit:
             raise InvalidValueError(f"{text} ended the program", field="accuracy") from None
 
     return ask
+
+
+@contextmanager
+def _folder_searched_last(folder: Path) -> Iterator[None]:
+    """Find modules in a folder too, for the time of a user's own code, behind all others."""
+    entry = str(folder)
+    if entry in sys.path:
+        yield
+        return
+    sys.path.append(entry)
+    try:
+        yield
+    finally:
+        if entry in sys.path:
+            sys.path.remove(entry)
 
 
 def accuracy_identity(given: str | os.PathLike[str] | AccuracySource) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from onnx import TensorProto
 
+from latprof.common import telemetry
 from latprof.errors import RuntimeFailedError, UnsupportedModelError
 from latprof.graph.input_values.input_rules import InputRule, Rules
 from latprof.profilers.base import Availability, Profiler
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     from latprof.graph.model_file import ModelSource
     from latprof.measurement.records import KernelTime, Target
+
+telemetry.switch_off()  # before any function below imports ONNX Runtime
 
 #: NumPy's own types by ONNX Runtime's names of them.
 DTYPES = {

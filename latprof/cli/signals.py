@@ -1,0 +1,170 @@
+"""How a signal ends the command: children and temporary files gone, no traceback, 128 + its number.
+
+Ctrl-C (SIGINT), SIGTERM, which Slurm, systemd and Docker send, and SIGHUP raise KeyboardInterrupt
+where the command is. That is not enough: a library may be importing and make it an ImportError, a
+callback without a caller loses it, and a computation in C does not look. So
+
+- while the command itself is imported there is nothing to clean up: the process leaves at once;
+- an interrupt that a callback lost is raised again;
+- a thread looks, and after :data:`GRACE_S`, or at a second signal, the process leaves at once, its
+  children killed and its temporary files removed; a store is valid at every moment.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+#: How long the command may take to end by itself.
+GRACE_S = 1.5
+#: A second signal that comes sooner is the first one: ``timeout`` sends it to the process and to
+#: its group.
+_ONE_SIGNAL_S = 0.5
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Ending:
+    """The context in which a signal ends the command; leaves it with SystemExit after a signal.
+
+    Signals that are ignored (``nohup``, a shell's background) stay ignored.
+
+    Parameters
+    ----------
+    is_program : bool
+        Whether the process ends with the context; handlers then stay until it has.
+    """
+
+    def __init__(self, *, is_program: bool) -> None:
+        self._is_program = is_program
+        self._number = 0  # of the signal that came
+        self._came_at = 0.0
+        self._can_leave_at_once = True
+        self._ended = threading.Event()
+        self._before: dict[int, Any] = {}
+        self._folder = ""
+        self._is_lost = False  # and now comes a second time
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is not threading.main_thread():
+            return self
+        for number in _SIGNALS:
+            found = signal.getsignal(number)
+            if found in {signal.SIG_DFL, signal.default_int_handler}:
+                self._before[number] = signal.signal(number, self._handle)
+        if self._before:
+            reading, self._writing = os.pipe()
+            os.set_blocking(self._writing, False)
+            self._before_wakeup = signal.set_wakeup_fd(self._writing)
+            self._before_hook, sys.unraisablehook = sys.unraisablehook, self._unraisable
+            threading.Thread(target=self._watch, args=(reading,), daemon=True).start()
+        return self
+
+    def expect_files(self) -> None:
+        """Imports are done; temporary files have a folder of this process from here on."""
+        import tempfile
+
+        try:
+            self._folder = tempfile.mkdtemp(prefix="latprof-")
+        except OSError:  # there is no place for any: the command may need none
+            pass
+        else:
+            self._before_folder, tempfile.tempdir = tempfile.tempdir, self._folder
+        self._can_leave_at_once = False
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        if self._number and self._is_program:  # threads and libraries might hold the exit up
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(Exception):
+                    stream.flush()
+            self._leave()
+        self._remove_files()
+        if self._before and not self._is_program:
+            self._restore()
+        self._can_leave_at_once = True
+        if self._number:
+            sys.exit(128 + self._number)
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        sys.unraisablehook = self._before_hook
+        signal.set_wakeup_fd(self._before_wakeup)
+        os.close(self._writing)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        again, self._number = self._number, self._number or number
+        if self._can_leave_at_once:
+            self._leave()
+        if self._ended.is_set():
+            return
+        if not again:
+            self._came_at = time.monotonic()
+        elif self._is_lost:
+            self._is_lost = False
+        elif time.monotonic() < self._came_at + _ONE_SIGNAL_S:
+            return
+        else:
+            self._leave()
+        raise KeyboardInterrupt
+
+    def _unraisable(self, unraisable: Any) -> None:
+        """Of an interrupt that nobody can catch: it is raised anew, soon."""
+        if self._number and isinstance(unraisable.exc_value, KeyboardInterrupt):
+            threading.Thread(target=self._raise_again, daemon=True).start()
+        else:
+            self._before_hook(unraisable)
+
+    def _raise_again(self) -> None:
+        time.sleep(0.01)
+        self._is_lost = True
+        signal.pthread_kill(threading.main_thread().ident or 0, self._number)
+
+    def _watch(self, reading: int) -> None:
+        """Leave at once where the command does not end by itself."""
+        with os.fdopen(reading, "rb", buffering=0) as pipe:
+            while came := pipe.read(1):
+                if came[0] in self._before:
+                    self._number = self._number or came[0]
+                    if not self._ended.wait(GRACE_S):
+                        self._leave()
+
+    def _leave(self) -> None:
+        """End the process here, whatever its main thread does."""
+        children = sys.modules.get("latprof.common.children.child")
+        if children is not None:
+            children.kill_all()
+        files = sys.modules.get("latprof.common.files")
+        if files is not None:
+            files.remove_temporary_files()
+        self._remove_files()
+        if not self._ended.is_set():
+            with contextlib.suppress(OSError):  # a closed stderr
+                os.write(2, f"{_last_line}\n".encode())
+        os._exit(128 + self._number)
+
+    def _remove_files(self) -> None:
+        if self._folder:
+            import shutil
+            import tempfile
+
+            tempfile.tempdir = self._before_folder
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def say_when_left(text: str) -> None:
+    """What is said where the process leaves without the command's own last line."""
+    global _last_line  # noqa: PLW0603 - of the process, as its signals are
+    _last_line = text
+
+
+_last_line = "latprof: interrupted"

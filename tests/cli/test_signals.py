@@ -1,0 +1,148 @@
+"""A signal at any moment: 128 + its number, no traceback, nothing left."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+LONG_S = 120.0
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+#: A command whose work is a given text, started as a console script starts one.
+SCRIPT = """
+import sys
+print("first line", flush=True)
+from latprof.cli.main import main
+import latprof.cli.app
+def run():
+{work}
+latprof.cli.app.run = run
+main()
+"""
+BUSY = "print('ready', flush=True)"
+WORKS = {
+    "waits": f"{BUSY}\nimport time\ntime.sleep(1000)",
+    "swallows every exception": f"""{BUSY}
+while True:
+    try:
+        while True: pass
+    except BaseException: pass""",
+    "makes it an ImportError": f"""{BUSY}
+try:
+    while True: pass
+except BaseException: raise ImportError('broken library') from None""",
+    "loses it in a callback": f"""
+class Callback:
+    def __del__(self):
+        {BUSY}
+        while True: pass
+made = Callback()
+del made
+import time
+time.sleep(1000)""",
+    "computes in C": f"{BUSY}\nimport hashlib\nhashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)",
+    "reads from a pipe": f"{BUSY}\nimport os\nos.read(os.pipe()[0], 1)",
+    "has hung threads": f"""
+import threading, time
+threading.Thread(target=time.sleep, args=(1000,)).start()
+{BUSY}
+time.sleep(1000)""",
+    "has children and temporary files": f"""
+import subprocess, tempfile, time
+from latprof.common.children.child import Child
+child = Child({os.fspath(__file__)!r})
+print(child.pid, child._process.pid, flush=True)
+tempfile.mkstemp(), tempfile.mkdtemp()
+{BUSY}
+time.sleep(1000)""",
+}
+
+
+def started(work, folder, **options):
+    text = SCRIPT.format(work="\n".join(f"    {line}" for line in work.splitlines()))
+    return subprocess.Popen(
+        [sys.executable, "-c", text],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(folder)},
+        **options,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("work", WORKS)
+def test_work_of_any_kind_ends(tmp_path, work, number):
+    with started(WORKS[work], tmp_path) as process:
+        said = []
+        for line in process.stdout:
+            said.append(line.strip())
+            if said[-1] == "ready":
+                break
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=LONG_S)
+    assert process.returncode == 128 + number, errors
+    assert "Traceback" not in errors
+    assert "Exception ignored" not in errors
+    assert list(tmp_path.iterdir()) == []
+    pids = [int(pid) for line in said[1:-1] for pid in line.split()]
+    assert not any(map(psutil.pid_exists, pids))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.8])
+def test_from_the_first_line_on(tmp_path, number, share):
+    """The imports of the command, interrupted at several moments of theirs."""
+    text = (
+        "print('first', flush=True)\nfrom latprof.cli.main import main\n"
+        "print('main', flush=True)\nmain()"
+    )
+    command = [sys.executable, "-c", text, "predict", "--help"]
+    begun = time.monotonic()
+    subprocess.run(command, capture_output=True, check=True)
+    whole = time.monotonic() - begun
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    ) as process:
+        assert process.stdout.readline() == "first\n"
+        assert process.stdout.readline() == "main\n"
+        time.sleep(0.002 + share * whole)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=LONG_S)
+    assert process.returncode in {128 + number, 0}  # 0: it was done
+    assert errors.replace("latprof: interrupted\n", "") == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_ignored_stays_ignored(tmp_path):
+    def ignore():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    work = f"{BUSY}\nimport time\ntime.sleep(0.5)\nprint('done')"
+    with started(work, tmp_path, preexec_fn=ignore) as process:
+        while process.stdout.readline().strip() != "ready":
+            pass
+        process.send_signal(signal.SIGHUP)
+        out, _ = process.communicate(timeout=LONG_S)
+    assert (process.returncode, out) == (0, "done\n")
+
+
+def test_what_a_caller_had_is_given_back(latprof):
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)], sys.unraisablehook
+    assert latprof("--version").returncode == 0
+    assert before == (
+        [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)],
+        sys.unraisablehook,
+    )
+
+
+if __name__ == "__main__":  # the child of a work above
+    time.sleep(1000)
