@@ -10,6 +10,7 @@ callback without a caller loses it, and a computation in C does not look. So
   children killed and its temporary files removed; a store is valid at every moment.
 """
 
+import atexit
 import contextlib
 import os
 import signal
@@ -61,7 +62,14 @@ class Ending:
             self._before_wakeup = signal.set_wakeup_fd(self._writing)
             self._before_hook, sys.unraisablehook = sys.unraisablehook, self._unraisable
             threading.Thread(target=self._watch, args=(reading,), daemon=True).start()
+            if self._is_program:
+                # The last of what the interpreter calls at its end, which makes signals deadly.
+                atexit.register(self._ignore)
         return self
+
+    def _ignore(self) -> None:
+        for number in self._before:
+            signal.signal(number, signal.SIG_IGN)
 
     def expect_files(self) -> None:
         """Imports are done; temporary files have a folder of this process from here on."""
