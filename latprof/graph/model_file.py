@@ -7,25 +7,31 @@ here, and a model's own functions are written out in its graph only when they st
 from __future__ import annotations
 
 import hashlib
-import heapq
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 import onnx
 
 from latprof.errors import ModelFileError
+from latprof.graph.guarded.inference import inlined
+from latprof.graph.guarded.wire import Malformed, TooLarge, outline
+from latprof.graph.node_order import all_nodes, sort_nodes
 
 #: A serialised model, or where its file is: what is no bytes is a path.
 ModelSource: TypeAlias = bytes | str | os.PathLike[str]
 
 #: Largest file that is read: what a protobuf message can hold.
 MAX_FILE_BYTES = 2**31 - 1
-#: Largest number of nodes, with the model's own functions written out.
+#: Largest number of nodes, with those of subgraphs and the model's own functions written out.
 MAX_NODES = 100_000
+#: Most dimensions of a tensor; NumPy has 64.
+MAX_DIMENSIONS = 64
+#: Largest number of elements of one tensor that is taken seriously.
+MAX_ELEMENTS = 2**40
 _CHUNK_BYTES = 1 << 20
 _DATA_FIELDS = (
     "raw_data",
@@ -84,34 +90,29 @@ def check_readable(source: str | os.PathLike[str]) -> Path:
     return path
 
 
-def read_model(source: ModelSource | onnx.ModelProto) -> onnx.ModelProto:
+def read_model(source: ModelSource | onnx.ModelProto, *, data: bool = True) -> onnx.ModelProto:
     """Parse a model and check that it is one; the result is the caller's own.
 
     Its nodes are sorted so that each follows what it reads, and local functions are written out.
-    External weights are not loaded. Raises ModelFileError for everything that is no usable model.
+    External weights are not loaded. Without ``data`` large weights are left out before anything is
+    parsed, so that no more memory is needed than the file's size and a little; their names, types
+    and shapes stay. Raises ModelFileError for everything that is no usable model.
     """
-    label = "the model"
+    label = os.fspath(source) if isinstance(source, str | os.PathLike) else "the model"
+    content = _content(source, label, data=data)
     model = onnx.ModelProto()
-    if isinstance(source, onnx.ModelProto):
-        model.CopyFrom(source)
-    else:
-        if isinstance(source, bytes):
-            data = source
-        else:
-            label = os.fspath(source)
-            path = check_readable(source)
-            try:
-                data = path.read_bytes()
-            except (OSError, MemoryError) as error:
-                raise _unreadable(path, error) from None
-        try:
-            model.ParseFromString(data)
-        except Exception:  # noqa: BLE001 - protobuf's own errors, and those of bad text
-            raise _not_onnx(label) from None
+    try:
+        light = outline(content)
+        model.ParseFromString(content if data else light)
+    except TooLarge:
+        raise _too_much(label) from None
+    except (Malformed, Exception):  # noqa: BLE001 - protobuf's own errors, and those of bad text
+        raise _not_onnx(label) from None
+    del content, light
     _check_parts(model, label)
     if model.functions:
         model = _with_functions_inlined(model, label)
-    _sort_nodes(model.graph, label)
+    sort_nodes(model.graph, label)
     return model
 
 
@@ -121,18 +122,64 @@ def without_data(model: onnx.ModelProto, *, keep_elements: int = 1024) -> None:
     Shapes are all that is read of weights, and inference copies what the model holds.
     """
     for tensor in model.graph.initializer:
-        elements = 1
-        for dim in tensor.dims:
-            elements *= dim
-        if elements > keep_elements or tensor.data_location == onnx.TensorProto.EXTERNAL:
+        if _is_large(tensor, keep_elements):
             for name in (*_DATA_FIELDS, "external_data", "data_location"):
                 tensor.ClearField(name)
+
+
+def light_copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Copy what shape inference reads of a model: no values of large initialisers."""
+    light = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    light.functions.extend(model.functions)
+    graph = model.graph
+    light.graph.name = graph.name
+    for field in ("node", "input", "output", "value_info", "sparse_initializer"):
+        getattr(light.graph, field).extend(getattr(graph, field))
+    for tensor in graph.initializer:
+        if _is_large(tensor, 1024):
+            light.graph.initializer.add(
+                name=tensor.name, data_type=tensor.data_type, dims=tensor.dims
+            )
+        else:
+            light.graph.initializer.append(tensor)
+    return light
+
+
+def bounded_product(sizes: Iterable[int], most: int = MAX_ELEMENTS) -> int:
+    """Product of sizes from 0; ``most`` + 1 once it is above ``most`` or a size is negative."""
+    product = 1
+    for size in sizes:
+        product *= size
+        if size < 0 or product > most:
+            return most + 1
+    return product
 
 
 def graph_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
     """Inputs that a caller has to give: those that are not initialisers as well."""
     initial = {tensor.name for tensor in graph.initializer}
     return [value for value in graph.input if value.name not in initial]
+
+
+def _is_large(tensor: onnx.TensorProto, keep_elements: int) -> bool:
+    external = tensor.data_location == onnx.TensorProto.EXTERNAL
+    return external or bounded_product(tensor.dims, keep_elements) > keep_elements
+
+
+def _content(source: ModelSource | onnx.ModelProto, label: str, *, data: bool) -> bytes:
+    if isinstance(source, onnx.ModelProto):
+        try:
+            content: bytes = (source if data else light_copy(source)).SerializeToString()
+        except Exception as error:  # noqa: BLE001 - protobuf's size limit has no public type
+            raise ModelFileError(f"{label} cannot be serialized: {error}") from None
+        return content
+    if isinstance(source, bytes):
+        return source
+    path = check_readable(source)
+    try:
+        return path.read_bytes()
+    except (OSError, MemoryError) as error:
+        raise _unreadable(path, error) from None
 
 
 def _unreadable(path: Path, error: Exception) -> ModelFileError:
@@ -148,6 +195,13 @@ def _not_onnx(label: str) -> ModelFileError:
     )
 
 
+def _too_much(label: str) -> ModelFileError:
+    return ModelFileError(
+        f"{label} holds too much besides its weights",
+        expected=f"at most {MAX_NODES} operators, and names and constants of some megabytes",
+    )
+
+
 def _check_parts(model: onnx.ModelProto, label: str) -> None:
     if not model.HasField("graph") or not (model.graph.node or model.graph.output):
         raise _not_onnx(label)
@@ -155,15 +209,33 @@ def _check_parts(model: onnx.ModelProto, label: str) -> None:
         raise ModelFileError(f"{label} names no operator set (opset_import); it may be truncated")
     if not model.graph.node:
         raise ModelFileError(f"{label} has no operators")
-    if len(model.graph.node) > MAX_NODES:
+    if any(number >= MAX_NODES for number, _ in enumerate(all_nodes(model.graph.node))):
         raise _too_many_nodes(label)
     if not graph_inputs(model.graph):
         raise ModelFileError(f"{label} has no inputs")
     for node in model.graph.node:
         if not node.op_type:
             raise ModelFileError(f"{label} has a node without an operator type")
+    if max(map(len, _all_dimensions(model.graph)), default=0) > MAX_DIMENSIONS:
+        raise ModelFileError(
+            f"{label} has a tensor of too many dimensions", expected=f"at most {MAX_DIMENSIONS}"
+        )
     if not all(isinstance(name, str) for name in _names(model)):  # protobuf gives bytes then
         raise ModelFileError(f"{label} holds names that are no text; it may be damaged")
+
+
+def _all_dimensions(graph: onnx.GraphProto) -> Iterator[Sequence[object]]:
+    """Dimensions of every tensor that a model holds or tells of, those of subgraphs included."""
+    graphs = [graph]
+    for node in all_nodes(graph.node):
+        for attribute in node.attribute:
+            yield attribute.t.dims
+            yield from (tensor.dims for tensor in attribute.tensors)
+            graphs += [attribute.g, *attribute.graphs]
+    for each in graphs:
+        yield from (tensor.dims for tensor in each.initializer)
+        for value in (*each.input, *each.output, *each.value_info):
+            yield value.type.tensor_type.shape.dim
 
 
 def _names(model: onnx.ModelProto) -> Iterator[object]:
@@ -184,19 +256,8 @@ def _too_many_nodes(label: str) -> ModelFileError:
     return ModelFileError(f"{label} has too many operators", expected=f"at most {MAX_NODES}")
 
 
-def all_nodes(nodes: object) -> Iterator[onnx.NodeProto]:
-    """Nodes with those of their subgraphs, depth first."""
-    for node in nodes:  # type: ignore[attr-defined]
-        yield node
-        for attribute in node.attribute:
-            for graph in (attribute.g, *attribute.graphs):
-                yield from all_nodes(graph.node)
-
-
 def _with_functions_inlined(model: onnx.ModelProto, label: str) -> onnx.ModelProto:
     """Write local functions out, unless they call themselves or would explode."""
-    from onnx import inliner
-
     bodies = {(f.domain, f.name): Counter(_calls(f.node)) for f in model.functions}
     sizes: dict[tuple[str, str], int] = {}
 
@@ -213,78 +274,23 @@ def _with_functions_inlined(model: onnx.ModelProto, label: str) -> onnx.ModelPro
         raise ModelFileError(f"{label} has too many functions", expected="at most 900")
     if sum(size(key, 0) for key in _calls(model.graph.node)) > MAX_NODES:
         raise _too_many_nodes(label)
+    light = light_copy(model)
+    weights = [*model.graph.initializer]
+    content = inlined(light.SerializeToString(), label)
     try:
-        return inliner.inline_local_functions(model)
-    except Exception as error:  # noqa: BLE001 - the C++ side raises several unrelated types
-        raise ModelFileError(f"{label} has functions that cannot be written out: {error}") from None
+        outline(content)
+    except TooLarge:
+        raise _too_much(label) from None
+    written = onnx.ModelProto.FromString(content)
+    del written.graph.initializer[:]
+    written.graph.initializer.extend(weights)
+    return written
 
 
-def _calls(nodes: object) -> list[tuple[str, str]]:
+def _calls(nodes: Iterable[onnx.NodeProto]) -> list[tuple[str, str]]:
     return [(node.domain, node.op_type) for node in all_nodes(nodes)]
-
-
-def _sort_nodes(graph: onnx.GraphProto, label: str) -> None:
-    """Sort nodes so that each follows what it reads, changing as little as possible."""
-    nodes = list(graph.node)
-    producer: dict[str, int] = {}
-    for index, node in enumerate(nodes):
-        for name in filter(None, node.output):
-            if name in producer:
-                raise ModelFileError(f"{label}: two operators write the value {name!r}")
-            producer[name] = index
-    given = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
-    given |= {tensor.values.name for tensor in graph.sparse_initializer}
-    reads = [[name for name in _read_names(node) if name not in given] for node in nodes]
-    for index, names in enumerate(reads):
-        for name in names:
-            if name not in producer and name in nodes[index].input:
-                raise ModelFileError(
-                    f"{label}: {_label(nodes[index])} reads {name!r}, which nothing produces"
-                )
-    order = _topological_order([{producer[n] for n in names if n in producer} for names in reads])
-    if len(order) < len(nodes):
-        stuck = next(i for i in range(len(nodes)) if i not in set(order))
-        raise ModelFileError(f"{label}: the graph has a cycle through {_label(nodes[stuck])}")
-    if order != list(range(len(nodes))):
-        ordered = [nodes[index] for index in order]
-        copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in ordered]
-        del graph.node[:]
-        graph.node.extend(copies)
-
-
-def _read_names(node: onnx.NodeProto) -> list[str]:
-    """Names a node reads, those its subgraphs take from outside included."""
-    names = [name for name in node.input if name]
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in all_nodes(graph.node):
-                names += [name for name in inner.input if name]
-    return names
-
-
-def _topological_order(needs: list[set[int]]) -> list[int]:
-    """Indices so that ``needs`` come first, the lowest free one next; cycles are left out."""
-    waiting = [len(need) for need in needs]
-    readers: list[list[int]] = [[] for _ in needs]
-    for index, need in enumerate(needs):
-        for earlier in need:
-            readers[earlier].append(index)
-    free = [index for index, count in enumerate(waiting) if count == 0]
-    order = []
-    while free:
-        index = heapq.heappop(free)
-        order.append(index)
-        for reader in readers[index]:
-            waiting[reader] -= 1
-            if waiting[reader] == 0:
-                heapq.heappush(free, reader)
-    return order
 
 
 def node_name(node: onnx.NodeProto) -> str:
     """A node's name, or one made of its output's, or its type."""
     return str(node.name or next(filter(None, node.output), node.op_type))
-
-
-def _label(node: onnx.NodeProto) -> str:
-    return f"{node.op_type} {node.name!r}" if node.name else node.op_type

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latprof.errors import ModelFileError, UnknownCostsError
+from latprof.graph.external_data import load_external_data
 from latprof.graph.fusion import ACTIVATIONS
 from latprof.graph.model_file import (
     ModelSource,
@@ -99,7 +100,7 @@ def read_network(
         For ``shapes`` that name no input or do not fit it.
     """
     label = os.fspath(source) if isinstance(source, str | os.PathLike) else "the model"
-    model = read_model(source)
+    model = read_model(source, data=False)
     without_data(model)
     held = fix_inputs(model, shapes, label)
     known = infer_shapes(model, label, held)
@@ -128,8 +129,8 @@ def load_model(
 ) -> onnx.ModelProto:
     """Load a model with the sizes of its inputs and outputs fixed.
 
-    ``external_data`` also loads weights that lie in other files of the model's own folder; onnx
-    refuses other places. Raises as :func:`read_network`.
+    ``external_data`` also loads weights that lie in other files of the model's own folder;
+    other places and links are refused. Raises as :func:`read_network`.
     """
     model = read_model(path)
     held = fix_inputs(model, shapes, os.fspath(path), sequences=True)
@@ -144,13 +145,7 @@ def load_model(
             for size in shape:
                 output.type.tensor_type.shape.dim.add().dim_value = size
     if external_data:
-        from onnx.external_data_helper import load_external_data_for_model
-
-        try:
-            load_external_data_for_model(model, str(Path(path).parent))
-        except Exception as error:  # noqa: BLE001 - a missing file, a bad offset, a refused place
-            reason = " ".join(str(error).split())[:300]
-            raise ModelFileError(f"{path}: external weights cannot be read: {reason}") from None
+        load_external_data(model, Path(path).parent, os.fspath(path))
     return model
 
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
+
+from latprof.graph.model_file import bounded_product
 
 if TYPE_CHECKING:
     import onnx
@@ -22,8 +25,8 @@ if TYPE_CHECKING:
 
 #: Values with more elements than this are no shapes.
 MAX_VALUES = 1024
-#: Most nodes that one round evaluates.
-MAX_EVALUATED = 5000
+#: Largest dimension-wise product that one evaluation may run over.
+_MAX_WORK = MAX_VALUES**2
 _EVALUATED = frozenset({
     "Abs", "Add", "And", "Cast", "Ceil", "Concat", "Constant", "Div", "Equal", "Floor",
     "Gather", "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Max", "Min",
@@ -34,11 +37,21 @@ _FILLING = frozenset({"ConstantOfShape", "Expand", "Range"})
 Array = NDArray[Any]
 
 
-def fold_shape_arithmetic(model: onnx.ModelProto, shapes: Mapping[str, Shape | None]) -> bool:
+@dataclass
+class Effort:
+    """What is left to all rounds about one model: evaluations, and elements they run over."""
+
+    evaluations: int = 10_000
+    elements: int = 100_000_000
+
+
+def fold_shape_arithmetic(
+    model: onnx.ModelProto, shapes: Mapping[str, Shape | None], effort: Effort
+) -> bool:
     """Replace nodes that compute small constants by initialisers, in place.
 
-    ``shapes`` are those known so far. Returns whether anything changed. What cannot be evaluated
-    stays as it is; nothing is raised.
+    ``shapes`` are those known so far; ``effort`` is used up. Returns whether
+    anything changed. What cannot be evaluated stays as it is; nothing is raised.
     """
     graph = model.graph
     values = {
@@ -47,10 +60,9 @@ def fold_shape_arithmetic(model: onnx.ModelProto, shapes: Mapping[str, Shape | N
         if (array := _small_array(tensor)) is not None
     }
     opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
-    kept, left = [], MAX_EVALUATED
+    kept = []
     for node in graph.node:
-        result = _evaluate(node, values, shapes, opset) if left else None
-        left -= result is not None
+        result = _evaluate(node, values, shapes, opset, effort)
         if result is None or result.size > MAX_VALUES:
             kept.append(node)
         else:
@@ -69,7 +81,7 @@ def _small_array(tensor: TensorProto) -> Array | None:
     """Values of a small initialiser, None where it is large, elsewhere or malformed."""
     if (
         tensor.data_location == TensorProto.EXTERNAL
-        or not 0 <= math.prod(tensor.dims) <= MAX_VALUES
+        or bounded_product(tensor.dims, MAX_VALUES) > MAX_VALUES
     ):
         return None
     try:
@@ -84,6 +96,7 @@ def _evaluate(
     values: Mapping[str, Array],
     shapes: Mapping[str, Shape | None],
     opset: int,
+    effort: Effort,
 ) -> Array | None:
     """Value of a node's only output, or None."""
     if node.domain not in ("", "ai.onnx") or len(node.output) != 1:
@@ -91,12 +104,17 @@ def _evaluate(
     if node.op_type in ("Shape", "Size"):
         return _shape_value(node, shapes)
     inputs = {name: values.get(name) for name in node.input if name}
-    if any(value is None for value in inputs.values()) or not _stays_small(node, inputs):
+    work = _work(node, inputs)
+    if any(value is None for value in inputs.values()) or work > _MAX_WORK:
         return None
     allowed = node.op_type in _EVALUATED or (
         node.op_type in _FILLING and _fills_little(node, inputs)
     )
-    return _run(node, inputs, opset) if allowed else None
+    if not allowed or not effort.evaluations or work > effort.elements:
+        return None
+    effort.evaluations -= 1
+    effort.elements -= work
+    return _run(node, inputs, opset)
 
 
 def _shape_value(node: onnx.NodeProto, shapes: Mapping[str, Shape | None]) -> Array | None:
@@ -110,10 +128,10 @@ def _shape_value(node: onnx.NodeProto, shapes: Mapping[str, Shape | None]) -> Ar
     return np.array(shape[ends.get("start", 0) : ends.get("end", len(shape))], dtype=np.int64)
 
 
-def _stays_small(node: onnx.NodeProto, inputs: Mapping[str, Array | None]) -> bool:
-    """Whether neither joining nor broadcasting the inputs makes something large."""
+def _work(node: onnx.NodeProto, inputs: Mapping[str, Array | None]) -> int:
+    """Most elements that joining or broadcasting the inputs makes."""
     sizes = [value.size for name in node.input if (value := inputs.get(name)) is not None]
-    return (sum(sizes) if node.op_type == "Concat" else math.prod(sizes)) <= MAX_VALUES**2
+    return sum(sizes) if node.op_type == "Concat" else bounded_product(sizes, _MAX_WORK)
 
 
 def _fills_little(node: onnx.NodeProto, inputs: Mapping[str, Array | None]) -> bool:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import onnx
-from onnx import shape_inference
 
 from latprof.errors import (
     DynamicShapeError,
@@ -15,9 +13,10 @@ from latprof.errors import (
     ModelFileError,
     UnknownCostsError,
 )
+from latprof.graph.guarded.inference import Allowance, inferred
 from latprof.graph.kept_shapes import kept_value_infos
-from latprof.graph.model_file import graph_inputs, without_data
-from latprof.graph.shape_arithmetic import fold_shape_arithmetic
+from latprof.graph.model_file import MAX_ELEMENTS, bounded_product, graph_inputs, light_copy
+from latprof.graph.shape_arithmetic import Effort, fold_shape_arithmetic
 
 if TYPE_CHECKING:
     from latprof.graph.operators import Shape
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 #: Shapes by input name; the key None stands for the model's only input.
 InputShapes: TypeAlias = Mapping[str, Sequence[int]] | Mapping[str | None, Sequence[int]]
 
-#: Largest number of elements of one tensor that is taken seriously.
-MAX_ELEMENTS = 2**40
 #: Rounds of inference and shape arithmetic; each resolves one more chain of reshapes.
 _MAX_PASSES = 8
 _USUAL_IMAGE = (1, 3, 224, 224)
@@ -98,57 +95,66 @@ def infer_shapes(
     that inference does not resolve. Raises ModelFileError where a size is absurd, and
     UnknownCostsError where nothing can be inferred.
     """
-    light = onnx.ModelProto()
-    light.CopyFrom(model)
-    without_data(light)
+    light = light_copy(model)
     for sparse in light.graph.sparse_initializer:  # onnx infers nothing from these
         light.graph.initializer.add(
             name=sparse.values.name, data_type=sparse.values.data_type, dims=sparse.dims
         )
     light.graph.ClearField("sparse_initializer")
-    shapes = _infer_resolving(light, label)
+    allowance, effort = Allowance(), Effort()
+    shapes = _infer_resolving(light, label, allowance, effort)
     added = [value for value in held if value.name in shapes or _static_shape(value) is not None]
     added = [value for value in added if shapes.get(value.name) is None]
     if added:
         for each in (light, model):
             each.graph.value_info.extend(added)
-        shapes = _infer_resolving(light, label)
+        shapes = _infer_resolving(light, label, allowance, effort)
     return shapes
 
 
-def _infer_resolving(model: onnx.ModelProto, label: str) -> dict[str, Shape | None]:
+def _infer_resolving(
+    model: onnx.ModelProto, label: str, allowance: Allowance, effort: Effort
+) -> dict[str, Shape | None]:
     """Infer shapes, and work out the arithmetic on them, as long as that resolves more."""
-    shapes = _infer_once(model, label)
+    shapes = _infer_once(model, label, allowance)
     for _ in range(_MAX_PASSES):
         resolved = all(shapes.get(name) is not None for n in model.graph.node for name in n.output)
-        if resolved or not fold_shape_arithmetic(model, shapes):
+        if resolved or not fold_shape_arithmetic(model, shapes, effort):
             break
-        shapes = _infer_once(model, label)
+        shapes = _infer_once(model, label, allowance)
     return shapes
 
 
-def _infer_once(model: onnx.ModelProto, label: str) -> dict[str, Shape | None]:
+def _infer_once(
+    model: onnx.ModelProto, label: str, allowance: Allowance
+) -> dict[str, Shape | None]:
+    """Infer in the guarded child; sizes are checked before it, and what comes back."""
+    graph = model.graph
+    weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    _check_sizes(_shapes_of(graph) | weights, label)
+    answer = inferred(model.SerializeToString(), label, allowance)
     try:
-        inferred = shape_inference.infer_shapes(
-            model, check_type=False, strict_mode=False, data_prop=True
-        )
-    except Exception as error:  # noqa: BLE001 - the C++ side raises several unrelated types
-        reason = " ".join(str(error).split())[:300]
-        raise UnknownCostsError(f"{label}: shapes cannot be inferred: {reason}") from None
-    shapes: dict[str, Shape | None] = {}
-    graph = inferred.graph
-    for value in (*graph.input, *graph.value_info, *graph.output):
-        shapes[value.name] = _static_shape(value)
-    for tensor in graph.initializer:
-        shapes[tensor.name] = tuple(tensor.dims)
+        shapes = _shapes_of(onnx.ModelProto.FromString(answer).graph) | weights
+    except Exception:  # noqa: BLE001 - protobuf's own error
+        raise ModelFileError(f"{label}: shapes cannot be inferred") from None
+    _check_sizes(shapes, label)
+    return shapes
+
+
+def _shapes_of(graph: onnx.GraphProto) -> dict[str, Shape | None]:
+    """Shapes of the values that a graph tells of; None for one that is not static."""
+    values = (*graph.input, *graph.value_info, *graph.output)
+    return {value.name: _static_shape(value) for value in values}
+
+
+def _check_sizes(shapes: Mapping[str, Shape | None], label: str) -> None:
     for name, known in shapes.items():
-        if known is not None and (min(known, default=0) < 0 or math.prod(known) > MAX_ELEMENTS):
+        if known is not None and bounded_product(known) > MAX_ELEMENTS:
             raise ModelFileError(
-                f"{label}: the value {name!r} has an impossible shape",
+                f"{label}: the value {name[:200]!r} has an impossible shape",
                 expected=f"sizes from 0, and at most {MAX_ELEMENTS} elements",
                 got=str(known),
             )
-    return shapes
 
 
 def _by_name(shapes: InputShapes, names: list[str], label: str) -> dict[str, tuple[int, ...]]:
@@ -171,7 +177,7 @@ def _by_name(shapes: InputShapes, names: list[str], label: str) -> dict[str, tup
                 hint=f"inputs: {', '.join(names)}",
             )
         sizes = tuple(int(size) for size in shape)
-        if not sizes or min(sizes) < 0 or math.prod(sizes) > MAX_ELEMENTS:
+        if not sizes or min(sizes) < 0 or bounded_product(sizes) > MAX_ELEMENTS:
             raise InvalidValueError(
                 f"impossible shape for input {name!r} of {label}",
                 field="shape",
@@ -238,7 +244,7 @@ def _check_static(value: onnx.ValueInfoProto, label: str, *, given: bool) -> Non
             hint=f"pass --shape {name}={','.join(map(str, example))} with the sizes to assume",
         )
     sizes = tuple(dim.dim_value for dim in dims)
-    if math.prod(sizes) > MAX_ELEMENTS:
+    if bounded_product(sizes) > MAX_ELEMENTS:
         raise ModelFileError(f"{label}: input {name!r} has an impossible shape", got=str(sizes))
 
 

@@ -109,15 +109,20 @@ def predict(
         For a model outside the search space of a pack that knows nothing else.
     """
     from latprof.datasets.spaces.base import Architecture
+    from latprof.graph.guarded.inference import start_early
     from latprof.graph.operators import Network
 
     if upper is not None:
         INNER_SHARE.check("`upper`", upper)
+    single = isinstance(networks, str | os.PathLike | Architecture | Network)
+    listed: list[Predictable] = [networks] if single else list(networks)  # type: ignore[list-item, arg-type]
+    if any(isinstance(each, str | os.PathLike) and Path(each).suffix == ".onnx" for each in listed):
+        start_early()
     loaded = pack_for(pack, target, threads)
-    if isinstance(networks, str | os.PathLike | Architecture | Network):
-        (answer,) = _predict_all(loaded, [networks], shapes, None, strict=strict, upper=upper)
+    if single:
+        (answer,) = _predict_all(loaded, listed, shapes, None, strict=strict, upper=upper)
         return answer
-    return _predict_all(loaded, list(networks), shapes, on_error, strict=strict, upper=upper)
+    return _predict_all(loaded, listed, shapes, on_error, strict=strict, upper=upper)
 
 
 def pack_for(pack: PackLike | None, target: str | None = None, threads: int | None = None) -> Pack:

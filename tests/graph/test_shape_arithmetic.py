@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from latprof.graph.shape_arithmetic import MAX_VALUES, fold_shape_arithmetic
+from latprof.graph.shape_arithmetic import MAX_VALUES, Effort, fold_shape_arithmetic
 
 SHAPES = {"x": (2, 6, 8, 8), "unknown": None}
 
@@ -20,7 +20,7 @@ def _fold(node, **constants):
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
 
-    changed = fold_shape_arithmetic(model, SHAPES)
+    changed = fold_shape_arithmetic(model, SHAPES, Effort())
 
     found = [numpy_helper.to_array(t) for t in model.graph.initializer if t.name == "y"]
     assert changed == bool(found) == (not model.graph.node)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latprof.errors import ModelFileError, UnknownCostsError
+from latprof.graph.external_data import check_external_data
 from latprof.graph.input_values.input_rules import input_rules
 from latprof.graph.model_file import graph_inputs, model_digest, read_model
 from latprof.graph.reader import read_network
@@ -88,6 +89,7 @@ class ModelReading:
         inputs: Mapping[str, str | os.PathLike[str]],
     ) -> None:
         self.path = path
+        check_external_data(path.resolve())
         model = read_model(path)
         values = graph_inputs(model.graph)
         self.names = [value.name for value in values]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latprof.errors import RuntimeFailedError
-from latprof.graph.model_file import all_nodes, node_name
+from latprof.graph.model_file import node_name
+from latprof.graph.node_order import all_nodes
 from latprof.graph.operators import Operator, Shape
 from latprof.graph.reader import known_operators
 from latprof.measurement.records import KernelTime
