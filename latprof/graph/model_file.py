@@ -11,6 +11,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,7 +20,7 @@ import onnx
 from latprof.errors import ModelFileError
 from latprof.graph.guarded.inference import inlined
 from latprof.graph.guarded.wire import Malformed, TooLarge, outline
-from latprof.graph.node_order import all_nodes, sort_nodes
+from latprof.graph.node_order import all_nodes, sort_nodes, subgraphs
 
 #: A serialised model, or where its file is: what is no bytes is a path.
 ModelSource: TypeAlias = bytes | str | os.PathLike[str]
@@ -209,36 +210,38 @@ def _check_parts(model: onnx.ModelProto, label: str) -> None:
         raise ModelFileError(f"{label} names no operator set (opset_import); it may be truncated")
     if not model.graph.node:
         raise ModelFileError(f"{label} has no operators")
-    if any(number >= MAX_NODES for number, _ in enumerate(all_nodes(model.graph.node))):
+    nodes = list(islice(all_nodes(model.graph.node), MAX_NODES + 1))
+    if len(nodes) > MAX_NODES:
         raise _too_many_nodes(label)
     if not graph_inputs(model.graph):
         raise ModelFileError(f"{label} has no inputs")
     for node in model.graph.node:
         if not node.op_type:
             raise ModelFileError(f"{label} has a node without an operator type")
-    if max(map(len, _all_dimensions(model.graph)), default=0) > MAX_DIMENSIONS:
+    if max(map(len, _all_dimensions(model.graph, nodes)), default=0) > MAX_DIMENSIONS:
         raise ModelFileError(
             f"{label} has a tensor of too many dimensions", expected=f"at most {MAX_DIMENSIONS}"
         )
-    if not all(isinstance(name, str) for name in _names(model)):  # protobuf gives bytes then
+    if not all(isinstance(name, str) for name in _names(model, nodes)):  # protobuf gives bytes then
         raise ModelFileError(f"{label} holds names that are no text; it may be damaged")
 
 
-def _all_dimensions(graph: onnx.GraphProto) -> Iterator[Sequence[object]]:
+def _all_dimensions(
+    graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]
+) -> Iterator[Sequence[object]]:
     """Dimensions of every tensor that a model holds or tells of, those of subgraphs included."""
-    graphs = [graph]
-    for node in all_nodes(graph.node):
+    for node in nodes:
         for attribute in node.attribute:
-            yield attribute.t.dims
+            if attribute.HasField("t"):
+                yield attribute.t.dims
             yield from (tensor.dims for tensor in attribute.tensors)
-            graphs += [attribute.g, *attribute.graphs]
-    for each in graphs:
+    for each in (graph, *(inner for node in nodes for inner in subgraphs(node))):
         yield from (tensor.dims for tensor in each.initializer)
         for value in (*each.input, *each.output, *each.value_info):
             yield value.type.tensor_type.shape.dim
 
 
-def _names(model: onnx.ModelProto) -> Iterator[object]:
+def _names(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> Iterator[object]:
     """Every name in a model that is read later."""
     graph = model.graph
     yield graph.name
@@ -247,7 +250,7 @@ def _names(model: onnx.ModelProto) -> Iterator[object]:
     for value in (*graph.input, *graph.output, *graph.value_info):
         yield value.name
         yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
-    for node in (*all_nodes(graph.node), *(n for f in model.functions for n in f.node)):
+    for node in (*nodes, *(n for f in model.functions for n in all_nodes(f.node))):
         yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
         yield from (attribute.name for attribute in node.attribute)
 

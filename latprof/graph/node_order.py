@@ -14,9 +14,18 @@ def all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
     """Nodes with those of their subgraphs, depth first."""
     for node in nodes:
         yield node
-        for attribute in node.attribute:
-            for graph in (attribute.g, *attribute.graphs):
-                yield from all_nodes(graph.node)
+        for graph in subgraphs(node):
+            yield from all_nodes(graph.node)
+
+
+def subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """Graphs that a node's attributes hold; not those inside them."""
+    found = []
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            found.append(attribute.g)
+        found += attribute.graphs
+    return found
 
 
 def sort_nodes(graph: onnx.GraphProto, label: str) -> None:
@@ -55,12 +64,8 @@ def sort_nodes(graph: onnx.GraphProto, label: str) -> None:
 
 def _read_names(node: onnx.NodeProto) -> list[str]:
     """Names a node reads, those its subgraphs take from outside included."""
-    names = [name for name in node.input if name]
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in all_nodes(graph.node):
-                names += [name for name in inner.input if name]
-    return names
+    inner = (each for graph in subgraphs(node) for each in all_nodes(graph.node))
+    return [name for each in (node, *inner) for name in each.input if name]
 
 
 def _topological_order(needs: list[set[int]]) -> list[int]:

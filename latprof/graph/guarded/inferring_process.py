@@ -51,7 +51,6 @@ def main(extension: str, parent: int) -> None:
         die_with_parent(0)  # the thread that started this process may end before the others do
         if status == OUT_OF_MEMORY:
             break
-    os._exit(0)
 
 
 def _answer(compiled: Any, what: int, data: bytes) -> tuple[int, bytes]:
