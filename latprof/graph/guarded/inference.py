@@ -10,18 +10,14 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import select
-import signal
-import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import find_spec
 from pathlib import Path
 
+from latprof.common.children.child import Child
 from latprof.errors import ModelFileError, RuntimeFailedError, UnknownCostsError
 from latprof.graph.guarded.inferring_process import (
     ANSWER,
@@ -29,22 +25,21 @@ from latprof.graph.guarded.inferring_process import (
     INFER,
     INLINE,
     OUT_OF_MEMORY,
-    REFUSED,
     REQUEST,
 )
 
 #: CPU time that the inferences of one model may take together.
 CPU_SECONDS = 6.0
+_TOO_LONG = f"it takes more than {CPU_SECONDS:g} s"
 #: Memory of a request beyond the model: its bytes times the first, and the second.
 _MEMORY_FACTOR, _MEMORY_BYTES = 12, 200 << 20
 _WALL_SECONDS = 60.0
 _END_SECONDS = 2.0
+#: An answer's bytes: those of the model times the first, and the second.
+_ANSWER_FACTOR, _ANSWER_BYTES = 4, 16 << 20
 _KEPT = 4
-_PIECE = 1 << 20
-_CODE = (
-    "import sys; sys.path.append(sys.argv[1]); "
-    "from latprof.graph.guarded.inferring_process import main; main(sys.argv[2], int(sys.argv[3]))"
-)
+_ROOT = str(Path(__file__).parents[3])
+_SCRIPT = str(Path(__file__).with_name("inferring_process.py"))
 
 
 @dataclass
@@ -58,6 +53,11 @@ def start_early() -> None:
     """Start a child for the first model that will be read, unless one waits; never raises."""
     with contextlib.suppress(RuntimeFailedError):
         _pool.give_back(_pool.take())
+
+
+def end_children() -> None:
+    """End the children that wait; the next model is read by a new one."""
+    _pool.close()
 
 
 def inferred(data: bytes, label: str, allowance: Allowance) -> bytes:
@@ -117,116 +117,57 @@ class _EndedError(Exception):
         self.may_be_chance = may_be_chance
 
 
-class _Child:
+class _Inferrer:
     """A running child, used by one thread at a time."""
 
     def __init__(self) -> None:
         self.answered = 0
-        root = str(Path(__file__).parents[3])
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-P", "-S", "-c", _CODE, root, _extension(), str(os.getpid())],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                bufsize=0,
-                cwd="/",
-                env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
-                process_group=0,  # a terminal's Ctrl-C is the parent's to answer
-            )
-        except (OSError, ValueError, TypeError) as error:
+            self._child = Child(_SCRIPT, _ROOT, _extension(), bare=True)
+        except OSError as error:
             raise RuntimeFailedError(
                 f"no process can be started to read models in: {error}",
                 hint=f"see that {sys.executable!r} is Python, and how many processes are allowed",
             ) from None
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._stdin, self._stdout = self._process.stdin, self._process.stdout
-        for pipe in (self._stdin, self._stdout):
-            os.set_blocking(pipe.fileno(), False)
 
     @property
     def runs(self) -> bool:
         """Whether it has not ended yet; one that has is reaped."""
-        return self._process.poll() is None
+        return self._child.wait(0) is None
 
     def ask(self, what: int, data: bytes, allowance: Allowance) -> tuple[int, bytes]:
         """Status and content of the answer; raises _EndedError without one."""
-        deadline = time.monotonic() + _WALL_SECONDS
         if allowance.cpu_seconds <= 0:
-            raise _EndedError(f"it takes more than {CPU_SECONDS:g} s")
+            raise _EndedError(_TOO_LONG)
         memory = _MEMORY_FACTOR * len(data) + _MEMORY_BYTES
-        self._write(REQUEST.pack(what, memory, allowance.cpu_seconds, len(data)), deadline)
-        self._write(data, deadline)
-        status, seconds, length = ANSWER.unpack(self._read(ANSWER.size, deadline))
-        if status not in {DONE, REFUSED, OUT_OF_MEMORY} or length > 4 * len(data) + _PIECE * 16:
-            raise _EndedError("the answer is too long")
-        content = self._read(length, deadline)
+        request = REQUEST.pack(what, memory, allowance.cpu_seconds, len(data))
+        try:
+            self._child.write(request + data, _WALL_SECONDS)
+            status, seconds, length = ANSWER.unpack(self._child.read(ANSWER.size, _WALL_SECONDS))
+            if length > _ANSWER_FACTOR * len(data) + _ANSWER_BYTES:
+                raise _EndedError("what comes of it is too large")
+            content = self._child.read(length, _WALL_SECONDS)
+        except TimeoutError:
+            raise _EndedError(_TOO_LONG) from None
+        except (EOFError, OSError):
+            raise self._ended() from None
         allowance.cpu_seconds -= max(seconds, 0.0)
         self.answered += 1
         return status, content
 
-    def _write(self, data: bytes, deadline: float) -> None:
-        view = memoryview(data)
-        while view:
-            self._wait(self._stdin.fileno(), select.POLLOUT, deadline)
-            try:
-                view = view[os.write(self._stdin.fileno(), view[:_PIECE]) :]
-            except BlockingIOError:
-                continue
-            except OSError:
-                raise self._ended() from None
-
-    def _read(self, length: int, deadline: float) -> bytes:
-        parts, left = [], length
-        while left:
-            self._wait(self._stdout.fileno(), select.POLLIN, deadline)
-            try:
-                part = os.read(self._stdout.fileno(), min(left, _PIECE))
-            except BlockingIOError:
-                continue
-            if not part:
-                raise self._ended()
-            parts.append(part)
-            left -= len(part)
-        return b"".join(parts)
-
-    def _wait(self, descriptor: int, event: int, deadline: float) -> None:
-        waiter = select.poll()
-        waiter.register(descriptor, event)
-        if not waiter.poll(max(deadline - time.monotonic(), 0) * 1000):
-            raise _EndedError(f"it takes more than {_WALL_SECONDS:g} s")
-
     def _ended(self) -> _EndedError:
-        try:
-            status = self._process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            return _EndedError("the process that reads models closed its pipes")
-        if status == -signal.SIGXCPU:
-            return _EndedError(f"it takes more than {CPU_SECONDS:g} s")
-        name = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-        return _EndedError(f"onnx crashed ({name})", may_be_chance=True)
+        how = self._child.wait(_END_SECONDS) or "closed its pipes"
+        if how.endswith("SIGXCPU"):
+            return _EndedError(_TOO_LONG)
+        return _EndedError(f"onnx's process {how}", may_be_chance=True)
 
-    def close(self) -> None:
-        """Close its pipes, on which it ends by itself."""
-        for pipe in (self._stdin, self._stdout):
-            with contextlib.suppress(OSError):
-                pipe.close()
-
-    def end(self, *, kill: bool) -> None:
+    def end(self) -> None:
         """See that it has ended and is reaped."""
-        self.close()
-        if not kill:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_END_SECONDS)
-                return
-        self._process.kill()
-        self._process.wait()
+        self._child.kill()
 
-    def disown(self) -> None:
-        """After a fork: it is the parent's child, and not this process's."""
-        self.close()
-        self._process.returncode = 0
+    def end_orderly(self) -> None:
+        """Let it end by itself, for a moment."""
+        self._child.close(_END_SECONDS)
 
 
 class _Pool:
@@ -234,16 +175,16 @@ class _Pool:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: list[_Child] = []
-        self._all: set[_Child] = set()
+        self._waiting: list[_Inferrer] = []
+        self._all: set[_Inferrer] = set()
 
-    def take(self) -> _Child:
+    def take(self) -> _Inferrer:
         """A child that waits, or a new one."""
         while True:
             with self._lock:
                 child = self._waiting.pop() if self._waiting else None
             if child is None:
-                child = _Child()
+                child = _Inferrer()
                 with self._lock:
                     self._all.add(child)
                 return child
@@ -251,7 +192,7 @@ class _Pool:
                 return child
             self.end(child)
 
-    def give_back(self, child: _Child) -> None:
+    def give_back(self, child: _Inferrer) -> None:
         """Keep a child for the next model; beyond a few it ends."""
         with self._lock:
             kept = len(self._waiting) < _KEPT
@@ -260,11 +201,11 @@ class _Pool:
         if not kept:
             self.end(child)
 
-    def end(self, child: _Child) -> None:
+    def end(self, child: _Inferrer) -> None:
         """End a child that is not waiting."""
         with self._lock:
             self._all.discard(child)
-        child.end(kill=True)
+        child.end()
 
     def close(self) -> None:
         """End all that wait."""
@@ -272,16 +213,12 @@ class _Pool:
             waiting, self._waiting = self._waiting, []
             self._all.difference_update(waiting)
         for child in waiting:
-            child.close()
-        for child in waiting:
-            child.end(kill=False)
+            child.end_orderly()
 
     def after_fork(self) -> None:
-        """Forget the children, which are the parent's."""
-        theirs: Iterable[_Child] = self._all
+        """Forget the children, which are the parent's to end."""
+        _theirs.append(self._all)
         self.__init__()  # type: ignore[misc]
-        for child in theirs:
-            child.disown()
 
 
 def _extension() -> str:
@@ -299,6 +236,7 @@ def _extension() -> str:
     )
 
 
+_theirs: list[set[_Inferrer]] = []
 _pool = _Pool()
-atexit.register(_pool.close)
+atexit.register(end_children)
 os.register_at_fork(after_in_child=_pool.after_fork)

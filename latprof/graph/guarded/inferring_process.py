@@ -1,22 +1,21 @@
 """The guarded child: onnx's C++ in a process that may die of what it is asked.
 
-Started by :mod:`latprof.graph.guarded.inference` with nothing on its path but latprof. It loads
-onnx's compiled part alone, which is there in a hundredth of a second, and answers until its stdin
-ends. Memory and CPU time are limited for each request; no file can be opened any more.
+Started by :mod:`latprof.graph.guarded.inference` as a script, with the standard library and
+latprof's folder on its path. It loads onnx's compiled part alone, which is there in a hundredth of
+a second, and answers until its stdin ends. Memory and CPU time are limited for each request; no
+file can be opened any more.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import struct
 import sys
 import time
+from collections.abc import Callable
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any, BinaryIO
-
-from latprof.graph.guarded.wire import inferred_values
 
 #: What is asked, bytes of memory, seconds of CPU time, length of the model that follows.
 REQUEST = struct.Struct("<BQdQ")
@@ -26,41 +25,42 @@ INFER, INLINE = range(2)
 DONE, REFUSED, OUT_OF_MEMORY = range(3)
 _MODULE = "onnx.onnx_cpp2py_export"
 _REASON_BYTES = 2000
-_DIES_WITH_PARENT = 1  # prctl's PR_SET_PDEATHSIG
-_KILL = 9
 
 
-def main(extension: str, parent: int) -> None:
-    """Answer requests on stdin until it ends; ``parent`` is the process that asks."""
+def main() -> None:
+    """Answer requests on stdin until it ends."""
+    root, extension = sys.argv[1:]
+    sys.path.append(root)
+    from latprof.graph.guarded.wire import inferred_values
+
     compiled = _load(extension)
-    die_with_parent = _parent_death_signal()
     limit_memory, limit_time = _limits()
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     while header := requests.read(REQUEST.size):
         what, memory, seconds, length = REQUEST.unpack(header)
         data = requests.read(length)
-        die_with_parent(_KILL)
-        if len(data) < length or os.getppid() != parent:
+        if len(data) < length:
             break
         begun = time.process_time()
         limit_memory(memory)
         limit_time(begun + seconds)
-        status, content = _answer(compiled, what, data)
+        status, content = _answer(compiled, inferred_values, what, data)
         limit_memory(None)
         _send(answers, status, time.process_time() - begun, content)
-        die_with_parent(0)  # the thread that started this process may end before the others do
         if status == OUT_OF_MEMORY:
             break
 
 
-def _answer(compiled: Any, what: int, data: bytes) -> tuple[int, bytes]:
+def _answer(
+    compiled: Any, values_of: Callable[[bytes], bytes], what: int, data: bytes
+) -> tuple[int, bytes]:
     try:
         if what == INLINE:
             return DONE, compiled.inliner.inline_local_functions(data, False)
         inferred = compiled.shape_inference.infer_shapes(
             data, check_type=False, strict_mode=False, data_prop=True
         )
-        return DONE, inferred_values(inferred)
+        return DONE, values_of(inferred)
     except MemoryError:
         return OUT_OF_MEMORY, b""
     except Exception as error:  # noqa: BLE001 - the C++ side raises several unrelated types
@@ -111,9 +111,5 @@ def _limits() -> tuple[Any, Any]:
     )
 
 
-def _parent_death_signal() -> Any:
-    """A function that sets the signal which this process gets when its parent's thread ends."""
-    import ctypes
-
-    prctl = ctypes.CDLL(None).prctl
-    return lambda signal: prctl(_DIES_WITH_PARENT, signal, 0, 0, 0)
+if __name__ == "__main__":
+    main()

@@ -20,7 +20,7 @@ _COUNTED_BYTES = 1 << 20
 #: 1,024 elements of 8 bytes are shape arithmetic; a longer field is data.
 _DATA_BYTES = 16 << 10
 _DESCENDED_BYTES = 4 << 10
-_MESSAGE_BYTES, _NUMBER_BYTES = 100, 8
+_MESSAGE_BYTES, _NUMBER_BYTES = 160, 8
 _DEPTH = 100
 
 _DATA, _DROPPED = "data", "dropped"
