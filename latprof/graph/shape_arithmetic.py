@@ -101,6 +101,8 @@ def _evaluate(
     """Value of a node's only output, or None."""
     if node.domain not in ("", "ai.onnx") or len(node.output) != 1:
         return None
+    if any(a.t.data_location == TensorProto.EXTERNAL for a in node.attribute if a.HasField("t")):
+        return None  # onnx would read it from the working directory
     if node.op_type in ("Shape", "Size"):
         return _shape_value(node, shapes)
     inputs = {name: values.get(name) for name in node.input if name}
