@@ -104,7 +104,7 @@ class PhoneServices:
         DeviceDiskFullError, ConnectionLostError, MeasurementTimeoutError
         """
         seconds = timeout_s if timeout_s is not None else self.timeouts.push_s
-        deadline = Deadline(seconds, f"the push of {remote} to {self.link.serial}")
+        deadline = Deadline(seconds, f"writing {remote} on {self.link.serial}")
         path = _checked_path(remote)
         with self.link.open("sync:", deadline) as stream:
             name = path + f",{mode | 0o100000}".encode()
@@ -133,7 +133,7 @@ class PhoneServices:
         ConnectionLostError, MeasurementTimeoutError
         """
         seconds = timeout_s if timeout_s is not None else self.timeouts.pull_s
-        deadline = Deadline(seconds, f"the pull of {remote} from {self.link.serial}")
+        deadline = Deadline(seconds, f"reading {remote} of {self.link.serial}")
         path = _checked_path(remote)
         parts: list[bytes] = []
         with self.link.open("sync:", deadline) as stream:
@@ -148,7 +148,9 @@ class PhoneServices:
                     raise _garbled(self.link.serial)
                 parts.append(stream.exactly(size, deadline))
                 if len(parts[-1]) < size:
-                    raise ConnectionLostError(f"{self.link.serial} broke off the pull of {remote}")
+                    raise ConnectionLostError(
+                        f"{self.link.serial} broke off while {remote} was read"
+                    )
                 if sum(map(len, parts)) > most_bytes:
                     raise DeviceError(
                         f"{remote} of {self.link.serial} is larger than expected",
