@@ -190,7 +190,7 @@ def test_a_short_time_is_not_printed_as_zero(latprof, pack, tmp_path):
     done = latprof("predict", path, "--pack", pack, "--operators")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert float(lines[1].split()[1]) > 0
+    assert float(lines[1].split()[2]) > 0  # behind the ~ of a guess
     assert float(lines[-1].split()[-2]) > 0
 
 
@@ -228,9 +228,9 @@ def test_output_that_finds_no_room(pack):
 def test_an_input_larger_than_memory(latprof, tmp_path):
     path = write_model(tmp_path / "large.onnx", [2**19, 2**20])
     done = latprof("collect", path, "--store", tmp_path / "lat.db", "-q")
-    assert done.returncode == 4
+    assert done.returncode == 3
     assert done.stderr.count("\n") == 1
-    assert "does not fit into memory" in done.stderr
+    assert "too large" in done.stderr
 
 
 def test_an_operator_set_newer_than_the_runtime_says_so(latprof, tmp_path):
