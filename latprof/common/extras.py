@@ -20,7 +20,7 @@ _R = TypeVar("_R")
 #: What each extra of pyproject.toml brings, by the names that are imported. ``train-cpu`` brings
 #: what ``train`` does: XGBoost without its library for GPUs is imported by the same name.
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "collect": ("ml_dtypes", "onnxruntime", "pandas", "scipy", "sqlalchemy"),
+    "collect": ("onnxruntime", "pandas", "scipy", "sqlalchemy"),
     "train": ("pandas", "scipy", "sqlalchemy", "xgboost"),
     "report": ("jinja2", "matplotlib", "pandas", "plotly", "scipy", "sqlalchemy"),
     "data": ("pandas", "pyarrow", "scipy", "sqlalchemy"),
@@ -40,7 +40,6 @@ DISTRIBUTIONS = {
     "adb_shell": "adb-shell",
     "ai_edge_litert": "ai-edge-litert",
     "litert_torch": "litert-torch",
-    "ml_dtypes": "ml-dtypes",
     "pynvml": "nvidia-ml-py",
     "sklearn": "scikit-learn",
     "tvm": "apache-tvm",

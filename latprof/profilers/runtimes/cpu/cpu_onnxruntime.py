@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from latprof.common import telemetry
 from latprof.errors import RuntimeFailedError, UnsupportedModelError
@@ -51,13 +51,13 @@ DTYPES = {
     "tensor(uint8)": np.uint8,
     "tensor(bool)": np.bool_,
 }
-#: Types that NumPy has from another package: its name there, and ONNX's number of the type.
+#: Types that NumPy itself lacks: ONNX's numbers of them.
 _OTHER_TYPES = {
-    "tensor(bfloat16)": ("bfloat16", TensorProto.BFLOAT16),
-    "tensor(float8e4m3fn)": ("float8_e4m3fn", TensorProto.FLOAT8E4M3FN),
-    "tensor(float8e4m3fnuz)": ("float8_e4m3fnuz", TensorProto.FLOAT8E4M3FNUZ),
-    "tensor(float8e5m2)": ("float8_e5m2", TensorProto.FLOAT8E5M2),
-    "tensor(float8e5m2fnuz)": ("float8_e5m2fnuz", TensorProto.FLOAT8E5M2FNUZ),
+    "tensor(bfloat16)": TensorProto.BFLOAT16,
+    "tensor(float8e4m3fn)": TensorProto.FLOAT8E4M3FN,
+    "tensor(float8e4m3fnuz)": TensorProto.FLOAT8E4M3FNUZ,
+    "tensor(float8e5m2)": TensorProto.FLOAT8E5M2,
+    "tensor(float8e5m2fnuz)": TensorProto.FLOAT8E5M2FNUZ,
 }
 #: ONNX Runtime's setting for the folder of weights that lie in other files.
 _WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
@@ -232,10 +232,7 @@ def _dtype(value: Any) -> DTypeLike:
     if value.type in DTYPES:
         return DTYPES[value.type]
     if value.type in _OTHER_TYPES:
-        import ml_dtypes
-
-        found: DTypeLike = getattr(ml_dtypes, _OTHER_TYPES[value.type][0])
-        return found
+        return helper.tensor_dtype_to_np_dtype(_OTHER_TYPES[value.type])
     if value.type == "tensor(string)":
         return np.object_
     if value.type.startswith("seq(tensor(") and value.type[4:-1] in DTYPES:
@@ -252,5 +249,5 @@ def _ort_value(values: NDArray[Any], kind: str) -> Any:
     if kind not in _OTHER_TYPES:
         return onnxruntime.OrtValue.ortvalue_from_numpy(values)
     bits = values.view(np.uint16 if values.dtype.itemsize == 2 else np.uint8)
-    number = _OTHER_TYPES[kind][1]
+    number = _OTHER_TYPES[kind]
     return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, number)
