@@ -232,7 +232,8 @@ def _dtype(value: Any) -> DTypeLike:
     if value.type in DTYPES:
         return DTYPES[value.type]
     if value.type in _OTHER_TYPES:
-        return helper.tensor_dtype_to_np_dtype(_OTHER_TYPES[value.type])
+        found: DTypeLike = helper.tensor_dtype_to_np_dtype(_OTHER_TYPES[value.type])
+        return found
     if value.type == "tensor(string)":
         return np.object_
     if value.type.startswith("seq(tensor(") and value.type[4:-1] in DTYPES:
