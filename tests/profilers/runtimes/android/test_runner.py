@@ -402,7 +402,7 @@ def test_a_library_that_crashes_is_a_runtime_that_failed():
         client = RunnerClient(child)
         client.conditions()
         os.kill(child.pid, signal.SIGSEGV)
-        with pytest.raises(RuntimeFailedError, match="signal 11|has ended"):
+        with pytest.raises(RuntimeFailedError, match=r"signal 11|has ended"):
             client.conditions()
 
 
