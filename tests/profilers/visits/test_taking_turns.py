@@ -1,8 +1,10 @@
 """Processes that take turns: who visits, who prepares, and that real ones do so."""
 
+import contextlib
 import os
 import signal
 
+import psutil
 import pytest
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
@@ -158,7 +160,8 @@ def test_a_process_that_dies_while_preparing_fails_its_visit_and_the_next_one_wo
         assert bench.visit(NETWORKS[0]).failure is None
         bench.prepare(NETWORKS[1])
         os.kill(bench.pid, signal.SIGKILL)
-        os.waitid(os.P_PID, bench.pid, os.WEXITED | os.WNOWAIT)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(bench.pid).wait(120)  # its keeper reaps it
         died = bench.visit(NETWORKS[1])
         assert died.failure is not None
         assert "SIGKILL" in died.failure.message
