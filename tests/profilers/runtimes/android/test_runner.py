@@ -396,16 +396,6 @@ def test_a_runner_that_is_killed_is_gone_in_a_line(model):
             client.conditions()
 
 
-def test_a_library_that_crashes_is_a_runtime_that_failed():
-    """By its signal's name, or by the closed pipe where the next request comes too late for it."""
-    with a_process() as child:
-        client = RunnerClient(child)
-        client.conditions()
-        os.kill(child.pid, signal.SIGSEGV)
-        with pytest.raises(RuntimeFailedError, match=r"signal 11|has ended"):
-            client.conditions()
-
-
 def test_a_runner_that_hears_nothing_for_long_ends():
     with a_process(runner_program("x86_64-linux"), "50") as child:
         assert child.wait(LONG_S) == "ended with status 4"
