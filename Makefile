@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := demo
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help demo test runtimes docs check android-runner bench clean
+.PHONY: help demo test test-devices debian-packages runtimes docs check android-runner bench clean
 
 help: ## What can be made.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -44,6 +44,14 @@ demo: $(VENV)/.installed ## Measure 150 networks on this computer, learn from th
 # With PYTEST_ARGS='--cov --cov-report=term' for what the tests cover, which takes a third longer.
 test: $(VENV)/.developer ## Run the test suite.
 	$(BIN)/pytest --numprocesses auto --dist loadfile $(PYTEST_ARGS)
+
+# As `make test` does, but one after the other: some have a network or a clock of their own.
+test-devices: $(VENV)/.developer ## Run the tests that need Debian's packages: `make debian-packages` first.
+	$(BIN)/pytest tests/devices $(PYTEST_ARGS)
+
+debian-packages: ## Install the Debian packages that `make test-devices` needs (as root).
+	apt-get update -qq
+	sed '/^#/d' debian-packages.txt | xargs apt-get install -y -qq --no-install-recommends
 
 runtimes: $(VENV)/.runtimes ## Install OpenVINO, TVM and LiteRT too, which `make test` skips otherwise (1.3 GB).
 
