@@ -20,7 +20,7 @@ from latprof.common.files import write_atomically
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))  # as pytest does
 
-from tests.fuzz import foreign_models, importer_files, kills, pack_mutants, stores
+from tests.fuzz import foreign_models, importer_files, kills, network, pack_mutants, signals, stores
 from tests.fuzz.outcomes import BAD
 
 
@@ -49,6 +49,8 @@ FUZZERS = {
     "text-files": Fuzzer(importer_files.fuzz_text_files, 50_000, 2000),
     "stores": Fuzzer(stores.fuzz_stores, 3000, 100),
     "kills": Fuzzer(kills.kill, 1000, 50),
+    "signals": Fuzzer(signals.interrupt, 300, 20),
+    "network": Fuzzer(network.count, 15, 5),
     "foreign-models": Fuzzer(foreign_models.measure, 120, 20),
 }
 

@@ -50,6 +50,46 @@ class Babbling(FakeProfiler):
         loaded.kernels = [dataclasses.replace(k, latency_ms=float("nan")) for k in loaded.kernels]
         return loaded
 
+class Writing(Base):
+    def misbehave(self):
+        for handle in range(3, 30):  # one of them is where the answers go
+            try:
+                os.write(handle, self.text)
+            except OSError:
+                pass
+
+class Garbage(Writing):
+    spelling = "fake:garbage"
+    text = b"\\xff\\x00 garbage\\n"
+
+class Deep(Writing):
+    spelling = "fake:deep"
+    text = b"[" * 60000 + b"\\n"
+
+class Listing(Writing):
+    spelling = "fake:listing"
+    text = b"[1, 2]\\n"
+
+class Text(Writing):
+    spelling = "fake:text"
+    text = b'{"visit": {"started_at": "now", "wall_s": "long", "load_s": 1, "process": 3}}\\n'
+
+class Endless(Base):
+    spelling = "fake:endless"
+    def misbehave(self):
+        while True:
+            Writing.misbehave(self)
+    text = b"x" * 65536
+
+class Forking(Base):
+    spelling = "fake:forking"
+    def misbehave(self):
+        import subprocess
+        for own in (False, True):
+            made = subprocess.Popen(["sleep", "1000"], start_new_session=own)
+            print(made.pid, file=open(os.environ["PIDS"], "a"))
+        time.sleep(1000)
+
 class Quitting(Base):
     spelling = "fake:quitting"
     def misbehave(self):
@@ -64,7 +104,10 @@ def wicked(tmp_path, monkeypatch):
     info = tmp_path / "wicked-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: wicked\nVersion: 1.0\n")
-    names = ("Babbling", "Crashing", "Hanging", "Quitting")
+    names = (
+        *("Babbling", "Crashing", "Deep", "Endless", "Forking", "Garbage", "Hanging", "Listing"),
+        *("Quitting", "Text"),
+    )
     lines = [f"fake:{name.lower()} = wicked:{name}" for name in names]
     (info / "entry_points.txt").write_text("\n".join(["[latprof.profilers]", *lines]) + "\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
@@ -143,6 +186,32 @@ def test_an_answer_that_cannot_be_used_is_a_failure_too(wicked):
     assert visit.failure.code == kernels.code == "runtime-failed"
     assert "conditions" in visit.failure.message
     assert "latency_ms" in kernels.message
+
+
+@pytest.mark.parametrize("kind", ["garbage", "deep", "listing", "text", "endless"])
+def test_whatever_comes_in_place_of_an_answer_is_a_failure(wicked, kind):
+    with bench(f"fake:{kind}") as remote:
+        visits = [remote.visit(NETWORK) for _ in range(2)]
+    for visit in visits:
+        assert visit.failure.code == "runtime-failed"
+        assert "no usable answer" in visit.failure.message
+
+
+def test_what_a_hung_runtime_had_started_ends_at_the_time_out(wicked, monkeypatch):
+    monkeypatch.setenv("PIDS", str(wicked / "pids"))
+    with bench("fake:forking", timeout_s=4.0) as remote:
+        assert remote.visit(NETWORK).failure.code == "timeout"
+        pids = [int(line) for line in (wicked / "pids").read_text().split()]
+        assert len(pids) == 2
+        assert not any(map(psutil.pid_exists, pids))
+
+
+def test_what_lies_in_the_working_directory_is_not_imported(tmp_path, monkeypatch):
+    (tmp_path / "dataclasses.py").write_text("raise SystemExit('from the working directory')")
+    (tmp_path / "latprof").mkdir()  # as in the parent folder of a clone
+    monkeypatch.chdir(tmp_path)
+    with bench() as remote:
+        assert remote.visit(NETWORK).failure is None
 
 
 def test_a_hang_ends_at_the_time_out(wicked):
