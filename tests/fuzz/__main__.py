@@ -21,6 +21,7 @@ from latprof.common.files import write_atomically
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))  # as pytest does
 
 from tests.fuzz import foreign_models, importer_files, kills, network, pack_mutants, signals, stores
+from tests.fuzz.models import attacks
 from tests.fuzz.outcomes import BAD
 
 
@@ -51,6 +52,9 @@ FUZZERS = {
     "kills": Fuzzer(kills.kill, 1000, 50),
     "signals": Fuzzer(signals.interrupt, 300, 20),
     "network": Fuzzer(network.count, 15, 5),
+    "model-mutants": Fuzzer(attacks.fuzz_mutants, 20_000, 1000),
+    "tiny-models": Fuzzer(attacks.fuzz_tiny, 100, 10),
+    "external-data": Fuzzer(attacks.fuzz_external, 30, 30),
     "foreign-models": Fuzzer(foreign_models.measure, 120, 20),
 }
 

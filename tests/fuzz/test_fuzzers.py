@@ -45,6 +45,25 @@ def test_damaged_stores_are_refused_or_change_no_number(tmp_path):
     assert found["the same"] > 3
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_models_with_errors_are_read_or_refused(tmp_path):
+    found = outcomes("model-mutants", 200, tmp_path)
+    assert found["bad"] == 0
+    assert found["refused"] > 100
+    assert found["predicted"] > 30
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_tiny_models_that_ask_for_much_are_refused(tmp_path):
+    found = outcomes("tiny-models", 20, tmp_path)
+    assert found["bad"] == 0
+    assert found["refused"] > 10
+
+
+def test_no_weights_are_read_outside_a_models_folder(tmp_path):
+    assert outcomes("external-data", 30, tmp_path) == {"nothing read": 30}
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs fork")
 def test_a_kill_at_any_moment_loses_nothing_and_repeats_nothing(tmp_path):
     done = subprocess.run(  # it forks, which a process with threads should not

@@ -17,10 +17,12 @@ MAX_OUTLINE_BYTES = 64 << 20
 #: What the messages of a model may take in memory, by :func:`parsed_bytes`.
 MAX_PARSED_BYTES = 160 << 20
 _COUNTED_BYTES = 1 << 20
+#: Fields that are looked at while data is cut out; weights are one each.
+_MAX_FIELDS = 2_000_000
 #: 1,024 elements of 8 bytes are shape arithmetic; a longer field is data.
 _DATA_BYTES = 16 << 10
 _DESCENDED_BYTES = 4 << 10
-_MESSAGE_BYTES, _NUMBER_BYTES = 160, 8
+_MESSAGE_BYTES, _VALUE_BYTES, _NUMBER_BYTES = 160, 480, 8
 _DEPTH = 100
 
 _DATA, _DROPPED = "data", "dropped"
@@ -61,7 +63,7 @@ def outline(data: bytes | memoryview) -> bytes:
     where what is left is more than a model's structure needs.
     """
     view = memoryview(data)
-    left = _without_data(view, 0, len(view), "model", _DEPTH)
+    left = _without_data(view, 0, len(view), "model", _DEPTH, [_MAX_FIELDS])
     if len(left) > MAX_OUTLINE_BYTES:
         raise TooLarge
     if len(left) > _COUNTED_BYTES and parsed_bytes(left) > MAX_PARSED_BYTES:
@@ -134,20 +136,27 @@ def _varint(value: int) -> bytes:
     return bytes((*result, value))
 
 
-def _without_data(view: memoryview, start: int, end: int, message: str, depth: int) -> bytes:
+def _without_data(
+    view: memoryview, start: int, end: int, message: str, depth: int, left: list[int]
+) -> bytes:
+    """The message in this range; ``left`` holds how many more fields may be looked at."""
     if not depth:
         raise Malformed
     known, copied = _FIELDS[message], start
     parts: list[bytes | memoryview] = []
     for number, kind, begin, first, stop in fields(view, start, end):
+        left[0] -= 1
+        if not left[0]:
+            raise TooLarge
         what = known.get(number) if kind == 2 else None
         if what is None:
             continue
         if what == _DROPPED or (what == _DATA and stop - first > _DATA_BYTES):
-            parts.append(view[copied:begin])
+            if copied < begin:
+                parts.append(view[copied:begin])
             copied = stop
         elif what != _DATA and stop - first > _DESCENDED_BYTES:
-            less = _without_data(view, first, stop, what, depth - 1)
+            less = _without_data(view, first, stop, what, depth - 1, left)
             if len(less) < stop - first:
                 tag = _varint(number << 3 | 2)
                 parts += [view[copied:begin], tag, _varint(len(less)), less]
@@ -161,7 +170,7 @@ def _parsed(data: bytes, start: int, end: int, message: str, depth: int, total: 
     if not depth:
         raise Malformed
     known = _FIELDS[message]
-    total += _MESSAGE_BYTES
+    total += _VALUE_BYTES if message == "value" else _MESSAGE_BYTES
     for number, kind, _, first, stop in fields(data, start, end):
         what = known.get(number) if kind == 2 else None
         if what is not None and what not in {_DATA, _DROPPED}:
