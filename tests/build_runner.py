@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 from elf import read_elf  # noqa: E402 - a neighbour of the tests
 
 SOURCE = RUNNER / "source"
-SOURCES = ("main.c", "wire.c", "files.c", "tensors.c", "measuring.c", "litert.c", "tflite.c",
-           "onnxruntime.c")  # fmt: skip
+SOURCES = ("main.c", "faults.c", "wire.c", "files.c", "tensors.c", "measuring.c",
+           "libraries.c", "litert.c", "tflite.c", "onnxruntime.c")  # fmt: skip
 #: No path, no date, no build's name gets into a program: the same sources make the same bytes.
 FLAGS = ("-std=gnu11", "-Oz", "-g0", "-s", "-Wall", "-Wextra", "-Werror", "-fno-sanitize=all",
          "-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables",

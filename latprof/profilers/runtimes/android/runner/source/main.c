@@ -3,7 +3,6 @@
 
 #include <dlfcn.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,20 +20,9 @@
 #define MACHINE "x86_64"
 #endif
 
-const char *fault_code = "";
-char fault_text[600];
 static struct api api;
 static struct model models[MOST_MODELS];
 static uint64_t current;
-
-int fail(const char *code, const char *format, ...) {
-  va_list values;
-  va_start(values, format);
-  vsnprintf(fault_text, sizeof fault_text, format, values);
-  va_end(values);
-  fault_code = code;
-  return 0;
-}
 
 static void answer_fault(uint64_t number) {
   begin_answer(number, "err");
@@ -53,35 +41,27 @@ static void last_words(int signal_number) {
   _exit(3);
 }
 
-void catch_crashes(void) {
+/* A crash of the library ends the process with an answer. */
+static void catch_crashes(void) {
   static const int signals[] = {SIGSEGV, SIGABRT, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGALRM};
   for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) signal(signals[i], last_words);
   signal(SIGPIPE, SIG_IGN);
 }
 
-void guard_request(uint64_t number, uint64_t deadline_ms) {
+/* Ends the process with an answer when the request takes longer. */
+static void guard_request(uint64_t number, uint64_t deadline_ms) {
   uint64_t ms = deadline_ms + 2000; /* what can end by itself does so first */
   struct itimerval timer = {{0, 0}, {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)}};
   current = number;
   setitimer(ITIMER_REAL, &timer, NULL);
 }
 
-void unguard_request(void) {
+static void unguard_request(void) {
   struct itimerval none = {{0, 0}, {0, 0}};
   setitimer(ITIMER_REAL, &none, NULL);
 }
 
 /* ---- requests ---- */
-
-int find_symbols(void *library, const char *prefix, const char *names, void **places) {
-  char symbol[128];
-  for (const char *end; (end = strchr(names, ' ')); names = end + 1) {
-    snprintf(symbol, sizeof symbol, "%s%.*s", prefix, (int)(end - names), names);
-    *places = dlsym(library, symbol);
-    if (!*places++) return fail("missing-symbol", "the library lacks %s", symbol);
-  }
-  return 1;
-}
 
 static int needed(const struct request *request, const char *name, const char **value) {
   *value = text_field(request, name);

@@ -22,6 +22,13 @@ enum {
   MOST_OUTPUT = 1 << 20, /* bytes of an output that an answer carries */
 };
 
+/* ---- faults.c ---- */
+
+/* Notes what failed and returns 0, so that callers can return fail(...). */
+int fail(const char *code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+extern const char *fault_code;
+extern char fault_text[600];
+
 /* ---- wire.c: lines ---- */
 
 struct field {
@@ -59,17 +66,6 @@ void add_hex(const void *bytes, size_t size);
 void send_answer(void);
 /* What the library wrote to stderr since it was last asked. */
 const char *library_said(void);
-
-/* ---- faults ---- */
-
-/* Notes what failed and returns 0, so that callers can return fail(...). */
-int fail(const char *code, const char *format, ...) __attribute__((format(printf, 2, 3)));
-extern const char *fault_code;
-extern char fault_text[600];
-/* Ends the process with an answer when the request takes longer, or when the library crashes. */
-void guard_request(uint64_t number, uint64_t deadline_ms);
-void unguard_request(void);
-void catch_crashes(void);
 
 /* ---- files.c ---- */
 
@@ -136,15 +132,19 @@ struct api {
   int (*kernels)(struct model *model, int runs);
 };
 
+/* ---- libraries.c ---- */
+
 /* Looks up names, each with a space after it, into consecutive places; a fault names the first
  * missing one. */
 int find_symbols(void *library, const char *prefix, const char *names, void **places);
-/* What the libraries share. */
 void leave(struct model *model);
 void leave_output(struct model *model, int index);
 enum kind tflite_kind(int number);
 int is_tflite(const struct model *model);
 int refused(const char *library, const char *step, int status);
+
+/* ---- litert.c, tflite.c, onnxruntime.c ---- */
+
 int open_litert(void *library, struct api *api);
 int open_tflite(void *library, struct api *api);
 int open_onnxruntime(void *library, struct api *api);

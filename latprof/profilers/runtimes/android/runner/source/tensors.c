@@ -1,4 +1,4 @@
-/* Inputs and outputs: their kinds, sizes and random values; and what the libraries share. */
+/* Inputs and outputs: their kinds, sizes and random values. */
 #include "runner.h"
 
 #include <string.h>
@@ -61,28 +61,4 @@ void add_tensors(const char *name, const struct tensor *tensors, int count) {
     addf(":%s:", kind_name(tensors[i].kind));
     for (int j = 0; j < tensors[i].rank; j++) addf(j ? "x%lld" : "%lld", (long long)tensors[i].dims[j]);
   }
-}
-
-/* ---- what the libraries share ---- */
-
-void leave(struct model *model) { (void)model; }
-
-void leave_output(struct model *model, int index) {
-  (void)model;
-  (void)index;
-}
-
-enum kind tflite_kind(int number) {
-  static const uint8_t tflite_kinds[] = {[1] = FLOAT32, [2] = INT32,  [3] = UINT8,  [4] = INT64,   [6] = BOOL,    [7] = INT16,
-                                  [9] = INT8,    [10] = FLOAT16, [11] = FLOAT64, [13] = UINT64, [16] = UINT32, [17] = UINT16};
-  return number >= 0 && (size_t)number < sizeof tflite_kinds ? tflite_kinds[number] : UNKNOWN;
-}
-
-int is_tflite(const struct model *model) {
-  if (model->content.size >= 8 && !memcmp(model->content.bytes + 4, "TFL3", 4)) return 1;
-  return fail("unsupported", "the file is no TFLite model");
-}
-
-int refused(const char *library, const char *step, int status) {
-  return fail("unsupported", "%s refuses the model at %s, status %d: %s", library, step, status, library_said());
 }
