@@ -100,6 +100,7 @@ class DirectLink(PhoneLink):
 
     def __init__(self, serial: str, transport: Any, deadline: Deadline) -> None:
         self.serial = serial
+        self.is_exclusive = "Usb" in type(transport).__name__
         self._transport = transport
         self._sending = threading.Lock()
         self._streams: dict[int, _PacketStream] = {}

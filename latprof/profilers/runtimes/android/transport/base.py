@@ -128,10 +128,13 @@ class PhoneLink(ABC):
         What the user calls the phone.
     features : frozenset of str
         What its adbd says that it can, for example ``shell_v2``.
+    is_exclusive : bool
+        Whether nobody else can connect to the phone in the same way at the same time.
     """
 
     serial: str
     features: frozenset[str]
+    is_exclusive: bool = False
 
     @abstractmethod
     def open(self, service: str, deadline: Deadline) -> ByteStream:

@@ -1,0 +1,253 @@
+"""Phones that can be reached from here: found, chosen by serial, and connected to.
+
+A running adb server is asked; an adb program is started only where no server answers; without
+either, adb-shell speaks to phones itself. The server is never stopped.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from latprof.common.extras import is_installed
+from latprof.errors import (
+    DeviceError,
+    DeviceOfflineError,
+    DeviceUnauthorizedError,
+    LatprofError,
+    MissingDependencyError,
+    UsageError,
+)
+from latprof.profilers.runtimes.android.transport import adb_direct
+from latprof.profilers.runtimes.android.transport.adb_server import (
+    AdbServer,
+    adb_program,
+    error_of,
+)
+from latprof.profilers.runtimes.android.transport.base import (
+    Deadline,
+    ListedPhone,
+    PhoneLink,
+    Timeouts,
+    checked_serial,
+)
+from latprof.profilers.runtimes.android.transport.services import PhoneServices
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: Most seconds for an adb server to answer, or to start where an adb program is there.
+_SERVER_S, _START_S = 2.0, 15.0
+#: How adb's interface is known on a USB bus: class, subclass, protocol.
+_ADB_INTERFACE = ("ff", "42", "01")
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def list_phones(timeout_s: float = 10.0) -> tuple[ListedPhone, ...]:
+    """All phones that are there, usable or not, within ``timeout_s``.
+
+    An adb program is started only where no server answers and a phone seems to be on a cable.
+    """
+    deadline = Deadline(timeout_s, "the list of phones")
+    server = _server(deadline, start=_phone_on_a_cable())
+    if server is not None:
+        return tuple(server.phones(deadline.left_s()))
+    return tuple(adb_direct.usb_phones())
+
+
+def open_phone(serial: str = "", timeouts: Timeouts | None = None) -> PhoneServices:
+    """Connect to a phone; the caller closes ``.link``.
+
+    Parameters
+    ----------
+    serial : str
+        As ``adb devices`` lists it, HOST:PORT, or the phone's own ``ro.serialno`` over whichever
+        way it is there; empty where one phone is there.
+    timeouts : Timeouts, optional
+
+    Raises
+    ------
+    UsageError
+        Where two phones are there and no serial says which.
+    DeviceOfflineError, DeviceUnauthorizedError, ConnectionLostError, MeasurementTimeoutError
+    MissingDependencyError
+        Where neither an adb program nor adb-shell is installed.
+    """
+    times = timeouts or Timeouts()
+    deadline = Deadline(times.connect_s, f"the connection to {serial or 'the phone'}")
+    server = _server(deadline, start=True)
+    if server is None and not is_installed("adb_shell"):
+        raise MissingDependencyError("adb-shell", "android", "a phone without an adb program")
+    if serial:
+        checked_serial(serial)
+    listed = tuple(server.phones(deadline.left_s()) if server else adb_direct.usb_phones())
+    if serial and _is_address(serial) and serial not in {phone.serial for phone in listed}:
+        return PhoneServices(_link_to_address(server, serial, deadline), times)
+    chosen = _chosen(server, serial, listed, deadline)
+    return PhoneServices(_link(server, chosen, deadline), times)
+
+
+def remedy(phone: ListedPhone) -> str:
+    """What to do about a phone that cannot be used; empty for one that can."""
+    return _REMEDIES.get(phone.state, "plug it in again" if phone.state != "device" else "")
+
+
+_REMEDIES = {
+    "device": "",
+    "offline": "plug it in again, or wait until it has started",
+    "unauthorized": "unlock it and confirm `Allow USB debugging`",
+    "authorizing": "unlock it and confirm `Allow USB debugging`",
+    "connecting": "wait a moment",
+    "no permissions": "this user may not use the USB device: install udev rules for Android "
+    "(Debian: android-sdk-platform-tools-common) and plug it in again",
+    "recovery": "start Android on it",
+    "sideload": "start Android on it",
+    "bootloader": "start Android on it: `fastboot reboot`",
+    "rescue": "start Android on it",
+    "host": "that is no phone",
+}
+
+
+def _chosen(
+    server: AdbServer | None, serial: str, listed: Sequence[ListedPhone], deadline: Deadline
+) -> str:
+    """The serial by which the phone that is meant can be reached."""
+    usable = [phone for phone in listed if phone.state == "device"]
+    if serial:
+        same = [phone for phone in listed if phone.serial == serial]
+        if len(same) > 1:
+            raise DeviceError(
+                f"two phones have the serial {serial}",
+                field="serial",
+                hint="unplug one, or name the other way to it: HOST:PORT",
+            )
+        if same and same[0].state == "device":
+            return serial
+        # Over the other way: cable and Wi-Fi are one phone.
+        for phone in usable:
+            if _own_serial(server, phone.serial, deadline) == serial:
+                return phone.serial
+        raise _unusable(same[0]) if same else _absent(serial, listed)
+    if len(usable) == 1:
+        return usable[0].serial
+    if not usable:
+        raise _unusable(listed[0]) if len(listed) == 1 else _absent("", listed)
+    owns = {_own_serial(server, phone.serial, deadline) for phone in usable}
+    if len(owns) == 1 and "" not in owns:  # one phone, over cable and Wi-Fi: the cable
+        return min(usable, key=lambda phone: _is_address(phone.serial)).serial
+    raise UsageError(
+        f"{len(usable)} phones are there: {', '.join(phone.serial for phone in usable)}",
+        field="serial",
+        hint=f"say which one, for example adb:{usable[0].serial}",
+    )
+
+
+def _unusable(phone: ListedPhone) -> DeviceError:
+    kind: type[DeviceError] = {
+        "unauthorized": DeviceUnauthorizedError,
+        "authorizing": DeviceUnauthorizedError,
+    }.get(phone.state, DeviceOfflineError)
+    what = "has not allowed this computer" if kind is DeviceUnauthorizedError else phone.state
+    verb = "" if kind is DeviceUnauthorizedError else "is "
+    return kind(
+        f"the phone {phone.serial} {verb}{what}",
+        field="serial",
+        hint=f"{remedy(phone)}, then run the command again",
+    )
+
+
+def _absent(serial: str, listed: Sequence[ListedPhone]) -> DeviceOfflineError:
+    there = ", ".join(f"{phone.serial} ({phone.state})" for phone in listed)
+    return DeviceOfflineError(
+        f"no phone {serial} is there" if serial else "no phone is there that can be used",
+        field="serial",
+        expected=f"one of {there}" if there else None,
+        hint="`latprof devices` says what to do about each"
+        if there
+        else "switch on USB debugging on the phone (Settings, Developer options), plug it in, and "
+        "see `latprof devices`",
+    )
+
+
+def _own_serial(server: AdbServer | None, serial: str, deadline: Deadline) -> str:
+    """``ro.serialno`` of a phone; empty where it does not answer."""
+    try:
+        with _link(server, serial, deadline) as link:
+            run = PhoneServices(link).run(["getprop", "ro.serialno"], timeout_s=deadline.left_s())
+    except LatprofError:
+        deadline.left_s()
+        return ""
+    return run.stdout.strip()
+
+
+def _link(server: AdbServer | None, serial: str, deadline: Deadline) -> PhoneLink:
+    if server is not None:
+        return server.link(serial, deadline.left_s())
+    return adb_direct.connect(serial, deadline.left_s())
+
+
+def _link_to_address(server: AdbServer | None, serial: str, deadline: Deadline) -> PhoneLink:
+    """A phone at HOST:PORT that no server lists yet; a server keeps it in its list."""
+    if server is None:
+        return adb_direct.connect(serial, deadline.left_s())
+    said = server.ask(f"host:connect:{serial}", deadline)
+    if not said.startswith(("connected to", "already connected")):
+        raise (
+            error_of(said)
+            if "authenticat" in said
+            else DeviceOfflineError(
+                f"no phone answers at {serial}: {said.strip()[:200]}",
+                field="serial",
+                hint="check the address; Android 11 and later must be paired first "
+                "(`adb pair HOST:PORT`)",
+            )
+        )
+    return server.link(serial, deadline.left_s())
+
+
+def _is_address(serial: str) -> bool:
+    host, colon, port = serial.rpartition(":")
+    return bool(host and colon and port.isascii() and port.isdigit())
+
+
+# The server ----------------------------------------------------------------------------------
+
+
+def _server(deadline: Deadline, *, start: bool) -> AdbServer | None:
+    """The server that answers, started where it may be; None where there is none."""
+    server = AdbServer()
+    if server.answers(min(_SERVER_S, deadline.left_s())):
+        return server
+    program = adb_program() if start and server.address[0] in _LOOPBACK else None
+    if program is None:
+        return None
+    try:
+        subprocess.run(  # noqa: S603 - the user's own adb
+            [program, "-P", str(server.address[1]), "start-server"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            start_new_session=True,
+            timeout=min(_START_S, deadline.left_s()),
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return server if server.answers(min(_SERVER_S, deadline.left_s())) else None
+
+
+def _phone_on_a_cable() -> bool:
+    """Whether a USB device has adb's interface; True where this system does not show it."""
+    bus = Path("/sys/bus/usb/devices")
+    if not sys.platform.startswith("linux"):
+        return True
+    names = ("bInterfaceClass", "bInterfaceSubClass", "bInterfaceProtocol")
+    for place in bus.glob("*:*"):
+        try:
+            found = tuple((place / name).read_text().strip() for name in names)
+        except OSError:
+            continue
+        if found == _ADB_INTERFACE:
+            return True
+    return False

@@ -1,0 +1,196 @@
+"""Settings that make a phone's timings steady, made for as long as it is measured.
+
+Each change is in a journal (:mod:`~latprof.profilers.runtimes.android.journal`) before it is made.
+It is undone in reverse at the end, or at the next start where a process or the phone was killed;
+what is no longer as it was written was changed by the user, and is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from latprof.errors import DeviceError, LatprofError
+from latprof.profilers.runtimes.android.answers import ask_all
+from latprof.profilers.runtimes.android.journal import Change, Journal
+from latprof.profilers.runtimes.android.owner import WAIT_S, owned
+
+if TYPE_CHECKING:
+    from latprof.profilers.runtimes.android.transport.services import PhoneServices
+
+OnNote = Callable[[str], None]
+#: Mains and USB of android.os.BatteryManager.BATTERY_PLUGGED_*: a charging pad heats.
+_STAY_ON = "3"
+_STAY_ON_SETTING = "stay_on_while_plugged_in"
+_FIXED = ["cmd", "power", "set-fixed-performance-mode-enabled"]
+#: android.view.KeyEvent: KEYCODE_SLEEP and KEYCODE_WAKEUP, which do nothing where it is so already.
+_SLEEP, _WAKE_UP = "223", "224"
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is changed on a phone while it is measured.
+
+    Parameters
+    ----------
+    stay_awake : bool
+        The screen is on, and stays so while a cable powers the phone.
+    fixed_performance : bool
+        Android's fixed-performance mode (Android 11 and later): lower and steadier clocks.
+    """
+
+    stay_awake: bool = True
+    fixed_performance: bool = False
+
+
+@contextmanager
+def prepared_phone(
+    connect: Callable[[], PhoneServices],
+    serial: str,
+    preparation: Preparation | None = None,
+    *,
+    wait_s: float = WAIT_S,
+    on_note: OnNote | None = None,
+) -> Iterator[None]:
+    """Own a phone and prepare it, as long as the context lasts; then it is as it was found.
+
+    What an earlier process could not undo is undone first.
+
+    Parameters
+    ----------
+    connect : callable
+        Makes a connection to the phone: at the start, and anew at the end where the first broke.
+    serial : str
+        The phone's ``ro.serialno``.
+    preparation : Preparation, optional
+    wait_s : float
+        How long another owner's end is waited for.
+    on_note : callable, optional
+        Called with what a user should know.
+
+    Raises
+    ------
+    DeviceError
+        Where another latprof has the phone, or the phone refuses a change.
+    ConnectionLostError, MeasurementTimeoutError, ...
+        As ``connect`` and :class:`PhoneServices` do; at the end a note is given instead, and the
+        next start undoes what is left.
+    """
+    services = connect()
+    try:
+        with owned(services, serial, wait_s=wait_s, on_note=on_note):
+            try:
+                journal = Journal(services, serial)
+                restore(services, journal, on_note)
+                prepare(services, journal, preparation or Preparation())
+                if services.link.is_exclusive:
+                    services.link.close()
+                yield
+            finally:
+                _restore_anyhow(services, connect, serial, on_note)
+    finally:
+        with suppress(LatprofError, OSError):
+            services.link.close()
+
+
+def prepare(services: PhoneServices, journal: Journal, preparation: Preparation) -> None:
+    """Make the changes of a preparation that are not so already, each journalled first."""
+    now = _look(services)
+    boot = now["boot"]
+    if preparation.stay_awake and now["stay on"] != _STAY_ON:
+        journal.add(Change("setting", _STAY_ON_SETTING, now["stay on"], _STAY_ON, boot))
+        _run(services, ["settings", "put", "global", _STAY_ON_SETTING, _STAY_ON])
+    if preparation.stay_awake and now["screen"] in {"Asleep", "Dozing", "Dreaming"}:
+        journal.add(Change("screen", "wakefulness", now["screen"], "Awake", boot))
+        _run(services, ["input", "keyevent", _WAKE_UP])
+    if preparation.fixed_performance:
+        journal.add(Change("fixed-performance", "mode", "false", "true", boot))
+        try:
+            _run(services, [*_FIXED, "true"])
+        except DeviceError as error:
+            journal.drop(journal.changes[-1])
+            raise DeviceError(
+                f"{services.link.serial} has no fixed-performance mode",
+                field="mode",
+                expected="Android 11 or later",
+                got=error.problem,
+                hint="leave the word fixed-performance out of --mode",
+            ) from None
+
+
+def restore(services: PhoneServices, journal: Journal, on_note: OnNote | None = None) -> None:
+    """Undo the changes of a journal in reverse, but for those that the user changed meanwhile."""
+    if not journal.changes:
+        return
+    now = _look(services)
+    for change in reversed(list(journal.changes)):
+        words = _undoing(change, now)
+        if words is not None:
+            _run(services, words)
+        elif on_note is not None and change.kind == "setting":
+            on_note(f"{change.name} was changed meanwhile on the phone: it is left as it is")
+        journal.drop(change)
+
+
+def _undoing(change: Change, now: dict[str, str]) -> list[str] | None:
+    """The command that undoes a change; None where there is nothing to undo any more."""
+    if change.kind == "setting":
+        if now["stay on"] != change.wrote:
+            return None
+        if change.before in {"null", ""}:
+            return ["settings", "delete", "global", change.name]
+        return ["settings", "put", "global", change.name, change.before]
+    if now["boot"] != change.boot_id:  # gone with that boot
+        return None
+    if change.kind == "screen":
+        return ["input", "keyevent", _SLEEP] if now["screen"] == change.wrote else None
+    return [*_FIXED, change.before]
+
+
+def _restore_anyhow(
+    services: PhoneServices,
+    connect: Callable[[], PhoneServices],
+    serial: str,
+    on_note: OnNote | None,
+) -> None:
+    """Undo everything, over a new connection where the first does not carry it any more."""
+    if not services.link.is_exclusive:
+        with suppress(LatprofError):
+            restore(services, Journal(services, serial), on_note)
+            return
+    try:
+        again = connect()
+        with again.link:
+            restore(again, Journal(again, serial), on_note)
+    except LatprofError as error:
+        if on_note is not None:
+            on_note(
+                f"the phone {serial} could not be put back as it was ({error.problem}): the next "
+                f"latprof that reaches it does so, or `latprof android restore`"
+            )
+
+
+def _look(services: PhoneServices) -> dict[str, str]:
+    """What is changed by a preparation, as it is now."""
+    found = ask_all(
+        services,
+        {
+            "boot": "cat /proc/sys/kernel/random/boot_id",
+            "stay on": f"settings get global {_STAY_ON_SETTING}",
+            "screen": "dumpsys power | grep -o 'mWakefulness=[A-Za-z]*'",
+        },
+    )
+    values = {name: text.strip() for name, text in found.items()}
+    values["screen"] = values["screen"].removeprefix("mWakefulness=").split("\n")[0]
+    return values
+
+
+def _run(services: PhoneServices, words: list[str]) -> None:
+    ended = services.run(words)
+    if ended.status != 0:
+        raise DeviceError(
+            f"{services.link.serial} refuses `{' '.join(words)}`: "
+            f"{(ended.stderr or ended.stdout).strip()[:200]}"
+        )
