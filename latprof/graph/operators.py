@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from latprof.common.short_reprs import ShortRepr
 
@@ -31,18 +33,59 @@ _KINDS = {
     "Transpose": "layout",
 }
 
+#: Bytes of one element by dtype; what is not listed has 4.
+_ITEM_BYTES = {
+    "float64": 8.0, "int64": 8.0, "uint64": 8.0, "float16": 2.0, "bfloat16": 2.0, "int16": 2.0,
+    "uint16": 2.0, "int8": 1.0, "uint8": 1.0, "bool": 1.0, "float8": 1.0, "int4": 0.5,
+    "uint4": 0.5, "complex64": 8.0, "complex128": 16.0}  # fmt: skip
+#: Operators that read as much of a table as they write.
+_LOOKS_UP = frozenset({"Gather", "GatherElements", "GatherND", "EmbedLayerNormalization"})
+
 
 @dataclass(frozen=True)
 class Operator:
     """One operator with resolved shapes.
 
-    ``kernel``, ``stride`` and ``groups`` are those of a convolution or pool, else 0, 1 and 1.
-    ``parameters`` counts the learnt values, ``weight_shape`` is the shape of the first weight.
-    ``input_shapes`` are those of values that other operators (or the caller) make, not of weights;
-    ``reads`` and ``writes`` name the values where the operator was read from a graph. ``precision``
-    is that of an operator in a network of mixed precision or of a file in another number format; a
-    target's own is ``"float32"`` here. ``dilation`` is a convolution's largest, and ``activation``
-    what is applied to the result within the operator (``"relu6"``, ``"relu"``), or empty.
+    Parameters
+    ----------
+    name, op_type, domain : str
+        As in the graph; the domain is empty for ONNX's own operators.
+    input_shapes, output_shapes : tuple of shape
+        Of values that other operators (or the caller) make and read, not of weights.
+    weight_shape : shape
+        Of the first weight, as it is stored.
+    parameters : int
+        Learnt values; each is counted at the operator that reads it first.
+    kernel, stride, dilation, groups : int
+        Of a convolution or pool, the largest of the sides; else 0, 1, 1 and 1.
+    kernel_shape, strides, dilations, pads : shape
+        The same side by side; ``pads`` are resolved, all begins before all ends.
+    reads, writes : tuple of str
+        Names of values, where the operator was read from a graph.
+    precision : str
+        The dtype that it computes in: ``"float32"``, ``"float16"``, ``"int8"``...; a target's own
+        is ``"float32"`` in the operators of a search space.
+    activation : str
+        What is applied to the result within the operator (``"relu6"``, ``"relu"``), or empty.
+    weight_shapes : tuple of shape
+        Of all constant inputs.
+    positions, weight_positions : tuple of int
+        Which of the node's inputs ``reads`` and ``weight_shapes`` are.
+    input_dtypes, output_dtypes, weight_dtypes : tuple of str
+        One for each shape; ``precision`` where empty.
+    counted_macs : int, optional
+        What an operator handler counts for one run; None for operators made by hand.
+    trips : int
+        How often it runs in one inference: more than once in the body of a Loop or Scan.
+    attributes, constants : mapping
+        The node's attributes but for tensors and graphs, and the values of its small constant
+        inputs (at most 16 elements) by position.
+    handled : str
+        The kind of kernel that a handler names, where it is not made of the operator's type.
+    unknown : str
+        Why its work is not known (no handler, a number of trips), or empty.
+    parts : tuple of str
+        The names of the graph's operators that a kernel runs; empty before fusion.
     """
 
     name: str
@@ -59,6 +102,24 @@ class Operator:
     precision: str = "float32"
     dilation: int = field(default=1, compare=False)
     activation: str = field(default="", compare=False)
+    domain: str = field(default="", compare=False)
+    kernel_shape: Shape = field(default=(), compare=False)
+    strides: Shape = field(default=(), compare=False)
+    dilations: Shape = field(default=(), compare=False)
+    pads: Shape = field(default=(), compare=False)
+    weight_shapes: tuple[Shape, ...] = field(default=(), compare=False)
+    positions: tuple[int, ...] = field(default=(), compare=False)
+    weight_positions: tuple[int, ...] = field(default=(), compare=False)
+    input_dtypes: tuple[str, ...] = field(default=(), compare=False)
+    output_dtypes: tuple[str, ...] = field(default=(), compare=False)
+    weight_dtypes: tuple[str, ...] = field(default=(), compare=False)
+    counted_macs: int | None = field(default=None, compare=False)
+    trips: int = field(default=1, compare=False)
+    attributes: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    constants: Mapping[int, tuple[float, ...]] = field(default_factory=dict, compare=False)
+    handled: str = field(default="", compare=False)
+    unknown: str = field(default="", compare=False)
+    parts: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def kind(self) -> str:
@@ -71,6 +132,8 @@ class Operator:
     @property
     def _work(self) -> str:
         """What is computed, in whatever precision."""
+        if self.handled:
+            return self.handled
         if self.op_type in ("Conv", "FusedConv", "ConvTranspose"):
             sides = self.weight_shape[2:] or self._window
             size = "x".join(map(str, sides))
@@ -93,7 +156,9 @@ class Operator:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of one run (the whole batch); 0 for what multiplies no weights."""
+        """Multiply-accumulates of one run (the whole batch); 0 for what multiplies nothing."""
+        if self.counted_macs is not None:
+            return self.counted_macs
         if not self.output_shapes:
             return 0
         outputs = math.prod(self.output_shapes[0])
@@ -120,10 +185,37 @@ class Operator:
         """Values read from and written to other operators in one run."""
         return sum(math.prod(s) for s in (*self.input_shapes, *self.output_shapes))
 
+    @property
+    def read_bytes(self) -> int:
+        """Bytes of other operators' values that one run reads."""
+        return self._bytes(self.input_shapes, self.input_dtypes)
+
+    @property
+    def write_bytes(self) -> int:
+        """Bytes that one run writes."""
+        return self._bytes(self.output_shapes, self.output_dtypes)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of constants that one run reads: of a table only the rows that are looked up."""
+        if not self.weight_shapes:
+            return self._bytes(((self.parameters,),), ())
+        stored = self._bytes(self.weight_shapes, self.weight_dtypes)
+        return min(stored, self.write_bytes) if self.op_type in _LOOKS_UP else stored
+
+    def _bytes(self, shapes: tuple[Shape, ...], dtypes: tuple[str, ...]) -> int:
+        types = dtypes or (self.precision,) * len(shapes)
+        sizes = (_ITEM_BYTES.get(each, 4.0) for each in types)
+        return math.ceil(sum(math.prod(s) * b for s, b in zip(shapes, sizes, strict=True)))
+
 
 @dataclass(frozen=True, repr=False)
 class Network(ShortRepr):
-    """Operators in execution order, with the shapes of the network's inputs and outputs."""
+    """Operators in execution order, with the shapes of the network's inputs and outputs.
+
+    The bodies of If, Loop and Scan follow their operator: of an If the branch with more work, of a
+    loop its operators with their ``trips``.
+    """
 
     name: str
     operators: tuple[Operator, ...]
@@ -132,8 +224,13 @@ class Network(ShortRepr):
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of one run."""
-        return sum(op.macs for op in self.operators)
+        """Multiply-accumulates of one inference."""
+        return sum(op.macs * op.trips for op in self.operators)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """What is not known of the operators' work, in words, each reason once."""
+        return tuple(dict.fromkeys(op.unknown for op in self.operators if op.unknown))
 
     @property
     def parameters(self) -> int:
