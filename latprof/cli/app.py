@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from latprof._version import __version__
+from latprof.cli.android import android
 from latprof.cli.collect import collect
 from latprof.cli.commands import Command, Commands
 from latprof.cli.compare import compare
@@ -79,6 +80,7 @@ def latprof(
 for command, panel in (
     (devices, "This host"),
     (doctor, "This host"),
+    (android, "This host"),
     (collect, "Measure"),
     (profile, "Measure"),
     (compare, "Measure"),

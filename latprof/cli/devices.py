@@ -23,7 +23,8 @@ def devices(
     """List what can be measured here, and what to install for the rest.
 
     The first column is the short spelling that `collect --target` takes; capitals in it stand for
-    an address, as N in cuda:N:torch for the number of a GPU.
+    an address, as N in cuda:N:torch for the number of a GPU. Phones on a cable or known to a
+    running adb server come last, with what they are or what keeps them from being used.
     """
     from latprof.workflows.devices import devices as listed
 
@@ -36,16 +37,20 @@ def devices(
         print_table(
             ("target", "state", "detail"),
             [
-                (d.target, d.state, d.detail + (f"; install with: {d.remedy}" if d.remedy else ""))
+                (d.target, d.state, d.detail + (f"; {_word(d)}: {d.remedy}" if d.remedy else ""))
                 for d in found
             ],
             left=3,
         )
 
 
+def _word(device: DeviceResult) -> str:
+    return "install with" if device.phone is None else "next"
+
+
 def _print_modes(found: Sequence[DeviceResult]) -> None:
     rows = []
-    for device in found:
+    for device in (each for each in found if each.phone is None):
         rows.append((device.target, "--dtype", ", ".join(device.dtypes)))
         for word, meaning in device.modes.items():
             number = "N" if word.endswith("=") else ""

@@ -25,9 +25,8 @@ def ask_all(
 ) -> dict[str, str]:
     """What each shell command prints, by the question's name.
 
-    A command that the phone refuses answers with what it printed before, often nothing. The answers
-    are told apart by a mark that no answer can hold by chance. Raises as
-    :meth:`PhoneServices.run`.
+    A command that the phone refuses answers with what it printed before, often nothing. A random
+    mark, which no answer can guess, separates the answers. Raises as :meth:`PhoneServices.run`.
     """
     mark = secrets.token_hex(8)
     lines = [

@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latprof.common.files import write_atomically
+from latprof.common.files import check_output, write_atomically
 from latprof.errors import DeviceError, InputFileError
+from latprof.profilers.runtimes.android.libraries.library_file import RUNTIME_OF_API, LibraryFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +39,8 @@ class RuntimeLibrary:
     size_bytes : int
     source : str
         The URL or file that it was taken from.
+    least_sdk : int
+        API level of Android that it needs; 0 where it does not say.
     path : Path
         Where it lies on this computer.
     """
@@ -49,6 +52,7 @@ class RuntimeLibrary:
     sha256: str
     size_bytes: int
     source: str
+    least_sdk: int
     path: Path
 
     def to_dict(self) -> dict[str, Any]:
@@ -63,18 +67,29 @@ def library_folder() -> Path:
     return platformdirs.user_data_path("latprof", appauthor=False) / "android"
 
 
-def remembered_library(runtime: str, abis: Sequence[str]) -> RuntimeLibrary:
+def remembered_library(runtime: str, abis: Sequence[str], sdk: int = 0) -> RuntimeLibrary:
     """The library of a runtime for a phone, whose ABIs are given, its own first.
+
+    ``sdk`` is the phone's API level; 0 where it is not known.
 
     Raises
     ------
     DeviceError
-        Where there is none, or none for the phone's ABI; the hint says what to run.
+        Where there is none, or none for the phone's ABI, or it needs a newer Android; the hint says
+        what to run.
     InputFileError
         Where the file is not the one that was taken.
     """
     for abi in abis:
         found = _read(library_folder() / runtime / abi)
+        if found is not None and found.least_sdk > sdk > 0:
+            raise DeviceError(
+                f"the phone's Android is too old for {found.name}",
+                field="library",
+                expected=f"API level {found.least_sdk} or later",
+                got=f"API level {sdk}",
+                hint=f"give an older library: `latprof android setup FILE --runtime {runtime}`",
+            )
         if found is not None:
             return found
     others = [each.abi for each in remembered_libraries() if each.runtime == runtime]
@@ -102,21 +117,30 @@ def remembered_libraries() -> list[RuntimeLibrary]:
     return found
 
 
-def remember_library(
-    content: bytes, *, runtime: str, abi: str, api: str, name: str, source: str
-) -> RuntimeLibrary:
+def remember_library(library: LibraryFile, source: str) -> RuntimeLibrary:
     """Keep a library that was checked, in place of the one for the same runtime and ABI."""
-    folder = library_folder() / runtime / abi
-    folder.mkdir(parents=True, exist_ok=True)
-    sha256 = hashlib.sha256(content).hexdigest()
-    path = write_atomically(folder / f"{sha256[:16]}.so", content)
-    library = RuntimeLibrary(runtime, abi, api, name, sha256, len(content), source, path)
-    values = library.to_dict() | {"path": path.name}
+    runtime = RUNTIME_OF_API[library.api]
+    folder = library_folder() / runtime / library.abi
+    sha256 = hashlib.sha256(library.content).hexdigest()
+    check_output(folder, directory=True)
+    path = write_atomically(folder / f"{sha256[:16]}.so", library.content)
+    kept = RuntimeLibrary(
+        runtime,
+        library.abi,
+        library.api,
+        library.name,
+        sha256,
+        len(library.content),
+        source,
+        library.least_sdk,
+        path,
+    )
+    values = kept.to_dict() | {"path": path.name}
     write_atomically(folder / "library.json", json.dumps(values, indent=1).encode())
     for other in folder.glob("*.so"):
         if other != path:
             other.unlink(missing_ok=True)
-    return library
+    return kept
 
 
 def _read(folder: Path) -> RuntimeLibrary | None:

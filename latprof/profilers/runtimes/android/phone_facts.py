@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from latprof.errors import DeviceError, InvalidValueError
 
@@ -55,6 +55,16 @@ class PhoneFacts:
     sdk: int
     abis: tuple[str, ...]
     clusters: tuple[Cluster, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the facts as plain JSON values."""
+        return asdict(self) | {
+            "abis": list(self.abis),
+            "clusters": [
+                {"cores": list(cluster.cores), "largest_khz": cluster.largest_khz}
+                for cluster in self.clusters
+            ],
+        }
 
     def __str__(self) -> str:
         clusters = " + ".join(

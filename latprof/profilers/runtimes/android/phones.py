@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 #: Most seconds for an adb server to answer, or to start where an adb program is there.
-_SERVER_S, _START_S = 2.0, 15.0
+_SERVER_S, _START_S = 5.0, 15.0
 #: How adb's interface is known on a USB bus: class, subclass, protocol.
 _ADB_INTERFACE = ("ff", "42", "01")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})

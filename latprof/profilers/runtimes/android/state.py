@@ -81,7 +81,7 @@ class PhoneState:
 
     @property
     def battery_c(self) -> float | None:
-        """The battery's temperature: its own word, else the thermal service's."""
+        """The battery's temperature by its own service, else by the thermal service."""
         own = self.battery.celsius
         return own if own is not None else self.thermals.battery_c
 
@@ -92,7 +92,7 @@ def read_state(services: PhoneServices, *, timeout_s: float | None = None) -> Ph
 
 
 def parse_state(answers: Mapping[str, str]) -> PhoneState:
-    """The state that answers to :data:`STATE_QUESTIONS` tell; nothing is known of other texts."""
+    """Read the answers to :data:`STATE_QUESTIONS`; what cannot be read is None or empty."""
     boot = answers.get("boot", "").strip()
     awake = _WAKEFULNESS.search(answers.get("power", ""))
     return PhoneState(

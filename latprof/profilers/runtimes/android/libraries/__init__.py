@@ -1,0 +1,1 @@
+"""Runtime libraries for phones: taken from a file or an address, checked."""

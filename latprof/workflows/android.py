@@ -1,0 +1,191 @@
+"""What phones need once: the runtime library that they get; and putting a phone back."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from latprof.common.short_reprs import ShortRepr
+from latprof.errors import InputFileError, InvalidValueError, UsageError
+
+if TYPE_CHECKING:
+    from latprof.profilers.runtimes.android.library import RuntimeLibrary
+    from latprof.workflows.arguments import OnNote, PathLike
+
+#: Where each runtime's library for arm64 is published by its makers.
+PUBLISHED = {
+    "litert": "https://storage.googleapis.com/litert/binaries/latest/android_arm64/libLiteRt.so",
+    "onnxruntime": "https://repo1.maven.org/maven2/com/microsoft/onnxruntime/onnxruntime-android"
+    "/1.22.0/onnxruntime-android-1.22.0.aar",
+}
+OnProgress: TypeAlias = Callable[[int, int | None], None]
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+
+
+@dataclass(frozen=True, repr=False)
+class AndroidResult(ShortRepr):
+    """What was done for phones.
+
+    Parameters
+    ----------
+    library : RuntimeLibrary or None
+        Of ``setup``: what was taken, with ``runtime``, ``abi``, ``api``, ``name``, ``sha256``,
+        ``size_bytes``, ``source``, ``least_sdk`` and ``path``.
+    serial : str
+        Of ``restore``: the phone's own.
+    undone : int
+        Of ``restore``: how many changes of an earlier latprof were there.
+    """
+
+    library: RuntimeLibrary | None = None
+    serial: str = ""
+    undone: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain JSON values."""
+        if self.library is not None:
+            return self.library.to_dict()
+        return {"serial": self.serial, "undone": self.undone}
+
+
+def android(
+    action: str,
+    source: PathLike | None = None,
+    *,
+    runtime: str | None = None,
+    abi: str | None = None,
+    sha256: str | None = None,
+    timeout_s: float = 600.0,
+    on_progress: OnProgress | None = None,
+    on_note: OnNote | None = None,
+) -> AndroidResult:
+    """Set up measuring on phones, or put a phone back as it was.
+
+    Parameters
+    ----------
+    action : str
+        ``"setup"`` takes the runtime library that phones get, checks it, and remembers it.
+        ``"restore"`` undoes what a latprof that was killed changed on a phone; every command that
+        measures a phone does so first.
+    source : path, URL or str, optional
+        For ``setup`` a library (``libLiteRt.so``, ``libtensorflowlite_jni.so``,
+        ``libonnxruntime.so``), or an AAR, a wheel or another zip file that holds it, here or over
+        https; where not given, what the runtime's makers publish for arm64 is fetched. For
+        ``restore`` the phone's serial; may be left out where one phone is there.
+    runtime : str, optional
+        ``"litert"`` or ``"onnxruntime"``; where not given, what ``source`` is, or LiteRT.
+    abi : str, optional
+        Which library of several, for example ``"arm64-v8a"``, which is taken first.
+    sha256 : str, optional
+        Hexadecimal digest that ``source`` must have.
+    timeout_s : float
+        Most seconds for a whole download.
+    on_progress : callable, optional
+        Called with the bytes that came, and how many there are in all where that is known.
+    on_note : callable, optional
+        Called with remarks.
+
+    Raises
+    ------
+    InputFileError
+        For a file that cannot be read or fetched, is no library, or too old.
+    DeviceError
+        For a library of another ABI or system; for a phone that another latprof has, or that cannot
+        be reached.
+    UsageError, MeasurementTimeoutError, OutputPathError
+    """
+    _check_word("action", action, ("setup", "restore"))
+    if action == "setup":
+        return AndroidResult(_set_up(source, runtime, abi, sha256, (timeout_s, on_progress)))
+    if runtime or abi or sha256:
+        raise UsageError("`runtime`, `abi` and `sha256` are for setup", field="action")
+    return _restore("" if source is None else os.fspath(source).removeprefix("adb:"), on_note)
+
+
+def _set_up(
+    source: PathLike | None,
+    runtime: str | None,
+    abi: str | None,
+    sha256: str | None,
+    fetching: tuple[float, OnProgress | None],
+) -> RuntimeLibrary:
+    from latprof.profilers.runtimes.android.libraries.library_file import (
+        RUNTIME_OF_API,
+        SYSTEMS,
+        read_library,
+    )
+    from latprof.profilers.runtimes.android.library import remember_library
+
+    _check_word("runtime", runtime, tuple(PUBLISHED))
+    _check_word("abi", abi, tuple(SYSTEMS))
+    if sha256 is not None and not _SHA256.fullmatch(sha256):
+        raise InvalidValueError(
+            "not a SHA-256", field="sha256", expected="64 hexadecimal digits", got=sha256[:80]
+        )
+    named = os.fspath(source) if source is not None else PUBLISHED[runtime or "litert"]
+    library = read_library(_content(named, sha256, *fetching), named, abi=abi)
+    if runtime is not None and RUNTIME_OF_API[library.api] != runtime:
+        raise InvalidValueError(
+            f"{named} is no library of this runtime",
+            field="runtime",
+            expected=runtime,
+            got=RUNTIME_OF_API[library.api],
+        )
+    return remember_library(library, named if "://" in named else str(Path(named).resolve()))
+
+
+def _restore(serial: str, on_note: OnNote | None) -> AndroidResult:
+    from latprof.profilers.runtimes.android.journal import Journal
+    from latprof.profilers.runtimes.android.owner import owned
+    from latprof.profilers.runtimes.android.phone_facts import read_phone_facts
+    from latprof.profilers.runtimes.android.phones import open_phone
+    from latprof.profilers.runtimes.android.preparation import restore
+
+    services = open_phone(serial)
+    with services.link:
+        own = read_phone_facts(services).serial
+        with owned(services, own, on_note=on_note):
+            journal = Journal(services, own)
+            count = len(journal.changes)
+            restore(services, journal, on_note)
+    return AndroidResult(serial=own, undone=count)
+
+
+def _check_word(field: str, word: str | None, known: tuple[str, ...]) -> None:
+    if word is not None and word not in known:
+        raise InvalidValueError(
+            f"no such {field}", field=field, expected=" or ".join(known), got=word[:40]
+        )
+
+
+def _content(
+    source: str,
+    sha256: str | None,
+    timeout_s: float,
+    on_progress: OnProgress | None,
+) -> bytes:
+    from latprof.profilers.runtimes.android.libraries.downloading import check_sha256, download
+    from latprof.profilers.runtimes.android.libraries.library_file import MOST_BYTES
+
+    if "://" in source:
+        fetch = partial(download, sha256=sha256, most_bytes=MOST_BYTES, timeout_s=timeout_s)
+        return fetch(source, on_progress=on_progress)
+    path = Path(source)
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise InputFileError(
+            f"cannot read {source}: {getattr(error, 'strerror', None) or error}", field="source"
+        ) from None
+    if len(content) > MOST_BYTES:
+        raise InputFileError(
+            f"{source} is too large", field="source", expected=f"at most {MOST_BYTES >> 20} MiB"
+        )
+    check_sha256(content, sha256, source)
+    return content
