@@ -8,6 +8,7 @@ import hashlib
 import os
 import secrets
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -18,9 +19,12 @@ _SQLITE = b"SQLite format 3\0"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
+def write_atomically(
+    path: str | os.PathLike[str], content: bytes | Iterable[bytes | memoryview]
+) -> Path:
     """Write ``content`` to ``path``: a temporary file beside it, fsync, rename. Returns the path.
 
+    Pieces of a content are written one after the other, as they are made.
     The file gets the permissions of any newly made file. A link stays, what it leads to is written;
     a device or a pipe is written to as it is, never replaced by a file. Raises DiskFullError where
     the disk or the quota is full, OutputPathError where the path cannot be written or is a SQLite
@@ -28,12 +32,14 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
     """
     target = Path(path)
     temporary: Path | None = None
+    pieces = [content] if isinstance(content, bytes) else content
     try:
         found = what_is_at(target)
         if found == "directory":
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if found == "special":
-            target.write_bytes(content)
+            with target.open("wb") as file:
+                file.writelines(pieces)
             return target
         target = Path(os.path.realpath(target))
         if found == "file" and is_sqlite(target):
@@ -42,7 +48,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
         temporary = target.parent / f".{target.name[:40]}.{secrets.token_hex(6)}"
         _TEMPORARY.add(temporary)
         with temporary.open("xb") as file:
-            file.write(content)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from latprof._version import __version__
+from latprof.datasets.models.onnx_weights import Tensor, weight_fields
 from latprof.datasets.models.steps import (
     Activate,
     Activation,
@@ -39,13 +39,8 @@ if TYPE_CHECKING:
     from latprof.datasets.models.layers import Block
     from latprof.graph.operators import Operator
 
-Tensor = NDArray[np.float32] | NDArray[np.int64]
-
 OPSET = 17
 _IR_VERSION = 8
-_GRAPH = onnx.ModelProto.GRAPH_FIELD_NUMBER
-_INITIALIZER = onnx.GraphProto.INITIALIZER_FIELD_NUMBER
-_RAW_DATA = TensorProto.RAW_DATA_FIELD_NUMBER
 
 
 def onnx_bytes(
@@ -92,41 +87,11 @@ def onnx_bytes(
     )
     model.producer_name, model.producer_version = "latprof", __version__
     helper.set_model_props(model, {"latprof.architecture": architecture})
-    return b"".join([model.SerializeToString(), *_weight_fields(writer.weights)])
+    return b"".join([model.SerializeToString(), *weight_fields(writer.weights)])
 
 
 def _tensor_info(name: str, shape: Sequence[int]) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
-
-
-def _weight_fields(weights: Sequence[tuple[str, Tensor]]) -> list[bytes | memoryview]:
-    """Serialise initialisers as a piece of a model that can be appended to the rest of it.
-
-    Protobuf merges the occurrences of an embedded message, so a serialised model followed by a
-    second ``graph`` field that holds only initialisers is a model with those initialisers. The
-    arrays are joined once, where protobuf would copy them about five times.
-    """
-    fields: list[bytes | memoryview] = []
-    for name, values in weights:
-        whole = values.dtype.kind == "i"
-        little_endian = np.ascontiguousarray(values, dtype="<i8" if whole else "<f4")
-        raw = little_endian.reshape(-1).view(np.uint8).data
-        data_type = TensorProto.INT64 if whole else TensorProto.FLOAT
-        tensor = TensorProto(name=name, data_type=data_type, dims=values.shape)
-        head = tensor.SerializeToString() + _field_start(_RAW_DATA, raw.nbytes)
-        fields += [_field_start(_INITIALIZER, len(head) + raw.nbytes), head, raw]
-    size = sum(map(len, fields))
-    return [_field_start(_GRAPH, size), *fields]
-
-
-def _field_start(number: int, size: int) -> bytes:
-    """Tag and length of a length-delimited protobuf field."""
-    encoded = bytearray([number << 3 | 2])
-    while size > 0x7F:
-        encoded.append(size & 0x7F | 0x80)
-        size >>= 7
-    encoded.append(size)
-    return bytes(encoded)
 
 
 class _GraphWriter:

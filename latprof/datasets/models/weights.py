@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ Array = NDArray[np.float32]
 
 BATCH_NORM_EPSILON = 1e-5
 _POOL_VALUES = 1 << 22
+_NO_VALUES = np.empty(0, np.float32)
 
 
 class WeightSource:
@@ -32,14 +33,17 @@ class WeightSource:
 
     def normal(self, shape: Sequence[int], scale: float) -> Array:
         """Normal numbers with standard deviation ``scale``."""
-        count = math.prod(shape)
-        start = self._next % _POOL_VALUES
-        self._next = start + count
-        values = self._pool[start : self._next]
-        if self._next > _POOL_VALUES:
-            again, rest = divmod(count - len(values), _POOL_VALUES)
-            values = np.concatenate([values, *[self._pool] * again, self._pool[:rest]])
-        return (values * np.float32(scale)).reshape(shape)
+        pieces = [*self.pieces(math.prod(shape), scale)]
+        values = pieces[0] if len(pieces) == 1 else np.concatenate([_NO_VALUES, *pieces])
+        return values.reshape(shape)
+
+    def pieces(self, count: int, scale: float) -> Iterator[Array]:
+        """The next ``count`` normal numbers in pieces of bounded size, shape (m,) each."""
+        while count > 0:
+            values = self._pool[self._next : self._next + count]
+            self._next = (self._next + len(values)) % _POOL_VALUES
+            count -= len(values)
+            yield values * np.float32(scale)
 
     def layer(self, layer: Layer) -> dict[str, Array]:
         """Weight of a convolution, and its bias or what :meth:`normalization` makes."""

@@ -1,0 +1,1 @@
+"""Networks of the zoo, a module for those that are built alike."""

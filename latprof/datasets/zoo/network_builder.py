@@ -1,0 +1,491 @@
+"""The layers that networks of the zoo are made of, each a few nodes of a graph.
+
+Feature maps are (batch, channels, height, width), tokens (batch, tokens, features). Layers are
+written as exporters of training frameworks write them: GELU as an error function, attention as two
+matrix products and a softmax.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from latprof.datasets.models.layers import make_divisible
+from latprof.datasets.zoo.graph_builder import BatchNorm, GraphBuilder, Shape, Value
+from latprof.errors import InvalidValueError
+
+Sides = int | tuple[int, int]
+#: Zeros on each side: ``"same"`` is half of the kernel, ``"ceil"`` as TensorFlow's SAME.
+Padding = Literal["same", "ceil"] | Sides
+
+#: Variance of weights over the input, so that activations keep their scale (He et al. 2015).
+_GAINS = {"": 1.0, "relu": 2.0, "relu6": 2.0, "hswish": 2.4, "swish": 2.5, "gelu": 2.2}
+
+
+class NetworkBuilder(GraphBuilder):
+    """A graph made of layers.
+
+    Parameters
+    ----------
+    name : str
+    resolution : int
+        Height and width of the image; tokens of a text.
+    width : float
+        Factor of every number of channels.
+    batch_size, batch_norm
+        As of :class:`GraphBuilder`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        resolution: int,
+        width: float = 1.0,
+        batch_size: int = 1,
+        batch_norm: BatchNorm = "folded",
+    ) -> None:
+        super().__init__(name, batch_size, batch_norm)
+        self.resolution = resolution
+        self.width = width
+
+    def image(self, channels: int = 3) -> Value:
+        """The input image."""
+        return self.input("input", (self.batch_size, channels, self.resolution, self.resolution))
+
+    def wide(self, channels: float, divisor: int = 8) -> int:
+        """Channels at the network's width: a multiple of ``divisor`` unless the width is 1."""
+        if self.width == 1.0:
+            return int(channels)
+        return make_divisible(channels * self.width, divisor)
+
+    # Convolutions --------------------------------------------------------------------------
+
+    def conv(
+        self,
+        x: Value,
+        out: int,
+        kernel: Sides = 1,
+        stride: Sides = 1,
+        *,
+        groups: int = 1,
+        dilation: int = 1,
+        act: str = "",
+        norm: bool = True,
+        bias: bool | None = None,
+        padding: Padding = "same",
+        gain: float | None = None,
+        name: str = "conv",
+    ) -> Value:
+        """A convolution, its batch normalisation (or bias) and activation."""
+        sides, strides = _both(kernel), _both(stride)
+        pads, size = _window(x.size, sides, strides, padding, dilation)
+        self._check_size(size, name)
+        fan_in = x.channels // groups * math.prod(sides)
+        deviation = math.sqrt((_GAINS.get(act, 1.0) if gain is None else gain) / fan_in)
+        inputs = [x, self.weight(f"{name}.weight", (out, x.channels // groups, *sides), deviation)]
+        folded = norm and self.batch_norm == "folded"
+        if not norm if bias is None else bias:
+            inputs.append(self.weight(f"{name}.bias", (out,)))
+        elif folded:
+            inputs.append(self.weight(f"{name}.bias", (out,)))
+            self.parameters += out  # scale and shift are learnt; folded, they are one bias
+        dilated = {"dilations": [dilation] * 2} if dilation > 1 else {}
+        value = self.node(
+            "Conv",
+            inputs,
+            (x.shape[0], out, *size),
+            name,
+            kernel_shape=list(sides),
+            strides=list(strides),
+            pads=pads,
+            group=groups,
+            **dilated,
+        )
+        if norm and not folded:
+            value = self.batch_normalize(value, name=f"{name}.norm")
+        return self.act(value, act, name)
+
+    def depthwise(
+        self, x: Value, kernel: Sides, stride: Sides = 1, *, name: str = "depthwise", **rest: object
+    ) -> Value:
+        """A convolution of each channel by itself; ``rest`` as of :meth:`conv`."""
+        return self.conv(x, x.channels, kernel, stride, groups=x.channels, name=name, **rest)  # type: ignore[arg-type]
+
+    def deconv(self, x: Value, out: int, kernel: int, stride: int, *, name: str = "up") -> Value:
+        """A transposed convolution with a bias that multiplies the size by its stride."""
+        deviation = math.sqrt(1.0 / x.channels)
+        weight = self.weight(f"{name}.weight", (x.channels, out, kernel, kernel), deviation)
+        bias = self.weight(f"{name}.bias", (out,))
+        pads = [(kernel - stride) // 2] * 4
+        size = tuple(side * stride for side in x.size)
+        return self.node(
+            "ConvTranspose",
+            [x, weight, bias],
+            (x.shape[0], out, *size),
+            name,
+            kernel_shape=[kernel] * 2,
+            strides=[stride] * 2,
+            pads=pads,
+        )
+
+    # Normalisation and activation ------------------------------------------------------------
+
+    def batch_normalize(self, x: Value, act: str = "", name: str = "norm") -> Value:
+        """A batch normalisation that no convolution before it takes in."""
+        shape = (x.channels,)
+        parameters = [
+            self.ones(f"{name}.scale", shape),
+            self.weight(f"{name}.shift", shape),
+            self.untrained(f"{name}.mean", shape, 0.0),
+            self.untrained(f"{name}.variance", shape, 1.0),
+        ]
+        value = self.node("BatchNormalization", [x, *parameters], x.shape, name, epsilon=1e-5)
+        return self.act(value, act, name)
+
+    def layer_normalize(self, x: Value, name: str = "norm", epsilon: float = 1e-6) -> Value:
+        """Normalise the last dimension."""
+        shape = (x.shape[-1],)
+        parameters = [self.ones(f"{name}.scale", shape), self.weight(f"{name}.shift", shape)]
+        return self.node(
+            "LayerNormalization", [x, *parameters], x.shape, name, axis=-1, epsilon=epsilon
+        )
+
+    def rms_normalize(self, x: Value, name: str = "norm") -> Value:
+        """Divide by the root of the mean square of the last dimension (Zhang et al. 2019)."""
+        mean_shape = (*x.shape[:-1], 1)
+        square = self.node("Mul", [x, x], x.shape, f"{name}.square")
+        mean = self.node("ReduceMean", [square], mean_shape, f"{name}.mean", axes=[-1])
+        mean = self.node("Add", [mean, self.constant(1e-5)], mean_shape, f"{name}.epsilon")
+        root = self.node("Sqrt", [mean], mean_shape, f"{name}.root")
+        value = self.node("Div", [x, root], x.shape, f"{name}.divide")
+        return self.mul(value, self.ones(f"{name}.scale", (x.shape[-1],)), f"{name}.scaled")
+
+    def act(  # noqa: PLR0911 - one case an activation
+        self, x: Value, kind: str, name: str = "act"
+    ) -> Value:
+        """An activation; none for the empty string."""
+        if not kind:
+            return x
+        name = f"{name}.{kind}"
+        match kind:
+            case "relu" | "sigmoid" | "tanh":
+                return self.node(kind.capitalize(), [x], x.shape, name)
+            case "relu6":
+                bounds = [self.constant(0.0), self.constant(6.0)]
+                return self.node("Clip", [x, *bounds], x.shape, name)
+            case "hswish":
+                return self.node("HardSwish", [x], x.shape, name)
+            case "hsigmoid":
+                return self.node("HardSigmoid", [x], x.shape, name, alpha=1 / 6, beta=0.5)
+            case "leaky_relu":
+                return self.node("LeakyRelu", [x], x.shape, name, alpha=0.1)
+            case "swish":
+                return self.mul(x, self.act(x, "sigmoid", name), name)
+            case "gelu":
+                scaled = self.node("Div", [x, self.constant(math.sqrt(2.0))], x.shape, name)
+                erf = self.node("Erf", [scaled], x.shape, f"{name}.erf")
+                one = self.add(erf, self.constant(1.0), f"{name}.add")
+                return self.mul(self.mul(x, one, name), self.constant(0.5), f"{name}.half")
+            case "gelu_tanh":
+                cube = self.node("Pow", [x, self.constant(3.0)], x.shape, f"{name}.cube")
+                inner = self.add(x, self.mul(cube, self.constant(0.044715), name), name)
+                inner = self.mul(inner, self.constant(math.sqrt(2.0 / math.pi)), name)
+                one = self.add(self.act(inner, "tanh", name), self.constant(1.0), name)
+                return self.mul(self.mul(x, self.constant(0.5), name), one, name)
+        raise ValueError(f"no activation {kind!r}")
+
+    def softmax(self, x: Value, name: str = "softmax") -> Value:
+        """Over the last dimension."""
+        return self.node("Softmax", [x], x.shape, name, axis=-1)
+
+    def squeeze_excite(
+        self,
+        x: Value,
+        reduced: int,
+        *,
+        act: str = "relu",
+        gate: str = "sigmoid",
+        norm: bool = False,
+        bias: bool | None = None,
+        name: str = "se",
+    ) -> Value:
+        """Each channel times a gate computed from all means (Hu et al. 2018)."""
+        with self.scope(name):
+            mean = self.global_pool(x)
+            mean = self.conv(mean, reduced, act=act, norm=norm, bias=bias, name="squeeze")
+            mean = self.conv(mean, x.channels, act=gate, norm=False, bias=bias, name="excite")
+            return self.mul(x, mean, "scale")
+
+    # Pools and sizes -----------------------------------------------------------------------
+
+    def pool(
+        self,
+        x: Value,
+        kind: Literal["max", "avg"],
+        kernel: Sides,
+        stride: Sides = 1,
+        *,
+        padding: Padding = "same",
+        ceil: bool = False,
+        name: str = "pool",
+    ) -> Value:
+        """A pool; averages leave the padding out."""
+        sides, strides = _both(kernel), _both(stride)
+        pads, size = _window(x.size, sides, strides, padding, 1, ceil=ceil)
+        self._check_size(size, name)
+        return self.node(
+            "MaxPool" if kind == "max" else "AveragePool",
+            [x],
+            (*x.shape[:2], *size),
+            name,
+            kernel_shape=list(sides),
+            strides=list(strides),
+            pads=pads,
+            ceil_mode=int(ceil),
+        )
+
+    def global_pool(self, x: Value, name: str = "pool") -> Value:
+        """Means over the whole feature map: its size becomes 1."""
+        return self.node("GlobalAveragePool", [x], (*x.shape[:2], 1, 1), name)
+
+    def adaptive_pool(self, x: Value, side: int, name: str = "pool") -> Value:
+        """Means over windows so that about ``side`` x ``side`` are left."""
+        stride = tuple(max(s // side, 1) for s in x.size)
+        kernel = tuple(max(s - (side - 1) * t, 1) for s, t in zip(x.size, stride, strict=True))
+        return self.pool(x, "avg", kernel, stride, padding=0, name=name)  # type: ignore[arg-type]
+
+    def resize(
+        self,
+        x: Value,
+        size: tuple[int, int],
+        mode: Literal["nearest", "linear"] = "nearest",
+        name: str = "resize",
+    ) -> Value:
+        """Another height and width; nothing happens where it is the same."""
+        if x.size == size:
+            return x
+        shape = (*x.shape[:2], *size)
+        how = (
+            {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+            if mode == "nearest"
+            else {"coordinate_transformation_mode": "half_pixel"}
+        )
+        return self.node(
+            "Resize", [x, None, None, self.constant(shape)], shape, name, mode=mode, **how
+        )
+
+    def pad(self, x: Value, after: Sequence[int], name: str = "pad") -> Value:
+        """Zeros behind each dimension; nothing happens where there are none."""
+        if not any(after):
+            return x
+        shape = tuple(size + more for size, more in zip(x.shape, after, strict=True))
+        pads = self.constant([0] * len(after) + list(after))
+        return self.node("Pad", [x, pads], shape, name)
+
+    # Arithmetic and layout -----------------------------------------------------------------
+
+    def add(self, x: Value, y: Value, name: str = "add") -> Value:
+        """The sum; a smaller value is broadcast."""
+        return self.node("Add", [x, y], _broadcast(x.shape, y.shape), name)
+
+    def mul(self, x: Value, y: Value, name: str = "mul") -> Value:
+        """The product; a smaller value is broadcast."""
+        return self.node("Mul", [x, y], _broadcast(x.shape, y.shape), name)
+
+    def total(self, values: Sequence[Value], name: str = "add") -> Value:
+        """The sum of values, one addition after the other."""
+        first, *rest = values
+        for value in rest:
+            first = self.add(first, value, name)
+        return first
+
+    def concat(self, values: Sequence[Value], axis: int = 1, name: str = "concat") -> Value:
+        """Values side by side."""
+        if len(values) == 1:
+            return values[0]
+        shape = [*values[0].shape]
+        shape[axis] = sum(value.shape[axis] for value in values)
+        return self.node("Concat", values, tuple(shape), name, axis=axis)
+
+    def split(
+        self, x: Value, sizes: Sequence[int], axis: int = 1, name: str = "split"
+    ) -> list[Value]:
+        """The opposite of :meth:`concat`."""
+        shapes = []
+        for size in sizes:
+            shape = [*x.shape]
+            shape[axis] = size
+            shapes.append(tuple(shape))
+        return self.nodes("Split", [x, self.constant(sizes)], shapes, name, axis=axis)
+
+    def slice(
+        self, x: Value, start: int, end: int, axis: int, step: int = 1, name: str = "slice"
+    ) -> Value:
+        """Every ``step``-th entry of a stretch of one dimension."""
+        shape = [*x.shape]
+        shape[axis] = len(range(*slice(start, end, step).indices(x.shape[axis])))
+        bounds = [self.constant([number]) for number in (start, end, axis, step)]
+        return self.node("Slice", [x, *bounds], tuple(shape), name)
+
+    def reshape(self, x: Value, shape: Shape, name: str = "reshape") -> Value:
+        """The same values in another shape."""
+        if x.shape == shape:
+            return x
+        return self.node("Reshape", [x, self.constant(shape)], shape, name)
+
+    def transpose(self, x: Value, order: Sequence[int], name: str = "transpose") -> Value:
+        """Dimensions in another order."""
+        shape = tuple(x.shape[axis] for axis in order)
+        return self.node("Transpose", [x], shape, name, perm=list(order))
+
+    def flatten(self, x: Value, name: str = "flatten") -> Value:
+        """All but the batch in one dimension."""
+        return self.node("Flatten", [x], (x.shape[0], math.prod(x.shape[1:])), name)
+
+    def shuffle(self, x: Value, groups: int, name: str = "shuffle") -> Value:
+        """Channel i of group g becomes channel g of group i (Zhang et al. 2018)."""
+        batch, channels, *size = x.shape
+        value = self.reshape(x, (batch, groups, channels // groups, *size), f"{name}.split")
+        value = self.transpose(value, (0, 2, 1, 3, 4), f"{name}.transpose")
+        return self.reshape(value, x.shape, f"{name}.join")
+
+    # Matrix products -----------------------------------------------------------------------
+
+    def linear(
+        self, x: Value, out: int, *, bias: bool = True, act: str = "", name: str = "linear"
+    ) -> Value:
+        """A dense layer over the last dimension."""
+        features = x.shape[-1]
+        deviation = math.sqrt(_GAINS.get(act, 1.0) / features)
+        shape = (*x.shape[:-1], out)
+        if len(x.shape) == 2:
+            inputs = [x, self.weight(f"{name}.weight", (out, features), deviation)]
+            if bias:
+                inputs.append(self.weight(f"{name}.bias", (out,)))
+            value = self.node("Gemm", inputs, shape, name, transB=1)
+        else:
+            weight = self.weight(f"{name}.weight", (features, out), deviation)
+            value = self.node("MatMul", [x, weight], shape, name)
+            if bias:
+                value = self.add(self.weight(f"{name}.bias", (out,)), value, f"{name}.add")
+        return self.act(value, act, name)
+
+    def matmul(self, x: Value, y: Value, name: str = "matmul") -> Value:
+        """A product of two values of the network."""
+        shape = (*_broadcast(x.shape[:-2], y.shape[:-2]), x.shape[-2], y.shape[-1])
+        return self.node("MatMul", [x, y], shape, name)
+
+    def attend(
+        self, q: Value, k: Value, v: Value, *, bias: Value | None = None, scale: float | None = None
+    ) -> Value:
+        """Attention of queries, keys and values, (batch, heads, tokens, features) each."""
+        scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
+        keys = self.transpose(k, (0, 1, 3, 2), "keys")
+        scores = self.matmul(self.mul(q, self.constant(float(scale)), "scale"), keys, "scores")
+        if bias is not None:
+            scores = self.add(scores, bias, "bias")
+        return self.matmul(self.softmax(scores), v, "mix")
+
+    def heads(self, x: Value, heads: int, name: str = "heads") -> Value:
+        """Tokens (batch, tokens, features) as (batch, heads, tokens, features of one)."""
+        batch, tokens, features = x.shape
+        value = self.reshape(x, (batch, tokens, heads, features // heads), f"{name}.split")
+        return self.transpose(value, (0, 2, 1, 3), name)
+
+    def joined(self, x: Value, name: str = "join") -> Value:
+        """The opposite of :meth:`heads`."""
+        batch, heads, tokens, features = x.shape
+        value = self.transpose(x, (0, 2, 1, 3), name)
+        return self.reshape(value, (batch, tokens, heads * features), f"{name}.reshape")
+
+    def self_attention(
+        self, x: Value, heads: int, *, bias: Value | None = None, qkv_bias: bool = True
+    ) -> Value:
+        """Multi-head self-attention of tokens, one product for queries, keys and values."""
+        batch, tokens, features = x.shape
+        qkv = self.linear(x, 3 * features, bias=qkv_bias, name="qkv")
+        qkv = self.reshape(qkv, (batch, tokens, 3, heads, features // heads), "qkv.split")
+        qkv = self.transpose(qkv, (2, 0, 3, 1, 4), "qkv.transpose")
+        one = (batch, heads, tokens, features // heads)
+        q, k, v = (
+            self.reshape(part, one, "part") for part in self.split(qkv, (1, 1, 1), 0, "qkv.parts")
+        )
+        return self.linear(self.joined(self.attend(q, k, v, bias=bias)), features, name="project")
+
+    def mlp(self, x: Value, hidden: int, act: str = "gelu") -> Value:
+        """Two dense layers with an activation between them."""
+        return self.linear(self.linear(x, hidden, act=act, name="mlp1"), x.shape[-1], name="mlp2")
+
+    def tokens(self, x: Value, name: str = "tokens") -> Value:
+        """A feature map as tokens."""
+        batch, channels, height, width = x.shape
+        return self.transpose(
+            self.reshape(x, (batch, channels, height * width), f"{name}.flat"), (0, 2, 1), name
+        )
+
+    def feature_map(self, x: Value, size: tuple[int, int], name: str = "map") -> Value:
+        """Tokens as a feature map: the opposite of :meth:`tokens`."""
+        batch, _, channels = x.shape
+        return self.reshape(
+            self.transpose(x, (0, 2, 1), name), (batch, channels, *size), f"{name}.shape"
+        )
+
+    def classifier(self, x: Value, classes: int = 1000) -> None:
+        """Pool a feature map, a dense layer, and the output."""
+        value = self.flatten(self.global_pool(x)) if len(x.shape) == 4 else x
+        self.output(self.linear(value, classes, name="classifier"))
+
+    def _check_size(self, size: tuple[int, int], name: str) -> None:
+        if min(size) < 1:
+            raise InvalidValueError(
+                f"{self.name} needs larger images: nothing is left at {name}",
+                field="resolution",
+                got=str(self.resolution),
+            )
+
+
+def _both(sides: Sides) -> tuple[int, int]:
+    return sides if isinstance(sides, tuple) else (sides, sides)
+
+
+def _broadcast(one: Shape, other: Shape) -> Shape:
+    length = max(len(one), len(other))
+    padded = ((1,) * (length - len(each)) + each for each in (one, other))
+    return tuple(max(a, b) for a, b in zip(*padded, strict=True))
+
+
+def _window(
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: Padding,
+    dilation: int,
+    *,
+    ceil: bool = False,
+) -> tuple[list[int], tuple[int, int]]:
+    """ONNX's pads, and the output's size."""
+    before, after, out = [], [], []
+    for side, k, step, zeros in zip(
+        size,
+        kernel,
+        stride,
+        _both(padding) if not isinstance(padding, str) else (0, 0),
+        strict=True,
+    ):
+        reach = dilation * (k - 1) + 1
+        if padding == "ceil":
+            whole = max((-(-side // step) - 1) * step + reach - side, 0)
+            first, last = whole // 2, whole - whole // 2
+        else:
+            first = last = dilation * (k // 2) if padding == "same" else zeros
+        room = side + first + last - reach
+        number = (-(-room // step) if ceil else room // step) + 1
+        if ceil and (number - 1) * step >= side + first:
+            number -= 1  # a window may not begin in the padding behind
+        before.append(first)
+        after.append(last)
+        out.append(number)
+    height, width = out
+    return [*before, *after], (height, width)
