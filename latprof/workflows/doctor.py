@@ -1,4 +1,4 @@
-"""What spoils timings on this host, and what is damaged in a store."""
+"""What spoils timings on this host or on a phone, and what is damaged in a store."""
 
 from __future__ import annotations
 
@@ -35,25 +35,42 @@ class DoctorResult(ShortRepr):
         return [dataclasses.asdict(check) for check in self.checks]
 
 
-def doctor(store: PathLike | None = None, *, repair: PathLike | None = None) -> DoctorResult:
-    """Find what spoils timings on this host, or what is damaged in a store.
+def doctor(
+    store: PathLike | None = None,
+    *,
+    repair: PathLike | None = None,
+    record: PathLike | None = None,
+) -> DoctorResult:
+    """Find what spoils timings on this host or on a phone, or what is damaged in a store.
 
     Entry points of other packages whose names are taken are found too.
 
     Parameters
     ----------
     store : path or URL, optional
-        The store whose file and rows are all checked; the host is not checked then.
+        The store whose file and rows are all checked; the host is not checked then. Or a phone, as
+        ``"adb:SERIAL"``, or ``"adb"`` where one is there; nothing is changed on it.
     repair : path, optional
         A new file: all that is whole in the store is saved into it. The store itself is only read.
+    record : path, optional
+        A zip file into which a phone's raw answers are written, without its serial.
 
     Raises
     ------
     StoreError
         Where ``store`` is no store at all.
     OutputPathError
-        Where ``repair`` is there already or cannot be written.
+        Where ``repair`` is there already or cannot be written, or ``record`` cannot.
+    UsageError, DeviceOfflineError, DeviceUnauthorizedError, MeasurementTimeoutError
+        Where the phone cannot be reached.
     """
+    serial = _serial_in(store)
+    if record is not None and serial is None:
+        raise UsageError("`record` is for a phone", field="record", hint="name it: adb:SERIAL")
+    if serial is not None:
+        if repair is not None:
+            raise UsageError("`repair` is for a store", field="repair")
+        return _phone_checks(serial, record)
     if store is not None:
         return _store_checks(os.fspath(store), repair)
     if repair is not None:
@@ -66,6 +83,30 @@ def doctor(store: PathLike | None = None, *, repair: PathLike | None = None) -> 
         for problem in entry_point_problems()
     ]
     return DoctorResult((*run_checks(), *taken))
+
+
+def _serial_in(store: PathLike | None) -> str | None:
+    """The serial of ``adb:SERIAL``, empty for ``adb``; None for what names no phone."""
+    text = "" if store is None else os.fspath(store)
+    if text == "adb" or text.startswith("adb:"):
+        serial = text.removeprefix("adb").removeprefix(":")
+        for runtime in ("litert", "onnxruntime"):  # a target, as `devices` lists it
+            serial = serial.removesuffix(runtime).removesuffix(":")
+        return serial
+    return None
+
+
+def _phone_checks(serial: str, record: PathLike | None) -> DoctorResult:
+    from latprof.common.files import check_output
+    from latprof.profilers.runtimes.android.checkup.connection import check_phone
+    from latprof.profilers.runtimes.android.checkup.phone_recording import write_recording
+
+    if record is not None:
+        check_output(record)
+    found, checks = check_phone(serial)
+    if record is not None:
+        write_recording(record, found)
+    return DoctorResult(tuple(checks))
 
 
 def _store_checks(store: str, repair: PathLike | None) -> DoctorResult:

@@ -16,6 +16,8 @@ _TEMPERATURES = frozenset({0, 1, 2, 3, 4, 5, 9})
 _BATTERY, _SKIN = 2, 3
 #: What a sensor of a phone that runs can read, degrees Celsius; others are switched off or broken.
 _LOW_C, _HIGH_C = 1.0, 130.0
+#: android.os.BatteryManager.BATTERY_STATUS_*: charging, discharging, not charging, full.
+_CHARGING = {"2": True, "3": False, "4": False, "5": False}
 #: android.os.PowerManager.THERMAL_STATUS_*: none to shutdown.
 _HIGHEST_STATUS = 6
 
@@ -134,11 +136,14 @@ class Battery:
         Whether a cable or a pad supplies it.
     celsius : float or None
         Its temperature.
+    charging : bool or None
+        Whether its charge grows.
     """
 
     level_percent: float | None = None
     powered: bool | None = None
     celsius: float | None = None
+    charging: bool | None = None
 
 
 def parse_battery(text: str) -> Battery:
@@ -153,4 +158,5 @@ def parse_battery(text: str) -> Battery:
         level_percent=percent if percent is not None and 0 <= percent <= 100 else None,
         powered=any(powered) if powered else None,
         celsius=celsius if celsius is not None and _LOW_C <= celsius <= _HIGH_C else None,
+        charging=_CHARGING.get(values.get("status", "")),
     )

@@ -1,0 +1,1 @@
+"""What spoils timings on a phone, and a record of its answers."""
