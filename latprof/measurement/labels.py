@@ -16,6 +16,7 @@ from latprof.measurement.label_table import (
     repeats_table,
     stopped_by,
 )
+from latprof.measurement.quiet.target_constant import Constant
 from latprof.measurement.records import Target
 from latprof.measurement.statistics import quiet_kernels, quiet_reference_ms
 from latprof.measurement.store.store import Store
@@ -91,17 +92,24 @@ class TargetLabels:
         return self.stored.reference_ms is not None
 
     @property
-    def reference_ms(self) -> float:
-        """The constant, in ms: frozen, or what would be frozen now.
+    def constant(self) -> Constant:
+        """The constant and how far to trust it: the last version, or what would be frozen now.
 
         Raises NotEnoughDataError where no visit has samples.
         """
-        constant = self.stored.reference_ms or self._visits_and_constant[1]
-        if constant is None:
+        if self.is_frozen:
+            return self.stored.constants[-1]
+        found = self._visits_and_constant[1]
+        if found is None:
             raise NotEnoughDataError(
                 f"{self.store.location} holds no measurement without a failure"
             )
-        return constant
+        return Constant(found)
+
+    @property
+    def reference_ms(self) -> float:
+        """The constant in ms; raises as :attr:`constant`."""
+        return self.constant.reference_ms
 
     # End to end ---------------------------------------------------------------------------------
 
@@ -114,10 +122,11 @@ class TargetLabels:
         visits to the network, and all to the target, made), ratio, raw_median_ms, raw_minimum_ms,
         reference_ms (median of the reference's burst medians), drift (fraction), timed_s (inside
         timed runs), load_s, wall_s, steal (fraction of all cores), withheld (fraction of the time),
-        other_load (share of spare cores), load1, disturbed, failure_code, failure_message,
-        process_effect (the factor by which all ratios of the visit's process are off, see
-        :mod:`latprof.measurement.process_effects`), and on a GPU its readings after the visit,
-        ``gpu_...``.
+        other_load (share of spare cores), load1, preempted (share of the counted runs), waited
+        (share of their time that they waited for a core; both NaN where unknown), disturbed,
+        failure_code, failure_message, process_effect (the factor by which all ratios of the visit's
+        process are off, see :mod:`latprof.measurement.process_effects`), and on a GPU its readings
+        after the visit, ``gpu_...``.
 
         Raises NotEnoughDataError where there is none.
         """

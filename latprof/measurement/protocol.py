@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from latprof.errors import RuntimeFailedError
+from latprof.measurement.quiet.run_usage import BurstUsage, usage_of
 from latprof.measurement.records import Burst, PairedProtocol, PairedSamples
 
 
@@ -26,7 +27,9 @@ class LoadedModel(Protocol):
         """Run ``times`` times back to back; return each run's duration in milliseconds.
 
         Durations come from a monotonic clock (or the device's own), without any work of the host
-        that a user's call would not have.
+        that a user's call would not have. Where they are a
+        :class:`latprof.measurement.quiet.run_usage.TimedRuns`, they say what each run was given of the
+        processor, and preempted runs are told from slow ones.
         """
         ...
 
@@ -93,13 +96,38 @@ def measure_paired(
     n_reference = reference_runs or runs_per_burst(calibrate(reference), protocol)
     n_target += protocol.dropped_runs
     n_reference += protocol.dropped_runs
-    target_bursts: list[Burst] = []
+    target_bursts, reference_bursts = _Bursts(target, n_target), _Bursts(reference, n_reference)
     with garbage_collection_paused():
-        reference_bursts = [_checked(reference.run(n_reference), n_reference)]
+        reference_bursts.add()
         for _ in range(protocol.rounds):
-            target_bursts.append(_checked(target.run(n_target), n_target))
-            reference_bursts.append(_checked(reference.run(n_reference), n_reference))
-    return PairedSamples(tuple(target_bursts), tuple(reference_bursts), protocol.dropped_runs)
+            target_bursts.add()
+            reference_bursts.add()
+    return PairedSamples(
+        tuple(target_bursts.durations_ms),
+        tuple(reference_bursts.durations_ms),
+        protocol.dropped_runs,
+        target_bursts.all_usage(),
+        reference_bursts.all_usage(),
+    )
+
+
+class _Bursts:
+    """The bursts of one network, so many runs each."""
+
+    def __init__(self, model: LoadedModel, runs: int) -> None:
+        self._model, self._runs = model, runs
+        self.durations_ms: list[Burst] = []
+        self._usage: list[BurstUsage] = []
+
+    def add(self) -> None:
+        found = self._model.run(self._runs)
+        self.durations_ms.append(_checked(found, self._runs))
+        self._usage.append(usage_of(found))
+
+    def all_usage(self) -> tuple[BurstUsage, ...]:
+        """What the runs were given; empty unless it is known of all of them."""
+        known = all(len(usage) == self._runs for usage in self._usage)
+        return tuple(self._usage) if known else ()
 
 
 @contextmanager

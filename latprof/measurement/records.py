@@ -13,6 +13,7 @@ from latprof.common.checked_json import Fields
 from latprof.common.limits import ABOVE_0, POSITIVE, Limit, check_limits, whole
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InvalidValueError
+from latprof.measurement.quiet.run_usage import BurstUsage, usage_of_json
 
 #: Kernels of one network.
 MOST_KERNELS = 1_000_000
@@ -230,12 +231,18 @@ class PairedSamples(ShortRepr):
 
     ``target`` holds r bursts, ``reference`` r + 1: ``reference[i]`` ran before and
     ``reference[i + 1]`` after ``target[i]``. ``dropped_runs`` leading runs of each burst are
-    warm-up: stored here, not part of the statistics.
+    warm-up: stored here, not part of the statistics. ``target_usage`` and ``reference_usage`` say
+    what each of these runs was given of the processor, empty where that is not known;
+    ``reference_name`` which reference of the target's family ran, empty for the one that the
+    target names.
     """
 
     target: tuple[Burst, ...]
     reference: tuple[Burst, ...]
     dropped_runs: int = 1
+    target_usage: tuple[BurstUsage, ...] = ()
+    reference_usage: tuple[BurstUsage, ...] = ()
+    reference_name: str = ""
 
     def __post_init__(self) -> None:
         if len(self.reference) != len(self.target) + 1 or not self.target:
@@ -248,15 +255,22 @@ class PairedSamples(ShortRepr):
             raise InvalidValueError("a burst has no runs beyond the dropped ones")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the samples as plain JSON values."""
-        return dataclasses.asdict(self)
+        """Return the samples as plain JSON values; what is not known is left out."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in values.items() if value not in ((), "")}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PairedSamples:
         """Rebuild samples from :meth:`to_dict`; raises InvalidValueError for anything else."""
         fields = Fields("samples", values, InvalidValueError)
+        target, reference = (_bursts(fields, name) for name in ("target", "reference"))
         return cls(
-            _bursts(fields, "target"), _bursts(fields, "reference"), fields.integer("dropped_runs")
+            target,
+            reference,
+            fields.integer("dropped_runs"),
+            usage_of_json(values.get("target_usage"), target),
+            usage_of_json(values.get("reference_usage"), reference),
+            fields.text("reference_name") if "reference_name" in values else "",
         )
 
 
@@ -312,7 +326,8 @@ class KernelProfile(ShortRepr):
     def to_dict(self) -> dict[str, Any]:
         """Return the profile as plain JSON values."""
         kernels = [kernel.to_dict() for kernel in self.kernels]
-        return dataclasses.asdict(self) | {"kernels": kernels}
+        own = {"started_at": self.started_at, "process": self.process}
+        return {"kernels": kernels, "samples": self.samples.to_dict(), **own}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> KernelProfile:

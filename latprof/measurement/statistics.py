@@ -76,6 +76,8 @@ def cut_bursts(samples: PairedSamples, target_runs: int, reference_runs: int) ->
         samples,
         target=tuple(burst[:target] for burst in samples.target),
         reference=tuple(burst[:reference] for burst in samples.reference),
+        target_usage=tuple(burst[:target] for burst in samples.target_usage),
+        reference_usage=tuple(burst[:reference] for burst in samples.reference_usage),
     )
 
 

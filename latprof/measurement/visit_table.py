@@ -9,6 +9,7 @@ import numpy as np
 
 from latprof.measurement.conditions import other_load, steal_fraction, withheld_fraction
 from latprof.measurement.process_effects import process_effects
+from latprof.measurement.quiet.preemption import preempted_share, waiting_share
 from latprof.measurement.statistics import (
     burst_medians,
     counted_runs,
@@ -61,6 +62,8 @@ def visit_row(measurement: Measurement) -> dict[str, Any]:
         "withheld": withheld_fraction(before, after),
         "other_load": other_load(before, after),
         "load1": after.get("load1", _NAN),
+        "preempted": _NAN,
+        "waited": _NAN,
         "disturbed": measurement.disturbed,
         "failure_code": None if failure is None else failure.code,
         "failure_message": None if failure is None else failure.message,
@@ -79,6 +82,8 @@ def _statistics(samples: PairedSamples) -> dict[str, float]:
         "raw_minimum_ms": raw_minimum_ms(samples),
         "reference_ms": float(median(burst_medians(samples)[1].tolist())),
         "drift": reference_drift(samples),
+        "preempted": preempted_share(samples),
+        "waited": waiting_share(samples),
         "timed_s": sum(map(sum, (*samples.target, *samples.reference))) / 1e3,
     }
 

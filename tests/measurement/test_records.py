@@ -167,3 +167,25 @@ def test_a_run_that_took_no_time_is_refused(ms):
         values[side][0][1] = ms
         with pytest.raises(InvalidValueError, match=f"{side} is wrong"):
             PairedSamples.from_dict(values)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [[], [[[1000, None, 0], [900, 12, 3]]], [[[1000, 0, 0], [900, 0, 0]]]],
+    ids=["unknown", "waiting unknown", "known"],
+)
+def test_samples_keep_what_their_runs_were_given(usage):
+    values = SAMPLES.to_dict() | {"target_usage": usage, "reference_name": "a smaller one"}
+    samples = PairedSamples.from_dict(values)
+
+    assert [[list(run) for run in burst] for burst in samples.target_usage] == usage
+    assert PairedSamples.from_dict(json.loads(json.dumps(samples.to_dict()))) == samples
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [1, [[]], [[[1, 1, 1]]], [[[1, 1], [1, 1]]], [[[-1, 0, 0], [0, 0, 0]]], [[[0.5, 0, 0]] * 2]],
+)
+def test_usage_of_other_runs_is_refused(usage):
+    with pytest.raises(InvalidValueError, match="usage"):
+        PairedSamples.from_dict(SAMPLES.to_dict() | {"target_usage": usage})

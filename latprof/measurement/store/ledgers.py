@@ -22,10 +22,10 @@ class MissingLedgerError(Exception):
     """A table's ledger is not there: the store is damaged."""
 
 
-def begin_ledgers(connection: sa.Connection) -> None:
+def begin_ledgers(connection: sa.Connection, tables: Sequence[sa.Table] = CHECKED) -> None:
     """The ledgers of empty tables."""
     rows = [
-        {"table_name": table.name, "parent": 0, "row_count": 0, "last_id": 0} for table in CHECKED
+        {"table_name": table.name, "parent": 0, "row_count": 0, "last_id": 0} for table in tables
     ]
     connection.execute(sa.insert(ledgers), rows)
 

@@ -62,6 +62,7 @@ def _version(connection: sa.Connection, names: set[str], location: str) -> int:
             got=f"version {str(stated)[:40]}",
             hint="use the latprof version that wrote it, or collect into a new file",
         )
-    if (schema.ledgers.name in names) != (version > 1):
+    expected = (version > 1, version > 2)
+    if (schema.ledgers.name in names, schema.constants.name in names) != expected:
         raise damaged_store(location, f"table {schema.meta.name}: it states version {version}")
     return version

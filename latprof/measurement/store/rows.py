@@ -6,6 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from latprof.measurement.quiet.target_constant import Constant
 from latprof.measurement.records import KernelTime, PairedSamples, Subject, Target
 from latprof.measurement.visits import Measurement, Visit, VisitKey
 
@@ -26,13 +27,8 @@ def samples_to_json(samples: PairedSamples | None) -> str | None:
     def rounded(bursts: Sequence[Sequence[float]]) -> list[list[float]]:
         return [[round(ms, 6) for ms in burst] for burst in bursts]
 
-    return to_json(
-        {
-            "target": rounded(samples.target),
-            "reference": rounded(samples.reference),
-            "dropped_runs": samples.dropped_runs,
-        }
-    )
+    raw = {"target": rounded(samples.target), "reference": rounded(samples.reference)}
+    return to_json(samples.to_dict() | raw)
 
 
 def json_value(text: str | None) -> Any:
@@ -131,7 +127,7 @@ def row_of_measurement(measurement: Measurement) -> dict[str, Any]:
 
 def subject_of(values: Mapping[str, Any]) -> Subject:
     """A network from the values of a row of the subjects table."""
-    if values["kind"] not in {"architecture", "model"}:
+    if values["kind"] not in {"architecture", "model", "reference"}:
         raise ValueError(f"kind is {values['kind'][:60]!r}")
     return Subject(values["kind"], values["key"], values["name"], sys.intern(values["space"]))
 
@@ -142,6 +138,19 @@ def target_of(values: Mapping[str, Any]) -> Target:
     if target.key != values["key"]:
         raise ValueError("key is not that of its target")
     return target
+
+
+def constant_of(values: Mapping[str, Any]) -> Constant:
+    """A constant from the values of a row of the constants table."""
+    own = {name: values[name] for name in ("number", "reference_ms")}
+    return Constant.from_dict(json_object(values["how"]) | own)
+
+
+def row_of_constant(constant: Constant) -> dict[str, Any]:
+    """A constant as a row of the constants table, without its target."""
+    values = constant.to_dict()
+    own = {name: values.pop(name) for name in ("number", "reference_ms")}
+    return own | {"how": to_json(values)}
 
 
 def campaign_of(values: Mapping[str, Any]) -> dict[str, Any]:

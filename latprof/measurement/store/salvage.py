@@ -24,6 +24,7 @@ from latprof.measurement.store.ledgers import count_all, stated_count
 from latprof.measurement.store.preparing import make_tables, prepare
 from latprof.measurement.store.rows import (
     campaign_of,
+    constant_of,
     json_object,
     kernel_of,
     measurement_of,
@@ -157,7 +158,8 @@ class _Salvage:
         except BaseException:
             self._database.close()
             raise
-        self.states = {table.name: TableState(table.name) for table in schema.CHECKED}
+        self._tables = [t for t in schema.CHECKED if schema.has_table(self.version, t)]
+        self.states = {table.name: TableState(table.name) for table in self._tables}
         self._targets: dict[int, Target] = {}
         self._subjects: dict[int, Subject] = {}
         self._ids: dict[str, set[int]] = {}
@@ -178,7 +180,7 @@ class _Salvage:
         """Whole rows, some at a time, parents before their children."""
         for rows in self._rows(schema.kernels, TableState("kernels")):  # what profiles lack
             self._kernels.update(row["profile_id"] for row in rows)
-        for table in schema.CHECKED:
+        for table in self._tables:
             state = self.states[table.name]
             ids = self._ids[table.name] = set()
             state.stated = self._stated(table, state)
@@ -203,7 +205,7 @@ class _Salvage:
                 names = []
             if schema.measurements.name not in names or schema.targets.name not in names:
                 raise
-            return 2 if schema.ledgers.name in names else 1
+            return 1 + (schema.ledgers.name in names) + (schema.constants.name in names)
 
     def _file_findings(self) -> Iterator[str]:
         """SQLite's own check of pages and indexes, and the store's of its version."""
@@ -314,6 +316,7 @@ class _Salvage:
                 raise ValueError(f"what it belongs to, row {row[name]} of {parent.name}, is lost")
         check: Callable[[dict[str, Any]], object] | None = {
             "targets": self._keep_target,
+            "constants": constant_of,
             "subjects": self._keep_subject,
             "campaigns": campaign_of,
             "measurements": self._check_measurement,

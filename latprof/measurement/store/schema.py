@@ -3,8 +3,9 @@
 Version 1 had neither checksums nor ledgers, and made the two tables of searches with the first
 search. Version 2 has a checksum in every row (:mod:`latprof.measurement.store.checked_rows`), and
 counts of rows beside the tables (:mod:`latprof.measurement.store.ledgers`): what is changed and
-what is missing is seen. Stores of version 1 are read as they are, and upgraded before they are
-written to (:mod:`latprof.measurement.store.upgrade`).
+what is missing is seen. Version 3 has the versions of each target's constant, and raw runs say what
+they were given of the processor. Stores of older versions are read as they are, and upgraded before
+they are written to (:mod:`latprof.measurement.store.upgrade`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from sqlalchemy import (
 )
 
 #: Written into every store; a store of a version unknown here is refused, never guessed at.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 
@@ -49,7 +50,7 @@ meta = Table(
     Column("value", Text, nullable=False),
 )
 
-#: ``key`` is :attr:`Target.key`. ``reference_ms`` is NULL until the constant is frozen.
+#: ``key`` is :attr:`Target.key`. ``reference_ms`` is the first constant, NULL until it is frozen.
 targets = Table(
     "targets",
     metadata,
@@ -58,6 +59,21 @@ targets = Table(
     Column("reference", Text, nullable=False),
     Column("reference_ms", Float),
     _checksum(),
+)
+
+#: The versions of a target's constant, from 1: the last one holds. ``how`` is JSON: doubt, ties of
+#: the other references of the family, evidence. Version 1 has a row only where it was frozen with
+#: this schema.
+constants = Table(
+    "constants",
+    metadata,
+    _identity(),
+    Column("target_id", ForeignKey("targets.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("reference_ms", Float, nullable=False),
+    Column("how", Text, nullable=False),
+    _checksum(),
+    UniqueConstraint("target_id", "number", name="one_constant"),
 )
 
 subjects = Table(
@@ -192,11 +208,15 @@ ledgers = Table(
 )
 
 #: The tables whose rows are checked, parents before children.
-CHECKED = (targets, subjects, campaigns, measurements, kernel_profiles, kernels, searches, steps)
+CHECKED = (
+    *(targets, constants, subjects, campaigns, measurements),
+    *(kernel_profiles, kernels, searches, steps),
+)
 
 #: Rows of these are read by the parent that the column names, and counted for each. A profile
 #: counts its kernels itself.
 PARENTS = {
+    "constants": "target_id",
     "campaigns": "target_id",
     "measurements": "target_id",
     "kernel_profiles": "target_id",
@@ -205,3 +225,8 @@ PARENTS = {
 
 #: What version 1 did not have.
 ADDED_COLUMNS = frozenset({"checksum", "kernel_count"})
+
+
+def has_table(version: int, table: Table) -> bool:
+    """Whether stores of a version have a table, which may be empty."""
+    return version > 2 or table is not constants

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import sqlalchemy as sa
 
 from latprof.errors import LatprofError, StoreVersionError, TargetMismatchError, UsageError
+from latprof.measurement.quiet.target_constant import Constant
 from latprof.measurement.store import schema
 from latprof.measurement.store.database import (
     DuplicateError,
@@ -25,6 +27,7 @@ from latprof.measurement.store.ledgers import (
 )
 from latprof.measurement.store.preparing import prepare
 from latprof.measurement.store.rows import (
+    row_of_constant,
     row_of_kernel,
     row_of_measurement,
     samples_to_json,
@@ -215,15 +218,29 @@ class Store(StoreReader):
         A constant that is frozen already stays. When to freeze is not decided here: see
         :class:`latprof.measurement.labels.TargetLabels`.
         """
+        return self.freeze_constant(target, Constant(reference_ms)).reference_ms
+
+    def freeze_constant(self, target: Target, constant: Constant, after: int = 0) -> Constant:
+        """Add a version of a target's constant; return the constant that then holds.
+
+        Nothing is added where the last version is not ``after``, the one that the caller knows:
+        another process was here first.
+        """
         with self.writing() as connection:
             lock_table(connection, schema.targets)
             row = self._target_row(connection, target)
             if row is None:
                 raise TargetMismatchError(f"{self.location} holds nothing of {target.describe()}")
-            if row["reference_ms"] is None:
-                row["reference_ms"] = reference_ms
+            known = self._constants(connection, row)
+            if (known[-1].number if known else 0) != after:
+                return known[-1]
+            added = replace(constant, number=after + 1)
+            if not known:
+                row["reference_ms"] = added.reference_ms
                 update_row(connection, schema.targets, row, {})
-        return float(row["reference_ms"])
+            new = {"target_id": row["id"], **row_of_constant(added)}
+            insert_rows(connection, schema.constants, [new])
+        return added
 
     def change_row(
         self, connection: sa.Connection, table: sa.Table, number: int, changes: Mapping[str, Any]

@@ -16,6 +16,7 @@ from latprof.errors import (
     NotEnoughDataError,
     TargetMismatchError,
 )
+from latprof.measurement.quiet.target_constant import Constant
 from latprof.measurement.records import KernelProfile, Subject, Target
 from latprof.measurement.statistics import counted_runs
 from latprof.measurement.store import schema
@@ -24,6 +25,7 @@ from latprof.measurement.store.database import damaged_store, translated_error
 from latprof.measurement.store.ledgers import stated_count
 from latprof.measurement.store.rows import (
     campaign_of,
+    constant_of,
     kernel_of,
     measurement_of,
     samples_of,
@@ -43,12 +45,17 @@ _ROWS_AT_ONCE = 500
 
 @dataclass(frozen=True)
 class StoredTarget:
-    """A target of a store, its reference network and its frozen constant (None: not yet frozen)."""
+    """A target of a store, its reference network, and the versions of its constant so far."""
 
     target: Target
     reference: str
-    reference_ms: float | None
+    constants: tuple[Constant, ...]
     measurements: int
+
+    @property
+    def reference_ms(self) -> float | None:
+        """The constant that holds, in ms; None where none is frozen yet."""
+        return self.constants[-1].reference_ms if self.constants else None
 
 
 class StoreReader:
@@ -159,8 +166,8 @@ class StoreReader:
             for values, target in self._targets(connection):
                 count = counts.pop(values["id"], 0)
                 self._check_count(connection, schema.measurements, count, values["id"])
-                row = StoredTarget(target, values["reference"], values["reference_ms"], count)
-                found.append(row)
+                constants = self._constants(connection, values)
+                found.append(StoredTarget(target, values["reference"], constants, count))
         if counts:
             what = "table measurements: rows of a target that is not there"
             raise damaged_store(self.location, what)
@@ -171,6 +178,19 @@ class StoreReader:
             with self.reading(f"table targets, row {values['id']}"):
                 target = target_of(values)
             yield values, target
+
+    def _constants(
+        self, connection: sa.Connection, target: Mapping[str, Any]
+    ) -> tuple[Constant, ...]:
+        """The versions of the constant of a target's row; the first may be of an older schema."""
+        found = []
+        if schema.has_table(self.version, schema.constants):
+            for row in self.checked_rows(connection, schema.constants, target["id"]):
+                with self.reading(f"table constants, row {row['id']}"):
+                    found.append(constant_of(row))
+        if target["reference_ms"] is not None and (not found or found[0].number > 1):
+            found.insert(0, Constant(target["reference_ms"], 1))
+        return tuple(found)
 
     def _target_row(self, connection: sa.Connection, target: Target) -> dict[str, Any] | None:
         """The row of a target; None where it is not known."""

@@ -1,7 +1,7 @@
-"""Upgrading a store of version 1: checksums and counts are added, no value changes.
+"""Upgrading a store of an older version: tables and columns are added, no value changes.
 
 A file is upgraded on a copy beside it, which takes its name when it is complete and on the disk;
-the file as it was keeps a name of its own, ``STORE.version-1``. It is done alone: where another
+the file as it was keeps a name of its own, ``STORE.version-N``. It is done alone: where another
 process has the store open, this waits for it, and gives up with StoreError. What is interrupted, or
 finds the disk full, leaves the store as it was. A server's database is upgraded in one transaction.
 """
@@ -34,7 +34,7 @@ from latprof.measurement.store.ledgers import begin_ledgers, count_all
 from latprof.measurement.store.store_reader import StoreReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 _WAIT_S = 30.0  # for other processes that have the file open
 _ROWS_AT_ONCE = 500
@@ -65,7 +65,8 @@ def upgrade(database: OpenedDatabase) -> None:
 
 def _upgrade_file(path: Path, location: str) -> None:
     with _alone(path, location) as old:
-        if _states_version(old) != "1":
+        version = _states_version(old)
+        if version == str(schema.SCHEMA_VERSION):
             return
         temporary = _copy(path)
         try:
@@ -77,7 +78,7 @@ def _upgrade_file(path: Path, location: str) -> None:
                     _upgrade_tables(connection, copy)
             finally:
                 copy.close()
-            _replace(old, path, temporary)
+            _replace(old, path, temporary, version)
         except sqlite3.Error as error:
             raise translated_error(exc.DBAPIError("", (), error), location) from None
         finally:
@@ -144,9 +145,9 @@ def _backup(old: sqlite3.Connection, to: Path) -> None:
         old.backup(connection)
 
 
-def _replace(old: sqlite3.Connection, path: Path, temporary: Path) -> None:
+def _replace(old: sqlite3.Connection, path: Path, temporary: Path, version: str) -> None:
     """Give the copy the file's name, and the file its own; what was there under that name stays."""
-    kept = path.with_name(f"{path.name}.version-1")
+    kept = path.with_name(f"{path.name}.version-{version}")
     try:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
@@ -162,11 +163,24 @@ def _replace(old: sqlite3.Connection, path: Path, temporary: Path) -> None:
 
 
 def _upgrade_tables(connection: sa.Connection, database: OpenedDatabase) -> None:
-    """Add what version 2 has, in this transaction."""
-    reader = StoreReader(database.engine, database.location, 1)
+    """Add what later versions have, in this transaction."""
     present = set(sa.inspect(connection).get_table_names())
-    if schema.ledgers.name in present:
+    if schema.constants.name in present:
         return
+    if schema.ledgers.name in present:
+        schema.metadata.create_all(connection)
+        begin_ledgers(connection, [schema.constants])
+    else:
+        _upgrade_first(connection, database, present)
+    version = sa.update(schema.meta).where(schema.meta.c.name == "schema_version")
+    connection.execute(version.values(value=str(schema.SCHEMA_VERSION)))
+
+
+def _upgrade_first(
+    connection: sa.Connection, database: OpenedDatabase, present: Collection[str]
+) -> None:
+    """Add what version 1 does not have."""
+    reader = StoreReader(database.engine, database.location, 1)
     for table in schema.CHECKED:
         if table.name in present:
             _add_column(connection, table.c.checksum)
@@ -179,8 +193,6 @@ def _upgrade_tables(connection: sa.Connection, database: OpenedDatabase) -> None
         if not database.is_sqlite:
             statement = f"ALTER TABLE {table.name} ALTER COLUMN checksum SET NOT NULL"
             connection.exec_driver_sql(statement)
-    version = sa.update(schema.meta).where(schema.meta.c.name == "schema_version")
-    connection.execute(version.values(value=str(schema.SCHEMA_VERSION)))
 
 
 def _add_column(connection: sa.Connection, column: sa.Column[object]) -> None:

@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable
 
 from latprof.errors import RuntimeFailedError
+from latprof.measurement.quiet.run_usage import TimedRuns
 from latprof.profilers.base import Availability
 from latprof.profilers.host.facts import processor_name
+from latprof.profilers.host.usage_meter import UsageMeter, has_usage
 
 
 def package_availability(package: str, name: str, extra: str = "") -> Availability:
@@ -31,21 +33,31 @@ def package_availability(package: str, name: str, extra: str = "") -> Availabili
     return Availability("ready", f"{name} {version} on {processor_name()}")
 
 
-def timed_runs(run: Callable[[], object], times: int, runtime: str) -> list[float]:
-    """Run so many times; return the durations in milliseconds.
+def timed_runs(run: Callable[[], object], times: int, runtime: str) -> TimedRuns:
+    """Run so many times on this host; return the durations in ms, and what each run was given.
 
     Raises RuntimeFailedError with the first line of whatever ``run`` raises.
     """
     clock = time.perf_counter_ns
     durations = []
     try:
-        for _ in range(times):
-            start = clock()
-            run()
-            durations.append((clock() - start) / 1e6)
+        if not has_usage():
+            for _ in range(times):
+                start = clock()
+                run()
+                durations.append((clock() - start) / 1e6)
+            return TimedRuns(durations)
+        usage = []
+        with UsageMeter() as meter:
+            for _ in range(times):
+                meter.begin()
+                start = clock()
+                run()
+                durations.append((clock() - start) / 1e6)
+                usage.append(meter.run())
     except Exception as error:  # noqa: BLE001 - runtimes' exceptions have no common base
         raise RuntimeFailedError(f"{runtime} failed while running: {first_line(error)}") from None
-    return durations
+    return TimedRuns(durations, usage)
 
 
 def first_line(error: Exception) -> str:

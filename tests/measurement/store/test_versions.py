@@ -5,11 +5,13 @@ a disturbed visit, a search of three steps.
 """
 
 import contextlib
+import math
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +19,7 @@ import pytest
 
 from latprof.errors import DiskFullError, StoreError, StoreVersionError
 from latprof.measurement.labels import TargetLabels
+from latprof.measurement.quiet.target_constant import Constant, Tie
 from latprof.measurement.store import salvage, schema, upgrade
 from latprof.measurement.store.store import Store
 from latprof.measurement.store.trails import Trails
@@ -24,9 +27,14 @@ from latprof.measurement.store.trails import Trails
 VERSIONS = Path(__file__).parent / "versions"
 
 
+@pytest.fixture(params=[1, 2])
+def number(request):
+    return request.param
+
+
 @pytest.fixture
-def old(tmp_path):
-    return Path(shutil.copy(VERSIONS / "version_1.db", tmp_path / "lat.db"))
+def old(number, tmp_path):
+    return Path(shutil.copy(VERSIONS / f"version_{number}.db", tmp_path / "lat.db"))
 
 
 def content(path):
@@ -61,17 +69,33 @@ def test_there_is_a_fixture_of_every_version():
 def test_an_old_store_is_read_as_it_is(old):
     before = old.read_bytes()
     same(content(old), content(VERSIONS / "version_2.db"))
+    same(content(old)[1:], content(VERSIONS / "version_3.db")[1:])
     assert old.read_bytes() == before
     with Store.open(old) as store, pytest.raises(StoreVersionError, match="opened for reading"):
         store.add(next(store.measurements(store.only_target().target)))
 
 
-def test_a_store_opened_for_writing_is_upgraded_and_the_old_file_kept(old):
+def test_the_first_constant_of_an_old_store_holds_and_says_that_nothing_is_known_of_it(old):
+    with Store.open(old, create=True) as store:
+        target = store.only_target().target
+        first = TargetLabels.of(store).constant
+        assert first.number == 1
+        assert math.isnan(first.doubt)
+        better = Constant(3.4, doubt=0.01, ties={"other": Tie(0.1, 0.002, 8)}, found={"bursts": 9})
+        assert store.freeze_constant(target, better, after=0) == first  # not the one that holds
+        assert store.freeze_constant(target, better, after=1) == replace(better, number=2)
+    with Store.open(old) as store:
+        assert TargetLabels.of(store).constant == replace(better, number=2)
+        assert [c.number for c in store.only_target().constants] == [1, 2]
+    assert salvage.inspect_store(old).is_whole
+
+
+def test_a_store_opened_for_writing_is_upgraded_and_the_old_file_kept(old, number):
     expected = content(old)
     mode = old.stat().st_mode
     Store.open(old, create=True).close()
 
-    kept = old.with_name("lat.db.version-1")
+    kept = old.with_name(f"lat.db.version-{number}")
     assert sorted(each.name for each in old.parent.iterdir()) == [old.name, kept.name]
     assert old.stat().st_mode == mode
     same(content(old), expected)
@@ -115,6 +139,7 @@ def test_an_upgrade_that_fails_leaves_the_store_as_it_was(old, monkeypatch, fail
     assert not list(old.parent.glob(".*"))
 
 
+@pytest.mark.parametrize("number", [1])
 def test_a_damaged_old_store_is_not_upgraded(old):
     with contextlib.closing(sqlite3.connect(old)) as connection:
         connection.execute("UPDATE kernels SET latency_ms = -1e9 WHERE id = 7")
@@ -141,6 +166,7 @@ def test_a_damaged_old_store_is_not_upgraded(old):
         'UPDATE targets SET key = replace(key, \'"threads":1\', \'"threads":"1"\')',
     ],
 )
+@pytest.mark.parametrize("number", [1])
 def test_values_of_old_stores_are_checked(old, change):
     with contextlib.closing(sqlite3.connect(old)) as connection:
         connection.execute(change)

@@ -1,0 +1,1 @@
+"""What others took of a measurement, and what the quiet host would have given."""

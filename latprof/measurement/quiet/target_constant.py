@@ -1,0 +1,109 @@
+"""What a millisecond is on a target: the reference network's latency on the quiet host.
+
+The constant turns ratios into milliseconds, all of them at once. It is found from whatever moments
+there were, so it says how quiet these were, and gives way to a better one when a quieter moment
+comes. Each is a version in the store; none is forgotten.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from latprof.common.checked_json import Fields
+from latprof.errors import InvalidValueError
+
+#: A constant with at most this doubt is that of a quiet host.
+QUIET_DOUBT = 0.02
+
+
+@dataclass(frozen=True)
+class Tie:
+    """How long another reference of the family takes, as a multiple of the target's own.
+
+    ``doubt`` is half of the 90 % interval around ``ratio`` as a fraction, ``visits`` behind it.
+    """
+
+    ratio: float
+    doubt: float
+    visits: int
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The milliseconds of a target's reference on the quiet host, and how far to trust them.
+
+    Parameters
+    ----------
+    reference_ms : float
+    number : int
+        Its version in the store, from 1; 0 for one that no store keeps.
+    doubt : float
+        How far the quiet host's value may be away, as a fraction to either side; NaN where it was
+        found by a latprof that did not say.
+    ties : mapping of str to Tie
+        The other references of the family, by name.
+    found : mapping
+        How it was found, as plain JSON values: ``bursts`` of the reference and ``quiet_bursts``
+        among them, ``preempted`` (share of their runs), ``other_load`` and ``withheld`` (shares, as
+        in the visits, on average), ``spread`` (of the quiet bursts), ``found_at`` (Unix time).
+    """
+
+    reference_ms: float
+    number: int = 0
+    doubt: float = math.nan
+    ties: Mapping[str, Tie] = field(default_factory=dict)
+    found: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it is known to be the quiet host's."""
+        return self.doubt <= QUIET_DOUBT
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the constant as plain JSON values."""
+        return {
+            "reference_ms": self.reference_ms,
+            "number": self.number,
+            "doubt": self.doubt if math.isfinite(self.doubt) else None,
+            "ties": {name: [t.ratio, t.doubt, t.visits] for name, t in self.ties.items()},
+            "found": dict(self.found),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Constant:
+        """Rebuild a constant from :meth:`to_dict`; raises InvalidValueError for anything else."""
+        fields = Fields("constant", values, InvalidValueError)
+        reference_ms, doubt = fields.number("reference_ms"), values.get("doubt")
+        if not reference_ms > 0:
+            fields.wrong("reference_ms", "a number above 0")
+        return cls(
+            reference_ms,
+            fields.integer("number"),
+            math.nan if doubt is None else fields.number("doubt", 0.0),
+            {name: _tie(fields, tie) for name, tie in fields.fields("ties").values.items()},
+            dict(fields.fields("found").values),
+        )
+
+    def describe(self) -> str:
+        """How it was found, for people."""
+        version = f"version {self.number}" if self.number else "not frozen yet"
+        if math.isnan(self.doubt):
+            return f"{version}, how quiet the host was is not known"
+        how = "of a quiet host" if self.is_quiet else "the host was not quiet"
+        return f"{version}, {how}, within {100 * self.doubt:.1f} %"
+
+
+def _tie(fields: Fields, value: Any) -> Tie:
+    if not (
+        isinstance(value, list | tuple)
+        and len(value) == 3
+        and all(type(number) in (int, float) and math.isfinite(number) for number in value)
+        and value[0] > 0
+        and value[1] >= 0
+    ):
+        fields.wrong("ties", "a ratio, its doubt and visits for each reference")
+    ratio, doubt, visits = value
+    return Tie(float(ratio), float(doubt), int(visits))
