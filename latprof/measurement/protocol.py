@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from latprof.errors import RuntimeFailedError
-from latprof.measurement.quiet.run_usage import BurstUsage, usage_of
 from latprof.measurement.records import Burst, PairedProtocol, PairedSamples
+from latprof.measurement.run_usage import BurstUsage, usage_of
 
 
 class LoadedModel(Protocol):
@@ -28,7 +28,7 @@ class LoadedModel(Protocol):
 
         Durations come from a monotonic clock (or the device's own), without any work of the host
         that a user's call would not have. Where they are a
-        :class:`latprof.measurement.quiet.run_usage.TimedRuns`, they say what each run was given of the
+        :class:`latprof.measurement.run_usage.TimedRuns`, they say what each run was given of the
         processor, and preempted runs are told from slow ones.
         """
         ...

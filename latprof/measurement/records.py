@@ -13,7 +13,7 @@ from latprof.common.checked_json import Fields
 from latprof.common.limits import ABOVE_0, POSITIVE, Limit, check_limits, whole
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InvalidValueError
-from latprof.measurement.quiet.run_usage import BurstUsage, usage_of_json
+from latprof.measurement.run_usage import BurstUsage, usage_of_json
 
 #: Kernels of one network.
 MOST_KERNELS = 1_000_000

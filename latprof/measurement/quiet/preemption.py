@@ -6,13 +6,13 @@ import itertools
 import math
 from typing import TYPE_CHECKING
 
-from latprof.measurement.quiet.run_usage import is_free
+from latprof.measurement.run_usage import is_free
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from latprof.measurement.quiet.run_usage import RunUsage
     from latprof.measurement.records import PairedSamples
+    from latprof.measurement.run_usage import RunUsage
 
 
 def counted_usage(samples: PairedSamples) -> Iterator[tuple[float, RunUsage]]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from latprof.measurement.quiet.run_usage import RunUsage
+from latprof.measurement.run_usage import RunUsage
 
 if sys.platform == "win32":
     resource: Any = None

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from latprof.errors import RuntimeFailedError
-from latprof.measurement.quiet.run_usage import TimedRuns
+from latprof.measurement.run_usage import TimedRuns
 from latprof.profilers.base import Availability
 from latprof.profilers.host.facts import processor_name
 from latprof.profilers.host.usage_meter import UsageMeter, has_usage

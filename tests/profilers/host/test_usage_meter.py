@@ -2,7 +2,7 @@
 
 import pytest
 
-from latprof.measurement.quiet.run_usage import RunUsage, TimedRuns, is_free, usage_of
+from latprof.measurement.run_usage import RunUsage, TimedRuns, is_free, usage_of
 from latprof.profilers.host.usage_meter import UsageMeter
 from latprof.profilers.runtimes.running import timed_runs
 
