@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from latprof.datasets.zoo.network_builder import NetworkBuilder
 
 #: Modules whose ``NETWORKS`` make the zoo, in the order of the list.
-_MODULES = ("mobile_networks",)
+_MODULES = (
+    "classic_networks",
+    "residual_networks",
+    "mobile_networks",
+    "shuffling_networks",
+    "cell_networks",
+)
 _WIDTH = Limit(0.1, 8.0)
 _RESOLUTION = whole(1, 4096)
 _BATCH_SIZE = whole(1, 4096)

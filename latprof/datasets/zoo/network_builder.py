@@ -86,11 +86,11 @@ class NetworkBuilder(GraphBuilder):
         deviation = math.sqrt((_GAINS.get(act, 1.0) if gain is None else gain) / fan_in)
         inputs = [x, self.weight(f"{name}.weight", (out, x.channels // groups, *sides), deviation)]
         folded = norm and self.batch_norm == "folded"
-        if not norm if bias is None else bias:
+        biased = not norm if bias is None else bias
+        if biased or folded:
             inputs.append(self.weight(f"{name}.bias", (out,)))
-        elif folded:
-            inputs.append(self.weight(f"{name}.bias", (out,)))
-            self.parameters += out  # scale and shift are learnt; folded, they are one bias
+        if folded:  # scale and shift are learnt; folded, they and the bias are one bias
+            self.parameters += 2 * out if biased else out
         dilated = {"dilations": [dilation] * 2} if dilation > 1 else {}
         value = self.node(
             "Conv",
@@ -276,13 +276,15 @@ class NetworkBuilder(GraphBuilder):
             "Resize", [x, None, None, self.constant(shape)], shape, name, mode=mode, **how
         )
 
-    def pad(self, x: Value, after: Sequence[int], name: str = "pad") -> Value:
-        """Zeros behind each dimension; nothing happens where there are none."""
-        if not any(after):
+    def pad(
+        self, x: Value, after: Sequence[int], before: Sequence[int] = (), name: str = "pad"
+    ) -> Value:
+        """Zeros behind (and before) each dimension; nothing happens where there are none."""
+        before = before or [0] * len(after)
+        if not any((*before, *after)):
             return x
-        shape = tuple(size + more for size, more in zip(x.shape, after, strict=True))
-        pads = self.constant([0] * len(after) + list(after))
-        return self.node("Pad", [x, pads], shape, name)
+        shape = tuple(map(sum, zip(x.shape, before, after, strict=True)))
+        return self.node("Pad", [x, self.constant([*before, *after])], shape, name)
 
     # Arithmetic and layout -----------------------------------------------------------------
 
