@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from latprof.measurement.conditions import other_load, withheld_fraction
+from latprof.measurement.quiet.conditions import other_load, withheld_fraction
 from latprof.measurement.statistics import reference_drift
 
 if TYPE_CHECKING:

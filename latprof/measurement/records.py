@@ -185,7 +185,7 @@ class PairedProtocol:
         time away.
     max_load : float
         The same for one during which other processes took more than this share of the cores' time
-        that the measurement left (:func:`latprof.measurement.conditions.other_load`).
+        that the measurement left (:func:`latprof.measurement.quiet.conditions.other_load`).
     """
 
     rounds: int = 2

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from latprof.measurement.conditions import other_load, steal_fraction, withheld_fraction
 from latprof.measurement.process_effects import process_effects
+from latprof.measurement.quiet.conditions import other_load, steal_fraction, withheld_fraction
 from latprof.measurement.quiet.preemption import preempted_share, waiting_share
 from latprof.measurement.statistics import (
     burst_medians,
@@ -37,7 +37,7 @@ _NAN = float("nan")
 def visit_row(measurement: Measurement) -> dict[str, Any]:
     """One visit's row of :func:`visit_table`."""
     subject, samples = measurement.subject, measurement.samples
-    conditions, failure = measurement.conditions, measurement.failure
+    conditions, failure = measurement.quiet.conditions, measurement.failure
     before, after = conditions.get("before", {}), conditions.get("after", {})
     row = {
         "kind": subject.kind,

@@ -58,7 +58,7 @@ class Visit(ShortRepr):
     failure : Failure, optional
     conditions : mapping
         The state of what the network ran on, ``"before"`` and ``"after"`` the timed runs
-        (:mod:`latprof.measurement.conditions`).
+        (:mod:`latprof.measurement.quiet.conditions`).
     """
 
     started_at: float

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from latprof.common.limits import check_limits, whole
 from latprof.errors import DeviceError, InvalidValueError
-from latprof.measurement.conditions import read_conditions
 from latprof.measurement.protocol import LoadedModel
+from latprof.measurement.quiet.conditions import read_conditions
 from latprof.measurement.records import Target
 
 if TYPE_CHECKING:
@@ -230,8 +230,9 @@ class Profiler(ABC):
     def conditions(self) -> dict[str, float]:
         """The state of what the networks run on, read just before and after the timed runs.
 
-        Names as in :func:`latprof.measurement.conditions.read_conditions`, which is what a profiler
-        of this host has; another device reports its own. What is not there disturbs no visit.
+        Names as in :func:`latprof.measurement.quiet.conditions.read_conditions`, which is what a
+        profiler of this host has; another device reports its own. What is not there disturbs no
+        visit.
         """
         return read_conditions()
 

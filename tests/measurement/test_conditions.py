@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from latprof.measurement.conditions import (
+from latprof.measurement.quiet.conditions import (
     cgroup_cpu_stat,
     cpu_jiffies,
     other_load,
@@ -204,7 +204,7 @@ def test_this_host_shows_its_load_and_memory():
 
 def test_the_module_loads_no_heavy_library():
     code = (
-        "import sys, latprof.measurement.conditions;"
+        "import sys, latprof.measurement.quiet.conditions;"
         "print(sorted({'numpy', 'psutil', 'onnx'} & set(sys.modules)))"
     )
     result = subprocess.run(

@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from latprof.measurement.conditions import cgroup_cpu_stat, cpu_jiffies
+from latprof.measurement.quiet.conditions import cgroup_cpu_stat, cpu_jiffies
 from latprof.profilers.host.facts import Host, parse_cores
 
 Status = Literal["OK", "WARN", "FAIL"]
@@ -50,8 +50,9 @@ class Check:
 class Window:
     """Counters of the kernel before and after a moment of waiting.
 
-    ``jiffies`` are ticks of all cores by state (:func:`latprof.measurement.conditions.cpu_jiffies`)
-    and ``processes`` ticks and names of processes by id, both as differences.
+    ``jiffies`` are ticks of all cores by state
+    (:func:`latprof.measurement.quiet.conditions.cpu_jiffies`) and ``processes`` ticks and names of
+    processes by id, both as differences.
     """
 
     wall_s: float

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
-from latprof.measurement.conditions import cgroup_cpu_folders, read_text
+from latprof.measurement.quiet.conditions import cgroup_cpu_folders, read_text
 
 _CPU = "sys/devices/system/cpu"
 _CPUINFO_BYTES = 1 << 20

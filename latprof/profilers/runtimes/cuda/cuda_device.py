@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Protocol, Self
 
 from latprof.errors import DeviceError, InvalidValueError, RuntimeFailedError
-from latprof.measurement.conditions import read_conditions
+from latprof.measurement.quiet.conditions import read_conditions
 from latprof.profilers.base import Availability, Profiler
 from latprof.profilers.runtimes.cuda.nvml import Gpu, find_gpu, gpu_disturbances, nvml_installed
 from latprof.profilers.runtimes.running import first_line
