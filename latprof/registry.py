@@ -270,11 +270,14 @@ SEARCHERS = Registry(
     extra="search",
 )
 
-REGISTRIES = (SPACES, PROFILERS, PREDICTORS, SEARCHERS)
+#: latprof's own handlers are in :mod:`latprof.graph.work`; a name is ``"domain:Type"``.
+OPERATORS = Registry(kind="operator", group="latprof.operators", built_in={})
+
+REGISTRIES = (SPACES, PROFILERS, PREDICTORS, SEARCHERS, OPERATORS)
 
 
 def entry_point_problems() -> list[EntryPointError]:
-    """What is wrong with other packages' entry points of the four groups. Imports nothing."""
+    """What is wrong with other packages' entry points of the five groups. Imports nothing."""
     return [problem for registry in REGISTRIES for problem in registry.problems()]
 
 

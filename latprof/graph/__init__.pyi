@@ -8,3 +8,6 @@ from latprof.graph.operators import Operator as Operator
 from latprof.graph.reader import load_model as load_model
 from latprof.graph.reader import read_network as read_network
 from latprof.graph.static_shapes import parse_shape as parse_shape
+from latprof.graph.work.graph_node import GraphNode as GraphNode
+from latprof.graph.work.handlers import OperatorHandler as OperatorHandler
+from latprof.graph.work.handlers import register_operator as register_operator

@@ -13,8 +13,9 @@ Shape = tuple[int, ...]
 
 #: Kind of work by ONNX operator type; what is not listed is its own type in lower case.
 _KINDS = {
-    "Gemm": "linear",
-    "MatMul": "linear",
+    **dict.fromkeys(("Gemm", "FusedGemm", "QGemm", "GemmFastGelu", "MatMul"), "linear"),
+    **dict.fromkeys(("FusedMatMul", "MatMulInteger", "QLinearMatMul", "MatMulNBits"), "linear"),
+    **dict.fromkeys(("DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulBnb4"), "linear"),
     "Add": "add",
     "GlobalAveragePool": "pool",
     "ReduceMean": "pool",
@@ -40,6 +41,9 @@ _ITEM_BYTES = {
     "uint4": 0.5, "complex64": 8.0, "complex128": 16.0}  # fmt: skip
 #: Operators that read as much of a table as they write.
 _LOOKS_UP = frozenset({"Gather", "GatherElements", "GatherND", "EmbedLayerNormalization"})
+_CONVOLUTIONS = frozenset(
+    {"Conv", "FusedConv", "QLinearConv", "ConvInteger", "NhwcConv", "NhwcFusedConv"}
+)
 
 
 @dataclass(frozen=True)
@@ -134,17 +138,13 @@ class Operator:
         """What is computed, in whatever precision."""
         if self.handled:
             return self.handled
-        if self.op_type in ("Conv", "FusedConv", "ConvTranspose"):
+        if self.op_type in _CONVOLUTIONS or self.op_type.startswith("ConvTranspose"):
             sides = self.weight_shape[2:] or self._window
             size = "x".join(map(str, sides))
-            if (
-                self.groups > 1
-                and self.weight_shape[1:2] == (1,)
-                and self.op_type != "ConvTranspose"
-            ):
-                return f"depthwise{size}"
-            if self.op_type == "ConvTranspose":
+            if self.op_type not in _CONVOLUTIONS:
                 return f"transposed{size}"
+            if self.groups > 1 and self.weight_shape[1:2] == (1,):
+                return f"depthwise{size}"
             return f"grouped{size}" if self.groups > 1 else f"conv{size}"
         return _KINDS.get(self.op_type, self.op_type.lower())
 

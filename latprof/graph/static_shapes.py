@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import onnx
@@ -15,8 +16,10 @@ from latprof.errors import (
 )
 from latprof.graph.guarded.inference import Allowance, inferred
 from latprof.graph.kept_shapes import kept_value_infos
+from latprof.graph.known_branches import write_out_known_branches
 from latprof.graph.model_file import MAX_ELEMENTS, bounded_product, graph_inputs, light_copy
 from latprof.graph.shape_arithmetic import Effort, fold_shape_arithmetic
+from latprof.graph.work.stand_ins import with_stand_ins
 
 if TYPE_CHECKING:
     from latprof.graph.operators import Shape
@@ -27,6 +30,7 @@ InputShapes: TypeAlias = Mapping[str, Sequence[int]] | Mapping[str | None, Seque
 #: Rounds of inference and shape arithmetic; each resolves one more chain of reshapes.
 _MAX_PASSES = 8
 _USUAL_IMAGE = (1, 3, 224, 224)
+_FLOAT = onnx.TensorProto.FLOAT
 
 
 def parse_shape(text: str) -> tuple[str | None, Shape]:
@@ -86,10 +90,33 @@ def fix_inputs(
     return held
 
 
+@dataclass(frozen=True)
+class Inferred:
+    """A graph as it runs at these sizes, and what is known of its values.
+
+    In ``graph`` arithmetic on shapes is initialisers, and of an If with a constant condition there
+    is the branch taken. ``shapes`` has None where one stays unknown, ``dtypes`` ONNX's element
+    types.
+    """
+
+    graph: onnx.GraphProto
+    shapes: dict[str, Shape | None]
+    dtypes: dict[str, int]
+
+
+#: Shapes of a node's outputs from those of its inputs and weights, for what onnx does not know.
+Resolver: TypeAlias = Callable[[onnx.NodeProto, Mapping[str, "Shape | None"]], "list[Shape]"]
+
+
 def infer_shapes(
-    model: onnx.ModelProto, label: str, held: Sequence[onnx.ValueInfoProto] = ()
-) -> dict[str, Shape | None]:
-    """Infer the shape of every value of a model with static inputs; None where it stays unknown.
+    model: onnx.ModelProto,
+    label: str,
+    held: Sequence[onnx.ValueInfoProto] = (),
+    *,
+    allowance: Allowance | None = None,
+    resolver: Resolver | None = None,
+) -> Inferred:
+    """Infer the shape of every value of a model with static inputs.
 
     ``held`` is what was known of values before; it is used, and added to ``model``, only for those
     that inference does not resolve. Raises ModelFileError where a size is absurd, and
@@ -101,44 +128,81 @@ def infer_shapes(
             name=sparse.values.name, data_type=sparse.values.data_type, dims=sparse.dims
         )
     light.graph.ClearField("sparse_initializer")
-    allowance, effort = Allowance(), Effort()
-    shapes = _infer_resolving(light, label, allowance, effort)
-    added = [value for value in held if value.name in shapes or _static_shape(value) is not None]
-    added = [value for value in added if shapes.get(value.name) is None]
+    inference = _Inference(light, label, allowance or Allowance(), Effort(), resolver)
+    found = inference.resolve()
+    added = [v for v in held if v.name in found.shapes or _static_shape(v) is not None]
+    added = [value for value in added if found.shapes.get(value.name) is None]
     if added:
         for each in (light, model):
             each.graph.value_info.extend(added)
-        shapes = _infer_resolving(light, label, allowance, effort)
-    return shapes
+        found = inference.resolve()
+    return found
 
 
-def _infer_resolving(
-    model: onnx.ModelProto, label: str, allowance: Allowance, effort: Effort
-) -> dict[str, Shape | None]:
-    """Infer shapes, and work out the arithmetic on them, as long as that resolves more."""
-    shapes = _infer_once(model, label, allowance)
-    for _ in range(_MAX_PASSES):
-        resolved = all(shapes.get(name) is not None for n in model.graph.node for name in n.output)
-        if resolved or not fold_shape_arithmetic(model, shapes, effort):
-            break
-        shapes = _infer_once(model, label, allowance)
-    return shapes
+@dataclass(frozen=True)
+class _Inference:
+    """Rounds of inference about one model, which is changed in place as more of it is known."""
 
+    model: onnx.ModelProto
+    label: str
+    allowance: Allowance
+    effort: Effort
+    resolver: Resolver | None
 
-def _infer_once(
-    model: onnx.ModelProto, label: str, allowance: Allowance
-) -> dict[str, Shape | None]:
-    """Infer in the guarded child; sizes are checked before it, and what comes back."""
-    graph = model.graph
-    weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    _check_sizes(_shapes_of(graph) | weights, label)
-    answer = inferred(model.SerializeToString(), label, allowance)
-    try:
-        shapes = _shapes_of(onnx.ModelProto.FromString(answer).graph) | weights
-    except Exception:  # noqa: BLE001 - protobuf's own error
-        raise ModelFileError(f"{label}: shapes cannot be inferred") from None
-    _check_sizes(shapes, label)
-    return shapes
+    def resolve(self) -> Inferred:
+        """Infer shapes, and work out what depends on them, as long as that resolves more."""
+        found = self._once()
+        for _ in range(_MAX_PASSES):
+            graph = self.model.graph
+            asks = {"If", "Loop"}.intersection(node.op_type for node in graph.node)
+            open_ends = [
+                n for n in graph.node if any(found.shapes.get(o) is None for o in n.output)
+            ]
+            if not (open_ends or asks):
+                break
+            changed = fold_shape_arithmetic(self.model, found.shapes, self.effort)
+            changed |= write_out_known_branches(graph)
+            changed |= self._ask_handlers(open_ends, found.shapes)
+            if not changed:
+                break
+            found = self._once()
+        return found
+
+    def _ask_handlers(
+        self, nodes: Sequence[onnx.NodeProto], shapes: Mapping[str, Shape | None]
+    ) -> bool:
+        """Note the shapes that handlers know of outputs of operators that onnx does not know."""
+        known = []
+        for node in nodes if self.resolver else ():
+            if node.domain not in ("", "ai.onnx"):
+                assert self.resolver is not None
+                given = self.resolver(node, shapes)
+                known += [
+                    onnx.helper.make_tensor_value_info(name, _FLOAT, shape)
+                    for name, shape in zip(node.output, given, strict=False)
+                    if name and shapes.get(name) is None
+                ]
+        self.model.graph.value_info.extend(known)
+        return bool(known)
+
+    def _once(self) -> Inferred:
+        """Infer in the guarded child; sizes are checked before it, and what comes back."""
+        graph, label = self.model.graph, self.label
+        weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+        _check_sizes(_shapes_of(graph) | weights, label)
+        sent = with_stand_ins(self.model, weights)
+        answer = inferred(sent.SerializeToString(), label, self.allowance)
+        try:
+            values = onnx.ModelProto.FromString(answer).graph
+            shapes = _shapes_of(values) | weights
+        except Exception:  # noqa: BLE001 - protobuf's own error
+            raise ModelFileError(f"{label}: shapes cannot be inferred") from None
+        _check_sizes(shapes, label)
+        dtypes = {
+            value.name: value.type.tensor_type.elem_type
+            for value in (*values.input, *values.value_info, *values.output)
+        } | {tensor.name: tensor.data_type for tensor in graph.initializer}
+        return Inferred(graph, shapes, dtypes)
 
 
 def _shapes_of(graph: onnx.GraphProto) -> dict[str, Shape | None]:

@@ -167,7 +167,7 @@ def test_what_does_nothing_at_inference_is_left_out():
     assert network.operators[1].reads == ("a",)
 
 
-def test_subgraphs_count_as_one_operator_of_their_type():
+def test_a_branch_follows_its_if():
     branches = [
         helper.make_graph(
             [_node("Relu", "x", name)], name, [], [helper.make_tensor_value_info(name, FLOAT, None)]
@@ -180,7 +180,10 @@ def test_subgraphs_count_as_one_operator_of_their_type():
         _node("If", "c", "y", then_branch=branches[0], else_branch=branches[1]),
     ]
 
-    assert [o.kind for o in read_network(_model(nodes)).operators] == ["reducesum", "cast", "if"]
+    network = read_network(_model(nodes))
+
+    assert [o.kind for o in network.operators] == ["reducesum", "cast", "if", "activation"]
+    assert "decided as it runs" in network.unknown[0]
 
 
 def test_operators_are_read_in_execution_order_whatever_the_file_has():
@@ -602,7 +605,7 @@ def _with_contrib(*infos, shape=(None, 8)):
     """A product, an operator that onnx does not know, and a product of its output."""
     nodes = [
         _node("MatMul", "x w", "a"),
-        _contrib("FastGelu", "a", "b"),
+        _contrib("Unheard", "a", "b"),
         _node("MatMul", "b w", "y"),
     ]
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]

@@ -147,7 +147,7 @@ class _Importer:
         """The inferred shape of a value, None where it is not known."""
         if self._shapes is None:
             try:
-                self._shapes = infer_shapes(self._model, "the model")
+                self._shapes = infer_shapes(self._model, "the model").shapes
             except UnknownCostsError:
                 self._shapes = {}
         return self._shapes.get(name)

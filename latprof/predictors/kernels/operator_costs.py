@@ -238,6 +238,8 @@ class OperatorCostModel:
 
     def _cost(self, operator: Operator, work: Floats, fitted_ms: float | None) -> OperatorCost:
         kind = kind_of(operator)
+        if operator.unknown:
+            return OperatorCost(operator.name, kind, self._guess(kind, work), known=False)
         if not operator.output_shapes:
             return OperatorCost(operator.name, kind, self.ms_per_operator_, known=False)
         found = self.costs_.get(kind)

@@ -28,11 +28,13 @@ def kind_of(operator: Operator) -> str:
 
 
 def work_of(operator: Operator) -> tuple[float, float, float, float]:
-    """Work of one operator, in the order of :data:`WORK`."""
+    """Work of one operator in one inference, in the order of :data:`WORK`."""
     # Of a table that is looked up, only the rows that become the output are read.
     reads_all = bool(operator.weight_shape) and operator.op_type != "Gather"
     weights = math.prod(operator.weight_shape) if reads_all else 0
-    return (float(operator.macs), float(operator.activation_elements), float(weights), 1.0)
+    once = (operator.macs, operator.activation_elements, weights, 1)
+    macs, elements, values, operators = (float(each * operator.trips) for each in once)
+    return macs, elements, values, operators
 
 
 def rated(work: Floats) -> Floats:

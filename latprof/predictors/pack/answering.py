@@ -159,6 +159,7 @@ def predict_network(
     unknown = (
         *predicted.unknown_kinds,
         *(f"{kind} of this size" for kind in predicted.unknown_sizes),
+        *network.unknown,
     )
     if found.elsewhere:
         coverage, unknown = 0.0, (*found.elsewhere, *unknown)

@@ -1,0 +1,74 @@
+"""Bodies of If, Loop and Scan: how often they run, and what their inputs are outside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import onnx
+
+from latprof.graph.model_file import node_name
+from latprof.graph.node_order import subgraphs
+from latprof.graph.nodes.value_facts import ValueFacts
+
+if TYPE_CHECKING:
+    from latprof.graph.nodes.node_view import NodeView
+    from latprof.graph.static_shapes import Inferred
+
+
+def trips_of(view: NodeView) -> tuple[int, str]:
+    """How often a body runs, and why that is not known."""
+    node = view.node
+    if node.op_type == "If":
+        known = view.facts.values(view.inputs[0]) is not None
+        return 1, "" if known else f"which branch {node_name(node)} takes is decided as it runs"
+    if node.op_type == "Scan":
+        count = view.seen.number("num_scan_inputs", 1)
+        axes = view.seen.attributes.get("scan_input_axes") or (0,)
+        shape = view.shapes.get(view.inputs[-count] if len(view.inputs) >= count else "")
+        if shape and -len(shape) <= axes[0] < len(shape):
+            return shape[axes[0]], ""
+    elif node.op_type == "Loop" and view.inputs and _never_stops(view):
+        most = view.facts.values(view.inputs[0])
+        if most and 0 <= most[0] < 2**31:
+            return int(most[0]), ""
+    return 1, f"how often {node_name(node)} runs is not known: counted once"
+
+
+def _never_stops(view: NodeView) -> bool:
+    """Whether a Loop's body keeps its condition true, so that it runs to the number it is given."""
+    first = view.facts.values(view.inputs[1]) if len(view.inputs) > 1 and view.inputs[1] else (1,)
+    body = next(iter(subgraphs(view.node)), None)
+    if not first or not first[0] or body is None or not body.output:
+        return False
+    name = body.output[0].name
+    same = {node.output[0]: node for node in body.node if node.output}
+    while name in same and same[name].op_type == "Identity" and same[name].input:
+        name = same[name].input[0]
+    if len(body.input) > 1 and name == body.input[1].name:
+        return True
+    true = ValueFacts(body, {})
+    if name in same:
+        true.follow(same[name], list(same[name].input))
+    return true.values(name) == (1.0,) or view.facts.values(name) == (1.0,)
+
+
+def body_inputs(view: NodeView) -> list[str]:
+    """Names outside of what a body is given: its own inputs but for those made by the loop."""
+    if view.node.op_type == "Loop":
+        return ["", "", *view.inputs[2:]]
+    return list(view.inputs) if view.node.op_type == "Scan" else []
+
+
+def describe(values: Any, name: str, outside: str, found: Inferred, view: NodeView) -> None:
+    """Add an input to a body's model, as the value outside that it is given."""
+    shape = found.shapes.get(outside)
+    if view.node.op_type == "Scan" and outside != name and shape:
+        count = view.seen.number("num_scan_inputs", 1)
+        if outside in view.inputs[-count:]:
+            axes = view.seen.attributes.get("scan_input_axes") or (0,) * count
+            axis = axes[list(view.inputs[-count:]).index(outside)] % len(shape)
+            shape = shape[:axis] + shape[axis + 1 :]
+    dtype = found.dtypes.get(outside, 0)
+    if not outside:  # the number of the trip, or the condition
+        shape, dtype = (), onnx.TensorProto.BOOL if len(values) % 2 else onnx.TensorProto.INT64
+    values.append(onnx.helper.make_tensor_value_info(name, dtype or onnx.TensorProto.FLOAT, shape))

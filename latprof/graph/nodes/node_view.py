@@ -1,0 +1,132 @@
+"""A graph's node with what is known of its values: what operators and handlers are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import onnx
+
+from latprof.graph.work.graph_node import GraphNode, Value
+from latprof.graph.work.handlers import handler_of
+
+if TYPE_CHECKING:
+    from latprof.graph.nodes.value_facts import ValueFacts
+    from latprof.graph.operators import Shape
+
+#: Positions of the inputs that are learnt, where constant.
+_LEARNT: Mapping[str, tuple[int, ...]] = {
+    **dict.fromkeys(("Conv", "ConvTranspose", "FusedConv", "NhwcFusedConv", "DeformConv"), (1, 2)),
+    **dict.fromkeys(("BatchNormalization", "InstanceNormalization", "LayerNormalization"), (1, 2)),
+    **dict.fromkeys(("GroupNormalization", "Attention", "QAttention"), (1, 2)),
+    **dict.fromkeys(("LSTM", "GRU", "RNN", "DynamicQuantizeLSTM"), (1, 2, 3)),
+    **dict.fromkeys(("MatMul", "Add", "Mul", "MatMulInteger", "MatMulIntegerToFloat"), (0, 1)),
+    **dict.fromkeys(("FusedMatMul", "BiasGelu", "Einsum"), (0, 1)),
+    **dict.fromkeys(("ConvInteger", "PRelu", "RMSNormalization"), (1,)),
+    **dict.fromkeys(("SimplifiedLayerNormalization", "DynamicQuantizeMatMul", "MatMulNBits"), (1,)),
+    **dict.fromkeys(("Gemm", "FusedGemm"), (0, 1, 2)),
+    "QLinearConv": (3, 8),
+    "QLinearMatMul": (0, 3),
+    "QGemm": (0, 3, 6),
+    "FastGelu": (1,),
+    "Gather": (0,),
+    "SkipLayerNormalization": (2, 3, 4),
+    "SkipSimplifiedLayerNormalization": (2, 3),
+    "EmbedLayerNormalization": (2, 3, 4, 5, 6),
+}
+#: Elements of an attribute that are kept.
+_MAX_ATTRIBUTE = 64
+
+
+class NodeView:
+    """A node with what is known of its values.
+
+    ``read`` and ``fixed`` are positions and names of inputs that another operator or the caller
+    makes, and of those that are constant.
+    """
+
+    def __init__(
+        self,
+        node: onnx.NodeProto,
+        inputs: Sequence[str],
+        shapes: Mapping[str, Shape | None],
+        constant: set[str],
+        facts: ValueFacts,
+    ) -> None:
+        self.node, self.inputs, self.shapes = node, inputs, shapes
+        self.constant, self.facts = constant, facts
+        given = [(position, name) for position, name in enumerate(inputs) if name]
+        self.read = [each for each in given if each[1] not in constant]
+        self.fixed = [each for each in given if each[1] in constant]
+        values = {position: facts.values(name) for position, name in self.fixed}
+        small = {position: known for position, known in values.items() if known is not None}
+        self.seen = _graph_node(node, inputs, self._value, small)
+
+    def _value(self, name: str) -> Value | None:
+        if not name:
+            return None
+        return Value(name, self.shapes.get(name), self.facts.dtype(name), name in self.constant)
+
+    @property
+    def weights(self) -> list[tuple[str, Shape]]:
+        """Names and shapes of learnt inputs."""
+        return [
+            (name, shape)
+            for position in _LEARNT.get(self.node.op_type, ())
+            if position < len(self.inputs) and (name := self.inputs[position]) in self.constant
+            if (shape := self.shapes.get(name))
+        ]
+
+
+def _graph_node(
+    node: onnx.NodeProto,
+    inputs: Sequence[str],
+    value: Callable[[str], Value | None],
+    values: Mapping[int, tuple[float, ...]],
+) -> GraphNode:
+    """A node as handlers see it."""
+    return GraphNode(
+        node.op_type,
+        "" if node.domain == "ai.onnx" else node.domain,
+        tuple(map(value, inputs)),
+        tuple(map(value, node.output)),
+        _attributes(node),
+        values,
+    )
+
+
+def resolved(node: onnx.NodeProto, shapes: Mapping[str, Shape | None]) -> list[Shape]:
+    """Shapes of a node's outputs, from its handler; none where it does not say."""
+    handler = handler_of(node.op_type, node.domain)
+    if handler is None:
+        return []
+    try:
+        seen = _graph_node(node, node.input, lambda n: Value(n, shapes.get(n)) if n else None, {})
+        found = handler.output_shapes(seen)
+        return [tuple(int(size) for size in shape) for shape in found or ()]
+    except Exception:  # noqa: BLE001 - a handler may be anybody's
+        return []
+
+
+_PLAIN: Mapping[int, Callable[[onnx.AttributeProto], Any]] = {
+    int(onnx.AttributeProto.INT): lambda a: a.i,
+    int(onnx.AttributeProto.FLOAT): lambda a: a.f,
+    int(onnx.AttributeProto.STRING): lambda a: _text(a.s),
+    int(onnx.AttributeProto.INTS): lambda a: tuple(a.ints[:_MAX_ATTRIBUTE]),
+    int(onnx.AttributeProto.FLOATS): lambda a: tuple(a.floats[:_MAX_ATTRIBUTE]),
+    int(onnx.AttributeProto.STRINGS): lambda a: tuple(map(_text, a.strings[:_MAX_ATTRIBUTE])),
+}
+
+
+def _text(content: bytes) -> str:
+    return content[:1000].decode(errors="replace")
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """Attributes as plain values, the first of long lists; no tensors, no graphs."""
+    return {a.name: plain(a) for a in node.attribute if (plain := _PLAIN.get(a.type))}
+
+
+def shaped(value: Value | None) -> Value | None:
+    """The value where its shape is known, else None."""
+    return value if value is not None and value.shape is not None else None

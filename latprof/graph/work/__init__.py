@@ -1,0 +1,1 @@
+"""What each operator of a graph has to do: handlers that count multiply-accumulates."""

@@ -1,0 +1,221 @@
+"""ONNX operators whose outputs have the shapes of another domain's: what inference can follow.
+
+onnx infers no shapes for ONNX Runtime's own operators, and of nothing that reads their results.
+Where shapes are inferred, such an operator is replaced by one or a few that onnx knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from onnx import TensorProto, helper
+from onnx.helper import make_node
+
+if TYPE_CHECKING:
+    import onnx
+
+    from latprof.graph.operators import Shape
+
+_DOMAINS = ("com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc")
+#: The shape of the first input, of as many outputs as stand here.
+_LIKE_FIRST: Mapping[str, tuple[int, ...]] = {
+    **dict.fromkeys(
+        """
+        BiasAdd BiasDropout BiasGelu BiasSoftmax DecoderMaskedMultiHeadAttention FastGelu Gelu
+        GemmaRotaryEmbedding GroupNorm GroupQueryAttention MoE NGramRepeatBlock QLinearLeakyRelu
+        QLinearSigmoid QLinearSoftmax QMoE QuickGelu ReorderInput RotaryEmbedding ScaledSiLU
+        SimplifiedLayerNormalization Trilu
+        """.split(),  # noqa: SIM905 - a table
+        (0,),
+    ),
+    "SkipGroupNorm": (0, 1),
+    "SkipLayerNormalization": (0, 3),
+    "SkipSimplifiedLayerNormalization": (0, 3),
+}
+#: Operators of ONNX with the same shapes from the inputs at these positions.
+_ALIKE: Mapping[str, tuple[str, tuple[int, ...]]] = {
+    "FusedConv": ("Conv", (0, 1)),
+    "Conv": ("Conv", (0, 1)),
+    "QLinearConv": ("QLinearConv", (0, 1, 2, 3, 4, 5, 6, 7)),
+    "FusedGemm": ("Gemm", (0, 1)),
+    "QGemm": ("Gemm", (0, 3)),
+    "DynamicQuantizeMatMul": ("MatMul", (0, 1)),
+    "MatMulIntegerToFloat": ("MatMul", (0, 1)),
+    "MatMulInteger16": ("MatMul", (0, 1)),
+    "GemmFastGelu": ("MatMul", (0, 1)),
+    "QLinearAdd": ("Add", (0, 3)),
+    "QLinearMul": ("Add", (0, 3)),
+    "QLinearWhere": ("Where", (0, 1, 4)),
+    "QLinearAveragePool": ("AveragePool", (0,)),
+    "QLinearGlobalAveragePool": ("GlobalAveragePool", (0,)),
+    "MaxPool": ("MaxPool", (0,)),
+    "AveragePool": ("AveragePool", (0,)),
+    "GlobalAveragePool": ("GlobalAveragePool", (0,)),
+    "GlobalMaxPool": ("GlobalMaxPool", (0,)),
+    "GridSample": ("GridSample", (0, 1)),
+    "GatherND": ("GatherND", (0, 1)),
+    "ConvTransposeWithDynamicPads": ("ConvTranspose", (0, 1)),
+    "DequantizeLinear": ("DequantizeLinear", (0, 1)),
+    "QuantizeLinear": ("QuantizeLinear", (0, 1)),
+}
+#: Attributes that ONNX's operator lacks.
+_NOT_ONNX = frozenset({"activation", "activation_params", "alpha", "beta", "channels_last"})
+
+Nodes: TypeAlias = "list[onnx.NodeProto]"
+
+
+def with_stand_ins(model: onnx.ModelProto, weights: Mapping[str, Shape | None]) -> onnx.ModelProto:
+    """A model whose nodes of ONNX Runtime's domains are replaced; itself where it has none.
+
+    ``weights`` are the shapes of its initialisers. The result shares no message with ``model``.
+    """
+    if not any(node.domain in _DOMAINS for node in model.graph.node):
+        return model
+    copy = type(model)()
+    copy.CopyFrom(model)
+    del copy.graph.node[:]
+    for node in model.graph.node:
+        copy.graph.node.extend(_stand_in(node, weights, copy.graph) or [node])
+    return copy
+
+
+def _stand_in(
+    node: onnx.NodeProto, weights: Mapping[str, Shape | None], graph: onnx.GraphProto
+) -> Nodes:
+    """Nodes in its place; none where nobody knows its shapes."""
+    if node.domain not in _DOMAINS:
+        return []
+    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    try:
+        if node.op_type in _LIKE_FIRST:
+            outputs = (p for p in _LIKE_FIRST[node.op_type] if p < len(node.output))
+            return [
+                make_node("Identity", [node.input[0]], [node.output[p]])
+                for p in outputs
+                if node.output[p]
+            ]
+        if node.op_type in _ALIKE:
+            return [_alike(node, attributes)]
+        special = _SPECIAL.get(node.op_type)
+        return special(_Place(node, attributes, weights, graph)) if special else []
+    except (IndexError, KeyError, TypeError, ValueError):
+        return []  # it lacks what it needs
+
+
+def _alike(node: onnx.NodeProto, attributes: Mapping[str, Any]) -> onnx.NodeProto:
+    op_type, positions = _ALIKE[node.op_type]
+    kept = {name: v for name, v in attributes.items() if name not in _NOT_ONNX}
+    if op_type == "MatMul":
+        kept = {}
+    return make_node(op_type, [node.input[p] for p in positions], [node.output[0]], **kept)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A node to be replaced, and what is around it."""
+
+    node: onnx.NodeProto
+    attributes: Mapping[str, Any]
+    weights: Mapping[str, Shape | None]
+    graph: onnx.GraphProto
+
+    def made(self, name: str) -> str:
+        """The name of a new value."""
+        return f"{self.node.output[0]}/{name}"
+
+    def weight(self, shape: tuple[int, ...]) -> str:
+        """The name of a new weight of a shape, without values."""
+        name = self.made("weight")
+        self.graph.initializer.add(name=name, data_type=TensorProto.FLOAT, dims=shape)
+        return name
+
+    def numbers(self, name: str, values: Sequence[int]) -> tuple[onnx.NodeProto, str]:
+        """A constant of whole numbers, and its name."""
+        return make_node("Constant", [], [self.made(name)], value_ints=values), self.made(name)
+
+
+def _product(place: _Place) -> Nodes:
+    """FusedMatMul: either factor may be transposed in its last two sides."""
+    if place.attributes.get("transBatchA") or place.attributes.get("transBatchB"):
+        return []
+    nodes, factors = [], []
+    for position, name in enumerate(("transA", "transB")):
+        factor = place.node.input[position]
+        if place.attributes.get(name):
+            nodes += [make_node("Einsum", [factor], [place.made(name)], equation="...ij->...ji")]
+            factor = place.made(name)
+        factors.append(factor)
+    return [*nodes, make_node("MatMul", factors, [place.node.output[0]])]
+
+
+def _blockwise(place: _Place) -> Nodes:
+    """MatMulNBits: the weight's sides are attributes."""
+    weight = place.weight((place.attributes["K"], place.attributes["N"]))
+    return [make_node("MatMul", [place.node.input[0], weight], [place.node.output[0]])]
+
+
+def _projecting_attention(place: _Place) -> Nodes:
+    """Attention: its result is as wide as the values, a third of the weight unless it says."""
+    inputs, outputs = place.weights[place.node.input[1]] or ()
+    sizes = place.attributes.get("qkv_hidden_sizes") or (outputs // 3,) * 3
+    data, nodes = place.node.input[0], []
+    if place.node.op_type == "QAttention":  # 8-bit numbers in, others out
+        data = place.made("data")
+        nodes = [make_node("Cast", [place.node.input[0]], [data], to=TensorProto.FLOAT)]
+    weight = place.weight((inputs, sizes[2]))
+    return [*nodes, make_node("MatMul", [data, weight], [place.node.output[0]])]
+
+
+def _multi_head_attention(place: _Place) -> Nodes:
+    """MultiHeadAttention with three inputs: as wide as the query, whose heads it has."""
+    node = place.node
+    separate = len(node.input) > 2 and node.input[2]
+    return [make_node("Identity", [node.input[0]], [node.output[0]])] if separate else []
+
+
+def _embedding(place: _Place) -> Nodes:
+    """EmbedLayerNormalization: rows of a table."""
+    node = place.node
+    return [make_node("Gather", [node.input[2], node.input[0]], [node.output[0]])]
+
+
+def _joined(place: _Place) -> Nodes:
+    """QLinearConcat: scale and zero point of the result, then value, scale, zero point of each."""
+    axis = place.attributes.get("axis", 1)
+    node = place.node
+    return [make_node("Concat", list(node.input[2::3]), [node.output[0]], axis=axis)]
+
+
+def _mean(place: _Place) -> Nodes:
+    """QLinearReduceMean, whose axes are an attribute."""
+    axes, name = place.numbers("axes", place.attributes["axes"])
+    kept = place.attributes.get("keepdims", 1)
+    node = place.node
+    return [axes, make_node("ReduceSum", [node.input[0], name], [node.output[0]], keepdims=kept)]
+
+
+def _reordered(place: _Place) -> Nodes:
+    """ReorderOutput back from blocks of channels: what is more than the channels is cut off."""
+    if place.attributes.get("channels_last"):
+        return []
+    channels = place.attributes["channels"]
+    made = [place.numbers(*part) for part in (("starts", [0]), ("ends", [channels]), ("axes", [1]))]
+    names = [place.node.input[0], *(name for _, name in made)]
+    return [*(node for node, _ in made), make_node("Slice", names, [place.node.output[0]])]
+
+
+_SPECIAL: Mapping[str, Callable[[_Place], Nodes]] = {
+    "FusedMatMul": _product,
+    "FusedMatMulActivation": _product,
+    "MatMulNBits": _blockwise,
+    "MatMulBnb4": _blockwise,
+    "Attention": _projecting_attention,
+    "QAttention": _projecting_attention,
+    "MultiHeadAttention": _multi_head_attention,
+    "EmbedLayerNormalization": _embedding,
+    "QLinearConcat": _joined,
+    "QLinearReduceMean": _mean,
+    "ReorderOutput": _reordered,
+}
