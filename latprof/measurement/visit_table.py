@@ -37,7 +37,7 @@ _NAN = float("nan")
 def visit_row(measurement: Measurement) -> dict[str, Any]:
     """One visit's row of :func:`visit_table`."""
     subject, samples = measurement.subject, measurement.samples
-    conditions, failure = measurement.quiet.conditions, measurement.failure
+    conditions, failure = measurement.conditions, measurement.failure
     before, after = conditions.get("before", {}), conditions.get("after", {})
     row = {
         "kind": subject.kind,

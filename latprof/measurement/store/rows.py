@@ -121,7 +121,7 @@ def row_of_measurement(measurement: Measurement) -> dict[str, Any]:
         "disturbed": measurement.disturbed,
         "failure_code": None if failure is None else failure.code,
         "failure_message": None if failure is None else failure.message,
-        "conditions": to_json(measurement.quiet.conditions),
+        "conditions": to_json(measurement.conditions),
     }
 
 
