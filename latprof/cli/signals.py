@@ -7,7 +7,9 @@ callback without a caller loses it, and a computation in C does not look. So
 - while the command itself is imported there is nothing to clean up: the process leaves at once;
 - an interrupt that a callback lost is raised again;
 - a thread looks, and after :data:`GRACE_S`, or at a second signal, the process leaves at once, its
-  children killed and its temporary files removed; a store is valid at every moment.
+  children killed and its temporary files removed; a store is valid at every moment. Work that has
+  something to put back, such as a phone, gets the time that it asked for
+  (:mod:`latprof.common.endings`).
 """
 
 import atexit
@@ -20,11 +22,14 @@ import time
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from latprof.common import endings
+
 #: How long the command may take to end by itself.
 GRACE_S = 1.5
 #: A second signal that comes sooner is the first one: ``timeout`` sends it to the process and to
 #: its group.
 _ONE_SIGNAL_S = 0.5
+_LOOK_S = 0.1
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -110,7 +115,8 @@ class Ending:
         os.close(self._writing)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        again, self._number = self._number, self._number or number
+        again = self._came_at > 0  # not by the number: the thread that looks may have set it first
+        self._number = self._number or number
         if self._can_leave_at_once:
             self._leave()
         if self._ended.is_set():
@@ -143,8 +149,16 @@ class Ending:
             while came := pipe.read(1):
                 if came[0] in self._before:
                     self._number = self._number or came[0]
-                    if not self._ended.wait(GRACE_S):
+                    if not self._ends_by_itself():
                         self._leave()
+
+    def _ends_by_itself(self) -> bool:
+        """Whether the command ends in time, or in the time that its work asked for."""
+        start = time.monotonic()
+        while not self._ended.wait(_LOOK_S):
+            if time.monotonic() >= start + max(GRACE_S, endings.seconds_to_end()):
+                return False
+        return True
 
     def _leave(self) -> None:
         """End the process here, whatever its main thread does."""

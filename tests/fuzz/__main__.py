@@ -20,7 +20,17 @@ from latprof.common.files import write_atomically
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))  # as pytest does
 
-from tests.fuzz import foreign_models, importer_files, kills, network, pack_mutants, signals, stores
+from tests.fuzz import (
+    foreign_models,
+    importer_files,
+    kills,
+    network,
+    pack_mutants,
+    phone_restore,
+    signals,
+    stores,
+    thermal_pages,
+)
 from tests.fuzz.models import attacks
 from tests.fuzz.outcomes import BAD
 
@@ -52,6 +62,8 @@ FUZZERS = {
     "kills": Fuzzer(kills.kill, 1000, 50),
     "signals": Fuzzer(signals.interrupt, 300, 20),
     "network": Fuzzer(network.count, 15, 5),
+    "thermals": Fuzzer(thermal_pages.read, 50_000, 5000),
+    "phone-restore": Fuzzer(phone_restore.put_back, 200, 26),
     "model-mutants": Fuzzer(attacks.fuzz_mutants, 20_000, 1000),
     "tiny-models": Fuzzer(attacks.fuzz_tiny, 100, 10),
     "external-data": Fuzzer(attacks.fuzz_external, 30, 30),

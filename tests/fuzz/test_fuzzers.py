@@ -129,3 +129,7 @@ def test_files_by_others_are_measured(tmp_path):
     found = outcomes("foreign-models", 12, tmp_path)
     assert found["bad"] == 0
     assert found["measured"] + found["measured, costs not known"] == 12
+
+
+def test_only_current_temperatures_are_taken_for_temperatures(tmp_path):
+    assert outcomes("thermals", 300, tmp_path) == {"read": 300}

@@ -22,8 +22,8 @@ class RecordedProfile:
             properties = "\n".join([*lines, f"[ro.product.cpu.abilist]: [{self.abi}]", ""])
         files = {"answers/getprop": properties}
         for name in ("thermalservice", "battery", "power"):
-            if found.raw.get(f"dumpsys.{name}"):
-                files[f"answers/dumpsys.{name}"] = found.raw[f"dumpsys.{name}"] + "\n"
+            if page := found.raw.get(f"dumpsys.{name}", "").strip("\n"):
+                files[f"answers/dumpsys.{name}"] = page + "\n"
         for name, value in found.settings.items():
             if value not in {"", "null"}:
                 files[f"answers/settings.global.{name}"] = value + "\n"

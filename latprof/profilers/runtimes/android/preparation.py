@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from latprof.errors import DeviceError, LatprofError
+from latprof.common.endings import needs_time_to_end
+from latprof.errors import DeviceError, DeviceOfflineError, LatprofError
 from latprof.profilers.runtimes.android.answers import ask_all
 from latprof.profilers.runtimes.android.journal import Change, Journal
 from latprof.profilers.runtimes.android.owner import WAIT_S, owned
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
     from latprof.profilers.runtimes.android.transport.services import PhoneServices
 
 OnNote = Callable[[str], None]
+#: How long putting a phone back may take after a signal.
+_RESTORE_S = 15.0
 #: Mains and USB of android.os.BatteryManager.BATTERY_PLUGGED_*: a charging pad heats.
 _STAY_ON = "3"
 _STAY_ON_SETTING = "stay_on_while_plugged_in"
+_REFUSED = "refused"
 _FIXED = ["cmd", "power", "set-fixed-performance-mode-enabled"]
 #: android.view.KeyEvent: KEYCODE_SLEEP and KEYCODE_WAKEUP, which do nothing where it is so already.
 _SLEEP, _WAKE_UP = "223", "224"
@@ -80,16 +84,24 @@ def prepared_phone(
     """
     services = connect()
     try:
-        with owned(services, serial, wait_s=wait_s, on_note=on_note):
+        with (
+            owned(services, serial, wait_s=wait_s, on_note=on_note),
+            needs_time_to_end(_RESTORE_S),
+        ):
+            putting_back = _PuttingBack(services, connect, serial, on_note)
             try:
-                journal = Journal(services, serial)
-                restore(services, journal, on_note)
-                prepare(services, journal, preparation or Preparation())
-                if services.link.is_exclusive:
-                    services.link.close()
-                yield
-            finally:
-                _restore_anyhow(services, connect, serial, on_note)
+                try:
+                    journal = Journal(services, serial)
+                    restore(services, journal, on_note)
+                    prepare(services, journal, preparation or Preparation())
+                    if services.link.is_exclusive:
+                        services.link.close()
+                    yield
+                finally:
+                    putting_back.run()
+            except KeyboardInterrupt:
+                putting_back.run()  # where the interrupt came while it was run
+                raise
     finally:
         with suppress(LatprofError, OSError):
             services.link.close()
@@ -99,7 +111,7 @@ def prepare(services: PhoneServices, journal: Journal, preparation: Preparation)
     """Make the changes of a preparation that are not so already, each journalled first."""
     now = _look(services)
     boot = now["boot"]
-    if preparation.stay_awake and now["stay on"] != _STAY_ON:
+    if preparation.stay_awake and not _stays_on(now["stay on"]):
         journal.add(Change("setting", _STAY_ON_SETTING, now["stay on"], _STAY_ON, boot))
         _run(services, ["settings", "put", "global", _STAY_ON_SETTING, _STAY_ON])
     if preparation.stay_awake and now["screen"] in {"Asleep", "Dozing", "Dreaming"}:
@@ -110,6 +122,8 @@ def prepare(services: PhoneServices, journal: Journal, preparation: Preparation)
         try:
             _run(services, [*_FIXED, "true"])
         except DeviceError as error:
+            if error.field != _REFUSED:
+                raise
             journal.drop(journal.changes[-1])
             raise DeviceError(
                 f"{services.link.serial} has no fixed-performance mode",
@@ -120,18 +134,34 @@ def prepare(services: PhoneServices, journal: Journal, preparation: Preparation)
             ) from None
 
 
+def _stays_on(value: str) -> bool:
+    """Whether a phone with this setting stays on where a computer powers it."""
+    wanted = int(_STAY_ON)
+    return value.isascii() and value.isdigit() and int(value) & wanted == wanted
+
+
 def restore(services: PhoneServices, journal: Journal, on_note: OnNote | None = None) -> None:
     """Undo the changes of a journal in reverse, but for those that the user changed meanwhile."""
     if not journal.changes:
         return
     now = _look(services)
+    refused: DeviceError | None = None
     for change in reversed(list(journal.changes)):
         words = _undoing(change, now)
-        if words is not None:
-            _run(services, words)
-        elif on_note is not None and change.kind == "setting":
+        if words is None and on_note is not None and change.kind == "setting":
             on_note(f"{change.name} was changed meanwhile on the phone: it is left as it is")
+        try:
+            if words is not None:
+                _run(services, words)
+        except DeviceError as error:
+            if error.field != _REFUSED:
+                raise
+            if change.kind != "fixed-performance":  # which a phone that lacks it never had on
+                refused = error
+                continue
         journal.drop(change)
+    if refused is not None:
+        raise refused
 
 
 def _undoing(change: Change, now: dict[str, str]) -> list[str] | None:
@@ -149,27 +179,42 @@ def _undoing(change: Change, now: dict[str, str]) -> list[str] | None:
     return [*_FIXED, change.before]
 
 
-def _restore_anyhow(
-    services: PhoneServices,
-    connect: Callable[[], PhoneServices],
-    serial: str,
-    on_note: OnNote | None,
-) -> None:
-    """Undo everything, over a new connection where the first does not carry it any more."""
-    if not services.link.is_exclusive:
-        with suppress(LatprofError):
-            restore(services, Journal(services, serial), on_note)
+class _PuttingBack:
+    """Undoes everything, over a new connection where the first does not carry it any more."""
+
+    def __init__(
+        self,
+        services: PhoneServices,
+        connect: Callable[[], PhoneServices],
+        serial: str,
+        on_note: OnNote | None,
+    ) -> None:
+        self._services, self._connect = services, connect
+        self._serial, self._on_note = serial, on_note
+        self._is_first = not services.link.is_exclusive
+        self._is_done = False
+
+    def run(self) -> None:
+        """Undo; a note is given where the phone is away. Nothing where it was done before."""
+        if self._is_done:
             return
-    try:
-        again = connect()
-        with again.link:
-            restore(again, Journal(again, serial), on_note)
-    except LatprofError as error:
-        if on_note is not None:
-            on_note(
-                f"the phone {serial} could not be put back as it was ({error.problem}): the next "
-                f"latprof that reaches it does so, or `latprof android restore`"
-            )
+        if self._is_first:
+            self._is_first = False  # an interrupt may cut a packet in two
+            with suppress(LatprofError):
+                restore(self._services, Journal(self._services, self._serial), self._on_note)
+                self._is_done = True
+                return
+        try:
+            again = self._connect()
+            with again.link:
+                restore(again, Journal(again, self._serial), self._on_note)
+        except LatprofError as error:
+            if self._on_note is not None:
+                self._on_note(
+                    f"the phone {self._serial} could not be put back as it was ({error.problem}): "
+                    "the next latprof that reaches it does so, or `latprof android restore`"
+                )
+        self._is_done = True
 
 
 def _look(services: PhoneServices) -> dict[str, str]:
@@ -177,12 +222,17 @@ def _look(services: PhoneServices) -> dict[str, str]:
     found = ask_all(
         services,
         {
+            "started": "getprop sys.boot_completed; getprop dev.bootcomplete",
             "boot": "cat /proc/sys/kernel/random/boot_id",
             "stay on": f"settings get global {_STAY_ON_SETTING}",
             "screen": "dumpsys power | grep -o 'mWakefulness=[A-Za-z]*'",
         },
     )
     values = {name: text.strip() for name, text in found.items()}
+    if not values.pop("started"):
+        raise DeviceOfflineError(
+            f"{services.link.serial} has not started yet", hint="wait until its screen is unlocked"
+        )
     values["screen"] = values["screen"].removeprefix("mWakefulness=").split("\n")[0]
     return values
 
@@ -192,5 +242,6 @@ def _run(services: PhoneServices, words: list[str]) -> None:
     if ended.status != 0:
         raise DeviceError(
             f"{services.link.serial} refuses `{' '.join(words)}`: "
-            f"{(ended.stderr or ended.stdout).strip()[:200]}"
+            f"{(ended.stderr or ended.stdout).strip()[:200]}",
+            field=_REFUSED,
         )

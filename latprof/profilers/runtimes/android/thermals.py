@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from itertools import takewhile
 
 #: android.os.Temperature.TYPE_*: CPU, GPU, battery, skin, USB port, power amplifier, and NPU; the
 #: types 6 to 8 are voltages, currents and charge, and -1 says nothing.
@@ -30,7 +31,6 @@ _THRESHOLD = re.compile(
     r"mHotThrottlingThresholds=\[([^\]{}]{0,200})\]"
 )
 _SECTION = re.compile(r"^\s*Current temperatures from HAL:\s*$", re.MULTILINE)
-_NEXT_SECTION = re.compile(r"^\s*(?!Temperature\{)\S[^{}]*:\s*$", re.MULTILINE)
 _FACT = re.compile(r"^\s*([A-Za-z][A-Za-z ]{0,40}):\s*(\S{1,20})\s*$", re.MULTILINE)
 _STATUS = re.compile(r"^\s*Thermal Status:\s*(\d{1,3})\s*$", re.MULTILINE)
 
@@ -89,13 +89,14 @@ def parse_thermals(text: str) -> Thermals:
 
 
 def _sensors(text: str) -> tuple[Sensor, ...]:
+    """Those of the one section that has no cached values: up to the first line of another kind."""
     begin = _SECTION.search(text)
     if begin is None:
         return ()
-    end = _NEXT_SECTION.search(text, begin.end())
-    section = text[begin.end() : end.start() if end else len(text)]
+    lines = (line.strip() for line in text[begin.end() :].splitlines())
+    section = takewhile(_SENSOR.fullmatch, filter(None, lines))
     sensors = []
-    for value, kind, name, status in _SENSOR.findall(section):
+    for value, kind, name, status in _SENSOR.findall("\n".join(section)):
         celsius = _number(value)
         if int(kind) in _TEMPERATURES and celsius is not None and _LOW_C <= celsius <= _HIGH_C:
             sensors.append(Sensor(name, int(kind), celsius, int(status)))

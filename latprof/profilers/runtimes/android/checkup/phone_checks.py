@@ -87,7 +87,7 @@ def _skin(found: CheckupAnswers) -> Check:
     if limit is None:
         return Check(name, "OK", f"{text}; where it throttles is {INVISIBLE}")
     text += f", throttles from {limit:.1f} C"
-    if thermals.skin_c >= limit:
+    if thermals.skin_c >= limit and thermals.status != 1:  # light: it still runs at full clocks
         return Check(name, "FAIL", text, _COOL)
     if thermals.skin_c > limit - _SKIN_MARGIN_C:
         return Check(name, "WARN", text, _COOL)
