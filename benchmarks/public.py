@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.datasets.importers.help import load_help
+from latprof.datasets.importers.twins import noise_of_twins
 from latprof.predictors.models.by_name import make_predictor
 
 if TYPE_CHECKING:
@@ -135,26 +136,6 @@ def mean_error(column: Column, count: int) -> tuple[float, float]:
     )
 
 
-def twins_noise_ms(column: Column) -> float | None:
-    """Noise of one measurement from networks measured twice, or None where there are none.
-
-    NAS-Bench-201 holds networks that are the same under another name: without the edge between them
-    the two inner nodes can change places. Half the mean squared difference is the noise's variance.
-    """
-    if column.name != "nasbench201":
-        return None
-    choices, latency = column.choices, column.latency_ms
-    place = {tuple(row): number for number, row in enumerate(choices.tolist())}
-    usable = column.data.usable
-    pairs = []
-    for (a, b, c, d, e, f), number in place.items():
-        twin = place[b, a, c, d, f, e]
-        if c == 0 and number < twin and usable[number] and usable[twin]:
-            pairs.append((number, twin))
-    first, second = np.array(pairs).T
-    return float(np.sqrt(np.mean((latency[first] - latency[second]) ** 2) / 2))
-
-
 def accuracy(folder: Path) -> bool:
     """Print the ratios; return whether all that is promised is kept."""
     print("RMSE of hybrid on the test rows, floor (the better of two baselines) and their ratio")
@@ -168,8 +149,8 @@ def accuracy(folder: Path) -> bool:
             outliers = outliers if count else far / floor
             ratios[count][column.name, column.device] = error / floor
             cells += f"{floor:11.4f}{error:9.4f}{error / floor:7.3f}"
-        noise = twins_noise_ms(column)
-        shown = "-" if noise is None else f"{noise:.3f}"
+        noise = noise_of_twins(column.data)
+        shown = "-" if noise is None else f"{noise.rmse_ms:.3f}"
         mean = column.latency_ms[column.rows].mean()
         name = f"{column.name} {column.device}"
         print(f"{name:27}{mean:9.3f}{shown:>9}{outliers:10.3f}  {cells}", flush=True)

@@ -19,6 +19,7 @@ from latprof.cli.devices import devices
 from latprof.cli.doctor import doctor
 from latprof.cli.export import export
 from latprof.cli.lookup_table import lookup_table
+from latprof.cli.packs import packs
 from latprof.cli.predict import predict
 from latprof.cli.profile import profile
 from latprof.cli.report import report
@@ -89,6 +90,7 @@ for command, panel in (
     (train, "Predict"),
     (transfer, "Predict"),
     (predict, "Predict"),
+    (packs, "Predict"),
     (lookup_table, "Predict"),
     (search, "Search"),
     (report, "Predict"),

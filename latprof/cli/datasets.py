@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from latprof.cli.console import Json, one_line, print_json, print_table
+from latprof.workflows.formatting import short_device
 
 
 def complete_dataset() -> list[str]:
@@ -47,16 +48,17 @@ def datasets(
         print_json([each.to_dict() for each in found])
         return
     print_table(
-        ("data set", "target", "networks", "mean ms", "noise floor"),
+        ("data set", "device", "runtime", "networks", "mean ms", "noise"),
         [
             (
                 each.name,
-                each.target.describe(),
+                short_device(each.target.device_name),
+                each.target.runtime,
                 f"{each.networks:,}",
                 f"{each.mean_ms:.3f}",
                 f"{each.noise_floor_percent:.2f} %",
             )
             for each in found
         ],
-        left=2,
+        left=3,
     )

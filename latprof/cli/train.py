@@ -11,7 +11,6 @@ from latprof.cli.console import (
     Json,
     Seed,
     StoredTargetName,
-    StoreFile,
     complete_predictor,
     note,
     print_json,
@@ -23,10 +22,26 @@ if TYPE_CHECKING:
 
 
 def train(
-    store: StoreFile,
+    *,
+    store: Annotated[
+        str | None,
+        typer.Argument(metavar="[STORE]", help="The store of measurements; not with --from."),
+    ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="PACK", help="Where to save the predictor.")
     ],
+    published: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="COLLECTION:PATH",
+            help="Published latencies in place of a store: help:FOLDER/SPACE/DEVICE, "
+            "brp-nas:FILE or hw-nas-bench:FILE/DATASET/DEVICE.",
+        ),
+    ] = None,
+    device_name: Annotated[
+        str, typer.Option(help="What the pack calls the device of published latencies.")
+    ] = "",
     predictor: Annotated[
         str,
         typer.Option(help="What is fitted: {predictors}.", autocompletion=complete_predictor),
@@ -41,7 +56,7 @@ def train(
     ] = True,
     as_json: Json = False,
 ) -> None:
-    """Fit a predictor to a store's measurements and save it as a pack.
+    """Fit a predictor to a store's measurements, or to published ones, and save it as a pack.
 
     Prints the error on networks held out of the fit beside the noise floor, the error that a
     perfect predictor would still show.
@@ -52,6 +67,8 @@ def train(
     pack = run(
         store,
         output,
+        published=published,
+        device_name=device_name,
         predictor=predictor,
         target=target,
         test_fraction=test_fraction,
@@ -72,6 +89,8 @@ def _print(pack: Pack) -> None:
     assert pack.metrics is not None
     if pack.target is not None:
         typer.echo(f"target       {pack.target.describe()}")
+    if pack.origin is not None:
+        typer.echo(f"measured by  {pack.origin.describe()}")
     typer.echo(
         f"rows         {pack.training_rows} to fit, {pack.metrics.rows} held out; errors below are "
         "on the held-out ones"

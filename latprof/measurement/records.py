@@ -39,7 +39,7 @@ class Target:
     precision : str
         ``"float32"``, ``"float16"``, ``"int8"``...
     batch_size, threads : int
-        Images a run, and threads inside an operator.
+        Images a run, and threads inside an operator; 0 threads where whoever measured did not say.
     input_shape : tuple of int, optional
         Shape of one run's input, batch first; None where each model brings its own.
     cores : str
@@ -106,11 +106,14 @@ class Target:
         """One line for people; ``batch`` says what the batch is, where it is not the target's."""
         shape = "" if self.input_shape is None else " " + "x".join(map(str, self.input_shape))
         pinned = f", cores {self.cores}" if self.cores else ""
-        version = self.runtime_version + (f" ({self.mode})" if self.mode else "")
+        version = "" if self.runtime_version == "unknown" else f" {self.runtime_version}"
+        version += f" ({self.mode})" if self.mode else ""
+        threads = f"{self.threads} thread{'s' if self.threads != 1 else ''}"
+        if not self.threads:  # measurements of others, who did not say
+            threads = "threads not stated"
         return (
-            f"{self.spelling} {version} on {self.device_name}, {self.precision}, "
-            f"{batch or f'batch {self.batch_size}'}{shape}, {self.threads} thread"
-            f"{'s' if self.threads != 1 else ''}{pinned}"
+            f"{self.spelling}{version} on {self.device_name}, {self.precision}, "
+            f"{batch or f'batch {self.batch_size}'}{shape}, {threads}{pinned}"
         )
 
     def differences(self, other: Target) -> list[str]:

@@ -2,8 +2,28 @@
 
 from __future__ import annotations
 
+import re
+
+_FAMILY = re.compile(r"\(family (\d+) model (\d+)")
+_NO_NEWS = re.compile(
+    r"\((?:R|TM)\)|\b(?:Intel|AMD|NVIDIA|Processor|CPU|GeForce|Tesla|with Radeon Graphics)\b|@.*"
+)
+_MOST = 22
+
 
 def milliseconds(value: float, digits: int = 3) -> str:
     """A time with so many decimals; a short one with two significant digits, never as 0."""
     small = 0 < abs(value) < 10 ** (1 - digits)
     return f"{value:.2g}" if small else f"{value:.{digits}f}"
+
+
+def short_device(name: str) -> str:
+    """A device's name for a narrow table: the long ones are in JSON.
+
+    ``"Intel(R) Xeon(R) Processor (family 6 model 167 stepping 1, ...)"`` is ``"Xeon (6/167)"``.
+    """
+    brand = " ".join(_NO_NEWS.sub(" ", name.partition(" (")[0]).split()) or name
+    family = _FAMILY.search(name)
+    tail = f" ({family[1]}/{family[2]})" if family else ""
+    most = _MOST - len(tail)
+    return (brand if len(brand) <= most else f"{brand[: most - 3].rstrip()}...") + tail

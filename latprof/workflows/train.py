@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import needs
+from latprof.errors import UsageError
 from latprof.workflows.arguments import OnNote, PathLike, StoreLike, open_store
 
 if TYPE_CHECKING:
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
 
 @needs("train")
 def train(
-    store: StoreLike,
+    store: StoreLike | None = None,
     output: PathLike | None = None,
     *,
+    published: str | None = None,
+    device_name: str = "",
     predictor: str = "hybrid",
     target: str | None = None,
     test_fraction: float = 0.2,
@@ -24,7 +27,7 @@ def train(
     compare: bool = True,
     on_note: OnNote | None = None,
 ) -> Pack:
-    """Fit a predictor to a store's measurements of one target.
+    """Fit a predictor to a store's measurements of one target, or to published ones.
 
     The pack says how large the error is on networks held out of the fit (``metrics``, and
     ``comparison`` for the other predictors), beside the noise floor, the error that a perfect
@@ -33,8 +36,15 @@ def train(
     Parameters
     ----------
     store : path, URL or Store
+        Left out with ``published``.
     output : path, optional
         Where the pack is saved too.
+    published : str, optional
+        A column of a public collection in place of a store, for example
+        ``"help:FOLDER/nasbench201/pixel3"``; the forms are those of
+        :func:`latprof.datasets.column_forms`.
+    device_name : str
+        What the pack calls the device of a published column, where the file's own name says little.
     predictor : str
         One of :func:`latprof.predictors.predictor_names`.
     target : str, optional
@@ -58,7 +68,10 @@ def train(
     StoreError, NotEnoughDataError
         For a store that is none, or that holds too little.
     UsageError
-        For a store with several targets or several search spaces.
+        For a store with several targets or several search spaces, for neither a store nor a
+        published column, or both, and for a column that no predictor can be fitted to.
+    DataSetError
+        For a published file that is missing or malformed.
     """
     from latprof.common.files import check_output
     from latprof.measurement.labels import TargetLabels
@@ -69,14 +82,24 @@ def train(
     predictor_class(predictor)
     if output is not None:
         check_output(output)
-    with open_store(store) as opened:
-        pack = train_on_labels(
-            TargetLabels.of(opened, target),
-            predictor=predictor,
-            test_fraction=test_fraction,
-            seed=seed,
-            compare=compare,
-        )
+    options: dict[str, Any] = {
+        "predictor": predictor,
+        "test_fraction": test_fraction,
+        "seed": seed,
+        "compare": compare,
+    }
+    if published is not None:
+        from latprof.datasets.importers.by_name import load_column
+        from latprof.predictors.training.imported_training import train_on_column
+
+        if store is not None or target is not None:
+            raise UsageError("`published` takes no store and no target")
+        pack = train_on_column(load_column(published), device_name=device_name, **options)
+    elif store is None:
+        raise UsageError("a store is needed, or `published` measurements")
+    else:
+        with open_store(store) as opened:
+            pack = train_on_labels(TargetLabels.of(opened, target), **options)
     if output is not None:
         save_pack(pack, output)
     if compare and on_note is not None:
@@ -102,4 +125,5 @@ def train_values(pack: Pack, output: PathLike) -> dict[str, Any]:
         "noise_floor_ms": None if floor is None else floor.rmse_ms,
         "interval_coverage": pack.interval_coverage,
         "interval_relative": pack.interval_relative,
+        "origin": None if pack.origin is None else pack.origin.to_dict(),
     }

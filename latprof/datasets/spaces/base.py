@@ -243,6 +243,14 @@ class SearchSpace(ABC):
             drawn = drawn[np.sort(first)]
         return drawn[:n]
 
+    def isomorphs(self, choices: Choices) -> Choices:
+        """One choice of names for all architectures that are one network, shape (n, decisions).
+
+        Where the nodes of a graph can be numbered otherwise, a network has several names. They are
+        measured and predicted apart; how far their latencies differ shows a collection's noise.
+        """
+        return self.canonical(choices)
+
     def architectures(self, choices: Choices) -> list[Architecture]:
         """Turn an array of shape (n, decisions) into architectures."""
         return [Architecture(self.name, tuple(row)) for row in choices.tolist()]

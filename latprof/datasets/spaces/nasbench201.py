@@ -6,6 +6,8 @@ import re
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from latprof.common.limits import whole_option
 from latprof.datasets.models.layers import Block, Place, pool_and_classifier, sum_block
 from latprof.datasets.models.steps import Activate, Layer, Normalize, Pool, Step, Zeroize
@@ -13,6 +15,7 @@ from latprof.datasets.spaces.base import Architecture, Part, SearchSpace
 from latprof.errors import InvalidValueError
 
 if TYPE_CHECKING:
+    from latprof.datasets.spaces.base import Choices
     from latprof.graph.operators import Operator
 
 _CANDIDATES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -91,6 +94,15 @@ class NASBench201Space(SearchSpace):
             Part(f"edge{source}-{target}", (index,))
             for index, (source, target) in enumerate(_EDGES)
         )
+
+    def isomorphs(self, choices: Choices) -> Choices:
+        """Without the edge between them the two inner nodes can change places."""
+        changed = choices[:, [1, 0, 2, 3, 5, 4]]
+        differs = choices != changed
+        first = differs.argmax(axis=1)[:, None]
+        larger = np.take_along_axis(choices > changed, first, axis=1)[:, 0]
+        found: Choices = np.where(((choices[:, 2] == 0) & larger)[:, None], changed, choices)
+        return found
 
     # Spellings -----------------------------------------------------------------------------
 

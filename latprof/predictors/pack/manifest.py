@@ -30,6 +30,7 @@ from latprof.predictors.fitting.evaluation import Metrics
 from latprof.predictors.kernels.operator_costs import OperatorCostModel
 from latprof.predictors.models.by_name import predictor_class
 from latprof.predictors.pack.archive import MANIFEST, check_name, digest
+from latprof.predictors.pack.origin import Origin
 from latprof.predictors.pack.pack import HeldOut, Pack
 from latprof.registry import PREDICTORS, SPACES
 
@@ -93,7 +94,11 @@ def pack_to_files(pack: Pack) -> tuple[bytes, dict[str, bytes]]:
         },
     }
     packages = _packages(pack)
-    return to_json(manifest | ({"packages": packages} if packages else {})), files
+    if packages:
+        manifest["packages"] = packages
+    if pack.origin is not None:
+        manifest["origin"] = pack.origin.to_dict()
+    return to_json(manifest), files
 
 
 def _packages(pack: Pack) -> dict[str, str]:
@@ -118,6 +123,61 @@ def _parameters(predictor: Predictor) -> dict[str, Any]:
 
 def pack_from_files(path: str, files: Mapping[str, bytes], space: SearchSpace | None) -> Pack:
     """Check the manifest against the files and rebuild the pack; raises PackError."""
+    manifest, others = _checked(path, files)
+    with refusing(path):
+        return _pack(path, manifest, others, space)
+
+
+@dataclasses.dataclass(frozen=True)
+class PackFacts:
+    """What a pack's manifest says of it; the predictor itself is not read.
+
+    ``space`` is the search space's name, and ``noise_percent`` the noise floor. ``created_at`` is
+    UTC in ISO 8601. None where the pack does not say.
+    """
+
+    path: str
+    space: str
+    predictor: str
+    target: Target | None
+    metrics: Metrics | None
+    noise_percent: float | None
+    training_rows: int
+    created_at: str
+    origin: Origin | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return dataclasses.asdict(self) | {
+            "target": None if self.target is None else self.target.to_dict(),
+            "metrics": None if self.metrics is None else self.metrics.to_dict(),
+        }
+
+
+def facts_from_files(path: str, files: Mapping[str, bytes]) -> PackFacts:
+    """Check the manifest against the files and return what it says; raises PackError."""
+    manifest, _ = _checked(path, files)
+    with refusing(path):
+        floor = _noise_floor(manifest.optional_fields("noise_floor"))
+        return PackFacts(
+            path=path,
+            space=_space_name(manifest),
+            predictor=manifest.fields("predictor").text("name"),
+            target=_target(manifest.optional_fields("target")),
+            metrics=_metrics(manifest.optional_fields("metrics")),
+            noise_percent=None if floor is None else floor.percent,
+            training_rows=manifest.integer("training_rows"),
+            created_at=manifest.text("created_at"),
+            origin=_origin(manifest),
+        )
+
+
+def _space_name(manifest: Fields) -> str:
+    return Fields.of_json("the space's description", manifest.text("space").encode()).text("name")
+
+
+def _checked(path: str, files: Mapping[str, bytes]) -> tuple[Fields, dict[str, bytes]]:
+    """The manifest, of a format that is read here, and the other files, as it states them."""
     manifest = Fields.of_json(f"the manifest of {path}", files[MANIFEST])
     version = manifest.integer("format_version", 1)
     if version > FORMAT_VERSION:
@@ -129,8 +189,7 @@ def pack_from_files(path: str, files: Mapping[str, bytes], space: SearchSpace | 
         )
     others = {name: data for name, data in files.items() if name != MANIFEST}
     _check_files(path, manifest.fields("files"), others)
-    with refusing(path):
-        return _pack(path, manifest, others, space)
+    return manifest, others
 
 
 def _check_files(path: str, stated: Fields, files: Mapping[str, bytes]) -> None:
@@ -174,6 +233,7 @@ def _pack(
         latprof_version=manifest.text("latprof_version"),
         operator_costs=None if costs is None else OperatorCostModel.from_bytes(costs),
         extra_files=extra_files,
+        origin=_origin(manifest),
     )
 
 
@@ -245,6 +305,10 @@ def _target(fields: Fields | None) -> Target | None:
         return Target.from_dict(fields.values)
     except InvalidValueError as error:
         raise PackError(f"{fields.what}: {error}") from None
+
+
+def _origin(manifest: Fields) -> Origin | None:
+    return Origin.of_fields(manifest.fields("origin")) if "origin" in manifest.values else None
 
 
 def _metrics(fields: Fields | None) -> Metrics | None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from latprof.measurement.statistics import NoiseFloor
     from latprof.predictors.base import Batch, Choices, Floats, Predictor
     from latprof.predictors.fitting.evaluation import Metrics
+    from latprof.predictors.pack.origin import Origin
 
 #: Choices, shape (n, decisions), and latencies in ms, shape (n,).
 Rows: TypeAlias = "tuple[Choices, Floats]"
@@ -89,6 +90,8 @@ class Pack:
         What answers for networks outside the space.
     extra_files : mapping of str to bytes
         Files of others, kept as they are.
+    origin : Origin, optional
+        Whose measurements they are, where somebody else published them.
     """
 
     predictor: Predictor
@@ -106,6 +109,7 @@ class Pack:
     latprof_version: str = __version__
     operator_costs: OperatorCostModel | None = None
     extra_files: Mapping[str, bytes] = field(default_factory=_nothing)
+    origin: Origin | None = None
 
     @classmethod
     def of(
@@ -217,6 +221,8 @@ class Pack:
         if self.interval_coverage:
             interval = f"+-{100 * self.interval_relative:.1f} %"
             facts.append((f"{self.interval_coverage:.0%} interval", interval))
+        if self.origin is not None:
+            facts.append(("measurements", self.origin.describe()))
         return facts
 
 

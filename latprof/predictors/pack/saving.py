@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING
 
 from latprof.errors import TargetMismatchError
 from latprof.predictors.pack.archive import read_archive, write_archive
-from latprof.predictors.pack.manifest import pack_from_files, pack_to_files
+from latprof.predictors.pack.manifest import (
+    PackFacts,
+    facts_from_files,
+    pack_from_files,
+    pack_to_files,
+)
 from latprof.predictors.pack.pack import Pack
 from latprof.predictors.pack.shipped import resolve
 
@@ -82,3 +87,9 @@ def load_pack(path: str | os.PathLike[str], space: SearchSpace | None = None) ->
     """
     name = resolve(os.fspath(path))
     return pack_from_files(name, read_archive(name), space)
+
+
+def read_facts(path: str | os.PathLike[str]) -> PackFacts:
+    """Read what a pack says of itself, without its predictor; paths and errors as ``load_pack``."""
+    name = resolve(os.fspath(path))
+    return facts_from_files(os.fspath(path), read_archive(name))

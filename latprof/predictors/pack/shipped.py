@@ -1,4 +1,4 @@
-"""The packs that come with latprof, trained on its data sets of the same names."""
+"""The packs that come with latprof: of its own data sets, and of measurements others published."""
 
 from __future__ import annotations
 
@@ -11,10 +11,22 @@ _FILES = Path(__file__).parent / "files"
 
 
 def pack_names() -> list[str]:
-    """Names of the packs that come with latprof, sorted; ``load_pack`` takes them as paths."""
-    return sorted(path.stem for path in _FILES.glob("*.pack"))
+    """Names of the packs trained on latprof's own data sets, sorted; ``load_pack`` takes them."""
+    return _names(_FILES)
+
+
+def published_pack_names() -> list[str]:
+    """Names of the packs trained on what others published, sorted; ``load_pack`` takes them."""
+    return _names(_FILES / "published")
 
 
 def resolve(path: str) -> str:
     """The file that a name or a path stands for; any text but a known name is a path."""
-    return str(_FILES / f"{path}.pack") if path in pack_names() else path
+    for folder, names in ((_FILES, pack_names()), (_FILES / "published", published_pack_names())):
+        if path in names:
+            return str(folder / f"{path}.pack")
+    return path
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.pack"))

@@ -54,6 +54,11 @@ def test_numbers_and_arrays_of_numpy_come_out_as_python_numbers(name, protocol, 
         assert found["empty"] == []
 
 
+def test_keys_that_are_tuples_of_whole_numbers_are_text():
+    value = {(4, 0, -3): np.float64(0.5), (np.int64(1),): None}
+    assert read_pickle("it", pickled(value)) == {"4,0,-3": 0.5, "1": None}
+
+
 def test_arrays_of_objects_and_ordered_dictionaries():
     value = collections.OrderedDict(config=np.array([{"C": 16}, None], dtype=object))
     assert read_pickle("it", pickled(value)) == {"config": [{"C": 16}, None]}
@@ -79,7 +84,11 @@ class Call:
         np.array([[1.0, 2.0]]),
         np.array(["text"]),
         np.array([1 + 2j]),
-        {(1, 2): 3},
+        {("a", 2): 3},
+        {(): 3},
+        {(1, 2): 3, "a": 4},
+        {(1, 2): 3, "1,2": 4},
+        {"a": {(1, 2): 3}},
         {1, 2},
         b"\x00\xff",
         Exception("no"),
@@ -114,7 +123,8 @@ BOMBS = {
     "bytes of 2^63": b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7fabc.",
     "a frame of 2^63": b"\x80\x04\x95" + b"\xff" * 7 + b"\x7f.",
     "a number of 256 MiB": b"\x80\x02\x8b\x00\x00\x00\x10abc.",
-    "a tuple as a key, endless to hash": doubled(200) + b"}h\x00K\x01s.",
+    "an empty tuple as a key": doubled(200) + b"}h\x00K\x01s.",
+    "a tuple as a key, endless to hash": b"\x80\x02}" + doubled(200)[2:] + b"K\x01s.",
     "a tuple as a byte order": b"\x80\x02cnumpy\ndtype\nX\x02\x00\x00\x00f8\x85R"
     b"(" + doubled(60)[2:] + b"1.",
     "lists in lists": b"\x80\x02" + b"]" * 3_000_000 + b"a" * 2_999_999 + b".",

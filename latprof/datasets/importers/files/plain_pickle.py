@@ -33,8 +33,8 @@ def read_pickle(source: str, data: bytes) -> Any:
     Returns
     -------
     object
-        Lists (tuples and arrays of NumPy's come out as lists), dictionaries (their keys as text),
-        text, numbers (NumPy's as Python's) and None.
+        Lists (tuples and arrays of NumPy's come out as lists), dictionaries (their keys as text,
+        a tuple of whole numbers as ``"4,0,3"``), text, numbers (NumPy's as Python's) and None.
 
     Raises
     ------

@@ -121,7 +121,24 @@ class _PlainUnpickler(pickle.Unpickler):
 def plain_json(data: bytes) -> str:
     """The plain data of a pickle as JSON; raises Refused, MemoryError and what damage leads to."""
     value = _PlainUnpickler(io.BytesIO(data), encoding="latin-1").load()
-    return json.dumps(value, default=_refuse)
+    return json.dumps(_with_text_keys(value), default=_refuse)
+
+
+def _with_text_keys(value: Any) -> Any:
+    """A dictionary whose keys are tuples of whole numbers, with ``"4,0,3"`` in their place.
+
+    JSON's keys are text. Only the outermost dictionary has such keys in any known file.
+    """
+    if not isinstance(value, dict) or not any(isinstance(key, tuple) for key in value):
+        return value
+    found = {}
+    for key, each in value.items():
+        if not isinstance(key, tuple) or not key or any(type(each) is not int for each in key):
+            raise Refused("a key of its dictionary is neither text nor a tuple of whole numbers")
+        found[",".join(map(str, key))] = each
+    if len(found) != len(value):
+        raise Refused("two keys of its dictionary are the same")
+    return found
 
 
 def _refuse(value: object) -> Any:

@@ -1,0 +1,63 @@
+"""``latprof packs``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from latprof.cli.console import Json, note, print_json, print_table
+from latprof.errors import EXIT_PARTIAL
+from latprof.workflows.formatting import short_device
+
+if TYPE_CHECKING:
+    from latprof.predictors.pack.manifest import PackFacts
+
+
+def packs(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[PACK|FOLDER]...",
+            help="Further packs, and folders of them.",
+            show_default=False,
+        ),
+    ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option("--on", metavar="DEVICE", help="Only packs of such a device, as pixel1."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the packs that come with latprof, and those in this folder.
+
+    `latprof predict --pack NAME` takes each. The error is that on networks held out of the fit; the
+    packs of measurements that others published say in `--json` whose they are, under which
+    conditions and with which licence.
+    """
+    from latprof.workflows.packs import packs as listed
+
+    found, failed = listed(paths or (), on=on)
+    if as_json:
+        print_json([each.to_dict() for each in found])
+    else:
+        print_table(
+            ("pack", "device", "runtime", "dtype", "batch", "threads", "space", "error", "date"),
+            [_row(each) for each in found],
+            left=4,
+        )
+    for error in failed:
+        note(f"latprof: {error} [{error.code}]")
+    if failed:
+        raise typer.Exit(EXIT_PARTIAL if found else failed[0].exit_status)
+
+
+def _row(facts: PackFacts) -> tuple[str, ...]:
+    target = facts.target
+    error = "-" if facts.metrics is None else f"{facts.metrics.rmse_percent:.2f} %"
+    where = ("unknown", "-", "-", "-", "-")
+    if target is not None:
+        device, threads = short_device(target.device_name), str(target.threads or "-")
+        where = (device, target.runtime, target.precision, str(target.batch_size), threads)
+    return (facts.path, *where, facts.space, error, facts.created_at[:10])

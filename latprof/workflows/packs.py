@@ -1,0 +1,81 @@
+"""The packs on this computer: those that come with latprof, and files."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from latprof.errors import PackError
+
+if TYPE_CHECKING:
+    from latprof.predictors.pack.manifest import PackFacts
+    from latprof.workflows.arguments import PathLike
+
+_MOST_FILES = 10_000
+
+
+def packs(
+    paths: Sequence[PathLike] = (), *, on: str | None = None
+) -> tuple[tuple[PackFacts, ...], tuple[PackError, ...]]:
+    """List the packs that come with latprof, those in the working folder, and further ones.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        Packs, and folders in which every file that ends in ``.pack`` is one.
+    on : str, optional
+        Only packs of a device with these letters and digits in its name: ``"pixel1"`` finds the
+        Pixel 1.
+
+    Returns
+    -------
+    tuple of PackFacts
+        latprof's own first, then those of measurements that others published, then files.
+    tuple of PackError
+        For files that are no packs.
+
+    Raises
+    ------
+    PackError
+        For a path where there is nothing.
+    """
+    from latprof.predictors.pack.saving import read_facts
+    from latprof.predictors.pack.shipped import pack_names, published_pack_names
+
+    found, failed = [], []
+    for name in (*pack_names(), *published_pack_names(), *_files([Path(), *map(Path, paths)])):
+        try:
+            facts = read_facts(name)
+        except PackError as error:
+            failed.append(error)
+            continue
+        if on is None or _is_on(facts, on):
+            found.append(facts)
+    return tuple(found), tuple(failed)
+
+
+def _files(paths: Sequence[Path]) -> Iterator[str]:
+    seen = set()
+    for path in paths:
+        if not path.exists():
+            raise PackError(f"there is no {path}", expected="a pack, or a folder of packs")
+        names = sorted(path.glob("*.pack"))[:_MOST_FILES] if path.is_dir() else [path]
+        for name in names:
+            if (whole := name.resolve()) not in seen:
+                seen.add(whole)
+                yield os.fspath(name)
+
+
+def _is_on(facts: PackFacts, device: str) -> bool:
+    """Whether the device's name holds the one that is asked for, spelling aside."""
+    if facts.target is None:
+        return False
+    words = f"{facts.target.device_name} {facts.target.device}"
+    return _letters(device) in _letters(words)
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", text.lower())

@@ -1,0 +1,94 @@
+"""A text for a column: LatBench's pickles, and every collection by its name."""
+
+import pickle
+
+import numpy as np
+import pytest
+from formats import write_help, write_latency
+
+from latprof.datasets.importers.brp_nas import load_brp_nas
+from latprof.datasets.importers.by_name import column_forms, load_column
+from latprof.datasets.importers.twins import noise_of_twins
+from latprof.datasets.spaces.named import get_space
+from latprof.errors import DataSetError, UnknownNameError, UsageError
+
+CELLS = [(4, 0, 3, 1, 4, 3), (0, 0, 0, 0, 0, 0), (1, 2, 3, 4, 0, 1)]
+
+
+def write_brp(folder, content):
+    path = folder / "desktop-cpu-core-i7.pickle"
+    path.write_bytes(pickle.dumps(content))
+    return path
+
+
+def test_latbench_is_read_with_its_tuples_and_in_milliseconds(tmp_path):
+    seconds = {cell: np.float64(0.01 + 0.001 * i) for i, cell in enumerate(CELLS)}
+    found = load_column(f"brp-nas:{write_brp(tmp_path, seconds)}")
+    assert found.device == "desktop-cpu-core-i7"
+    assert found.batch_size is None
+    assert [tuple(row) for row in found.choices.tolist()] == sorted(CELLS)
+    measured = dict(zip(map(tuple, found.choices.tolist()), found.latency_ms, strict=True))
+    assert measured[CELLS[2]] == pytest.approx(12.0)
+    space = get_space("nasbench201")
+    assert space.architecture_string(space.architectures(found.choices[2:])[0]) == (
+        "|avg_pool_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|"
+    )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {(1, 2, 3): 0.1},
+        {(1, 2, 3, 4, 5, 6): 0.1},
+        {("a",) * 6: 0.1},
+        {(0, 0, 0, 0, 0, True): 0.1},
+        {((0, 0), 0, 0, 0, 0, 0): 0.1},
+        {(0,) * 6: 0.1, "0,0,0,0,0,0": 0.2},
+        {(0,) * 6: "fast"},
+        {},
+        [1, 2],
+    ],
+)
+def test_what_is_not_latbench_is_refused(tmp_path, content):
+    with pytest.raises(DataSetError):
+        load_brp_nas(write_brp(tmp_path, content))
+
+
+def test_a_column_of_help_is_named_by_its_folder_space_and_device(tmp_path):
+    write_help(tmp_path, n=100)
+    write_latency(tmp_path, "nasbench201", "pixel3", [5.0 + i % 7 for i in range(100)])
+    found = load_column(f"help:{tmp_path}/nasbench201/pixel3")
+    assert found.name == "help/nasbench201/pixel3"
+    with pytest.raises(UnknownNameError, match="pixel3"):
+        load_column(f"help:{tmp_path}/nasbench201/pixel4")
+
+
+@pytest.mark.parametrize("text", ["", "help", "help:", "help:pixel3", "help:/nasbench201/", "hat:"])
+def test_another_form_is_refused_with_the_forms(text):
+    with pytest.raises(UsageError, match=r"FOLDER/SPACE/DEVICE|hat:FILE"):
+        load_column(text)
+
+
+def test_an_unknown_collection_is_refused_with_the_nearest():
+    with pytest.raises(UnknownNameError, match="help"):
+        load_column("halp:x/y/z")
+    assert "help:FOLDER/SPACE/DEVICE" in column_forms()
+
+
+def test_the_noise_of_a_column_comes_from_networks_with_two_names(tmp_path):
+    space = get_space("nasbench201")
+    generator = np.random.default_rng(0)
+    choices = write_help(tmp_path, n=5**6)["nasbench201"].astype(np.uint8)
+    once = space.isomorphs(choices).astype(float) @ [1.0, 2.0, 3.0, 1.5, 2.5, 0.5]
+    noisy = (20 + once) * (1 + 0.01 * generator.standard_normal(len(once)))
+    write_latency(tmp_path, "nasbench201", "here", noisy.tolist())
+    floor = noise_of_twins(load_column(f"help:{tmp_path}/nasbench201/here"))
+    assert floor.relative == pytest.approx(0.01, rel=0.1)
+    assert floor.method == "repeats"
+
+
+def test_isomorphs_are_one_network_and_only_they():
+    space = get_space("nasbench201")
+    choices = np.array([[1, 2, 0, 3, 4, 1], [2, 1, 0, 3, 1, 4], [1, 2, 3, 3, 4, 1]], np.uint8)
+    found = space.isomorphs(choices)
+    assert found.tolist() == [[1, 2, 0, 3, 4, 1], [1, 2, 0, 3, 4, 1], [1, 2, 3, 3, 4, 1]]
