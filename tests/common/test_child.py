@@ -111,18 +111,20 @@ def test_a_hung_one_does_not_outlive_a_kill(tmp_path, victims):
 def test_a_fork_of_the_owner_keeps_nothing_alive(tmp_path):
     path = script(tmp_path, WITH_DESCENDANTS + HANG)
     forking = OWNER.replace(
-        "time.sleep", "import os; os.fork(); print(os.getpid(), flush=True); time.sleep"
+        "time.sleep", "import os; os.fork(); os.write(1, b'%d\\n' % os.getpid()); time.sleep"
     )
     owner = subprocess.Popen([sys.executable, "-c", forking, path], stdout=subprocess.PIPE)
-    pids, _ = described(owner.stdout.readline())
-    forked = {int(owner.stdout.readline()) for _ in range(2)} - {owner.pid}
+    forked = set()
     try:
+        pids, _ = described(owner.stdout.readline())
+        forked = {int(owner.stdout.readline()) for _ in range(2)} - {owner.pid}
         owner.kill()
         wait_for_the_end_of(pids)
         assert all(map(is_alive, forked))
     finally:
-        for pid in forked:
-            os.kill(pid, signal.SIGKILL)
+        for pid in (owner.pid, *forked):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         owner.wait()
         owner.stdout.close()
 
