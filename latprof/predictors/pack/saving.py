@@ -90,6 +90,6 @@ def load_pack(path: str | os.PathLike[str], space: SearchSpace | None = None) ->
 
 
 def read_facts(path: str | os.PathLike[str]) -> PackFacts:
-    """Read the facts that a pack states, but not its predictor; paths and errors as ``load_pack``."""
+    """Read what a pack states, but not its predictor; paths and errors as ``load_pack``."""
     name = resolve(os.fspath(path))
     return facts_from_files(os.fspath(path), read_archive(name))
