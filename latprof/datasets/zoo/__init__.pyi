@@ -1,4 +1,5 @@
 from latprof.datasets.zoo.catalogue import build as build
+from latprof.datasets.zoo.catalogue import counts as counts
 from latprof.datasets.zoo.catalogue import facts as facts
 from latprof.datasets.zoo.catalogue import names as names
 from latprof.datasets.zoo.catalogue import onnx_bytes as onnx_bytes

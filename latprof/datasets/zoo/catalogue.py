@@ -26,6 +26,10 @@ _MODULES = (
     "mobile_networks",
     "shuffling_networks",
     "cell_networks",
+    "convnext_networks",
+    "vision_transformers",
+    "hybrid_networks",
+    "language_models",
 )
 _WIDTH = Limit(0.1, 8.0)
 _RESOLUTION = whole(1, 4096)
@@ -90,6 +94,19 @@ def build(
     """
     net = _built(name, resolution, width, batch_size, batch_norm)
     return net.model(weights=weights, seed=check_seed(seed), about=_about(net))
+
+
+def counts(
+    name: str, *, resolution: int | None = None, width: float = 1.0, batch_size: int = 1
+) -> tuple[int, int]:
+    """Learnt values, and multiply-accumulates of one run, of the network that :func:`build` builds.
+
+    Raises as :func:`build`.
+    """
+    from latprof.graph.reader import read_network
+
+    net = _built(name, resolution, width, batch_size, "folded")
+    return net.parameters, read_network(net.model(weights=False)).macs
 
 
 def onnx_bytes(

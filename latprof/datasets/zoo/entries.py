@@ -34,6 +34,9 @@ class ZooNetwork:
         Resolutions are multiples of it.
     tokens : bool
         Whether the input is a text, and not an image.
+    besides : int
+        What the source counts that is no multiply-accumulate of a run: normalisations and pools, or
+        work on nothing but learnt values, which runtimes do once.
     """
 
     name: str
@@ -46,6 +49,7 @@ class ZooNetwork:
     published: tuple[str, str] = ("", "")
     step: int = 1
     tokens: bool = False
+    besides: int = 0
 
     @property
     def check(self) -> Literal["equal", "within rounding", "not checked"]:

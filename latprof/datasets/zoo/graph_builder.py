@@ -145,6 +145,11 @@ class GraphBuilder:
         self.parameters += math.prod(shape)
         return self._stored(name, np.ones(shape, np.float32))
 
+    def learnt_table(self, name: str, shape: Shape, entries: int, deviation: float = 0.1) -> Value:
+        """A tensor gathered from a table of so many learnt entries, as exporters fold it."""
+        self.parameters += entries
+        return self._stored(name, RandomTensor(shape, deviation))
+
     def untrained(self, name: str, shape: Shape, value: float) -> Value:
         """A tensor of one value that training does not learn."""
         return self._stored(name, np.full(shape, value, np.float32))

@@ -76,19 +76,30 @@ class NetworkBuilder(GraphBuilder):
         bias: bool | None = None,
         padding: Padding = "same",
         gain: float | None = None,
+        shared: dict[str, Value] | None = None,
         name: str = "conv",
     ) -> Value:
-        """A convolution, its batch normalisation (or bias) and activation."""
+        """A convolution, its batch normalisation (or bias) and activation.
+
+        Convolutions that are given the same ``shared`` have the same weight, and the same bias
+        where it is no normalisation's.
+        """
         sides, strides = _both(kernel), _both(stride)
         pads, size = _window(x.size, sides, strides, padding, dilation)
         self._check_size(size, name)
         fan_in = x.channels // groups * math.prod(sides)
         deviation = math.sqrt((_GAINS.get(act, 1.0) if gain is None else gain) / fan_in)
-        inputs = [x, self.weight(f"{name}.weight", (out, x.channels // groups, *sides), deviation)]
+        kept = {} if shared is None else shared
+        if name not in kept:
+            shape = (out, x.channels // groups, *sides)
+            kept[name] = self.weight(f"{name}.weight", shape, deviation)
+        inputs = [x, kept[name]]
         folded = norm and self.batch_norm == "folded"
         biased = not norm if bias is None else bias
         if biased or folded:
-            inputs.append(self.weight(f"{name}.bias", (out,)))
+            if norm or f"{name}.bias" not in kept:
+                kept[f"{name}.bias"] = self.weight(f"{name}.bias", (out,))
+            inputs.append(kept[f"{name}.bias"])
         if folded:  # scale and shift are learnt; folded, they and the bias are one bias
             self.parameters += 2 * out if biased else out
         dilated = {"dilations": [dilation] * 2} if dilation > 1 else {}
@@ -152,6 +163,16 @@ class NetworkBuilder(GraphBuilder):
             "LayerNormalization", [x, *parameters], x.shape, name, axis=-1, epsilon=epsilon
         )
 
+    def layer_normalize_map(self, x: Value, name: str = "norm") -> Value:
+        """Normalise the channels of a feature map."""
+        x = self.transpose(x, (0, 2, 3, 1), f"{name}.last")
+        return self.transpose(self.layer_normalize(x, name), (0, 3, 1, 2), f"{name}.first")
+
+    def scaled(self, x: Value, axis: int = -1, name: str = "scale") -> Value:
+        """Each channel times a learnt number; ``axis`` is the channels' dimension."""
+        after = len(x.shape) - 1 - axis if axis >= 0 else 0
+        return self.mul(x, self.ones(f"{name}.factor", (x.shape[axis], *[1] * after)), name)
+
     def rms_normalize(self, x: Value, name: str = "norm") -> Value:
         """Divide by the root of the mean square of the last dimension (Zhang et al. 2019)."""
         mean_shape = (*x.shape[:-1], 1)
@@ -160,7 +181,7 @@ class NetworkBuilder(GraphBuilder):
         mean = self.node("Add", [mean, self.constant(1e-5)], mean_shape, f"{name}.epsilon")
         root = self.node("Sqrt", [mean], mean_shape, f"{name}.root")
         value = self.node("Div", [x, root], x.shape, f"{name}.divide")
-        return self.mul(value, self.ones(f"{name}.scale", (x.shape[-1],)), f"{name}.scaled")
+        return self.scaled(value, name=f"{name}.scale")
 
     def act(  # noqa: PLR0911 - one case an activation
         self, x: Value, kind: str, name: str = "act"

@@ -90,7 +90,7 @@ def googlenet(net: NetworkBuilder) -> None:
     net.classifier(x)
 
 
-_GOOGLENET = (
+_GOOGLENET: tuple[int | tuple[int, ...], ...] = (
     (64, 96, 128, 16, 32, 32),
     (128, 128, 192, 32, 96, 64),
     3,

@@ -2,7 +2,7 @@
 
 A stage is a line of words: ``k`` kernel, ``s`` stride of the first block, ``e`` expansion or ``m``
 channels between the 1x1 convolutions, ``c`` channels, ``n`` blocks, ``g`` groups of the 1x1
-convolutions, ``se`` for squeeze-and-excitation, or the name of an activation.
+convolutions, ``d`` dilation, ``se`` for squeeze-and-excitation, or the name of an activation.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Stage:
     groups: int = 1
     squeeze: bool = False
     act: str = ""
+    dilation: int = 1
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,14 @@ class MobileSpec:
 
 def parse_stage(text: str) -> Stage:
     """Read a line such as ``"k3 s2 e6 c24 n2 se"``."""
-    fields = {"k": "kernel", "s": "stride", "m": "middle", "c": "channels", "n": "blocks"}
+    fields = {
+        "k": "kernel",
+        "s": "stride",
+        "m": "middle",
+        "c": "channels",
+        "n": "blocks",
+        "d": "dilation",
+    }
     stage = Stage()
     for word in text.split():
         if word == "se":
@@ -112,8 +120,10 @@ def mobile_network(net: NetworkBuilder, spec: MobileSpec) -> None:
     net.classifier(x)
 
 
-def mobile_features(net: NetworkBuilder, spec: MobileSpec) -> list[Value]:
-    """The outputs of all blocks, the stem's first."""
+def mobile_features(
+    net: NetworkBuilder, spec: MobileSpec, expanded: list[Value] | None = None
+) -> list[Value]:
+    """The outputs of all blocks, the stem's first; ``expanded`` collects what lies inside them."""
     act = spec.stem_act or spec.act
     stem = wide(net, spec.stem, spec.width if spec.scaled_stem else 1.0)
     values = [net.conv(net.image(), stem, 3, 2, act=act, name="stem")]
@@ -123,11 +133,17 @@ def mobile_features(net: NetworkBuilder, spec: MobileSpec) -> list[Value]:
         for index in range(blocks if spec.depth != 1.0 else stage.blocks):
             with net.scope(f"stage{number}.block{index}"):
                 now = stage if index == 0 else replace(stage, stride=1)
-                values.append(mobile_block(net, values[-1], now, spec))
+                values.append(mobile_block(net, values[-1], now, spec, expanded))
     return values
 
 
-def mobile_block(net: NetworkBuilder, x: Value, stage: Stage, spec: MobileSpec) -> Value:
+def mobile_block(
+    net: NetworkBuilder,
+    x: Value,
+    stage: Stage,
+    spec: MobileSpec,
+    expanded: list[Value] | None = None,
+) -> Value:
     """One block (Sandler et al. 2018), or a depthwise and a 1x1 convolution (Howard et al. 2017)."""
     act = stage.act or spec.act
     out = wide(net, stage.channels, spec.width)
@@ -141,7 +157,10 @@ def mobile_block(net: NetworkBuilder, x: Value, stage: Stage, spec: MobileSpec) 
         )
         if stage.groups > 1:
             value = net.shuffle(value, _fitting(stage.groups, middle))
-    value = net.depthwise(value, stage.kernel, stage.stride, act=act)
+    if expanded is not None:
+        expanded.append(value)
+    dilation = stage.dilation
+    value = net.depthwise(value, stage.kernel, stage.stride, act=act, dilation=dilation)
     if stage.squeeze:
         reduced = (
             round(x.channels / 4) if spec.squeezed_from == "input" else make_divisible(middle / 4)
