@@ -105,16 +105,16 @@ def one(phone, kind, way, environment, chance):
     shutil.rmtree(journals, ignore_errors=True)
     before = set_up(phone, chance)
     end = "exception" if kind == "exception" else "end"
-    child = started(phone, way, environment, chance, end)
-    reached = read_line(child)  # "started"
     users = kind.startswith("user")
+    seconds = LONGEST_S if users else chance.uniform(0.0, 0.4)
+    child = started(phone, way, environment, chance, (seconds, end))
+    reached = read_line(child)  # "started"
     wants_prepared = users or chance.random() < 0.5
     if wants_prepared:
         reached = read_line(child)  # "prepared", or its end
     if users and reached == "prepared":
         phone.answer(SETTING, f"{USERS_OWN}\n")
-        if before["setting"] != "3":
-            before["setting"] = USERS_OWN
+        before["setting"] = USERS_OWN
     time.sleep(chance.uniform(0.0, 0.5 if wants_prepared else 0.8))
     disturb(phone, kind, child, journals)
     try:
@@ -148,10 +148,10 @@ def set_up(phone, chance):
     return before
 
 
-def started(phone, way, environment, chance, end):
+def started(phone, way, environment, chance, last):
     words = [phone.serial, phone.profile.serial, way, str(int(chance.random() < 0.7))]
     return subprocess.Popen(
-        [sys.executable, "-c", CHILD, *words, str(chance.uniform(0.0, 0.4)), end],
+        [sys.executable, "-c", CHILD, *words, *map(str, last)],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -31,6 +31,9 @@ WORK_FOLDER = "/data/local/tmp/latprof"
 #: How long a phone that another latprof has is waited for.
 WAIT_S = 10.0
 _LOOK_AGAIN_S = 0.5
+#: What is soon over is not worth a note.
+_SAY_AFTER_S = 1.5
+_LET_GO_S = 5.0
 _MOST_BYTES = 4096
 
 
@@ -83,9 +86,10 @@ def owned(
         Where another latprof still has it after ``wait_s``; it says who.
     """
     end = time.monotonic() + wait_s
+    say_at = end - wait_s + min(_SAY_AFTER_S, wait_s / 2)
+    noted = False
     with ExitStack() as stack:
         for attempt in (_lock_here, _lock_there):
-            noted = False
             while who := attempt(services, serial, stack):
                 if time.monotonic() >= end:
                     raise DeviceError(
@@ -93,10 +97,10 @@ def owned(
                         field="phone",
                         hint="wait for its end, or end it, and run the command again",
                     )
-                if on_note is not None and not noted:
+                if on_note is not None and not noted and time.monotonic() >= say_at:
                     on_note(f"the phone {serial} is in use by {who}: waiting up to {wait_s:g} s")
                     noted = True
-                time.sleep(min(_LOOK_AGAIN_S, max(end - time.monotonic(), 0.01)))
+                time.sleep(min(_LOOK_AGAIN_S, max(end - time.monotonic(), 0.01), wait_s / 4))
         yield
 
 
@@ -144,13 +148,13 @@ def _try_lock(file: IO[bytes]) -> bool:
 def _lock_there(services: PhoneServices, serial: str, stack: ExitStack) -> str:
     """Take the lock on the phone; a phone without ``flock`` has none.
 
-    The descriptor of the lock is the program's stderr: shells keep others from what they start.
+    The descriptor of the lock is the shell's stderr: it keeps others from what it starts.
     """
     file = f"{WORK_FOLDER}/owner"
     script = (
         f"mkdir -p {WORK_FOLDER}; exec 2>>{file}; flock -n 2; case $? in "
         f'0) printf %s "$1" >{file};; 127) echo none; exit;; '
-        f"*) echo taken; exec cat {file};; esac; echo mine; exec cat"
+        f"*) echo taken; exec cat {file};; esac; echo mine; read -r line"
     )
     stream = services.start(["sh", "-c", script, "sh", _me().decode()])
     deadline = Deadline(services.timeouts.run_s, f"the lock on {serial}")
@@ -170,8 +174,12 @@ def _lock_there(services: PhoneServices, serial: str, stack: ExitStack) -> str:
 
 
 def _let_go(stream: ByteStream) -> None:
-    with suppress(LatprofError, OSError):
-        stream.close()
+    """End the program that holds the lock, and see that it has ended."""
+    with suppress(LatprofError, OSError), stream:
+        deadline = Deadline(_LET_GO_S, "the end of the lock")
+        stream.write(b"\n", deadline)
+        while stream.read(deadline):
+            pass
 
 
 def _line(stream: ByteStream, deadline: Deadline) -> str:

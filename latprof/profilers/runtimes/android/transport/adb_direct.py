@@ -10,6 +10,7 @@ import contextlib
 import queue
 import struct
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import require
@@ -38,6 +39,10 @@ _TOKEN, _SIGNATURE, _PUBLIC_KEY = 1, 2, 3
 _BANNER = b"host::features=shell_v2,cmd,stat_v2\0"
 #: How long one look for a packet takes; a deadline may pass in between.
 _LOOK_S = 1.0
+#: How often a connection that is reset before it is greeted is tried, and the pause: adbd resets
+#: one that gets the number of an earlier one, which it takes a second to give up.
+_ATTEMPTS, _AGAIN_S = 20, 0.25
+_NO_PROTOCOL = "protocol"
 
 
 def usb_phones() -> list[ListedPhone]:
@@ -61,12 +66,19 @@ def connect(serial: str, timeout_s: float = 20.0) -> DirectLink:
     """
     require("android", "a phone without an adb server", "adb_shell")
     deadline = Deadline(timeout_s, f"the connection to {serial}")
-    transport = _transport(checked_serial(serial), deadline)
-    try:
-        return DirectLink(serial, transport, deadline)
-    except BaseException:
-        transport.close()
-        raise
+    for attempt in range(_ATTEMPTS):
+        transport = _transport(checked_serial(serial), deadline)
+        try:
+            return DirectLink(serial, transport, deadline)
+        except ConnectionLostError as error:
+            transport.close()
+            if error.field == _NO_PROTOCOL or attempt + 1 == _ATTEMPTS:
+                raise
+            time.sleep(min(_AGAIN_S, deadline.left_s()))
+        except BaseException:
+            transport.close()
+            raise
+    raise AssertionError
 
 
 def _transport(serial: str, deadline: Deadline) -> Any:
@@ -165,6 +177,7 @@ class DirectLink(PhoneLink):
         if number ^ magic != 0xFFFFFFFF or size > _LARGEST:
             raise ConnectionLostError(
                 f"{self.serial} answers with what is not adb's protocol",
+                field=_NO_PROTOCOL,
                 hint="a phone that asks for TLS needs an adb server: run `adb start-server`",
             )
         return struct.pack("<I", number), first, second, self._exactly(size, left_s)
