@@ -32,7 +32,8 @@ from latprof.profilers.runtimes.android.owner import owned, owner_of
 from latprof.profilers.runtimes.android.phones import open_phone
 from latprof.profilers.runtimes.android.preparation import Preparation, prepared_phone
 from latprof.profilers.runtimes.android.state import read_state
-from latprof.profilers.runtimes.android.transport.base import Timeouts
+from latprof.profilers.runtimes.android.transport.adb_server import AdbServer
+from latprof.profilers.runtimes.android.transport.base import ListedPhone, Timeouts
 
 LONG = Timeouts(connect_s=120.0, run_s=120.0)
 SETTING = "settings.global.stay_on_while_plugged_in"
@@ -101,18 +102,18 @@ def test_one_phone_needs_no_serial_and_its_own_serial_names_it_over_wifi(well, s
             assert services.link.serial == well.serial
 
 
-def test_two_phones_need_one(well, other, server):
+def test_a_serial_that_two_phones_have_names_none(server, monkeypatch):
+    listed = [ListedPhone("A", "device"), ListedPhone("A", "device")]
+    monkeypatch.setattr(AdbServer, "phones", lambda *_: listed)
+    with pytest.raises(DeviceError, match="two phones have the serial A.*unplug one"):
+        open_phone("A", LONG)
+
+
+def test_a_serial_that_nobody_has_names_those_that_are_there(well, other, server):
     connected(well)
     connected(other)
-    with pytest.raises(DeviceError, match="two phones have the serial"):
-        _same_serial()
     with pytest.raises(DeviceOfflineError, match=r"no phone nobody is there .*127\.0\.0\.1"):
         open_phone("nobody", LONG)
-
-
-def _same_serial():
-    listed = [phones.ListedPhone("A", "device"), phones.ListedPhone("A", "device")]
-    phones._chosen(None, "A", listed, phones.Deadline(1.0, "x"))  # noqa: SLF001
 
 
 def test_one_phone_over_two_ways_is_one(well, server):

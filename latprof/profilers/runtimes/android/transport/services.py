@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _STDOUT, _STDERR, _EXIT = 1, 2, 3
 #: Largest part of a file in one message of the sync protocol.
 _CHUNK = 64 << 10
+#: Largest packet of a shell; adbd sends no larger ones.
+_LARGEST_PACKET = 1 << 20
 #: Longest path of the sync protocol.
 _LONGEST_PATH = 1024
 
@@ -217,7 +219,7 @@ def _ended_v2(stream: ByteStream, deadline: Deadline, most_bytes: int, serial: s
         if len(header) < 5:
             raise ConnectionLostError(f"{serial} broke off a command")
         number, size = struct.unpack("<BI", header)
-        if size > most_bytes or number not in {_STDOUT, _STDERR, _EXIT}:
+        if size > _LARGEST_PACKET or number not in {_STDOUT, _STDERR, _EXIT}:
             raise _garbled(serial)
         body = stream.exactly(size, deadline)
         if len(body) < size:
