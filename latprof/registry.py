@@ -226,6 +226,10 @@ PROFILERS = Registry(
     kind="target",
     group="latprof.profilers",
     built_in={
+        "adb:SERIAL:litert": "latprof.profilers.runtimes.android.measuring.adb_litert:AdbLiteRT",
+        "adb:SERIAL:onnxruntime": (
+            "latprof.profilers.runtimes.android.measuring.adb_onnxruntime:AdbOnnxRuntime"
+        ),
         "cpu:litert": "latprof.profilers.runtimes.cpu.cpu_litert:CpuLiteRT",
         "cpu:onnxruntime": "latprof.profilers.runtimes.cpu.cpu_onnxruntime:CpuOnnxRuntime",
         "cpu:openvino": "latprof.profilers.runtimes.cpu.cpu_openvino:CpuOpenVINO",

@@ -22,7 +22,15 @@ from latprof.cli.console import (
     remark,
     remark_on_visits,
 )
-from latprof.cli.run_options import BatchSize, Dtype, Mode, Threads, TuneTrials
+from latprof.cli.run_options import (
+    BatchSize,
+    Cores,
+    Dtype,
+    Mode,
+    Threads,
+    TuneTrials,
+    parse_cores,
+)
 
 if TYPE_CHECKING:
     from latprof.measurement.comparison import Comparison
@@ -47,6 +55,7 @@ def compare(
     processes: Annotated[int, typer.Option(help="Measuring processes, for two networks.")] = 8,
     visits: Annotated[int, typer.Option(help="Visits to each network in each process.")] = 3,
     threads: Threads = 1,
+    cores: Cores = "",
     batch_size: BatchSize = 1,
     dtype: Dtype = "",
     mode: Mode = "",
@@ -79,6 +88,7 @@ def compare(
         ignore=ignore or (),
         on_note=remark,
         threads=threads,
+        cores=parse_cores(cores),
         batch_size=batch_size,
         dtype=dtype,
         mode=mode,

@@ -23,7 +23,17 @@ from latprof.cli.console import (
     remark,
     remark_on_visits,
 )
-from latprof.cli.run_options import BatchSize, Dtype, Mode, Target, Threads, Timeout, TuneTrials
+from latprof.cli.run_options import (
+    BatchSize,
+    Cores,
+    Dtype,
+    Mode,
+    Target,
+    Threads,
+    Timeout,
+    TuneTrials,
+    parse_cores,
+)
 from latprof.workflows.formatting import milliseconds
 
 if TYPE_CHECKING:
@@ -58,6 +68,7 @@ def profile(
     ] = None,
     batch_size: BatchSize = 1,
     threads: Threads = 1,
+    cores: Cores = "",
     dtype: Dtype = "",
     mode: Mode = "",
     tune_trials: TuneTrials = None,
@@ -83,6 +94,7 @@ def profile(
         on_note=remark,
         batch_size=batch_size,
         threads=threads,
+        cores=parse_cores(cores),
         dtype=dtype,
         mode=mode,
         tune_trials=tune_trials,

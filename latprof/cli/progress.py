@@ -70,6 +70,8 @@ def search_display(*, quiet: bool) -> Iterator[Callable[[SearchProgress], None]]
 
 def describe(progress: Progress) -> str:
     """One line: visits done, failed, left, time left, slowdown of the host; or kernels left."""
+    if progress.waiting:
+        return f"{progress.done}/{progress.total} visits, {progress.waiting}"
     if progress.kernels_left:
         return f"{progress.done}/{progress.total} visits, kernels of {progress.kernels_left} left"
     return (

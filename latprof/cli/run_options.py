@@ -44,9 +44,13 @@ Timeout = Annotated[
 ]
 
 
-def parse_cores(text: str) -> tuple[int, ...]:
-    """Read the numbers of ``--cores``; raises UsageError for anything else."""
+def parse_cores(text: str) -> tuple[int, ...] | str:
+    """Read the numbers of ``--cores``, or its word; raises UsageError for anything else."""
+    if text.isalpha():
+        return text
     try:
         return tuple(int(part) for part in text.split(",") if part.strip())
     except ValueError:
-        raise UsageError("`cores` takes numbers with commas", field="cores", got=text) from None
+        raise UsageError(
+            "`cores` takes numbers with commas, or a word", field="cores", got=text
+        ) from None

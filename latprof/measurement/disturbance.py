@@ -11,6 +11,9 @@ from latprof.measurement.statistics import reference_drift
 if TYPE_CHECKING:
     from latprof.measurement.records import PairedProtocol, PairedSamples
 
+#: Disturbances after which a visit is never part of a label, also where a network has no others.
+NEVER_USED = frozenset({"phone-throttled"})
+
 
 def disturbances(
     samples: PairedSamples, conditions: Mapping[str, Any], protocol: PairedProtocol

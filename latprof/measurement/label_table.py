@@ -32,11 +32,11 @@ _LABEL: Final = [*NETWORK, "label"]
 def label_table(visits: pd.DataFrame, reference_ms: float) -> pd.DataFrame:
     """One row a network and label, from the visits that count.
 
-    Disturbed visits count only where a network has no others. The columns are those of
-    :attr:`latprof.measurement.labels.TargetLabels.labels`, without ``stopped_by``. Raises
-    NotEnoughDataError when no visit has samples.
+    Disturbed visits count only where a network has no others, unusable ones never. The columns
+    are those of :attr:`latprof.measurement.labels.TargetLabels.labels`, without ``stopped_by``.
+    Raises NotEnoughDataError when no visit has samples that may be used.
     """
-    usable = visits[visits["failure_code"].isna()]
+    usable = visits[visits["failure_code"].isna() & ~visits["unusable"]]
     if usable.empty:
         raise NotEnoughDataError("every measurement failed; there is nothing to learn from")
     number = usable.groupby(_LABEL, sort=False).ngroup().to_numpy()

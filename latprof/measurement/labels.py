@@ -124,9 +124,10 @@ class TargetLabels:
         timed runs), load_s, wall_s, steal (fraction of all cores), withheld (fraction of the time),
         other_load (share of spare cores), load1, preempted (share of the counted runs), waited
         (share of their time that they waited for a core; both NaN where unknown), disturbed,
-        failure_code, failure_message, process_effect (the factor by which all ratios of the visit's
-        process are off, see :mod:`latprof.measurement.process_effects`), and on a GPU its readings
-        after the visit, ``gpu_...``.
+        unusable (never part of a label), failure_code, failure_message, process_effect (the factor
+        by which all ratios of the visit's process are off, see
+        :mod:`latprof.measurement.process_effects`), and on a GPU or a phone its readings after the
+        visit, ``gpu_...`` and ``phone_...``.
 
         Raises NotEnoughDataError where there is none.
         """

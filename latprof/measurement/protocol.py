@@ -11,9 +11,9 @@ from __future__ import annotations
 import gc
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from latprof.errors import RuntimeFailedError
 from latprof.measurement.records import Burst, PairedProtocol, PairedSamples
@@ -45,9 +45,22 @@ class Rotation:
     def __init__(self, loads: Sequence[LoadedModel]) -> None:
         self._loads = itertools.cycle(loads)
 
+    def turn(self) -> LoadedModel:
+        """The load whose turn it is."""
+        return next(self._loads)
+
     def run(self, times: int) -> Sequence[float]:
         """Run the next load's burst."""
-        return next(self._loads).run(times)
+        return self.turn().run(times)
+
+
+#: Runs bursts, each a model and how often it runs, back to back; the durations of each in ms.
+RunBursts: TypeAlias = Callable[[Sequence[tuple[LoadedModel, int]]], Sequence[Sequence[float]]]
+
+
+def run_each(bursts: Sequence[tuple[LoadedModel, int]]) -> Sequence[Sequence[float]]:
+    """Run bursts one call after the other: right where a call costs nothing."""
+    return [model.run(times) for model, times in bursts]
 
 
 def runs_per_burst(latency_ms: float, protocol: PairedProtocol) -> int:
@@ -61,10 +74,10 @@ def runs_per_burst(latency_ms: float, protocol: PairedProtocol) -> int:
     return min(protocol.max_runs, max(protocol.min_runs, power))
 
 
-def calibrate(model: LoadedModel, *, runs: int = 1) -> float:
+def calibrate(model: LoadedModel, *, runs: int = 1, run_bursts: RunBursts = run_each) -> float:
     """Run a network once cold and ``runs`` times warm; return the least warm latency in ms."""
-    model.run(1)
-    return min(_checked(model.run(runs), runs))
+    _, warm = run_bursts([(model, 1), (model, runs)])
+    return min(_checked(warm, runs))
 
 
 def measure_paired(
@@ -74,6 +87,7 @@ def measure_paired(
     *,
     target_runs: int | None = None,
     reference_runs: int | None = None,
+    run_bursts: RunBursts = run_each,
 ) -> PairedSamples:
     """Measure one visit: reference and target bursts in turn, all raw runs returned.
 
@@ -86,48 +100,45 @@ def measure_paired(
         Bursts and runs.
     target_runs, reference_runs : int, optional
         Counted runs a burst; found by :func:`calibrate` where not given.
+    run_bursts : callable
+        Runs the whole cycle: one call, so that a device at the end of a cable is not idle between
+        two bursts.
 
     Raises
     ------
     RuntimeFailedError
         When a run returns another number of durations than asked, or one that is not above 0.
     """
-    n_target = target_runs or runs_per_burst(calibrate(target), protocol)
-    n_reference = reference_runs or runs_per_burst(calibrate(reference), protocol)
-    n_target += protocol.dropped_runs
-    n_reference += protocol.dropped_runs
-    target_bursts, reference_bursts = _Bursts(target, n_target), _Bursts(reference, n_reference)
+    n_target, n_reference = (
+        (runs or runs_per_burst(calibrate(model, run_bursts=run_bursts), protocol))
+        + protocol.dropped_runs
+        for model, runs in ((target, target_runs), (reference, reference_runs))
+    )
+    cycle: list[tuple[LoadedModel, int]] = []
+    for _ in range(protocol.rounds):
+        cycle += [(_next_load(reference), n_reference), (target, n_target)]
+    cycle.append((_next_load(reference), n_reference))
     with garbage_collection_paused():
-        reference_bursts.add()
-        for _ in range(protocol.rounds):
-            target_bursts.add()
-            reference_bursts.add()
+        made = run_bursts(cycle)
+    bursts = [_checked(burst, times) for burst, (_, times) in zip(made, cycle, strict=True)]
     return PairedSamples(
-        tuple(target_bursts.durations_ms),
-        tuple(reference_bursts.durations_ms),
+        tuple(bursts[1::2]),
+        tuple(bursts[::2]),
         protocol.dropped_runs,
-        target_bursts.all_usage(),
-        reference_bursts.all_usage(),
+        _all_usage(made[1::2]),
+        _all_usage(made[::2]),
     )
 
 
-class _Bursts:
-    """The bursts of one network, so many runs each."""
+def _next_load(model: LoadedModel) -> LoadedModel:
+    return model.turn() if isinstance(model, Rotation) else model
 
-    def __init__(self, model: LoadedModel, runs: int) -> None:
-        self._model, self._runs = model, runs
-        self.durations_ms: list[Burst] = []
-        self._usage: list[BurstUsage] = []
 
-    def add(self) -> None:
-        found = self._model.run(self._runs)
-        self.durations_ms.append(_checked(found, self._runs))
-        self._usage.append(usage_of(found))
-
-    def all_usage(self) -> tuple[BurstUsage, ...]:
-        """What the runs were given; empty unless it is known of all of them."""
-        known = all(len(usage) == self._runs for usage in self._usage)
-        return tuple(self._usage) if known else ()
+def _all_usage(bursts: Sequence[Sequence[float]]) -> tuple[BurstUsage, ...]:
+    """What the runs were given; empty unless it is known of all of them."""
+    usage = tuple(usage_of(burst) for burst in bursts)
+    known = all(len(u) == len(burst) for u, burst in zip(usage, bursts, strict=True))
+    return usage if known else ()
 
 
 @contextmanager

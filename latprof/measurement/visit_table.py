@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from latprof.measurement.disturbance import NEVER_USED
 from latprof.measurement.process_effects import process_effects
 from latprof.measurement.quiet.conditions import other_load, steal_fraction, withheld_fraction
 from latprof.measurement.quiet.preemption import preempted_share, waiting_share
@@ -65,10 +66,12 @@ def visit_row(measurement: Measurement) -> dict[str, Any]:
         "preempted": _NAN,
         "waited": _NAN,
         "disturbed": measurement.disturbed,
+        "unusable": not NEVER_USED.isdisjoint(conditions.get("disturbances", ())),
         "failure_code": None if failure is None else failure.code,
         "failure_message": None if failure is None else failure.message,
     }
-    row |= {name: value for name, value in after.items() if name.startswith("gpu_")}
+    of_device = ("gpu_", "phone_")
+    row |= {name: value for name, value in after.items() if name.startswith(of_device)}
     return row if samples is None else row | _statistics(samples)
 
 

@@ -6,8 +6,9 @@ kernels. The paired protocol, the store, resume and statistics are written once,
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from types import MappingProxyType
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from latprof.common.limits import check_limits, whole
 from latprof.errors import DeviceError, InvalidValueError
-from latprof.measurement.protocol import LoadedModel
+from latprof.measurement.protocol import LoadedModel, run_each
 from latprof.measurement.quiet.conditions import read_conditions
 from latprof.measurement.records import Target
 
@@ -44,7 +45,9 @@ class RunOptions:
     threads : int
         Threads inside an operator.
     cores : tuple of int
-        Cores to pin the measuring process to; empty leaves it to the scheduler.
+        Cores of the device to run on; empty leaves it to the scheduler, or to ``cluster``.
+    cluster : str
+        One of the profiler's ``clusters`` in place of numbers; the target's identity has numbers.
     precision : str
         Numbers that the runtime computes with, one of the profiler's ``precisions``.
     mode : tuple of str
@@ -56,6 +59,7 @@ class RunOptions:
     cores: tuple[int, ...] = ()
     precision: str = "float32"
     mode: tuple[str, ...] = ()
+    cluster: str = ""
 
     def __post_init__(self) -> None:
         check_limits(self, _LIMITS)
@@ -143,6 +147,19 @@ class Profiler(ABC):
     networks_per_process: ClassVar[int] = NETWORKS_PER_PROCESS
     #: Words of which at most one is taken.
     exclusive_modes: ClassVar[frozenset[str]] = frozenset()
+    #: Words for cores, where the device's differ: ``options.cluster``.
+    clusters: ClassVar[tuple[str, ...]] = ()
+    #: Whether ``options.cores`` are this computer's, so that the measuring process is pinned.
+    runs_here: ClassVar[bool] = True
+    #: Whether :meth:`at` takes an empty address, for the only device of its kind.
+    address_optional: ClassVar[bool] = False
+    #: Whether a file is a model that the runtime itself reads, beside ONNX; by its last letters.
+    own_formats: ClassVar[tuple[str, ...]] = ()
+    #: Whether the weights of the model that is loaded next are random, as those of a space's
+    #: networks are: others of the same scale will do. Set before each load, as the rules are.
+    random_weights: bool = False
+    #: How often the runtime's process on the device was started anew since this one began.
+    restarts: int = 0
 
     def __init__(self, options: RunOptions) -> None:
         if options.precision not in self.precisions:
@@ -151,6 +168,13 @@ class Profiler(ABC):
                 field="precision",
                 expected=", ".join(self.precisions),
                 got=options.precision,
+            )
+        if options.cluster and options.cluster not in self.clusters:
+            raise InvalidValueError(
+                f"{self.spelling} has no such cores",
+                field="cores",
+                expected=" or ".join((*self.clusters, "numbers with commas")),
+                got=options.cluster,
             )
         _check_mode(self, options.mode)
         self.options = options
@@ -226,6 +250,43 @@ class Profiler(ABC):
         Both raise as :meth:`load`.
         """
         return partial(self.load, model)
+
+    def own_spelling(self) -> str:
+        """The spelling of this very device, where :attr:`spelling` leaves it to chance."""
+        return self.spelling
+
+    @contextlib.contextmanager
+    def occupied(self, report: Callable[[str], None]) -> Iterator[None]:  # noqa: ARG002
+        """What holds from the first measuring process to the end of the last; nothing here.
+
+        Entered once, by the process that starts the measuring ones: where one latprof at a time may
+        use a device, or the device is prepared and put back. ``report`` takes what is waited for.
+        """
+        yield
+
+    def settle(  # noqa: B027 - nothing is to be waited for on most devices
+        self, report: Callable[[str], None], idle: Callable[[], bool]
+    ) -> None:
+        """Wait, before a visit, until the device is fit to be measured, such as cool enough.
+
+        ``report`` takes what is waited for, again and again; ``idle`` does a part of what is useful
+        meanwhile, and returns whether there was any. Raises DeviceError where it stays unfit.
+        Nothing here.
+        """
+
+    def prefetch(self, model: ModelSource) -> None:  # noqa: B027 - nor here
+        """Bring a model to the device that is loaded later. Raises as :meth:`load`."""
+
+    def run_bursts(self, bursts: Sequence[tuple[LoadedModel, int]]) -> Sequence[Sequence[float]]:
+        """Run bursts of models that this profiler loaded back to back; durations in ms of each.
+
+        One call is a whole paired cycle: a device at the end of a cable gets it in one piece.
+        """
+        return run_each(bursts)
+
+    def cycle_details(self) -> Mapping[str, Any]:
+        """What else is known of the runs of the last :meth:`run_bursts`, for the visit's record."""
+        return {}
 
     def conditions(self) -> dict[str, float]:
         """The state of what the networks run on, read just before and after the timed runs.

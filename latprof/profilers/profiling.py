@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,12 +35,14 @@ from latprof.measurement.statistics import (
 from latprof.measurement.visits import Failure, VisitCounts
 from latprof.profilers.base import RunOptions
 from latprof.profilers.targets import profiler_class
-from latprof.profilers.visits.measuring_process import DEFAULT_TIMEOUT_S, ProcessMeasurer
+from latprof.profilers.visits.measurers import measurers
+from latprof.profilers.visits.measuring_process import DEFAULT_TIMEOUT_S
 from latprof.profilers.visits.models import Costs
 from latprof.profilers.visits.network_source import (
     NetworkSource,
     PathLike,
     check_batch_size_of_models,
+    check_formats,
     reference_network,
 )
 from latprof.profilers.visits.schedule import PlannedVisit, Schedule
@@ -178,7 +180,7 @@ class Profile(ShortRepr):
         }
 
 
-def profile(
+def profile(  # noqa: PLR0913 - as many as the command has options
     network: Architecture | str | Path,
     target: str = "cpu:onnxruntime",
     *,
@@ -189,6 +191,7 @@ def profile(
     protocol: PairedProtocol | None = None,
     kernels: bool = False,
     timeout_s: float = DEFAULT_TIMEOUT_S,
+    on_wait: Callable[[str], None] = lambda _waiting: None,
 ) -> Profile:
     """Measure one network with the paired protocol, in processes of its own.
 
@@ -213,6 +216,8 @@ def profile(
         Also time the kernels.
     timeout_s : float
         Longest time for one visit.
+    on_wait : callable
+        Takes what the device is waited for.
 
     Raises
     ------
@@ -239,15 +244,16 @@ def profile(
         reference_name, reference = reference_network()
         assert source.costs is not None
         costs = source.costs
+    check_formats([source], profiler_class(target))
     identity = profiler_class(target)(options).target(costs.input_shape)
     if costs.batch_size is not None:
         identity = dataclasses.replace(identity, batch_size=costs.batch_size)
 
-    def make_measurer(reference_runs: int | None) -> Measurer:
-        return ProcessMeasurer(target, options, reference, protocol, reference_runs, timeout_s)
-
-    schedule = Schedule(make_measurer, protocol)
-    made, found = _measure(schedule, source, protocol, kernels=kernels)
+    with measurers(
+        target, options, reference, protocol, timeout_s=timeout_s, on_wait=on_wait
+    ) as make_measurer:
+        schedule = Schedule(make_measurer, protocol)
+        made, found = _measure(schedule, source, protocol, kernels=kernels)
     samples = tuple(visit.samples for visit in made)
     return Profile(
         name=source.subject.name,

@@ -41,6 +41,8 @@ def profiler_class(spelling: str) -> type[Profiler]:
     for pattern in PROFILERS.built_in:  # other packages are looked through when nothing here fits
         if address := _address(pattern, spelling):
             return _load(pattern).at(address)
+        if _without_address(pattern) == spelling and _load(pattern).address_optional:
+            return _load(pattern).at("")
     for name in target_spellings():
         if name == spelling:
             return _load(name)
@@ -72,6 +74,11 @@ def profiler_classes() -> dict[str, type[Profiler]]:
 def _load(name: str) -> type[Profiler]:
     found: type[Profiler] = PROFILERS.load(name, Profiler)
     return found
+
+
+def _without_address(pattern: str) -> str:
+    """``adb:litert`` for ``adb:SERIAL:litert``; the pattern itself where it has no such place."""
+    return re.sub(r"(?<=:)[A-Z]+:", "", pattern)
 
 
 def _address(pattern: str, spelling: str) -> str:

@@ -7,7 +7,9 @@ shows it so, and the command line puts its own options in their place
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +35,8 @@ NetworkLike: TypeAlias = Union[PathLike, "Architecture"]
 Shapes: TypeAlias = Mapping[str | None, Sequence[int]] | None
 #: NumPy files with the values of models' inputs, by name.
 Inputs: TypeAlias = Mapping[str, PathLike] | None
+#: Between two remarks on what is waited for.
+_NOTE_EVERY_S = 15.0
 #: Called with a remark for people as soon as there is one.
 OnNote: TypeAlias = Callable[[str], None]
 
@@ -46,8 +50,9 @@ class RunArguments(TypedDict, total=False):
         Images a run, for architectures (1); a model brings its own.
     threads : int
         Threads inside an operator (1).
-    cores : sequence of int
-        Cores that the measuring process is pinned to; empty leaves it to the scheduler.
+    cores : sequence of int, or str
+        Cores that the measuring process is pinned to; empty leaves it to the scheduler. Of a phone
+        its own, or ``"big"`` (the default), ``"prime"`` or ``"little"``.
     dtype : str
         Compute dtype: ``"float32"``, ``"float16"``, ``"int8"``, ...
     mode : str or sequence of str
@@ -59,7 +64,7 @@ class RunArguments(TypedDict, total=False):
 
     batch_size: int
     threads: int
-    cores: Sequence[int]
+    cores: Sequence[int] | str
     dtype: str
     mode: str | Sequence[str]
     tune_trials: int | None
@@ -79,14 +84,18 @@ def run_options(target: str, arguments: RunArguments, on_note: OnNote | None = N
     trials = arguments.get("tune_trials")
     if trials is not None:
         words.append(f"tuned={trials}")
+    profiler = profiler_class(target)
+    cores = arguments.get("cores") or ()
+    cluster = cores if isinstance(cores, str) else ""
+    numbers = () if isinstance(cores, str) else tuple(sorted(set(cores)))
     options = RunOptions(
         arguments.get("batch_size", 1),
         arguments.get("threads", 1),
-        _cores(arguments.get("cores") or ()),
+        _cores_here(numbers) if profiler.runs_here else numbers,
         arguments.get("dtype") or "float32",
         tuple(sorted(word for word in words if word)),
+        cluster,
     )
-    profiler = profiler_class(target)
     caution = profiler(options).caution
     # Of a runtime that is not installed the error is what helps, and it comes alone.
     if caution and on_note is not None and profiler.availability().state == "ready":
@@ -94,8 +103,20 @@ def run_options(target: str, arguments: RunArguments, on_note: OnNote | None = N
     return options
 
 
-def _cores(cores: Sequence[int]) -> tuple[int, ...]:
-    wanted = tuple(sorted(set(cores)))
+def now_and_then(on_note: OnNote | None) -> OnNote:
+    """What takes lines of waiting, again and again, and hands one on every quarter of a minute."""
+    last = -math.inf
+
+    def say(text: str) -> None:
+        nonlocal last
+        if on_note is not None and time.monotonic() - last >= _NOTE_EVERY_S:
+            last = time.monotonic()
+            on_note(text)
+
+    return say
+
+
+def _cores_here(wanted: tuple[int, ...]) -> tuple[int, ...]:
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
     if wanted and not set(wanted) <= allowed:
         raise UsageError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -21,6 +20,7 @@ from latprof.workflows.arguments import (
     StoreLike,
     name_of,
     network_of,
+    now_and_then,
     open_store,
     run_options,
 )
@@ -152,7 +152,8 @@ def compare(
             for each in networks
             if each.costs is not None and each.costs.unknown
         }
-        found = (_compare_networks(networks, target, options, effort),)
+        on_wait = now_and_then(on_note)
+        found = (_compare_networks(networks, target, options, effort, on_wait),)
     failed = tuple(each for each in found if condition is not None and condition.holds(each))
     return CompareResult(found, failed, missing, unknown)
 
@@ -215,13 +216,19 @@ def _networks(
 
 
 def _compare_networks(
-    networks: Sequence[NetworkSource], target: str, options: RunOptions, effort: dict[str, Any]
+    networks: Sequence[NetworkSource],
+    target: str,
+    options: RunOptions,
+    effort: dict[str, Any],
+    on_wait: OnNote,
 ) -> Comparison:
     from latprof.measurement.records import PairedProtocol
     from latprof.profilers.comparing import compare_networks
-    from latprof.profilers.visits.measuring_process import ProcessMeasurer
-    from latprof.profilers.visits.network_source import reference_network
+    from latprof.profilers.targets import profiler_class
+    from latprof.profilers.visits.measurers import measurers
+    from latprof.profilers.visits.network_source import check_formats, reference_network
 
+    check_formats(networks, profiler_class(target))
     _, reference = reference_network()
-    make_measurer = partial(ProcessMeasurer, target, options, reference, PairedProtocol())
-    return compare_networks(networks[0], networks[1], make_measurer, **effort)
+    with measurers(target, options, reference, PairedProtocol(), on_wait=on_wait) as make_measurer:
+        return compare_networks(networks[0], networks[1], make_measurer, **effort)

@@ -13,6 +13,7 @@ from latprof.workflows.arguments import (
     RunArguments,
     Shapes,
     network_of,
+    now_and_then,
     run_options,
 )
 
@@ -94,6 +95,7 @@ def profile(
         protocol=PairedProtocol(visits=visits),
         kernels=kernels,
         timeout_s=timeout_s,
+        on_wait=now_and_then(on_note),
     )
     if trace is not None:
         from latprof.reports.trace import write_trace

@@ -26,6 +26,7 @@ from tests.fuzz import (
     kills,
     network,
     pack_mutants,
+    phone_faults,
     phone_restore,
     signals,
     stores,
@@ -67,6 +68,7 @@ FUZZERS = {
     "model-mutants": Fuzzer(attacks.fuzz_mutants, 20_000, 1000),
     "tiny-models": Fuzzer(attacks.fuzz_tiny, 100, 10),
     "external-data": Fuzzer(attacks.fuzz_external, 30, 30),
+    "phone-faults": Fuzzer(phone_faults.faults, 1200, 60),
     "foreign-models": Fuzzer(foreign_models.measure, 120, 20),
 }
 

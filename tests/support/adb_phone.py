@@ -68,9 +68,12 @@ class Phone:
         Where its root folder is made.
     with_keys : bool
         Whether only listed keys may connect.
+    space_mib : int, optional
+        Room in /data/local/tmp, which is empty after a boot then; as much as here by default.
     """
 
-    def __init__(self, profile, folder, *, with_keys=False):
+    def __init__(self, profile, folder, *, with_keys=False, space_mib=None):
+        self._space_mib = space_mib
         self.profile = profile
         self.root = Path(folder) / "root"
         self._program = build_adbd()[with_keys]
@@ -109,9 +112,15 @@ class Phone:
 
     # Life --------------------------------------------------------------------------------------
 
-    def boot(self):
-        """Start adbd, in a boot of its own."""
-        (self.root / "answers/boot_id").write_text(f"{uuid.uuid4()}\n")
+    @property
+    def halted(self):
+        """Whether nothing runs on it."""
+        return self._adbd is None
+
+    def boot(self, *, same_boot=False):
+        """Start adbd, in a boot of its own unless told otherwise."""
+        if not same_boot:
+            (self.root / "answers/boot_id").write_text(f"{uuid.uuid4()}\n")
         for left in ("fixed-performance-mode",):  # gone with a reboot
             (self.root / "answers" / left).unlink(missing_ok=True)
         command = [
@@ -185,11 +194,16 @@ class Phone:
         shown = "\n".join(
             f'if [ -e "/{name}" ]; then mount --rbind "/{name}" "$1/{name}"; fi' for name in _SHOWN
         )
+        space = ""
+        if self._space_mib:
+            options = f"size={self._space_mib}m,mode=777"
+            space = f'mount -t tmpfs -o {options} tmpfs "$1/data/local/tmp"'
         return f"""
 ip link set lo up
 {shown}
 mount --rbind /dev "$1/dev"
 mount -t proc proc "$1/proc"
+{space}
 mount --bind "$1/answers/boot_id" "$1/proc/sys/kernel/random/boot_id"
 if [ -f "$1/answers/cpuinfo" ]; then mount --bind "$1/answers/cpuinfo" "$1/proc/cpuinfo"; fi
 export ADBD_PORT={_PORT} PATH=/bin:/usr/bin HOME=/data TMPDIR=/data/local/tmp

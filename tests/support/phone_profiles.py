@@ -162,6 +162,18 @@ PROFILES = {
                 cached=[("37.0", 3, "quiet_therm")],
             ),
         ),
+        Profile(  # of as many cores as any computer has that tests run on
+            "two-cores",
+            "Pixel 0",
+            "TestSoC",
+            "14",
+            34,
+            ((1, 1803000), (1, 2802000)),
+            _thermals(
+                [("33.4", 3, "VIRTUAL-SKIN"), ("48.0", 0, "BIG"), ("29.1", 2, "battery")],
+                thresholds=[(3, "VIRTUAL-SKIN", _SKIN_LIMITS)],
+            ),
+        ),
         Profile(
             "pixel-4",
             "Pixel 4",

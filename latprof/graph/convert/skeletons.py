@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAGIC = b"LATPSKL1"
+#: Constants of fewer values stay in a skeleton.
+LEAST_FILLED = 64
+#: The seeds of two skeletons' weights are so far apart.
+SEEDS_APART = 0x9E3779B1
 _HEAD = struct.Struct("<8sQII")
 _FILL = struct.Struct("<QQfI")
 #: Values that are made at once.

@@ -22,7 +22,12 @@ from typing import TYPE_CHECKING
 
 from latprof.common.extras import is_installed, require
 from latprof.errors import UnsupportedModelError
-from latprof.graph.convert.skeletons import fill_for, skeleton_bytes
+from latprof.graph.convert.skeletons import (
+    LEAST_FILLED,
+    SEEDS_APART,
+    fill_for,
+    skeleton_bytes,
+)
 from latprof.graph.convert.tflite.translation import write_tflite
 from latprof.graph.model_file import graph_inputs, read_model
 from latprof.graph.reader import model_bytes, read_network
@@ -36,11 +41,10 @@ if TYPE_CHECKING:
 #: Changed whenever this module makes other models from the same file.
 RECIPE = 2
 _IMAGE_DIMENSIONS = 4
+#: The identifier of FlatBuffers of TFLite's schema.
+_TFLITE = b"TFL3"
 #: What converts models with operators that the writer has no translation of.
 FALLBACK = "litert-torch"
-#: Constants of fewer values stay in a skeleton.
-_LEAST_FILLED = 64
-_SEEDS_APART = 0x9E3779B1
 
 
 def tflite_bytes(model: ModelSource) -> bytes:
@@ -82,6 +86,15 @@ def tflite_bytes(model: ModelSource) -> bytes:
         raise UnsupportedModelError(f"{refusal.problem}; nor can torch: {error.problem}") from None
 
 
+def is_tflite(model: ModelSource) -> bool:
+    """Whether a model is a TFLite file, by what it begins with."""
+    if isinstance(model, bytes):
+        return model[4:8] == _TFLITE
+    with contextlib.suppress(OSError), Path(model).open("rb") as file:
+        return file.read(8)[4:] == _TFLITE
+    return False
+
+
 def tflite_skeleton(model: ModelSource, seed: int = 0) -> bytes:
     """Convert a model as :func:`tflite_bytes` does, without its weights.
 
@@ -93,9 +106,9 @@ def tflite_skeleton(model: ModelSource, seed: int = 0) -> bytes:
     content = model if isinstance(model, bytes) else model_bytes(model)
     written = write_tflite(content)
     fills = [
-        fill_for(written.content, start, count, (seed * _SEEDS_APART + index) % 2**32)
+        fill_for(written.content, start, count, (seed * SEEDS_APART + index) % 2**32)
         for index, (start, count) in enumerate(written.weights)
-        if count >= _LEAST_FILLED
+        if count >= LEAST_FILLED
     ]
     return skeleton_bytes(written.content, fills)
 

@@ -41,7 +41,8 @@ class Progress:
     """Where a campaign stands; visits are counted, and after them networks without kernels.
 
     ``drift`` is how far the reference's latency is now from its least in this run, as a fraction;
-    ``left_s`` the time the rest will take, NaN until there is an estimate.
+    ``left_s`` the time the rest will take, NaN until there is an estimate. ``waiting`` says what
+    the device is waited for; empty after a visit.
     """
 
     total: int
@@ -52,6 +53,7 @@ class Progress:
     drift: float
     elapsed_s: float
     kernels_left: int = 0
+    waiting: str = ""
 
 
 @dataclass(frozen=True, repr=False)

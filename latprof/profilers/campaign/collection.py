@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,24 +19,23 @@ from latprof.profilers.campaign.plan import Plan
 from latprof.profilers.host.checks import run_checks
 from latprof.profilers.host.facts import host_facts
 from latprof.profilers.targets import profiler_class
+from latprof.profilers.visits.measurers import measurers
 from latprof.profilers.visits.measuring_process import (
     DEFAULT_TIMEOUT_S,
-    ProcessMeasurer,
     check_timeout,
 )
 from latprof.profilers.visits.network_source import (
     NetworkSource,
     PathLike,
     check_batch_size_of_models,
+    check_formats,
     reference_network,
 )
-from latprof.profilers.visits.taking_turns import TakingTurns
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Architecture, SearchSpace
     from latprof.measurement.records import Subject
     from latprof.measurement.store.store import Store
-    from latprof.profilers.visits.measurer import Measurer
 
 #: Networks of one campaign; its plan is held in memory.
 MAX_NETWORKS = 1_000_000
@@ -156,6 +155,7 @@ class Collection(ShortRepr):
         UnsupportedModelError
             Where the target cannot be measured here.
         """
+        check_formats(self.networks, profiler_class(self.target))
         target = self.identity()
         plan = self.plan(**options)
         check_timeout(timeout_s)
@@ -191,35 +191,50 @@ class PreparedCollection(ShortRepr):
         store : Store
             Open for writing.
         on_progress : callable, optional
-            Called after every visit.
+            Called after every visit, and while the device has to be waited for.
         """
         asked = self.collection
         profiler = profiler_class(asked.target)(asked.options)
         name, reference = reference_network(asked.reference_resolution)
-        make = partial(
-            ProcessMeasurer,
+        host = {"facts": host_facts(), "checks": [dataclasses.asdict(c) for c in run_checks()]}
+        if profiler.caution:
+            host["caution"] = profiler.caution
+        show = _Shown(self.plan, on_progress or (lambda _progress: None))
+        with measurers(
             asked.target,
             asked.options,
             reference,
             asked.protocol,
             timeout_s=self.timeout_s,
-        )
-
-        def make_measurer(reference_runs: int | None) -> Measurer:
-            alone = partial(make, reference_runs)
-            return TakingTurns(alone) if profiler.prepares_ahead else alone()
-
-        host = {"facts": host_facts(), "checks": [dataclasses.asdict(c) for c in run_checks()]}
-        if profiler.caution:
-            host["caution"] = profiler.caution
-        result = collect(
-            self.plan,
-            store,
-            self.target,
-            name,
-            make_measurer,
-            host=host,
-            on_progress=on_progress,
-            networks_per_process=profiler.networks_per_process,
-        )
+            ahead=True,
+            on_wait=show.waiting,
+        ) as make_measurer:
+            result = collect(
+                self.plan,
+                store,
+                self.target,
+                name,
+                make_measurer,
+                host=host,
+                on_progress=show.progress,
+                networks_per_process=profiler.networks_per_process,
+            )
         return self.target, result
+
+
+class _Shown:
+    """Says where a campaign stands: after each visit, and while its device has to wait."""
+
+    def __init__(self, plan: Plan, on_progress: Callable[[Progress], None]) -> None:
+        total = (len(plan.networks) + plan.repeated) * plan.protocol.visits
+        self._last = Progress(total, 0, 0, total, math.nan, 0.0, 0.0)
+        self._on_progress = on_progress
+
+    def progress(self, progress: Progress) -> None:
+        """A visit was made."""
+        self._last = progress
+        self._on_progress(progress)
+
+    def waiting(self, text: str) -> None:
+        """The device has to be waited for."""
+        self._on_progress(dataclasses.replace(self._last, waiting=text))

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from latprof.errors import LatprofError
@@ -20,6 +21,7 @@ from latprof.measurement.records import KernelProfile, PairedProtocol, PairedSam
 from latprof.measurement.visits import Failure, Visit
 
 if TYPE_CHECKING:
+    from latprof.graph.model_file import ModelSource
     from latprof.profilers.base import Profiler
     from latprof.profilers.visits.network_source import NetworkSource
 
@@ -69,6 +71,8 @@ class InProcessMeasurer:
     reference_runs : int, optional
         Counted runs in the reference's bursts, where other processes have settled it: a reference
         near a limit would otherwise run half as often in some processes as in others.
+    report : callable
+        Takes what the profiler waits for.
     """
 
     def __init__(
@@ -78,18 +82,35 @@ class InProcessMeasurer:
         protocol: PairedProtocol,
         process: str = "",
         reference_runs: int | None = None,
+        report: Callable[[str], None] = lambda _waiting: None,
     ) -> None:
         self._profiler = profiler
         self._protocol = protocol
-        self._process = process
-        profiler.input_rules = reference.rules
-        model = reference.model(profiler.options.batch_size)
+        self._process_name = process
+        self._report = report
+        model = self._model(reference)
         loads: list[LoadedModel] = [profiler.load(model) for _ in range(protocol.reference_loads)]
+        calibrated = partial(calibrate, run_bursts=profiler.run_bursts)
         self._reference_runs = reference_runs or runs_per_burst(
-            min(map(calibrate, loads)), protocol
+            min(map(calibrated, loads)), protocol
         )
         self._reference = Rotation(loads)
         self._prepared: tuple[NetworkSource, Callable[[], LoadedModel]] | None = None
+        self._following: list[NetworkSource] = []
+
+    @property
+    def _process(self) -> str:
+        restarts = self._profiler.restarts
+        return f"{self._process_name}.{restarts}" if restarts else self._process_name
+
+    def _model(self, network: NetworkSource) -> ModelSource:
+        """A network's model; the profiler is told how it is to be loaded."""
+        self._about(network)
+        return network.model(self._profiler.options.batch_size)
+
+    def _about(self, network: NetworkSource) -> None:
+        self._profiler.input_rules = network.rules
+        self._profiler.random_weights = network.path is None
 
     def prepare(self, network: NetworkSource) -> None:
         """Do of a network's next visit what needs no device; what fails, the visit tells."""
@@ -100,26 +121,43 @@ class InProcessMeasurer:
         prepared, self._prepared = self._prepared, None
         if prepared is not None and prepared[0] == network:
             return prepared[1]
-        self._profiler.input_rules = network.rules
-        return self._profiler.prepare(network.model(self._profiler.options.batch_size))
+        return self._profiler.prepare(self._model(network))
 
     def expect(self, networks: Sequence[NetworkSource]) -> None:
-        """Nothing: in one process a visit and what is prepared meanwhile would share its time."""
+        """Remember what may be brought to the device while it has to be waited for."""
+        self._following = [*networks]
+
+    def _prefetch_one(self) -> bool:
+        if not self._following:
+            return False
+        with contextlib.suppress(LatprofError):  # what fails, the visit tells
+            self._profiler.prefetch(self._model(self._following.pop(0)))
+        return True
 
     def visit(self, network: NetworkSource) -> Visit:
         started_at, start = time.time(), time.perf_counter()
         load_s = 0.0
         try:
+            self._profiler.settle(self._report, self._prefetch_one)
+            started_at, start = time.time(), time.perf_counter()
             load = self._prepare(network)
-            self._profiler.input_rules = network.rules
+            self._about(network)
             model = load()
             load_s = time.perf_counter() - start
             before = self._profiler.conditions()
             samples = measure_paired(
-                model, self._reference, self._protocol, reference_runs=self._reference_runs
+                model,
+                self._reference,
+                self._protocol,
+                reference_runs=self._reference_runs,
+                run_bursts=self._profiler.run_bursts,
             )
             after = self._profiler.conditions()
-            conditions: dict[str, Any] = {"before": before, "after": after}
+            conditions: dict[str, Any] = {
+                "before": before,
+                "after": after,
+                **self._profiler.cycle_details(),
+            }
             if found := self._profiler.disturbances(before, after):
                 conditions["disturbances"] = list(found)
         except LatprofError as error:
@@ -144,16 +182,17 @@ class InProcessMeasurer:
     def profile(self, network: NetworkSource) -> KernelProfile | Failure:
         started_at = time.time()
         protocol = dataclasses.replace(self._protocol, rounds=KERNEL_ROUNDS)
-        self._profiler.input_rules = network.rules
         try:
-            model = self._profiler.load_profiled(network.model(self._profiler.options.batch_size))
-            calibrate(model)
+            self._profiler.settle(self._report, self._prefetch_one)
+            model = self._profiler.load_profiled(self._model(network))
+            calibrate(model, run_bursts=self._profiler.run_bursts)
             samples = measure_paired(
                 model,
                 self._reference,
                 protocol,
                 target_runs=KERNEL_RUNS,
                 reference_runs=self._reference_runs,
+                run_bursts=self._profiler.run_bursts,
             )
             kernels = tuple(model.kernel_times(_counted_runs(samples)))
         except LatprofError as error:

@@ -19,6 +19,7 @@ from latprof.errors import (
     InvalidValueError,
     MeasurementTimeoutError,
     RuntimeFailedError,
+    error_from_code,
 )
 from latprof.measurement.records import KernelProfile, PairedProtocol
 from latprof.measurement.visits import Failure, Visit
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 #: A visit that takes longer is given up, in seconds.
 DEFAULT_TIMEOUT_S = 300.0
 _Answer = TypeVar("_Answer")
+#: Failures of the device itself: it would fail the next network too.
+GONE = frozenset({"device-offline", "unauthorized", "device-full"})
 #: What ends a measuring process; the next visit starts another.
 _ENDINGS = (DeviceError, MeasurementTimeoutError)
 #: Longer than any visit, and what the operating system can wait for.
@@ -61,7 +64,9 @@ class ProcessMeasurer:
     reference_runs : int, optional
         See :class:`latprof.profilers.visits.measurer.InProcessMeasurer`.
     timeout_s : float
-        Longest time for one visit.
+        Longest time for one visit, without what the device had to be waited for.
+    on_wait : callable, optional
+        Takes what the process says that it waits for.
     """
 
     def __init__(
@@ -72,8 +77,12 @@ class ProcessMeasurer:
         protocol: PairedProtocol,
         reference_runs: int | None = None,
         timeout_s: float = DEFAULT_TIMEOUT_S,
+        *,
+        on_wait: Callable[[str], None] = lambda _waiting: None,
     ) -> None:
         check_timeout(timeout_s)
+        self._on_wait = on_wait
+        self._following: Sequence[NetworkSource] = ()
         self._configuration = {
             "target": target,
             "options": options.to_dict(),
@@ -93,7 +102,8 @@ class ProcessMeasurer:
         return None if self._process is None else self._process.pid
 
     def expect(self, networks: Sequence[NetworkSource]) -> None:
-        """Nothing: one process does one thing after the other."""
+        """Remember what the process is told of, for when it has to wait for its device."""
+        self._following = networks
 
     def start(self) -> None:
         """Start the process unless there is one; do not wait for it."""
@@ -158,7 +168,8 @@ class ProcessMeasurer:
             if self._process is None:
                 self._start()
             self._collect_answers()
-            self._send({"do": what, "network": network.to_dict()})
+            following = [each.to_dict() for each in self._following]
+            self._send({"do": what, "network": network.to_dict(), "following": following})
             return read(self._receive())
         except InvalidValueError as error:  # what a profiler of another package may bring
             self.close()
@@ -173,8 +184,10 @@ class ProcessMeasurer:
         while self._owed:
             answer = self._receive()
             if "failure" in answer.values:
-                why = _failure(answer).message
-                raise DeviceError(f"the measuring process cannot start: {why}")
+                why = _failure(answer)
+                message = f"the measuring process cannot start: {why.message}"
+                error = error_from_code(why.code, message)
+                raise error if why.code in GONE else DeviceError(message)
 
     def _start(self) -> None:
         self._log.seek(0)
@@ -193,11 +206,16 @@ class ProcessMeasurer:
         self._owed += 1
 
     def _receive(self) -> Fields:
-        """Wait for one line, at most the time-out."""
+        """Wait for one answer, at most the time-out after each line that says why it takes long."""
         assert self._process is not None
-        with self._translated():
-            line = self._process.read_line(self._timeout_s, MOST_JSON_BYTES)
-            values = json.loads(line)
+        while True:
+            with self._translated():
+                line = self._process.read_line(self._timeout_s, MOST_JSON_BYTES)
+                values = json.loads(line)
+            waiting = values.get("waiting") if isinstance(values, dict) else None
+            if not isinstance(waiting, str):
+                break
+            self._on_wait(waiting)
         self._owed -= 1
         return Fields("answer", values if isinstance(values, dict) else {}, InvalidValueError)
 

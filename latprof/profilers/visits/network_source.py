@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -17,11 +18,17 @@ from latprof.datasets.spaces.proxyless import (
     MOST_RESOLUTION,
     ProxylessSpace,
 )
-from latprof.errors import InvalidValueError, ModelFileError, UsageError
+from latprof.errors import (
+    InvalidValueError,
+    ModelFileError,
+    UnsupportedModelError,
+    UsageError,
+)
 from latprof.graph.input_values.input_rules import InputRule, Rules
 from latprof.measurement.records import Subject
 
 if TYPE_CHECKING:
+    from latprof.profilers.base import Profiler
     from latprof.profilers.visits.models import Costs, ModelReading
 
 #: Paths are text or path objects.
@@ -36,6 +43,23 @@ def check_batch_size_of_models(batch_size: int) -> None:
             field="batch_size",
             hint="leave --batch-size out, or give --shape with the batch you want",
         )
+
+
+def check_formats(networks: Iterable[NetworkSource], profiler: type[Profiler]) -> None:
+    """Raise UnsupportedModelError for the first file that a target's runtime does not read."""
+    for network in networks:
+        if network.path is None or not _is_tflite_name(network.path):
+            continue
+        if network.path.suffix.lower() not in profiler.own_formats:
+            raise UnsupportedModelError(
+                f"{profiler.spelling} runs no TFLite files: {network.path.name}",
+                hint="give the ONNX file, or measure it with --target cpu:litert or "
+                "adb:SERIAL:litert",
+            )
+
+
+def _is_tflite_name(path: PathLike) -> bool:
+    return Path(path).suffix.lower() == ".tflite"
 
 
 @dataclass(frozen=True)
@@ -76,7 +100,7 @@ class NetworkSource:
         shapes: Mapping[str | None, Sequence[int]] | None = None,
         inputs: Mapping[str, PathLike] | None = None,
     ) -> list[NetworkSource]:
-        """The networks in ONNX files.
+        """The networks in ONNX files, and in TFLite files for LiteRT (:func:`check_formats`).
 
         Parameters
         ----------
@@ -99,15 +123,45 @@ class NetworkSource:
 
         for path in paths:
             _check_name(Path(path))
-        readings = [ModelReading(Path(path), shapes or {}, inputs or {}) for path in paths]
+        readings = [
+            ModelReading(Path(path), shapes or {}, inputs or {})
+            for path in paths
+            if not _is_tflite_name(path)
+        ]
         for option, names in (("shape", shapes), ("input", inputs)):
             for name in names or ():
                 if name is not None and not any(name in each.names for each in readings):
                     raise _no_input(readings, option, name)
+        of_onnx = iter(readings)
         return [
-            cls(each.subject(), each.path.resolve(), each.shapes, each.rules, each.costs())
-            for each in readings
+            cls._of_tflite(Path(path)) if _is_tflite_name(path) else cls._of_reading(next(of_onnx))
+            for path in paths
         ]
+
+    @classmethod
+    def _of_reading(cls, each: ModelReading) -> NetworkSource:
+        return cls(each.subject(), each.path.resolve(), each.shapes, each.rules, each.costs())
+
+    @classmethod
+    def _of_tflite(cls, path: Path) -> NetworkSource:
+        """The network in a TFLite file, which only LiteRT runs; its costs are not read."""
+        from latprof.graph.convert.to_tflite import is_tflite
+        from latprof.profilers.visits.models import Costs
+
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise ModelFileError(f"cannot read {path}: {error.strerror}") from None
+        if not is_tflite(content):
+            raise ModelFileError(
+                f"{path} is not a TFLite file",
+                field="model",
+                expected="a file with the identifier TFL3",
+                hint="convert the network anew, or give its ONNX file",
+            )
+        subject = Subject("model", hashlib.sha256(content).hexdigest(), path.name)
+        unknown = "a TFLite file is run as it is, and not read"
+        return cls(subject, path.resolve(), costs=Costs(None, None, unknown=unknown))
 
     def model(self, batch_size: int) -> bytes | Path:
         """The ONNX model, ready for a runtime; a path where it is used as it lies on the disk."""

@@ -23,9 +23,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from latprof.errors import DeviceError
-from latprof.measurement.disturbance import disturbances
+from latprof.measurement.disturbance import NEVER_USED, disturbances
 from latprof.measurement.statistics import counted_runs
 from latprof.measurement.visits import Failure, Visit, VisitCounts, VisitKey
+from latprof.profilers.visits.measuring_process import GONE
 from latprof.profilers.visits.taking_turns import PROCESSES
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 #: Further tries of a visit that failed or was disturbed.
 RETRIES = 2
+#: Further tries of a visit that is never used as it is: the device was waited for before each.
+UNUSABLE_RETRIES = 9
 #: So many visits in a row are looked at to tell whether the host is always disturbed.
 PATIENCE = 40
 #: Failures that another try would only repeat.
@@ -78,10 +81,11 @@ class PlannedVisit:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a visit counts for: whether it was disturbed, and whether it is made again."""
+    """What a visit counts for: whether it was disturbed, is made again, and may be used at all."""
 
     disturbed: bool
     again: bool
+    usable: bool = True
 
 
 @dataclass(frozen=True)
@@ -209,14 +213,15 @@ class Schedule:
     def visit(self, measurer: Measurer, planned: PlannedVisit) -> tuple[Visit, Judgement] | None:
         """Make one try of a visit and judge it; None where visits to its network are hopeless.
 
-        Raises DeviceError where nothing has ever run: it is the target that fails, and will with
-        the next network.
+        Raises DeviceError where nothing has ever run, or the device is gone: it is the target that
+        fails, and will with the next network. The visit is still to be made then.
         """
         if planned.network.subject in self._hopeless:
             self.failed += 1
             return None
         visit = measurer.visit(planned.network)
-        if visit.failure is not None and visit.failure.code == DeviceError.code and not self.made:
+        code = "" if visit.failure is None else visit.failure.code
+        if visit.failure and (code in GONE or (code == DeviceError.code and not self.made)):
             raise visit.failure.error()
         return visit, self._judge(planned, visit)
 
@@ -235,7 +240,10 @@ class Schedule:
             return Judgement(disturbed=False, again=False)
         if self._settled_runs is None:
             self._settled_runs = counted_runs(visit.samples)[1]
-        disturbed = bool(disturbances(visit.samples, visit.conditions, self._protocol))
+        found = disturbances(visit.samples, visit.conditions, self._protocol)
+        if not NEVER_USED.isdisjoint(found):
+            return self._judge_unusable(planned, found)
+        disturbed = bool(found)
         self._lately.append(disturbed)
         if disturbed:
             self._disturbed += 1
@@ -247,6 +255,16 @@ class Schedule:
         self.made += 1
         self._measured.add(planned.network.subject)
         return Judgement(disturbed=disturbed, again=False)
+
+    def _judge_unusable(self, planned: PlannedVisit, found: Sequence[str]) -> Judgement:
+        """A visit that is no part of any label: made again, and given up at last."""
+        self._disturbed += 1
+        if self._tries[planned.key] <= UNUSABLE_RETRIES:
+            return Judgement(disturbed=True, again=True)
+        self._give_up(planned)
+        why = DeviceError(f"every try was disturbed: {', '.join(found)}")
+        self.failures.append((planned.network.subject.name, Failure.of(why)))
+        return Judgement(disturbed=True, again=False, usable=False)
 
     def _give_up(self, planned: PlannedVisit) -> None:
         self.failed += 1
@@ -290,9 +308,10 @@ class Schedule:
             visit, judgement = found
             if judgement.again:
                 continue
-            if visit.failure is not None and planned.network.subject not in self._measured:
-                raise visit.failure.error()
-            return visit
+            failed = visit.failure is not None or not judgement.usable
+            if failed and planned.network.subject not in self._measured:
+                raise self.failures[-1][1].error()
+            return visit if judgement.usable else None
         return None
 
     def time_kernels(self, measurer: Measurer, network: NetworkSource) -> KernelProfile | Failure:

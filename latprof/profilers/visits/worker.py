@@ -2,8 +2,9 @@
 
 Started by :class:`latprof.profilers.visits.measuring_process.ProcessMeasurer` as ``python -m
 latprof.profilers.visits.worker``. It reads one request a line from stdin and answers one line each
-on what was its stdout; anything that a runtime prints goes to stderr. It ends when stdin does, so
-it never outlives the process that started it by more than one visit.
+on what was its stdout, after any number of lines that say what it waits for; anything that a
+runtime prints goes to stderr. It ends when stdin does, so it never outlives the process that
+started it by more than one visit.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, TextIO
 
 from latprof.errors import LatprofError
@@ -32,7 +34,9 @@ def main() -> None:
     # The campaign decides what an interruption means; it is sent to the whole terminal group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        measurer = make_measurer(json.loads(sys.stdin.readline()))
+        measurer = make_measurer(
+            json.loads(sys.stdin.readline()), lambda text: _answer(answers, {"waiting": text})
+        )
     except LatprofError as error:
         _answer(answers, {"failure": Failure.of(error).to_dict()})
         return
@@ -44,18 +48,22 @@ def main() -> None:
         _answer(answers, serve(measurer, json.loads(line)))
 
 
-def make_measurer(configuration: dict[str, Any]) -> InProcessMeasurer:
+def make_measurer(
+    configuration: dict[str, Any], report: Callable[[str], None] = lambda _waiting: None
+) -> InProcessMeasurer:
     """Make the measurer that the first line describes, after pinning the process where asked."""
     options = RunOptions.from_dict(configuration["options"])
-    if options.cores and hasattr(os, "sched_setaffinity"):
+    profiler = profiler_class(configuration["target"])
+    if profiler.runs_here and options.cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, options.cores)
     return InProcessMeasurer(
-        profiler_class(configuration["target"])(options),
+        profiler(options),
         NetworkSource.from_dict(configuration["reference"]),
         PairedProtocol(**configuration["protocol"]),
         # A number of a process is given again, after a restart of the host for example.
         process=f"{configuration['host']}/{int(time.time())}/{os.getpid()}",
         reference_runs=configuration["reference_runs"],
+        report=report,
     )
 
 
@@ -68,6 +76,7 @@ def serve(measurer: InProcessMeasurer, request: dict[str, Any]) -> dict[str, Any
     if request["do"] == "prepare":
         measurer.prepare(network)
         return {"prepared": True}
+    measurer.expect([NetworkSource.from_dict(each) for each in request.get("following", ())])
     return {"visit": measurer.visit(network).to_dict()}
 
 

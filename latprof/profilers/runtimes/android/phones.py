@@ -126,16 +126,24 @@ def _chosen(
         if same and same[0].state == "device":
             return serial
         # Over the other way: cable and Wi-Fi are one phone.
-        for phone in usable:
-            if _own_serial(server, phone.serial, deadline) == serial:
-                return phone.serial
+        whose = [(phone.serial, _identity(server, phone.serial, deadline)) for phone in usable]
+        found = [(reached, boot) for reached, (own, boot) in whose if own == serial]
+        if len({boot for _, boot in found}) > 1:
+            ways = ", ".join(reached for reached, _ in found)
+            raise DeviceError(
+                f"two phones have the serial {serial}: {ways}",
+                field="serial",
+                hint="unplug one, or name it as `latprof devices` lists it",
+            )
+        if found:
+            return found[0][0]
         raise _unusable(same[0]) if same else _absent(serial, listed)
     if len(usable) == 1:
         return usable[0].serial
     if not usable:
         raise _unusable(listed[0]) if len(listed) == 1 else _absent("", listed)
-    owns = {_own_serial(server, phone.serial, deadline) for phone in usable}
-    if len(owns) == 1 and "" not in owns:  # one phone, over cable and Wi-Fi: the cable
+    owns = {_identity(server, phone.serial, deadline) for phone in usable}
+    if len(owns) == 1 and ("", "") not in owns:  # one phone, over cable and Wi-Fi: the cable
         return min(usable, key=lambda phone: _is_address(phone.serial)).serial
     raise UsageError(
         f"{len(usable)} phones are there: {', '.join(phone.serial for phone in usable)}",
@@ -171,15 +179,17 @@ def _absent(serial: str, listed: Sequence[ListedPhone]) -> DeviceOfflineError:
     )
 
 
-def _own_serial(server: AdbServer | None, serial: str, deadline: Deadline) -> str:
-    """``ro.serialno`` of a phone; empty where it does not answer."""
+def _identity(server: AdbServer | None, serial: str, deadline: Deadline) -> tuple[str, str]:
+    """``ro.serialno`` of a phone and its boot's id; empty where it does not answer."""
+    script = "getprop ro.serialno; cat /proc/sys/kernel/random/boot_id"
     try:
         with _link(server, serial, deadline) as link:
-            run = PhoneServices(link).run(["getprop", "ro.serialno"], timeout_s=deadline.left_s())
+            run = PhoneServices(link).run(["sh", "-c", script], timeout_s=deadline.left_s())
     except LatprofError:
         deadline.left_s()
-        return ""
-    return run.stdout.strip()
+        return "", ""
+    own, boot = [*run.stdout.splitlines(), "", ""][:2]
+    return own.strip(), boot.strip()
 
 
 def _link(server: AdbServer | None, serial: str, deadline: Deadline) -> PhoneLink:

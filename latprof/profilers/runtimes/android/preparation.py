@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from latprof.common.endings import needs_time_to_end
@@ -138,6 +138,18 @@ def _stays_on(value: str) -> bool:
     """Whether a phone with this setting stays on where a computer powers it."""
     wanted = int(_STAY_ON)
     return value.isascii() and value.isdigit() and int(value) & wanted == wanted
+
+
+def prepare_again(services: PhoneServices, serial: str, preparation: Preparation) -> None:
+    """Make what a reboot has undone of a preparation, for whoever owns the phone.
+
+    Nothing where the phone has not started anew. Raises as :func:`prepare`.
+    """
+    journal = Journal(services, serial)
+    boot = _look(services)["boot"]
+    kept = any(c.kind == "fixed-performance" and c.boot_id == boot for c in journal.changes)
+    fixed = preparation.fixed_performance and not kept
+    prepare(services, journal, replace(preparation, fixed_performance=fixed))
 
 
 def restore(services: PhoneServices, journal: Journal, on_note: OnNote | None = None) -> None:

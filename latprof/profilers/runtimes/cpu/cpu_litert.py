@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from latprof.common.extras import require
 from latprof.errors import UnsupportedModelError
-from latprof.graph.convert.to_tflite import converter_version, silenced, tflite_bytes
+from latprof.graph.convert.to_tflite import (
+    converter_version,
+    is_tflite,
+    silenced,
+    tflite_bytes,
+)
 from latprof.graph.model_file import graph_inputs, read_model
 from latprof.profilers.base import Availability, Profiler
 from latprof.profilers.host.facts import processor_name
@@ -39,10 +45,12 @@ class CpuLiteRT(Profiler):
     A model is converted first (:mod:`latprof.graph.convert.to_tflite`), so that its images are in
     channels-last order, as a network deployed with LiteRT takes them. The result is kept for later
     visits (:mod:`latprof.profilers.runtimes.converted_models`); what converted it is part of the
-    target's version. The interpreter has no times of single kernels in Python.
+    target's version. A TFLite file is run as it is. The interpreter has no times of single kernels
+    in Python.
     """
 
     spelling = "cpu:litert"
+    own_formats = (".tflite",)
 
     @classmethod
     def availability(cls) -> Availability:
@@ -60,7 +68,10 @@ class CpuLiteRT(Profiler):
         require("litert", self.spelling, "ai_edge_litert")
         from ai_edge_litert.interpreter import Interpreter
 
-        converted = kept_model(model, "tflite", converter_version(), tflite_bytes)
+        if is_tflite(model):
+            converted = model if isinstance(model, bytes) else Path(model).read_bytes()
+        else:
+            converted = kept_model(model, "tflite", converter_version(), tflite_bytes)
         with silenced():
             try:
                 interpreter = Interpreter(model_content=converted, num_threads=self.options.threads)

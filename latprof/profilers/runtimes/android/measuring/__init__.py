@@ -1,0 +1,1 @@
+"""Measuring on phones: the targets, their runner, and the state of the phone around a visit."""

@@ -1,0 +1,254 @@
+"""A runner on a phone: started, and started anew after it or the connection was lost."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from latprof.errors import (
+    ConnectionLostError,
+    DeviceError,
+    DeviceOfflineError,
+    DeviceUnauthorizedError,
+    LatprofError,
+    MeasurementTimeoutError,
+    RuntimeFailedError,
+)
+from latprof.profilers.runtimes.android.measuring.phone_lines import PhoneLines
+from latprof.profilers.runtimes.android.measuring.work_folder import WorkFolder
+from latprof.profilers.runtimes.android.phones import open_phone
+from latprof.profilers.runtimes.android.preparation import Preparation, prepare_again
+from latprof.profilers.runtimes.android.runner.runner_client import (
+    RunnerClient,
+    RunnerTimeouts,
+    runner_program,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from latprof.profilers.runtimes.android.runner.runner_records import OpenedLibrary, RunnerModel
+    from latprof.profilers.runtimes.android.transport.base import ByteStream
+    from latprof.profilers.runtimes.android.transport.services import PhoneServices
+
+#: The runner's program by the phone's ABI.
+PROGRAMS = {"arm64-v8a": "arm64-android", "x86_64": "x86_64-linux"}
+#: What a phone that was lost may take to come back, a reboot included.
+RECONNECT_S = 300.0
+#: What each request to the runner may take; a visit as a whole has its own time-out.
+REQUESTS = RunnerTimeouts()
+_LOOK_EVERY_S = 1.0
+_MOST_MODELS = 64
+
+
+@dataclass(frozen=True)
+class RunnerSetup:
+    """What a runner is started with.
+
+    Parameters
+    ----------
+    serial : str
+        How the phone is reached.
+    own_serial : str
+        What the phone calls itself: another one at the same address is refused.
+    abi : str
+    library : Path
+        The runtime's library, on this computer.
+    cores : tuple of int
+    threads : int
+    preparation : Preparation
+        What holds while it is measured: made again where a reboot has ended it.
+    """
+
+    serial: str
+    own_serial: str
+    abi: str
+    library: Path
+    cores: tuple[int, ...]
+    threads: int
+    preparation: Preparation
+
+
+class PhoneSession:
+    """Speaks to a runner on a phone, which it starts when it is needed; for one thread.
+
+    After the runner or the connection was lost, the next call starts another: models that were
+    loaded before have to be loaded again (:attr:`generation` has grown).
+
+    Parameters
+    ----------
+    setup : RunnerSetup
+    report : callable
+        Takes what is waited for.
+    """
+
+    def __init__(self, setup: RunnerSetup, report: Callable[[str], None]) -> None:
+        self._setup, self._report = setup, report
+        self._services: PhoneServices | None = None
+        self._folder: WorkFolder | None = None
+        self._stream: ByteStream | None = None
+        self._client: RunnerClient | None = None
+        self._free: list[int] = []
+        self._dropped: list[int] = []
+        self.library: OpenedLibrary | None = None
+        #: Counts the runners that were started, from 1.
+        self.generation = 0
+
+    def close(self) -> None:
+        """End the runner and the connection."""
+        with contextlib.suppress(LatprofError, OSError):
+            if self._stream is not None:
+                self._stream.close()
+        with contextlib.suppress(LatprofError, OSError):
+            if self._services is not None:
+                self._services.link.close()
+        self._services = self._folder = self._stream = self._client = None
+
+    @property
+    def services(self) -> PhoneServices:
+        """Commands and files of the phone, connected to where they are not yet."""
+        if self._services is None:
+            self._services = self._connected()
+        return self._services
+
+    @contextlib.contextmanager
+    def asking(self) -> Iterator[RunnerClient]:
+        """The runner, for requests; an error that ends it is raised as what it was."""
+        try:
+            if self._client is None:
+                self._start()
+            assert self._client is not None
+            yield self._client
+        except (ConnectionLostError, DeviceOfflineError, DeviceUnauthorizedError):
+            self.close()
+            raise
+        except MeasurementTimeoutError:
+            self.close()
+            raise
+        except RuntimeFailedError as error:
+            if error.field in {"gone", "garbled", "crashed"} or not error.field:
+                raise self._lost(error) from None
+            raise
+
+    def load(self, content: bytes, *, profile: str | None = None) -> tuple[int, RunnerModel]:
+        """Load a model, or a skeleton of one; its number and what the runner says of it."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        with self.asking() as client:
+            assert self._folder is not None
+            self._unload(client)
+            if not self._free:
+                raise DeviceError(f"more than {_MOST_MODELS} models are loaded on the phone")
+            number = self._free[-1]
+            for again in (False, True):
+                path = self._folder.model(content, sha256, again=again)
+                try:
+                    model = client.load(
+                        number, path, sha256=sha256, threads=self._setup.threads, profile=profile
+                    )
+                except DeviceError as error:
+                    # Damaged on its way, or removed by somebody: it is pushed once more.
+                    if error.field not in {"wrong-hash", "no-file"} or again:
+                        raise
+                else:
+                    self._free.pop()
+                    return number, model
+        raise AssertionError
+
+    def push(self, content: bytes) -> None:
+        """Bring a model to the phone that is loaded later."""
+        with self.asking():
+            assert self._folder is not None
+            self._folder.model(content, hashlib.sha256(content).hexdigest())
+
+    def drop(self, generation: int, number: int) -> None:
+        """Note that a model is not used any more; the runner is told before the next load."""
+        if generation == self.generation:
+            self._dropped.append(number)
+
+    def _unload(self, client: RunnerClient) -> None:
+        while self._dropped:
+            number = self._dropped.pop()
+            client.unload(number)
+            self._free.append(number)
+
+    # Starting ------------------------------------------------------------------------------------
+
+    def _connected(self) -> PhoneServices:
+        """The phone, waited for where it is not there just now."""
+        setup = self._setup
+        end = time.monotonic() + RECONNECT_S
+        while True:
+            try:
+                services = open_phone(setup.serial)
+                try:
+                    self._check_identity(services)
+                    prepare_again(services, setup.own_serial, setup.preparation)
+                except BaseException:
+                    services.link.close()
+                    raise
+            except (DeviceOfflineError, ConnectionLostError, MeasurementTimeoutError) as error:
+                if time.monotonic() >= end:
+                    raise DeviceOfflineError(
+                        f"{setup.serial} has not come back within {RECONNECT_S:g} s: {error}"
+                    ) from None
+                self._report(f"waiting for the phone to come back: {error.problem}")
+                time.sleep(_LOOK_EVERY_S)
+            else:
+                return services
+
+    def _check_identity(self, services: PhoneServices) -> None:
+        script = "getprop ro.serialno; getprop sys.boot_completed"
+        lines = services.run(["sh", "-c", script]).stdout.splitlines()
+        own, booted = [*lines, "", ""][:2]
+        if own != self._setup.own_serial and own:
+            raise DeviceError(
+                "another phone is there",
+                field="serial",
+                expected=self._setup.own_serial,
+                got=own[:100],
+            )
+        if booted.strip() not in {"1", ""}:
+            raise DeviceOfflineError("the phone has not started yet")
+
+    def _start(self) -> None:
+        setup = self._setup
+        self._folder = WorkFolder(self.services)
+        runner = self._folder.program("runner", runner_program(PROGRAMS[setup.abi]))
+        library = self._folder.program("library", setup.library, mode=0o644)
+        self._stream = self.services.start([runner])
+        self.generation += 1
+        self._free, self._dropped = list(range(_MOST_MODELS)), []
+        client = RunnerClient(PhoneLines(self._stream), REQUESTS)
+        self._client = client
+        self.library = client.open_library(library)
+        if setup.cores:
+            client.set_affinity(setup.cores)
+
+    def _lost(self, error: RuntimeFailedError) -> LatprofError:
+        """What has ended the runner: the phone is asked whether it is still there."""
+        services = self._services
+        if error.field == "garbled":
+            self.close()
+            return ConnectionLostError(error.problem, field=error.field, hint=error.hint)
+        try:
+            if services is not None:
+                services.run(["true"], timeout_s=10.0)
+        except (DeviceError, MeasurementTimeoutError) as why:
+            found: LatprofError = (
+                why
+                if isinstance(why, DeviceUnauthorizedError)
+                else ConnectionLostError(f"the connection to the phone was lost: {why.problem}")
+            )
+        else:
+            found = RuntimeFailedError(
+                "the runner on the phone was ended"
+                + (f": {error.problem}" if error.field == "crashed" else " by somebody else"),
+                field=error.field,
+                hint="the phone may be short of memory: close other apps",
+            )
+        self.close()
+        return found
