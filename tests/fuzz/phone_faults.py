@@ -74,6 +74,8 @@ KINDS = {
     "server killed": (False, set()),
     "duplicate serial": (True, {"device"}),
 }
+#: What a command may end with that meets its fault before it measures.
+FIRST_CODES = {"device-offline", "connection-lost", "timeout"}
 #: What a visit that met the fault may have failed with, before it was made again.
 VISIT_CODES = {
     "connection-lost",
@@ -318,7 +320,9 @@ def count_operations(place):
             tempfile.TemporaryDirectory() as folder,
             Store.open(Path(folder) / "x", create=True) as s,
         ):
-            error, _ = collected(place.phone.serial, Plan(networks(999), PROTOCOL), s)
+            error, _ = collected(
+                place.phone.serial, Plan(networks(time.monotonic_ns() % 1000), PROTOCOL), s
+            )
     finally:
         AdbServerLink.open, PhoneLines.write = real_open, real_write
     assert error is None, error
@@ -336,8 +340,11 @@ def one(place, kind, moment, chance, folder, total):
         limits = (SHORT, SHORT_RECONNECT_S) if lasts else (REQUESTS, RECONNECT_S)
         with timeouts(*limits), at_most(LONGEST_S), place.fault(kind, at):
             error, first = collected(serial, plan, store)
+        if not store.targets():  # it came before anything was measured
+            codes = codes | FIRST_CODES
         if error is not None and error.code not in codes:
             return f"ended with {error.code}: {error}"
+        place.station.connect()
         with timeouts(REQUESTS, RECONNECT_S), at_most(LONGEST_S):
             again, _ = collected(serial, plan, store)
         if again is not None:
@@ -364,6 +371,7 @@ def judged(store, wanted):
 def faults(numbers, seed, folder):
     """Faults by their numbers; yields what became of each."""
     with Place(Path(folder) / "place") as place, place.station.in_this_process():
+        count_operations(place)  # the first has the library pushed
         total = count_operations(place)
         for number in numbers:
             kind = [*KINDS][number % len(KINDS)]

@@ -148,7 +148,7 @@ class AdbServer:
         except TimeoutError:
             raise deadline.passed() from None
         except OSError as error:
-            raise DeviceError(
+            raise ConnectionLostError(
                 f"no adb server at {host}:{port}: {error.strerror or error}",
                 hint="start one with `adb start-server`",
             ) from None
@@ -212,6 +212,8 @@ def error_of(reason: str) -> DeviceError:
         return DeviceOfflineError(
             f"no such phone: {reason[:200]}", hint="latprof devices lists those that are there"
         )
+    if reason.strip() in {"closed", "device closed", "protocol fault"}:
+        return ConnectionLostError(f"the phone ended the connection: {reason[:200]}")
     if "more than one" in reason:
         return DeviceError(f"two phones have this serial: {reason[:200]}")
     return DeviceError(f"adb refuses: {reason[:300]}")
