@@ -45,6 +45,7 @@ from latprof.workflows.export import ExportResult as ExportResult
 from latprof.workflows.export import export as export
 from latprof.workflows.lookup_table import LookupTableResult as LookupTableResult
 from latprof.workflows.lookup_table import lookup_table as lookup_table
+from latprof.workflows.merge import merge as merge
 from latprof.workflows.packs import packs as packs
 from latprof.workflows.predict import predict as predict
 from latprof.workflows.profile import profile as profile

@@ -19,6 +19,7 @@ from latprof.cli.devices import devices
 from latprof.cli.doctor import doctor
 from latprof.cli.export import export
 from latprof.cli.lookup_table import lookup_table
+from latprof.cli.merge import merge
 from latprof.cli.packs import packs
 from latprof.cli.predict import predict
 from latprof.cli.profile import profile
@@ -86,6 +87,7 @@ for command, panel in (
     (profile, "Measure"),
     (compare, "Measure"),
     (export, "Measure"),
+    (merge, "Measure"),
     (datasets, "Measure"),
     (train, "Predict"),
     (transfer, "Predict"),

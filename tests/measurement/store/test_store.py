@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
+from stored_visits import TARGET, measurement
 
 from latprof.errors import (
     DiskFullError,
@@ -22,31 +23,9 @@ from latprof.measurement.records import (
     KernelProfile,
     KernelTime,
     PairedSamples,
-    Subject,
-    Target,
 )
 from latprof.measurement.store.store import Store
-from latprof.measurement.visits import Failure, Measurement
-
-TARGET = Target("cpu", "a processor", "onnxruntime", "1.0", input_shape=(1, 3, 224, 224))
-
-
-def measurement(name="a", label=0, visit=0, ratio=2.0, **changes):
-    samples = PairedSamples(
-        ((9.0, ratio * 5, ratio * 5),) * 2, ((8.0, 5.0, 5.0),) * 3, dropped_runs=1
-    )
-    made = Measurement(
-        subject=Subject("architecture", name, f"space:{name}", "space"),
-        target=TARGET,
-        label=label,
-        visit=visit,
-        started_at=1000.0 + visit,
-        wall_s=0.2,
-        load_s=0.05,
-        process="host/1",
-        samples=samples,
-    )
-    return dataclasses.replace(made, **changes)
+from latprof.measurement.visits import Failure
 
 
 @pytest.fixture
