@@ -12,7 +12,7 @@ import dataclasses
 from pathlib import Path
 from typing import NamedTuple
 
-from latprof.datasets.importers.by_name import load_column
+from latprof.datasets.importers.columns import load_column
 from latprof.datasets.importers.lookup_tables import read_yaml_table
 from latprof.datasets.spaces.named import get_space
 from latprof.measurement.records import Target

@@ -5,8 +5,8 @@ from latprof.datasets.importers.accuracies import (
 from latprof.datasets.importers.accuracies import load_nasbench_macro as load_nasbench_macro
 from latprof.datasets.importers.base import ImportedLatencies as ImportedLatencies
 from latprof.datasets.importers.brp_nas import load_brp_nas as load_brp_nas
-from latprof.datasets.importers.by_name import column_forms as column_forms
-from latprof.datasets.importers.by_name import load_column as load_column
+from latprof.datasets.importers.columns import column_forms as column_forms
+from latprof.datasets.importers.columns import load_column as load_column
 from latprof.datasets.importers.flags import detect_flags as detect_flags
 from latprof.datasets.importers.hat import load_hat as load_hat
 from latprof.datasets.importers.help import help_devices as help_devices

@@ -89,7 +89,7 @@ def train(
         "compare": compare,
     }
     if published is not None:
-        from latprof.datasets.importers.by_name import load_column
+        from latprof.datasets.importers.columns import load_column
         from latprof.predictors.training.imported_training import train_on_column
 
         if store is not None or target is not None:
