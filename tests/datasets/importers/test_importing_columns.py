@@ -10,6 +10,7 @@ from latprof.datasets.importers.brp_nas import load_brp_nas
 from latprof.datasets.importers.columns import column_forms, load_column
 from latprof.datasets.importers.twins import noise_of_twins
 from latprof.datasets.spaces.named import get_space
+from latprof.datasets.spaces.nasbench201 import NASBench201Space
 from latprof.errors import DataSetError, UnknownNameError, UsageError
 
 CELLS = [(4, 0, 3, 1, 4, 3), (0, 0, 0, 0, 0, 0), (1, 2, 3, 4, 0, 1)]
@@ -29,7 +30,7 @@ def test_latbench_is_read_with_its_tuples_and_in_milliseconds(tmp_path):
     assert [tuple(row) for row in found.choices.tolist()] == sorted(CELLS)
     measured = dict(zip(map(tuple, found.choices.tolist()), found.latency_ms, strict=True))
     assert measured[CELLS[2]] == pytest.approx(12.0)
-    space = get_space("nasbench201")
+    space = NASBench201Space()
     assert space.architecture_string(space.architectures(found.choices[2:])[0]) == (
         "|avg_pool_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|"
     )
