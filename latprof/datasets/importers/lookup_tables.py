@@ -32,7 +32,7 @@ _MAX_BYTES = 16 << 20
 _MAX_BRACES = 2000
 _KEY = re.compile(r"(['\"]?)(?P<key>[^\s'\"#&*!|>%@`{}\[\],?]\S*?)\1:(?:[ \t]+(?P<rest>\S.*))?")
 _FIELD = re.compile(r"(?P<name>\w+):[ \t]+(?P<value>\S+)")
-_FIELDS = frozenset({"count", "mean", "var"})
+_FIELDS = frozenset({"count", "mean", "var", "std"})
 _EXPECTED = "lines 'key:' and below each 'count: N', 'mean: ms' and 'var: ms^2'"
 
 
@@ -96,7 +96,8 @@ def read_yaml_table(path: str | os.PathLike[str]) -> LookupTable:
     """Read a table of ProxylessNAS or Once-for-All.
 
     What is read is the YAML that these projects publish, and nothing more of that language: keys of
-    the block at the start of a line, and count, mean and var below it or in braces beside it.
+    the block at the start of a line, and count, mean, and var or std below it or in braces beside
+    it. A standard deviation (ms) becomes the entry's variance.
 
     Raises DataSetError for a file that is missing or of another form, with the line.
     """
@@ -178,8 +179,9 @@ def _close(
     count = fields.get("count")
     if count is not None and (count < 0 or count != int(count)):
         raise DataSetError(f"{path}: the count of {key[:200]!r} is no count", got=str(count))
+    variance = fields["std"] ** 2 if "std" in fields else None
     entries[key] = TableEntry(
-        fields["mean"], None if count is None else int(count), fields.get("var")
+        fields["mean"], None if count is None else int(count), fields.get("var", variance)
     )
 
 

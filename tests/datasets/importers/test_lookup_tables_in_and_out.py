@@ -378,3 +378,11 @@ def test_the_real_table_of_single_path_nas():
     table = read_single_path_table(public("pixel1-lut", "single_path_nas_pixel1.json"))
     assert len(table) == 88
     assert table.total_ms(["1/0"]) == 4.4905
+
+
+def test_a_standard_deviation_is_kept_as_variance(tmp_path):
+    path = tmp_path / "lut.yaml"
+    path.write_text("a-key:\n  mean: 1.5\n  std: 0.2\nb: {mean: 2.0, var: 0.5, std: 9.0}\n")
+    entries = read_yaml_table(path).entries
+    assert entries["a-key"].variance == pytest.approx(0.04)
+    assert entries["b"].variance == 0.5
