@@ -71,7 +71,8 @@ def compare(
     """Say whether B is faster or slower than A, or that there is no evidence of either.
 
     Two networks are measured now, in turn, in fresh processes. Two stores are compared network by
-    network, and all verdicts together keep the error rate (Holm's correction).
+    network, and all verdicts together keep the error rate (Holm's correction); what was different
+    when they were filled is listed: device, build, library, cores, clocks, temperatures.
     """
     from latprof.workflows.compare import compare as run
 
@@ -100,6 +101,13 @@ def compare(
         _print(result.comparisons)
         for name, reason in result.costs_unknown.items():
             typer.echo(f"costs of {one_line(name)} are not known: {one_line(reason)}")
+        if result.conditions:
+            typer.echo("")
+            print_table(
+                ("condition that differs", "A", "B"),
+                [(each.name, each.a, each.b) for each in result.conditions],
+                left=3,
+            )
     for comparison in result.comparisons:
         remark_on_visits(comparison.visits)
     if result.failed:

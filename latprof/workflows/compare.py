@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from latprof.common.extras import needs
 from latprof.common.short_reprs import ShortRepr
-from latprof.errors import EXIT_FINDING, EXIT_OK, EXIT_PARTIAL, UsageError
+from latprof.errors import (
+    EXIT_FINDING,
+    EXIT_OK,
+    EXIT_PARTIAL,
+    TargetMismatchError,
+    UsageError,
+)
 from latprof.workflows.arguments import (
     Inputs,
     NetworkLike,
@@ -27,6 +33,7 @@ from latprof.workflows.arguments import (
 
 if TYPE_CHECKING:
     from latprof.measurement.comparison import Comparison
+    from latprof.measurement.differing_conditions import DifferingCondition
     from latprof.profilers.base import RunOptions
     from latprof.profilers.visits.network_source import NetworkSource
 
@@ -48,12 +55,16 @@ class CompareResult(ShortRepr):
         Networks of store A without usable visits in store B.
     costs_unknown : mapping of str to str
         Models that are measured though their costs cannot be told, by name, and why.
+    conditions : tuple of DifferingCondition
+        Of two stores: what was different when they were filled, each with ``name``, ``a``, ``b``
+        and ``kind``.
     """
 
     comparisons: tuple[Comparison, ...]
     failed: tuple[Comparison, ...] = ()
     missing: tuple[str, ...] = ()
     costs_unknown: Mapping[str, str] = field(default_factory=dict)
+    conditions: tuple[DifferingCondition, ...] = ()
 
     @property
     def exit_status(self) -> int:
@@ -70,8 +81,12 @@ class CompareResult(ShortRepr):
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Return the comparisons as plain JSON values."""
-        unknown = {"costs_unknown": dict(self.costs_unknown)} if self.costs_unknown else {}
-        return [comparison.to_dict() | unknown for comparison in self.comparisons]
+        more: dict[str, Any] = {}
+        if self.costs_unknown:
+            more["costs_unknown"] = dict(self.costs_unknown)
+        if self.conditions:
+            more["conditions"] = [condition.to_dict() for condition in self.conditions]
+        return [comparison.to_dict() | more for comparison in self.comparisons]
 
 
 @needs("collect", "pandas", "scipy", "sqlalchemy")
@@ -140,8 +155,9 @@ def compare(
         )
     missing: tuple[str, ...] = ()
     unknown: dict[str, str] = {}
+    conditions: tuple[DifferingCondition, ...] = ()
     if all(stores):
-        found, missing = _compare_stores(a, b, target, alpha, ignore, on_note)  # type: ignore[arg-type]
+        found, missing, conditions = _compare_stores(a, b, target, alpha, ignore, on_note)  # type: ignore[arg-type]
     else:
         target = target or DEFAULT_TARGET
         options = run_options(target, run, on_note)
@@ -155,7 +171,7 @@ def compare(
         on_wait = now_and_then(on_note)
         found = (_compare_networks(networks, target, options, effort, on_wait),)
     failed = tuple(each for each in found if condition is not None and condition.holds(each))
-    return CompareResult(found, failed, missing, unknown)
+    return CompareResult(found, failed, missing, unknown, conditions)
 
 
 def _is_store(given: object) -> bool:
@@ -180,23 +196,28 @@ def _compare_stores(
     alpha: float,
     ignore: Sequence[str],
     on_note: OnNote | None,
-) -> tuple[tuple[Comparison, ...], tuple[str, ...]]:
+) -> tuple[tuple[Comparison, ...], tuple[str, ...], tuple[DifferingCondition, ...]]:
+    from latprof.measurement.differing_conditions import differing_conditions
     from latprof.measurement.labels import TargetLabels
     from latprof.profilers.comparing import compare_stores
 
     with open_store(a) as first, open_store(b) as second:
-        found = compare_stores(
-            TargetLabels.of(first, target),
-            TargetLabels.of(second, target),
-            alpha=alpha,
-            ignore=ignore,
-        )
+        measured = (TargetLabels.of(first, target), TargetLabels.of(second, target))
+        conditions = differing_conditions(*measured)
+        try:
+            found = compare_stores(*measured, alpha=alpha, ignore=ignore)
+        except TargetMismatchError:
+            if on_note is not None:
+                for each in conditions:
+                    if each.kind != "target":  # the error names those
+                        on_note(f"{each.name}: {each.a} in A, {each.b} in B")
+            raise
     if found.in_milliseconds and on_note is not None:
         on_note(
             "the targets differ, so milliseconds are compared; the error of each store's reference "
             "constant is not in the intervals"
         )
-    return found.comparisons, found.missing
+    return found.comparisons, found.missing, conditions
 
 
 def _networks(

@@ -105,7 +105,7 @@ def test_one_phone_needs_no_serial_and_its_own_serial_names_it_over_wifi(well, s
 def test_a_serial_that_two_phones_have_names_none(server, monkeypatch):
     listed = [ListedPhone("A", "device"), ListedPhone("A", "device")]
     monkeypatch.setattr(AdbServer, "phones", lambda *_: listed)
-    with pytest.raises(DeviceError, match="two phones have the serial A.*unplug one"):
+    with pytest.raises(DeviceError, match=r"two phones have the serial A.*unplug one"):
         open_phone("A", LONG)
 
 
