@@ -264,6 +264,10 @@ class Profiler(ABC):
         """
         yield
 
+    def surroundings(self) -> dict[str, Any]:
+        """``facts`` and ``checks`` of the device, as a campaign keeps them; empty for this host."""
+        return {}
+
     def settle(  # noqa: B027 - nothing is to be waited for on most devices
         self, report: Callable[[str], None], idle: Callable[[], bool]
     ) -> None:

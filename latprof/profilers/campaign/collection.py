@@ -196,7 +196,10 @@ class PreparedCollection(ShortRepr):
         asked = self.collection
         profiler = profiler_class(asked.target)(asked.options)
         name, reference = reference_network(asked.reference_resolution)
-        host = {"facts": host_facts(), "checks": [dataclasses.asdict(c) for c in run_checks()]}
+        host = profiler.surroundings() or {
+            "facts": host_facts(),
+            "checks": [dataclasses.asdict(c) for c in run_checks()],
+        }
         if profiler.caution:
             host["caution"] = profiler.caution
         show = _Shown(self.plan, on_progress or (lambda _progress: None))

@@ -111,7 +111,7 @@ def prepare(services: PhoneServices, journal: Journal, preparation: Preparation)
     """Make the changes of a preparation that are not so already, each journalled first."""
     now = _look(services)
     boot = now["boot"]
-    if preparation.stay_awake and not _stays_on(now["stay on"]):
+    if preparation.stay_awake and not _stays_on(_told(services, now, "stay on")):
         journal.add(Change("setting", _STAY_ON_SETTING, now["stay on"], _STAY_ON, boot))
         _run(services, ["settings", "put", "global", _STAY_ON_SETTING, _STAY_ON])
     if preparation.stay_awake and now["screen"] in {"Asleep", "Dozing", "Dreaming"}:
@@ -159,6 +159,9 @@ def restore(services: PhoneServices, journal: Journal, on_note: OnNote | None = 
     now = _look(services)
     refused: DeviceError | None = None
     for change in reversed(list(journal.changes)):
+        _told(services, now, "stay on" if change.kind == "setting" else "boot")
+        if change.kind == "screen":
+            _told(services, now, "screen")
         words = _undoing(change, now)
         if words is None and on_note is not None and change.kind == "setting":
             on_note(f"{change.name} was changed meanwhile on the phone: it is left as it is")
@@ -181,7 +184,7 @@ def _undoing(change: Change, now: dict[str, str]) -> list[str] | None:
     if change.kind == "setting":
         if now["stay on"] != change.wrote:
             return None
-        if change.before in {"null", ""}:
+        if change.before == "null":
             return ["settings", "delete", "global", change.name]
         return ["settings", "put", "global", change.name, change.before]
     if now["boot"] != change.boot_id:  # gone with that boot
@@ -247,6 +250,16 @@ def _look(services: PhoneServices) -> dict[str, str]:
         )
     values["screen"] = values["screen"].removeprefix("mWakefulness=").split("\n")[0]
     return values
+
+
+def _told(services: PhoneServices, now: dict[str, str], name: str) -> str:
+    """What a phone says of itself, which is never nothing: that is no answer, as in a shutdown."""
+    if not now[name]:
+        raise DeviceError(
+            f"{services.link.serial} does not tell its state ({name})",
+            hint="wait until the phone has started, and run the same command again",
+        )
+    return now[name]
 
 
 def _run(services: PhoneServices, words: list[str]) -> None:

@@ -37,6 +37,27 @@ def run_phone_checks(found: CheckupAnswers) -> list[Check]:
     return [check(found) for check in _CHECKS]
 
 
+def checkup_facts(found: CheckupAnswers) -> dict[str, str]:
+    """Facts of a phone that stand beside measurements, in the order to show them."""
+    facts, state = found.facts, found.state
+    system = found.raw.get("system", "").splitlines()
+    clusters = (
+        f"{','.join(map(str, cluster.cores))}: "
+        + (f"{cluster.largest_khz / 1e6:.2f} GHz" if cluster.largest_khz else "not visible")
+        for cluster in facts.clusters
+    )
+    return {
+        "phone": f"{facts.maker} {facts.model}",
+        "soc": facts.soc,
+        "cores": "; ".join(clusters),
+        "android": f"{facts.android} (API level {facts.sdk})",
+        "build": facts.build,
+        "kernel": system[0] if system else "not visible",
+        "governor": ", ".join(sorted({core.governor for core in state.cores} - {""}))
+        or "not visible",
+    }
+
+
 def _phone(found: CheckupAnswers) -> Check:
     name, facts = "phone", found.facts
     abi = facts.abis[0] if facts.abis else "no ABI"

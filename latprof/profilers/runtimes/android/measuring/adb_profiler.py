@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from latprof.errors import DeviceError, RuntimeFailedError
 from latprof.profilers.base import Availability, Profiler
 from latprof.profilers.runtimes.android.answers import ask_all
+from latprof.profilers.runtimes.android.checkup.connection import check_phone
+from latprof.profilers.runtimes.android.checkup.phone_checks import checkup_facts
 from latprof.profilers.runtimes.android.library import (
     RuntimeLibrary,
     remembered_libraries,
@@ -157,6 +159,13 @@ class AdbProfiler(Profiler):
         preparation = self._preparation
         with prepared_phone(lambda: open_phone(serial), own, preparation, on_note=report):
             yield
+
+    def surroundings(self) -> dict[str, Any]:
+        found, checks = check_phone(self.serial or self.facts.serial)
+        return {
+            "facts": checkup_facts(found),
+            "checks": [dataclasses.asdict(check) for check in checks],
+        }
 
     @property
     def _preparation(self) -> Preparation:
