@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
@@ -14,9 +14,11 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from latprof.cli.console import note, one_line, print_error
 from latprof.cli.registered import NamingCommand
 from latprof.cli.signals import say_when_left
-from latprof.errors import EXIT_INTERRUPTED, LatprofError, shortened
+from latprof.common.limits import read_number
+from latprof.errors import EXIT_INTERRUPTED, InvalidValueError, LatprofError, shortened
 
 _RESUME = "latprof: interrupted; rerun the same command to resume"
+_NUMBERS = {int, float}
 _NAMED = re.compile(r"`(\w+)`")
 
 
@@ -65,8 +67,26 @@ class Command(NamingCommand):
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Repeat options of several words for each of their words."""
-        return super().parse_args(ctx, self._one_word_each(args))
+        """Repeat options of several words for each of their words; numbers are plain ones."""
+        words = self._one_word_each(args)
+        self._check_numbers(self.make_parser(ctx).parse_args([*words])[0])
+        return super().parse_args(ctx, words)
+
+    def _check_numbers(self, given: Mapping[str, Any]) -> None:
+        """Raise InvalidValueError for a word that is no number where one is asked for."""
+        kinds = get_type_hints(self.callback)
+        for parameter in self.params:
+            found = {kinds.get(parameter.name or ""), *get_args(kinds.get(parameter.name or ""))}
+            words = given.get(parameter.name or "")
+            for word in (words if isinstance(words, list) else [words]) if found & _NUMBERS else ():
+                is_whole = int in found
+                if isinstance(word, str) and read_number(word, is_whole=is_whole) is None:
+                    raise InvalidValueError(
+                        f"{_spelling(parameter)} is no number",
+                        field=parameter.name,
+                        expected="a whole number" if is_whole else "a number",
+                        got=repr(word),
+                    )
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; an error becomes one line and the documented exit status."""
@@ -120,15 +140,17 @@ def spelled(text: str, command: TyperCommand, field: str | None = None) -> str:
 
     A sentence names them in backquotes, and may begin with the one at fault, ``field``.
     """
-    names = {
-        parameter.name: parameter.opts[0]
-        if parameter.param_type_name == "option"
-        else (parameter.metavar or str(parameter.name).upper())
-        for parameter in command.params
-    }
+    names = {parameter.name: _spelling(parameter) for parameter in command.params}
     if field in names and text.startswith(f"{field} "):
         text = f"`{field}`{text.removeprefix(field)}"
     return _NAMED.sub(lambda found: names.get(found[1], found[1]), text)
+
+
+def _spelling(parameter: Any) -> str:
+    """What a person writes: the option, or the argument's place in the usage line."""
+    if parameter.param_type_name == "option":
+        return str(parameter.opts[0])
+    return str(parameter.metavar or parameter.name.upper())
 
 
 class Result(Protocol):

@@ -189,11 +189,10 @@ def parse_inputs(texts: Sequence[str] | None) -> dict[str, str]:
 
 def parse_share(text: str, option: str) -> float:
     """Read a share: ``"1%"`` or ``"0.01"``; raises UsageError for what is not above 0, below 1."""
-    number, percent, rest = text.strip().partition("%")
-    try:
-        share = float(number) / (100 if percent else 1)
-    except ValueError:
-        share = float("nan")
+    from latprof.common.limits import read_number
+
+    number, percent, rest = text.strip(" ").partition("%")
+    share = (read_number(number) or 0) / (100 if percent else 1)
     if rest or not 0 < share < 1:
         from latprof.errors import UsageError
 
@@ -201,18 +200,19 @@ def parse_share(text: str, option: str) -> float:
     return share
 
 
+#: A century: longer is a mistake.
+_LONGEST_S = 100 * 366 * 86400
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def parse_duration(text: str, option: str) -> float:
     """Read seconds from ``"90"``, ``"90s"``, ``"30m"`` or ``"2h"``; or raise UsageError."""
-    stripped = text.strip()
+    from latprof.common.limits import read_number
+
+    stripped = text.strip(" ")
     unit = _UNITS_S.get(stripped[-1:], 0)
-    try:
-        seconds = float(stripped[:-1] if unit else stripped) * (unit or 1)
-    except ValueError:
-        seconds = float("nan")
-    if not 0 < seconds < float("inf"):
+    seconds = (read_number(stripped[:-1] if unit else stripped) or 0) * (unit or 1)
+    if not 0 < seconds <= _LONGEST_S:
         from latprof.errors import UsageError
 
         raise UsageError(

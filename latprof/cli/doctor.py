@@ -8,17 +8,19 @@ from typing import Annotated
 import typer
 
 from latprof.cli.commands import finish
-from latprof.cli.console import Json, note, one_line, print_json
+from latprof.cli.console import Json, complete_target, note, one_line, print_json
 
 _COLORS = {"OK": typer.colors.GREEN, "WARN": typer.colors.YELLOW, "FAIL": typer.colors.RED}
 
 
 def doctor(
-    store: Annotated[
+    subject: Annotated[
         str | None,
         typer.Argument(
-            metavar="[STORE|adb:SERIAL]",
-            help="A store to check, every row of it, in place of the host; or a phone.",
+            metavar="[STORE|TARGET|adb:SERIAL]",
+            help="A store, every row of which is checked in place of the host; a target of "
+            "{targets}, whose runtime is tried first; or a phone.",
+            autocompletion=complete_target,
         ),
     ] = None,
     repair: Annotated[
@@ -33,14 +35,18 @@ def doctor(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Find what spoils timings on this host or on a phone, or what is damaged in a store.
+    """Find what spoils timings on this host or a phone, or what a target or a store lacks.
 
     Every line is OK, WARN (timings are noisier than need be) or FAIL (do not trust them); exit
     status 1 when any is FAIL.
     """
     from latprof.workflows.doctor import doctor as run
+    from latprof.workflows.doctor import is_target
 
-    result = run(store, repair=repair, record=record)
+    if subject is not None and is_target(subject):
+        result = run(target=subject, repair=repair, record=record)
+    else:
+        result = run(subject, repair=repair, record=record)
     if as_json:
         print_json(result.to_dict())
     else:

@@ -54,7 +54,7 @@ def predict(
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(help="The same for the number of threads inside an operator.", min=1),
+        typer.Option(help="The same for the number of threads inside an operator."),
     ] = None,
     shapes: Shapes = None,
     strict: Annotated[

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from latprof.cli.console import complete_target
+from latprof.common.limits import read_number
 from latprof.errors import UsageError
 
 Target = Annotated[
@@ -48,9 +49,7 @@ def parse_cores(text: str) -> tuple[int, ...] | str:
     """Read the numbers of ``--cores``, or its word; raises UsageError for anything else."""
     if text.isalpha():
         return text
-    try:
-        return tuple(int(part) for part in text.split(",") if part.strip())
-    except ValueError:
-        raise UsageError(
-            "`cores` takes numbers with commas, or a word", field="cores", got=text
-        ) from None
+    numbers = [read_number(part, is_whole=True) for part in text.split(",") if part.strip()]
+    if None in numbers:
+        raise UsageError("`cores` takes numbers with commas, or a word", field="cores", got=text)
+    return tuple(int(number) for number in numbers if number is not None)

@@ -23,6 +23,7 @@ from latprof.cli.console import (
     remark,
 )
 from latprof.cli.search_output import print_result
+from latprof.common.limits import read_number
 from latprof.errors import UsageError
 
 
@@ -201,7 +202,9 @@ def search(
 
 def _upper(text: str) -> float | None:
     """A share, or None for 0: the prediction itself."""
-    return None if text.strip(" 0.") in {"", "%"} else parse_share(text, "upper")
+    if read_number(text.strip(" ").removesuffix("%")) == 0:
+        return None
+    return parse_share(text, "upper")
 
 
 def _options(texts: list[str]) -> dict[str, Any]:

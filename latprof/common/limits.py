@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -91,6 +92,28 @@ def check_seed(seed: int) -> int:
 def whole(low: int, high: float = math.inf) -> Limit:
     """The limit of a whole number."""
     return Limit(low, high, whole=True)
+
+
+_WHOLE = re.compile(r"[+-]?[0-9]{1,40}")
+_NUMBER = re.compile(
+    r"[+-]?(?:(?:[0-9]{1,400}\.?[0-9]{0,400}|\.[0-9]{1,400})(?:e[+-]?[0-9]{1,6})?|inf|infinity|nan)",
+    re.IGNORECASE,
+)
+
+
+def read_number(text: str, *, is_whole: bool = False) -> float | None:
+    """The number that a person wrote in ASCII digits; None for anything else.
+
+    Python's own ``int`` and ``float`` take more: ``"1_0"``, numerals of other scripts, and
+    ``"1e400"`` as infinity.
+    """
+    text = text.strip(" ")
+    if is_whole:
+        return int(text) if _WHOLE.fullmatch(text) else None
+    if not _NUMBER.fullmatch(text):
+        return None
+    value = float(text)
+    return None if math.isinf(value) and "inf" not in text.lower() else value
 
 
 def check_limits(record: object, limits: Mapping[str, Limit]) -> None:

@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import onnx
 
-from latprof.errors import ModelFileError
+from latprof.errors import ModelFileError, UnknownCostsError
 from latprof.graph.guarded.inference import inlined
 from latprof.graph.guarded.wire import Malformed, TooLarge, outline
 from latprof.graph.node_order import all_nodes, sort_nodes, subgraphs
@@ -115,6 +115,22 @@ def read_model(source: ModelSource | onnx.ModelProto, *, data: bool = True) -> o
         model = _with_functions_inlined(model, label)
     sort_nodes(model.graph, label)
     return model
+
+
+def check_versions(model: onnx.ModelProto, label: str) -> None:
+    """Raise UnknownCostsError for a model of a newer format than the installed onnx knows."""
+    own = [opset.version for opset in model.opset_import if opset.domain in {"", "ai.onnx"}]
+    for what, version, known in (
+        ("IR version", model.ir_version, onnx.IR_VERSION),
+        ("opset", max(own, default=0), onnx.defs.onnx_opset_version()),
+    ):
+        if version > known:
+            raise UnknownCostsError(
+                f"{label} is of {what} {version}, newer than the installed onnx reads",
+                expected=f"at most {known}, which onnx {onnx.__version__} knows",
+                got=str(version),
+                hint=f"export it with {what} {known} or lower, or update the package onnx",
+            )
 
 
 def without_data(model: onnx.ModelProto, *, keep_elements: int = 1024) -> None:

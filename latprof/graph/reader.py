@@ -16,6 +16,7 @@ from latprof.graph.external_data import load_external_data
 from latprof.graph.guarded.inference import Allowance
 from latprof.graph.model_file import (
     ModelSource,
+    check_versions,
     graph_inputs,
     model_digest,
     read_model,
@@ -60,12 +61,14 @@ def read_network(
     DynamicShapeError
         For an input dimension without a size.
     UnknownCostsError
-        For a model that can only be measured: sizes depend on values, or nobody knows an operator.
+        For a model that can only be measured: sizes depend on values, nobody knows an operator, or
+        the installed onnx is older than its format.
     InvalidValueError
         For ``shapes`` that name no input or do not fit it.
     """
     label = os.fspath(source) if isinstance(source, str | os.PathLike) else "the model"
     model = read_model(source, data=False)
+    check_versions(model, label)
     without_data(model)
     held = fix_inputs(model, shapes, label)
     allowance = Allowance()

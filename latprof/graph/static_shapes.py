@@ -40,9 +40,9 @@ def parse_shape(text: str) -> tuple[str | None, Shape]:
     InvalidValueError for anything else.
     """
     name, equals, numbers = text.rpartition("=")
-    parts = numbers.strip().replace("x", ",").split(",")
+    parts = [part.strip(" ") for part in numbers.replace("x", ",").split(",")]
     # int() takes more than digits: "1_0", "+1", other scripts' numerals.
-    plain = all(p.strip().isascii() and p.strip().isdigit() and len(p) < 12 for p in parts)
+    plain = all(p.isascii() and p.isdigit() and len(p) < 12 for p in parts)
     shape = tuple(int(p) for p in parts) if plain else ()
     if not shape or (equals and not name.strip()):
         raise InvalidValueError(

@@ -194,7 +194,7 @@ class Condition:
     @classmethod
     def parse(cls, text: str) -> Condition:
         """Read ``slower>3%`` or ``faster>10%``."""
-        match = re.fullmatch(r"\s*(slower|faster)\s*>\s*(\d+(?:\.\d+)?)\s*%\s*", text)
+        match = re.fullmatch(r" *(slower|faster) *> *([0-9]{1,6}(?:\.[0-9]{1,9})?) *% *", text)
         if match is None:
             raise InvalidValueError(
                 "the condition cannot be read",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from latprof.common.checked_json import Fields
-from latprof.common.limits import ABOVE_0, POSITIVE, Limit, check_limits, whole
+from latprof.common.limits import ABOVE_0, Limit, check_limits, whole
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InvalidValueError
 from latprof.measurement.run_usage import BurstUsage, usage_of_json
@@ -145,7 +145,7 @@ _PROTOCOL_LIMITS = {
     "dropped_runs": whole(0, 1_000_000),
     "reference_loads": whole(1, 100),
     "precision": Limit(0, 1, open_high=True),
-    "burst_ms": POSITIVE,
+    "burst_ms": Limit(0, 60_000, open_low=True),
     **dict.fromkeys(("max_drift", "max_withheld", "max_load"), ABOVE_0),
 }
 

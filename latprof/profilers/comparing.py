@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.common.limits import whole
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import (
     InvalidValueError,
@@ -68,8 +69,8 @@ def measure_in_turn(
     failure of a network that cannot be measured at all, or fails in so many processes that fewer
     than two made all their visits.
     """
-    if processes < 2 or visits < 1:
-        raise InvalidValueError("a comparison needs at least 2 processes and 1 visit")
+    whole(2, 10_000).check("processes", processes)
+    whole(1, 10_000).check("visits", visits)
     planned = [
         PlannedVisit((a, b)[side], side, process * visits + number)
         for process in range(processes)
@@ -79,12 +80,12 @@ def measure_in_turn(
     schedule = Schedule(make_measurer, PairedProtocol())
     made = schedule.measure(planned, processes)
     by_process = Counter(visit.process for visit in made)
-    whole = [visit for visit in made if by_process[visit.process] == 2 * visits]
-    if len(whole) < 4 * visits:
+    kept = [visit for visit in made if by_process[visit.process] == 2 * visits]
+    if len(kept) < 4 * visits:
         _, failure = schedule.failures[-1]
         raise failure.error()
     first, second = (
-        visit_ratios([visit.samples for visit in whole if visit.planned.label == side])
+        visit_ratios([visit.samples for visit in kept if visit.planned.label == side])
         for side in (0, 1)
     )
     return RatiosInTurn(first.reshape(-1, visits), second.reshape(-1, visits), schedule.counts())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 
-from latprof.errors import EntryPointError, UnknownNameError
+from latprof.errors import EntryPointError, UnknownNameError, UnsupportedModelError
 from latprof.profilers.base import Availability, Profiler
 from latprof.registry import PROFILERS
 
@@ -49,6 +49,15 @@ def profiler_class(spelling: str) -> type[Profiler]:
         if address := _address(name, spelling):
             return _load(name).at(address)
     raise UnknownNameError("target", spelling, target_spellings())
+
+
+def check_ready(spelling: str) -> None:
+    """Raise UnsupportedModelError, which says what to install, unless a target is ready here."""
+    found = profiler_class(spelling).availability()
+    if found.state != "ready":
+        raise UnsupportedModelError(
+            f"{spelling} cannot be measured here: {found.detail}", hint=found.remedy
+        )
 
 
 def availabilities() -> dict[str, Availability]:

@@ -34,10 +34,13 @@ _STREAM = 5
 _DESCENTS = 20
 
 
+#: Networks or epochs of one search: all of them are kept in memory.
+MOST_STEPS = 10_000_000
+
 _LIMITS = {
     "limit_ms": ABOVE_0,
     "upper": Limit(0.5, 1, open_high=True, optional=True),
-    "at_once": Limit(1, whole=True, optional=True),
+    "at_once": Limit(1, MOST_STEPS, whole=True, optional=True),
 }
 
 
@@ -413,5 +416,5 @@ def accuracies_of(source: AccuracySource, architectures: Sequence[Architecture])
 
 
 def check_budget(budget: int) -> None:
-    """Raise InvalidValueError for a budget that is no whole number above 0."""
-    whole(1).check("budget", budget)
+    """Raise InvalidValueError for a budget that is no whole number from 1 to MOST_STEPS."""
+    whole(1, MOST_STEPS).check("budget", budget)

@@ -74,10 +74,11 @@ def run_options(target: str, arguments: RunArguments, on_note: OnNote | None = N
     """Return the arguments as one value; whatever ``target`` does not have is refused.
 
     What the target's profiler cautions against goes to ``on_note``. Raises UsageError for cores
-    that this process may not use, UnknownNameError for the target, InvalidValueError for the rest.
+    that this process may not use, UnknownNameError for the target, InvalidValueError for the rest,
+    UnsupportedModelError for a target that is not ready here.
     """
     from latprof.profilers.base import RunOptions
-    from latprof.profilers.targets import profiler_class
+    from latprof.profilers.targets import check_ready, profiler_class
 
     mode = arguments.get("mode") or ()
     words = [word.strip() for word in (mode.split(",") if isinstance(mode, str) else mode)]
@@ -97,8 +98,8 @@ def run_options(target: str, arguments: RunArguments, on_note: OnNote | None = N
         cluster,
     )
     caution = profiler(options).caution
-    # Of a runtime that is not installed the error is what helps, and it comes alone.
-    if caution and on_note is not None and profiler.availability().state == "ready":
+    check_ready(target)
+    if caution and on_note is not None:
         on_note(caution)
     return options
 

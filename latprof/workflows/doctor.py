@@ -1,18 +1,22 @@
-"""What spoils timings on this host or on a phone, and what is damaged in a store."""
+"""What spoils timings on this host or a phone, and what a target or a store lacks."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.short_reprs import ShortRepr
-from latprof.errors import EXIT_FINDING, EXIT_OK, UsageError
+from latprof.errors import EXIT_FINDING, EXIT_OK, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from latprof.profilers.host.checks import Check
     from latprof.workflows.arguments import PathLike
+
+#: Longest time for the run of a small network, compilation included, in seconds.
+_TRIAL_S = 120.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -40,8 +44,9 @@ def doctor(
     *,
     repair: PathLike | None = None,
     record: PathLike | None = None,
+    target: str | None = None,
 ) -> DoctorResult:
-    """Find what spoils timings on this host or on a phone, or what is damaged in a store.
+    """Find what spoils timings on this host or a phone, or what a target or a store lacks.
 
     Entry points of other packages whose names are taken are found too.
 
@@ -54,16 +59,23 @@ def doctor(
         A new file: all that is whole in the store is saved into it. The store itself is only read.
     record : path, optional
         A zip file into which a phone's raw answers are written, without its serial.
+    target : str, optional
+        A target's spelling: its runtime, version and device are checked too, and a small network is
+        run on it.
 
     Raises
     ------
     StoreError
         Where ``store`` is no store at all.
+    UnknownNameError
+        For a target that does not exist.
     OutputPathError
         Where ``repair`` is there already or cannot be written, or ``record`` cannot.
     UsageError, DeviceOfflineError, DeviceUnauthorizedError, MeasurementTimeoutError
         Where the phone cannot be reached.
     """
+    if store is not None and target is not None:
+        raise UsageError("a store or a target is checked, not both", field="target")
     serial = _serial_in(store)
     if record is not None and serial is None:
         raise UsageError("`record` is for a phone", field="record", hint="name it: adb:SERIAL")
@@ -82,7 +94,62 @@ def doctor(
         Check("other packages", "WARN", problem.problem, problem.hint or "")
         for problem in entry_point_problems()
     ]
-    return DoctorResult((*run_checks(), *taken))
+    first = () if target is None else _target_checks(target)
+    return DoctorResult((*first, *run_checks(), *taken))
+
+
+def is_target(text: str) -> bool:
+    """Whether ``doctor`` takes a word for a target: it is one's spelling, and no file."""
+    from latprof.common.files import what_is_at
+    from latprof.profilers.targets import profiler_class
+
+    if "://" in text or what_is_at(Path(text)):
+        return False
+    try:
+        profiler_class(text)
+    except UnknownNameError:
+        device = text.partition(":")[0]
+        return device in {"cpu", "cuda", "tvm-rpc"} and Path(text).suffix != ".db"
+    return True
+
+
+def _target_checks(target: str) -> list[Check]:
+    """What is installed, what it is, and whether it runs a small network."""
+    from latprof.profilers.base import RunOptions
+    from latprof.profilers.host.checks import Check
+    from latprof.profilers.targets import profiler_class
+
+    kind = profiler_class(target)
+    found = kind.availability()
+    if found.state != "ready":
+        return [Check(target, "FAIL", found.detail, found.remedy)]
+    identity = kind(RunOptions()).target(None)
+    checks = [
+        Check(target, "OK", f"{identity.runtime} {identity.runtime_version}"),
+        Check("device", "OK", identity.device_name),
+        Check("dtypes", "OK", ", ".join(kind.precisions)),
+    ]
+    return [*checks, _trial(target)]
+
+
+def _trial(target: str) -> Check:
+    """One visit to a small network, in a measuring process."""
+    from latprof.datasets.spaces.proxyless import ProxylessSpace
+    from latprof.measurement.records import PairedProtocol
+    from latprof.profilers.base import RunOptions
+    from latprof.profilers.host.checks import Check
+    from latprof.profilers.visits.measuring_process import ProcessMeasurer
+    from latprof.profilers.visits.network_source import NetworkSource
+
+    space = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
+    network = NetworkSource.of_architecture(space, space.sample(1)[0])
+    protocol = PairedProtocol(rounds=1, burst_ms=1.0, reference_loads=1)
+    measurer = ProcessMeasurer(target, RunOptions(), network, protocol, 2, timeout_s=_TRIAL_S)
+    with measurer:
+        visit = measurer.visit(network)
+    if visit.failure is not None:
+        return Check("a run", "FAIL", visit.failure.message, "")
+    return Check("a run", "OK", f"a small network was loaded and run in {visit.wall_s:.1f} s")
 
 
 def _serial_in(store: PathLike | None) -> str | None:

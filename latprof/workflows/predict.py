@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union, overload
 
-from latprof.common.limits import INNER_SHARE
+from latprof.common.limits import INNER_SHARE, Limit
 from latprof.errors import (
     CoverageError,
     InvalidValueError,
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from latprof.graph.operators import Network
     from latprof.predictors.pack.answering import Answer
     from latprof.predictors.pack.pack import Pack
+
+_THREADS = Limit(1, 1024, whole=True, optional=True)
 
 #: What can be predicted: what can be measured, and a network that was read already.
 Predictable: TypeAlias = Union[NetworkLike, "Network"]
@@ -130,6 +132,7 @@ def pack_for(pack: PackLike | None, target: str | None = None, threads: int | No
 
     Raises as :func:`predict`.
     """
+    _THREADS.check("threads", threads)
     if target is not None:
         from latprof.profilers.targets import profiler_class
 
@@ -157,9 +160,20 @@ def pack_for(pack: PackLike | None, target: str | None = None, threads: int | No
         f"no pack for {wanted} comes with latprof",
         field="target" if target else "threads",
         expected=f"one of {', '.join(sorted(held)).replace('2 thread', '2 threads')}",
-        hint=f"make one: latprof collect --space proxyless --ops --target {target or '...'} "
-        "--store lat.db; latprof train lat.db --output my.pack; then give it as `pack`",
+        hint=f"{_install(target)}make one: latprof collect --space proxyless --ops "
+        f"--target {target or '...'} --store lat.db; latprof train lat.db --output my.pack; then "
+        "give it as `pack`",
     )
+
+
+def _install(target: str | None) -> str:
+    """What to do first where a target is not ready here; empty for nothing."""
+    from latprof.profilers.targets import profiler_class
+
+    found = None if target is None else profiler_class(target).availability()
+    if found is None or found.state == "ready":
+        return ""
+    return f"{found.detail}: {found.remedy or 'measure on another host'}; then "
 
 
 def _other_than_asked(pack: Pack, target: str | None, threads: int | None) -> str:

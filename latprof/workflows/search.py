@@ -22,7 +22,7 @@ from latprof.workflows.arguments import (
     packs_of,
 )
 from latprof.workflows.report import ReportResult, check_page, write_page
-from latprof.workflows.verify import VISITS, target_here
+from latprof.workflows.verify import VISITS, check_visits, target_here
 from latprof.workflows.verify import verify as measure
 
 if TYPE_CHECKING:
@@ -250,6 +250,7 @@ def search(
         options,
         at_once,
     )
+    check_visits(visits)
     if other_target and not verify:
         raise UsageError("`other_target` is for `verify`", field="other_target")
     _check_outputs(output, png, export)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latprof.common.extras import require
-from latprof.common.limits import check_seed
+from latprof.common.limits import ABOVE_0, SEED, Limit, check_limits, whole
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import UsageError
 from latprof.searchers.accuracy.accuracy_sources import (
@@ -22,10 +22,10 @@ from latprof.searchers.accuracy.accuracy_sources import (
     load_accuracy,
 )
 from latprof.searchers.base import (
+    MOST_STEPS,
     AccuracySource,
     Evaluation,
     SearchProblem,
-    check_budget,
     sample_within,
 )
 from latprof.searchers.methods import get_searcher, searcher_class
@@ -41,6 +41,14 @@ if TYPE_CHECKING:
 #: What a search may spend where nobody says: networks evaluated, or epochs.
 EVALUATIONS = 500
 EPOCHS = 50
+
+_LIMITS = {
+    "limit_ms": ABOVE_0,
+    "seed": SEED,
+    "budget": Limit(1, MOST_STEPS, whole=True, optional=True),
+    "image_size": whole(8, 1024),
+    **dict.fromkeys(("epochs", "at_once"), whole(1, MOST_STEPS)),
+}
 
 #: Arguments of searchers that a request gives them itself, or that no command can give.
 _OWN_OPTIONS = {"task", "checkpoint", "supernet_space", "seed_architecture"}
@@ -109,14 +117,13 @@ class SearchRequest(ShortRepr):
             raise UsageError(f"{self.method} trains a supernet on images", expected="`data`")
         if self.gradient and self.latencies.pack is None:
             raise UsageError(f"{self.method} needs gradients of the latency", expected="`pack`")
-        check_seed(self.seed)
-        check_budget(self.steps)
-        check_budget(self.epochs)
+        check_limits(self, _LIMITS)
         own = sorted(_OWN_OPTIONS & set(self.options))
         if own:
             raise UsageError(f"the search sets option {own[0]!r} itself", field=own[0])
         if self.data is not None:
-            require("search", "a supernet trained on images", "torch")
+            library = "sklearn" if str(self.data) == "digits" else "PIL"
+            require("search", "a supernet trained on images", "torch", library)
         if not self.gradient:
             get_searcher(self.method, **self.options)  # what is wrong with it is told at once
 

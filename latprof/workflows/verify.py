@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from latprof.common.extras import needs
+from latprof.common.extras import needs, require
 from latprof.common.limits import whole
 from latprof.errors import InvalidValueError, NotEnoughDataError, TargetMismatchError
 from latprof.workflows.arguments import PackLike, open_pack
@@ -72,7 +72,7 @@ def verify(
     """
     from latprof.searchers.verification import Verification
 
-    whole(2).check("visits", visits)
+    check_visits(visits)
     pack = open_pack(pack)
     if isinstance(architecture, str):
         architecture = pack.space.parse(architecture)
@@ -103,6 +103,11 @@ def verify(
     )
 
 
+def check_visits(visits: int) -> None:
+    """Raise InvalidValueError for a number of visits that cannot be made."""
+    whole(2, _MOST_VISITS).check("visits", visits)
+
+
 def target_here(pack: Pack, *, other_target: bool = False) -> Target:
     """Return this host as the pack's target would be measured on it: runtime, batch, threads.
 
@@ -110,11 +115,13 @@ def target_here(pack: Pack, *, other_target: bool = False) -> Target:
     TargetMismatchError where this host is another one.
     """
     from latprof.profilers.base import RunOptions
-    from latprof.profilers.targets import profiler_class
+    from latprof.profilers.targets import check_ready, profiler_class
 
     found = pack.target
     if found is None:
         raise InvalidValueError("the pack has no target; save it with target=...")
+    require("collect", "measuring the network found", "scipy")
+    check_ready(found.spelling)
     profiler = profiler_class(found.spelling)(RunOptions.of_target(found))
     here = profiler.target(found.input_shape)
     if here != found and not other_target:

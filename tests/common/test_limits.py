@@ -14,6 +14,7 @@ from latprof.common.limits import (
     Limit,
     check_limits,
     check_seed,
+    read_number,
     whole,
     whole_options,
 )
@@ -71,3 +72,18 @@ def test_an_error_names_the_parameter_the_limit_and_the_value():
         check_seed(-1)
     with pytest.raises(InvalidValueError, match="3 whole numbers"):
         whole_options("depths", [1, 2], 3)
+
+
+WHOLE = [("1", 1), ("-0", 0), ("+12", 12), (" 7 ", 7), ("9" * 40, 10**40 - 1)]
+REAL = [("1e3", 1000), (".5", 0.5), ("1.", 1), ("-2.5E-1", -0.25), ("inf", math.inf), ("0", 0)]
+NEITHER = ["", " ", "1_000", "\u0663", "\uff11\uff12", "0x1", "one", "1,5", "1e", "--1", "\x00"]
+NEITHER += ["\u00bd", "1\n2", "\u00a01", "1" * 5000, "1e400", "-1e400", "1e9999999", "1 2", "."]
+
+
+def test_numbers_are_read_as_people_write_them():
+    assert [(text, read_number(text, is_whole=True)) for text, _ in WHOLE] == WHOLE
+    assert [(text, read_number(text)) for text, _ in REAL] == REAL
+    assert math.isnan(read_number("nan"))
+    assert [text for text in NEITHER if read_number(text) is not None] == []
+    taken = [text for text in (*NEITHER, "1.0", "1e3", "inf") if read_number(text, is_whole=True)]
+    assert taken == []

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from latprof.common.limits import whole
 from latprof.common.short_reprs import ShortRepr
-from latprof.errors import UnsupportedModelError
 from latprof.measurement.records import PairedProtocol, Target
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.campaign import CampaignResult, Progress, collect
 from latprof.profilers.campaign.plan import Plan
 from latprof.profilers.host.checks import run_checks
 from latprof.profilers.host.facts import host_facts
-from latprof.profilers.targets import profiler_class
+from latprof.profilers.targets import check_ready, profiler_class
 from latprof.profilers.visits.measurers import measurers
 from latprof.profilers.visits.measuring_process import (
     DEFAULT_TIMEOUT_S,
@@ -108,14 +107,8 @@ class Collection(ShortRepr):
 
     def identity(self) -> Target:
         """The target's identity; raises UnsupportedModelError where it cannot be measured here."""
-        profiler = profiler_class(self.target)
-        availability = profiler.availability()
-        if availability.state != "ready":
-            raise UnsupportedModelError(
-                f"{self.target} cannot be measured here: {availability.detail}",
-                hint=availability.remedy,
-            )
-        return profiler(self.options).target(self.input_shape)
+        check_ready(self.target)
+        return profiler_class(self.target)(self.options).target(self.input_shape)
 
     def plan(
         self,

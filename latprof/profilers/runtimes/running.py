@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
+import sys
 import time
 from collections.abc import Callable
 
-from latprof.errors import RuntimeFailedError
+from latprof.errors import RuntimeFailedError, UnsupportedModelError
 from latprof.measurement.run_usage import TimedRuns
 from latprof.profilers.base import Availability
 from latprof.profilers.host.facts import processor_name
@@ -58,6 +60,31 @@ def timed_runs(run: Callable[[], object], times: int, runtime: str) -> TimedRuns
     except Exception as error:  # noqa: BLE001 - runtimes' exceptions have no common base
         raise RuntimeFailedError(f"{runtime} failed while running: {first_line(error)}") from None
     return TimedRuns(durations, usage)
+
+
+#: What ONNX Runtime says of a model that is newer than it is: its version, and the highest taken.
+_TOO_NEW = (
+    ("IR version", re.compile(r"model IR version: (\d+), max supported IR version: (\d+)")),
+    ("opset", re.compile(r"Opset (\d+) is under development.*is till opset (\d+)", re.DOTALL)),
+)
+
+
+def onnxruntime_refusal(error: Exception, provider: str) -> UnsupportedModelError:
+    """What becomes of the error with which ONNX Runtime refuses a model."""
+    for what, pattern in _TOO_NEW:
+        found = pattern.search(str(error))
+        if found:
+            version = getattr(sys.modules.get("onnxruntime"), "__version__", "here")
+            return UnsupportedModelError(
+                f"the model is of {what} {found[1]}, newer than ONNX Runtime {version} takes",
+                expected=f"at most {what} {found[2]}",
+                got=found[1],
+                hint=f"export it with {what} {found[2]} or lower, or update ONNX Runtime",
+            )
+    return UnsupportedModelError(
+        f"ONNX Runtime refuses the model: {first_line(error)}",
+        hint=f"see which operators and types its {provider} provider has, or another opset",
+    )
 
 
 def first_line(error: Exception) -> str:

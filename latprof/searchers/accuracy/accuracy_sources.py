@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latprof.common.extras import require
 from latprof.common.files import digest
 from latprof.errors import DataSetError, InputFileError, InvalidValueError, UsageError
 from latprof.searchers.accuracy.tables import ArchitectureTable
@@ -101,8 +102,11 @@ def _frame(path: Path, space: SearchSpace) -> pd.DataFrame:
         raise InputFileError(f"{path} is no file")
     if path.suffix.lower() == ".json":
         return _of_space(accuracies.load_nasbench_macro(path), space, path)
+    require("data", "a table of accuracies", "pandas")
     import pandas as pd
 
+    if path.suffix == ".parquet":
+        require("data", "a table of accuracies", "pyarrow")
     try:
         frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
     except Exception as error:  # noqa: BLE001 - the readers raise whatever a hostile file leads to

@@ -87,7 +87,7 @@ class DifferentiableSearcher(ShortRepr, Searcher):
     limits: ClassVar = {
         **dict.fromkeys(("weight_rate", "architecture_rate", "weight_decay"), NOT_NEGATIVE),
         **dict.fromkeys(("warmup", "prune"), NOT_ALL),
-        "batch_size": whole(2),
+        "batch_size": whole(2, 1 << 20),
     }
     task: ImageTask
     _: KW_ONLY

@@ -96,7 +96,7 @@ class ProxylessR(DifferentiableSearcher):
     name = "proxyless-r"
     limits: ClassVar = {
         **DifferentiableSearcher.limits,
-        "samples": whole(1),
+        "samples": whole(1, 10_000),
         "baseline_kept": NOT_ALL,
     }
     _: KW_ONLY

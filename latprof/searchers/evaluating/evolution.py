@@ -48,7 +48,7 @@ class EvolutionSearch(EvaluatingSearcher):
 
     name = "evolution"
     limits: ClassVar = {
-        **dict.fromkeys(("population", "parents", "children"), whole(1)),
+        **dict.fromkeys(("population", "parents", "children"), whole(1, 100_000)),
         **dict.fromkeys(("mutation_probability", "crossover_share"), SHARE),
     }
     population: int = 20

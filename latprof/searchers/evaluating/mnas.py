@@ -57,7 +57,7 @@ class MnasSearch(EvaluatingSearcher):
 
     name = "mnas"
     limits: ClassVar = {
-        **dict.fromkeys(("batch", "hidden"), whole(1)),
+        **dict.fromkeys(("batch", "hidden"), whole(1, 100_000)),
         **dict.fromkeys(("learning_rate", "entropy"), NOT_NEGATIVE),
     }
     exponents: tuple[float, float] = HARD
@@ -66,8 +66,11 @@ class MnasSearch(EvaluatingSearcher):
     entropy: float = 0.05
     hidden: int = 64
 
-    def propose(self, problem: SearchProblem, generator: np.random.Generator) -> Proposals:
+    def __post_init__(self) -> None:
+        super().__post_init__()
         require("torch", "MnasNet's controller")
+
+    def propose(self, problem: SearchProblem, generator: np.random.Generator) -> Proposals:
         from latprof.searchers.evaluating.controller import Controller
 
         controller = Controller(

@@ -49,7 +49,10 @@ class NetAdaptSearch(EvaluatingSearcher):
     """
 
     name = "netadapt"
-    limits: ClassVar = {"step": INNER_SHARE, "proposals": Limit(1, whole=True, optional=True)}
+    limits: ClassVar = {
+        "step": INNER_SHARE,
+        "proposals": Limit(1, 100_000, whole=True, optional=True),
+    }
     step: float = 0.01
     proposals: int | None = None
     seed_architecture: Architecture | None = None

@@ -61,17 +61,24 @@ class NSGA2Search(EvaluatingSearcher):
     """
 
     name = "nsga2"
-    limits: ClassVar = {"population": whole(4), "children": whole(1), "doubt": NOT_NEGATIVE}
+    limits: ClassVar = {
+        "population": whole(4, 100_000),
+        "children": whole(1, 100_000),
+        "doubt": NOT_NEGATIVE,
+    }
     population: int = 50
     children: int = 15
     model: bool = True
     doubt: float = 0.5
 
-    def propose(self, problem: SearchProblem, generator: np.random.Generator) -> Proposals:
+    def __post_init__(self) -> None:
+        super().__post_init__()
         require("search", "NSGA-II", "pymoo")
         if self.model:
             subject = "nsga2's accuracy model (--option model=false leaves it out)"
             require("search", subject, "sklearn", "scipy")
+
+    def propose(self, problem: SearchProblem, generator: np.random.Generator) -> Proposals:
         drawn = sample_within(problem, 4 * self.population, generator)
         first = _distinct(drawn)[: self.population]
         if self.model:

@@ -23,7 +23,7 @@ from latprof.profilers.host.facts import processor_name
 from latprof.profilers.runtimes.cpu.onnxruntime_profile import read_kernels, with_node_names
 from latprof.profilers.runtimes.model_inputs import NO_RULES, random_inputs
 from latprof.profilers.runtimes.running import (
-    first_line,
+    onnxruntime_refusal,
     package_availability,
     timed_runs,
 )
@@ -130,10 +130,7 @@ class CpuOnnxRuntime(Profiler):
         try:
             return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # noqa: BLE001 - the runtime's exceptions have no common base
-            raise UnsupportedModelError(
-                f"ONNX Runtime refuses the model: {first_line(error)}",
-                hint="see which operators and types its CPU provider has, or another opset",
-            ) from None
+            raise onnxruntime_refusal(error, "CPU") from None
 
 
 class OnnxRuntimeModel:

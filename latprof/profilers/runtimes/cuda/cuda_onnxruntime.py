@@ -10,7 +10,7 @@ from latprof.errors import DeviceError, UnsupportedModelError
 from latprof.profilers.runtimes.cpu.cpu_onnxruntime import DTYPES, LOG_FATAL, OnnxRuntimeModel
 from latprof.profilers.runtimes.cuda.cuda_device import CudaProfiler
 from latprof.profilers.runtimes.model_inputs import NO_RULES
-from latprof.profilers.runtimes.running import first_line
+from latprof.profilers.runtimes.running import onnxruntime_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,10 +65,7 @@ class CudaOnnxRuntime(CudaProfiler):
                 source, options, providers=[(_PROVIDER, provider)]
             )
         except Exception as error:  # noqa: BLE001 - the runtime's exceptions have no common base
-            raise UnsupportedModelError(
-                f"ONNX Runtime refuses the model: {first_line(error)}",
-                hint="see which operators and types its CUDA provider has, or another opset",
-            ) from None
+            raise onnxruntime_refusal(error, "CUDA") from None
         if _PROVIDER not in session.get_providers():  # it takes the processor without a word
             raise self._unusable()
         return session

@@ -1,0 +1,138 @@
+"""Every number that a command takes is a plain number within its limits, or one line says what is.
+
+The options and arguments are read from the commands themselves, so that a later one is tried too.
+"""
+
+import shutil
+import typing
+
+import onnx
+import pytest
+import typer
+from onnx import TensorProto, helper
+
+from latprof.cli.app import app
+from latprof.profilers.visits.measuring_process import ProcessMeasurer
+from latprof.workflows import search_request
+
+#: The commands with all that they need; ``collect`` reaches its first visit, ``search`` its first
+#: step, the others their end.
+CALLS = {
+    "devices": "",
+    "doctor": "",
+    "collect": "--space proxyless --resolution 32 -n 1 --store {}/new.db -q",
+    "profile": "{}/m.onnx --shape 1,3,8,8",
+    "compare": "{}/m.onnx {}/m.onnx --shape 1,3,8,8",
+    "export": "{}/lat.db --csv {}/t.csv",
+    "datasets": "",
+    "train": "{}/lat.db -o {}/new.pack --predictor linear --no-compare",
+    "transfer": "{}/lat.db --from proxyless-cpu-ort1",
+    "predict": "1,0,6,6,2,0,1,1,5,1,1,1,4,1,1,1,5,5,2,2,5",
+    "lookup-table": "proxyless-cpu-ort1 -o {}/t.csv",
+    "search": "--pack proxyless-cpu-ort1 --accuracy math:fsum --budget 3 --store {}/new.db",
+    "report": "{}/lat.db -o {}/r.html",
+}
+#: What else an option needs.
+WITH = {
+    ("collect", "max_visits"): "--precision 1%",
+    ("collect", "tune_trials"): "--target cpu:tvm",
+    ("search", "image_size"): "--data digits",
+    ("search", "epochs"): "--data digits",
+}
+#: Another call for an option that the usual one does not take.
+INSTEAD = {
+    ("collect", "shapes"): "{}/m.onnx --store {}/new.db",
+    ("profile", "shapes"): "{}/m.onnx",
+    ("compare", "shapes"): "{}/m.onnx {}/m.onnx",
+    ("predict", "shapes"): "{}/m.onnx",
+}
+#: Text that holds numbers, by its metavar, with how a number stands in it.
+TEXTS = {
+    "I,J": "{}",
+    "1%": "{}%",
+    "95%": "{}%",
+    "2h": "{}h",
+    "CONDITION": "slower>{}%",
+    "[INPUT=]N,C,H,W": "1,3,{},8",
+}
+#: Values that nothing takes (tests/common/test_limits.py has more spellings), and some do.
+NEVER = ["nan", "1e400", "-1", "1_000", "\uff11\uff12", "one"]
+SOMETIMES = {
+    "": {"time_limit", "precision", "cores"},
+    "inf": {"limit_ms"},
+    "1" * 30: {"limit_ms"},
+    "0": {"repeat_fraction", "seed", "cores", "shapes", "fail_if", "search upper"},
+    "-0": {"repeat_fraction", "seed", "cores", "search upper"},
+}
+
+
+#: The status where the first thing that takes time would have begun.
+STARTED = 77
+
+
+def numbers():
+    group: typing.Any = typer.main.get_command(app)
+    for name, command in group.commands.items():
+        hints = typing.get_type_hints(command.callback)
+        for option in command.params:
+            kinds = {hints[option.name], *typing.get_args(hints[option.name])}
+            if kinds & {int, float}:
+                yield name, option, "{}"
+            elif option.metavar in TEXTS:
+                yield name, option, TEXTS[option.metavar]
+
+
+NUMBERS = list(numbers())
+
+
+def ids(value):
+    return value.name if hasattr(value, "opts") else str(value)
+
+
+def run(latprof, folder, command, option, word):
+    call = INSTEAD.get((command, option.name)) or CALLS[command]
+    words = call.format(*[folder] * 3).split() + WITH.get((command, option.name), "").split()
+    if option.param_type_name == "argument":
+        words.append(word)
+    else:
+        words.append(f"{option.opts[-1]}={word}" if option.opts[-1].startswith("--") else "")
+        if not words[-1]:
+            words[-1:] = [option.opts[-1], word]
+    return latprof(command, *words)
+
+
+@pytest.fixture(scope="module")
+def folder(collected, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("numbers")
+    shutil.copy(collected, folder / "lat.db")
+    infos = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 3, None, 8]) for n in "xy"]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", infos[:1], infos[1:])
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), folder / "m.onnx")
+    return folder
+
+
+@pytest.fixture
+def _stopped(monkeypatch):
+    """Whatever would take long ends the command with a status of its own."""
+
+    def start(*_arguments, **_options):
+        raise SystemExit(STARTED)
+
+    for name in ("start", "await_start", "prepare", "visit", "profile"):
+        monkeypatch.setattr(ProcessMeasurer, name, start)
+    monkeypatch.setattr(search_request, "search_in_store", start)
+
+
+@pytest.mark.usefixtures("_stopped")
+@pytest.mark.parametrize(("command", "option", "text"), NUMBERS, ids=ids)
+def test_each_number_is_taken_or_refused_in_one_line(latprof, folder, command, option, text):
+    wrong = []
+    for value in [*NEVER, *SOMETIMES]:
+        may = {option.name, f"{command} {option.name}"} & SOMETIMES.get(value, set())
+        done = run(latprof, folder, command, option, text.format(value) if value else "")
+        took = done.returncode in {0, STARTED}
+        refused = done.returncode == 2 and done.stderr.count("\n") == 1 and len(done.stderr) < 2500
+        if not ((took and may) or (refused and not may)):
+            wrong.append((value[:40], done.returncode, done.stderr[-300:]))
+    assert not wrong
