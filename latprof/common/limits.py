@@ -80,6 +80,8 @@ SHARE = Limit(0, 1)
 INNER_SHARE = Limit(0, 1, open_low=True, open_high=True)
 #: A share, but not all.
 NOT_ALL = Limit(0, 1, open_high=True)
+#: Seconds: longer than any visit or download, and what the operating system can wait for.
+TIMEOUT = Limit(0, 1e6, open_low=True)
 SEED = Limit(0, LARGEST_SEED, whole=True)
 
 

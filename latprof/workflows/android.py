@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from latprof.common.limits import TIMEOUT
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InputFileError, InvalidValueError, UsageError
 
@@ -100,6 +101,7 @@ def android(
     UsageError, MeasurementTimeoutError, OutputPathError
     """
     _check_word("action", action, ("setup", "restore"))
+    TIMEOUT.check("timeout_s", timeout_s)
     if action == "setup":
         return AndroidResult(_set_up(source, runtime, abi, sha256, (timeout_s, on_progress)))
     if runtime or abi or sha256:

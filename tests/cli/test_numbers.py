@@ -18,6 +18,7 @@ from latprof.workflows import search_request
 #: The commands with all that they need; ``collect`` reaches its first visit, ``search`` its first
 #: step, the others their end.
 CALLS = {
+    "android": "setup {}/none.so",
     "devices": "",
     "doctor": "",
     "collect": "--space proxyless --resolution 32 -n 1 --store {}/new.db -q",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from latprof.common.checked_json import MOST_JSON_BYTES, Fields
 from latprof.common.children.child import Child
-from latprof.common.limits import Limit
+from latprof.common.limits import TIMEOUT
 from latprof.errors import (
     DeviceError,
     InvalidValueError,
@@ -36,15 +36,13 @@ _Answer = TypeVar("_Answer")
 GONE = frozenset({"device-offline", "unauthorized", "device-full"})
 #: What ends a measuring process; the next visit starts another.
 _ENDINGS = (DeviceError, MeasurementTimeoutError)
-#: Longer than any visit, and what the operating system can wait for.
-MAX_TIMEOUT_S = 1e6
 #: Read of what a process that died had printed: its end.
 _LOG_BYTES = 1 << 16
 
 
 def check_timeout(timeout_s: float) -> None:
     """Raise InvalidValueError unless ``timeout_s`` can be waited for."""
-    Limit(0, MAX_TIMEOUT_S, open_low=True).check("timeout", timeout_s)
+    TIMEOUT.check("timeout", timeout_s)
 
 
 class ProcessMeasurer:
