@@ -138,14 +138,16 @@ def _trial(target: str) -> Check:
     from latprof.measurement.records import PairedProtocol
     from latprof.profilers.base import RunOptions
     from latprof.profilers.host.checks import Check
-    from latprof.profilers.visits.measuring_process import ProcessMeasurer
+    from latprof.profilers.visits.measurers import measurers
     from latprof.profilers.visits.network_source import NetworkSource
 
     space = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
     network = NetworkSource.of_architecture(space, space.sample(1)[0])
     protocol = PairedProtocol(rounds=1, burst_ms=1.0, reference_loads=1)
-    measurer = ProcessMeasurer(target, RunOptions(), network, protocol, 2, timeout_s=_TRIAL_S)
-    with measurer:
+    with (
+        measurers(target, RunOptions(), network, protocol, timeout_s=_TRIAL_S) as make,
+        make(2) as measurer,
+    ):
         visit = measurer.visit(network)
     if visit.failure is not None:
         return Check("a run", "FAIL", visit.failure.message, "")

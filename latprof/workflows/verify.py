@@ -121,7 +121,8 @@ def target_here(pack: Pack, *, other_target: bool = False) -> Target:
     if found is None:
         raise InvalidValueError("the pack has no target; save it with target=...")
     require("collect", "measuring the network found", "scipy")
-    check_ready(found.spelling)
+    if profiler_class(found.spelling).runs_here:
+        check_ready(found.spelling)
     profiler = profiler_class(found.spelling)(RunOptions.of_target(found))
     here = profiler.target(found.input_shape)
     if here != found and not other_target:
