@@ -1,0 +1,65 @@
+"""The kernels of a network under ONNX Runtime on a CPU, in the order they run in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from latprof.graph.onnxruntime_kernels import patterns
+from latprof.graph.onnxruntime_kernels.blocked_layout import BlockedLayout
+from latprof.graph.onnxruntime_kernels.kernel_graph import KernelGraph
+from latprof.graph.onnxruntime_kernels.transposes import (
+    join_transposes,
+    transposes_past_elements,
+    transposes_past_splits,
+)
+
+if TYPE_CHECKING:
+    from latprof.graph.operators import Network, Operator
+
+#: Values a block of channels on a processor with AVX2, and with AVX-512.
+AVX2_BLOCK, AVX512_BLOCK = 8, 16
+#: Operators that change a shape and copy nothing.
+_FREE = patterns.VIEWS
+
+
+def onnxruntime_kernels(network: Network, *, block: int = AVX2_BLOCK) -> tuple[Operator, ...]:
+    """What ONNX Runtime's CPU provider makes of a network at its highest level of optimisation.
+
+    The rules are those of its graph transformers (onnxruntime/core/optimizer), version 1.31.
+    ``python -m benchmarks.fusion`` compares them with what the runtime itself makes.
+
+    Parameters
+    ----------
+    network : Network
+        As :func:`latprof.graph.reader.read_network` reads it.
+    block : int
+        Channels a block of the processor: 8 with AVX2, 16 with AVX-512, 0 for no blocked layout.
+
+    Returns
+    -------
+    tuple of Operator
+        One for each kernel: its type and domain are the runtime's, ``activation`` what it applies
+        (``"add+relu"`` for an addition and then Relu), ``parts`` the names of the operators that it
+        runs; none for a change of layout. Operators that only change a shape are left out.
+    """
+    graph = KernelGraph(network)
+    patterns.remove_what_does_nothing(graph)
+    patterns.fold_into_convolutions(graph)
+    patterns.sums_into_gemm(graph)
+    patterns.products_with_a_bias(graph)
+    patterns.gelu(graph)
+    patterns.layer_normalization(graph)
+    patterns.splits(graph)
+    transposes_past_splits(graph)
+    transposes_past_elements(graph)
+    join_transposes(graph)
+    patterns.activations(graph)
+    patterns.simplified_layer_normalization(graph)
+    patterns.scaled_and_transposed_products(graph)
+    patterns.skip_layer_normalization(graph)
+    patterns.fast_gelu(graph)
+    patterns.quick_gelu(graph)
+    patterns.expand_functions(graph)
+    if block:
+        BlockedLayout(graph, block).apply()
+    return tuple(graph.kernel(node) for node in graph.nodes if node.op_type not in _FREE)

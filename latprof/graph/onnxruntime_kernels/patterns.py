@@ -1,0 +1,423 @@
+"""What ONNX Runtime's optimiser merges on the CPU before it looks at layouts, in its order.
+
+Each rewrite states the condition of the transformer it stands for (onnxruntime/core/optimizer).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from latprof.graph.onnxruntime_kernels.kernel_graph import KernelGraph, KernelNode
+
+MICROSOFT = "com.microsoft"
+VIEWS = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten"})
+_CONV_ACTIVATIONS = frozenset(
+    {"Relu", "Sigmoid", "Tanh", "LeakyRelu", "Clip", "HardSigmoid", "HardSwish"}
+)
+_GEMM_ACTIVATIONS = frozenset(
+    {"Relu", "Sigmoid", "Tanh", "LeakyRelu", "Elu", "HardSigmoid", "Softplus", "Softsign"}
+    | {"ThresholdedRelu", "ParametricSoftplus", "Celu", "Selu"}
+)
+_EXPANDED = frozenset({"HardSwish"})
+
+
+def remove_what_does_nothing(graph: KernelGraph) -> None:
+    """Casts to the same dtype, slices of all, expansions to the same shape, x + 0, x * 1."""
+    neutral = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0}
+    for node in graph.of("Cast", "Slice", "Expand", *neutral):
+        if len(node.inputs) != 1:
+            continue
+        ((position, source),) = node.inputs.items()
+        same_shape = graph.shape(source) == graph.shape(node.outputs[0])
+        same_type = graph.dtypes.get(source) == graph.dtypes.get(node.outputs[0])
+        if node.op_type in neutral:
+            first = position == 0 or node.op_type in ("Add", "Mul")
+            nothing = first and node.scalar() == neutral[node.op_type]
+        elif node.op_type == "Cast":
+            nothing = same_type and graph.dtypes.get(source) is not None
+        elif node.op_type == "Slice":
+            steps = node.operator.constants.get(4, (1.0,))
+            nothing = all(step == 1 for step in steps)
+        else:
+            nothing = True
+        if nothing and same_shape:
+            graph.bypass(node, position)
+
+
+def fold_into_convolutions(graph: KernelGraph) -> None:
+    """Padding before a convolution; scale, shift and normalisation after one of fixed weight."""
+    for node in graph.of("Pad"):
+        after = graph.only_reader(node)
+        zero = not node.operator.constants.get(2, (0.0,))[0]
+        constant = node.operator.attributes.get("mode", "constant") == "constant"
+        takes = after is not None and after.op_type in ("Conv", "MaxPool", "AveragePool")
+        spatial = graph.shape(node.inputs[0])[:2] == graph.shape(node.outputs[0])[:2]
+        if takes and zero and constant and spatial and after is not None:
+            plain = after.op_type == "Conv" and after.operator.attributes.get("auto_pad", "NOTSET")
+            if plain == "NOTSET":
+                after.parts = node.parts + after.parts
+                graph.bypass(node)
+    changed = True
+    while changed:
+        changed = False
+        for node in graph.of("Conv"):
+            after = graph.only_reader(node)
+            if node.constants == 0 or after is None or [*after.inputs] != [0]:
+                continue
+            channels = graph.shape(node.outputs[0])[1:2]
+            if after.op_type == "BatchNormalization" or (
+                after.op_type in ("Add", "Mul") and one_a_channel(after, channels, graph)
+            ):
+                graph.absorb(node, after)
+                changed = True
+
+
+def one_a_channel(node: KernelNode, channels: tuple[int, ...], graph: KernelGraph) -> bool:
+    """Whether the constant is one number a channel, in the shape of a convolution's result."""
+    shape = node.constant_shape()
+    rank = len(graph.shape(node.outputs[0]))
+    if shape is None or not channels:
+        return False
+    sides = (1,) * (rank - 2)
+    return shape in ((*channels, *sides), (1, *channels, *sides)) or (
+        node.op_type == "Mul" and math.prod(shape) == 1 and len(shape) <= rank
+    )
+
+
+def products_with_a_bias(graph: KernelGraph) -> None:
+    """MatMulAddFusion: a product with a matrix and its bias become Gemm, reshaped around."""
+    for node in graph.of("MatMul"):
+        after = graph.only_reader(node)
+        if after is None or after.op_type != "Add" or len(after.inputs) != 1:
+            continue
+        left = graph.shape(node.inputs[0]) if 0 in node.inputs else ()
+        weight = node.operator.weight_shape if 1 not in node.inputs else ()
+        right = graph.shape(node.inputs[1]) if 1 in node.inputs else weight
+        bias = after.constant_shape()
+        fits = len(left) >= 2 and len(right) == 2 and bias is not None
+        if fits and bias in ((right[1],), (1, right[1])) and (len(bias) == 1 or len(left) == 2):
+            graph.absorb(node, after)
+            node.op_type = "Gemm"
+
+
+def sums_into_gemm(graph: KernelGraph) -> None:
+    """GemmSumFusion and GemmTransposeFusion: a Gemm without a bias, transposed factors."""
+    for node in graph.of("Gemm"):
+        for position in (0, 1):
+            before = graph.writer(node.inputs.get(position, ""))
+            if (
+                before is not None
+                and before.op_type == "Transpose"
+                and len(graph.shape(before.outputs[0])) == 2
+                and graph.only_reader(before) is node
+            ):
+                node.parts = before.parts + node.parts
+                graph.bypass(before)
+
+
+def gelu(graph: KernelGraph) -> None:
+    """GeluFusion: x / sqrt(2), Erf, + 1, * x, * 0.5, the last two in any order."""
+    for erf in graph.of("Erf"):
+        before = graph.writer(erf.inputs[0])
+        plus = graph.only_reader(erf)
+        scaled = before is not None and _is_number(before, {"Div": 2**0.5, "Mul": 0.5**0.5})
+        if not (scaled and before is not None and graph.only_reader(before) is erf):
+            continue
+        if plus is None or not _is_number(plus, {"Add": 1.0}):
+            continue
+        source = next(iter(before.inputs.values()))
+        product = graph.only_reader(plus)
+        if product is None or product.op_type != "Mul" or len(product.inputs) != 2:
+            continue
+        other = next(n for n in product.inputs.values() if n != plus.outputs[0])
+        half = graph.only_reader(product)
+        chain = [before, erf, plus, product]
+        if other == source and half is not None and _is_number(half, {"Mul": 0.5}):
+            _merge(graph, [*chain, half], "Gelu", source)
+            continue
+        halved = graph.writer(other)
+        if (
+            halved is not None
+            and _is_number(halved, {"Mul": 0.5})
+            and next(iter(halved.inputs.values())) == source
+            and graph.only_reader(halved) is product
+        ):
+            _merge(graph, [halved, *chain], "Gelu", source)
+
+
+def fast_gelu(graph: KernelGraph) -> None:
+    """FastGeluFusion: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), with Pow for the cube."""
+    for tanh in graph.of("Tanh"):
+        chain = [tanh]
+        for wanted in ({"Mul": (2 / math.pi) ** 0.5}, None, {"Mul": 0.044715}, {"Pow": 3.0}):
+            names = list(chain[0].inputs.values())
+            writers = [
+                w for w in map(graph.writer, names) if w and graph.only_reader(w) is chain[0]
+            ]
+            fits = [w for w in writers if (_is_number(w, wanted) if wanted else w.op_type == "Add")]
+            if not fits:
+                break
+            chain.insert(0, fits[0])
+        else:
+            source = chain[0].inputs[0]
+            plus = graph.only_reader(tanh)
+            product = graph.only_reader(plus) if plus and _is_number(plus, {"Add": 1.0}) else None
+            if plus is None or product is None or product.op_type != "Mul":
+                continue
+            other = next((n for n in product.inputs.values() if n != plus.outputs[0]), "")
+            halved = graph.writer(other)
+            if halved and _is_number(halved, {"Mul": 0.5}) and source in halved.inputs.values():
+                _merge(graph, [halved, *chain, plus, product], "FastGelu", source)
+
+
+def _is_number(node: KernelNode, wanted: dict[str, float]) -> bool:
+    """Whether a node computes with this constant number."""
+    number = node.scalar() if node.op_type in wanted and len(node.inputs) == 1 else None
+    return number is not None and math.isclose(number, wanted[node.op_type], rel_tol=1e-3)
+
+
+def _merge(
+    graph: KernelGraph,
+    nodes: list[KernelNode],
+    op_type: str,
+    *sources: str,
+    domain: str = MICROSOFT,
+) -> KernelNode:
+    """Replace nodes by one that reads ``sources`` and writes what the last of them writes."""
+    last = nodes[-1]
+    kernel = type(last)(
+        last.operator, op_type, domain, dict(enumerate(sources)), list(last.outputs)
+    )
+    kernel.parts = [name for node in nodes for name in node.parts]
+    graph.add(kernel, before=last)
+    for node in nodes:
+        graph.remove(node)
+    return kernel
+
+
+def layer_normalization(graph: KernelGraph) -> None:
+    """LayerNormFusion: what exporters before version 17 write out, mean to shift."""
+    for mean in graph.of("ReduceMean"):
+        source = mean.inputs[0]
+        readers = graph.readers(mean.outputs[0])
+        if not readers or any(r.op_type != "Sub" or r.inputs.get(0) != source for r in readers):
+            continue
+        found = _normalized(graph, readers)
+        if found:
+            chain, last = found
+            scaled = graph.only_reader(last)
+            if scaled is None or scaled.op_type != "Mul" or len(scaled.inputs) != 1:
+                continue
+            shifted = graph.only_reader(scaled)
+            if shifted is None or shifted.op_type != "Add" or len(shifted.inputs) != 1:
+                continue
+            _merge(graph, [mean, *chain, scaled, shifted], "LayerNormalization", source, domain="")
+
+
+def _normalized(
+    graph: KernelGraph, centred: list[KernelNode]
+) -> tuple[list[KernelNode], KernelNode] | None:
+    """From x - mean to its quotient by the standard deviation."""
+    names = {node.outputs[0] for node in centred}
+    later = [reader for name in names for reader in graph.readers(name)]
+    squares = [r for r in later if _is_square(r)]
+    quotients = [r for r in later if r.op_type == "Div" and r.inputs.get(0) in names]
+    if len(squares) != 1 or len(quotients) != 1:
+        return None
+    chain = [*centred, squares[0]]
+    for op_type in ("ReduceMean", "Add", "Sqrt"):
+        following = graph.only_reader(chain[-1])
+        if following is None or following.op_type != op_type:
+            return None
+        chain.append(following)
+    divides = quotients[0].inputs.get(1) == chain[-1].outputs[0]
+    return ([*chain, quotients[0]], quotients[0]) if divides else None
+
+
+def _is_square(node: KernelNode) -> bool:
+    if node.op_type == "Pow":
+        return node.scalar() == 2.0
+    return node.op_type == "Mul" and len(node.inputs) == 2 and len({*node.inputs.values()}) == 1
+
+
+def simplified_layer_normalization(graph: KernelGraph) -> None:
+    """SimplifiedLayerNormFusion: Pow, ReduceMean, Add, Sqrt, then x / it or x * (1 / it), scale."""
+    for square in graph.of("Pow"):
+        if not _is_square(square):
+            continue
+        source, chain = square.inputs[0], [square]
+        for op_type in ("ReduceMean", "Add", "Sqrt"):
+            following = graph.only_reader(chain[-1])
+            if following is None or following.op_type != op_type:
+                break
+            chain.append(following)
+        else:
+            last = graph.only_reader(chain[-1])
+            if last is not None and _is_number(last, {"Div": 1.0}) and 1 in last.inputs:
+                chain.append(last)
+                last = graph.only_reader(last)
+            ends = last is not None and last.op_type in ("Div", "Mul")
+            if not ends or last is None or source not in last.inputs.values():
+                continue
+            scaled = graph.only_reader(last)
+            if scaled is not None and scaled.op_type == "Mul" and len(scaled.inputs) == 1:
+                kernel = _merge(
+                    graph,
+                    [*chain, last, scaled],
+                    "SimplifiedLayerNormalization",
+                    source,
+                    domain="",
+                )
+                kernel.operator = scaled.operator
+
+
+def activations(graph: KernelGraph) -> None:
+    """ConvActivationFusion and GemmActivationFusion."""
+    for node in graph.of("Conv", "Gemm"):
+        after = graph.only_reader(node)
+        wanted = _CONV_ACTIVATIONS if node.op_type == "Conv" else _GEMM_ACTIVATIONS
+        if after is None or after.op_type not in wanted or len(after.inputs) != 1:
+            continue
+        if node.op_type == "Gemm" and _is_reshaped(graph, node):
+            continue
+        node.activation = after.operator.activation or after.op_type.lower()
+        graph.absorb(node, after)
+        node.op_type, node.domain = f"Fused{node.op_type}", MICROSOFT
+
+
+def _is_reshaped(graph: KernelGraph, node: KernelNode) -> bool:
+    """Whether a Gemm was made of a product of more than two sides, which has a reshape after it."""
+    return len(graph.shape(node.outputs[0])) > 2
+
+
+def quick_gelu(graph: KernelGraph) -> None:
+    """QuickGeluFusion: x * Sigmoid(a * x)."""
+    for gate in graph.of("Sigmoid"):
+        product = graph.only_reader(gate)
+        if product is None or product.op_type != "Mul" or len(product.inputs) != 2:
+            continue
+        scaled = graph.writer(gate.inputs[0])
+        other = next((n for n in product.inputs.values() if n != gate.outputs[0]), "")
+        if other == gate.inputs[0]:
+            _merge(graph, [gate, product], "QuickGelu", other)
+        elif (
+            scaled is not None
+            and scaled.op_type == "Mul"
+            and scaled.scalar() is not None
+            and other in scaled.inputs.values()
+            and graph.only_reader(scaled) is gate
+        ):
+            _merge(graph, [scaled, gate, product], "QuickGelu", other)
+
+
+def skip_layer_normalization(graph: KernelGraph) -> None:
+    """SkipLayerNormFusion: an addition that is only read by a normalisation of its last side."""
+    for node in graph.of("LayerNormalization"):
+        before = graph.writer(node.inputs[0])
+        if before is None or before.op_type != "Add" or graph.only_reader(before) is not node:
+            continue
+        shapes = [graph.shape(name) for name in before.inputs.values()]
+        shapes += before.operator.weight_shapes
+        if len(shapes) == 2 and shapes[0] == shapes[1] and len(shapes[0]) == 3:
+            _merge(graph, [before, node], "SkipLayerNormalization", *before.inputs.values())
+
+
+def scaled_and_transposed_products(graph: KernelGraph) -> None:
+    """MatmulTransposeFusion and MatMulScaleFusion: both are done while factors are read."""
+    for node in graph.of("MatMul"):
+        for position in (0, 1):
+            changed = True
+            while changed:
+                changed = False
+                before = graph.writer(node.inputs.get(position, ""))
+                if before is None or graph.only_reader(before) is not node:
+                    break
+                if _swaps_last(before) or _scales(before):
+                    fused = [*before.parts, *node.parts]
+                    graph.bypass(before, next(iter(before.inputs)))
+                    node.parts, node.op_type, node.domain = fused, "FusedMatMul", MICROSOFT
+                    changed = True
+        after = graph.only_reader(node)
+        if after is not None and _scales(after):
+            graph.absorb(node, after)
+            node.op_type, node.domain = "FusedMatMul", MICROSOFT
+
+
+def _swaps_last(node: KernelNode) -> bool:
+    if node.op_type != "Transpose":
+        return False
+    perm = node.operator.attributes.get("perm", ())
+    rank = len(perm)
+    return rank >= 2 and perm == (*range(rank - 2), rank - 1, rank - 2)
+
+
+def _scales(node: KernelNode) -> bool:
+    """Whether a node multiplies by a constant number, or divides by one."""
+    shape = node.constant_shape()
+    if len(node.inputs) != 1 or shape is None or math.prod(shape) != 1:
+        return False
+    return node.op_type == "Mul" or (node.op_type == "Div" and 0 in node.inputs)
+
+
+def splits(graph: KernelGraph) -> None:
+    """GatherSliceToSplitFusion: slices that follow on one another and cover a side are a Split."""
+    for first in graph.of("Slice", "Gather"):
+        source = first.inputs.get(0)
+        if source is None:
+            continue
+        alike = [r for r in graph.readers(source) if r.op_type in ("Slice", "Gather")]
+        parts = [(_cut(graph, r, source), r) for r in alike]
+        cuts = sorted(((cut, i) for i, (cut, _) in enumerate(parts) if cut), key=lambda c: c[0])
+        if len(cuts) < 2 or len(alike) != len(cuts) or len(graph.readers(source)) != len(cuts):
+            continue
+        axes = {cut[0] for cut, _ in cuts}
+        edges = [edge for cut, _ in cuts for edge in cut[1:]]
+        size = graph.shape(source)[next(iter(axes))]
+        follow = len(axes) == 1 and edges[0] == 0 and edges[-1] == size
+        if follow and all(a == b for a, b in zip(edges[1:-1:2], edges[2::2], strict=True)):
+            nodes = [parts[i][1] for _, i in cuts]
+            _merge_into_split(graph, nodes, source)
+
+
+def _cut(graph: KernelGraph, node: KernelNode, source: str) -> tuple[int, int, int] | None:
+    """Axis, begin and end of a slice or a single index; None for what a Split cannot do."""
+    shape, known = graph.shape(source), node.operator.constants
+    if node.inputs != {0: source} or not shape:
+        return None
+    if node.op_type == "Gather":
+        axis = int(node.operator.attributes.get("axis", 0)) % len(shape)
+        index = known.get(1, ())
+        if len(index) != 1:
+            return None
+        begin = int(index[0]) % shape[axis]
+        return axis, begin, begin + 1
+    starts, ends = known.get(1, ()), known.get(2, ())
+    if len(starts) != 1 or len(ends) != 1 or known.get(4, (1.0,)) != (1.0,):
+        return None
+    axis = int(known.get(3, (0.0,))[0]) % len(shape)
+    size = shape[axis]
+    begin, end = (int(max(min(v + size if v < 0 else v, size), 0)) for v in (starts[0], ends[0]))
+    return axis, begin, end
+
+
+def _merge_into_split(graph: KernelGraph, nodes: list[KernelNode], source: str) -> None:
+    first = min(nodes, key=graph.nodes.index)
+    split = type(first)(first.operator, "Split", "", {0: source}, [])
+    split.parts = [name for node in nodes for name in node.parts]
+    split.outputs = [node.outputs[0] for node in nodes]
+    graph.add(split, before=first)
+    for node in nodes:
+        graph.remove(node)
+
+
+def expand_functions(graph: KernelGraph) -> None:
+    """HardSwish has no kernel of its own: HardSigmoid, then Mul."""
+    for node in graph.of(*_EXPANDED):
+        gate = f"{node.outputs[0]}/gate"
+        sigmoid = type(node)(node.operator, "HardSigmoid", "", dict(node.inputs), [gate])
+        graph.shapes[gate] = graph.shape(node.outputs[0])
+        graph.add(sigmoid, before=node)
+        node.op_type = "Mul"
+        graph.read_instead(node, 1, gate)

@@ -1,0 +1,132 @@
+"""Transpositions that cancel, join, or move past what does not mind: the transpose optimiser."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from latprof.graph.onnxruntime_kernels.kernel_graph import KernelGraph, KernelNode
+
+
+def join_transposes(graph: KernelGraph) -> None:
+    """Two in a row are one, or none."""
+    changed = True
+    while changed:
+        changed = False
+        for node in graph.of("Transpose"):
+            before = graph.writer(node.inputs.get(0, ""))
+            if before is not None and before.op_type == "Transpose":
+                first, second = _perm(before), _perm(node)
+                if len(first) == len(second) and graph.only_reader(before) is node:
+                    joined = tuple(first[i] for i in second)
+                    _set_perm(node, joined)
+                    graph.bypass(before)
+                    changed = True
+                    if joined == tuple(range(len(joined))):
+                        graph.bypass(node)
+
+
+#: Operators that treat every element alike.
+_ELEMENTWISE = frozenset(
+    {"Add", "Sub", "Mul", "Div", "Relu", "Clip", "Sigmoid", "Tanh", "LeakyRelu", "HardSigmoid"}
+    | {"HardSwish", "Erf", "Sqrt", "Exp", "Abs", "Neg", "Gelu", "QuickGelu", "Cast", "Elu"}
+)
+
+
+def transposes_past_elements(graph: KernelGraph) -> None:
+    """After an operator on elements instead of before it, where all it reads is transposed alike.
+
+    With one input only where another transposition follows, which it may cancel.
+    """
+    for node in graph.of(*_ELEMENTWISE):
+        writers = [graph.writer(name) for name in node.inputs.values()]
+        turned = [w for w in writers if w is not None and w.op_type == "Transpose"]
+        perms = {_perm(writer) for writer in turned}
+        if len(turned) < len(writers) or len(perms) != 1 or not _fixed_scalars(node):
+            continue
+        after = graph.only_reader(node)
+        followed = after is not None and after.op_type == "Transpose"
+        if len(node.outputs) != 1 or (len(turned) == 1 and not followed):
+            continue
+        (perm,) = perms
+        for position, writer in zip(list(node.inputs), turned, strict=True):
+            graph.read_instead(node, position, writer.inputs[0])
+            if not graph.readers(writer.outputs[0]) and writer.outputs[0] not in graph.outputs:
+                graph.remove(writer)
+        _transpose_after(graph, node, turned[0], perm)
+
+
+def _fixed_scalars(node: KernelNode) -> bool:
+    """Whether the constants of a node are single numbers, the same in every layout."""
+    return all(math.prod(shape) == 1 for shape in node.operator.weight_shapes)
+
+
+def transposes_past_splits(graph: KernelGraph) -> None:
+    """A transposition, a split along its first side, squeezed parts of which one is transposed.
+
+    So attention's query, key and value are made; each part then has its own transposition, and
+    that of the key is joined with the one that follows.
+    """
+    for node in graph.of("Transpose"):
+        split = graph.only_reader(node)
+        if split is None or split.op_type != "Split" or graph.shape(split.outputs[0])[:1] != (1,):
+            continue
+        parts = [graph.readers(name) for name in split.outputs]
+        squeezed = [part[0] for part in parts if len(part) == 1 and part[0].op_type == "Squeeze"]
+        if len(squeezed) != len(split.outputs) or _perm(node)[:1] == (0,):
+            continue
+        if not any(_leads_to_transpose(graph, part) for part in squeezed):
+            continue
+        perm = _perm(node)
+        moved = tuple(side - (side > perm[0]) for side in perm[1:])
+        graph.bypass(node)
+        for part in squeezed:
+            _transposed_later(graph, part, node, moved)
+
+
+def _leads_to_transpose(graph: KernelGraph, node: KernelNode) -> bool:
+    after = graph.only_reader(node)
+    if after is not None and after.op_type in ("Mul", "Div") and len(after.inputs) == 1:
+        after = graph.only_reader(after)
+    return after is not None and after.op_type == "Transpose"
+
+
+def _transposed_later(
+    graph: KernelGraph, part: KernelNode, like: KernelNode, perm: tuple[int, ...]
+) -> None:
+    """Put a transposition after a part, or join it with the one that follows."""
+    after = graph.only_reader(part)
+    if after is not None and after.op_type in ("Mul", "Div") and len(after.inputs) == 1:
+        following = graph.only_reader(after)
+        if following is not None and following.op_type == "Transpose":
+            part, after = after, following
+    if after is not None and after.op_type == "Transpose":
+        _set_perm(after, tuple(perm[side] for side in _perm(after)))
+        return
+    _transpose_after(graph, part, like, perm)
+
+
+def _transpose_after(
+    graph: KernelGraph, node: KernelNode, like: KernelNode, perm: tuple[int, ...]
+) -> None:
+    """Put a transposition after a node, whose own result has another name then."""
+    name = node.outputs[0]
+    inner = f"{name}/transposed"
+    shape = graph.shape(name)
+    turned = type(node)(like.operator, "Transpose", "", {0: inner}, [name])
+    _set_perm(turned, perm)
+    graph.rename_output(node, inner)
+    graph.shapes[inner] = tuple(shape[perm.index(i)] for i in range(len(shape)))
+    graph.add(turned, before=graph.after(node))
+
+
+def _perm(node: KernelNode) -> tuple[int, ...]:
+    known = node.operator.attributes.get("perm")
+    return tuple(known) if known else tuple(reversed(range(len(node.operator.output_shapes[0]))))
+
+
+def _set_perm(node: KernelNode, perm: tuple[int, ...]) -> None:
+    attributes = {**node.operator.attributes, "perm": perm}
+    node.operator = dataclasses.replace(node.operator, attributes=attributes)
