@@ -7,6 +7,9 @@ from latprof.graph.operators import Network as Network
 from latprof.graph.operators import Operator as Operator
 from latprof.graph.reader import load_model as load_model
 from latprof.graph.reader import read_network as read_network
+from latprof.graph.runtime_kernels.fused_kernels import (
+    onnxruntime_kernels as onnxruntime_kernels,
+)
 from latprof.graph.static_shapes import parse_shape as parse_shape
 from latprof.graph.work.graph_node import GraphNode as GraphNode
 from latprof.graph.work.handlers import OperatorHandler as OperatorHandler

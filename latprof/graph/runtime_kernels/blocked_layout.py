@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from latprof.graph.onnxruntime_kernels.kernel_graph import KernelNode
-from latprof.graph.onnxruntime_kernels.patterns import one_a_channel
+from latprof.graph.runtime_kernels.kernel_graph import KernelNode
+from latprof.graph.runtime_kernels.patterns import one_a_channel
 
 if TYPE_CHECKING:
-    from latprof.graph.onnxruntime_kernels.kernel_graph import KernelGraph
+    from latprof.graph.runtime_kernels.kernel_graph import KernelGraph
 
 _DOMAIN = "com.microsoft.nchwc"
 _ALIGNMENT = 4
@@ -88,7 +88,11 @@ class BlockedLayout:
         self._take(node, reads=reads)
 
     def _pool(self, node: KernelNode) -> None:
-        shape = self.graph.shape(node.inputs.get(0, ""))
+        name = node.inputs.get(0, "")
+        shape = self.graph.shape(name)
+        computed = self.graph.writer(name) is not None
+        if node.op_type.startswith("Global") and computed and name not in self.blocked:
+            return
         if len(node.outputs) == 1 and len(shape) == 4 and shape[1] % self.block == 0:
             node.domain = _DOMAIN
             self._take(node)

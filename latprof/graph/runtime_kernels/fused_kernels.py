@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from latprof.graph.onnxruntime_kernels import patterns
-from latprof.graph.onnxruntime_kernels.blocked_layout import BlockedLayout
-from latprof.graph.onnxruntime_kernels.kernel_graph import KernelGraph
-from latprof.graph.onnxruntime_kernels.transposes import (
+from latprof.graph.runtime_kernels import patterns
+from latprof.graph.runtime_kernels.blocked_layout import BlockedLayout
+from latprof.graph.runtime_kernels.kernel_graph import KernelGraph
+from latprof.graph.runtime_kernels.transposes import (
     join_transposes,
     transposes_past_elements,
     transposes_past_splits,
@@ -44,6 +44,7 @@ def onnxruntime_kernels(network: Network, *, block: int = AVX2_BLOCK) -> tuple[O
     """
     graph = KernelGraph(network)
     patterns.remove_what_does_nothing(graph)
+    patterns.merge_what_is_the_same(graph)
     patterns.fold_into_convolutions(graph)
     patterns.sums_into_gemm(graph)
     patterns.products_with_a_bias(graph)
@@ -62,4 +63,5 @@ def onnxruntime_kernels(network: Network, *, block: int = AVX2_BLOCK) -> tuple[O
     patterns.expand_functions(graph)
     if block:
         BlockedLayout(graph, block).apply()
+    patterns.sums_into_convolutions(graph)
     return tuple(graph.kernel(node) for node in graph.nodes if node.op_type not in _FREE)

@@ -130,6 +130,15 @@ class KernelGraph:
                 if name == output:
                     self.read_instead(reader, place, source)
 
+    def read_from(self, node: KernelNode, other: KernelNode) -> None:
+        """Take a node out; its readers read the only output of another that does the same."""
+        old, new = node.outputs[0], other.outputs[0]
+        self.remove(node)
+        for reader in list(self.readers(old)):
+            for place, name in list(reader.inputs.items()):
+                if name == old:
+                    self.read_instead(reader, place, new)
+
     def absorb(self, node: KernelNode, after: KernelNode, extra: Iterable[str] = ()) -> None:
         """Let a node do what the only reader of its output does; ``extra`` it reads as well."""
         self.remove(after)
@@ -146,11 +155,11 @@ class KernelGraph:
         index = self.nodes.index(node) + 1
         return self.nodes[index] if index < len(self.nodes) else None
 
-    def rename_output(self, node: KernelNode, name: str) -> None:
-        """Let a node write its only output under another name, which nobody reads yet."""
-        self._writer.pop(node.outputs[0], None)
-        node.outputs = [name]
-        self._writer[name] = node
+    def rename_output(self, node: KernelNode, old: str, new: str) -> None:
+        """Let a node write an output under another name, which nobody reads yet."""
+        self._writer.pop(old, None)
+        node.outputs[node.outputs.index(old)] = new
+        self._writer[new] = node
 
     def move_later(self, node: KernelNode, after: KernelNode) -> None:
         """Let a node run after another, whose result it reads now."""

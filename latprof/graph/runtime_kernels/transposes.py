@@ -6,8 +6,10 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
+from latprof.graph.runtime_kernels.patterns import VIEWS
+
 if TYPE_CHECKING:
-    from latprof.graph.onnxruntime_kernels.kernel_graph import KernelGraph, KernelNode
+    from latprof.graph.runtime_kernels.kernel_graph import KernelGraph, KernelNode
 
 
 def join_transposes(graph: KernelGraph) -> None:
@@ -64,33 +66,41 @@ def _fixed_scalars(node: KernelNode) -> bool:
 
 
 def transposes_past_splits(graph: KernelGraph) -> None:
-    """A transposition, a split along its first side, squeezed parts of which one is transposed.
+    """A transposition, a split of its first side, and parts of which one is transposed again.
 
-    So attention's query, key and value are made; each part then has its own transposition, and
-    that of the key is joined with the one that follows.
+    So attention's query, key and value are made; each part then has its own transposition. One of
+    a squeezed part is joined with the one that follows.
     """
     for node in graph.of("Transpose"):
         split = graph.only_reader(node)
-        if split is None or split.op_type != "Split" or graph.shape(split.outputs[0])[:1] != (1,):
+        if split is None or split.op_type != "Split":
             continue
-        parts = [graph.readers(name) for name in split.outputs]
-        squeezed = [part[0] for part in parts if len(part) == 1 and part[0].op_type == "Squeeze"]
-        if len(squeezed) != len(split.outputs) or _perm(node)[:1] == (0,):
-            continue
-        if not any(_leads_to_transpose(graph, part) for part in squeezed):
+        if not any(_leads_to_transpose(graph, name) for name in split.outputs):
             continue
         perm = _perm(node)
+        if graph.shape(split.outputs[0])[:1] != (1,) or perm[:1] == (0,):
+            continue
         moved = tuple(side - (side > perm[0]) for side in perm[1:])
         graph.bypass(node)
-        for part in squeezed:
-            _transposed_later(graph, part, node, moved)
+        for name in list(split.outputs):
+            readers = graph.readers(name)
+            if len(readers) == 1 and readers[0].op_type == "Squeeze":
+                _transposed_later(graph, readers[0], node, moved)
+            else:
+                _transpose_output(graph, split, name, node, perm)
 
 
-def _leads_to_transpose(graph: KernelGraph, node: KernelNode) -> bool:
-    after = graph.only_reader(node)
-    if after is not None and after.op_type in ("Mul", "Div") and len(after.inputs) == 1:
-        after = graph.only_reader(after)
-    return after is not None and after.op_type == "Transpose"
+def _leads_to_transpose(graph: KernelGraph, name: str, steps: int = 6) -> bool:
+    """Whether a transposition reads a value, or what views and operators on elements make of it."""
+    if not steps:
+        return False
+    for reader in graph.readers(name):
+        if reader.op_type == "Transpose":
+            return True
+        passes = reader.op_type in _ELEMENTWISE or reader.op_type in VIEWS
+        if passes and _leads_to_transpose(graph, reader.outputs[0], steps - 1):
+            return True
+    return False
 
 
 def _transposed_later(
@@ -112,12 +122,17 @@ def _transpose_after(
     graph: KernelGraph, node: KernelNode, like: KernelNode, perm: tuple[int, ...]
 ) -> None:
     """Put a transposition after a node, whose own result has another name then."""
-    name = node.outputs[0]
+    _transpose_output(graph, node, node.outputs[0], like, perm)
+
+
+def _transpose_output(
+    graph: KernelGraph, node: KernelNode, name: str, like: KernelNode, perm: tuple[int, ...]
+) -> None:
     inner = f"{name}/transposed"
     shape = graph.shape(name)
     turned = type(node)(like.operator, "Transpose", "", {0: inner}, [name])
     _set_perm(turned, perm)
-    graph.rename_output(node, inner)
+    graph.rename_output(node, name, inner)
     graph.shapes[inner] = tuple(shape[perm.index(i)] for i in range(len(shape)))
     graph.add(turned, before=graph.after(node))
 

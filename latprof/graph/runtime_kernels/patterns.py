@@ -9,7 +9,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from latprof.graph.onnxruntime_kernels.kernel_graph import KernelGraph, KernelNode
+    from latprof.graph.runtime_kernels.kernel_graph import KernelGraph, KernelNode
 
 MICROSOFT = "com.microsoft"
 VIEWS = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten"})
@@ -44,6 +44,41 @@ def remove_what_does_nothing(graph: KernelGraph) -> None:
             nothing = True
         if nothing and same_shape:
             graph.bypass(node, position)
+
+
+def merge_what_is_the_same(graph: KernelGraph) -> None:
+    """CommonSubexpressionElimination: one of several that do the same with the same values."""
+    seen: dict[tuple[object, ...], KernelNode] = {}
+    for node in list(graph.nodes):
+        operator = node.operator
+        if len(operator.constants) < node.constants or len(node.outputs) != 1:
+            continue
+        attributes = tuple(sorted(operator.attributes.items()))
+        values = tuple(sorted(operator.constants.items()))
+        key = (node.op_type, node.domain, tuple(node.inputs.items()), attributes, values)
+        first = seen.setdefault(key, node)
+        if first is not node and graph.outputs.isdisjoint(node.outputs):
+            graph.read_from(node, first)
+
+
+def sums_into_convolutions(graph: KernelGraph) -> None:
+    """ConvAddActivationFusion: a convolution in plain layout adds what another node made."""
+    for node in graph.of("Conv"):
+        after = graph.only_reader(node)
+        if node.domain or after is None or after.op_type != "Add" or len(after.inputs) != 2:
+            continue
+        other = next(name for name in after.inputs.values() if name != node.outputs[0])
+        writer = graph.writer(other)
+        if writer is None or graph.shape(other) != graph.shape(node.outputs[0]):
+            continue
+        graph.absorb(node, after, [other])
+        graph.move_later(node, writer)
+        node.activation, node.op_type, node.domain = "add", "FusedConv", MICROSOFT
+        applied = graph.only_reader(node)
+        if applied is not None and applied.op_type in _CONV_ACTIVATIONS:
+            name = applied.operator.activation or applied.op_type.lower()
+            graph.absorb(node, applied)
+            node.activation = f"add+{name}"
 
 
 def fold_into_convolutions(graph: KernelGraph) -> None:
@@ -370,7 +405,7 @@ def splits(graph: KernelGraph) -> None:
         alike = [r for r in graph.readers(source) if r.op_type in ("Slice", "Gather")]
         parts = [(_cut(graph, r, source), r) for r in alike]
         cuts = sorted(((cut, i) for i, (cut, _) in enumerate(parts) if cut), key=lambda c: c[0])
-        if len(cuts) < 2 or len(alike) != len(cuts) or len(graph.readers(source)) != len(cuts):
+        if len(cuts) < 2 or len(alike) != len(cuts):
             continue
         axes = {cut[0] for cut, _ in cuts}
         edges = [edge for cut, _ in cuts for edge in cut[1:]]
