@@ -59,6 +59,7 @@ def benchmarks() -> list[Benchmark]:
         Benchmark("searchers", public),
         Benchmark("cross_target", public),
         Benchmark("mutations"),
+        Benchmark("fusion"),
         Benchmark("predictors"),
         Benchmark("speed"),
         Benchmark("startup"),

@@ -76,7 +76,7 @@ def _attention(query, keys, heads, size, value_size):
 
 @pytest.mark.parametrize("past", [0, 3])
 def test_attention_of_the_standard(past):
-    inputs = {"q": (1, 2, 4, 5), "k": (1, 2, 6, 5), "v": (1, 2, 6, 7)}
+    inputs: dict[str, tuple[int, ...]] = {"q": (1, 2, 4, 5), "k": (1, 2, 6, 5), "v": (1, 2, 6, 7)}
     reads = "q k v"
     if past:
         inputs |= {"pk": (1, 2, past, 5), "pv": (1, 2, past, 7)}
@@ -103,7 +103,7 @@ def test_attention_of_onnx_runtime_projects_too():
 
 @pytest.mark.parametrize("past", [0, 3])
 def test_multi_head_attention(past):
-    inputs = {"q": (1, 4, 6), "k": (1, 5, 6), "v": (1, 5, 8)}
+    inputs: dict[str, tuple[int, ...]] = {"q": (1, 4, 6), "k": (1, 5, 6), "v": (1, 5, 8)}
     reads = "q k v"
     if past:
         inputs |= {"pk": (1, 2, past, 3), "pv": (1, 2, past, 4)}
@@ -114,7 +114,7 @@ def test_multi_head_attention(past):
 
 
 def test_group_query_attention_with_a_past():
-    inputs = {"q": (1, 1, 8), "k": (1, 1, 4), "v": (1, 1, 4)}
+    inputs: dict[str, tuple[int, ...]] = {"q": (1, 1, 8), "k": (1, 1, 4), "v": (1, 1, 4)}
     inputs |= {"pk": (1, 2, 6, 2), "pv": (1, 2, 6, 2)}
     node = _node(
         "GroupQueryAttention", "q k v pk pv", domain=MICROSOFT, num_heads=4, kv_num_heads=2
