@@ -1,6 +1,7 @@
 """Every operator that works has work: multiply-accumulates counted by loops over what is summed."""
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import onnx
@@ -281,7 +282,7 @@ def test_operators_that_onnx_runtime_has_fused():
         _node("MatMul", "f m", "y"),
     ]
     nodes.insert(5, _node("Reshape", "e t", "e2"))
-    weights = {"k": (4, 2, 3, 3), "w": (6, 9), "v": (6,), "g": (6,), "m": (6, 6)}
+    weights: dict[str, Any] = {"k": (4, 2, 3, 3), "w": (6, 9), "v": (6,), "g": (6,), "m": (6, 6)}
     weights |= {"s": np.array([1, 4, 9], np.int64), "t": np.array([4, 6], np.int64)}
 
     network = _read(nodes, {"x": (1, 2, 3, 3)}, weights)
