@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from latprof.errors import NotEnoughDataError
+from latprof.measurement.quiet.target_constant import Tie
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.statistics import (
     NoiseFloor,
@@ -21,9 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pandas as pd
+    from numpy.typing import NDArray
 
 #: Pairs below which the noise floor is taken from the visits' spread instead.
 FEWEST_PAIRS = 10
+
+#: Of a tie that a single visit made: its spread is not known.
+_DOUBT_OF_ONE_VISIT = 0.03
 
 #: Columns that name a measurement of a network: ``label`` is 1 for its repetition.
 _LABEL: Final = [*NETWORK, "label"]
@@ -53,10 +58,44 @@ def label_table(visits: pd.DataFrame, reference_ms: float) -> pd.DataFrame:
     table["visits"] = [len(values) for values in ratios]
     table["ratio"] = ratio
     table["latency_ms"] = ratio * reference_ms
-    table["low_ms"] = ratio * (1 - half) * reference_ms
-    table["high_ms"] = ratio * (1 + half) * reference_ms
+    table["low_ms"] = ratio * np.exp(-half) * reference_ms
+    table["high_ms"] = ratio * np.exp(half) * reference_ms
+    table["preempted"] = _mean_of(counted["preempted"].to_numpy(), starts)
     table["raw_median_ms"] = [float(np.median(values)) for values in raw_ms]
     return table
+
+
+def _mean_of(values: NDArray[np.float64], starts: NDArray[np.intp]) -> NDArray[np.float64]:
+    """The mean of each group of rows that ``starts`` begin; NaN where one is not known."""
+    sizes = np.diff([*starts.tolist(), len(values)])
+    means: NDArray[np.float64] = np.add.reduceat(values.astype(np.float64), starts) / sizes
+    return means
+
+
+def references_ratios(visits: pd.DataFrame) -> dict[str, Tie]:
+    """How long each sibling of the reference takes as a multiple of the target's own.
+
+    ``visits`` are those to siblings, against their neighbour towards the own one. What is not tied
+    all the way is missing.
+    """
+    usable = visits[visits["failure_code"].isna()]
+    steps = {}
+    for (name, neighbour), group in usable.groupby(["name", "reference"], sort=False):
+        clean = group[~group["disturbed"]]
+        ratios = (clean if len(clean) else group)["ratio"].to_numpy()
+        half = relative_half_width(ratios)
+        doubt = half if np.isfinite(half) else _DOUBT_OF_ONE_VISIT
+        steps[str(name)] = str(neighbour), Tie(combine_visits(ratios), float(doubt), len(ratios))
+    ties: dict[str, Tie] = {}
+    for name in steps:
+        ratio, variance, fewest, path = 1.0, 0.0, np.inf, name
+        while path and path in steps and len(ties) <= len(steps):
+            path, step = steps[path]
+            ratio, variance = ratio * step.ratio, variance + step.doubt**2
+            fewest = min(fewest, step.visits)
+        if not path:
+            ties[name] = Tie(ratio, float(np.sqrt(variance)), int(fewest))
+    return ties
 
 
 def repeats_table(labels: pd.DataFrame) -> pd.DataFrame:
@@ -108,7 +147,7 @@ def stopped_by(
     made = visits[~failed].groupby(_LABEL)["visit"].nunique().to_dict()
     # A campaign gives up a network whose visits fail, in both of its measurements.
     with_failures = set(visits.loc[failed, NETWORK].itertuples(index=False, name=None))
-    half = (labels["high_ms"] - labels["low_ms"]) / 2 / labels["latency_ms"]
+    half = np.log(labels["high_ms"] / labels["low_ms"]) / 2
     reasons = []
     rows = labels[_LABEL].itertuples(index=False, name=None)
     for row, half_width in zip(rows, half, strict=True):

@@ -4,32 +4,47 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import cached_property
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from latprof.errors import NotEnoughDataError, UsageError
 from latprof.measurement.label_table import (
     campaign_ending,
     label_table,
     noise_floor,
+    references_ratios,
     repeats_table,
     stopped_by,
 )
-from latprof.measurement.quiet.target_constant import Constant
+from latprof.measurement.quiet.finding import Moment, find_constant
+from latprof.measurement.quiet.target_constant import Constant, Tie, is_better
 from latprof.measurement.records import Target
-from latprof.measurement.statistics import quiet_kernels, quiet_reference_ms
+from latprof.measurement.statistics import quiet_kernels
 from latprof.measurement.store.store import Store
 from latprof.measurement.visit_table import visit_row, visit_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
 
     from latprof.measurement.records import KernelProfile, Subject
     from latprof.measurement.statistics import NoiseFloor
     from latprof.measurement.store.store import StoredTarget
+
+
+#: Of a tie that is only the quotient of two constants, beyond theirs.
+UNPAIRED_DOUBT = 0.05
+
+
+class _Visits(NamedTuple):
+    """What is read of a target's visits in one pass."""
+
+    networks: pd.DataFrame
+    ties: pd.DataFrame
+    moments: tuple[Moment, ...]
 
 
 class TargetLabels:
@@ -97,30 +112,57 @@ class TargetLabels:
 
         Raises NotEnoughDataError where no visit has samples.
         """
+        return self.stored.constants[-1] if self.is_frozen else self.found_constant
+
+    @cached_property
+    def found_constant(self) -> Constant:
+        """What would be frozen now if nothing was; raises as :attr:`constant`."""
+        moments: Sequence[Moment] = self._read.moments
+        ties = references_ratios(self._read.ties)
         if self.is_frozen:
-            return self.stored.constants[-1]
-        found = self._visits_and_constant[1]
-        if found is None:
+            moments = [
+                Moment.of(measurement.samples, measurement.conditions)
+                for measurement in self.store.measurements(self.target)
+                if measurement.samples is not None
+            ]
+        own = [moment for moment in moments if not moment.name]
+        if own:
+            found = find_constant(own)
+        elif moments:  # only siblings so far, which are tied to nothing
+            found = find_constant(moments)
+        else:
             raise NotEnoughDataError(
                 f"{self.store.location} holds no measurement without a failure"
             )
-        return Constant(found)
+        for name in {m.name for m in moments} - {"", *ties}:
+            of_sibling = find_constant([m for m in moments if m.name == name])
+            ratio = of_sibling.reference_ms / found.reference_ms
+            ties[name] = Tie(ratio, of_sibling.doubt + found.doubt + UNPAIRED_DOUBT, 0)
+        return replace(found, ties=ties)
 
     @property
     def reference_ms(self) -> float:
         """The constant in ms; raises as :attr:`constant`."""
         return self.constant.reference_ms
 
+    def _tie(self, reference: str) -> float:
+        """A reference's latency as a multiple of the target's own, whose name is empty."""
+        if not reference:
+            return 1.0
+        known = self.constant.ties if reference in self.constant.ties else self.found_constant.ties
+        return known[reference].ratio
+
     # End to end ---------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def visits(self) -> pd.DataFrame:
         """One row a visit, in the order they were stored.
 
         Columns: kind, space, subject, name, label, visit, started_at (Unix s), process, target_runs
         and reference_runs (counted runs of a burst over which the ratio is taken: as many as all
         visits to the network, and all to the target, made), ratio, raw_median_ms, raw_minimum_ms,
-        reference_ms (median of the reference's burst medians), drift (fraction), timed_s (inside
+        reference_ms (median of the reference's burst medians), reference (which of the family it
+        was, empty for the target's own), drift (fraction), timed_s (inside
         timed runs), load_s, wall_s, steal (fraction of all cores), withheld (fraction of the time),
         other_load (share of spare cores), load1, preempted (share of the counted runs), waited
         (share of their time that they waited for a core; both NaN where unknown), disturbed,
@@ -131,24 +173,35 @@ class TargetLabels:
 
         Raises NotEnoughDataError where there is none.
         """
-        return self._visits_and_constant[0]
+        visits = self._read.networks
+        if visits.empty:
+            raise NotEnoughDataError(
+                f"{self.store.location} holds no measurements of {self.target.describe()}"
+            )
+        siblings = set(visits["reference"]) - {""}
+        if siblings:
+            of = {name: self._tie(name) for name in siblings} | {"": 1.0}
+            visits["ratio"] *= visits["reference"].map(of)
+        return visits
 
     @cached_property
-    def _visits_and_constant(self) -> tuple[pd.DataFrame, float | None]:
-        """The visits, and from the same pass the constant where it is not frozen."""
-        rows, bursts = [], []
+    def _read(self) -> _Visits:
+        """All visits: those to networks, those to siblings of the reference, and their moments."""
+        rows, moments = [], []
         for measurement in self.store.measurements(self.target):
             with self.store.reading("table measurements, conditions"):
                 rows.append(visit_row(measurement))
-            samples = measurement.samples
-            if samples is not None and not self.is_frozen:
-                bursts += [burst[samples.dropped_runs :] for burst in samples.reference]
+            if measurement.samples is not None and not self.is_frozen:
+                moments.append(Moment.of(measurement.samples, measurement.conditions))
         if not rows:
             raise NotEnoughDataError(
                 f"{self.store.location} holds no measurements of {self.target.describe()}"
             )
-        constant = quiet_reference_ms(bursts) if bursts else None
-        return visit_table(rows, lambda: self.store.measurements(self.target)), constant
+        table = visit_table(rows, lambda: self.store.measurements(self.target))
+        of_siblings = table["kind"] == "reference"
+        return _Visits(
+            table[~of_siblings].reset_index(drop=True), table[of_siblings], tuple(moments)
+        )
 
     @cached_property
     def labels(self) -> pd.DataFrame:
@@ -157,6 +210,7 @@ class TargetLabels:
         Columns: kind, space, subject, label, name, visits (that count), ratio (process effects
         divided out), latency_ms (ratio times :attr:`reference_ms`), low_ms, high_ms (a 90 %
         interval from the spread of the visits, NaN for a single visit), raw_median_ms, and
+        preempted (share of the runs, NaN where unknown),
         stopped_by, which says what ended the visits: ``"precision"``, ``"visits"``, ``"time"``,
         ``"failures"``, ``"interrupted"``, or nothing where no campaign is known
         (:func:`latprof.measurement.label_table.stopped_by`).
@@ -210,7 +264,8 @@ class TargetLabels:
         Read afresh: the profiles of thousands of networks are held by nobody.
         """
         for subject, profile in self.store.kernel_profiles(self.target):
-            kernels = quiet_kernels(profile, self.reference_ms)
+            tie = self._tie(profile.samples.reference_name)
+            kernels = quiet_kernels(profile, self.reference_ms * tie)
             yield subject, dataclasses.replace(profile, kernels=kernels)
 
     @cached_property
@@ -258,12 +313,22 @@ class TargetLabels:
 def freeze_reference(store: Store, target: Target) -> float:
     """Freeze the constant of a target whose campaign is complete; return it, in ms.
 
-    A constant that is frozen already stays. Raises NotEnoughDataError where no visit has samples.
+    A constant that is frozen already gives way where a much better one was found since, or lacks a
+    sibling of the reference that networks were measured against. Of a constant that an older
+    latprof froze nobody knows how good it is: it stays, unless one of a quiet host differs by more
+    than that could be wrong. Raises NotEnoughDataError where no visit has samples.
     """
     known = TargetLabels.of(store, target)
-    if known.is_frozen:
-        return known.reference_ms
-    return store.freeze_reference_ms(target, known.reference_ms)
+    found = known.found_constant
+    if not known.is_frozen:
+        return store.freeze_constant(target, found).reference_ms
+    last = known.constant
+    if is_better(found, last):
+        return store.freeze_constant(target, found, after=last.number).reference_ms
+    if missing := {name: tie for name, tie in found.ties.items() if name not in last.ties}:
+        more = replace(last, ties={**last.ties, **missing})
+        return store.freeze_constant(target, more, after=last.number).reference_ms
+    return last.reference_ms
 
 
 def labels(store: str | PathLike[str] | Store, target: str | None = None) -> pd.DataFrame:

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from latprof.errors import InvalidValueError
 
-#: Waiting for a core of less than this part of a run delays it no more than the clock's own error.
-_SLIGHT = 0.002
+#: Threads of a pool wait for a core for a moment whenever one wakes another: so much of a run's
+#: time is no delay.
+_SLIGHT = 0.02
 
 
 class RunUsage(NamedTuple):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latprof.errors import InvalidValueError
+from latprof.measurement.quiet.preemption import own_times
 
 if TYPE_CHECKING:
     from latprof.measurement.records import KernelProfile, KernelTime, PairedSamples
@@ -24,17 +25,20 @@ Floats = NDArray[np.float64]
 INTERVAL_COVERAGE = 0.9
 #: By how much the larger of two rounds may count as larger.
 ROUND_BOUND = 0.08
-#: Of the reference's burst medians: what it takes when the host is quiet.
-QUIET_QUANTILE = 0.1
 
 
 def burst_medians(samples: PairedSamples) -> tuple[Floats, Floats]:
-    """Medians in ms of target bursts, shape (r,), and reference bursts, shape (r + 1,)."""
-    drop = samples.dropped_runs
-    # Bursts are short: the standard library's median is many times faster than numpy's.
+    """Own times in ms of target bursts, shape (r,), and reference bursts, shape (r + 1,).
+
+    The median of a burst's counted runs; of those that were not preempted, where that is known
+    (:func:`latprof.measurement.quiet.preemption.own_times`).
+    """
     target, reference = (
-        np.array([median(burst[drop:]) for burst in bursts], dtype=np.float64)
-        for bursts in (samples.target, samples.reference)
+        np.array(own_times(bursts, usage, samples.dropped_runs), dtype=np.float64)
+        for bursts, usage in (
+            (samples.target, samples.target_usage),
+            (samples.reference, samples.reference_usage),
+        )
     )
     return target, reference
 
@@ -89,16 +93,6 @@ def visit_ratios(visits: Sequence[PairedSamples]) -> Floats:
     return np.array([visit_ratio(cut_bursts(samples, *runs)) for samples in visits])
 
 
-def quiet_reference_ms(bursts: Sequence[Sequence[float]]) -> float:
-    """What the reference takes when the host is quiet, in ms, from its bursts' counted runs.
-
-    The 10th percentile of the bursts' medians over the runs that all of them have, as the ratios
-    are: later runs of a burst are faster.
-    """
-    runs = min(map(len, bursts))
-    return float(np.quantile([median(burst[:runs]) for burst in bursts], QUIET_QUANTILE))
-
-
 def raw_median_ms(samples: PairedSamples) -> float:
     """Median of all counted runs of the target, in ms: the statistic without pairing."""
     drop = samples.dropped_runs
@@ -132,16 +126,17 @@ def combine_visits(ratios: ArrayLike) -> float:
 
 
 def relative_half_width(ratios: ArrayLike, coverage: float = INTERVAL_COVERAGE) -> float:
-    """Half the width of the confidence interval around :func:`combine_visits`, as a fraction of it.
+    """Half the width of the confidence interval around :func:`combine_visits`, on logarithms.
 
-    Student's t on the visits, each a fresh load. From eight visits on, the outer eighth on either
+    The interval is from r exp(-h) to r exp(h), so that neither end is below 0. Student's t on the
+    logarithms of the visits, each a fresh load. From eight visits on, the outer eighth on either
     side is winsorised (the winsorised variance of Tukey and McLaughlin, Sankhya A 1963; Yuen,
     Biometrika 1974), so that one visit which went wrong does not widen an interval whose centre it
     hardly moves. NaN for fewer than two visits.
     """
     from scipy import special  # slow to import, and reading a pack needs the rest of this module
 
-    values = np.sort(np.asarray(ratios, dtype=np.float64))
+    values = np.sort(np.log(np.asarray(ratios, dtype=np.float64)))
     n = len(values)
     if n < 2:
         return math.nan
@@ -149,7 +144,7 @@ def relative_half_width(ratios: ArrayLike, coverage: float = INTERVAL_COVERAGE) 
     winsorised = np.clip(values, values[cut], values[n - 1 - cut])
     deviation = float(winsorised.std(ddof=1)) / (1 - 2 * cut / n)
     quantile = float(special.stdtrit(n - 2 * cut - 1, (1 + coverage) / 2))
-    return quantile * deviation / math.sqrt(n) / combine_visits(values)
+    return quantile * deviation / math.sqrt(n)
 
 
 def quiet_kernels(profile: KernelProfile, reference_ms: float) -> tuple[KernelTime, ...]:

@@ -49,6 +49,7 @@ def visit_row(measurement: Measurement) -> dict[str, Any]:
         "visit": measurement.visit,
         "started_at": measurement.started_at,
         "process": measurement.process,
+        "reference": "",
         "target_runs": _NAN,
         "reference_runs": _NAN,
         "ratio": _NAN,
@@ -75,9 +76,10 @@ def visit_row(measurement: Measurement) -> dict[str, Any]:
     return row if samples is None else row | _statistics(samples)
 
 
-def _statistics(samples: PairedSamples) -> dict[str, float]:
+def _statistics(samples: PairedSamples) -> dict[str, Any]:
     target_runs, reference_runs = counted_runs(samples)
     return {
+        "reference": samples.reference_name,
         "target_runs": target_runs,
         "reference_runs": reference_runs,
         "ratio": visit_ratio(samples),
@@ -118,7 +120,7 @@ def _compare_like_bursts(
     """Take the ratios over the runs that all visits to a network, and to the reference, made."""
     made = table[["target_runs", "reference_runs"]].copy()
     table["target_runs"] = table.groupby(NETWORK)["target_runs"].transform("min")
-    table["reference_runs"] = made["reference_runs"].min()
+    table["reference_runs"] = table.groupby("reference")["reference_runs"].transform("min")
     longer = (made > table[["target_runs", "reference_runs"]]).any(axis=1).to_numpy()
     if not longer.any():
         return
@@ -133,9 +135,15 @@ def _compare_like_bursts(
 
 def _process_effects(visits: pd.DataFrame) -> pd.Series[float]:
     """Each visit's process effect, from undisturbed visits; 1 where these do not identify it."""
-    clean = visits[visits["failure_code"].isna() & ~visits["disturbed"]]
+    # The loads of each reference have a bias of their own in a process.
+    process = visits["process"] + visits["reference"].where(
+        visits["reference"] == "", "/" + visits["reference"]
+    )
+    counts = visits["failure_code"].isna() & ~visits["disturbed"]
+    clean = visits[counts]
     networks = clean.groupby(NETWORK, sort=False).ngroup().to_numpy()
-    processes, first = np.unique(clean["process"].to_numpy(str), return_index=True)
-    effects = process_effects(networks, clean["process"].to_numpy(str), clean["ratio"])
+    names = process[counts].to_numpy(str)
+    processes, first = np.unique(names, return_index=True)
+    effects = process_effects(networks, names, clean["ratio"])
     of_process = dict(zip(processes.tolist(), effects[first].tolist(), strict=True))
-    return visits["process"].map(of_process).fillna(1.0)
+    return process.map(of_process).fillna(1.0)

@@ -145,6 +145,9 @@ class Profiler(ABC):
     #: bias of its own (memory layout) that can only be estimated where several processes share the
     #: work. Many more where a start is expensive and the bias small.
     networks_per_process: ClassVar[int] = NETWORKS_PER_PROCESS
+    #: Whether networks run on this host's cores, which others may take away: then each network is
+    #: measured against a reference of its size (:mod:`latprof.profilers.visits.references`).
+    runs_on_host: ClassVar[bool] = False
     #: Words of which at most one is taken.
     exclusive_modes: ClassVar[frozenset[str]] = frozenset()
     #: Words for cores, where the device's differ: ``options.cluster``.

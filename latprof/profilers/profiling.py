@@ -16,6 +16,7 @@ from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.spaces.base import Architecture, SearchSpace
 from latprof.datasets.spaces.named import get_space
 from latprof.errors import EXIT_OK, EXIT_PARTIAL, DeviceError
+from latprof.measurement.quiet.finding import Moment, find_constant
 from latprof.measurement.records import (
     KernelProfile,
     KernelTime,
@@ -26,7 +27,6 @@ from latprof.measurement.records import (
 from latprof.measurement.statistics import (
     combine_visits,
     quiet_kernels,
-    quiet_reference_ms,
     raw_median_ms,
     relative_half_width,
     visit_ratio,
@@ -50,6 +50,7 @@ from latprof.profilers.visits.schedule import PlannedVisit, Schedule
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from latprof.measurement.quiet.target_constant import Constant
     from latprof.profilers.visits.measurer import Measurer
     from latprof.profilers.visits.schedule import MadeVisit
 
@@ -64,17 +65,17 @@ class Profile(ShortRepr):
     """One network's measurement.
 
     ``latency_ms`` is ``ratio`` times ``reference_ms``, the quiet-state latency of the reference
-    network in this very measurement; ``samples`` are all raw runs, one entry a visit, and
-    ``processes`` numbers the process that made each. ``visits`` says what became of the visits that
-    were planned: those that failed are not in ``samples``. ``costs`` is what is known of the
-    network without running it. ``without_kernels`` says why there are no kernels where they were
-    asked for and the runtime does not report them.
+    network that the visits were made against; ``constant`` says how that was found. ``samples`` are
+    all raw runs, one entry a visit, and ``processes`` numbers the process that made each.
+    ``visits`` says what became of the visits that were planned: those that failed are not in
+    ``samples``. ``costs`` is what is known of the network without running it. ``without_kernels``
+    says why there are no kernels where they were asked for and the runtime does not report them.
     """
 
     name: str
     target: Target
     reference: str
-    reference_ms: float
+    constant: Constant
     ratio: float
     samples: tuple[PairedSamples, ...]
     processes: tuple[int, ...]
@@ -82,6 +83,11 @@ class Profile(ShortRepr):
     costs: Costs
     kernel_profile: KernelProfile | None = None
     without_kernels: str = ""
+
+    @property
+    def reference_ms(self) -> float:
+        """The reference's latency on the quiet host, in ms."""
+        return self.constant.reference_ms
 
     @property
     def latency_ms(self) -> float:
@@ -172,6 +178,7 @@ class Profile(ShortRepr):
             "raw_median_ms": self.raw_median_ms,
             "reference": self.reference,
             "reference_ms": self.reference_ms,
+            "constant": self.constant.to_dict(),
             "kernel_sum_ms": self.kernel_sum_ms,
             "gap_ms": self.gap_ms,
             "profiling_overhead_ms": self.profiling_overhead_ms,
@@ -258,10 +265,8 @@ def profile(  # noqa: PLR0913 - as many as the command has options
     return Profile(
         name=source.subject.name,
         target=identity,
-        reference=reference_name,
-        reference_ms=quiet_reference_ms(
-            [burst[visit.dropped_runs :] for visit in samples for burst in visit.reference]
-        ),
+        reference=samples[0].reference_name or reference_name,
+        constant=find_constant([Moment.of(visit.samples, visit.conditions) for visit in made]),
         ratio=combine_visits(visit_ratios(samples)),
         samples=samples,
         processes=tuple(visit.process for visit in made),

@@ -143,7 +143,7 @@ def measure(numbers, _seed, folder):
                 path = path(Path(folder) / f"{number}.onnx")
             network = NetworkSource.of_model(path)
             measurer = measurer or InProcessMeasurer(
-                CpuOnnxRuntime(RunOptions()), reference, PROTOCOL, reference_runs=2
+                CpuOnnxRuntime(RunOptions()), reference, PROTOCOL, reference_runs={"": 2}
             )
             visit = measurer.visit(network)
             if visit.failure is not None:

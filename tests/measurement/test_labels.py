@@ -28,9 +28,9 @@ class CountingStore(Store):
         super().__init__(*arguments)
         self.reads = 0
 
-    def measurements(self, target, limit=None):
+    def measurements(self, target):
         self.reads += 1
-        return super().measurements(target, limit)
+        return super().measurements(target)
 
 
 @pytest.fixture

@@ -49,6 +49,7 @@ def cut_off(complete, tmp_path_factory):
         "DELETE FROM measurements WHERE id > (SELECT max(id) - 7 FROM measurements)",
         "UPDATE campaigns SET ended_at = NULL",
         "UPDATE targets SET reference_ms = NULL",
+        "DELETE FROM constants",
     )
     reseal(path)
     return path

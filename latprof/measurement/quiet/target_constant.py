@@ -96,6 +96,22 @@ class Constant:
         return f"{version}, {how}, within {100 * self.doubt:.1f} %"
 
 
+#: A constant gives way to one with less than this part of its doubt.
+_MUCH_LESS = 0.7
+
+
+def is_better(found: Constant, last: Constant) -> bool:
+    """Whether a constant shall hold from now on in place of the last one.
+
+    Of one that an older latprof froze the doubt is not known: it gives way to one of a quiet host
+    that differs by more than a quiet host's may.
+    """
+    if math.isnan(last.doubt):
+        change = abs(math.log(found.reference_ms / last.reference_ms))
+        return found.is_quiet and change > found.doubt + QUIET_DOUBT
+    return found.doubt < _MUCH_LESS * last.doubt
+
+
 def _tie(fields: Fields, value: Any) -> Tie:
     if not (
         isinstance(value, list | tuple)

@@ -17,8 +17,7 @@ from latprof.errors import (
     TargetMismatchError,
 )
 from latprof.measurement.quiet.target_constant import Constant
-from latprof.measurement.records import KernelProfile, Subject, Target
-from latprof.measurement.statistics import counted_runs
+from latprof.measurement.records import KernelProfile, PairedSamples, Subject, Target
 from latprof.measurement.store import schema
 from latprof.measurement.store.checked_rows import CheckedTable, checked_table
 from latprof.measurement.store.database import damaged_store, translated_error
@@ -265,29 +264,28 @@ class StoreReader:
                     found[subject.kind, subject.space, subject.key, int(label)] = int(campaign)
         return found
 
-    def measurements(self, target: Target, limit: int | None = None) -> Iterator[Measurement]:
-        """Every visit to every network on ``target``, in the order they were stored.
-
-        With a ``limit`` the first so many that have samples.
-        """
+    def measurements(self, target: Target) -> Iterator[Measurement]:
+        """Every visit to every network on ``target``, in the order they were stored."""
         with self.snapshot() as connection:
             subjects = self._subjects(connection)
             for row in self._rows_of(connection, schema.measurements, target):
-                if limit is not None and row["failure_code"] is not None:
-                    continue
                 subject = self._subject(subjects, row)
                 with self.reading(f"table measurements, row {row['id']}"):
                     measurement = measurement_of(row, subject, target)
                 yield measurement
-                if limit is not None and (limit := limit - 1) < 1:
-                    return
 
-    def reference_runs(self, target: Target) -> int | None:
-        """Counted runs in the reference's bursts of the first visit; None where there is none."""
-        for measurement in self.measurements(target, limit=1):
-            assert measurement.samples is not None
-            return counted_runs(measurement.samples)[1]
-        return None
+    def first_visits(self, target: Target) -> Iterator[tuple[Subject, PairedSamples]]:
+        """Each network on ``target``, and the samples of the first visit that has some."""
+        with self.snapshot() as connection:
+            subjects = self._subjects(connection)
+            seen = set()
+            for row in self._rows_of(connection, schema.measurements, target):
+                if row["failure_code"] is not None or row["subject_id"] in seen:
+                    continue
+                seen.add(row["subject_id"])
+                with self.reading(f"table measurements, row {row['id']}"):
+                    samples = samples_of(row["samples"])
+                yield self._subject(subjects, row), samples
 
     def _subjects(self, connection: sa.Connection) -> dict[int, Subject]:
         """Every network by the number of its row."""

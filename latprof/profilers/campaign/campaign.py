@@ -24,7 +24,8 @@ from latprof.measurement.visits import Failure
 from latprof.profilers.base import NETWORKS_PER_PROCESS
 from latprof.profilers.campaign.intervals import Intervals
 from latprof.profilers.campaign.stored_campaign import StoredCampaign
-from latprof.profilers.visits.schedule import Schedule, equal_shares
+from latprof.profilers.visits.references import chain, tie_source
+from latprof.profilers.visits.schedule import PlannedVisit, Schedule, equal_shares
 
 if TYPE_CHECKING:
     from latprof.measurement.records import Target
@@ -33,7 +34,13 @@ if TYPE_CHECKING:
     from latprof.profilers.campaign.plan import Plan
     from latprof.profilers.visits.measurer import Measurer
     from latprof.profilers.visits.network_source import NetworkSource
-    from latprof.profilers.visits.schedule import Clock, MakeMeasurer, PlannedVisit
+    from latprof.profilers.visits.schedule import Clock, MakeMeasurer
+
+
+#: Visits that tie a sibling of the reference to its neighbour, as a multiple of those to a network,
+#: and how many one process makes: a tie's error is in the labels of all networks that were measured
+#: against it.
+TIE_VISITS, TIE_VISITS_A_PROCESS = 1.5, 4
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ class Progress:
 
 @dataclass(frozen=True, repr=False)
 class CampaignResult(ShortRepr):
-    """What one run of a campaign did: visits made, already complete, failed, disturbed.
+    """What one run of a campaign did: visits to networks made, already complete, failed, disturbed.
 
     ``left`` and ``kernels_left`` count the visits, and the networks whose kernels, the time limit
     cut off; ``busy`` says that the host disturbed so many visits that they were not made again.
@@ -99,8 +106,8 @@ def collect(
     reference : str
         The reference network's name.
     make_measurer : callable
-        Makes what visits the networks, given how often the reference runs in a burst; called afresh
-        every ``networks_per_process`` visits.
+        Makes what visits the networks, given how often each reference runs in a burst; called
+        afresh every ``networks_per_process`` visits.
     host : mapping, optional
         Facts about the host, stored with the campaign.
     on_progress : callable, optional
@@ -120,7 +127,7 @@ def collect(
         make_measurer,
         plan.protocol,
         time_limit_s=plan.time_limit_s,
-        reference_runs=stored.reference_runs,
+        references=stored.references,
         clock=clock,
     )
     run = _Run(plan, stored, schedule, on_progress or (lambda _progress: None))
@@ -129,6 +136,7 @@ def collect(
         if schedule.time_is_up():
             break
         schedule.work_off(run.unfinished(planned), run.visit, share)
+    schedule.work_off(run.ties(), run.visit, lambda _left: TIE_VISITS_A_PROCESS)
     schedule.work_off(run.without_kernels(), run.time_late_kernels, share)
     result = run.result()
     stored.end(complete=not result.left)
@@ -152,6 +160,7 @@ class _Run:
         self._resumed = len(wanted & stored.finished)
         self._has_kernels = plan.ops
         self._kernels_left = 0
+        self._made_to_networks = 0
         self._intervals = Intervals()
         if plan.protocol.precision:
             for made in stored.undisturbed():
@@ -179,6 +188,23 @@ class _Run:
         self._resumed += sum(visit.key in self._stored.finished for visit in added)
         return [visit for visit in planned if visit.key not in self._stored.finished]
 
+    def ties(self) -> list[PlannedVisit]:
+        """The visits that tie the siblings of the reference which networks were measured against.
+
+        Siblings that are tied already have no more.
+        """
+        used = set(self._schedule.references.of_network.values()) - {""}
+        pairs = dict.fromkeys(pair for name in sorted(used) for pair in chain(name))
+        planned = [
+            PlannedVisit(tie_source(*pair), 0, number)
+            for number in range(math.ceil(TIE_VISITS * self._plan.protocol.visits))
+            for pair in pairs
+        ]
+        left = [visit for visit in planned if visit.key not in self._stored.finished]
+        self._total += len(left)
+        self._made_to_networks = self._schedule.made
+        return left
+
     def without_kernels(self) -> list[NetworkSource]:
         """Networks whose kernels are asked for and not timed yet, though they could be measured."""
         found = []
@@ -203,7 +229,7 @@ class _Run:
             if visit.samples is not None and not judgement.disturbed:
                 ratio = visit_ratio(visit.samples)
                 self._intervals.add(planned.network.subject, planned.label, visit.process, ratio)
-            if visit.ok:
+            if visit.ok and planned.network.subject.kind != "reference":
                 self._time_kernels(measurer, planned.network)
         self._report()
         return again
@@ -266,7 +292,7 @@ class _Run:
         """What the run did."""
         counts = self._schedule.counts()
         return CampaignResult(
-            made=counts.made,
+            made=self._made_to_networks,
             resumed=self._resumed,
             failed=counts.failed,
             disturbed=counts.disturbed,

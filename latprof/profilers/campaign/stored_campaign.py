@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from latprof.errors import NotEnoughDataError
 from latprof.measurement.labels import freeze_reference
 from latprof.measurement.visits import Measurement
+from latprof.profilers.visits.schedule import KnownReferences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,6 +42,8 @@ class StoredCampaign:
         Visits that need no more work.
     with_kernels : set of Subject
         Networks whose kernels are stored.
+    references : KnownReferences
+        What the visits of earlier campaigns settled.
     """
 
     def __init__(
@@ -62,19 +65,15 @@ class StoredCampaign:
         )
         self.finished = store.finished_visits(target)
         self.with_kernels = store.subjects_with_kernels(target)
-        self._reference_runs: int | None = None
+        self.references = KnownReferences()
+        for subject, samples in store.first_visits(target):
+            self.references.note(subject, samples)
 
     def undisturbed(self) -> Iterator[Measurement]:
         """The visits of earlier campaigns that count."""
         for measurement in self._store.measurements(self._target):
             if measurement.ok and not measurement.disturbed:
                 yield measurement
-
-    def reference_runs(self) -> int | None:
-        """Counted runs in the reference's bursts of the store's first visit; None before it."""
-        if self._reference_runs is None:
-            self._reference_runs = self._store.reference_runs(self._target)
-        return self._reference_runs
 
     def add(self, key: VisitKey, visit: Visit, *, disturbed: bool) -> None:
         """Store a visit; on return it is durable."""

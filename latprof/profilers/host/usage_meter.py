@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from latprof.measurement.run_usage import RunUsage
 
@@ -17,12 +17,6 @@ else:
     import resource
 
 _TASKS = Path("/proc/self/task")
-
-
-class _Reading(NamedTuple):
-    cpu_us: int
-    waited_ns: int | None
-    preempted: int
 
 
 class UsageMeter:
@@ -52,8 +46,8 @@ class UsageMeter:
             for task in tasks.iterdir():
                 with contextlib.suppress(OSError):
                     self._files.append(os.open(task / "schedstat", os.O_RDONLY))
-        self._waited_ns = self._waited()
         self._last = self._read_usage()
+        self._waited_ns = self._waited()
 
     def __enter__(self) -> Self:
         return self
@@ -64,12 +58,15 @@ class UsageMeter:
 
     def begin(self) -> None:
         """Read the counters: a run begins."""
-        self._last = self._read_usage()
+        before, self._last = self._last, self._read_usage()
+        if self._last[1:] != before[1:] and self._waited_ns is not None:
+            self._waited_ns = max(self._waited() or 0, self._waited_ns)  # between two runs
 
     def run(self) -> RunUsage:
         """What was given since :meth:`begin`: a run has ended."""
-        cpu_s, voluntary, preempted = self._read_usage()
-        cpu_before_s, voluntary_before, preempted_before = self._last
+        now = self._read_usage()
+        (cpu_before_s, voluntary_before, preempted_before), self._last = self._last, now
+        cpu_s, voluntary, preempted = now
         waited_us: int | None = None
         if self._waited_ns is not None:
             before_ns, waited_us = self._waited_ns, 0

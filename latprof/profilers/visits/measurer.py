@@ -5,20 +5,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from latprof.errors import LatprofError
 from latprof.measurement.protocol import (
     LoadedModel,
-    Rotation,
     calibrate,
     measure_paired,
     runs_per_burst,
 )
 from latprof.measurement.records import KernelProfile, PairedProtocol, PairedSamples
 from latprof.measurement.visits import Failure, Visit
+from latprof.profilers.visits.references import References
 
 if TYPE_CHECKING:
     from latprof.graph.model_file import ModelSource
@@ -68,9 +67,10 @@ class InProcessMeasurer:
     protocol : PairedProtocol
     process : str
         What the visits' ``process`` is.
-    reference_runs : int, optional
-        Counted runs in the reference's bursts, where other processes have settled it: a reference
-        near a limit would otherwise run half as often in some processes as in others.
+    reference_runs : mapping of str to int, optional
+        Counted runs in the bursts of each reference, where other processes have settled it: a
+        reference near a limit would otherwise run half as often in some processes as in others.
+        The target's own reference is called "".
     report : callable
         Takes what the profiler waits for.
     """
@@ -81,20 +81,14 @@ class InProcessMeasurer:
         reference: NetworkSource,
         protocol: PairedProtocol,
         process: str = "",
-        reference_runs: int | None = None,
+        reference_runs: Mapping[str, int] | None = None,
         report: Callable[[str], None] = lambda _waiting: None,
     ) -> None:
         self._profiler = profiler
         self._protocol = protocol
         self._process_name = process
         self._report = report
-        model = self._model(reference)
-        loads: list[LoadedModel] = [profiler.load(model) for _ in range(protocol.reference_loads)]
-        calibrated = partial(calibrate, run_bursts=profiler.run_bursts)
-        self._reference_runs = reference_runs or runs_per_burst(
-            min(map(calibrated, loads)), protocol
-        )
-        self._reference = Rotation(loads)
+        self._references = References(profiler, reference, protocol, reference_runs or {})
         self._prepared: tuple[NetworkSource, Callable[[], LoadedModel]] | None = None
         self._following: list[NetworkSource] = []
 
@@ -144,14 +138,18 @@ class InProcessMeasurer:
             self._about(network)
             model = load()
             load_s = time.perf_counter() - start
+            latency_ms = calibrate(model, run_bursts=self._profiler.run_bursts)
+            name, reference, runs = self._reference_for(network, latency_ms)
             before = self._profiler.conditions()
             samples = measure_paired(
                 model,
-                self._reference,
+                reference,
                 self._protocol,
-                reference_runs=self._reference_runs,
+                target_runs=runs_per_burst(latency_ms, self._protocol),
+                reference_runs=runs,
                 run_bursts=self._profiler.run_bursts,
             )
+            samples = dataclasses.replace(samples, reference_name=name)
             after = self._profiler.conditions()
             conditions: dict[str, Any] = {
                 "before": before,
@@ -179,21 +177,32 @@ class InProcessMeasurer:
             conditions=conditions,
         )
 
+    def _reference_for(
+        self, network: NetworkSource, latency_ms: float
+    ) -> tuple[str, LoadedModel, int]:
+        """The reference for a network: its name, its loads, and the counted runs of its bursts."""
+        name = network.reference
+        if name is None:
+            name = self._references.nearest(latency_ms)
+        return name, *self._references.load(name)
+
     def profile(self, network: NetworkSource) -> KernelProfile | Failure:
         started_at = time.time()
         protocol = dataclasses.replace(self._protocol, rounds=KERNEL_ROUNDS)
         try:
             self._profiler.settle(self._report, self._prefetch_one)
             model = self._profiler.load_profiled(self._model(network))
-            calibrate(model, run_bursts=self._profiler.run_bursts)
+            latency_ms = calibrate(model, run_bursts=self._profiler.run_bursts)
+            name, reference, runs = self._reference_for(network, latency_ms)
             samples = measure_paired(
                 model,
-                self._reference,
+                reference,
                 protocol,
                 target_runs=KERNEL_RUNS,
-                reference_runs=self._reference_runs,
+                reference_runs=runs,
                 run_bursts=self._profiler.run_bursts,
             )
+            samples = dataclasses.replace(samples, reference_name=name)
             kernels = tuple(model.kernel_times(_counted_runs(samples)))
         except LatprofError as error:
             return Failure.of(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -64,7 +64,7 @@ def measurers(
             on_wait=on_wait,
         )
 
-        def make_measurer(reference_runs: int | None) -> Measurer:
+        def make_measurer(reference_runs: Mapping[str, int]) -> Measurer:
             alone = partial(make, reference_runs)
             return TakingTurns(alone) if ahead and profiler.prepares_ahead else alone()
 

@@ -59,7 +59,7 @@ class ProcessMeasurer:
     reference : NetworkSource
         The target's reference network.
     protocol : PairedProtocol
-    reference_runs : int, optional
+    reference_runs : mapping of str to int, optional
         See :class:`latprof.profilers.visits.measurer.InProcessMeasurer`.
     timeout_s : float
         Longest time for one visit, without what the device had to be waited for.
@@ -73,7 +73,7 @@ class ProcessMeasurer:
         options: RunOptions,
         reference: NetworkSource,
         protocol: PairedProtocol,
-        reference_runs: int | None = None,
+        reference_runs: Mapping[str, int] | None = None,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         *,
         on_wait: Callable[[str], None] = lambda _waiting: None,
@@ -87,7 +87,7 @@ class ProcessMeasurer:
             "reference": reference.to_dict(),
             "protocol": protocol.to_dict(),
             "host": platform.node(),
-            "reference_runs": reference_runs,
+            "reference_runs": dict(reference_runs or {}),
         }
         self._timeout_s = timeout_s
         self._process: Child | None = None

@@ -68,6 +68,8 @@ class NetworkSource:
 
     Use :meth:`of_architecture`, :meth:`of_model` or :meth:`of_models`. ``rules`` say how values of
     a model's inputs are made, where they are not the usual ones; ``costs`` what is known of it.
+    ``reference`` names the reference of the target's family that it is measured against, where an
+    earlier visit has settled that (:mod:`latprof.profilers.visits.references`).
     """
 
     subject: Subject
@@ -75,6 +77,7 @@ class NetworkSource:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     rules: Rules = field(default_factory=dict)
     costs: Costs | None = field(default=None, compare=False)
+    reference: str | None = field(default=None, compare=False)
 
     @classmethod
     def of_architecture(cls, space: SearchSpace, architecture: Architecture) -> NetworkSource:
@@ -183,6 +186,7 @@ class NetworkSource:
             "path": None if self.path is None else str(self.path),
             "shapes": {name: list(shape) for name, shape in self.shapes.items()},
             "rules": {name: rule.to_dict() for name, rule in self.rules.items()},
+            "reference": self.reference,
         }
 
     @classmethod
@@ -194,6 +198,7 @@ class NetworkSource:
             None if path is None else Path(path),
             {name: tuple(shape) for name, shape in values["shapes"].items()},
             {name: InputRule.from_dict(rule) for name, rule in values["rules"].items()},
+            reference=values["reference"],
         )
 
 

@@ -18,9 +18,9 @@ import itertools
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from latprof.errors import DeviceError
 from latprof.measurement.disturbance import NEVER_USED, disturbances
@@ -48,9 +48,30 @@ FINAL_FAILURES = frozenset(
 _LOOKAHEAD = PROCESSES - 1
 _Item = TypeVar("_Item")
 
-#: Makes what visits the networks, given how often the reference runs in a burst (None: the measurer
-#: finds out).
-MakeMeasurer: TypeAlias = "Callable[[int | None], Measurer]"
+#: Makes what visits the networks, given how often each reference runs in a burst (of one that is
+#: missing the measurer finds out).
+MakeMeasurer: TypeAlias = "Callable[[Mapping[str, int]], Measurer]"
+
+
+@dataclass
+class KnownReferences:
+    """What earlier visits settled about the references of a target's family, and later ones keep.
+
+    Parameters
+    ----------
+    runs : dict of str to int
+        Counted runs in a burst of each reference, by its name.
+    of_network : dict of Subject to str
+        Which of them each network is measured against.
+    """
+
+    runs: dict[str, int] = field(default_factory=dict)
+    of_network: dict[Subject, str] = field(default_factory=dict)
+
+    def note(self, network: Subject, samples: PairedSamples) -> None:
+        """Keep what the first visit to a network, and the first with a reference, did."""
+        self.runs.setdefault(samples.reference_name, counted_runs(samples)[1])
+        self.of_network.setdefault(network, samples.reference_name)
 
 
 class Clock(Protocol):
@@ -95,6 +116,7 @@ class MadeVisit:
     planned: PlannedVisit
     process: int
     samples: PairedSamples
+    conditions: Mapping[str, Any] = field(default_factory=dict)
 
 
 def equal_shares(most: int) -> Callable[[int], int]:
@@ -122,8 +144,8 @@ class Schedule:
         Says what a disturbed visit is.
     time_limit_s : float, optional
         No visit starts later than this after the schedule was made.
-    reference_runs : callable, optional
-        What ``make_measurer`` is given; by default the counted runs of the first visit made here.
+    references : KnownReferences, optional
+        What earlier visits settled; kept up here.
     clock : Clock
     """
 
@@ -133,13 +155,12 @@ class Schedule:
         protocol: PairedProtocol,
         *,
         time_limit_s: float | None = None,
-        reference_runs: Callable[[], int | None] | None = None,
+        references: KnownReferences | None = None,
         clock: Clock = time,
     ) -> None:
         self._make_measurer, self._protocol = make_measurer, protocol
         self._time_limit_s, self._clock = time_limit_s, clock
-        self._reference_runs = reference_runs or (lambda: self._settled_runs)
-        self._settled_runs: int | None = None
+        self.references = references or KnownReferences()
         self._start = clock.monotonic()
         self._tries: Counter[VisitKey] = Counter()
         self._lately: deque[bool] = deque(maxlen=PATIENCE)
@@ -200,7 +221,7 @@ class Schedule:
         queue = deque(items)
         while queue and not self.time_is_up():
             size = share(len(queue))
-            with self._make_measurer(self._reference_runs()) as measurer:
+            with self._make_measurer(dict(self.references.runs)) as measurer:
                 for left in reversed(range(size)):
                     item = queue.popleft()
                     if do(measurer, item, [*itertools.islice(queue, min(left, _LOOKAHEAD))]):
@@ -219,11 +240,16 @@ class Schedule:
         if planned.network.subject in self._hopeless:
             self.failed += 1
             return None
-        visit = measurer.visit(planned.network)
+        visit = measurer.visit(self._with_reference(planned.network))
         code = "" if visit.failure is None else visit.failure.code
         if visit.failure and (code in GONE or (code == DeviceError.code and not self.made)):
             raise visit.failure.error()
         return visit, self._judge(planned, visit)
+
+    def _with_reference(self, network: NetworkSource) -> NetworkSource:
+        """A network with the reference that earlier visits to it were made against."""
+        name = self.references.of_network.get(network.subject, network.reference)
+        return network if name == network.reference else replace(network, reference=name)
 
     def _judge(self, planned: PlannedVisit, visit: Visit) -> Judgement:
         self._tries[planned.key] += 1
@@ -238,8 +264,7 @@ class Schedule:
             self._give_up(planned)
             self.failures.append((planned.network.subject.name, visit.failure))
             return Judgement(disturbed=False, again=False)
-        if self._settled_runs is None:
-            self._settled_runs = counted_runs(visit.samples)[1]
+        self.references.note(planned.network.subject, visit.samples)
         found = disturbances(visit.samples, visit.conditions, self._protocol)
         if not NEVER_USED.isdisjoint(found):
             return self._judge_unusable(planned, found)
@@ -291,7 +316,7 @@ class Schedule:
                 return False
             visit = self._settle(measurer, item)
             if visit is not None and visit.samples is not None:
-                made.append(MadeVisit(item, self._processes, visit.samples))
+                made.append(MadeVisit(item, self._processes, visit.samples, visit.conditions))
             else:
                 broken.add(here)
             return False
@@ -317,7 +342,7 @@ class Schedule:
     def time_kernels(self, measurer: Measurer, network: NetworkSource) -> KernelProfile | Failure:
         """Time a network's kernels; again where the reference moved meanwhile."""
         for _ in range(1 + RETRIES):
-            profile = measurer.profile(network)
+            profile = measurer.profile(self._with_reference(network))
             if isinstance(profile, Failure) or not disturbances(
                 profile.samples, {}, self._protocol
             ):

@@ -57,7 +57,7 @@ def test_ratios_are_taken_over_the_runs_that_all_visits_made(store):
     store.add(measurement(visit=0, process="host/1", samples=longer))
     assert TargetLabels.of(store).visits["ratio"].tolist() == [pytest.approx(9 / 4)]
     assert TargetLabels.of(store).reference_ms == pytest.approx(4.0)
-    assert store.reference_runs(TARGET) == 2
+    assert [s for _, s in store.first_visits(TARGET)] == [longer]
     shorter = PairedSamples((burst[:2],) * 2, (reference[:2],) * 3)
     store.add(measurement(visit=1, process="host/2", samples=shorter))
     visits = TargetLabels.of(store).visits
@@ -69,9 +69,9 @@ def test_ratios_are_taken_over_the_runs_that_all_visits_made(store):
     assert TargetLabels.of(store).visits["ratio"].iloc[2] == pytest.approx(9 / 5)
 
 
-def test_a_store_without_visits_knows_no_reference_runs(store):
+def test_a_store_without_visits_has_no_first_visits(store):
     store.add(measurement(samples=None, failure=Failure("timeout", "too long")))
-    assert store.reference_runs(TARGET) is None
+    assert [*store.first_visits(TARGET)] == []
 
 
 def test_two_collections_may_make_one_store_at_the_same_moment(tmp_path):

@@ -214,7 +214,7 @@ def test_a_file_that_changes_after_the_check_is_refused(tmp_path, scaled):
     written(path, floats(3, 4) + 1)
     _, reference = reference_network()
     measurer = InProcessMeasurer(
-        CpuOnnxRuntime(RunOptions()), reference, PROTOCOL, reference_runs=2
+        CpuOnnxRuntime(RunOptions()), reference, PROTOCOL, reference_runs={"": 2}
     )
 
     visit = measurer.visit(network)

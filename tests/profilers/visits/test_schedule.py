@@ -65,7 +65,7 @@ def test_processes_make_equal_shares_and_all_run_the_reference_as_often_as_the_f
     measurer = Scripted()
     made = scheduled(measurer).measure(visits(A, 6), 4)
     assert [one.process for one in made] == [0, 0, 1, 1, 2, 3]
-    assert measurer.given == [None, 2, 2, 2]
+    assert measurer.given == [{}, {"": 2}, {"": 2}, {"": 2}]
 
 
 def test_processes_are_numbered_on_from_one_round_to_the_next():

@@ -51,6 +51,7 @@ class CpuLiteRT(Profiler):
 
     spelling = "cpu:litert"
     own_formats = (".tflite",)
+    runs_on_host = True
 
     @classmethod
     def availability(cls) -> Availability:

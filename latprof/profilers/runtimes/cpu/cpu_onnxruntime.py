@@ -76,6 +76,7 @@ class CpuOnnxRuntime(Profiler):
     """
 
     spelling = "cpu:onnxruntime"
+    runs_on_host = True
     precisions = ("float32", "int8", "float16")
 
     @classmethod

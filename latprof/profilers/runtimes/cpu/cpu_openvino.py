@@ -42,6 +42,7 @@ class CpuOpenVINO(Profiler):
     """
 
     spelling = "cpu:openvino"
+    runs_on_host = True
     precisions = ("float32", "bfloat16", "int8")
 
     @classmethod

@@ -36,6 +36,7 @@ class CpuTorch(Profiler):
     """Measures on this computer's processor with PyTorch; a duration is the time of one call."""
 
     spelling = "cpu:torch"
+    runs_on_host = True
     precisions = ("float32", "bfloat16", "float16")
     modes: ClassVar = {
         "channels-last": "images and weights with the channels innermost",

@@ -44,6 +44,7 @@ class CpuTVM(Profiler):
     """
 
     spelling = "cpu:tvm"
+    runs_on_host = True
     modes: ClassVar = {
         "tuned=": "N schedules tried of each kernel (MetaSchedule), once and kept; without it "
         + UNTUNED
