@@ -1,5 +1,7 @@
 """Each network is measured against a reference of its size, and one constant serves them all."""
 
+import itertools
+
 import pytest
 
 from latprof.datasets.spaces.named import space_from_description
@@ -109,4 +111,4 @@ def test_each_sibling_has_at_most_sixteen_times_the_work_of_the_one_before():
     for each in [*found[:2], source, *found[2:]]:
         space = space_from_description(each.subject.space)
         macs.append(space.macs(space.parse(each.subject.key)))
-    assert all(1 < b / a <= 16 for a, b in zip(macs, macs[1:], strict=False)), macs
+    assert all(1 < b / a <= 16 for a, b in itertools.pairwise(macs)), macs
