@@ -18,9 +18,9 @@ from latprof.errors import (
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.statistics import counted_runs
 from latprof.measurement.visits import Failure
-from latprof.profilers import profiling as module
 from latprof.profilers.base import Profiler, RunOptions
 from latprof.profilers.profiling import profile
+from latprof.profilers.visits import measurers
 from latprof.profilers.visits.measurer import InProcessMeasurer
 from latprof.testing.fakes import FakeProfiler
 
@@ -45,14 +45,14 @@ def given(monkeypatch, failures, tries):
     runs = []
     codes = (failures.get(number) for number in tries)
 
-    def measurer(_target, options, reference, protocol, reference_runs, _timeout_s):
+    def measurer(_target, options, reference, protocol, reference_runs, **_more):
         runs.append(reference_runs)
         slower = 1.0 + 0.05 * (len(runs) % 2)
         profiler = FakeProfiler(RunOptions(), lambda _run: slower, seed=len(runs), load_noise=0.01)
         inner = InProcessMeasurer(profiler, reference, protocol, "", reference_runs)
         return FailingMeasurer(inner, codes)
 
-    monkeypatch.setattr(module, "ProcessMeasurer", measurer)
+    monkeypatch.setattr(measurers, "ProcessMeasurer", measurer)
     return runs
 
 
