@@ -100,6 +100,8 @@ def predict(
         upper=upper,
         on_error=on_error,
     )
+    if failed and not answers and not as_json:
+        raise typer.Exit(failed[0].exit_status)
     if as_json:
         print_json([answer.to_dict() for answer in answers])
     else:

@@ -201,14 +201,21 @@ def _predict_all(
 
     answers: dict[int, Answer] = {}
     batch: dict[int, Architecture] = {}
+    several = len(networks) > 1 and any(name is not None for name in shapes or {})
+    unused = {name for name in shapes or {} if name is not None} if several else set()
     for row, network in enumerate(networks):
         with _one_among_many(name_of(network), on_error):
-            found = _read(pack, network, shapes)
+            found = _read(
+                pack, network, _shapes_for(network, shapes, unused) if several else shapes
+            )
             if isinstance(found, Architecture):
                 batch[row] = found
             else:
                 name = name_of(network)
                 answers[row] = predict_network(pack, found, name, strict=strict, upper=upper)
+    if unused and answers:
+        name = min(map(str, unused))
+        raise InvalidValueError(f"no model has an input {name!r}", field="shapes")
     try:
         found_all = predict_architectures(pack, [*batch.values()], upper=upper)
         answers.update(zip(batch, found_all, strict=True))
@@ -217,6 +224,17 @@ def _predict_all(
             with _one_among_many(str(architecture), on_error):
                 (answers[row],) = predict_architectures(pack, [architecture], upper=upper)
     return [answers[row] for row in sorted(answers)]
+
+
+def _shapes_for(network: Predictable, shapes: Shapes, unused: set[str | None]) -> Shapes:
+    """Of several models' shapes those that name an input of this one; they are not unused then."""
+    from latprof.graph.model_file import graph_inputs, read_model
+
+    if not isinstance(network, str | os.PathLike) or Path(network).suffix != ".onnx":
+        return None
+    names = {value.name for value in graph_inputs(read_model(network, data=False).graph)}
+    unused -= names
+    return {name: shape for name, shape in (shapes or {}).items() if name in {None, *names}}
 
 
 @contextmanager
