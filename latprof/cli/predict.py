@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,9 +18,12 @@ from latprof.cli.console import (
     print_table,
 )
 from latprof.common.short_reprs import whole_percent
-from latprof.errors import EXIT_PARTIAL
+from latprof.errors import EXIT_PARTIAL, UsageError
 from latprof.predictors.pack.shipped import DEFAULT_PACK
 from latprof.workflows.formatting import milliseconds
+
+#: Characters of a list of networks.
+_MOST_LISTED = 64 << 20
 
 if TYPE_CHECKING:
     from latprof.errors import LatprofError
@@ -32,7 +36,8 @@ def predict(
         list[str],
         typer.Argument(
             metavar="MODEL.onnx|ARCHITECTURE...",
-            help="ONNX files, or architectures as numbers separated by commas.",
+            help="ONNX files, or architectures as numbers separated by commas; a file that ends in "
+            ".txt, or - for standard input, has one a line.",
         ),
     ],
     pack: Annotated[
@@ -84,6 +89,7 @@ def predict(
     from latprof.workflows.predict import predict as run
 
     loaded = pack_for(pack, target, threads)
+    networks = [each for word in networks for each in _lines(word)]
     failed: list[LatprofError] = []
 
     def on_error(name: str, error: LatprofError) -> None:
@@ -111,6 +117,25 @@ def predict(
             _print_operators(answer)
     if failed:
         raise typer.Exit(EXIT_PARTIAL if answers else failed[0].exit_status)
+
+
+def _lines(word: str) -> list[str]:
+    """What a list names, one a line without comments; any other word is itself."""
+    if word == "-":
+        text = sys.stdin.read(_MOST_LISTED + 1)
+    elif word.endswith(".txt"):
+        from latprof.datasets.importers.files.reading import read_text
+
+        text = read_text(word, _MOST_LISTED)
+    else:
+        return [word]
+    if len(text) > _MOST_LISTED:
+        raise UsageError("the list is too long", expected=f"at most {_MOST_LISTED >> 20} MiB")
+    lines = [line.partition("#")[0].strip() for line in text.splitlines()]
+    found = [line for line in lines if line]
+    if not found:
+        raise UsageError(f"{'standard input' if word == '-' else word} names no network")
+    return found
 
 
 def _print(pack: Pack, answers: list[Answer], upper: float | None) -> None:

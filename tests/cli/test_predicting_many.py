@@ -31,8 +31,8 @@ def models(tmp_path):
     return conv(tmp_path / "image.onnx", "image"), conv(tmp_path / "pixels.onnx", "pixels")
 
 
-def predict(*words):
-    return CliRunner().invoke(app, ["predict", *words])
+def predict(*words, given=None):
+    return CliRunner().invoke(app, ["predict", *words], input=given)
 
 
 def test_a_named_shape_is_for_the_models_that_have_the_input(models):
@@ -65,3 +65,22 @@ def test_without_any_answer_there_is_no_table(models):
     assert result.exit_code == 3
     assert result.stdout == ""
     assert result.stderr.count("\n") == 2
+
+
+def test_a_list_has_a_network_a_line(tmp_path):
+    text = f"# two of them\n{MEMBER}\n\n proxyless:{MEMBER}  # the same\n"
+    (tmp_path / "list.txt").write_text(text)
+    for result in (
+        predict(str(tmp_path / "list.txt"), "--json"),
+        predict("-", "--json", given=text),
+    ):
+        assert result.exit_code == 0, result.output
+        first, second = json.loads(result.stdout)
+        assert first["latency_ms"] == second["latency_ms"]
+
+
+def test_an_empty_list_is_a_mistake(tmp_path):
+    (tmp_path / "list.txt").write_text("# nothing\n")
+    assert predict(str(tmp_path / "list.txt")).exit_code == 2
+    assert predict("-", given="").exit_code == 2
+    assert predict(str(tmp_path / "absent.txt")).exit_code == 3
