@@ -226,14 +226,14 @@ def _predict_all(
     return [answers[row] for row in sorted(answers)]
 
 
-def _shapes_for(network: Predictable, shapes: Shapes, unused: set[str | None]) -> Shapes:
+def _shapes_for(network: Predictable, shapes: Shapes, unused: set[str]) -> Shapes:
     """Of several models' shapes those that name an input of this one; they are not unused then."""
     from latprof.graph.model_file import graph_inputs, read_model
 
     if not isinstance(network, str | os.PathLike) or Path(network).suffix != ".onnx":
         return None
     names = {value.name for value in graph_inputs(read_model(network, data=False).graph)}
-    unused -= names
+    unused.difference_update(names)
     return {name: shape for name, shape in (shapes or {}).items() if name in {None, *names}}
 
 
