@@ -146,7 +146,7 @@ def _trial(target: str) -> Check:
     protocol = PairedProtocol(rounds=1, burst_ms=1.0, reference_loads=1)
     with (
         measurers(target, RunOptions(), network, protocol, timeout_s=_TRIAL_S) as make,
-        make(2) as measurer,
+        make({}) as measurer,
     ):
         visit = measurer.visit(network)
     if visit.failure is not None:
