@@ -63,6 +63,7 @@ def benchmarks() -> list[Benchmark]:
         Benchmark("predictors"),
         Benchmark("speed"),
         Benchmark("startup"),
+        Benchmark("reading"),
         Benchmark("supernets"),
         Benchmark("collection_cost"),
         Benchmark("repeatability"),
