@@ -161,6 +161,9 @@ class Profiler(ABC):
     #: Whether the weights of the model that is loaded next are random, as those of a space's
     #: networks are: others of the same scale will do. Set before each load, as the rules are.
     random_weights: bool = False
+    #: Takes what is waited for; set in measuring processes, where a device that was there before is
+    #: waited for when it is lost.
+    report: Callable[[str], None] | None = None
     #: How often the runtime's process on the device was started anew since this one began.
     restarts: int = 0
 

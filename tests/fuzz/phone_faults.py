@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 from adb_phone import Phone
 from phone_profiles import PROFILES
 from phone_station import Station
@@ -30,8 +31,10 @@ from latprof.profilers.campaign.plan import Plan
 from latprof.profilers.runtimes.android.measuring import phone_session
 from latprof.profilers.runtimes.android.measuring.adb_litert import AdbLiteRT
 from latprof.profilers.runtimes.android.measuring.phone_lines import PhoneLines
+from latprof.profilers.runtimes.android.runner import runner_client
 from latprof.profilers.runtimes.android.runner.runner_client import RunnerTimeouts
 from latprof.profilers.runtimes.android.transport.adb_server import AdbServerLink
+from latprof.profilers.runtimes.android.transport.base import Timeouts
 from latprof.profilers.visits.measurer import InProcessMeasurer
 from latprof.profilers.visits.network_source import NetworkSource
 from tests.fuzz.outcomes import BAD
@@ -259,12 +262,14 @@ def at_most(seconds):
 
 @contextlib.contextmanager
 def timeouts(requests, reconnect_s):
-    kept = phone_session.REQUESTS, phone_session.RECONNECT_S
-    phone_session.REQUESTS, phone_session.RECONNECT_S = requests, reconnect_s
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(phone_session, "REQUESTS", requests)
+        patch.setattr(phone_session, "RECONNECT_S", reconnect_s)
+        patch.setattr(runner_client, "_TRANSFER_S", 2.0)
+        seconds = requests.ask_s
+        times = Timeouts(connect_s=seconds, run_s=seconds, push_s=seconds, pull_s=seconds)
+        patch.setattr(phone_session, "TIMES", times)
         yield
-    finally:
-        phone_session.REQUESTS, phone_session.RECONNECT_S = kept
 
 
 def collected(serial, plan, store):

@@ -87,7 +87,7 @@ class InProcessMeasurer:
         self._profiler = profiler
         self._protocol = protocol
         self._process_name = process
-        self._report = report
+        self._report = profiler.report = report
         self._references = References(profiler, reference, protocol, reference_runs or {})
         self._prepared: tuple[NetworkSource, Callable[[], LoadedModel]] | None = None
         self._following: list[NetworkSource] = []

@@ -33,6 +33,7 @@ from latprof.profilers.runtimes.android.measuring.phone_session import (
     PROGRAMS,
     PhoneSession,
     RunnerSetup,
+    await_phone,
 )
 from latprof.profilers.runtimes.android.phone_facts import cores_for, read_phone_facts
 from latprof.profilers.runtimes.android.phones import open_phone
@@ -47,11 +48,16 @@ if TYPE_CHECKING:
     from latprof.measurement.records import Target
     from latprof.profilers.base import RunOptions
     from latprof.profilers.runtimes.android.phone_facts import PhoneFacts
-    from latprof.profilers.runtimes.android.runner.runner_records import PlanResult
+    from latprof.profilers.runtimes.android.runner.runner_records import (
+        PlanResult,
+        RunnerConditions,
+    )
     from latprof.profilers.runtimes.android.thermals import Thermals
 
 #: The mode's word for Android's fixed-performance mode.
 FIXED_PERFORMANCE = "fixed-performance"
+#: A cycle has more bursts than the calibration before it.
+_CALIBRATION_BURSTS = 2
 #: What a phone told of its heat holds so long, in seconds.
 _FRESH_S = 1.0
 
@@ -77,7 +83,6 @@ class AdbProfiler(Profiler):
     def __init__(self, options: RunOptions) -> None:
         super().__init__(options)
         self._session: PhoneSession | None = None
-        self._report: Callable[[str], None] = lambda _waiting: None
         self._plan: PlanResult | None = None
         self._cycle: PlanResult | None = None  # not yet told of by conditions()
         self._state: tuple[float, PhoneState] | None = None
@@ -105,7 +110,10 @@ class AdbProfiler(Profiler):
     @cached_property
     def facts(self) -> PhoneFacts:
         """What the phone is."""
-        services = open_phone(self.serial)
+        if self.report is None:
+            services = open_phone(self.serial)
+        else:
+            services = await_phone(self.serial, self.report)
         with services.link:
             return read_phone_facts(services)
 
@@ -193,7 +201,8 @@ class AdbProfiler(Profiler):
             self._session.close()
 
     def _tell(self, waiting: str) -> None:
-        self._report(waiting)
+        if self.report is not None:
+            self.report(waiting)
 
     @property
     def restarts(self) -> int:  # type: ignore[override]
@@ -217,14 +226,19 @@ class AdbProfiler(Profiler):
 
     def run_bursts(self, bursts: Sequence[tuple[LoadedModel, int]]) -> Sequence[Sequence[float]]:
         """One plan for all of them."""
-        numbers = []
-        with self.session.asking() as client:
-            for model, times in bursts:
-                assert isinstance(model, PhoneModel)
-                numbers.append((model.number(), times))
-            self._plan = self._cycle = client.run_plan(numbers)
+        self._plan = self.session.surviving(partial(self._run_plan, bursts))
+        if len(bursts) > _CALIBRATION_BURSTS:
+            self._cycle = self._plan
         self._check_cores(self._plan)
         return [timed_runs(burst, self.options.threads) for burst in self._plan.bursts]
+
+    def _run_plan(self, bursts: Sequence[tuple[LoadedModel, int]]) -> PlanResult:
+        numbers = []
+        for model, times in bursts:
+            assert isinstance(model, PhoneModel)
+            numbers.append((model.number(), times))
+        with self.session.asking() as client:
+            return client.run_plan(numbers)
 
     def _check_cores(self, plan: PlanResult) -> None:
         used = {run.core for burst in plan.bursts for run in burst.runs}
@@ -240,15 +254,13 @@ class AdbProfiler(Profiler):
     # The phone's state ---------------------------------------------------------------------------
 
     def settle(self, report: Callable[[str], None], idle: Callable[[], bool]) -> None:
-        self._report = report
         self._cycle = None
         wait_until_cool(self._thermals, report, idle)
 
     def conditions(self) -> dict[str, float]:
         plan, self._cycle = self._cycle, None
         state = self._phone_state(fresh=plan is not None)
-        with self.session.asking() as client:
-            found = readings(state, client.conditions(), self.cores)
+        found = readings(state, self.session.surviving(self._seen), self.cores)
         return found if plan is None else found | cycle_readings(plan)
 
     def disturbances(
@@ -259,16 +271,23 @@ class AdbProfiler(Profiler):
     def cycle_details(self) -> Mapping[str, Any]:
         return {} if self._plan is None else {"bursts": burst_records(self._plan)}
 
+    def _seen(self) -> RunnerConditions:
+        with self.session.asking() as client:
+            return client.conditions()
+
     def _thermals(self) -> Thermals:
         return self._phone_state(fresh=False).thermals
 
     def _phone_state(self, *, fresh: bool) -> PhoneState:
         """What the phone tells of its heat: now, or a moment ago."""
         if fresh or self._state is None or time.monotonic() - self._state[0] > _FRESH_S:
-            with self.session.asking():
-                answers = ask_all(self.session.services, VISIT_QUESTIONS)
+            answers = self.session.surviving(self._answers)
             self._state = time.monotonic(), parse_state(answers)
         return self._state[1]
+
+    def _answers(self) -> dict[str, str]:
+        with self.session.asking():
+            return ask_all(self.session.services, VISIT_QUESTIONS)
 
 
 class PhoneModel:
@@ -279,7 +298,7 @@ class PhoneModel:
         self._generation = -1
         self._number = -1
         self._drop: Callable[[], object] = lambda: None
-        self.number()
+        session.surviving(self.number)
 
     def number(self) -> int:
         """The runner's number of it."""

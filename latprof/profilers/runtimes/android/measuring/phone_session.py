@@ -7,7 +7,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from latprof.errors import (
     ConnectionLostError,
@@ -27,6 +27,7 @@ from latprof.profilers.runtimes.android.runner.runner_client import (
     RunnerTimeouts,
     runner_program,
 )
+from latprof.profilers.runtimes.android.transport.base import Timeouts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +42,12 @@ PROGRAMS = {"arm64-v8a": "arm64-android", "x86_64": "x86_64-linux"}
 RECONNECT_S = 300.0
 #: What each request to the runner may take; a visit as a whole has its own time-out.
 REQUESTS = RunnerTimeouts()
+#: How often lost work is begun.
+ATTEMPTS = 3
+#: Of what is asked besides the runner.
+TIMES = Timeouts(run_s=30.0)
 _LOOK_EVERY_S = 1.0
+_Result = TypeVar("_Result")
 _MOST_MODELS = 64
 
 
@@ -98,6 +104,20 @@ class PhoneSession:
         #: Counts the runners that were started, from 1.
         self.generation = 0
 
+    def surviving(self, do: Callable[[], _Result]) -> _Result:
+        """Do what can be done again from its begin, where the runner or the connection is lost.
+
+        Raises as :meth:`asking`, after :data:`ATTEMPTS`.
+        """
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                return do()
+            except (ConnectionLostError, RuntimeFailedError) as error:
+                lost = isinstance(error, ConnectionLostError) or error.field == "gone"
+                if not (left and lost):
+                    raise
+        raise AssertionError
+
     def close(self) -> None:
         """End the runner and the connection."""
         with contextlib.suppress(LatprofError, OSError):
@@ -118,15 +138,16 @@ class PhoneSession:
     @contextlib.contextmanager
     def asking(self) -> Iterator[RunnerClient]:
         """The runner, for requests; an error that ends it is raised as what it was."""
+        _ = self.services  # waited for, and given up where it does not come
         try:
             if self._client is None:
                 self._start()
             assert self._client is not None
             yield self._client
-        except (ConnectionLostError, DeviceOfflineError, DeviceUnauthorizedError):
+        except DeviceOfflineError as error:  # it was there a moment ago
             self.close()
-            raise
-        except MeasurementTimeoutError:
+            raise ConnectionLostError(error.problem, hint=error.hint) from None
+        except (ConnectionLostError, DeviceUnauthorizedError, MeasurementTimeoutError):
             self.close()
             raise
         except RuntimeFailedError as error:
@@ -178,27 +199,13 @@ class PhoneSession:
     # Starting ------------------------------------------------------------------------------------
 
     def _connected(self) -> PhoneServices:
-        """The phone, waited for where it is not there just now."""
-        setup = self._setup
-        end = time.monotonic() + RECONNECT_S
-        while True:
-            try:
-                services = open_phone(setup.serial)
-                try:
-                    self._check_identity(services)
-                    prepare_again(services, setup.own_serial, setup.preparation)
-                except BaseException:
-                    services.link.close()
-                    raise
-            except (DeviceOfflineError, ConnectionLostError, MeasurementTimeoutError) as error:
-                if time.monotonic() >= end:
-                    raise DeviceOfflineError(
-                        f"{setup.serial} has not come back within {RECONNECT_S:g} s: {error}"
-                    ) from None
-                self._report(f"waiting for the phone to come back: {error.problem}")
-                time.sleep(_LOOK_EVERY_S)
-            else:
-                return services
+        """The phone, as it is to be measured."""
+
+        def ready(services: PhoneServices) -> None:
+            self._check_identity(services)
+            prepare_again(services, self._setup.own_serial, self._setup.preparation)
+
+        return await_phone(self._setup.serial, self._report, ready)
 
     def _check_identity(self, services: PhoneServices) -> None:
         script = "getprop ro.serialno; getprop sys.boot_completed"
@@ -252,3 +259,47 @@ class PhoneSession:
             )
         self.close()
         return found
+
+
+def await_phone(
+    serial: str,
+    report: Callable[[str], None],
+    ready: Callable[[PhoneServices], None] = lambda _services: None,
+) -> PhoneServices:
+    """Connect to a phone, which is waited for where it is away just now.
+
+    Parameters
+    ----------
+    serial : str
+        As :func:`latprof.profilers.runtimes.android.phones.open_phone` takes it.
+    report : callable
+        Takes what is waited for.
+    ready : callable
+        Asks the phone what else must hold; raises as this does, and is asked again.
+
+    Raises
+    ------
+    DeviceOfflineError
+        Where it is away after :data:`RECONNECT_S` still.
+    DeviceUnauthorizedError, DeviceError
+        As the phone says.
+    """
+    end = time.monotonic() + RECONNECT_S
+    while True:
+        try:
+            services = open_phone(serial, TIMES)
+            try:
+                ready(services)
+            except BaseException:
+                services.link.close()
+                raise
+        except (DeviceOfflineError, ConnectionLostError, MeasurementTimeoutError) as error:
+            if time.monotonic() >= end:
+                raise DeviceOfflineError(
+                    f"{serial} has not come back within {RECONNECT_S:g} s: {error.problem}",
+                    hint="plug it in again, and run the same command to resume",
+                ) from None
+            report(f"waiting for the phone to come back: {error.problem}")
+            time.sleep(_LOOK_EVERY_S)
+        else:
+            return services
