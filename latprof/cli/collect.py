@@ -36,9 +36,13 @@ from latprof.cli.run_options import (
     TuneTrials,
     parse_cores,
 )
+from latprof.errors import EXIT_PARTIAL, UsageError
+from latprof.workflows.collect_kernels import collect_kernels
 
 if TYPE_CHECKING:
+    from latprof.workflows.arguments import RunArguments
     from latprof.workflows.collect import CollectResult
+    from latprof.workflows.collect_kernels import KernelCollectResult
 
 
 def collect(
@@ -53,8 +57,20 @@ def collect(
     target: Target = "cpu:onnxruntime",
     n: Annotated[
         int | None,
-        typer.Option("-n", help="Architectures: 5000, or 10 with --plan transfer."),
+        typer.Option(
+            "-n",
+            help="Architectures: 5000, or 10 with --plan transfer. With --kernels: different "
+            "kernels, 3000.",
+        ),
     ] = None,
+    kernels: Annotated[
+        bool,
+        typer.Option(
+            "--kernels",
+            help="Time kernels inside networks of the zoo and random ones, for a pack that "
+            "answers for any network.",
+        ),
+    ] = False,
     plan: Annotated[
         str,
         typer.Option(
@@ -96,7 +112,10 @@ def collect(
     repeat_fraction: Annotated[
         float, typer.Option(help="Share of the networks measured twice, for the noise floor.")
     ] = 0.05,
-    visits: Annotated[int, typer.Option(help="Fresh loads of each network.")] = 8,
+    visits: Annotated[
+        int | None,
+        typer.Option(help="Fresh loads of each network: 8, or 2 with --kernels."),
+    ] = None,
     precision: Annotated[
         str,
         typer.Option(
@@ -131,10 +150,39 @@ def collect(
     `latprof collect model.onnx other.onnx --store mine.db`
 
     `latprof collect --plan transfer --from a.pack b.pack --store new.db`
+
+    `latprof collect --kernels -n 3000 --store k.db`
     """
     from latprof.cli.progress import progress_display
     from latprof.workflows.collect import collect as run
 
+    how: RunArguments = {
+        "batch_size": batch_size,
+        "threads": threads,
+        "cores": parse_cores(cores),
+        "dtype": dtype,
+        "mode": mode,
+        "tune_trials": tune_trials,
+    }
+    limit_s = parse_duration(time_limit, "time_limit") if time_limit else None
+    if kernels:
+        _check_alone(models, space, plan)
+        n, visits = n or 3000, visits or 2
+        with progress_display(quiet=quiet) as show, resumable():
+            found = collect_kernels(
+                store,
+                target=target,
+                n=n,
+                visits=visits,
+                seed=seed,
+                time_limit_s=limit_s,
+                timeout_s=timeout_s,
+                on_progress=show,
+                on_note=remark,
+                **how,
+            )
+        _print_kernels(found, n, as_json=as_json)
+        return
     with progress_display(quiet=quiet) as show, resumable():
         result = run(
             models or (),
@@ -150,21 +198,16 @@ def collect(
             seed=seed,
             ops=ops,
             repeat_fraction=repeat_fraction,
-            visits=visits,
+            visits=8 if visits is None else visits,
             precision=parse_share(precision, "precision") if precision else None,
             max_visits=max_visits,
             rounds=rounds,
             burst_ms=burst_ms,
-            time_limit_s=parse_duration(time_limit, "time_limit") if time_limit else None,
+            time_limit_s=limit_s,
             timeout_s=timeout_s,
             on_progress=show,
             on_note=remark,
-            batch_size=batch_size,
-            threads=threads,
-            cores=parse_cores(cores),
-            dtype=dtype,
-            mode=mode,
-            tune_trials=tune_trials,
+            **how,
         )
     _print_notes(result)
     if result.summary is not None:
@@ -173,6 +216,31 @@ def collect(
         else:
             _print(result)
     finish(result)
+
+
+def _check_alone(models: list[Path] | None, space: str | None, plan: str) -> None:
+    if models or space is not None or plan != "random":
+        raise UsageError(
+            "`kernels` measures the zoo's networks and random ones",
+            field="kernels",
+            expected="neither models, nor `space`, nor `plan`",
+        )
+
+
+def _print_kernels(found: KernelCollectResult, wanted: int, *, as_json: bool) -> None:
+    for name, why in found.failures[:10]:
+        note(f"latprof: failed: {name}: {why}")
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        typer.echo(f"target          {found.target.describe()}")
+        typer.echo(
+            f"kernels         {found.kernels:,} different ones, {found.timed:,} timed, in "
+            f"{found.networks:,} networks"
+        )
+    if not found.complete:
+        note(f"latprof: {found.kernels:,} of {wanted:,} kernels; rerun the same command to resume")
+        raise typer.Exit(EXIT_PARTIAL)
 
 
 def _print_notes(result: CollectResult) -> None:

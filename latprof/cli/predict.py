@@ -28,7 +28,6 @@ _MOST_LISTED = 64 << 20
 if TYPE_CHECKING:
     from latprof.errors import LatprofError
     from latprof.predictors.pack.answering import Answer
-    from latprof.predictors.pack.pack import Pack
 
 
 def predict(
@@ -45,8 +44,9 @@ def predict(
         typer.Option(
             "--pack",
             metavar="PACK",
-            help="A pack made by train, or the name of one that comes with latprof "
-            f"[default: {DEFAULT_PACK}].",
+            help="A pack made by train, or the name of one that comes with latprof. By default "
+            "bundled kernels answer for models, and "
+            f"{DEFAULT_PACK} for architectures.",
             autocompletion=complete_pack,
         ),
     ] = None,
@@ -66,7 +66,8 @@ def predict(
         bool, typer.Option("--strict", help="Refuse a model that is not fully covered.")
     ] = False,
     operators: Annotated[
-        bool, typer.Option("--operators", help="Also print each operator's latency.")
+        bool,
+        typer.Option("--operators", help="Also print each kernel's latency, and what to change."),
     ] = False,
     upper: Annotated[
         float | None,
@@ -78,17 +79,15 @@ def predict(
 ) -> None:
     """Predict latency from a pack, without running the networks.
 
-    Without `--pack` the answer is for the processor on which latprof's own data were measured; the
-    target that it holds for is printed with it.
+    Any model is predicted from its kernels, with a 90 % interval. Coverage is the share of the
+    predicted time from kernels within the training range; the less it is, the wider is the
+    interval, and below 90 % the answer is marked "~".
 
-    A model of the pack's search space is recognised by its operators, whoever exported it. Any
-    other is a guess, marked "~" and without an interval: a sum over its operators, with the
-    coverage, which is the share of the sum from operators that the pack's measurements know.
+    With a pack of a search space its members are recognised by their operators, whoever exported
+    them, and answered by its predictor. The target that an answer holds for is printed with it.
     """
-    from latprof.workflows.predict import pack_for
     from latprof.workflows.predict import predict as run
 
-    loaded = pack_for(pack, target, threads)
     networks = [each for word in networks for each in _lines(word)]
     failed: list[LatprofError] = []
 
@@ -100,10 +99,13 @@ def predict(
 
     answers = run(
         networks,
-        loaded,
+        pack,
+        target=target,
+        threads=threads,
         shapes=parse_shapes(shapes),
         strict=strict,
         upper=upper,
+        advise=operators,
         on_error=on_error,
     )
     if failed and not answers and not as_json:
@@ -111,7 +113,7 @@ def predict(
     if as_json:
         print_json([answer.to_dict() for answer in answers])
     else:
-        _print(loaded, answers, upper)
+        _print(answers, upper)
     if operators and not as_json:
         for answer in answers:
             _print_operators(answer)
@@ -138,16 +140,17 @@ def _lines(word: str) -> list[str]:
     return found
 
 
-def _print(pack: Pack, answers: list[Answer], upper: float | None) -> None:
-    coverage = f"{pack.interval_coverage:.0%} interval" if pack.interval_coverage else "interval"
+def _print(answers: list[Answer], upper: float | None) -> None:
+    shares = {answer.interval_coverage for answer in answers if answer.interval_coverage}
+    interval = f"{max(shares):.0%} interval" if shares else "interval"
     bound = () if upper is None else (f"p{100 * upper:g} upper bound",)
     print_table(
-        ("network", "ms", coverage, *bound, "coverage"),
+        ("network", "ms", interval, *bound, "coverage"),
         [
             (
                 answer.name,
                 ("~ " if answer.is_guess else "") + milliseconds(answer.latency_ms),
-                _interval(answer) if pack.interval_coverage else "n/a",
+                _interval(answer),
                 *([_bound(answer)] if bound else []),
                 whole_percent(answer.coverage),
             )
@@ -160,17 +163,21 @@ def _print(pack: Pack, answers: list[Answer], upper: float | None) -> None:
                 f"{answer.name} lies outside the region of the training networks (distance "
                 f"{answer.distance:.1f}; 99% of them are within 1): its interval may be too narrow"
             )
-    if pack.target is not None:
-        note(f"for {pack.target.describe()}")
+    targets = dict.fromkeys(answer.target for answer in answers if answer.target is not None)
+    for target in targets:
+        note(f"for {target.describe()}")
     for answer in answers:
         if answer.differences:
             note(f"{answer.name} differs from the pack: {'; '.join(answer.differences)}")
-        if answer.is_guess:
-            missing = f"; not covered: {', '.join(answer.unknown)}" if answer.unknown else ""
+        missing = ", ".join(answer.unknown)
+        if answer.how == "operators":
+            missing = f"; not covered: {missing}" if missing else ""
             note(
-                f"{answer.name} is outside the pack's search space {pack.predictor.space.name}: "
-                f"rough estimate, summed from per-operator costs{missing}"
+                f"{answer.name} is outside the pack's search space: rough estimate, summed from "
+                f"per-operator costs{missing}"
             )
+        elif answer.is_guess and missing:
+            note(f"{answer.name}: kernels outside the training range: {missing}")
 
 
 def _bound(answer: Answer) -> str:
@@ -188,11 +195,26 @@ def _print_operators(answer: Answer) -> None:
         note(f"{answer.name} was predicted as a whole; it has no operator table")
         return
     typer.echo(f"\n{answer.name}")
+    floors = any(op.floor_ms for op in answer.operators)
     print_table(
-        ("operator", "kind", "ms", "covered"),
+        ("operator", "kind", "ms", *(["at the best rate"] if floors else []), "covered"),
         [
-            (op.name, op.kind, milliseconds(op.latency_ms, 4), "yes" if op.known else "no")
+            (
+                op.name,
+                op.kind,
+                milliseconds(op.latency_ms, 4),
+                *([milliseconds(op.floor_ms, 4)] if floors else []),
+                "yes" if op.known else "no",
+            )
             for op in answer.operators
         ],
         left=2,
     )
+    if answer.changes:
+        saved = sum(change.saves_ms for change in answer.changes)
+        typer.echo(
+            f"\nwhat to change, of {milliseconds(answer.latency_ms)} ms "
+            f"({milliseconds(saved)} ms in all)"
+        )
+        for change in answer.changes:
+            typer.echo(f"  {change}")

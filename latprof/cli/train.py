@@ -16,8 +16,15 @@ from latprof.cli.console import (
     print_json,
     print_table,
 )
+from latprof.errors import UsageError
+from latprof.workflows.train_kernels import (
+    holds_kernels_only,
+    train_kernels,
+    train_kernels_values,
+)
 
 if TYPE_CHECKING:
+    from latprof.predictors.pack.kernel_pack import KernelPack
     from latprof.predictors.pack.pack import Pack
 
 
@@ -42,6 +49,15 @@ def train(
     device_name: Annotated[
         str, typer.Option(help="What the pack calls the device of published latencies.")
     ] = "",
+    kernels: Annotated[
+        Path | None,
+        typer.Option(
+            "--kernels",
+            metavar="FILE",
+            help="In place of a store: a table of kernels of mobile-ml-benchmark "
+            "(tflite_cnn_ops_gpu.csv) or TinyNAS (conv_fp32.out).",
+        ),
+    ] = None,
     predictor: Annotated[
         str,
         typer.Option(help="What is fitted: {predictors}.", autocompletion=complete_predictor),
@@ -59,8 +75,22 @@ def train(
     """Fit a predictor to a store's measurements, or to published ones, and save it as a pack.
 
     Prints the error on networks held out of the fit beside the noise floor, the error that a
-    perfect predictor would still show.
+    perfect predictor would still show. A store of kernels (`latprof collect --kernels`) makes a
+    pack that answers for any network, with the error on networks whose family was left out.
     """
+    if kernels is not None and (store is not None or published is not None):
+        raise UsageError(
+            "several things to fit to", expected="one of a store, `published` and `kernels`"
+        )
+    of_kernels = store is not None and published is None and holds_kernels_only(store)
+    if kernels is not None or of_kernels:
+        fitted = train_kernels(store, output, kernels=kernels, target=target, seed=seed)
+        if as_json:
+            print_json(train_kernels_values(fitted, output))
+        else:
+            _print_kernels(fitted)
+        note(f"saved as {output}")
+        return
     from latprof.workflows.train import train as run
     from latprof.workflows.train import train_values
 
@@ -81,6 +111,24 @@ def train(
     else:
         _print(pack)
     note(f"saved as {output}")
+
+
+def _print_kernels(pack: KernelPack) -> None:
+    from latprof.measurement.summary import describe_noise_floor
+
+    typer.echo(f"target       {pack.target.describe()}")
+    typer.echo(f"kernels      {pack.kernel_rows:,} timed")
+    if pack.noise_floor is not None:
+        typer.echo(f"noise floor  {describe_noise_floor(pack.noise_floor)}")
+    found = pack.metrics
+    if found is None:
+        note("no network was measured end to end: intervals are those of single kernels, widened")
+        return
+    typer.echo(
+        f"networks     {found.rows} predicted with their family left out of the kernels: MAPE "
+        f"{found.mape_percent:.2f} %, within 5 % {found.within_5_percent:.0f} %, within 10 % "
+        f"{found.within_10_percent:.0f} %, Spearman {found.spearman:.3f}"
+    )
 
 
 def _print(pack: Pack) -> None:

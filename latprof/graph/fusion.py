@@ -76,4 +76,5 @@ def _join(before: Operator, operator: Operator) -> Operator:
         parameters=before.parameters + operator.parameters,
         writes=operator.writes,
         activation="+".join(filter(None, (before.activation, operator.activation))),
+        parts=(*(before.parts or (before.name,)), operator.name),
     )

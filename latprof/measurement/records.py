@@ -127,8 +127,9 @@ class Subject:
     """The network that is measured: its identity, and what people call it.
 
     ``kind`` is ``"architecture"`` (then ``space`` is the search space's description and ``key`` the
-    architecture's spelling) or ``"model"`` (then ``key`` is the SHA-256 of the file's content and
-    ``name`` its path). Two subjects are the same whatever their names.
+    architecture's spelling), ``"model"`` (then ``key`` is the SHA-256 of the file's content and
+    ``name`` its path) or ``"built"`` (then ``key`` says how latprof builds it). Two subjects are
+    the same whatever their names.
     """
 
     kind: str

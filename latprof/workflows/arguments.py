@@ -20,6 +20,7 @@ from latprof.errors import UsageError
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Architecture, SearchSpace
     from latprof.measurement.store.store import Store
+    from latprof.predictors.pack.kernel_pack import KernelPack
     from latprof.predictors.pack.pack import Pack
     from latprof.profilers.base import RunOptions
 
@@ -29,6 +30,8 @@ PathLike: TypeAlias = str | os.PathLike[str]
 StoreLike: TypeAlias = Union[PathLike, "Store"]
 #: A pack, a pack's file, or the name of one that comes with latprof.
 PackLike: TypeAlias = Union[PathLike, "Pack"]
+#: The same, or packs of kernels.
+AnyPackLike: TypeAlias = Union[PackLike, "KernelPack"]
 #: A model's file, an architecture, or its spelling.
 NetworkLike: TypeAlias = Union[PathLike, "Architecture"]
 #: Shapes of a model's inputs, by name; the key None is the shape of the only input.
@@ -148,6 +151,14 @@ def open_pack(pack: PackLike) -> Pack:
     from latprof.predictors.pack.saving import load_pack
 
     return pack if isinstance(pack, Pack) else load_pack(pack)
+
+
+def open_any_pack(pack: AnyPackLike) -> Pack | KernelPack:
+    """As :func:`open_pack`, for packs of kernels too."""
+    from latprof.predictors.pack.kernel_pack import KernelPack, load_any_pack
+    from latprof.predictors.pack.pack import Pack
+
+    return pack if isinstance(pack, Pack | KernelPack) else load_any_pack(pack)
 
 
 def name_of(given: object) -> str:

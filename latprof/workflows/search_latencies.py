@@ -97,9 +97,9 @@ def of_pack(pack: PackLike) -> Latencies:
 
 def _shipped_pack(space: str | None) -> str:
     from latprof.predictors.pack.saving import load_pack
-    from latprof.predictors.pack.shipped import DEFAULT_PACK, pack_names
+    from latprof.predictors.pack.shipped import space_pack_names
 
-    names = [DEFAULT_PACK, *(name for name in pack_names() if name != DEFAULT_PACK)]
+    names = space_pack_names()
     for name in names if space is not None else names[:1]:
         if space is None or load_pack(name).space.name == space:
             return name

@@ -127,7 +127,7 @@ def row_of_measurement(measurement: Measurement) -> dict[str, Any]:
 
 def subject_of(values: Mapping[str, Any]) -> Subject:
     """A network from the values of a row of the subjects table."""
-    if values["kind"] not in {"architecture", "model", "reference"}:
+    if values["kind"] not in {"architecture", "model", "built", "reference"}:
         raise ValueError(f"kind is {values['kind'][:60]!r}")
     return Subject(values["kind"], values["key"], values["name"], sys.intern(values["space"]))
 

@@ -50,12 +50,16 @@ _MACS_PER_VALUE = 20.0
 
 @dataclass(frozen=True)
 class OperatorCost:
-    """What one operator of a network costs, and whether measurements of its like say so."""
+    """What one operator of a network costs, and whether measurements of its like say so.
+
+    ``floor_ms`` is what it would take at the best rates seen on the target, where that is known.
+    """
 
     name: str
     kind: str
     latency_ms: float
     known: bool
+    floor_ms: float = 0.0
 
 
 @dataclass(frozen=True)

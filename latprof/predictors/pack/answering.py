@@ -18,7 +18,40 @@ if TYPE_CHECKING:
     from latprof.graph.operators import Network
     from latprof.measurement.records import Target
     from latprof.predictors.kernels.operator_costs import OperatorCost
+    from latprof.predictors.pack.comparing_models import ComparedModel
     from latprof.predictors.pack.pack import Pack
+
+
+#: Below this coverage an answer from kernels is shown as a guess.
+_COVERED_ENOUGH = 0.9
+
+
+@dataclass(frozen=True)
+class CheaperKernel:
+    """A cheaper configuration of one kernel, and what it would take in its place.
+
+    ``place`` is the size of what the kernel writes, without the batch; ``instead`` says in words
+    what is changed.
+    """
+
+    name: str
+    kind: str
+    place: str
+    latency_ms: float
+    instead: str
+    instead_ms: float
+
+    @property
+    def saves_ms(self) -> float:
+        """What the change saves."""
+        return self.latency_ms - self.instead_ms
+
+    def __str__(self) -> str:
+        where = f" at {self.place}" if self.place else ""
+        return (
+            f"{self.name} ({self.kind}{where}): {self.latency_ms:.3g} ms; "
+            f"{self.instead}: {self.instead_ms:.3g}"
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -28,9 +61,11 @@ class Answer(ShortRepr):
     ``how`` is ``"architecture"`` where the network belongs to the pack's space (then
     ``architecture`` is its spelling, the interval holds for ``interval_coverage`` of measurements,
     ``upper_ms`` is the bound that was asked for and ``distance`` is above 1 outside the region of
-    the training networks) or ``"operators"`` where its operators' costs are summed: a guess
+    the training networks), ``"kernels"`` where the predicted times of its kernels are summed, with
+    an interval at every coverage, or ``"operators"`` where its operators' costs are summed: a guess
     without an interval (NaN, and ``interval_coverage`` 0). ``coverage`` is the share of
     ``latency_ms`` in operators that the pack's measurements know; ``unknown`` names the others.
+    ``changes`` are cheaper configurations of its kernels, where they were asked for.
     ``differences`` says in what the model differs from what the pack was measured with. Latencies
     in milliseconds.
     """
@@ -49,11 +84,16 @@ class Answer(ShortRepr):
     distance: float | None = None
     interval_coverage: float = 0.0
     differences: tuple[str, ...] = ()
+    changes: tuple[CheaperKernel, ...] = ()
 
     @property
     def is_guess(self) -> bool:
-        """Whether nothing promises how near the latency is: summed operators, no interval."""
-        return self.how == "operators"
+        """Whether the answer rests on what was not measured.
+
+        Summed operators without an interval, or kernels of which a tenth or more of the latency is
+        outside the training range.
+        """
+        return self.how == "operators" or self.coverage < _COVERED_ENOUGH
 
     def _repr_html_(self) -> str:
         known = math.isfinite(self.low_ms) and math.isfinite(self.high_ms)
@@ -73,6 +113,8 @@ class Answer(ShortRepr):
 
     @property
     def _coverage_meaning(self) -> str:
+        if self.how == "kernels":
+            return "share of the latency from kernels within the training range"
         if not self.is_guess:
             return "an architecture of the pack's search space"
         return "share of the latency from operators that the pack's measurements know"
@@ -111,6 +153,16 @@ def predict_architectures(
     ]
 
 
+def is_member(pack: Pack, network: Network) -> bool:
+    """Whether a network is of the pack's search space, as the pack's target runs it."""
+    return _recognized(pack, compared(pack, network)) is not None
+
+
+def _recognized(pack: Pack, found: ComparedModel) -> Architecture | None:
+    apart = found.elsewhere or found.shape
+    return None if apart else pack.predictor.space.recognize(found.network)
+
+
 def predict_network(
     pack: Pack, network: Network, name: str, *, strict: bool = False, upper: float | None = None
 ) -> Answer:
@@ -143,8 +195,7 @@ def predict_network(
     if all(operator.op_type in VIEWS for operator in network.operators):
         raise ModelFileError(f"{name} has no operators to predict", expected="operators that work")
     found = compared(pack, network)
-    space, apart = pack.predictor.space, found.elsewhere or found.shape
-    architecture = None if apart else space.recognize(found.network)
+    architecture = _recognized(pack, found)
     if architecture is not None:
         answer = predict_architectures(pack, [architecture], upper=upper)[0]
         return dataclasses.replace(answer, name=name, differences=found.said)

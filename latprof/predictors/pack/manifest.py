@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from latprof.predictors.base import Predictor
 
 FORMAT_VERSION = 2
+#: What a pack of kernels says that it holds; its format is one more than that of a search space's.
+KERNELS = "kernels"
 
 _HELD_OUT = "held_out.json"
 _PREDICTOR = "predictor/"
@@ -132,8 +134,8 @@ def pack_from_files(path: str, files: Mapping[str, bytes], space: SearchSpace | 
 class PackFacts:
     """What a pack's manifest says of it; the predictor itself is not read.
 
-    ``space`` is the search space's name, and ``noise_percent`` the noise floor. ``created_at`` is
-    UTC in ISO 8601. None where the pack does not say.
+    ``space`` is the search space's name, or ``"any"`` for a pack of kernels, and ``noise_percent``
+    the noise floor. ``created_at`` is UTC in ISO 8601. None where the pack does not say.
     """
 
     path: str
@@ -156,17 +158,18 @@ class PackFacts:
 
 def facts_from_files(path: str, files: Mapping[str, bytes]) -> PackFacts:
     """Check the manifest against the files and return what it says; raises PackError."""
-    manifest, _ = _checked(path, files)
+    manifest, _ = _checked(path, files, any_content=True)
+    of_kernels = manifest.values.get("content") == KERNELS
     with refusing(path):
-        floor = _noise_floor(manifest.optional_fields("noise_floor"))
+        floor = noise_floor_of(manifest.optional_fields("noise_floor"))
         return PackFacts(
             path=path,
-            space=_space_name(manifest),
-            predictor=manifest.fields("predictor").text("name"),
-            target=_target(manifest.optional_fields("target")),
-            metrics=_metrics(manifest.optional_fields("metrics")),
+            space="any" if of_kernels else _space_name(manifest),
+            predictor=KERNELS if of_kernels else manifest.fields("predictor").text("name"),
+            target=target_of(manifest.optional_fields("target")),
+            metrics=metrics_of(manifest.optional_fields("metrics")),
             noise_percent=None if floor is None else floor.percent,
-            training_rows=manifest.integer("training_rows"),
+            training_rows=manifest.integer("kernel_rows" if of_kernels else "training_rows"),
             created_at=manifest.text("created_at"),
             origin=_origin(manifest),
         )
@@ -176,11 +179,20 @@ def _space_name(manifest: Fields) -> str:
     return Fields.of_json("the space's description", manifest.text("space").encode()).text("name")
 
 
-def _checked(path: str, files: Mapping[str, bytes]) -> tuple[Fields, dict[str, bytes]]:
+def _checked(
+    path: str, files: Mapping[str, bytes], *, any_content: bool = False
+) -> tuple[Fields, dict[str, bytes]]:
     """The manifest, of a format that is read here, and the other files, as it states them."""
     manifest = Fields.of_json(f"the manifest of {path}", files[MANIFEST])
     version = manifest.integer("format_version", 1)
-    if version > FORMAT_VERSION:
+    of_kernels = manifest.values.get("content") == KERNELS
+    if of_kernels and not any_content:
+        raise PackSpaceError(
+            f"{path} is a pack of kernels, of no search space",
+            expected="a predictor of a search space",
+            hint="latprof predict takes it; train a pack on a search space for this",
+        )
+    if version > FORMAT_VERSION + of_kernels:
         raise PackVersionError(
             f"{path} is of a newer format than this latprof reads",
             expected=f"version {FORMAT_VERSION}",
@@ -188,11 +200,11 @@ def _checked(path: str, files: Mapping[str, bytes]) -> tuple[Fields, dict[str, b
             hint="update latprof",
         )
     others = {name: data for name, data in files.items() if name != MANIFEST}
-    _check_files(path, manifest.fields("files"), others)
+    check_files(path, manifest.fields("files"), others)
     return manifest, others
 
 
-def _check_files(path: str, stated: Fields, files: Mapping[str, bytes]) -> None:
+def check_files(path: str, stated: Fields, files: Mapping[str, bytes]) -> None:
     """Refuse files that are not those the manifest states."""
     for name in sorted(set(stated.values) ^ set(files)):
         where = "is missing from" if name in stated.values else "was added to"
@@ -217,12 +229,12 @@ def _pack(
     costs = extra_files.pop(_OPERATOR_COSTS, None)
     return Pack(
         predictor=predictor,
-        target=_target(manifest.optional_fields("target")),
-        metrics=_metrics(manifest.optional_fields("metrics")),
+        target=target_of(manifest.optional_fields("target")),
+        metrics=metrics_of(manifest.optional_fields("metrics")),
         comparison={
             name: Metrics.from_dict(comparison.fields(name).values) for name in comparison.values
         },
-        noise_floor=_noise_floor(manifest.optional_fields("noise_floor")),
+        noise_floor=noise_floor_of(manifest.optional_fields("noise_floor")),
         reference=manifest.text("reference"),
         reference_ms=manifest.optional_number("reference_ms", 0),
         training_rows=manifest.integer("training_rows"),
@@ -291,7 +303,8 @@ def _space(path: str, manifest: Fields, given: SearchSpace | None) -> SearchSpac
     return space
 
 
-def _target(fields: Fields | None) -> Target | None:
+def target_of(fields: Fields | None) -> Target | None:
+    """A target, or None for none."""
     if fields is None:
         return None
     texts = ("device", "device_name", "runtime", "runtime_version", "precision", "cores")
@@ -311,11 +324,13 @@ def _origin(manifest: Fields) -> Origin | None:
     return Origin.of_fields(manifest.fields("origin")) if "origin" in manifest.values else None
 
 
-def _metrics(fields: Fields | None) -> Metrics | None:
+def metrics_of(fields: Fields | None) -> Metrics | None:
+    """Metrics, or None for none."""
     return None if fields is None else Metrics.from_dict(fields.values)
 
 
-def _noise_floor(fields: Fields | None) -> NoiseFloor | None:
+def noise_floor_of(fields: Fields | None) -> NoiseFloor | None:
+    """A noise floor, or None for none."""
     if fields is None:
         return None
     return NoiseFloor(

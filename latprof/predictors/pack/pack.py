@@ -49,7 +49,8 @@ class HeldOut(ShortRepr):
             raise InvalidValueError("held-out rows have different lengths")
 
 
-def _now() -> str:
+def now_as_text() -> str:
+    """The time in UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -105,7 +106,7 @@ class Pack:
     interval_coverage: float = 0.0
     interval_relative: float = 0.0
     held_out: HeldOut | None = None
-    created_at: str = field(default_factory=_now)
+    created_at: str = field(default_factory=now_as_text)
     latprof_version: str = __version__
     operator_costs: OperatorCostModel | None = None
     extra_files: Mapping[str, bytes] = field(default_factory=_nothing)

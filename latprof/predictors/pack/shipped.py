@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-#: What answers where no pack is named.
+#: What answers for architectures where no pack is named; models are answered from kernels.
 DEFAULT_PACK = "proxyless-cpu-ort1"
+
+#: What names of kernel packs begin with.
+_KERNELS = "kernels-"
 
 _FILES = Path(__file__).parent / "files"
 
@@ -18,6 +21,17 @@ def pack_names() -> list[str]:
 def published_pack_names() -> list[str]:
     """Names of the packs trained on what others published, sorted; ``load_pack`` takes them."""
     return _names(_FILES / "published")
+
+
+def kernel_pack_names() -> list[str]:
+    """Those of :func:`pack_names` that are of kernels, and answer for any network."""
+    return [name for name in pack_names() if name.startswith(_KERNELS)]
+
+
+def space_pack_names() -> list[str]:
+    """Those of :func:`pack_names` that are of search spaces; the default one first."""
+    names = [name for name in pack_names() if not name.startswith(_KERNELS)]
+    return sorted(names, key=DEFAULT_PACK.__ne__)
 
 
 def resolve(path: str) -> str:

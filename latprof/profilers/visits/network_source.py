@@ -64,10 +64,12 @@ def _is_tflite_name(path: PathLike) -> bool:
 
 @dataclass(frozen=True)
 class NetworkSource:
-    """A network with its identity in the store: an architecture of a space, or a model file.
+    """A network with its identity in the store.
 
-    Use :meth:`of_architecture`, :meth:`of_model` or :meth:`of_models`. ``rules`` say how values of
-    a model's inputs are made, where they are not the usual ones; ``costs`` what is known of it.
+    An architecture of a space, a network that latprof builds, or a model file: use
+    :meth:`of_architecture`, :meth:`of_built`, :meth:`of_model` or :meth:`of_models`. ``rules`` say
+    how values of a model's inputs are made, where they are not the usual ones; ``costs`` what is
+    known of it.
     ``reference`` names the reference of the target's family that it is measured against, where an
     earlier visit has settled that (:mod:`latprof.profilers.visits.references`).
     """
@@ -84,6 +86,11 @@ class NetworkSource:
         """The network of an architecture; ``space`` gives it shapes."""
         key = ",".join(map(str, architecture.choices))
         return cls(Subject("architecture", key, str(architecture), space.description))
+
+    @classmethod
+    def of_built(cls, key: str) -> NetworkSource:
+        """The network that :func:`~latprof.datasets.zoo.built_models.built_bytes` builds."""
+        return cls(Subject("built", key, key))
 
     @classmethod
     def of_model(
@@ -168,6 +175,10 @@ class NetworkSource:
 
     def model(self, batch_size: int) -> bytes | Path:
         """The ONNX model, ready for a runtime; a path where it is used as it lies on the disk."""
+        if self.subject.kind == "built":
+            from latprof.datasets.zoo.built_models import built_bytes
+
+            return built_bytes(self.subject.key)
         if self.path is None:
             space = space_from_description(self.subject.space)
             architecture = space.parse(self.subject.key)

@@ -1,0 +1,74 @@
+"""Models that latprof builds from a line of text: the zoo's at any size, and random ones.
+
+``"zoo:mobilenet_v2 resolution=224 width=1 batch_size=1"`` or ``"random:17 batch_size=1"``: what a
+store keeps of such a network is enough to build it again.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from latprof.datasets.zoo import catalogue
+from latprof.datasets.zoo.random_networks import random_network
+from latprof.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    import onnx
+
+_ZOO = re.compile(
+    r"zoo:([\w.-]{1,80}) resolution=(\d{1,5}) width=(\d{1,3}(?:\.\d{1,6})?) batch_size=(\d{1,5})"
+)
+_RANDOM = re.compile(r"random:(\d{1,9}) batch_size=(\d{1,5})")
+
+
+def zoo_key(
+    name: str, *, resolution: int | None = None, width: float = 1.0, batch_size: int = 1
+) -> str:
+    """The line of a network of the zoo; raises UnknownNameError for a name that is none."""
+    size = catalogue.facts(name).resolution if resolution is None else resolution
+    return f"zoo:{name} resolution={size} width={width:g} batch_size={batch_size}"
+
+
+def random_key(seed: int, *, batch_size: int = 1) -> str:
+    """The line of a random network."""
+    return f"random:{seed} batch_size={batch_size}"
+
+
+def built_bytes(key: str, seed: int = 0) -> bytes:
+    """The model of a line; raises InvalidValueError for a line that is none."""
+    if match := _ZOO.fullmatch(key):
+        name, resolution, width, batch_size = match.groups()
+        return catalogue.onnx_bytes(
+            name,
+            resolution=int(resolution),
+            width=float(width),
+            batch_size=int(batch_size),
+            seed=seed,
+        )
+    if match := _RANDOM.fullmatch(key):
+        net = random_network(int(match[1]), batch_size=int(match[2]))
+        return b"".join(net.pieces(seed=seed))
+    raise InvalidValueError("not a network that latprof builds", got=key[:100])
+
+
+def built_model(key: str) -> onnx.ModelProto:
+    """The model of a line without its weights, which can be read and not run."""
+    if match := _ZOO.fullmatch(key):
+        name, resolution, width, batch_size = match.groups()
+        return catalogue.build(
+            name,
+            resolution=int(resolution),
+            width=float(width),
+            batch_size=int(batch_size),
+            weights=False,
+        )
+    if match := _RANDOM.fullmatch(key):
+        return random_network(int(match[1]), batch_size=int(match[2])).model(weights=False)
+    raise InvalidValueError("not a network that latprof builds", got=key[:100])
+
+
+def built_family(key: str) -> str:
+    """The family of a network of the zoo; empty for random networks, which have none."""
+    match = _ZOO.fullmatch(key)
+    return catalogue.facts(match[1]).family if match else ""

@@ -1,0 +1,261 @@
+"""Kernel configurations: what a kernel's time depends on, as a family and numbers.
+
+Fused operators of a graph, rows of published tables and timed kernels all become configurations,
+so that one model learns from any of them and answers for any of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latprof.common.short_reprs import ShortRepr
+
+if TYPE_CHECKING:
+    from latprof.graph.operators import Operator, Shape
+
+Floats: TypeAlias = NDArray[np.float64]
+
+#: What describes a kernel, in the order of every configuration's numbers. Heights and widths are
+#: of images; where there are none, the rows of a matrix are the width. ``read``, ``written`` and
+#: ``weights`` are elements, ``fused`` counts operators that joined besides an activation,
+#: ``last`` is 1 where the last dimension is worked along, ``after`` says what made the input: 0
+#: the caller, 1 a convolution or what keeps its memory layout, 2 anything else.
+NUMBERS = (
+    "batch",
+    "height",
+    "width",
+    "out_height",
+    "out_width",
+    "in_channels",
+    "out_channels",
+    "kernel_height",
+    "kernel_width",
+    "stride",
+    "dilation",
+    "groups",
+    "inputs",
+    "activation",
+    "fused",
+    "last",
+    "after",
+    "read",
+    "written",
+    "weights",
+    "macs",
+)
+
+#: Operators that move data and compute nothing.
+_LAYOUT = frozenset({"Transpose", "ReorderInput", "ReorderOutput", "DepthToSpace", "SpaceToDepth"})
+_ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "Where", "Pow"})
+_PLAIN = frozenset({"Clip", "Relu", "LeakyRelu", "HardSigmoid", "Neg", "Abs", "Floor", "PRelu"})
+_SIGMOIDS = frozenset({"Sigmoid", "Tanh", "HardSwish", "Erf", "Exp", "Sqrt", "Log", "Softplus",
+                       "Gelu", "FastGelu", "BiasGelu", "QuickGelu", "Elu", "Selu", "Mish", "Swish",
+                       "Reciprocal", "Sin", "Cos"})  # fmt: skip
+_WINDOWS = frozenset({"MaxPool", "AveragePool", "LpPool"})
+_WHOLE = frozenset({"GlobalAveragePool", "GlobalMaxPool"})
+_NORMALIZATIONS = frozenset({"LayerNormalization", "SimplifiedLayerNormalization",
+                             "SkipLayerNormalization", "InstanceNormalization",
+                             "GroupNormalization", "RMSNormalization",
+                             "LpNormalization"})  # fmt: skip
+_PARTS = frozenset({"Slice", "Split", "Gather", "Concat", "Pad", "Expand", "Tile"})
+#: Activations by what they cost beside the kernel that they are fused into.
+_ACTIVATION_COST = {"relu": 1.0, "relu6": 1.0, "clip": 1.0, "leakyrelu": 1.0, "hardsigmoid": 2.0}
+
+
+@dataclass(frozen=True)
+class KernelConfiguration:
+    """One kernel: its family, and its :data:`NUMBERS`. Equal ones take the same time."""
+
+    family: str
+    numbers: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Configurations(ShortRepr):
+    """n configurations as columns: ``families`` of shape (n,), ``numbers`` of shape (n, 21)."""
+
+    families: NDArray[np.str_]
+    numbers: Floats
+
+    def __len__(self) -> int:
+        return len(self.families)
+
+    @classmethod
+    def of(cls, each: Iterable[KernelConfiguration]) -> Configurations:
+        """Stack single configurations."""
+        rows = list(each)
+        numbers = np.array([row.numbers for row in rows], dtype=np.float64)
+        families = np.array([row.family for row in rows], dtype=np.str_)
+        return cls(families, numbers.reshape(-1, len(NUMBERS)))
+
+    def rows(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> Configurations:
+        """Those that an index or a mask chooses."""
+        return Configurations(self.families[chosen], self.numbers[chosen])
+
+    def column(self, name: str) -> Floats:
+        """One of :data:`NUMBERS`, shape (n,)."""
+        values: Floats = self.numbers[:, NUMBERS.index(name)]
+        return values
+
+    def digests(self) -> list[int]:
+        """Numbers of 64 bits that are equal for equal configurations."""
+        rows = np.ascontiguousarray(self.numbers, dtype="<f4")
+        return [
+            int.from_bytes(blake2b(row.tobytes(), digest_size=8, key=family.encode()).digest())
+            for family, row in zip(self.families.tolist(), rows, strict=True)
+        ]
+
+    def joined(self, other: Configurations) -> Configurations:
+        """These, and others behind them."""
+        return Configurations(
+            np.concatenate([self.families, other.families]),
+            np.concatenate([self.numbers, other.numbers]),
+        )
+
+
+def configuration(family: str, **numbers: float) -> KernelConfiguration:
+    """A configuration from :data:`NUMBERS` by name; sizes are 1 and counts 0 where not given."""
+    ones = (*NUMBERS[:5], *NUMBERS[7:13])
+    default = {name: float(name in ones) for name in NUMBERS}
+    return KernelConfiguration(family, tuple(map(float, (default | numbers).values())))
+
+
+def configuration_of(operator: Operator, after: int = 1) -> KernelConfiguration:
+    """The configuration of a fused operator of a graph; ``after`` as in :data:`NUMBERS`."""
+    family = family_of(operator)
+    numbers = _sizes(family, operator) | _common(operator) | {"after": float(after)}
+    if operator.precision not in ("float32", ""):
+        family = f"{family} {operator.precision}"
+    return configuration(family, **numbers)
+
+
+def family_of(operator: Operator) -> str:
+    """Which kernels an operator's are compared with, whatever their sizes and number format."""
+    op_type = operator.op_type
+    if op_type in ("Conv", "FusedConv", "ConvInteger", "QLinearConv"):
+        per_group = operator.weight_shape[1] if len(operator.weight_shape) > 1 else 0
+        dense = "conv" if operator.groups == 1 else "grouped"
+        return "depthwise" if operator.groups > 1 and per_group == 1 else dense
+    if op_type in ("Gemm", "FusedGemm", "FusedMatMul", "MatMul", "QLinearMatMul"):
+        return "linear" if operator.weight_shape else "matmul"
+    families: tuple[tuple[frozenset[str], str], ...] = (
+        (_LAYOUT, "layout"),
+        (_ELEMENTWISE, "elementwise"),
+        (_PLAIN, "activation"),
+        (_SIGMOIDS, "transcendental"),
+        (_WINDOWS, "pool"),
+        (_WHOLE, "reduction"),
+        (_NORMALIZATIONS, "normalization"),
+        (_PARTS, "parts"),
+    )
+    for members, family in families:
+        if op_type in members:
+            return family
+    return "reduction" if op_type.startswith("Reduce") else op_type.lower()
+
+
+def _common(operator: Operator) -> dict[str, float]:
+    """What every operator has."""
+    inputs, outputs = operator.input_shapes, operator.output_shapes
+    first = operator.activation.partition("+")[0].split("(")[0].lower()
+    return {
+        "inputs": len(inputs),
+        "activation": _ACTIVATION_COST.get(first, 3.0) if first else 0.0,
+        "fused": max(len(operator.parts) - 1 - bool(first), 0),
+        "read": float(sum(map(math.prod, inputs))),
+        "written": float(sum(map(math.prod, outputs))),
+        "weights": float(_weights(operator)),
+        "macs": float(operator.macs),
+    }
+
+
+def _weights(operator: Operator) -> int:
+    """Constants that one run reads, in elements; of a table what becomes the output."""
+    if operator.op_type in ("Gather", "GatherND", "EmbedLayerNormalization"):
+        return sum(map(math.prod, operator.output_shapes))
+    return sum(map(math.prod, operator.weight_shapes or (operator.weight_shape or (0,),)))
+
+
+def _sizes(family: str, operator: Operator) -> dict[str, float]:
+    """Batch, image and channels as the family means them."""
+    data = operator.input_shapes[0] if operator.input_shapes else ()
+    out = operator.output_shapes[0] if operator.output_shapes else ()
+    if family in ("linear", "matmul"):
+        return _product_sizes(data, operator)
+    if family in ("conv", "depthwise", "grouped", "convtranspose", "pool") or (
+        len(data) >= 4 and family in ("reduction", "resize", "upsample")
+    ):
+        return _image_sizes(data, out) | _window_sizes(operator)
+    sizes = _rows_and_columns(data, out)
+    return sizes | {"last": _along_last(operator, data)}
+
+
+def _image_sizes(data: Shape, out: Shape) -> dict[str, float]:
+    """Of values with the batch first and the channels second."""
+    sizes: dict[str, float] = {}
+    for before, shape in (("", data), ("out_", out)):
+        image = shape[2:]
+        sizes[f"{before}height"] = math.prod(image[:-1])
+        sizes[f"{before}width"] = image[-1] if image else 1
+    sizes["batch"] = data[0] if data else 1
+    sizes["in_channels"] = data[1] if len(data) > 1 else 1
+    sizes["out_channels"] = out[1] if len(out) > 1 else sizes["in_channels"]
+    return sizes
+
+
+def _window_sizes(operator: Operator) -> dict[str, float]:
+    sides: Shape = operator.kernel_shape or operator.weight_shape[2:] or (operator.kernel or 1,)
+    return {
+        "kernel_height": math.prod(sides[:-1]),
+        "kernel_width": sides[-1],
+        "stride": operator.stride,
+        "dilation": operator.dilation,
+        "groups": operator.groups,
+    }
+
+
+def _product_sizes(data: Shape, operator: Operator) -> dict[str, float]:
+    """Of a matrix product: rows are the width, what is summed the channels read."""
+    out = operator.output_shapes[0] if operator.output_shapes else ()
+    columns = out[-1] if out else 1
+    outputs = math.prod(out)
+    summed = round(operator.macs / outputs) if outputs else 0
+    batch = math.prod(out[:-2]) if not operator.weight_shape else 1
+    rows = outputs / max(columns * batch, 1)
+    return {
+        "batch": max(batch, 1),
+        "width": rows,
+        "out_width": rows,
+        "in_channels": max(summed, 1) if summed else (data[-1] if data else 1),
+        "out_channels": columns,
+    }
+
+
+def _rows_and_columns(data: Shape, out: Shape) -> dict[str, float]:
+    """Of what works along the last dimension, or on each element alone."""
+    return {
+        "width": math.prod(data[:-1]),
+        "out_width": math.prod(out[:-1]),
+        "in_channels": data[-1] if data else 1,
+        "out_channels": out[-1] if out else 1,
+    }
+
+
+def _along_last(operator: Operator, data: Shape) -> float:
+    """1 where an operator works along, or broadcasts over, the last dimension; 0 elsewhere."""
+    if operator.op_type in _ELEMENTWISE:
+        sizes = {math.prod(s) for s in (*operator.input_shapes, *operator.weight_shapes)}
+        return float(len(sizes) > 1)
+    if operator.op_type == "Transpose":
+        order = [*operator.attributes.get("perm", ())]
+        return float(order[-1:] == [len(data) - 1])
+    axis = operator.attributes.get("axis", -1)
+    axes = operator.attributes.get("axes") or (axis if isinstance(axis, int) else -1,)
+    return float(any(each in (-1, len(data) - 1) for each in axes))

@@ -1,0 +1,237 @@
+"""Times of single kernels: one boosted model a family, in log(time / roofline).
+
+Never faster than the best rate of multiply-accumulates or of values moved that was seen on the
+target, and never less than for half of the images, rows or channels of the same kernel.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latprof.common.checked_json import Fields, refusing
+from latprof.common.short_reprs import ShortRepr
+from latprof.predictors.kernels.configurations import NUMBERS, Configurations
+from latprof.predictors.kernels.forests import Forest
+from latprof.predictors.kernels.kernel_features import FEATURES, Roofline, features
+
+Floats: TypeAlias = NDArray[np.float64]
+Mask: TypeAlias = NDArray[np.bool_]
+
+#: The model of a family that training never saw: fitted to the kernels of all families.
+ANY = ""
+#: How far outside the training's sizes, as a factor, a kernel is still within its range.
+SIZE_TOLERANCE = 1.5
+_EXACT = ("kernel_height", "kernel_width", "stride", "dilation")
+#: What is halved to ask whether less work would take longer, and the sizes that follow.
+_HALVED = (
+    ("batch", ("read", "written", "macs")),
+    ("out_height", ("height", "read", "written", "macs")),
+)
+#: Configurations whose own times a model may hold, and how far these may be from its trees.
+_MOST_SEEN = 100_000
+_LARGEST_SEEN = 20.0
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FamilyModel(ShortRepr):
+    """What is known of one family.
+
+    Parameters
+    ----------
+    first : int
+        Number of its first tree.
+    base : float
+        Of log(time / roofline).
+    low, high : array of shape (21,)
+        Least and largest of each number in training.
+    windows : frozenset of tuple
+        Kernel sides, stride and dilation seen in training.
+    error : float
+        Root mean square of the logarithm's error on kernels left out.
+    """
+
+    first: int
+    base: float
+    low: Floats
+    high: Floats
+    windows: frozenset[tuple[float, ...]]
+    error: float
+
+    def covers(self, numbers: Floats) -> Mask:
+        """Whether kernels, shape (n, 21), lie within the training range, shape (n,)."""
+        sizes = [
+            i
+            for i, name in enumerate(NUMBERS)
+            if name not in (*_EXACT, "activation", "last", "after")
+        ]
+        inside = (numbers[:, sizes] >= self.low[sizes] / SIZE_TOLERANCE) & (
+            numbers[:, sizes] <= self.high[sizes] * SIZE_TOLERANCE
+        )
+        exact = window_of(numbers).tolist()
+        known = np.array([tuple(row) in self.windows for row in exact], dtype=bool)
+        result: Mask = inside.all(axis=1) & known
+        return result
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as values for JSON."""
+        return dataclasses.asdict(self) | {"windows": sorted(map(list, self.windows))}
+
+    @classmethod
+    def of_fields(cls, fields: Fields, trees: int) -> FamilyModel:
+        """Rebuild it; raises PackError."""
+        size = (len(NUMBERS),)
+        windows = fields.array("windows", (None, len(_EXACT)))
+        return cls(
+            fields.integer("first", 0, trees),
+            fields.number("base", -100, 100),
+            fields.array("low", size),
+            fields.array("high", size),
+            frozenset(map(tuple, windows.tolist())),
+            fields.number("error", 0, 100),
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class KernelTimes(ShortRepr):
+    """Predicted times of n kernels: ``latency_ms``, whether each is ``covered``, and its ``error``.
+
+    ``error`` is the expected root mean square error of the logarithm, shape (n,).
+    """
+
+    latency_ms: Floats
+    covered: Mask
+    error: Floats
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class KernelModel(ShortRepr):
+    """Fitted times of kernels on one target; made by :func:`fit_kernel_model`.
+
+    Parameters
+    ----------
+    roofline : Roofline
+    families : mapping of str to FamilyModel
+        :data:`ANY` among them.
+    forest : Forest
+        The trees of all families, ``trees`` each.
+    trees : int
+    seen : mapping of int to float
+        What to add to the logarithm for configurations that were timed, by their digest.
+    """
+
+    roofline: Roofline
+    families: Mapping[str, FamilyModel]
+    forest: Forest
+    trees: int
+    seen: Mapping[int, float] = dataclasses.field(default_factory=dict)
+
+    def predict(self, kernels: Configurations) -> KernelTimes:
+        """Times of kernels in ms, none faster than the target was seen to be."""
+        if not len(kernels):
+            nothing = np.empty(0)
+            return KernelTimes(nothing, np.empty(0, dtype=bool), nothing)
+        digests = kernels.digests()
+        number = {digest: i for i, digest in enumerate(dict.fromkeys(digests))}
+        of = np.array([number[digest] for digest in digests])
+        first = np.zeros(len(number), dtype=np.int64)
+        first[of[::-1]] = np.arange(len(digests))[::-1]
+        once = self._predict(kernels.rows(first), list(number))
+        return KernelTimes(once.latency_ms[of], once.covered[of], once.error[of])
+
+    def _predict(self, kernels: Configurations, digests: list[int]) -> KernelTimes:
+        halved, which = _halves(kernels)
+        both, covered, error = self._logarithms(kernels.joined(halved))
+        count = len(kernels)
+        log_ms = both[:count] + np.array([self.seen.get(digest, 0.0) for digest in digests])
+        np.maximum.at(log_ms, which, both[count:])
+        floor = self.roofline.floor_ms(kernels)
+        return KernelTimes(np.maximum(np.exp(log_ms), floor), covered[:count], error[:count])
+
+    def _logarithms(self, kernels: Configurations) -> tuple[Floats, Mask, Floats]:
+        """The trees' logarithm of the time, whether it is within range, and its error."""
+        expected = self.roofline.expected_ms(kernels)
+        covered, error = np.zeros(len(kernels), dtype=bool), np.zeros(len(kernels))
+        first, base = np.zeros(len(kernels), dtype=np.int64), np.zeros(len(kernels))
+        for family in np.unique(kernels.families).tolist():
+            which = np.flatnonzero(kernels.families == family)
+            model = self.families.get(family)
+            inside = np.zeros(len(which), dtype=bool)
+            if model is not None:
+                inside = model.covers(kernels.numbers[which])
+            other = model or self.families[ANY]
+            first[which], base[which], covered[which] = other.first, other.base, inside
+            error[which] = np.where(inside, other.error, 2 * max(other.error, 0.15))
+        grown = self.forest.sums(features(kernels, expected), first, self.trees)
+        return np.log(expected) + base + grown, covered, error
+
+
+def window_of(numbers: Floats) -> Floats:
+    """Kernel sides, stride and dilation of kernels, shape (n, 4)."""
+    return numbers[:, [NUMBERS.index(name) for name in _EXACT]]
+
+
+def _halves(kernels: Configurations) -> tuple[Configurations, NDArray[np.int64]]:
+    """The same kernels with half of the images, and of the rows, and which they are made of."""
+    found, which = [kernels.numbers[:0]], [np.empty(0, dtype=np.int64)]
+    for name, following in _HALVED:
+        column = kernels.column(name)
+        even = np.flatnonzero((column >= 2) & (column % 2 == 0))
+        numbers = kernels.numbers[even]
+        for each in (name, *following):
+            numbers[:, NUMBERS.index(each)] /= 2
+        found.append(numbers)
+        which.append(even)
+    rows = np.concatenate(which)
+    return Configurations(kernels.families[rows], np.concatenate(found)), rows
+
+
+def model_files(model: KernelModel) -> tuple[dict[str, Any], bytes]:
+    """The model as values for JSON, and its trees."""
+    values = {
+        "numbers": NUMBERS,
+        "features": FEATURES,
+        "roofline": dataclasses.asdict(model.roofline),
+        "trees": model.trees,
+        "families": {name: family.to_dict() for name, family in model.families.items()},
+        "seen": [[format(d, "016x"), round(v, 4)] for d, v in model.seen.items()],
+    }
+    return values, model.forest.to_bytes()
+
+
+def model_of_files(fields: Fields, trees: bytes) -> KernelModel:
+    """Rebuild a model; raises PackError for what :func:`model_files` did not make."""
+    if fields.texts("numbers") != NUMBERS or fields.texts("features") != FEATURES:
+        fields.wrong("features", "those of this version of latprof: train the pack again")
+    forest = Forest.from_bytes(trees, len(FEATURES))
+    count = fields.integer("trees", 0, len(forest))
+    listed = fields.fields("families")
+    families = {
+        name: FamilyModel.of_fields(listed.fields(name), len(forest) - count)
+        for name in listed.values
+    }
+    if ANY not in families:
+        fields.wrong("families", "a model for any family")
+    roofline = fields.fields("roofline")
+    ceilings = Roofline(
+        roofline.number("per_mac", 0.0),
+        roofline.number("per_value", 0.0),
+        roofline.number("per_kernel", 1e-300),
+    )
+    return KernelModel(ceilings, families, forest, count, _seen(fields))
+
+
+def _seen(fields: Fields) -> dict[int, float]:
+    listed = fields.values.get("seen")
+    if not isinstance(listed, list) or len(listed) > _MOST_SEEN:
+        fields.wrong("seen", "what was timed")
+    with refusing(f"{fields.what}: field seen"):
+        seen = {int(digest, 16): float(value) for digest, value in listed}
+    if not all(abs(value) < _LARGEST_SEEN for value in seen.values()):
+        fields.wrong("seen", "logarithms")
+    return seen

@@ -1,0 +1,1 @@
+"""Fitting models of kernels and networks to tables of timed kernels."""

@@ -1,0 +1,182 @@
+"""Fitting kernel models: boosted trees (XGBoost; Chen and Guestrin, KDD 2016) for each family."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latprof.common.docstrings import keep_docstrings
+from latprof.common.extras import require
+from latprof.common.short_reprs import ShortRepr
+from latprof.errors import InvalidValueError, NotEnoughDataError
+from latprof.predictors.kernels.forests import Forest
+from latprof.predictors.kernels.kernel_features import Roofline, features
+from latprof.predictors.kernels.kernel_model import ANY, FamilyModel, KernelModel, window_of
+
+if TYPE_CHECKING:
+    from latprof.predictors.kernels.configurations import Configurations
+
+Floats: TypeAlias = NDArray[np.float64]
+Integers: TypeAlias = NDArray[np.int64]
+
+#: Fewest different configurations that a family has a model of its own for.
+MIN_OF_FAMILY = 12
+#: Fewest timed kernels to fit on.
+MIN_KERNELS = 12
+TREES = 200
+DEPTH = 6
+_FOLDS = 3
+#: Timings of one configuration that weigh as much as the trees: kernels are noisy one by one.
+_SHRINKAGE = 0.3
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Rows(ShortRepr):
+    """Different configurations, with the mean logarithm of time over roofline and their number."""
+
+    kernels: Configurations
+    features: Floats
+    target: Floats
+    count: Floats
+    total_ms: Floats
+    digests: list[int]
+
+
+def fit_kernel_model(
+    kernels: Configurations, latency_ms: Floats, *, seed: int = 0, trees: int = TREES
+) -> KernelModel:
+    """Fit times of n kernels, each in milliseconds.
+
+    Parameters
+    ----------
+    kernels : Configurations
+    latency_ms : array of shape (n,)
+        All finite and above 0.
+    seed : int
+    trees : int
+        Of each family.
+
+    Raises
+    ------
+    InvalidValueError
+        For lengths that differ, or latencies that are none.
+    NotEnoughDataError
+        For fewer than 12 kernels.
+    """
+    require("train", "fitting kernels", "xgboost")
+    latency = np.asarray(latency_ms, dtype=np.float64)
+    if latency.shape != (len(kernels),) or not np.all(np.isfinite(latency) & (latency > 0)):
+        raise InvalidValueError(
+            "each kernel has one finite latency above 0",
+            expected=f"shape ({len(kernels)},)",
+            got=f"shape {latency.shape}",
+        )
+    if len(kernels) < MIN_KERNELS:
+        raise NotEnoughDataError(
+            "too few timed kernels",
+            expected=f"at least {MIN_KERNELS}",
+            got=str(len(kernels)),
+            hint="collect more: latprof collect --kernels",
+        )
+    roofline = Roofline.of(kernels, latency)
+    rows = _distinct(kernels, latency, roofline)
+    chosen = {ANY: np.arange(len(rows.target))}
+    for family in np.unique(rows.kernels.families).tolist():
+        of_family = np.flatnonzero(rows.kernels.families == family)
+        if len(of_family) >= MIN_OF_FAMILY:
+            chosen[family] = of_family
+    families: dict[str, FamilyModel] = {}
+    forests: list[Forest] = []
+    left_over = rows.target.copy()
+    for number, (family, index) in enumerate(chosen.items()):
+        model, forest, fitted = _fit_family(rows, index, number * trees, trees, seed, family)
+        families[family] = model
+        forests.append(forest)
+        left_over[index] = rows.target[index] - fitted
+    shrunk = left_over * rows.count / (rows.count + _SHRINKAGE)
+    seen = dict(zip(rows.digests, np.round(shrunk, 4).tolist(), strict=True))
+    return KernelModel(roofline, families, Forest.joined(forests), trees, seen)
+
+
+def _distinct(kernels: Configurations, latency: Floats, roofline: Roofline) -> _Rows:
+    """Timings of one configuration as one row."""
+    number: dict[int, int] = {}
+    of = np.array([number.setdefault(digest, len(number)) for digest in kernels.digests()])
+    first = np.zeros(len(number), dtype=np.int64)
+    first[of[::-1]] = np.arange(len(of))[::-1]
+    count = np.bincount(of).astype(np.float64)
+    once = kernels.rows(first)
+    expected = roofline.expected_ms(once)
+    target = np.bincount(of, np.log(latency)) / count - np.log(expected)
+    total: Floats = np.bincount(of, latency).astype(np.float64)
+    return _Rows(once, features(once, expected), target, count, total, list(number))
+
+
+def _fit_family(
+    rows: _Rows, index: Integers, first: int, trees: int, seed: int, family: str
+) -> tuple[FamilyModel, Forest, Floats]:
+    """A family's model, its trees, and what they say of the rows that they were fitted to."""
+    x, y, count = rows.features[index], rows.target[index], rows.count[index]
+    base, forest, fitted = _grow(x, y, count, trees, seed)
+    if family == ANY:
+        # How wrong it is of a family that it was not fitted to: as far as families differ.
+        shift, error = 0.0, max(float(np.std(rows.target)), 0.5)
+    else:
+        out = _left_out(x, y, count, trees, seed)
+        # The mean of times is more than the time of the mean logarithm.
+        times = rows.total_ms[index]
+        shift = float(np.log(times.sum() / np.sum(times * np.exp(out - y))))
+        shift = float(np.clip(shift, -0.1, 0.1))
+        error = float(np.sqrt(np.average((out - y) ** 2, weights=count)))
+    numbers = rows.kernels.numbers[index]
+    model = FamilyModel(
+        first,
+        base + shift,
+        numbers.min(axis=0),
+        numbers.max(axis=0),
+        frozenset(map(tuple, window_of(numbers).tolist())),
+        error,
+    )
+    return model, forest, fitted + shift
+
+
+def _left_out(x: Floats, y: Floats, count: Floats, trees: int, seed: int) -> Floats:
+    """What trees say of configurations that they were not fitted to."""
+    fold = np.random.default_rng(seed).permutation(len(y)) % _FOLDS
+    out = np.empty(len(y))
+    for held in range(_FOLDS):
+        inside, outside = fold != held, fold == held
+        base, forest, _ = _grow(x[inside], y[inside], count[inside], trees, seed)
+        zeros = np.zeros(int(outside.sum()), dtype=np.int64)
+        out[outside] = base + forest.sums(x[outside], zeros, trees)
+    return out
+
+
+def _grow(
+    x: Floats, y: Floats, count: Floats, trees: int, seed: int
+) -> tuple[float, Forest, Floats]:
+    keep_docstrings("xgboost")
+    import xgboost as xgb
+
+    base = float(np.average(y, weights=count))
+    parameters = {
+        "tree_method": "hist",
+        "objective": "reg:squarederror",
+        "base_score": 0.0,
+        "max_depth": DEPTH,
+        "learning_rate": 12 / max(trees, 60),
+        "subsample": 0.8,
+        "colsample_bynode": 0.5,
+        "min_child_weight": 1.0,
+        "seed": seed,
+        "nthread": 1,
+    }
+    # Weights saturate: what stands in many networks should not crowd out what stands in one.
+    data = xgb.QuantileDMatrix(x.astype(np.float32), y - base, weight=np.sqrt(count), nthread=1)
+    booster = xgb.train(parameters, data, trees)
+    forest = Forest.of_xgboost(booster.save_raw(raw_format="json"), DEPTH)
+    fitted = base + forest.sums(x, np.zeros(len(x), dtype=np.int64), trees)
+    return base, forest, fitted

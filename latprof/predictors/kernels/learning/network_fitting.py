@@ -1,0 +1,183 @@
+"""Fitting models of networks to timed kernels and to latencies of whole networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latprof.common.short_reprs import ShortRepr
+from latprof.predictors.kernels.learning.kernel_fitting import MIN_KERNELS, TREES, fit_kernel_model
+from latprof.predictors.kernels.network_kernels import (
+    Correction,
+    NetworkKernelModel,
+    SummedKernels,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from latprof.predictors.kernels.configurations import Configurations
+
+Floats: TypeAlias = NDArray[np.float64]
+Integers: TypeAlias = NDArray[np.int64]
+Mask: TypeAlias = NDArray[np.bool_]
+
+#: Families are left out in at most so many groups.
+_GROUPS = 8
+_FEWEST_NETWORKS = 6
+#: Rounds of reweighting towards least absolute errors, and the error that counts as none.
+_ROUNDS, _SMALL = 30, 0.005
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class KernelTable(ShortRepr):
+    """n timed kernels of m networks on one target, in milliseconds.
+
+    Parameters
+    ----------
+    kernels : Configurations
+    latency_ms : array of shape (n,)
+    network : array of shape (n,)
+        The network that each kernel was timed in; -1 for none.
+    names, families : tuple of str
+        Of the m networks. A family is left out as a whole; networks of the empty one never are,
+        and no interval is calibrated on them.
+    network_ms : array of shape (m,)
+        Latencies end to end; NaN where they were not measured.
+    """
+
+    kernels: Configurations
+    latency_ms: Floats
+    network: Integers
+    names: tuple[str, ...] = ()
+    families: tuple[str, ...] = ()
+    network_ms: Floats = field(default_factory=lambda: np.empty(0))
+
+    def rows(self, chosen: Mask) -> KernelTable:
+        """The table with these kernels only."""
+        return KernelTable(
+            self.kernels.rows(chosen),
+            self.latency_ms[chosen],
+            self.network[chosen],
+            self.names,
+            self.families,
+            self.network_ms,
+        )
+
+    def of_network(self, number: int) -> Configurations:
+        """The kernels of one network, in the table's order."""
+        return self.kernels.rows(self.network == number)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FittedNetworks(ShortRepr):
+    """A fitted model, and how well it did on networks whose family was left out.
+
+    ``measured_ms`` and ``predicted_ms`` are of those networks, of shape (k,); k may be 0.
+    """
+
+    model: NetworkKernelModel
+    measured_ms: Floats
+    predicted_ms: Floats
+
+
+def fit_networks(table: KernelTable, *, seed: int = 0, trees: int = TREES) -> FittedNetworks:
+    """Fit kernels, the correction of their sums, and the intervals of networks.
+
+    Raises as :func:`~latprof.predictors.kernels.learning.kernel_fitting.fit_kernel_model`.
+    """
+    kernels = fit_kernel_model(table.kernels, table.latency_ms, seed=seed, trees=trees)
+    found = leave_families_out(table, seed=seed, trees=trees)
+    measured = np.array(
+        [ms for ms, each in zip(table.network_ms.tolist(), found, strict=True) if each is not None]
+    )
+    judged = [each for each in found if each is not None]
+    predicted = np.array([each.latency_ms for each in judged])
+    spread = np.array([each.difficulty for each in judged])
+    scores = np.sort(np.log(measured / predicted) / spread)
+    model = NetworkKernelModel(kernels, correction_of(table), scores)
+    return FittedNetworks(model, measured, predicted)
+
+
+def leave_families_out(
+    table: KernelTable, *, seed: int = 0, trees: int = TREES, groups: int = _GROUPS
+) -> list[SummedKernels | None]:
+    """Predict each measured network from the kernels of other families; None for the others."""
+    named = np.array([bool(family) for family in table.families], dtype=bool)
+    if not named.any():
+        return [None] * len(table.names)
+    known = np.isfinite(table.network_ms) & named
+    families = sorted({f for f, is_known in zip(table.families, known, strict=True) if is_known})
+    order = np.random.default_rng(seed).permutation(len(families))
+    group = {families[family]: number % groups for number, family in enumerate(order.tolist())}
+    of_network = np.array([group.get(family, -1) for family in table.families], dtype=np.int64)
+    found: list[SummedKernels | None] = [None] * len(table.names)
+    for number in range(min(groups, len(families))):
+        held = known & (of_network == number)
+        for index, prediction in _predict_without(table, of_network == number, held, seed, trees):
+            found[index] = prediction
+    return found
+
+
+def _predict_without(
+    table: KernelTable, left_out: Mask, asked: Mask, seed: int, trees: int
+) -> list[tuple[int, SummedKernels]]:
+    """Predict the networks asked for without the kernels and latencies of those left out."""
+    inside = (table.network < 0) | ~left_out[table.network]
+    if inside.sum() < MIN_KERNELS:
+        return []
+    kept = table.rows(inside)
+    kernels = fit_kernel_model(kept.kernels, kept.latency_ms, seed=seed, trees=trees)
+    model = NetworkKernelModel(kernels, correction_of(table, left_out), np.empty(0))
+    return [
+        (index, model.predict(table.of_network(index)))
+        for index in np.flatnonzero(asked).tolist()
+        if np.any(table.network == index)
+    ]
+
+
+def correction_of(table: KernelTable, left_out: Mask | None = None) -> Correction:
+    """The correction that makes sums of timed kernels the latencies of their networks.
+
+    Least absolute relative errors. With fewer than six networks the kernels' times stand.
+    """
+    count = np.bincount(table.network[table.network >= 0], minlength=len(table.names))
+    used = np.isfinite(table.network_ms) & (count > 0)
+    if left_out is not None:
+        used &= ~left_out
+    if used.sum() < _FEWEST_NETWORKS:
+        return Correction()
+    own = table.network >= 0
+    sums = np.bincount(table.network[own], table.latency_ms[own], minlength=len(table.names))
+    design = np.column_stack([sums, count, np.ones(len(sums))])[used]
+    design /= table.network_ms[used, None]
+    for columns in ([0, 1, 2], [0, 2], [0, 1], [0]):
+        solution = np.zeros(3)
+        solution[columns] = _least_absolute(design[:, columns])
+        correction = Correction(*solution.tolist())
+        if 0.5 <= correction.scale <= 2.0 and correction.constant_ms >= 0:
+            return correction
+    return Correction(scale=float(np.median(1 / design[:, 0])))
+
+
+def _least_absolute(design: Floats) -> Sequence[float]:
+    """Coefficients with which the rows come nearest to 1, in sum of absolute errors."""
+    size = np.sqrt(np.mean(design**2, axis=0))
+    scaled = design / size
+    weight = np.ones(len(design))
+    solution = np.zeros(design.shape[1])
+    # Corrections are small: without need they stay 0, and the scale 1.
+    prior = 1e-3 * np.eye(design.shape[1])
+    wanted = np.zeros(design.shape[1])
+    wanted[0] = size[0]
+    for _ in range(_ROUNDS):
+        rows = np.vstack([scaled * weight[:, None], prior])
+        target = np.concatenate([weight, prior @ wanted])
+        solution = np.linalg.lstsq(rows, target, rcond=None)[0]
+        weight = 1 / np.sqrt(np.maximum(np.abs(scaled @ solution - 1), _SMALL))
+        weight /= np.sqrt(np.mean(weight**2))
+    values: list[float] = (solution / size).tolist()
+    return values

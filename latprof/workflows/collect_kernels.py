@@ -1,0 +1,237 @@
+"""Measuring kernels, for a pack that answers for any network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Unpack
+
+import numpy as np
+
+from latprof.common.extras import needs
+from latprof.common.limits import whole
+from latprof.common.short_reprs import ShortRepr
+from latprof.errors import NotEnoughDataError
+from latprof.workflows.arguments import OnNote, RunArguments, StoreLike, open_store, run_options
+
+if TYPE_CHECKING:
+    from latprof.measurement.records import Target
+    from latprof.measurement.store.store import Store
+    from latprof.predictors.kernels.learning.network_fitting import KernelTable
+    from latprof.profilers.base import RunOptions
+    from latprof.profilers.campaign.campaign import Progress
+    from latprof.profilers.campaign.collection import Collection
+
+_NUMBER = whole(1, 100_000)
+#: Networks of one round, and candidates that those of the next are chosen from.
+_ROUND, _CANDIDATES = 24, 72
+#: Trees a family of the models that only say where to sample.
+_TREES = 60
+#: Rounds without a new kernel after which collecting ends.
+_PATIENCE = 3
+
+
+@dataclass(frozen=True, repr=False)
+class KernelCollectResult(ShortRepr):
+    """What a collection of kernels did, and what the store holds of the target after it.
+
+    ``kernels`` counts different configurations, ``timed`` all that were timed, ``networks`` those
+    that they stand in; ``failures`` are names of networks and why they failed.
+    """
+
+    target: Target
+    kernels: int
+    timed: int
+    networks: int
+    failures: tuple[tuple[str, str], ...] = ()
+    complete: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain JSON values."""
+        return {
+            "target": self.target.to_dict(),
+            "kernels": self.kernels,
+            "timed": self.timed,
+            "networks": self.networks,
+            "failures": [{"network": name, "why": why} for name, why in self.failures],
+            "complete": self.complete,
+        }
+
+
+@needs("collect", "pandas", "scipy", "sqlalchemy")
+def collect_kernels(
+    store: StoreLike = "kernels.db",
+    *,
+    target: str = "cpu:onnxruntime",
+    n: int = 3000,
+    zoo: bool = True,
+    visits: int = 2,
+    seed: int = 0,
+    time_limit_s: float | None = None,
+    timeout_s: float = 300.0,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_note: OnNote | None = None,
+    **run: Unpack[RunArguments],
+) -> KernelCollectResult:
+    """Time kernels inside networks, until ``n`` different ones are known.
+
+    Networks of the zoo come first, then random ones of published block families, whose widths,
+    windows and resolutions lie between theirs. A model fitted to what is there chooses among the
+    next ones those with the kernels that it knows least. Safe to interrupt: the same call resumes.
+
+    Parameters
+    ----------
+    store : path, URL or Store
+        Where the measurements go; made where there is none.
+    target : str
+        What to measure on; its runtime has to tell the times of kernels.
+    n : int
+        Different kernel configurations.
+    zoo : bool
+        Whether to measure the zoo's networks; packs need them for their intervals.
+    visits : int
+        Fresh loads of each network, for its latency end to end.
+    seed : int
+        Of the order of visits.
+    time_limit_s : float, optional
+        No visit starts later than this after the beginning, in seconds.
+    timeout_s : float
+        Longest time for one visit, in seconds.
+    on_progress : callable, optional
+        Called after every visit, with how far its round is.
+    on_note : callable, optional
+        Called with remarks.
+    **run
+        As of :func:`latprof.collect`.
+
+    Raises
+    ------
+    InvalidValueError, UsageError
+        For arguments out of range.
+    UnsupportedModelError
+        Where the target cannot be measured here.
+    """
+    import time
+
+    _NUMBER.check("n", n)
+    options = run_options(target, run, on_note)
+    deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
+    failures: list[tuple[str, str]] = []
+    known, idle, found_target = -1, 0, None
+    table: KernelTable | None = None
+    with open_store(store, create=True) as opened:
+        for keys in _rounds(opened, target, options, zoo=zoo):
+            table = _table(opened, target, options)
+            before, known = known, _distinct(table)
+            idle = idle + 1 if known == before else 0
+            left_s = None if deadline is None else deadline - time.monotonic()
+            if known >= n or idle > _PATIENCE or (left_s is not None and left_s <= 0):
+                break
+            chosen = keys if table is None else _worth_most(table, keys)
+            collection = _collection(chosen, target, options, visits)
+            found_target, outcome = collection.run(
+                opened,
+                on_progress=on_progress,
+                timeout_s=timeout_s,
+                repeat_fraction=0.0,
+                seed=seed,
+                ops=True,
+                time_limit_s=left_s,
+            )
+            failures += [(name, failure.message) for name, failure in outcome.failures]
+        table = _table(opened, target, options)
+        target_found = found_target or _target(target, options)
+    count = 0 if table is None else len(table.latency_ms)
+    distinct = _distinct(table)
+    networks = 0 if table is None else len(table.names)
+    return KernelCollectResult(
+        target_found, distinct, count, networks, tuple(failures), complete=distinct >= n
+    )
+
+
+def _rounds(store: Store, target: str, options: RunOptions, *, zoo: bool) -> Iterator[list[str]]:
+    """Networks that the store does not hold, a round at a time; random ones without end."""
+    from latprof.datasets.zoo.built_models import random_key, zoo_key
+    from latprof.datasets.zoo.catalogue import names
+
+    stored = {s.key for s in store.subjects_with_kernels(_target(target, options))}
+    batch = options.batch_size
+    keys = [zoo_key(name, batch_size=batch) for name in names()] if zoo else []
+    missing = [key for key in keys if key not in stored]
+    for start in range(0, len(missing), _ROUND):
+        yield missing[start : start + _ROUND]
+    seed = 0
+    while True:
+        candidates: list[str] = []
+        while len(candidates) < _CANDIDATES:
+            key = random_key(seed, batch_size=batch)
+            seed += 1
+            if key not in stored:
+                candidates.append(key)
+        yield candidates
+
+
+def _target(target: str, options: RunOptions) -> Target:
+    from latprof.profilers.campaign.collection import Collection
+
+    return Collection((), None, {}, target=target, options=options).identity()
+
+
+def _table(store: Store, target: str, options: RunOptions) -> KernelTable | None:
+    """The kernels that the store holds; None for too few to learn from."""
+    from latprof.measurement.labels import TargetLabels
+    from latprof.predictors.training.kernel_training import stored_kernels
+
+    identity = _target(target, options)
+    if not any(stored.target == identity for stored in store.targets()):
+        return None
+    try:
+        return stored_kernels(TargetLabels.of(store, identity))
+    except NotEnoughDataError:
+        return None
+
+
+def _distinct(table: KernelTable | None) -> int:
+    return 0 if table is None else len(set(table.kernels.digests()))
+
+
+def _worth_most(table: KernelTable, keys: list[str]) -> list[str]:
+    """The networks with the most of what a model of the known kernels does not know.
+
+    Each new kernel counts with the error that the model expects of it, and its share of the time of
+    its network: what is rare, or out of range, comes first.
+    """
+    from latprof.datasets.zoo.built_models import built_model
+    from latprof.graph.reader import read_network
+    from latprof.predictors.kernels.graph_kernels import kernels_of
+    from latprof.predictors.kernels.learning.kernel_fitting import fit_kernel_model
+
+    if len(keys) <= _ROUND:
+        return keys
+    model = fit_kernel_model(table.kernels, table.latency_ms, trees=_TREES)
+    seen = set(table.kernels.digests())
+    scores = []
+    for key in keys:
+        kernels = kernels_of(read_network(built_model(key))).configurations
+        times = model.predict(kernels)
+        new = np.array([digest not in seen for digest in kernels.digests()])
+        share = times.latency_ms / times.latency_ms.sum()
+        scores.append(float(np.sum(new * times.error * np.sqrt(share))))
+    best = np.argsort(-np.array(scores), kind="stable")[:_ROUND]
+    return [keys[index] for index in sorted(best.tolist())]
+
+
+def _collection(keys: list[str], target: str, options: RunOptions, visits: int) -> Collection:
+    """Networks that latprof builds, to be visited, and their kernels timed."""
+    from latprof.measurement.records import PairedProtocol
+    from latprof.profilers.campaign.collection import Collection
+    from latprof.profilers.visits.network_source import NetworkSource
+
+    return Collection(
+        [NetworkSource.of_built(key) for key in keys],
+        None,
+        {"kernels": True, "networks": len(keys)},
+        target=target,
+        options=options,
+        protocol=PairedProtocol(visits=visits),
+    )

@@ -1,0 +1,259 @@
+"""Which pack answers for which network, and its answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
+
+from latprof.common.files import what_is_at
+from latprof.common.limits import Limit
+from latprof.common.short_reprs import ShortRepr
+from latprof.datasets.spaces.base import Architecture
+from latprof.errors import (
+    CoverageError,
+    InvalidValueError,
+    LatprofError,
+    TargetMismatchError,
+    UsageError,
+)
+from latprof.graph.model_file import graph_inputs, read_model
+from latprof.graph.operators import Network
+from latprof.graph.reader import read_network
+from latprof.predictors.pack.answering import is_member, predict_architectures, predict_network
+from latprof.predictors.pack.kernel_answers import predict_from_kernels
+from latprof.predictors.pack.kernel_pack import KernelPack
+from latprof.predictors.pack.pack import Pack
+from latprof.predictors.pack.shipped import kernel_pack_names, pack_names, space_pack_names
+from latprof.workflows.arguments import name_of, open_any_pack
+
+if TYPE_CHECKING:
+    from latprof.measurement.records import Target
+    from latprof.predictors.pack.answering import Answer
+    from latprof.workflows.arguments import AnyPackLike, NetworkLike, Shapes
+
+_THREADS = Limit(1, 1024, whole=True, optional=True)
+
+#: What can be predicted: what can be measured, and a network that was read already.
+Predictable: TypeAlias = Union["NetworkLike", Network]
+#: Called with what a network is called and why it cannot be predicted.
+OnError: TypeAlias = Callable[[str, LatprofError], None]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Answering(ShortRepr):
+    """What answers: a pack of a search space, a pack of kernels, or both.
+
+    Spelled architectures are the search space's. Models are the kernels' where there are any; with
+    ``members_first`` those of the search space are the space's.
+    """
+
+    space: Pack | None
+    kernels: KernelPack | None
+    members_first: bool = False
+
+
+def packs_for(
+    networks: Sequence[Predictable],
+    pack: AnyPackLike | None,
+    target: str | None = None,
+    threads: int | None = None,
+) -> Answering:
+    """Open the pack that is given, or those that come with latprof, and check what they hold for.
+
+    Raises as :func:`predict`.
+    """
+    _THREADS.check("threads", threads)
+    if target is not None:
+        from latprof.profilers.targets import profiler_class
+
+        profiler_class(target)  # refuses what is none; nothing needs to be installed
+    if pack is not None:
+        return _given(pack, target, threads)
+    spelled = sum(map(_is_spelled, networks))
+    kernels = None
+    if spelled < len(networks):
+        kernels = _first_bundled(kernel_pack_names(), target, threads)
+    space = None
+    if spelled or kernels is None:
+        space = _first_bundled(space_pack_names(), target, threads)
+    if space is None and (kernels is None or spelled == len(networks)):
+        raise _none_bundled(target, threads)
+    return Answering(
+        space if isinstance(space, Pack) else None,
+        kernels if isinstance(kernels, KernelPack) else None,
+    )
+
+
+def _is_spelled(network: Predictable) -> bool:
+    """Whether a network is an architecture, or text that is no file."""
+    if isinstance(network, Architecture):
+        return True
+    if isinstance(network, Network):
+        return False
+    path = Path(network)
+    return path.suffix != ".onnx" and not what_is_at(path)
+
+
+def _given(pack: AnyPackLike, target: str | None, threads: int | None) -> Answering:
+    loaded = open_any_pack(pack)
+    wrong = _other_than_asked(loaded, target, threads)
+    if wrong:
+        raise TargetMismatchError(
+            f"the pack {name_of(pack)} holds for another target",
+            expected=wrong,
+            got="unknown" if loaded.target is None else loaded.target.describe(),
+            hint="leave out the pack for one that comes with latprof",
+        )
+    if isinstance(loaded, KernelPack):
+        return Answering(None, loaded)
+    return Answering(loaded, _kernels_of_target(loaded.target), members_first=True)
+
+
+def _kernels_of_target(target: Target | None) -> KernelPack | None:
+    """The bundled kernels of a search space pack's target, whatever its input and batch."""
+    if target is None:
+        return None
+    for name in kernel_pack_names():
+        found = open_any_pack(name)
+        if isinstance(found, KernelPack) and found.target == dataclasses.replace(
+            target, input_shape=None, batch_size=found.target.batch_size
+        ):
+            return found
+    return None
+
+
+def _first_bundled(
+    names: Sequence[str], target: str | None, threads: int | None
+) -> Pack | KernelPack | None:
+    for name in names:
+        loaded = open_any_pack(name)
+        if not _other_than_asked(loaded, target, threads):
+            return loaded
+    return None
+
+
+def _none_bundled(target: str | None, threads: int | None) -> UsageError:
+    found = [loaded.target for loaded in map(open_any_pack, pack_names()) if loaded.target]
+    held = {f"{t.spelling} ({t.threads} thread{'s' * (t.threads > 1)})" for t in found}
+    return UsageError(
+        f"no pack for {target or f'{threads} threads'} comes with latprof",
+        field="target" if target else "threads",
+        expected=f"one of {', '.join(sorted(held))}",
+        hint=f"{_install(target)}make one: latprof collect --kernels --target {target or '...'} "
+        "--store k.db; latprof train k.db --output my.pack; then give it as `pack`",
+    )
+
+
+def _install(target: str | None) -> str:
+    """What to do first where a target is not ready here; empty for nothing."""
+    from latprof.profilers.targets import profiler_class
+
+    found = None if target is None else profiler_class(target).availability()
+    if found is None or found.state == "ready":
+        return ""
+    return f"{found.detail}: {found.remedy or 'measure on another host'}; then "
+
+
+def _other_than_asked(pack: Pack | KernelPack, target: str | None, threads: int | None) -> str:
+    """What was asked for and is not so, in words; empty where all is."""
+    found = pack.target
+    asked = {
+        f"{target}": target is None or (found is not None and found.spelling == target),
+        f"{threads} threads": threads is None or (found is not None and found.threads == threads),
+    }
+    return ", ".join(words for words, so in asked.items() if not so)
+
+
+def predict_all(
+    packs: Answering,
+    networks: Sequence[Predictable],
+    on_error: OnError | None,
+    shapes: Shapes,
+    options: Mapping[str, Any],
+) -> list[Answer]:
+    """Architectures in one batch, models one by one; the answers in the order of the networks."""
+    answers: dict[int, Answer] = {}
+    batch: dict[int, Architecture] = {}
+    several = len(networks) > 1 and any(name is not None for name in shapes or {})
+    unused = {name for name in shapes or {} if name is not None} if several else set()
+    for row, network in enumerate(networks):
+        with _one_among_many(name_of(network), on_error):
+            own = _shapes_for(network, shapes, unused) if several else shapes
+            found = _read(packs.space, network, own)
+            if isinstance(found, Architecture):
+                batch[row] = found
+            else:
+                answers[row] = _predict_graph(packs, found, name_of(network), options)
+    if unused and answers:
+        name = min(map(str, unused))
+        raise InvalidValueError(f"no model has an input {name!r}", field="shapes")
+    if packs.space is None:
+        return [answers[row] for row in sorted(answers)]
+    upper = options["upper"]
+    try:
+        found_all = predict_architectures(packs.space, [*batch.values()], upper=upper)
+        answers.update(zip(batch, found_all, strict=True))
+    except CoverageError:
+        for row, architecture in batch.items():
+            with _one_among_many(str(architecture), on_error):
+                (answers[row],) = predict_architectures(packs.space, [architecture], upper=upper)
+    return [answers[row] for row in sorted(answers)]
+
+
+def _predict_graph(
+    packs: Answering, network: Network, name: str, options: Mapping[str, Any]
+) -> Answer:
+    """A model's answer, by whichever pack speaks for it."""
+    space, kernels = packs.space, packs.kernels
+    if kernels is not None:
+        member = space is not None and packs.members_first and is_member(space, network)
+        if not member:
+            return predict_from_kernels(kernels, network, name, **options)
+    assert space is not None
+    own = {key: options[key] for key in ("strict", "upper")}
+    return predict_network(space, network, name, **own)
+
+
+def _shapes_for(network: Predictable, shapes: Shapes, unused: set[str]) -> Shapes:
+    """Of several models' shapes those that name an input of this one; they are not unused then."""
+    if not isinstance(network, str | os.PathLike) or Path(network).suffix != ".onnx":
+        return None
+    names = {value.name for value in graph_inputs(read_model(network, data=False).graph)}
+    unused.difference_update(names)
+    return {name: shape for name, shape in (shapes or {}).items() if name in {None, *names}}
+
+
+@contextmanager
+def _one_among_many(name: str, on_error: OnError | None) -> Iterator[None]:
+    try:
+        yield
+    except LatprofError as error:
+        if on_error is None:
+            raise
+        on_error(name, error)
+
+
+def _read(pack: Pack | None, network: Predictable, shapes: Shapes) -> Architecture | Network:
+    """The architecture that is spelled, or the graph that a file holds."""
+    if isinstance(network, Architecture | Network):
+        return network
+    if not _is_spelled(network):
+        return read_network(network, shapes=shapes or None)
+    text = os.fspath(network)
+    if pack is None:
+        raise InvalidValueError(
+            f"{text[:200]!r} is no file, and a pack of kernels knows no architectures",
+            hint="give a model, or a pack of the architecture's search space",
+        )
+    space = pack.predictor.space
+    try:
+        return space.parse(text)
+    except InvalidValueError as error:
+        raise InvalidValueError(
+            f"{text[:200]!r} is neither a file nor an architecture of {space.name}: {error}"
+        ) from None

@@ -1,0 +1,232 @@
+"""Networks from their kernels: forests, physical sense, intervals, packs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from latprof.datasets.zoo import build
+from latprof.errors import CoverageError, InvalidValueError, NotEnoughDataError, PackError
+from latprof.graph.reader import read_network
+from latprof.measurement.records import Target
+from latprof.predictors import load_pack
+from latprof.predictors.kernels.configurations import NUMBERS, Configurations, configuration
+from latprof.predictors.kernels.forests import Forest
+from latprof.predictors.kernels.graph_kernels import kernels_of
+from latprof.predictors.kernels.learning.kernel_fitting import fit_kernel_model
+from latprof.predictors.kernels.learning.network_fitting import (
+    KernelTable,
+    correction_of,
+    fit_networks,
+    leave_families_out,
+)
+from latprof.predictors.pack.kernel_answers import predict_from_kernels
+from latprof.predictors.pack.kernel_pack import KernelPack, load_any_pack, save_kernel_pack
+
+TARGET = Target("cpu", "a made-up processor", "onnxruntime", "1.0")
+#: Milliseconds a multiply-accumulate, a value and a kernel of the made-up processor.
+PER_MAC, PER_VALUE, PER_KERNEL = 1e-8, 2e-7, 2e-3
+
+
+def true_ms(kernels: Configurations) -> np.ndarray:
+    """What kernels take on a processor that is slower where channels are no multiple of 8."""
+    slow = np.where(kernels.column("out_channels") % 8, 1.6, 1.0)
+    moved = kernels.column("read") + kernels.column("written") + kernels.column("weights")
+    return slow * PER_MAC * kernels.column("macs") + PER_VALUE * moved + PER_KERNEL
+
+
+NAMES = ("mobilenet-v1", "mobilenet-v2", "mnasnet-b1", "squeezenet-1.1", "resnet-18", "fbnet-a")
+
+
+def table_of(names: tuple[str, ...] = NAMES, widths: tuple[float, ...] = (0.75, 1.0)):
+    """Networks of the zoo on the made-up processor; whole ones have 0.1 ms of their own."""
+    parts, numbers, whole, labels = [], [], [], []
+    for name in names:
+        for width in widths:
+            kernels = kernels_of(read_network(build(name, width=width, weights=False)))
+            numbers.append(np.full(len(kernels.configurations), len(parts)))
+            parts.append(kernels.configurations)
+            whole.append(1.05 * true_ms(kernels.configurations).sum() + 0.1)
+            labels.append(name)
+    joined = Configurations(
+        np.concatenate([p.families for p in parts]), np.concatenate([p.numbers for p in parts])
+    )
+    return KernelTable(
+        joined,
+        true_ms(joined),
+        np.concatenate(numbers),
+        tuple(labels),
+        tuple(labels),
+        np.array(whole),
+    )
+
+
+@pytest.fixture(scope="module")
+def table() -> KernelTable:
+    return table_of()
+
+
+@pytest.fixture(scope="module")
+def pack(table: KernelTable) -> KernelPack:
+    return KernelPack(fit_networks(table, trees=40).model, TARGET)
+
+
+def convolutions(**columns: list[float]) -> Configurations:
+    rows = [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
+    return Configurations.of(configuration("conv", **row) for row in rows)
+
+
+def test_a_forest_answers_as_the_booster_that_it_was_made_of() -> None:
+    xgboost = pytest.importorskip("xgboost")
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(300, 5)).astype(np.float32)
+    data = xgboost.DMatrix(x, np.sin(3 * x[:, 0]) + x[:, 1] * x[:, 2])
+    booster = xgboost.train({"max_depth": 4, "base_score": 0.0}, data, 20)
+
+    forest = Forest.of_xgboost(booster.save_raw(raw_format="json"), 4)
+    sums = forest.sums(x, np.zeros(len(x), dtype=np.int64), 20)
+
+    assert np.allclose(sums, booster.inplace_predict(x), atol=5e-3)
+    again = Forest.from_bytes(forest.to_bytes(), 5)
+    assert np.array_equal(again.sums(x, np.zeros(300, dtype=np.int64), 20), sums)
+
+
+@pytest.mark.parametrize("spoil", ["short", "long", "features", "empty"])
+def test_trees_of_another_form_are_refused(spoil: str) -> None:
+    forest = Forest(
+        np.ones((2, 3), np.uint8), np.ones((2, 3), np.float32), np.ones((2, 4), np.float16)
+    )
+    content = forest.to_bytes()
+    content = {"short": content[:-1], "long": content + b"x", "features": content, "empty": b""}[
+        spoil
+    ]
+    with pytest.raises(PackError):
+        Forest.from_bytes(content, 1 if spoil == "features" else 5)
+
+
+def test_kernels_that_were_left_out_are_predicted(table: KernelTable) -> None:
+    number = np.array(table.kernels.digests(), dtype=np.uint64) % 5
+    held = number == 0
+    model = fit_kernel_model(table.kernels.rows(~held), table.latency_ms[~held], trees=60)
+
+    found = model.predict(table.kernels.rows(held))
+
+    error = np.abs(found.latency_ms / table.latency_ms[held] - 1)
+    assert np.median(error) < 0.08
+    assert found.covered.mean() > 0.8
+
+
+def test_nothing_is_faster_than_the_best_rate_that_was_seen(pack: KernelPack) -> None:
+    generator = np.random.default_rng(1)
+    rows = {
+        name: generator.choice([1, 3, 8, 40, 300, 2000], 400).tolist()
+        for name in ("in_channels", "out_channels", "out_height", "out_width", "kernel_height")
+    }
+    kernels = convolutions(**rows)
+    macs = np.prod([kernels.column(name) for name in rows], axis=0)
+    kernels.numbers[:, NUMBERS.index("macs")] = macs
+    found = pack.model.kernels.predict(kernels)
+    roofline = pack.model.kernels.roofline
+    assert np.all(found.latency_ms >= roofline.per_mac * macs * (1 - 1e-12))
+
+
+def test_half_of_the_rows_never_takes_longer(pack: KernelPack, table: KernelTable) -> None:
+    rows = table.kernels.column("out_height") >= 1
+    kernels = table.kernels.rows(rows)
+    double = Configurations(kernels.families, kernels.numbers.copy())
+    for name in ("height", "out_height", "read", "written", "macs"):
+        double.numbers[:, NUMBERS.index(name)] *= 2
+    # Of the trees alone: what was timed is answered as it was timed.
+    model = dataclasses.replace(pack.model.kernels, seen={})
+    twice, once = model.predict(double).latency_ms, model.predict(kernels).latency_ms
+    assert np.mean(twice >= once * (1 - 1e-9)) > 0.99
+    assert np.all(twice >= 0.9 * once)
+
+
+def test_the_correction_of_sums_is_found(table: KernelTable) -> None:
+    found = correction_of(table)
+    assert found.scale == pytest.approx(1.05, rel=0.02)
+    total = found.each(np.array([3.0, 2.0])).sum() + found.constant_ms
+    assert total == pytest.approx(1.05 * 5 + 0.1, rel=0.05)
+
+
+def test_intervals_of_families_left_out_hold(table: KernelTable) -> None:
+    found = leave_families_out(table, trees=40, groups=6)
+    fitted = fit_networks(table, trees=40)
+    judged = [each for each in found if each is not None]
+    assert len(judged) == len(fitted.measured_ms) == len(table.names)
+    bounds = np.array([fitted.model.upper_ms(each, 0.95) for each in judged])
+    assert np.mean(fitted.measured_ms <= bounds) >= 0.9
+    assert np.mean(np.abs(fitted.measured_ms / fitted.predicted_ms - 1)) < 0.15
+
+
+def test_the_interval_widens_with_what_is_not_covered(pack: KernelPack) -> None:
+    known = read_network(build("mobilenet-v2", weights=False))
+    other = read_network(build("vgg-11", weights=False))
+    inside = predict_from_kernels(pack, known, "known", upper=0.95)
+    outside = predict_from_kernels(pack, other, "other")
+
+    assert inside.coverage > 0.95 > outside.coverage
+    assert not inside.is_guess
+    assert outside.is_guess
+    width = [(a.high_ms - a.low_ms) / a.latency_ms for a in (inside, outside)]
+    assert width[0] < width[1]
+    assert inside.upper_ms == pytest.approx(inside.high_ms)
+    with pytest.raises(CoverageError):
+        predict_from_kernels(pack, other, "other", strict=True)
+
+
+def test_kernels_add_up_and_changes_save_time(pack: KernelPack) -> None:
+    network = read_network(build("resnet-18", weights=False))
+    answer = predict_from_kernels(pack, network, "m", advise=True)
+    total = sum(op.latency_ms for op in answer.operators) + pack.model.correction.constant_ms
+    assert total == pytest.approx(answer.latency_ms)
+    assert all(op.latency_ms >= op.floor_ms for op in answer.operators)
+    assert "5x5" in [change.instead for change in answer.changes]
+    assert all(change.saves_ms > 0 for change in answer.changes)
+
+
+def test_a_pack_comes_back_as_it_was(pack: KernelPack, tmp_path: Path) -> None:
+    path = tmp_path / "k.pack"
+    save_kernel_pack(pack, path)
+    again = load_any_pack(path)
+    assert isinstance(again, KernelPack)
+    network = read_network(build("mobilenet-v1", weights=False))
+    one, other = (predict_from_kernels(p, network, "m") for p in (pack, again))
+    assert other.latency_ms == pytest.approx(one.latency_ms, rel=1e-6)
+    assert (other.low_ms, other.high_ms) == pytest.approx((one.low_ms, one.high_ms), rel=1e-3)
+    with pytest.raises(PackError, match="pack of kernels"):
+        load_pack(path)
+
+
+def test_values_that_are_no_model_are_refused(pack: KernelPack) -> None:
+    from latprof.common.checked_json import Fields, to_json
+    from latprof.predictors.kernels.network_kernels import NetworkKernelModel
+
+    values, trees = pack.model.to_files()
+    plain = json.loads(to_json(values))
+    for name, wrong in (
+        ("trees", 10**9),
+        ("families", {}),
+        ("seen", [["x", 1.0]]),
+        ("seen", [["1f", 1e9]]),
+        ("correction", {"scale": 0, "per_kernel_ms": 0, "constant_ms": 0}),
+        ("scores", ["a"]),
+        ("features", []),
+    ):
+        with pytest.raises(PackError):
+            NetworkKernelModel.from_files(Fields("m", plain | {name: wrong}), trees)
+
+
+def test_too_few_kernels_and_times_that_are_none_are_refused(table: KernelTable) -> None:
+    few = np.arange(len(table.latency_ms)) < 3
+    with pytest.raises(NotEnoughDataError):
+        fit_kernel_model(table.kernels.rows(few), table.latency_ms[few])
+    with pytest.raises(InvalidValueError):
+        fit_kernel_model(table.kernels, -table.latency_ms)
