@@ -95,7 +95,7 @@ def _facts(measured: TargetLabels) -> dict[str, Any]:
 def _constants(a: TargetLabels, b: TargetLabels) -> Iterable[DifferingCondition]:
     first, second = a.reference_ms, b.reference_ms
     if abs(first - second) > _CONSTANT_SHARE * max(first, second):
-        name = "the reference network when quiet"
+        name = "the reference constant"
         yield DifferingCondition(name, f"{first:.3f} ms", f"{second:.3f} ms", "reading")
 
 

@@ -13,6 +13,11 @@ def test_the_counting_sees_what_it_should():
         '1 connect(3, {sa_family=AF_INET, sin_port=htons(443), sin_addr=inet_addr("8.8.8.8")}',
     ):
         assert found_calls(line) == [line]
+    opened = "1 socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, IPPROTO_TCP) = 3"
+    here = '1 connect(3, {sa_family=AF_INET, sin_addr=inet_addr("127.0.0.1")}, 16) = -1'
+    assert found_calls(f"{opened}\n{here}") == []
+    assert found_calls(f"{opened}\n{here.replace('(3', '(4')}") == [opened]
+    assert found_calls(f"{opened}\n{here}\n{opened}") == [opened]
 
 
 @pytest.fixture(scope="module")

@@ -61,20 +61,27 @@ def network_calls(folder, command, **options):
 
 
 def found_calls(trace):
-    """Lines of a trace that open a socket beyond this computer, or look a name up."""
-    found = []
-    for line in trace.splitlines():
+    """Lines of a trace that open a socket beyond this computer, or look a name up.
+
+    A socket that is connected to this computer itself, as to an adb server, is none.
+    """
+    found = {}
+    for number, line in enumerate(trace.splitlines()):
         call = _CALL.search(line)
         if call is None or "AF_UNIX" in call[2] or "AF_NETLINK" in call[2]:
             if call and "nscd" in call[2]:  # how a look-up of a name begins
-                found.append(line)
+                found[number] = line
             continue
+        process, descriptor = line.split(" ", 1)[0], call[2].split(",", 1)[0]
         is_lookup = "htons(53)" in call[2]
-        opens = call[1] == "socket" and re.search(r"AF_INET6?\b", call[2])
-        leaves = call[1] != "socket" and "AF_INET" in call[2] and not _LOOPBACK.search(call[2])
-        if is_lookup or leaves or opens:
-            found.append(line)
-    return found
+        here = bool(_LOOPBACK.search(call[2]))
+        if call[1] == "socket" and re.search(r"AF_INET6?\b", call[2]):
+            found[process, line.rpartition("= ")[2].split(" ")[0]] = line
+        elif call[1] == "connect" and here and not is_lookup:
+            found.pop((process, descriptor), None)
+        elif is_lookup or (call[1] != "socket" and "AF_INET" in call[2] and not here):
+            found[number] = line
+    return list(found.values())
 
 
 def make_place(folder):
