@@ -12,6 +12,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 from adb_phone import Phone
 from command_line import run_latprof
@@ -205,6 +206,27 @@ def test_a_silent_phone_or_server_holds_no_list_up(well, server, monkeypatch):
     (found,) = [d for d in latprof.devices() if d.phone is not None]
     assert found.phone.state == "silent"
     assert found.remedy
+
+
+def test_a_server_that_hangs_is_said_and_left_alone(server, monkeypatch):
+    monkeypatch.setattr(phones, "_SERVER_S", 0.5)
+    port = os.environ["ANDROID_ADB_SERVER_PORT"]
+    (hanging,) = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if {"fork-server", f"tcp:{port}"} & set(process.info["cmdline"] or ())
+        and port in " ".join(process.info["cmdline"])
+    ]
+    hanging.suspend()
+    try:
+        (row,) = [d for d in latprof.devices() if d.target == "adb"]
+        assert "does not answer" in row.detail
+        assert "kill-server" in row.remedy
+        with pytest.raises(DeviceError, match="does not answer"):
+            open_phone("x", LONG)
+    finally:
+        hanging.resume()
+    assert AdbServer().answers(120.0)
 
 
 # Check-up ---------------------------------------------------------------------------------------

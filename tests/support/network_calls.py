@@ -65,7 +65,7 @@ def found_calls(trace):
 
     A socket that is connected to this computer itself, as to an adb server, is none.
     """
-    found = {}
+    found: dict[object, str] = {}
     for number, line in enumerate(trace.splitlines()):
         call = _CALL.search(line)
         if call is None or "AF_UNIX" in call[2] or "AF_NETLINK" in call[2]:

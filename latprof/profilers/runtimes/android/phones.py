@@ -17,6 +17,7 @@ from latprof.errors import (
     DeviceOfflineError,
     DeviceUnauthorizedError,
     LatprofError,
+    MeasurementTimeoutError,
     MissingDependencyError,
     UsageError,
 )
@@ -228,8 +229,16 @@ def _is_address(serial: str) -> bool:
 def _server(deadline: Deadline, *, start: bool) -> AdbServer | None:
     """The server that answers, started where it may be; None where there is none."""
     server = AdbServer()
-    if server.answers(min(_SERVER_S, deadline.left_s())):
-        return server
+    try:
+        if server.answers(min(_SERVER_S, deadline.left_s())):
+            return server
+    except MeasurementTimeoutError:
+        host, port = server.address
+        raise DeviceError(
+            f"the adb server at {host}:{port} does not answer",
+            field="server",
+            hint="end it (`adb kill-server`, or its process), and run the command again",
+        ) from None
     program = adb_program() if start and server.address[0] in _LOOPBACK else None
     if program is None:
         return None

@@ -102,7 +102,9 @@ class AdbProfiler(Profiler):
         abis = [each.abi for each in remembered_libraries() if each.runtime == cls.runtime]
         if not abis:
             missing = f"there is no {cls.runtime} library for phones yet"
-            return Availability("missing", missing, "run `latprof android setup`")
+            return Availability(
+                "missing", missing, f"run `latprof android setup --runtime {cls.runtime}`"
+            )
         return Availability("ready", f"a library for {', '.join(abis)}; phones are listed below")
 
     # The phone -----------------------------------------------------------------------------------
