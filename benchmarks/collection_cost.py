@@ -30,7 +30,7 @@ def main() -> None:
             text=True,
         )
     values = json.loads(done.stdout)
-    made, disturbed = values["visits_made"], values["visits_disturbed"]
+    made, disturbed = values["visits_made"], values["tries_repeated"]
     # Here every network is measured twice; a campaign's own repeats are a twentieth of that.
     rate = 2 * values["networks_an_hour"]
     print(f"{values['networks']} architectures, {made} visits, {disturbed} disturbed")

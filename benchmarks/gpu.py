@@ -58,7 +58,7 @@ def collect(arguments: argparse.Namespace, space: SearchSpace, store: Store) -> 
         protocol=PROTOCOL,
     )
     target, outcome = collection.run(store, repeat_fraction=arguments.repeat_fraction)
-    print(f"{target.describe()}\n{outcome.made} visits, {outcome.disturbed} disturbed")
+    print(f"{target.describe()}\n{outcome.made} visits, {outcome.repeated} tries repeated")
     for name, failure in outcome.failures[:3]:
         print(f"{name}: {failure.message}")
     if not outcome.made:

@@ -53,6 +53,8 @@ from latprof.workflows.report import ReportResult as ReportResult
 from latprof.workflows.report import report as report
 from latprof.workflows.search import SearchResult as SearchResult
 from latprof.workflows.search import search as search
+from latprof.workflows.sweep import SweepResult as SweepResult
+from latprof.workflows.sweep import sweep as sweep
 from latprof.workflows.train import train as train
 from latprof.workflows.transfer import transfer as transfer
 from latprof.workflows.verify import verify as verify

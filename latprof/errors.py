@@ -29,7 +29,8 @@
     │   ├── DeviceOfflineError            device-offline   4
     │   ├── DeviceUnauthorizedError       unauthorized     4
     │   ├── DeviceDiskFullError           device-full      4
-    │   └── ConnectionLostError           connection-lost  4
+    │   ├── ConnectionLostError           connection-lost  4
+    │   └── HostBusyError                 host-busy        4
     ├── DiskFullError                     disk-full        5
     ├── PartialResultsError               partial          5
     └── MeasurementTimeoutError           timeout          124
@@ -311,6 +312,12 @@ class ConnectionLostError(DeviceError):
     """The connection to a device broke, or carried what is not its protocol."""
 
     code = "connection-lost"
+
+
+class HostBusyError(DeviceError):
+    """The host is too busy for a number, and a quiet one was asked for."""
+
+    code = "host-busy"
 
 
 class DiskFullError(LatprofError):

@@ -19,7 +19,7 @@ FACES = ("latprof", *(f"latprof.{room}" for room in ROOMS))
 #: A function a command, handed on under the command's name.
 WORKFLOWS = (
     *("collect", "compare", "devices", "doctor", "export", "lookup_table", "predict", "profile"),
-    *("report", "search", "train", "transfer", "verify"),
+    *("report", "search", "sweep", "train", "transfer", "verify"),
 )
 
 
@@ -97,7 +97,8 @@ def test_a_command_and_its_function_share_their_name(name):
     from latprof.cli.main import app
 
     commands = {command.callback.__name__ for command in app.registered_commands}
-    assert name in commands | {"verify"}  # which is an option of search
+    # Options of search, and of profile.
+    assert name in commands | {"verify", "sweep"}
     function = getattr(latprof, name)
     documented = function.__doc__ or ""
     for parameter in inspect.signature(function).parameters:

@@ -23,25 +23,32 @@ from latprof.cli.console import (
     parse_shapes,
     parse_share,
     print_json,
+    print_table,
     remark,
 )
 from latprof.cli.run_options import (
     BatchSize,
     Cores,
     Dtype,
+    HalfWidth,
     Mode,
+    RequireQuiet,
     Target,
     Threads,
     Timeout,
     TuneTrials,
+    WaitQuiet,
     parse_cores,
 )
 from latprof.errors import EXIT_PARTIAL, UsageError
 from latprof.workflows.collect_kernels import collect_kernels
+from latprof.workflows.formatting import interval, milliseconds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from latprof.workflows.arguments import RunArguments
-    from latprof.workflows.collect import CollectResult
+    from latprof.workflows.collect import CollectResult, Label
     from latprof.workflows.collect_kernels import KernelCollectResult
 
 
@@ -110,23 +117,20 @@ def collect(
     shapes: Shapes = None,
     inputs: Inputs = None,
     repeat_fraction: Annotated[
-        float, typer.Option(help="Share of the networks measured twice, for the noise floor.")
-    ] = 0.05,
+        float | None,
+        typer.Option(
+            help="Share of the networks measured twice, for the noise floor: 0.05 with --space, "
+            "none of your own models where not given."
+        ),
+    ] = None,
     visits: Annotated[
         int | None,
         typer.Option(help="Fresh loads of each network: 8, or 2 with --kernels."),
     ] = None,
-    precision: Annotated[
-        str,
-        typer.Option(
-            metavar="1%",
-            help="Confidence half-width: visit each network until half of its 90 % interval is "
-            "this narrow.",
-        ),
-    ] = "",
+    half_width: HalfWidth = "",
     max_visits: Annotated[
         int | None,
-        typer.Option(help="With --precision: most fresh loads of a network (64, or --visits)."),
+        typer.Option(help="With --half-width: most fresh loads of a network (64, or --visits)."),
     ] = None,
     time_limit: Annotated[
         str, typer.Option(metavar="2h", help="Stop after this time: seconds, or 90s, 30m, 2h.")
@@ -136,6 +140,8 @@ def collect(
         float, typer.Option(help="Time of one burst, in milliseconds; on a GPU 3 are enough.")
     ] = 16.0,
     timeout_s: Timeout = 300.0,
+    wait_quiet: WaitQuiet = "",
+    require_quiet: RequireQuiet = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -199,12 +205,14 @@ def collect(
             ops=ops,
             repeat_fraction=repeat_fraction,
             visits=8 if visits is None else visits,
-            precision=parse_share(precision, "precision") if precision else None,
+            half_width=parse_share(half_width, "half_width") if half_width else None,
             max_visits=max_visits,
             rounds=rounds,
             burst_ms=burst_ms,
             time_limit_s=limit_s,
             timeout_s=timeout_s,
+            wait_quiet_s=parse_duration(wait_quiet, "wait_quiet") if wait_quiet else None,
+            require_quiet=require_quiet,
             on_progress=show,
             on_note=remark,
             **how,
@@ -269,8 +277,26 @@ def _print_notes(result: CollectResult) -> None:
         )
 
 
+def _print_labels(labels: Sequence[Label]) -> None:
+    print_table(
+        ("network", "ms", "90% interval", "visits"),
+        [
+            (
+                label.network,
+                milliseconds(label.latency_ms),
+                interval(label.low_ms, label.high_ms),
+                str(label.visits),
+            )
+            for label in labels
+        ],
+    )
+    typer.echo()
+
+
 def _print(result: CollectResult) -> None:
     assert result.summary is not None
+    if result.labels:
+        _print_labels(result.labels)
     for line in result.summary.lines(result.batch):
         typer.echo(line)
     unknown = {name: costs for name, costs in result.costs.items() if costs.unknown}
@@ -278,8 +304,12 @@ def _print(result: CollectResult) -> None:
         typer.echo(f"costs of        {one_line(name)}: {one_line(costs.describe())}")
     if len(unknown) > 10:
         typer.echo(f"                and {len(unknown) - 10} more models whose costs are not known")
+    if result.host is not None:
+        typer.echo(f"host            {result.host.describe()}")
     outcome = result.outcome
+    disturbed = f" ({outcome.disturbed} of them disturbed)" if outcome.disturbed else ""
+    repeated = f"; {outcome.repeated} tries were repeated" if outcome.repeated else ""
     typer.echo(
-        f"this run        {outcome.made} visits made, {outcome.resumed} already complete, "
-        f"{outcome.failed} failed, {outcome.disturbed} disturbed"
+        f"this run        {outcome.made} visits made{disturbed}, {outcome.resumed} already "
+        f"complete, {outcome.failed} failed{repeated}"
     )

@@ -11,29 +11,37 @@ from latprof.cli.commands import finish
 from latprof.cli.console import (
     Inputs,
     Json,
+    Quiet,
     Shapes,
     complete_target,
     note,
     one_line,
+    parse_duration,
     parse_inputs,
     parse_shapes,
+    parse_share,
     print_json,
     print_table,
     remark,
     remark_on_visits,
 )
+from latprof.cli.progress import visits_display
 from latprof.cli.run_options import (
     BatchSize,
     Cores,
     Dtype,
     Mode,
+    RequireQuiet,
     Threads,
+    Timeout,
     TuneTrials,
+    WaitQuiet,
     parse_cores,
 )
 
 if TYPE_CHECKING:
     from latprof.measurement.comparison import Comparison
+    from latprof.workflows.compare import CompareResult
 
 
 def compare(
@@ -54,6 +62,17 @@ def compare(
     alpha: Annotated[float, typer.Option(help="Rate of false verdicts that is accepted.")] = 0.05,
     processes: Annotated[int, typer.Option(help="Measuring processes, for two networks.")] = 8,
     visits: Annotated[int, typer.Option(help="Visits to each network in each process.")] = 3,
+    half_width: Annotated[
+        str,
+        typer.Option(
+            metavar="1%",
+            help="Confidence half-width, for two networks: start as many processes again until "
+            "half of the effect's 90 % interval is this narrow.",
+        ),
+    ] = "",
+    max_processes: Annotated[
+        int, typer.Option(help="With --half-width: most measuring processes.")
+    ] = 32,
     threads: Threads = 1,
     cores: Cores = "",
     batch_size: BatchSize = 1,
@@ -66,6 +85,10 @@ def compare(
         list[str] | None,
         typer.Option(metavar="FIELD", help="A field of two stores' targets that may differ."),
     ] = None,
+    timeout_s: Timeout = 300.0,
+    wait_quiet: WaitQuiet = "",
+    require_quiet: RequireQuiet = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Say whether B is faster or slower than A, or that there is no evidence of either.
@@ -76,28 +99,36 @@ def compare(
     """
     from latprof.workflows.compare import compare as run
 
-    result = run(
-        a,
-        b,
-        target=target,
-        fail_if=fail_if,
-        alpha=alpha,
-        processes=processes,
-        visits=visits,
-        shapes=parse_shapes(shapes),
-        inputs=parse_inputs(inputs),
-        ignore=ignore or (),
-        on_note=remark,
-        threads=threads,
-        cores=parse_cores(cores),
-        batch_size=batch_size,
-        dtype=dtype,
-        mode=mode,
-        tune_trials=tune_trials,
-    )
+    with visits_display(quiet=quiet) as show:
+        result = run(
+            a,
+            b,
+            target=target,
+            fail_if=fail_if,
+            alpha=alpha,
+            processes=processes,
+            visits=visits,
+            half_width=parse_share(half_width, "half_width") if half_width else None,
+            max_processes=max_processes,
+            timeout_s=timeout_s,
+            wait_quiet_s=parse_duration(wait_quiet, "wait_quiet") if wait_quiet else None,
+            require_quiet=require_quiet,
+            shapes=parse_shapes(shapes),
+            inputs=parse_inputs(inputs),
+            ignore=ignore or (),
+            on_progress=show,
+            on_note=remark,
+            threads=threads,
+            cores=parse_cores(cores),
+            batch_size=batch_size,
+            dtype=dtype,
+            mode=mode,
+            tune_trials=tune_trials,
+        )
     if as_json:
         print_json(result.to_dict())
     else:
+        _print_measured(result)
         _print(result.comparisons)
         for name, reason in result.costs_unknown.items():
             typer.echo(f"costs of {one_line(name)} are not known: {one_line(reason)}")
@@ -118,12 +149,26 @@ def compare(
     finish(result)
 
 
+def _print_measured(result: CompareResult) -> None:
+    """What was measured on what, and how quiet the host was."""
+    for word, target in zip(("target", "target of B"), dict.fromkeys(result.targets), strict=False):
+        typer.echo(f"{word:13}{target.describe()}")
+    if result.host is not None:
+        typer.echo(f"host         {result.host.describe()}")
+    for each in result.comparisons:
+        if each.visits is not None:
+            typer.echo(f"visits       {each.visits.describe()}")
+    typer.echo()
+
+
 def _print(found: Sequence[Comparison]) -> None:
     print_table(
-        ("network", "verdict", "effect", "interval", "p", "corrected p"),
+        ("network", "A ms", "B ms", "verdict", "effect", "interval", "p", "corrected p"),
         [
             (
                 c.name,
+                "" if c.a is None else c.a.describe(),
+                "" if c.b is None else c.b.describe(),
                 c.verdict,
                 f"{c.effect:+.2%}",
                 f"{c.low:+.2%} to {c.high:+.2%}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,28 +13,35 @@ from latprof.cli.commands import finish
 from latprof.cli.console import (
     Inputs,
     Json,
+    Quiet,
     Shapes,
     note,
     one_line,
+    parse_duration,
     parse_inputs,
     parse_shapes,
+    parse_share,
     print_json,
     print_table,
     remark,
     remark_on_visits,
 )
+from latprof.cli.progress import visits_display
 from latprof.cli.run_options import (
-    BatchSize,
     Cores,
     Dtype,
+    HalfWidth,
     Mode,
+    RequireQuiet,
     Target,
-    Threads,
     Timeout,
     TuneTrials,
+    WaitQuiet,
     parse_cores,
+    parse_numbers,
 )
-from latprof.workflows.formatting import milliseconds
+from latprof.errors import UsageError
+from latprof.workflows.formatting import interval, milliseconds
 
 if TYPE_CHECKING:
     from latprof.measurement.records import KernelTime
@@ -66,8 +73,37 @@ def profile(
         Path | None,
         typer.Option(metavar="FILE", help="Write a Chrome trace, which opens in Perfetto."),
     ] = None,
-    batch_size: BatchSize = 1,
-    threads: Threads = 1,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write a page with latency and throughput by batch size, threads and streams.",
+        ),
+    ] = None,
+    png: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the plots of that page as pictures.")
+    ] = None,
+    visits: Annotated[int, typer.Option(help="Fresh loads of the network.")] = 8,
+    half_width: HalfWidth = "",
+    max_visits: Annotated[
+        int | None,
+        typer.Option(help="With --half-width: most fresh loads (64, or --visits)."),
+    ] = None,
+    batch_size: Annotated[
+        str, typer.Option(metavar="1,2,4", help="Items a run; several are compared.")
+    ] = "1",
+    threads: Annotated[
+        str, typer.Option(metavar="1,2", help="Threads inside an operator; several are compared.")
+    ] = "1",
+    streams: Annotated[
+        str,
+        typer.Option(
+            metavar="1,2,4",
+            help="Also the throughput of so many concurrent sessions, each in its own process.",
+        ),
+    ] = "",
     cores: Cores = "",
     dtype: Dtype = "",
     mode: Mode = "",
@@ -75,30 +111,59 @@ def profile(
     shapes: Shapes = None,
     inputs: Inputs = None,
     timeout_s: Timeout = 300.0,
+    wait_quiet: WaitQuiet = "",
+    require_quiet: RequireQuiet = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Measure one network now, and each of its kernels.
 
     Kernels are what the runtime really ran after fusion. Their sum is compared with the latency end
     to end; the gap is the runtime's own work between them.
+
+    With several batch sizes, threads or streams, latency and throughput of each in place of the
+    kernels:
+
+    `latprof profile model.onnx --batch-size 1,2,4,8 --threads 1,2 --streams 1,2 -o page.html`
     """
+    numbers = {
+        "batch_size": parse_numbers(batch_size, "batch_size"),
+        "threads": parse_numbers(threads, "threads"),
+        "streams": parse_numbers(streams, "streams") if streams else (),
+    }
+    common: dict[str, Any] = {
+        "shapes": parse_shapes(shapes),
+        "inputs": parse_inputs(inputs),
+        "visits": visits,
+        "half_width": parse_share(half_width, "half_width") if half_width else None,
+        "max_visits": max_visits,
+        "timeout_s": timeout_s,
+        "wait_quiet_s": parse_duration(wait_quiet, "wait_quiet") if wait_quiet else None,
+        "require_quiet": require_quiet,
+        "on_note": remark,
+        "cores": parse_cores(cores),
+        "dtype": dtype,
+        "mode": mode,
+        "tune_trials": tune_trials,
+    }
+    several = any(len(numbers[name]) > 1 for name in ("batch_size", "threads"))
+    if several or numbers["streams"] or output is not None or png is not None:
+        if trace is not None:
+            raise UsageError("`trace` is for one batch size and number of threads", field="trace")
+        _sweep(network, target, numbers, common, (output, png), quiet=quiet, as_json=as_json)
+        return
     from latprof.workflows.profile import profile as run
 
-    found = run(
-        network,
-        target,
-        shapes=parse_shapes(shapes),
-        inputs=parse_inputs(inputs),
-        timeout_s=timeout_s,
-        trace=trace,
-        on_note=remark,
-        batch_size=batch_size,
-        threads=threads,
-        cores=parse_cores(cores),
-        dtype=dtype,
-        mode=mode,
-        tune_trials=tune_trials,
-    )
+    with visits_display(quiet=quiet) as show:
+        found = run(
+            network,
+            target,
+            trace=trace,
+            on_progress=show,
+            batch_size=numbers["batch_size"][0],
+            threads=numbers["threads"][0],
+            **common,
+        )
     if trace is not None:
         note(f"trace written to {trace}")
     if as_json:
@@ -107,6 +172,41 @@ def profile(
         _print(found, by)
     remark_on_visits(found.visits)
     finish(found)
+
+
+def _sweep(
+    network: str,
+    target: str,
+    numbers: dict[str, tuple[int, ...]],
+    common: dict[str, Any],
+    files: tuple[Path | None, Path | None],
+    *,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    from latprof.cli.sweep_output import print_sweep
+    from latprof.workflows.sweep import sweep as run
+
+    with visits_display(quiet=quiet) as show:
+        result = run(
+            network,
+            target,
+            batch_sizes=numbers["batch_size"],
+            threads=numbers["threads"],
+            streams=numbers["streams"],
+            output=files[0],
+            png=files[1],
+            on_progress=show,
+            **common,
+        )
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        print_sweep(result.sweep)
+    for path in (*([] if result.page is None else [result.page]), *result.pictures):
+        note(f"{path} written")
+    remark_on_visits(result.sweep.counts)
+    finish(result)
 
 
 def _print(found: Profile, by: Order) -> None:
@@ -124,20 +224,28 @@ def _print_figures(found: Profile) -> None:
     typer.echo(f"target     {found.target.describe()}")
     typer.echo(f"costs      {one_line(found.costs.describe())}")
     typer.echo(
-        f"latency    {milliseconds(found.latency_ms)} ms +- {found.relative_error:.1%} "
-        "(standard error)"
+        f"latency    {milliseconds(found.latency_ms)} ms, 90% interval "
+        f"{interval(*found.interval_ms)}"
     )
+    typer.echo(f"host       {found.host.describe()}")
+    typer.echo(f"raw runs   {found.raw_percentiles.describe()} (ms, as felt here, not paired)")
+    loading, memory = found.load.describe()
+    typer.echo(f"loading    {loading}")
+    typer.echo(f"memory     {memory}")
     typer.echo(f"visits     {found.visits.describe()}")
     if found.without_kernels:
         typer.echo(f"kernels    unknown: {one_line(found.without_kernels)}")
         return
+    gap, number = found.gap_ms, len(found.kernels)
+    beyond = "outside them" if gap >= 0 else "more than the latency: the profiler's cost is in them"
     typer.echo(
-        f"kernels    {milliseconds(found.kernel_sum_ms)} ms in {len(found.kernels)}; "
-        f"{found.gap_ms:+.3f} ms ({found.gap_ms / found.latency_ms:+.1%}) outside them"
+        f"kernels    {milliseconds(found.kernel_sum_ms)} ms in {number}; "
+        f"{milliseconds(abs(gap))} ms ({abs(gap) / found.latency_ms:.1%}) {beyond}"
     )
+    each_us = 1000 * found.profiling_overhead_ms / max(number, 1)
     typer.echo(
-        f"profiling  made a run {found.profiling_overhead_ms:+.3f} ms longer; the latency above is "
-        "without it\n"
+        f"profiling  made a run {found.profiling_overhead_ms:+.3f} ms longer ({each_us:.1f} us a "
+        "kernel); the latency above is without it\n"
     )
 
 

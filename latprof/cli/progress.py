@@ -13,6 +13,7 @@ from latprof.cli.console import is_terminal, note
 
 if TYPE_CHECKING:
     from latprof.profilers.campaign.campaign import Progress
+    from latprof.profilers.visits.schedule import VisitProgress
     from latprof.workflows.search import SearchProgress
 
 #: Between two lines where nobody watches, in seconds.
@@ -52,6 +53,20 @@ def progress_display(*, quiet: bool) -> Iterator[Callable[[Progress], None]]:
             show(Line(describe(progress), done, progress.total))
 
         yield show_campaign
+
+
+@contextmanager
+def visits_display(*, quiet: bool) -> Iterator[Callable[[VisitProgress], None]]:
+    """Yield what a schedule of visits calls after every visit."""
+    with progress_lines(quiet=quiet) as show:
+
+        def show_visits(progress: VisitProgress) -> None:
+            done = progress.made + progress.failed
+            failed = f", {progress.failed} failed" if progress.failed else ""
+            words = f"{done}/{progress.total} visits{failed}, ETA {duration(progress.left_s)}"
+            show(Line(words, done, progress.total))
+
+        yield show_visits
 
 
 @contextmanager

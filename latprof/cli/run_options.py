@@ -43,6 +43,30 @@ TuneTrials = Annotated[
 Timeout = Annotated[
     float, typer.Option("--timeout", help="Longest time for one visit, in seconds.")
 ]
+HalfWidth = Annotated[
+    str,
+    typer.Option(
+        metavar="1%",
+        help="Confidence half-width: visit until half of the 90 % interval is this narrow.",
+    ),
+]
+WaitQuiet = Annotated[
+    str,
+    typer.Option(metavar="5m", help="Wait at most so long for a quiet host before measuring."),
+]
+RequireQuiet = Annotated[
+    bool, typer.Option("--require-quiet", help="Give no number if the host is busy.")
+]
+
+
+def parse_numbers(text: str, option: str) -> tuple[int, ...]:
+    """Read whole numbers with commas between them; raises UsageError for anything else."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and len(part) < 8 for part in parts):
+        raise UsageError(
+            "not numbers", field=option, expected="whole numbers with commas: 1,2,4", got=text
+        )
+    return tuple(map(int, parts))
 
 
 def parse_cores(text: str) -> tuple[int, ...] | str:

@@ -18,10 +18,12 @@ from latprof.cli.console import (
     complete_pack,
     complete_space,
     note,
+    parse_duration,
     parse_share,
     print_json,
     remark,
 )
+from latprof.cli.run_options import RequireQuiet, WaitQuiet
 from latprof.cli.search_output import print_result
 from latprof.common.limits import read_number
 from latprof.errors import UsageError
@@ -137,6 +139,8 @@ def search(
             "--other-target", help="With --verify: measure although the pack is of another host."
         ),
     ] = False,
+    wait_quiet: WaitQuiet = "",
+    require_quiet: RequireQuiet = False,
     also: Annotated[
         list[str] | None,
         typer.Option(
@@ -186,6 +190,8 @@ def search(
             verify=verify,
             visits=visits,
             other_target=other_target,
+            wait_quiet_s=parse_duration(wait_quiet, "wait_quiet") if wait_quiet else None,
+            require_quiet=require_quiet,
             also=also or (),
             on_progress=show,
             on_note=remark,

@@ -53,6 +53,8 @@ def _print_verification(found: Verification) -> None:
         note(f"measured on another target than predicted for: {found.measured_on.describe()}")
     elif math.isfinite(found.limit_ms):
         typer.echo(f"verdict     {'keeps the limit' if found.keeps_limit else 'BREAKS THE LIMIT'}")
+    if found.host is not None:
+        typer.echo(f"host        {found.host.describe()}")
     remark_on_visits(found.visits)
 
 

@@ -29,6 +29,22 @@ Verdict: TypeAlias = Literal["faster", "slower", "no evidence"]
 
 
 @dataclass(frozen=True)
+class Side:
+    """One network of a comparison: its latency in ms and the 90 % interval around it."""
+
+    name: str
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+
+    def describe(self) -> str:
+        """The milliseconds for people; without an interval where none is known."""
+        if not math.isfinite(self.low_ms):
+            return f"{self.latency_ms:.3f}"
+        return f"{self.latency_ms:.3f} ({self.low_ms:.3f} to {self.high_ms:.3f})"
+
+
+@dataclass(frozen=True)
 class Comparison:
     """B against A for one network.
 
@@ -37,7 +53,7 @@ class Comparison:
     of no difference, and ``adjusted_p_value`` the same after Holm's correction over all networks
     compared. ``samples`` counts the processes that measured it, on both sides together where these
     were not measured in turn. ``visits`` says what became of the visits, where they were made for
-    this comparison.
+    this comparison, and ``a`` and ``b`` are both sides' milliseconds.
     """
 
     name: str
@@ -49,6 +65,8 @@ class Comparison:
     verdict: Verdict
     samples: int
     visits: VisitCounts | None = None
+    a: Side | None = None
+    b: Side | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the comparison as plain JSON values."""

@@ -12,6 +12,7 @@ from latprof.measurement.records import PairedProtocol
 from latprof.measurement.statistics import (
     NoiseFloor,
     combine_visits,
+    interval_around,
     noise_floor_of_repeats,
     noise_floor_of_visits,
     relative_half_width,
@@ -58,8 +59,8 @@ def label_table(visits: pd.DataFrame, reference_ms: float) -> pd.DataFrame:
     table["visits"] = [len(values) for values in ratios]
     table["ratio"] = ratio
     table["latency_ms"] = ratio * reference_ms
-    table["low_ms"] = ratio * np.exp(-half) * reference_ms
-    table["high_ms"] = ratio * np.exp(half) * reference_ms
+    low, high = interval_around(ratio * reference_ms, half)
+    table["low_ms"], table["high_ms"] = low, high
     table["preempted"] = _mean_of(counted["preempted"].to_numpy(), starts)
     table["raw_median_ms"] = [float(np.median(values)) for values in raw_ms]
     return table
@@ -137,7 +138,7 @@ def stopped_by(
 ) -> list[str]:
     """What ended the visits to each row of ``labels``, by the last campaign that visited it.
 
-    ``"precision"``: the interval became narrow enough; ``"visits"``: their planned or greatest
+    ``"half-width"``: the interval became narrow enough; ``"visits"``: their planned or greatest
     number was reached; else ``"time"`` (the campaign's limit), ``"failures"`` (of its visits) or
     ``"interrupted"``. Empty where no campaign is known. ``endings`` are the campaigns by their
     number, each as :func:`campaign_ending` reads it.
@@ -157,9 +158,9 @@ def stopped_by(
             continue
         protocol, ended_by = ending
         reason = protocol.enough(int(made[row]), half_width) or ended_by
-        if reason == "failures" and protocol.precision and row[:3] not in with_failures:
+        if reason == "failures" and protocol.half_width and row[:3] not in with_failures:
             # Narrow enough when the campaign last looked; visits to others have moved it since.
-            reason = "precision"
+            reason = "half-width"
         reasons.append(reason)
     return reasons
 
@@ -169,7 +170,7 @@ def campaign_ending(campaign: Mapping[str, Any]) -> tuple[PairedProtocol, str]:
 
     Raises KeyError, TypeError, ValueError or InvalidValueError for a damaged record.
     """
-    protocol = PairedProtocol(**campaign["protocol"])
+    protocol = PairedProtocol.from_dict(campaign["protocol"])
     if campaign["ended_at"] is None:
         return protocol, "interrupted"
     limit_s = campaign["plan"].get("time_limit_s")

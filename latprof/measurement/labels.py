@@ -211,7 +211,7 @@ class TargetLabels:
         divided out), latency_ms (ratio times :attr:`reference_ms`), low_ms, high_ms (a 90 %
         interval from the spread of the visits, NaN for a single visit), raw_median_ms, and
         preempted (share of the runs, NaN where unknown),
-        stopped_by, which says what ended the visits: ``"precision"``, ``"visits"``, ``"time"``,
+        stopped_by, which says what ended the visits: ``"half-width"``, ``"visits"``, ``"time"``,
         ``"failures"``, ``"interrupted"``, or nothing where no campaign is known
         (:func:`latprof.measurement.label_table.stopped_by`).
 

@@ -145,7 +145,7 @@ _PROTOCOL_LIMITS = {
     "min_runs": whole(1, 1_000_000),
     "dropped_runs": whole(0, 1_000_000),
     "reference_loads": whole(1, 100),
-    "precision": Limit(0, 1, open_high=True),
+    "half_width": Limit(0, 1, open_high=True),
     "burst_ms": Limit(0, 60_000, open_low=True),
     **dict.fromkeys(("max_drift", "max_withheld", "max_load"), ABOVE_0),
 }
@@ -167,11 +167,11 @@ class PairedProtocol:
     visits : int
         Visits to one network, each a fresh load, spread over the campaign and its processes; the
         label combines their ratios (:func:`latprof.measurement.statistics.combine_visits`).
-    precision : float
+    half_width : float
         Visits are added until the 90 % interval around a network's latency reaches at most this
         fraction to either side; 0 makes ``visits`` and no more.
     max_visits : int
-        Most visits to one network where a precision is asked for.
+        Most visits to one network where a half-width is asked for.
     burst_ms : float
         Time that the counted runs of one burst should take; shorter networks run more often.
     min_runs, max_runs : int
@@ -202,31 +202,39 @@ class PairedProtocol:
     max_drift: float = 0.1
     max_withheld: float = 0.1
     max_load: float = 0.5
-    precision: float = 0.0
+    half_width: float = 0.0
     max_visits: int = 64
 
     def __post_init__(self) -> None:
         check_limits(self, _PROTOCOL_LIMITS)
-        whole(self.visits if self.precision else 1).check("max_visits", self.max_visits)
+        whole(self.visits if self.half_width else 1).check("max_visits", self.max_visits)
         whole(self.min_runs).check("max_runs", self.max_runs)
 
     @property
     def most_visits(self) -> int:
         """Visits to one network at most."""
-        return self.max_visits if self.precision else self.visits
+        return self.max_visits if self.half_width else self.visits
 
     def enough(self, visits: int, half_width: float) -> str:
-        """Why a network needs no more visits: ``"precision"``, ``"visits"``; empty if it does.
+        """Why a network needs no more visits: ``"half-width"``, ``"visits"``; empty if it does.
 
         ``half_width`` is :func:`latprof.measurement.statistics.relative_half_width`.
         """
-        if self.precision and visits >= self.visits and half_width <= self.precision:
-            return "precision"
+        if self.half_width and visits >= self.visits and half_width <= self.half_width:
+            return "half-width"
         return "visits" if visits >= self.most_visits else ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
         return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PairedProtocol:
+        """Rebuild settings from :meth:`to_dict`, also of before ``half_width`` had this name."""
+        settings = dict(values)
+        if "precision" in settings:
+            settings["half_width"] = settings.pop("precision")
+        return cls(**settings)
 
 
 @dataclass(frozen=True, repr=False)

@@ -25,6 +25,8 @@ Floats = NDArray[np.float64]
 INTERVAL_COVERAGE = 0.9
 #: By how much the larger of two rounds may count as larger.
 ROUND_BOUND = 0.08
+#: Of a network's profiled runs: what one takes in which nothing was interrupted.
+QUIET_RUNS_QUANTILE = 0.25
 
 
 def burst_medians(samples: PairedSamples) -> tuple[Floats, Floats]:
@@ -128,11 +130,11 @@ def combine_visits(ratios: ArrayLike) -> float:
 def relative_half_width(ratios: ArrayLike, coverage: float = INTERVAL_COVERAGE) -> float:
     """Half the width of the confidence interval around :func:`combine_visits`, on logarithms.
 
-    The interval is from r exp(-h) to r exp(h), so that neither end is below 0. Student's t on the
-    logarithms of the visits, each a fresh load. From eight visits on, the outer eighth on either
-    side is winsorised (the winsorised variance of Tukey and McLaughlin, Sankhya A 1963; Yuen,
-    Biometrika 1974), so that one visit which went wrong does not widen an interval whose centre it
-    hardly moves. NaN for fewer than two visits.
+    The interval is that of :func:`interval_around`; a small half-width is the fraction by which it
+    reaches to either side. Student's t on the logarithms of the visits, each a fresh load. From
+    eight visits on, the outer eighth on either side is winsorised (the winsorised variance of Tukey
+    and McLaughlin, Sankhya A 1963; Yuen, Biometrika 1974), so that one visit which went wrong does
+    not widen an interval whose centre it hardly moves. NaN for fewer than two visits.
     """
     from scipy import special  # slow to import, and reading a pack needs the rest of this module
 
@@ -147,13 +149,34 @@ def relative_half_width(ratios: ArrayLike, coverage: float = INTERVAL_COVERAGE) 
     return quantile * deviation / math.sqrt(n)
 
 
-def quiet_kernels(profile: KernelProfile, reference_ms: float) -> tuple[KernelTime, ...]:
+def interval_around(value: ArrayLike, half_width: ArrayLike) -> tuple[Floats, Floats]:
+    """Both ends of an interval whose half-width is one of logarithms; never 0 or below."""
+    centre, half = (np.asarray(each, dtype=np.float64) for each in (value, half_width))
+    return centre * np.exp(-half), centre * np.exp(half)
+
+
+def quiet_run_ms(samples: PairedSamples) -> float:
+    """What the target took in runs that nothing interrupted, in ms by the clock.
+
+    The lower quartile of all counted runs, which holds where up to three quarters were interrupted.
+    """
+    runs = [ms for burst in samples.target for ms in burst[samples.dropped_runs :]]
+    return float(np.quantile(runs, QUIET_RUNS_QUANTILE))
+
+
+def quiet_kernels(
+    profile: KernelProfile, reference_ms: float, ratio: float | None = None
+) -> tuple[KernelTime, ...]:
     """Kernel times as the quiet host would have them, in ms.
 
-    Scaled by the reference's constant over the median of its bursts around the profiled runs.
+    Scaled by the runs in which they were taken: what the network took in its profiled runs by their
+    ratio to the reference, over what it took in them by the clock. A kernel is a small part of a
+    run and seldom interrupted, so its median is that of undisturbed runs; the clock's is therefore
+    that of :func:`quiet_run_ms`. ``ratio`` is that of the profiled runs where it is known better
+    than from them.
     """
-    _, reference = burst_medians(profile.samples)
-    scale = reference_ms / float(np.median(reference))
+    ratio = visit_ratio(profile.samples) if ratio is None else ratio
+    scale = ratio * reference_ms / quiet_run_ms(profile.samples)
     return tuple(
         dataclasses.replace(kernel, latency_ms=kernel.latency_ms * scale)
         for kernel in profile.kernels

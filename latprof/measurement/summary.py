@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -12,8 +15,12 @@ if TYPE_CHECKING:
     from latprof.measurement.records import Target
     from latprof.measurement.statistics import NoiseFloor
 
+Floats: TypeAlias = NDArray[np.float64]
+
 #: A longer pause between two visits is an interruption of the collection, in seconds.
 _PAUSE_S = 60.0
+#: Two readings of a clock by one writer differ by less, in seconds.
+_OVERLAP_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -102,12 +109,33 @@ def summarize(measured: TargetLabels) -> Summary:
 def campaign_cost(visits: pd.DataFrame) -> tuple[float, float]:
     """Networks an hour, and the share of time outside timed runs.
 
-    All of a network's visits so far count as its cost; the time that repeats take is in it.
+    All of a network's visits so far count as its cost; the time that repeats take is in it. Where
+    several hosts or commands write at once, the hour is one of the clock, and the share one of
+    their times together: visits that overlap are of different writers.
     """
-    ordered = visits.sort_values("started_at")
-    starts = ordered["started_at"].to_numpy()
-    steps = (starts[1:] - starts[:-1]).clip(min=0)
-    elapsed_s = float(steps[steps < _PAUSE_S].sum() + ordered["wall_s"].iloc[-1])
+    ordered = visits.sort_values("started_at", kind="stable")
+    starts, walls = (ordered[name].to_numpy(float) for name in ("started_at", "wall_s"))
+    took = _times_to_next(starts, walls)
+    ends = np.maximum.accumulate(starts + took)
+    covered = starts + took - np.maximum(starts, np.concatenate([starts[:1], ends[:-1]]))
     networks = len(visits.loc[visits["label"] == 0, ["kind", "space", "subject"]].drop_duplicates())
-    untimed = 1 - float(ordered["timed_s"].sum()) / elapsed_s
-    return 3600 * networks / elapsed_s, untimed
+    untimed = 1 - float(ordered["timed_s"].sum()) / float(took.sum())
+    return 3600 * networks / float(covered.clip(min=0).sum()), untimed
+
+
+def _times_to_next(starts: Floats, walls: Floats) -> Floats:
+    """Each visit's time until its writer's next one; its own time before a pause and at the end.
+
+    ``starts`` are in order. A visit is by the writer that was free last when it started.
+    """
+    took = walls.copy()
+    ends: list[tuple[float, int]] = []  # of each writer's last visit, and which it is
+    for number, start in enumerate(starts.tolist()):
+        free = [known for known in ends if known[0] <= start + _OVERLAP_S]
+        if free:
+            before = max(free)
+            ends.remove(before)
+            if start - before[0] < _PAUSE_S:
+                took[before[1]] = max(start - starts[before[1]], walls[before[1]])
+        ends.append((start + walls[number], number))
+    return took

@@ -169,9 +169,11 @@ class VisitCounts(ShortRepr):
     failed : int
         Given up after their retries, or not tried any more after that.
     disturbed : int
-        Tries during which conditions changed; they were made again where that promised anything.
-    kept_disturbed : int
-        Visits of ``made`` that were disturbed in their last try, too.
+        Of ``made``: conditions changed during the last try, too, and they count all the same.
+    repeated : int
+        Tries that failed or were disturbed and were made again; no visit of the others.
+    disturbed_tries : int
+        Of all tries, in ``repeated`` or the last of their visit.
     busy : bool
         The host disturbed so many visits in a row that they were not made again.
     failures : tuple of (str, Failure)
@@ -181,9 +183,15 @@ class VisitCounts(ShortRepr):
     made: int = 0
     failed: int = 0
     disturbed: int = 0
-    kept_disturbed: int = 0
+    repeated: int = 0
+    disturbed_tries: int = 0
     busy: bool = False
     failures: tuple[tuple[str, Failure], ...] = ()
+
+    @property
+    def tries(self) -> int:
+        """All tries: each visit's last one, and those that were repeated."""
+        return self.made + self.failed + self.repeated
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts as plain JSON values, for the result that they belong to."""
@@ -191,14 +199,15 @@ class VisitCounts(ShortRepr):
             "visits_made": self.made,
             "visits_failed": self.failed,
             "visits_disturbed": self.disturbed,
-            "visits_kept_disturbed": self.kept_disturbed,
+            "tries_repeated": self.repeated,
             "failures": [{"network": name, **failure.to_dict()} for name, failure in self.failures],
         }
 
     def describe(self) -> str:
         """One line for people."""
-        kept = f" ({self.kept_disturbed} of them to the last try)" if self.kept_disturbed else ""
-        return f"{self.made} made, {self.failed} failed, {self.disturbed} disturbed{kept}"
+        disturbed = f" ({self.disturbed} of them disturbed)" if self.disturbed else ""
+        repeated = f"; {self.repeated} tries were repeated" if self.repeated else ""
+        return f"{self.made} made{disturbed}, {self.failed} failed{repeated}"
 
     def notes(self) -> list[str]:
         """Whatever makes the result rest on less than was planned, a sentence each."""
@@ -209,9 +218,9 @@ class VisitCounts(ShortRepr):
                 f"{self.failed} of {self.made + self.failed} visits failed and are missing from "
                 f"the result: {'; '.join([*reasons][:3])}"
             )
-        if self.kept_disturbed:
+        if self.disturbed:
             notes.append(
-                f"{self.kept_disturbed} of {self.made} visits were disturbed in their last try, "
+                f"{self.disturbed} of {self.made} visits were disturbed in their last try, "
                 "too, and count all the same; latprof doctor may say why"
             )
         return notes

@@ -152,7 +152,8 @@ class Profiler(ABC):
     exclusive_modes: ClassVar[frozenset[str]] = frozenset()
     #: Words for cores, where the device's differ: ``options.cluster``.
     clusters: ClassVar[tuple[str, ...]] = ()
-    #: Whether ``options.cores`` are this computer's, so that the measuring process is pinned.
+    #: Whether ``options.cores`` are this computer's, so that the measuring process is pinned, and
+    #: this computer's other work disturbs it.
     runs_here: ClassVar[bool] = True
     #: Whether :meth:`at` takes an empty address, for the only device of its kind.
     address_optional: ClassVar[bool] = False

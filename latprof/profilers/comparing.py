@@ -18,28 +18,37 @@ from latprof.errors import (
 )
 from latprof.measurement.comparison import (
     Comparison,
+    Side,
     compare_groups,
     compare_pairs,
     comparisons_html,
     holm,
 )
+from latprof.measurement.quiet.finding import Moment, find_constant
 from latprof.measurement.records import PairedProtocol, Subject
-from latprof.measurement.statistics import visit_ratios
-from latprof.profilers.visits.schedule import PlannedVisit, Schedule
+from latprof.measurement.statistics import (
+    interval_around,
+    relative_half_width,
+    visit_ratios,
+)
+from latprof.profilers.visits.schedule import KnownReferences, PlannedVisit, Schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from latprof.measurement.labels import TargetLabels
-    from latprof.measurement.visits import VisitCounts
+    from latprof.measurement.records import PairedSamples
+    from latprof.measurement.visits import Visit, VisitCounts
     from latprof.profilers.visits.network_source import NetworkSource
-    from latprof.profilers.visits.schedule import MakeMeasurer
+    from latprof.profilers.visits.schedule import MadeVisit, MakeMeasurer, OnVisit
 
 Floats: TypeAlias = NDArray[np.float64]
 
 #: Default effort: measuring processes, and visits to each network in each of them.
 PROCESSES = 8
 VISITS = 3
+#: Most processes where a half-width is asked for.
+MOST_PROCESSES = 32
 
 
 @dataclass(frozen=True)
@@ -47,12 +56,15 @@ class RatiosInTurn:
     """Two networks' ratios to the reference, of shape (processes, visits) each.
 
     Only of processes that made all their visits: in others a drift would not fall on both alike.
-    ``visits`` says what became of those that were planned.
+    ``visits`` says what became of those that were planned, ``made`` are those that count, and
+    ``reference_ms`` is what the reference takes on a quiet host, by all of them.
     """
 
     a: Floats
     b: Floats
     visits: VisitCounts
+    made: tuple[Visit, ...]
+    reference_ms: float
 
 
 def measure_in_turn(
@@ -62,23 +74,60 @@ def measure_in_turn(
     *,
     processes: int = PROCESSES,
     visits: int = VISITS,
+    half_width: float = 0.0,
+    max_processes: int = MOST_PROCESSES,
+    on_visit: OnVisit | None = None,
 ) -> RatiosInTurn:
     """Visit two networks in turn in fresh processes.
 
-    Within a process the order is A B B A A B ..., so that a drift falls on both alike. Raises the
-    failure of a network that cannot be measured at all, or fails in so many processes that fewer
-    than two made all their visits.
+    Within a process the order is A B B A A B ..., so that a drift falls on both alike. With a
+    ``half_width``, as many processes again follow until the logarithm of the two networks' ratio is
+    known that well (90 %), or ``max_processes`` are reached. Raises the failure of a network that
+    cannot be measured at all, or fails in so many processes that fewer than two made all their
+    visits.
     """
     whole(2, 10_000).check("processes", processes)
     whole(1, 10_000).check("visits", visits)
-    planned = [
-        PlannedVisit((a, b)[side], side, process * visits + number)
-        for process in range(processes)
+    whole(2, 10_000).check("max_processes", max_processes)
+    references = _OneReference(networks=(a.subject, b.subject))
+    schedule = Schedule(make_measurer, PairedProtocol(), references=references, on_visit=on_visit)
+    made: list[MadeVisit] = []
+    started = 0
+    while True:
+        more = min(processes, max(max_processes, processes) - started)
+        made += schedule.measure(_in_turn((a, b), range(started, started + more), visits), more)
+        started += more
+        found = _whole(made, visits, schedule)
+        half = relative_half_width((found.b / found.a).prod(axis=1) ** (1 / visits))
+        if not half_width or half <= half_width or started >= max_processes:
+            return found
+
+
+@dataclass
+class _OneReference(KnownReferences):
+    """Has both networks measured against the reference of the first visit, so that it cancels."""
+
+    networks: tuple[Subject, ...] = ()
+
+    def note(self, network: Subject, samples: PairedSamples) -> None:
+        super().note(network, samples)
+        for each in self.networks:
+            self.of_network.setdefault(each, samples.reference_name)
+
+
+def _in_turn(
+    networks: tuple[NetworkSource, NetworkSource], processes: Iterable[int], visits: int
+) -> list[PlannedVisit]:
+    return [
+        PlannedVisit(networks[side], side, process * visits + number)
+        for process in processes
         for number in range(visits)
         for side in ((0, 1) if (process + number) % 2 == 0 else (1, 0))
     ]
-    schedule = Schedule(make_measurer, PairedProtocol())
-    made = schedule.measure(planned, processes)
+
+
+def _whole(made: Sequence[MadeVisit], visits: int, schedule: Schedule) -> RatiosInTurn:
+    """The processes that made all their visits; the last failure where there are fewer than 2."""
     by_process = Counter(visit.process for visit in made)
     kept = [visit for visit in made if by_process[visit.process] == 2 * visits]
     if len(kept) < 4 * visits:
@@ -88,7 +137,14 @@ def measure_in_turn(
         visit_ratios([visit.samples for visit in kept if visit.planned.label == side])
         for side in (0, 1)
     )
-    return RatiosInTurn(first.reshape(-1, visits), second.reshape(-1, visits), schedule.counts())
+    moments = [Moment.of(each.samples, each.visit.conditions) for each in kept]
+    return RatiosInTurn(
+        first.reshape(-1, visits),
+        second.reshape(-1, visits),
+        schedule.counts(),
+        tuple(each.visit for each in kept),
+        find_constant(moments).reference_ms,
+    )
 
 
 def compare_networks(
@@ -102,8 +158,29 @@ def compare_networks(
 ) -> Comparison:
     """Measure two networks in turn and compare B with A; what was lost is in ``visits``."""
     found = measure_in_turn(a, b, make_measurer, processes=processes, visits=visits)
-    name = f"{b.subject.name} against {a.subject.name}"
-    return replace(compare_pairs(name, found.a, found.b, alpha), visits=found.visits)
+    return compare_in_turn((a.subject.name, b.subject.name), found, alpha)
+
+
+def compare_in_turn(names: tuple[str, str], found: RatiosInTurn, alpha: float = 0.05) -> Comparison:
+    """Compare two networks, A and B, that were measured in turn; with their milliseconds."""
+    sides = [
+        _side(name, ratios, found.reference_ms)
+        for name, ratios in zip(names, (found.a, found.b), strict=True)
+    ]
+    return replace(
+        compare_pairs(f"{names[1]} against {names[0]}", found.a, found.b, alpha),
+        visits=found.visits,
+        a=sides[0],
+        b=sides[1],
+    )
+
+
+def _side(name: str, ratios: Floats, reference_ms: float) -> Side:
+    """One network's latency: the geometric mean over the processes, as the effect is of them."""
+    processes = np.exp(np.log(ratios).mean(axis=1)) * reference_ms
+    latency_ms = float(np.exp(np.log(processes).mean()))
+    low, high = interval_around(latency_ms, relative_half_width(processes))
+    return Side(name, latency_ms, float(low), float(high))
 
 
 @dataclass(frozen=True, repr=False)
@@ -174,10 +251,27 @@ def compare_stores(
     pairs, missing = _matched(*groups)
     if not pairs:
         raise NotEnoughDataError("the stores have no network in common")
+    sides = [_sides(each) for each in (a, b)]
     found = [
-        compare_groups(one.name, groups[0][one], groups[1][other], alpha) for one, other in pairs
+        replace(
+            compare_groups(one.name, groups[0][one], groups[1][other], alpha),
+            a=sides[0][one],
+            b=sides[1][other],
+        )
+        for one, other in pairs
     ]
     return StoreComparison(tuple(holm(found, alpha)), missing, bool(different))
+
+
+def _sides(measured: TargetLabels) -> dict[Subject, Side]:
+    """Each network's label, as every other command prints it."""
+    labels = measured.labels
+    columns = ["kind", "subject", "name", "space", "latency_ms", "low_ms", "high_ms"]
+    rows = labels.loc[labels["label"] == 0, columns].itertuples(index=False, name=None)
+    return {
+        Subject(kind, key, name, space): Side(name, latency_ms, low_ms, high_ms)
+        for kind, key, name, space, latency_ms, low_ms, high_ms in rows
+    }
 
 
 def _by_process(measured: TargetLabels, *, in_milliseconds: bool) -> dict[Subject, Floats]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,15 +25,23 @@ from latprof.measurement.records import (
     Target,
 )
 from latprof.measurement.statistics import (
+    INTERVAL_COVERAGE,
     combine_visits,
+    interval_around,
     quiet_kernels,
+    quiet_run_ms,
     raw_median_ms,
+    reference_drift,
     relative_half_width,
     visit_ratio,
     visit_ratios,
 )
 from latprof.measurement.visits import Failure, VisitCounts
 from latprof.profilers.base import RunOptions
+from latprof.profilers.host.host_report import HostReport
+from latprof.profilers.sessions.load_figures import LoadFigures
+from latprof.profilers.sessions.percentiles import RawPercentiles
+from latprof.profilers.sessions.session_process import load_figures
 from latprof.profilers.targets import profiler_class
 from latprof.profilers.visits.measurers import measurers
 from latprof.profilers.visits.measuring_process import DEFAULT_TIMEOUT_S
@@ -46,6 +54,7 @@ from latprof.profilers.visits.network_source import (
     reference_network,
 )
 from latprof.profilers.visits.schedule import PlannedVisit, Schedule
+from latprof.profilers.watching import Watch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,6 +79,7 @@ class Profile(ShortRepr):
     ``visits`` says what became of the visits that were planned: those that failed are not in
     ``samples``. ``costs`` is what is known of the network without running it. ``without_kernels``
     says why there are no kernels where they were asked for and the runtime does not report them.
+    ``load`` says what else the network costs, and ``host`` what spoke against the numbers.
     """
 
     name: str
@@ -83,6 +93,8 @@ class Profile(ShortRepr):
     costs: Costs
     kernel_profile: KernelProfile | None = None
     without_kernels: str = ""
+    load: LoadFigures = field(default_factory=LoadFigures)
+    host: HostReport = field(default_factory=HostReport)
 
     @property
     def reference_ms(self) -> float:
@@ -106,20 +118,42 @@ class Profile(ShortRepr):
         return float(means.std(ddof=1) / np.sqrt(len(means)) / means.mean())
 
     @property
+    def interval_ms(self) -> tuple[float, float]:
+        """The 90 % interval around ``latency_ms``; NaN for a single visit."""
+        low, high = interval_around(self.latency_ms, self.relative_half_width)
+        return float(low), float(high)
+
+    @property
     def process_ratios(self) -> NDArray[np.float64]:
         """The mean ratio of each process, shape (processes,)."""
-        return _process_ratios(self.samples, self.processes)
+        return process_ratios(self.samples, self.processes)
 
     @property
     def relative_half_width(self) -> float:
-        """Half of the 90 % interval around ``latency_ms`` as a fraction; NaN for a single visit."""
-        return _half_width(self.samples, self.processes)
+        """Half of the 90 % interval around ``latency_ms`` on logarithms; NaN for one visit."""
+        return half_width_of(self.samples, self.processes)
 
     @property
     def kernels(self) -> tuple[KernelTime, ...]:
         """The kernels of one run in order, in quiet-state milliseconds; empty if not asked for."""
         found = self.kernel_profile
-        return () if found is None else quiet_kernels(found, self.reference_ms)
+        return () if found is None else quiet_kernels(found, self.reference_ms, self.profiled_ratio)
+
+    @property
+    def profiled_ratio(self) -> float:
+        """The network's ratio while the runtime's profiler was on; NaN without a kernel profile.
+
+        Where the reference moved meanwhile, by the clock: the runs with the profiler over those of
+        the visits, the lower quartile of each. The profiler makes no run shorter.
+        """
+        if self.kernel_profile is None:
+            return float("nan")
+        samples = self.kernel_profile.samples
+        found = visit_ratio(samples)
+        if reference_drift(samples) > PairedProtocol().max_drift:
+            plain = [quiet_run_ms(each) for each in self.samples]
+            found = self.ratio * quiet_run_ms(samples) / float(np.median(plain))
+        return max(found, self.ratio)
 
     @property
     def kernel_sum_ms(self) -> float:
@@ -136,12 +170,18 @@ class Profile(ShortRepr):
         """By how much the runtime's profiler made a run longer; NaN without a kernel profile."""
         if self.kernel_profile is None:
             return float("nan")
-        return (visit_ratio(self.kernel_profile.samples) - self.ratio) * self.reference_ms
+        return (self.profiled_ratio - self.ratio) * self.reference_ms
 
     @property
     def raw_median_ms(self) -> float:
         """The median of all counted runs, without pairing."""
         return float(np.median([raw_median_ms(samples) for samples in self.samples]))
+
+    @property
+    def raw_percentiles(self) -> RawPercentiles:
+        """Percentiles of all counted runs, without pairing: what was felt on this host."""
+        bursts = [burst[s.dropped_runs :] for s in self.samples for burst in s.target]
+        return RawPercentiles.of([ms for burst in bursts for ms in burst])
 
     @property
     def exit_status(self) -> int:
@@ -151,7 +191,8 @@ class Profile(ShortRepr):
     def _repr_html_(self) -> str:
         rows = [
             ("latency", f"{self.latency_ms:.3f} ms"),
-            ("standard error", f"{self.relative_error:.2%}"),
+            (f"{INTERVAL_COVERAGE:.0%} interval", "{:.3f} to {:.3f} ms".format(*self.interval_ms)),
+            ("host", self.host.describe()),
             ("visits", f"{self.visits.made} measured, {self.visits.failed} failed"),
             ("target", self.target.describe()),
             ("costs", self.costs.describe()),
@@ -173,9 +214,15 @@ class Profile(ShortRepr):
             "parameters": self.costs.parameters,
             "costs_unknown": self.costs.unknown or None,
             "latency_ms": self.latency_ms,
+            "low_ms": self.interval_ms[0],
+            "high_ms": self.interval_ms[1],
+            "interval_coverage": INTERVAL_COVERAGE,
             "relative_error": self.relative_error,
+            "host": self.host.to_dict(),
             **self.visits.to_dict(),
             "raw_median_ms": self.raw_median_ms,
+            **self.raw_percentiles.to_dict(),
+            **self.load.to_dict(),
             "reference": self.reference,
             "reference_ms": self.reference_ms,
             "constant": self.constant.to_dict(),
@@ -187,7 +234,7 @@ class Profile(ShortRepr):
         }
 
 
-def profile(  # noqa: PLR0913 - as many as the command has options
+def profile(  # noqa: PLR0913 - what a measurement needs is named here
     network: Architecture | str | Path,
     target: str = "cpu:onnxruntime",
     *,
@@ -197,8 +244,9 @@ def profile(  # noqa: PLR0913 - as many as the command has options
     inputs: Mapping[str, PathLike] | None = None,
     protocol: PairedProtocol | None = None,
     kernels: bool = False,
+    loading: bool = False,
     timeout_s: float = DEFAULT_TIMEOUT_S,
-    on_wait: Callable[[str], None] = lambda _waiting: None,
+    watch: Watch | None = None,
 ) -> Profile:
     """Measure one network with the paired protocol, in processes of its own.
 
@@ -217,14 +265,16 @@ def profile(  # noqa: PLR0913 - as many as the command has options
     inputs : mapping of str to path, optional
         NumPy files with the values of a model's inputs.
     protocol : PairedProtocol, optional
-        Where it has a ``precision``, as many visits again are made until half of the 90 % interval
+        Where it has a ``half_width``, as many visits again are made until half of the 90 % interval
         is that narrow, or its most are made.
     kernels : bool
         Also time the kernels.
+    loading : bool
+        Also load the network in a fresh process, for the time and the memory that this takes.
     timeout_s : float
         Longest time for one visit.
-    on_wait : callable
-        Takes what the device is waited for.
+    watch : Watch, optional
+        What is asked of the host, and who is told of progress.
 
     Raises
     ------
@@ -232,6 +282,8 @@ def profile(  # noqa: PLR0913 - as many as the command has options
         For what cannot be measured.
     DeviceError, MeasurementTimeoutError
         When the runtime refuses the network, or no visit could be made.
+    HostBusyError
+        When a quiet host is required and this one is not.
     """
     protocol = protocol or PairedProtocol()
     options = options or RunOptions()
@@ -252,21 +304,25 @@ def profile(  # noqa: PLR0913 - as many as the command has options
         assert source.costs is not None
         costs = source.costs
     check_formats([source], profiler_class(target))
-    identity = profiler_class(target)(options).target(costs.input_shape)
+    profiler = profiler_class(target)(options)
+    identity = profiler.target(costs.input_shape)
     if costs.batch_size is not None:
         identity = dataclasses.replace(identity, batch_size=costs.batch_size)
-
+    watch = watch or Watch()
+    checks = watch.before(profiler)
     with measurers(
-        target, options, reference, protocol, timeout_s=timeout_s, on_wait=on_wait
+        target, options, reference, protocol, timeout_s=timeout_s, on_wait=watch.on_wait
     ) as make_measurer:
-        schedule = Schedule(make_measurer, protocol)
+        schedule = Schedule(make_measurer, protocol, on_visit=watch.on_visit)
         made, found = _measure(schedule, source, protocol, kernels=kernels)
     samples = tuple(visit.samples for visit in made)
+    visits = [each.visit for each in made]
+    figured = loading and profiler.runs_here
     return Profile(
         name=source.subject.name,
         target=identity,
         reference=samples[0].reference_name or reference_name,
-        constant=find_constant([Moment.of(visit.samples, visit.conditions) for visit in made]),
+        constant=find_constant([Moment.of(each.samples, each.visit.conditions) for each in made]),
         ratio=combine_visits(visit_ratios(samples)),
         samples=samples,
         processes=tuple(visit.process for visit in made),
@@ -274,6 +330,8 @@ def profile(  # noqa: PLR0913 - as many as the command has options
         costs=costs,
         kernel_profile=found if isinstance(found, KernelProfile) else None,
         without_kernels=found.message if isinstance(found, Failure) else "",
+        load=load_figures(target, options, source, timeout_s) if figured else LoadFigures(),
+        host=watch.after(checks, visits, schedule.counts()),
     )
 
 
@@ -296,21 +354,22 @@ def _measure(
         stop = min(planned + protocol.visits, protocol.most_visits)
         visits = [PlannedVisit(source, 0, number) for number in range(planned, stop)]
         made += schedule.measure(visits, min(_PROCESSES, len(visits)), time_kernels)
-        half_width = _half_width([m.samples for m in made], [m.process for m in made])
+        half_width = half_width_of([m.samples for m in made], [m.process for m in made])
         planned = stop
     return made, found
 
 
-def _process_ratios(
+def process_ratios(
     samples: Sequence[PairedSamples], processes: Sequence[int]
 ) -> NDArray[np.float64]:
+    """The mean ratio of each process over its visits, shape (processes,)."""
     _, process = np.unique(processes, return_inverse=True)
     sums = np.bincount(process, visit_ratios(samples)).astype(np.float64)
     means: NDArray[np.float64] = sums / np.bincount(process)
     return means
 
 
-def _half_width(samples: Sequence[PairedSamples], processes: Sequence[int]) -> float:
+def half_width_of(samples: Sequence[PairedSamples], processes: Sequence[int]) -> float:
     """From the means of the processes; from the visits where one process made them all."""
-    means = _process_ratios(samples, processes)
+    means = process_ratios(samples, processes)
     return float(relative_half_width(means if len(means) > 1 else visit_ratios(samples)))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from latprof.measurement.records import Target
     from latprof.measurement.visits import VisitCounts
+    from latprof.profilers.host.host_report import HostReport
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Verification:
         The pack's, and this host's.
     visits : VisitCounts, optional
         What became of the visits that were planned.
+    host : HostReport, optional
+        What spoke against the number.
     """
 
     architecture: str
@@ -42,6 +45,7 @@ class Verification:
     target: Target
     measured_on: Target
     visits: VisitCounts | None = None
+    host: HostReport | None = None
 
     @property
     def gap(self) -> float:
@@ -68,5 +72,6 @@ class Verification:
             "keeps_limit": self.keeps_limit,
         }
         values["limit_ms"] = None if math.isinf(self.limit_ms) else self.limit_ms
+        values["host"] = None if self.host is None else self.host.to_dict()
         del values["visits"]
         return values | ({} if self.visits is None else self.visits.to_dict())

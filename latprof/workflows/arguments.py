@@ -1,6 +1,6 @@
 """What the arguments of workflows may be, and how the errors about them are worded.
 
-A sentence about arguments names each in backquotes (```max_visits` needs `precision```): Python
+A sentence about arguments names each in backquotes (```max_visits` needs `half_width```): Python
 shows it so, and the command line puts its own options in their place
 (:func:`latprof.cli.console.spelled`).
 """
@@ -13,17 +13,23 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, TypedDict, Union
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Union
 
 from latprof.errors import UsageError
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Architecture, SearchSpace
+    from latprof.measurement.records import PairedProtocol
     from latprof.measurement.store.store import Store
     from latprof.predictors.pack.kernel_pack import KernelPack
     from latprof.predictors.pack.pack import Pack
     from latprof.profilers.base import RunOptions
+    from latprof.profilers.host.host_report import Quiet
+    from latprof.profilers.visits.schedule import OnVisit
+    from latprof.profilers.watching import Watch
 
+#: Most visits to a network that is measured to a half-width.
+MAX_VISITS = 64
 #: Paths are text or path objects everywhere.
 PathLike: TypeAlias = str | os.PathLike[str]
 #: A store's file, a database URL, or a store that is open (it stays open).
@@ -44,15 +50,11 @@ _NOTE_EVERY_S = 15.0
 OnNote: TypeAlias = Callable[[str], None]
 
 
-class RunArguments(TypedDict, total=False):
-    """How networks run on a target; a part of its identity.
+class RuntimeArguments(TypedDict, total=False):
+    """How a runtime runs networks on a target; a part of its identity.
 
     Parameters
     ----------
-    batch_size : int
-        Images a run, for architectures (1); a model brings its own.
-    threads : int
-        Threads inside an operator (1).
     cores : sequence of int, or str
         Cores that the measuring process is pinned to; empty leaves it to the scheduler. Of a phone
         its own, or ``"big"`` (the default), ``"prime"`` or ``"little"``.
@@ -65,12 +67,59 @@ class RunArguments(TypedDict, total=False):
         Trials of each kernel, for runtimes that tune: short for ``mode="tuned=N"``.
     """
 
-    batch_size: int
-    threads: int
     cores: Sequence[int] | str
     dtype: str
     mode: str | Sequence[str]
     tune_trials: int | None
+
+
+class RunArguments(RuntimeArguments, total=False):
+    """How networks run on a target: as :class:`RuntimeArguments`, and how much at once.
+
+    Parameters
+    ----------
+    batch_size : int
+        Images a run, for architectures (1); a model brings its own.
+    threads : int
+        Threads inside an operator (1).
+    """
+
+    batch_size: int
+    threads: int
+
+
+def quiet_of(wait_quiet_s: float | None, *, require_quiet: bool) -> Quiet:
+    """What is asked of the host; raises InvalidValueError for what can not be waited for."""
+    from latprof.common.limits import POSITIVE
+    from latprof.profilers.host.host_report import Quiet
+
+    if wait_quiet_s is not None:
+        POSITIVE.check("wait_quiet", wait_quiet_s)
+    return Quiet(wait_quiet_s, require_quiet)
+
+
+def watch_of(quiet: Quiet, on_progress: OnVisit | None, on_note: OnNote | None) -> Watch:
+    """Who watches a measurement: what a device is waited for is said now and then."""
+    from latprof.profilers.watching import Watch
+
+    say = on_note or (lambda _text: None)
+    return Watch(quiet, on_progress, say, now_and_then(on_note))
+
+
+def protocol_of(
+    visits: int, half_width: float | None, max_visits: int | None, **bursts: Any
+) -> PairedProtocol:
+    """The protocol of each visit; raises UsageError for a bound on visits that nothing uses."""
+    from latprof.measurement.records import PairedProtocol
+
+    if max_visits is not None and not half_width:
+        raise UsageError(
+            "`max_visits` is for `half_width`",
+            field="max_visits",
+            hint="`visits` sets the number of visits",
+        )
+    most = max(MAX_VISITS, visits) if max_visits is None else max_visits
+    return PairedProtocol(visits=visits, half_width=half_width or 0.0, max_visits=most, **bursts)
 
 
 def run_options(target: str, arguments: RunArguments, on_note: OnNote | None = None) -> RunOptions:
@@ -185,6 +234,27 @@ def network_of(network: NetworkLike) -> Path | tuple[SearchSpace, Architecture]:
         space = get_space(name)
         return space, space.parse(text)
     return Path(text)
+
+
+def batched_shapes(path: Path, shapes: Shapes, batch: int) -> dict[str | None, tuple[int, ...]]:
+    """Shapes of a model's inputs with another batch: the first of two dimensions or more.
+
+    Dimensions that stay without a size are left to the model's reading, which names them.
+    """
+    from latprof.graph.model_file import graph_inputs, read_model
+
+    given = {name: tuple(shape) for name, shape in (shapes or {}).items()}
+    values = graph_inputs(read_model(path).graph)
+    if None in given and len(values) == 1:
+        given[values[0].name] = given.pop(None)
+    found: dict[str | None, tuple[int, ...]] = dict(given)
+    for value in values:
+        dims = value.type.tensor_type.shape.dim
+        own = tuple(dim.dim_value if dim.HasField("dim_value") else 0 for dim in dims)
+        shape = given.get(value.name, own)
+        if len(shape) > 1 and (value.name in given or 0 not in shape[1:]):
+            found[value.name] = (batch, *shape[1:])
+    return found
 
 
 def paths_of(paths: PathLike | Sequence[PathLike]) -> list[Path]:

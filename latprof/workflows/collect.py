@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Unpack
 
 from latprof.common.extras import needs
@@ -21,22 +22,42 @@ from latprof.workflows.arguments import (
     open_store,
     packs_of,
     paths_of,
+    protocol_of,
+    quiet_of,
     run_options,
     source_packs,
 )
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
-    from latprof.measurement.records import PairedProtocol, Target
+    from latprof.measurement.labels import TargetLabels
+    from latprof.measurement.records import Target
     from latprof.measurement.summary import Summary
     from latprof.profilers.campaign.campaign import CampaignResult, Progress
     from latprof.profilers.campaign.collection import Collection
+    from latprof.profilers.host.checks import Check
+    from latprof.profilers.host.host_report import HostReport
     from latprof.profilers.visits.models import Costs
 
 #: Architectures that are measured where nobody says how many, by plan.
 NUMBERS = {"random": 5000, "transfer": 10}
-#: Most visits to a network that is measured to a precision.
-MAX_VISITS = 64
+#: Share of architectures that is measured twice; models named by hand are not.
+REPEAT_FRACTION = 0.05
+
+
+@dataclass(frozen=True)
+class Label:
+    """One model's latency in ms, its 90 % interval (NaN for one visit), and its visits that count.
+
+    ``stopped_by`` says what ended the visits, as in exports.
+    """
+
+    network: str
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+    visits: int
+    stopped_by: str
 
 
 @dataclass(frozen=True, repr=False)
@@ -47,17 +68,23 @@ class CollectResult(ShortRepr):
     ----------
     target : Target
     outcome : CampaignResult
-        Visits made, already complete, failed and disturbed in this run.
+        Visits made, already complete and failed in this run, and tries that were repeated.
     summary : Summary or None
         Of all that the store holds of the target; None where nothing was measured.
     costs : mapping of str to Costs
         What is known of each model file before it runs, by its name.
+    labels : tuple of Label
+        The latency of each model that was named.
+    host : HostReport or None
+        What the host did before and during the visits of this run.
     """
 
     target: Target
     outcome: CampaignResult
     summary: Summary | None
     costs: Mapping[str, Costs] = field(default_factory=dict)
+    labels: tuple[Label, ...] = ()
+    host: HostReport | None = None
 
     @property
     def exit_status(self) -> int:
@@ -86,8 +113,11 @@ class CollectResult(ShortRepr):
             "visits_resumed": outcome.resumed,
             "visits_failed": outcome.failed,
             "visits_disturbed": outcome.disturbed,
+            "tries_repeated": outcome.repeated,
             "visits_left": outcome.left,
             "models": {name: costs.to_dict() for name, costs in self.costs.items()},
+            "labels": [asdict(label) for label in self.labels],
+            "host": None if self.host is None else self.host.to_dict(),
         }
 
 
@@ -106,14 +136,16 @@ def collect(
     inputs: Inputs = None,
     seed: int = 0,
     ops: bool = False,
-    repeat_fraction: float = 0.05,
+    repeat_fraction: float | None = None,
     visits: int = 8,
-    precision: float | None = None,
+    half_width: float | None = None,
     max_visits: int | None = None,
     rounds: int = 2,
     burst_ms: float = 16.0,
     time_limit_s: float | None = None,
     timeout_s: float = 300.0,
+    wait_quiet_s: float | None = None,
+    require_quiet: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     on_note: OnNote | None = None,
     **run: Unpack[RunArguments],
@@ -149,15 +181,16 @@ def collect(
         Of every random choice.
     ops : bool
         Also time the kernels of each network.
-    repeat_fraction : float
-        Share of the networks that is measured twice, for the noise floor.
+    repeat_fraction : float, optional
+        Share of the networks that is measured twice, for the noise floor: 0.05 of architectures,
+        none of models that are named, where not given.
     visits : int
         Fresh loads of each network.
-    precision : float, optional
+    half_width : float, optional
         Confidence half-width as a share of the latency: visit each network until half of its 90 %
         interval is this narrow.
     max_visits : int, optional
-        With ``precision``: most fresh loads of a network (64, or ``visits``).
+        With ``half_width``: most fresh loads of a network (64, or ``visits``).
     rounds : int
         Bursts of the network in each visit.
     burst_ms : float
@@ -166,6 +199,10 @@ def collect(
         Stop after this time, in seconds.
     timeout_s : float
         Longest time for one visit, in seconds.
+    wait_quiet_s : float, optional
+        Before the first visit, wait at most so long for a quiet host, in seconds.
+    require_quiet : bool
+        Begin nothing on a busy host.
     on_progress : callable, optional
         Called after every visit.
     on_note : callable, optional
@@ -182,14 +219,19 @@ def collect(
         Where the target cannot be measured here.
     InputFileError
         For a model, a pack or a store that cannot be used.
+    HostBusyError
+        Where a quiet host is required and this one is busy.
     """
     from latprof.measurement.labels import TargetLabels
     from latprof.measurement.summary import summarize
     from latprof.profilers.campaign.collection import Collection
+    from latprof.profilers.targets import profiler_class
+    from latprof.profilers.watching import Watch
 
     paths, packs = paths_of(models), packs_of(sources)
     _check_subject(paths, space, plan, packs, resolution)
-    protocol = _protocol(visits, precision, max_visits, {"rounds": rounds, "burst_ms": burst_ms})
+    protocol = protocol_of(visits, half_width, max_visits, rounds=rounds, burst_ms=burst_ms)
+    quiet = quiet_of(wait_quiet_s, require_quiet=require_quiet)
     how = run_options(target, run, on_note)
     rest: dict[str, Any] = {"target": target, "options": how, "protocol": protocol}
     number = NUMBERS[plan] if n is None else n
@@ -201,6 +243,8 @@ def collect(
         collection = Collection.of_models(
             paths, shapes=shapes or None, inputs=inputs or None, **rest
         )
+    if repeat_fraction is None:
+        repeat_fraction = 0.0 if paths else REPEAT_FRACTION
     # All that can be refused is refused before a store is made.
     prepared = collection.prepare(
         timeout_s=timeout_s,
@@ -209,12 +253,58 @@ def collect(
         ops=ops,
         time_limit_s=time_limit_s,
     )
+    watch = Watch(quiet, on_note=on_note or (lambda _text: None))
     with open_store(store, create=True) as opened:
+        checks = watch.before(profiler_class(target)(how))
+        began = time.time()
         found, outcome = prepared.run(opened, on_progress=on_progress)
-        summary = None
-        if outcome.made + outcome.resumed:
-            summary = summarize(TargetLabels.of(opened, found))
-        return CollectResult(found, outcome, summary, _costs(collection))
+        costs = _costs(collection)
+        if not outcome.made + outcome.resumed:
+            return CollectResult(found, outcome, None, costs)
+        known = TargetLabels.of(opened, found)
+        return CollectResult(
+            found,
+            outcome,
+            summarize(known),
+            costs,
+            _labels(known, collection) if paths else (),
+            _host(known, checks, began),
+        )
+
+
+def _labels(known: TargetLabels, collection: Collection) -> tuple[Label, ...]:
+    """The labels of the networks that were named, in their order."""
+    table = known.labels
+    rows = {row["subject"]: row for row in table[table["label"] == 0].to_dict("records")}
+    found = [
+        (network.subject.name, rows.get(network.subject.key)) for network in collection.networks
+    ]
+    return tuple(
+        Label(
+            name,
+            float(row["latency_ms"]),
+            float(row["low_ms"]),
+            float(row["high_ms"]),
+            int(row["visits"]),
+            str(row["stopped_by"]),
+        )
+        for name, row in found
+        if row is not None
+    )
+
+
+def _host(known: TargetLabels, checks: tuple[Check, ...], began: float) -> HostReport:
+    """What the host did before and during the visits of this run."""
+    from latprof.profilers.host.host_report import HostReport
+
+    visits = known.visits
+    made = visits[(visits["started_at"] >= began) & visits["failure_code"].isna()]
+    preempted, loads, withheld = (
+        made[name].tolist() for name in ("preempted", "other_load", "withheld")
+    )
+    return HostReport.of_shares(
+        checks, preempted, loads, withheld, int(made["disturbed"].sum()), len(made)
+    )
 
 
 def _costs(collection: Collection) -> dict[str, Costs]:
@@ -242,22 +332,6 @@ def _check_subject(
         raise UsageError("`sources` is for `plan` transfer", field="sources")
     if resolution is not None and (space is None or not isinstance(space, str)):
         raise UsageError("`resolution` is for the name of a `space`", field="resolution")
-
-
-def _protocol(
-    visits: int, precision: float | None, max_visits: int | None, bursts: dict[str, Any]
-) -> PairedProtocol:
-    """The protocol of each visit; raises UsageError for a bound on visits that nothing uses."""
-    from latprof.measurement.records import PairedProtocol
-
-    if max_visits is not None and not precision:
-        raise UsageError(
-            "`max_visits` is for `precision`",
-            field="max_visits",
-            hint="`visits` sets the number of visits",
-        )
-    most = max(MAX_VISITS, visits) if max_visits is None else max_visits
-    return PairedProtocol(visits=visits, precision=precision or 0.0, max_visits=most, **bursts)
 
 
 def _sampled(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -26,16 +26,21 @@ from latprof.workflows.arguments import (
     StoreLike,
     name_of,
     network_of,
-    now_and_then,
     open_store,
+    quiet_of,
     run_options,
+    watch_of,
 )
 
 if TYPE_CHECKING:
     from latprof.measurement.comparison import Comparison
     from latprof.measurement.differing_conditions import DifferingCondition
+    from latprof.measurement.records import Target
     from latprof.profilers.base import RunOptions
+    from latprof.profilers.host.host_report import HostReport
     from latprof.profilers.visits.network_source import NetworkSource
+    from latprof.profilers.visits.schedule import OnVisit
+    from latprof.profilers.watching import Watch
 
 #: What networks are measured on where nobody says.
 DEFAULT_TARGET = "cpu:onnxruntime"
@@ -58,6 +63,10 @@ class CompareResult(ShortRepr):
     conditions : tuple of DifferingCondition
         Of two stores: what was different when they were filled, each with ``name``, ``a``, ``b``
         and ``kind``.
+    targets : tuple of Target
+        What A and B were measured on.
+    host : HostReport or None
+        For two networks: what the host did meanwhile.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -65,6 +74,8 @@ class CompareResult(ShortRepr):
     missing: tuple[str, ...] = ()
     costs_unknown: Mapping[str, str] = field(default_factory=dict)
     conditions: tuple[DifferingCondition, ...] = ()
+    targets: tuple[Target, ...] = ()
+    host: HostReport | None = None
 
     @property
     def exit_status(self) -> int:
@@ -81,12 +92,18 @@ class CompareResult(ShortRepr):
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Return the comparisons as plain JSON values."""
-        more: dict[str, Any] = {}
+        common: dict[str, Any] = {}
+        if self.targets:
+            common["target"] = self.targets[0].to_dict()
+            if self.targets[1] != self.targets[0]:
+                common["target_b"] = self.targets[1].to_dict()
+        if self.host is not None:
+            common["host"] = self.host.to_dict()
         if self.costs_unknown:
-            more["costs_unknown"] = dict(self.costs_unknown)
+            common["costs_unknown"] = dict(self.costs_unknown)
         if self.conditions:
-            more["conditions"] = [condition.to_dict() for condition in self.conditions]
-        return [comparison.to_dict() | more for comparison in self.comparisons]
+            common["conditions"] = [condition.to_dict() for condition in self.conditions]
+        return [comparison.to_dict() | common for comparison in self.comparisons]
 
 
 @needs("collect", "pandas", "scipy", "sqlalchemy")
@@ -99,9 +116,15 @@ def compare(
     alpha: float = 0.05,
     processes: int = 8,
     visits: int = 3,
+    half_width: float | None = None,
+    max_processes: int = 32,
+    timeout_s: float = 300.0,
+    wait_quiet_s: float | None = None,
+    require_quiet: bool = False,
     shapes: Shapes = None,
     inputs: Inputs = None,
     ignore: Sequence[str] = (),
+    on_progress: OnVisit | None = None,
     on_note: OnNote | None = None,
     **run: Unpack[RunArguments],
 ) -> CompareResult:
@@ -123,12 +146,25 @@ def compare(
         Rate of false verdicts that is accepted.
     processes, visits : int
         For two networks: measuring processes, and visits to each network in each of them.
+    half_width : float, optional
+        For two networks: as many processes again are started until half of the effect's 90 %
+        interval is this narrow.
+    max_processes : int
+        With ``half_width``: most processes.
+    timeout_s : float
+        For two networks: longest time for one visit, in seconds.
+    wait_quiet_s : float, optional
+        For two networks: wait at most so long for a quiet host, in seconds.
+    require_quiet : bool
+        For two networks: give no verdict where the host is busy.
     shapes : mapping of str to sequence of int, optional
         Shapes of the models' inputs whose own are dynamic.
     inputs : mapping of str to path, optional
         NumPy files (``.npy``) with the values of the models' inputs, by name.
     ignore : sequence of str
         Fields of two stores' targets that may differ.
+    on_progress : callable, optional
+        For two networks: called after every visit.
     on_note : callable, optional
         Called with remarks.
     **run
@@ -143,6 +179,8 @@ def compare(
     DeviceError, MeasurementTimeoutError
         When a network cannot be measured at all; visits that fail now and then are tried again, and
         counted where they stay lost (:attr:`latprof.Comparison.visits`).
+    HostBusyError
+        Where a quiet host is required and this one is busy.
     """
     from latprof.measurement.comparison import Condition, check_alpha
 
@@ -156,22 +194,32 @@ def compare(
     missing: tuple[str, ...] = ()
     unknown: dict[str, str] = {}
     conditions: tuple[DifferingCondition, ...] = ()
+    host: HostReport | None = None
     if all(stores):
-        found, missing, conditions = _compare_stores(a, b, target, alpha, ignore, on_note)  # type: ignore[arg-type]
+        found, missing, conditions, targets = _compare_stores(a, b, target, alpha, ignore, on_note)  # type: ignore[arg-type]
     else:
         target = target or DEFAULT_TARGET
         options = run_options(target, run, on_note)
-        effort = {"alpha": alpha, "processes": processes, "visits": visits}
+        half_width = _checked_half_width(half_width)
+        effort = {
+            "processes": processes,
+            "visits": visits,
+            "half_width": half_width,
+            "max_processes": max_processes,
+        }
+        quiet = quiet_of(wait_quiet_s, require_quiet=require_quiet)
+        watch = watch_of(quiet, on_progress, on_note)
         networks = _networks((a, b), options, shapes, inputs)  # type: ignore[arg-type]
         unknown = {
             each.subject.name: each.costs.unknown
             for each in networks
             if each.costs is not None and each.costs.unknown
         }
-        on_wait = now_and_then(on_note)
-        found = (_compare_networks(networks, target, options, effort, on_wait),)
+        measured = _Measured(networks, target, options, timeout_s, watch)
+        comparison, host = measured.compare(effort, alpha)
+        found, targets = (comparison,), measured.targets()
     failed = tuple(each for each in found if condition is not None and condition.holds(each))
-    return CompareResult(found, failed, missing, unknown, conditions)
+    return CompareResult(found, failed, missing, unknown, conditions, targets, host)
 
 
 def _is_store(given: object) -> bool:
@@ -196,7 +244,12 @@ def _compare_stores(
     alpha: float,
     ignore: Sequence[str],
     on_note: OnNote | None,
-) -> tuple[tuple[Comparison, ...], tuple[str, ...], tuple[DifferingCondition, ...]]:
+) -> tuple[
+    tuple[Comparison, ...],
+    tuple[str, ...],
+    tuple[DifferingCondition, ...],
+    tuple[Target, ...],
+]:
     from latprof.measurement.differing_conditions import differing_conditions
     from latprof.measurement.labels import TargetLabels
     from latprof.profilers.comparing import compare_stores
@@ -217,7 +270,7 @@ def _compare_stores(
             "the targets differ, so milliseconds are compared; the error of each store's reference "
             "constant is not in the intervals"
         )
-    return found.comparisons, found.missing, conditions
+    return found.comparisons, found.missing, conditions, tuple(side.target for side in measured)
 
 
 def _networks(
@@ -236,20 +289,56 @@ def _networks(
     ]
 
 
-def _compare_networks(
-    networks: Sequence[NetworkSource],
-    target: str,
-    options: RunOptions,
-    effort: dict[str, Any],
-    on_wait: OnNote,
-) -> Comparison:
-    from latprof.measurement.records import PairedProtocol
-    from latprof.profilers.comparing import compare_networks
-    from latprof.profilers.targets import profiler_class
-    from latprof.profilers.visits.measurers import measurers
-    from latprof.profilers.visits.network_source import check_formats, reference_network
+def _checked_half_width(half_width: float | None) -> float:
+    from latprof.common.limits import Limit
 
-    check_formats(networks, profiler_class(target))
-    _, reference = reference_network()
-    with measurers(target, options, reference, PairedProtocol(), on_wait=on_wait) as make_measurer:
-        return compare_networks(networks[0], networks[1], make_measurer, **effort)
+    Limit(0, 1, open_high=True).check("half_width", half_width or 0.0)
+    return half_width or 0.0
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Two networks that are measured in turn."""
+
+    networks: Sequence[NetworkSource]
+    target: str
+    options: RunOptions
+    timeout_s: float
+    watch: Watch
+
+    def targets(self) -> tuple[Target, ...]:
+        """What each was measured on: a model brings its own batch and shape."""
+        from latprof.profilers.targets import profiler_class
+
+        profiler = profiler_class(self.target)(self.options)
+        found = []
+        for network in self.networks:
+            costs = network.costs
+            identity = profiler.target(None if costs is None else costs.input_shape)
+            if costs is not None and costs.batch_size is not None:
+                identity = replace(identity, batch_size=costs.batch_size)
+            found.append(identity)
+        return tuple(found)
+
+    def compare(self, effort: dict[str, Any], alpha: float) -> tuple[Comparison, HostReport]:
+        from latprof.measurement.records import PairedProtocol
+        from latprof.profilers.comparing import compare_in_turn, measure_in_turn
+        from latprof.profilers.targets import profiler_class
+        from latprof.profilers.visits.measurers import measurers
+        from latprof.profilers.visits.network_source import check_formats, reference_network
+
+        _, reference = reference_network()
+        watch, (a, b), profiler = self.watch, self.networks, profiler_class(self.target)
+        check_formats(self.networks, profiler)
+        checks = watch.before(profiler(self.options))
+        with measurers(
+            self.target,
+            self.options,
+            reference,
+            PairedProtocol(),
+            timeout_s=self.timeout_s,
+            on_wait=watch.on_wait,
+        ) as make_measurer:
+            found = measure_in_turn(a, b, make_measurer, **effort, on_visit=watch.on_visit)
+        host = watch.after(checks, found.made, found.visits)
+        return compare_in_turn((a.subject.name, b.subject.name), found, alpha), host

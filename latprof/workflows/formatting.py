@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 _FAMILY = re.compile(r"\(family (\d+) model (\d+)")
@@ -27,3 +28,10 @@ def short_device(name: str) -> str:
     tail = f" ({family[1]}/{family[2]})" if family else ""
     most = _MOST - len(tail)
     return (brand if len(brand) <= most else f"{brand[: most - 3].rstrip()}...") + tail
+
+
+def interval(low: float, high: float) -> str:
+    """Both ends of an interval of milliseconds, or that it is not known."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "n/a (needs 2 visits)"
+    return f"{milliseconds(low)} to {milliseconds(high)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from latprof.common.extras import needs
@@ -12,14 +13,18 @@ from latprof.workflows.arguments import (
     PathLike,
     RunArguments,
     Shapes,
+    batched_shapes,
     network_of,
-    now_and_then,
+    protocol_of,
+    quiet_of,
     run_options,
+    watch_of,
 )
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
     from latprof.profilers.profiling import Profile
+    from latprof.profilers.visits.schedule import OnVisit
 
 
 @needs("collect", "scipy")
@@ -32,8 +37,13 @@ def profile(
     inputs: Inputs = None,
     kernels: bool = True,
     visits: int = 8,
+    half_width: float | None = None,
+    max_visits: int | None = None,
     timeout_s: float = 300.0,
     trace: PathLike | None = None,
+    wait_quiet_s: float | None = None,
+    require_quiet: bool = False,
+    on_progress: OnVisit | None = None,
     on_note: OnNote | None = None,
     **run: Unpack[RunArguments],
 ) -> Profile:
@@ -58,10 +68,21 @@ def profile(
         Also time the kernels.
     visits : int
         Fresh loads of the network.
+    half_width : float, optional
+        Confidence half-width as a share of the latency: as many visits again are made until half of
+        the 90 % interval is this narrow.
+    max_visits : int, optional
+        With ``half_width``: most fresh loads (64, or ``visits``).
     timeout_s : float
         Longest time for one visit, in seconds.
     trace : path, optional
         Write a Chrome trace there, which opens in Perfetto.
+    wait_quiet_s : float, optional
+        Wait at most so long for a quiet host, in seconds.
+    require_quiet : bool
+        Give no number where the host is busy.
+    on_progress : callable, optional
+        Called after every visit.
     on_note : callable, optional
         Called with what the target's profiler cautions against.
     **run
@@ -73,18 +94,23 @@ def profile(
         For what cannot be measured.
     UnsupportedModelError, RuntimeFailedError, MeasurementTimeoutError
         Where the runtime refuses the network, or every visit failed.
+    HostBusyError
+        Where a quiet host is required and this one is busy.
     """
     from latprof.common.files import check_output
     from latprof.datasets.spaces.base import Architecture
     from latprof.errors import UsageError
-    from latprof.measurement.records import PairedProtocol
     from latprof.profilers.profiling import profile as measure
 
     if trace is not None:
         if not kernels:
             raise UsageError("`trace` needs `kernels`", field="trace")
         check_output(trace)
+    quiet = quiet_of(wait_quiet_s, require_quiet=require_quiet)
+    batch_size = run.get("batch_size", 1)
     asked = network if isinstance(network, Architecture) else network_of(network)
+    if isinstance(asked, Path) and batch_size != 1:
+        shapes, run = batched_shapes(asked, shapes, batch_size), {**run, "batch_size": 1}
     measured = measure(
         asked[1] if isinstance(asked, tuple) else asked,
         target,
@@ -92,10 +118,11 @@ def profile(
         options=run_options(target, run, on_note),
         shapes=shapes or None,
         inputs=inputs or None,
-        protocol=PairedProtocol(visits=visits),
+        protocol=protocol_of(visits, half_width, max_visits),
         kernels=kernels,
+        loading=True,
         timeout_s=timeout_s,
-        on_wait=now_and_then(on_note),
+        watch=watch_of(quiet, on_progress, on_note),
     )
     if trace is not None:
         from latprof.reports.trace import write_trace

@@ -28,6 +28,7 @@ from latprof.workflows.verify import verify as measure
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Architecture
     from latprof.predictors.pack.pack import Pack
+    from latprof.profilers.visits.schedule import VisitProgress
     from latprof.reports.rendering.content import Report
     from latprof.searchers.base import AccuracySource, Evaluation
     from latprof.searchers.resuming import StoredRun
@@ -163,6 +164,8 @@ def search(
     verify: bool = False,
     visits: int = VISITS,
     other_target: bool = False,
+    wait_quiet_s: float | None = None,
+    require_quiet: bool = False,
     also: PackLike | Sequence[PackLike] = (),
     on_progress: Callable[[SearchProgress], None] | None = None,
     on_note: OnNote | None = None,
@@ -213,6 +216,10 @@ def search(
         With ``verify``: fresh loads of the network.
     other_target : bool
         With ``verify``: measure although the pack is of another host.
+    wait_quiet_s : float, optional
+        With ``verify``: wait at most so long for a quiet host, in seconds.
+    require_quiet : bool
+        With ``verify``: give no measurement where the host is busy.
     also : pack, or sequence of packs
         Other targets: also find an equally accurate network for each, and report every network on
         every target.
@@ -251,14 +258,19 @@ def search(
         at_once,
     )
     check_visits(visits)
-    if other_target and not verify:
-        raise UsageError("`other_target` is for `verify`", field="other_target")
+    for name, given in (
+        ("other_target", other_target),
+        ("wait_quiet", wait_quiet_s is not None),
+        ("require_quiet", require_quiet),
+    ):
+        if given and not verify:
+            raise UsageError(f"`{name}` is for `verify`", field=name)
     _check_outputs(output, png, export)
     packs = _packs(request, packs_of(also), verify=verify, other_target=other_target)
     run = _run(request, store, on_progress)
     best, verified, table = run.found.best, None, None
     say = on_note or (lambda _text: None)
-    measuring = _Measuring(visits, other_target, say)
+    measuring = _Measuring(visits, other_target, wait_quiet_s, require_quiet, say)
     if best is not None and verify:
         say("measuring the network found")
         verified = measuring.verify(packs[0], best.architecture, request.limit_ms)
@@ -269,17 +281,40 @@ def search(
     return _written(result, output, png, export)
 
 
+class _Spoken:
+    """Says where the visits of a verification stand, at each quarter."""
+
+    def __init__(self, say: OnNote) -> None:
+        self._say, self._said = say, 0
+
+    def __call__(self, progress: VisitProgress) -> None:
+        done = progress.made + progress.failed
+        if 4 * done // progress.total > self._said and done < progress.total:
+            self._said = 4 * done // progress.total
+            self._say(f"{done} of {progress.total} visits are made")
+
+
 @dataclass(frozen=True)
 class _Measuring:
     """How networks are measured after the search."""
 
     visits: int
     other_target: bool
+    wait_quiet_s: float | None
+    require_quiet: bool
     say: OnNote
 
     def verify(self, pack: Pack, found: Architecture, limit_ms: float = math.inf) -> Verification:
         return measure(
-            pack, found, limit_ms=limit_ms, visits=self.visits, other_target=self.other_target
+            pack,
+            found,
+            limit_ms=limit_ms,
+            visits=self.visits,
+            other_target=self.other_target,
+            wait_quiet_s=self.wait_quiet_s,
+            require_quiet=self.require_quiet,
+            on_progress=_Spoken(self.say),
+            on_note=self.say,
         )
 
     def measured_ms(self, pack: Pack, found: Architecture) -> float:

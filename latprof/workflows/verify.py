@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 from latprof.common.extras import needs, require
 from latprof.common.limits import whole
 from latprof.errors import InvalidValueError, NotEnoughDataError, TargetMismatchError
-from latprof.workflows.arguments import PackLike, open_pack
+from latprof.workflows.arguments import OnNote, PackLike, open_pack, quiet_of, watch_of
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Architecture
     from latprof.measurement.records import Target
     from latprof.predictors.pack.pack import Pack
     from latprof.profilers.profiling import Profile
+    from latprof.profilers.visits.schedule import OnVisit
+    from latprof.profilers.watching import Watch
     from latprof.searchers.verification import Verification
 
 #: Visits to the network, shared by four processes: twice those of a collected label. As many again
@@ -23,7 +25,7 @@ VISITS = 16
 _ROUNDS = 4
 _MOST_VISITS = 10_000
 #: Half of the 90 % interval that is narrow enough, as a share of the latency.
-PRECISION = 0.01
+HALF_WIDTH = 0.01
 #: The share whose bound must keep the limit.
 UPPER = 0.95
 
@@ -35,9 +37,13 @@ def verify(
     *,
     limit_ms: float = math.inf,
     visits: int = VISITS,
-    precision: float = PRECISION,
+    half_width: float = HALF_WIDTH,
     other_target: bool = False,
     timeout_s: float = 300.0,
+    wait_quiet_s: float | None = None,
+    require_quiet: bool = False,
+    on_progress: OnVisit | None = None,
+    on_note: OnNote | None = None,
 ) -> Verification:
     """Measure an architecture as the pack's measurements were made, with the paired protocol.
 
@@ -54,7 +60,7 @@ def verify(
         In milliseconds.
     visits : int
         Fresh loads of the network, in up to four processes; at least 2.
-    precision : float
+    half_width : float
         As many again are made, up to four times in all, until half of the 90 % interval is at most
         this share of the latency; a busy host needs them. 1 asks for no more visits.
     other_target : bool
@@ -62,6 +68,14 @@ def verify(
         the runtime): the two numbers are then of different targets and have no verdict.
     timeout_s : float
         Longest time for one visit.
+    wait_quiet_s : float, optional
+        Wait at most so long for a quiet host, in seconds.
+    require_quiet : bool
+        Give no number where the host is busy.
+    on_progress : callable, optional
+        Called after every visit.
+    on_note : callable, optional
+        Called with remarks.
 
     Raises
     ------
@@ -69,7 +83,10 @@ def verify(
         For a pack without a target, or fewer than 2 visits.
     TargetMismatchError
         Where this host is not the pack's target.
+    HostBusyError
+        Where a quiet host is required and this one is busy.
     """
+    from latprof.measurement.statistics import interval_around
     from latprof.searchers.verification import Verification
 
     check_visits(visits)
@@ -84,22 +101,26 @@ def verify(
         bound = float(pack.predictor.predict(choices, upper=UPPER)[0])
     except NotEnoughDataError:  # no calibration, or too few rows for this share
         bound = predicted
-    measured = _measured(pack, architecture, visits, precision, timeout_s)
+    quiet = quiet_of(wait_quiet_s, require_quiet=require_quiet)
+    watch = watch_of(quiet, on_progress, on_note)
+    measured = _measured(pack, architecture, (visits, half_width), timeout_s, watch)
     same_reference = pack.reference_ms is not None and pack.reference == measured.reference
     own_unit = here == pack.target and same_reference
     constant = pack.reference_ms if own_unit and pack.reference_ms else measured.reference_ms
-    latency, half = constant * measured.ratio, measured.relative_half_width
+    latency = constant * measured.ratio
+    low, high = interval_around(latency, measured.relative_half_width)
     return Verification(
         architecture=str(architecture),
         measured_ms=latency,
-        low_ms=max(latency * (1 - half), 0.0),
-        high_ms=latency * (1 + half),
+        low_ms=float(low),
+        high_ms=float(high),
         predicted_ms=predicted,
         bound_ms=bound,
         limit_ms=float(limit_ms),
         target=pack.target,
         measured_on=here,
         visits=measured.visits,
+        host=measured.host,
     )
 
 
@@ -136,7 +157,11 @@ def target_here(pack: Pack, *, other_target: bool = False) -> Target:
 
 
 def _measured(
-    pack: Pack, architecture: Architecture, visits: int, precision: float, timeout_s: float
+    pack: Pack,
+    architecture: Architecture,
+    effort: tuple[int, float],
+    timeout_s: float,
+    watch: Watch,
 ) -> Profile:
     """A profile whose confidence half-width is narrow enough, or that has all its visits."""
     from latprof.measurement.records import PairedProtocol
@@ -144,9 +169,10 @@ def _measured(
     from latprof.profilers.profiling import profile
 
     assert pack.target is not None
+    visits, half_width = effort
     protocol = PairedProtocol(
         visits=visits,
-        precision=precision if precision < 1 else 0.0,
+        half_width=half_width if half_width < 1 else 0.0,
         max_visits=max(visits, min(_ROUNDS * visits, _MOST_VISITS)),
     )
     return profile(
@@ -156,4 +182,5 @@ def _measured(
         options=RunOptions.of_target(pack.target),
         protocol=protocol,
         timeout_s=timeout_s,
+        watch=watch,
     )

@@ -55,10 +55,10 @@ def test_words_that_an_argument_needs_are_left_to_it(words, sources):
 
 
 def test_an_error_names_the_commands_own_options():
-    text = str(UsageError("`max_visits` is for `precision`", hint="`sources` or `unheard_of`"))
+    text = str(UsageError("`max_visits` is for `half_width`", hint="`sources` or `unheard_of`"))
     assert (
         spelled(text, COMMANDS["collect"])
-        == "--max-visits is for --precision; --from or unheard_of"
+        == "--max-visits is for --half-width; --from or unheard_of"
     )
     assert (
         spelled("one of `models` and `space`", COMMANDS["collect"])
@@ -82,5 +82,6 @@ def test_each_parameter_of_a_command_is_one_of_its_function(command):
     options = {parameter.name for parameter in COMMANDS[command].params}
     assert wanted - options <= {
         *("kernels", "visits", "space"),  # of profile, whose command does without
-        *("on_error", "time_limit_s"),  # what the command line has other words for
+        # what the command line has other words for
+        *("on_error", "time_limit_s", "wait_quiet_s"),
     }

@@ -167,7 +167,7 @@ def test_collecting_to_a_precision_says_what_stopped_each_network(latprof, tmp_p
     options = "--space proxyless --resolution 32 -n 2 --repeat-fraction 0 --visits 2 -q"
     done = latprof(
         *("collect", *options.split(), "--store", store),
-        *("--precision", "30%", "--max-visits", "3", "--json"),
+        *("--half-width", "30%", "--max-visits", "3", "--json"),
     )
     assert done.returncode == 0, done.stderr
     latprof("export", store, "--csv", table)
@@ -175,13 +175,13 @@ def test_collecting_to_a_precision_says_what_stopped_each_network(latprof, tmp_p
         rows = list(csv.DictReader(file))
     assert len(rows) == 2
     for row in rows:
-        assert row["stopped_by"] in {"precision", "visits"}
+        assert row["stopped_by"] in {"half-width", "visits"}
         if not row["high_ms"]:  # a loud host disturbed all visits but one: there is no interval
-            assert row["stopped_by"] != "precision"
+            assert row["stopped_by"] != "half-width"
             continue
         half = (float(row["high_ms"]) - float(row["low_ms"])) / 2 / float(row["latency_ms"])
         # Visits to other networks may widen an interval after it was narrow enough.
-        assert half > 0.3 or row["stopped_by"] == "precision"
+        assert half > 0.3 or row["stopped_by"] == "half-width"
 
 
 def test_a_time_limit_ends_the_collection_and_the_same_command_resumes(latprof, tmp_path):

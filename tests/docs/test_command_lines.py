@@ -29,7 +29,7 @@ def small(words):
     """Options that make a line's work small: little to measure, few networks to search among."""
     command, has = words[0], set(words).__contains__
     if command == "collect" and has("--space"):
-        options = ["-n", str(NETWORKS), *(["--max-visits", "2"] if has("--precision") else [])]
+        options = ["-n", str(NETWORKS), *(["--max-visits", "2"] if has("--half-width") else [])]
         return [*COLLECT[3:], *options]  # what the store holds already
     if command == "collect":
         return [*"--visits 1 --repeat-fraction 0 -q".split(), *(["-n", "3"] * has("--plan"))]

@@ -110,7 +110,11 @@ def test_impossible_protocols_are_refused(settings):
 def test_a_protocol_survives_its_dictionary():
     protocol = PairedProtocol(rounds=7)
 
-    assert PairedProtocol(**json.loads(json.dumps(protocol.to_dict()))) == protocol
+    assert PairedProtocol.from_dict(json.loads(json.dumps(protocol.to_dict()))) == protocol
+    # Stores of before the half-width had its name.
+    values = PairedProtocol(half_width=0.01).to_dict()
+    values["precision"] = values.pop("half_width")
+    assert PairedProtocol.from_dict(values) == PairedProtocol(half_width=0.01)
 
 
 def test_records_are_immutable():

@@ -144,11 +144,11 @@ def test_a_network_that_cannot_be_measured_at_all_raises_what_its_visits_say(
 
 def test_visits_are_added_until_the_interval_is_narrow_enough(given):
     wide = profile(SPACE.sample(1)[0], space=SPACE)
-    wanted = PairedProtocol(precision=0.7 * wide.relative_half_width, max_visits=60)
+    wanted = PairedProtocol(half_width=0.7 * wide.relative_half_width, max_visits=60)
     narrow = profile(SPACE.sample(1)[0], space=SPACE, protocol=wanted)
-    assert narrow.relative_half_width <= wanted.precision
+    assert narrow.relative_half_width <= wanted.half_width
     assert narrow.visits.made in range(16, 60)
     assert narrow.visits.made == 8 * len(set(narrow.processes)) / 4
-    most = PairedProtocol(precision=1e-6, max_visits=20)
+    most = PairedProtocol(half_width=1e-6, max_visits=20)
     found = profile(SPACE.sample(1)[0], space=SPACE, protocol=most)
     assert found.visits.made == 20

@@ -39,7 +39,7 @@ def test_collect_resumes_what_the_command_collected(command, collect_options, st
     assert printed.pop("schema_version") == 1
     assert found.outcome.made + found.outcome.resumed == 56
     for name, value in found.to_dict().items():
-        if not name.startswith("visits_") and name not in {"networks_an_hour", "untimed_fraction"}:
+        if not name.startswith(("visits_", "tries_", "networks_an_hour", "untimed")):
             assert printed[name] == value, name
 
 
@@ -124,7 +124,7 @@ def test_search_takes_a_function_and_verify_measures_its_winner(store, trained, 
     again = latprof.search(store=tmp_path / "s.db", **options)
     assert (again.run.resumed, again.best) == (6, found.best)
     assert "<iframe" in again._repr_html_()
-    verified = latprof.verify(trained, str(found.best.architecture), visits=2, precision=1)
+    verified = latprof.verify(trained, str(found.best.architecture), visits=2, half_width=1)
     assert verified.same_target
     assert verified.predicted_ms == pytest.approx(found.best.latency_ms)
     assert found.to_dict()["best"]["latency_ms"] == found.best.latency_ms

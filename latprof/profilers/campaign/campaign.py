@@ -65,16 +65,19 @@ class Progress:
 
 @dataclass(frozen=True, repr=False)
 class CampaignResult(ShortRepr):
-    """What one run of a campaign did: visits to networks made, already complete, failed, disturbed.
+    """What one run of a campaign did: visits to networks made, already complete, failed.
 
-    ``left`` and ``kernels_left`` count the visits, and the networks whose kernels, the time limit
-    cut off; ``busy`` says that the host disturbed so many visits that they were not made again.
+    ``disturbed`` of those that were made were so in their last try, too; ``repeated`` counts tries
+    that failed or were disturbed and were made again. ``left`` and ``kernels_left`` count the
+    visits, and the networks whose kernels, the time limit cut off; ``busy`` says that the host
+    disturbed so many visits that they were not made again.
     """
 
     made: int
     resumed: int
     failed: int
     disturbed: int
+    repeated: int
     elapsed_s: float
     failures: tuple[tuple[str, Failure], ...] = ()
     left: int = 0
@@ -162,7 +165,7 @@ class _Run:
         self._kernels_left = 0
         self._made_to_networks = 0
         self._intervals = Intervals()
-        if plan.protocol.precision:
+        if plan.protocol.half_width:
             for made in stored.undisturbed():
                 assert made.samples is not None
                 ratio = visit_ratio(made.samples)
@@ -296,6 +299,7 @@ class _Run:
             resumed=self._resumed,
             failed=counts.failed,
             disturbed=counts.disturbed,
+            repeated=counts.repeated,
             elapsed_s=self._schedule.elapsed_s,
             failures=counts.failures,
             left=self._total - self._resumed - counts.made - counts.failed,

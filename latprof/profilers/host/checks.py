@@ -23,6 +23,8 @@ Status = Literal["OK", "WARN", "FAIL"]
 INVISIBLE = "not visible here (container / virtual machine)"
 _CPU = "sys/devices/system/cpu"
 _MIN_MEMORY_GIB = 1.0
+#: By so many ticks of the kernel's clock may a difference of two counters be off.
+_UNSURE_TICKS = 2
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OMP_PROC_BIND",
@@ -77,14 +79,15 @@ class Window:
         return self.jiffies[7] / self.total
 
 
-def run_checks(host: Host | None = None) -> list[Check]:
+def run_checks(host: Host | None = None, *, momentary: bool = False) -> list[Check]:
     """Judge everything that spoils timings on a host, in about two seconds at most.
 
-    The checks are in the order to show them.
+    The checks are in the order to show them. ``momentary`` ones are those of what is happening now
+    and may be over in a minute; they take the host's window and some milliseconds.
     """
     host = host or Host()
     window = observe(host)
-    return [check(host, window) for check in _CHECKS]
+    return [check(host, window) for check in (_MOMENTARY if momentary else _CHECKS)]
 
 
 def observe(host: Host) -> Window:
@@ -181,7 +184,8 @@ def _load(host: Host, window: Window) -> Check:
     remedy = "stop other work, or wait until it ends"
     if idle < 0.9:
         return Check(name, "FAIL", f"{finding}: no core is free", remedy)
-    if busy > max(0.1, 0.05 * cores):
+    unsure = _UNSURE_TICKS * cores / window.total
+    if busy - unsure > max(0.1, 0.05 * cores):
         return Check(name, "WARN", finding, remedy)
     return Check(name, "OK", finding)
 
@@ -264,7 +268,7 @@ def _steal(_: Host, window: Window) -> Check:
     if not window.total:
         return Check(name, "OK", INVISIBLE)
     finding = f"{100 * window.steal_share:.1f} % over {window.wall_s:.1f} s"
-    if window.steal_share > 0.02:
+    if window.steal_share > 0.02 and window.jiffies[7] > _UNSURE_TICKS:
         return Check(name, "FAIL", finding, "measure later, or on a machine that is not shared")
     if window.steal_share > 0:
         return Check(name, "WARN", finding, "measure later, or on a machine that is not shared")
@@ -416,3 +420,5 @@ _CHECKS: tuple[Callable[[Host, Window], Check], ...] = (
     _timer,
     _huge_pages,
 )
+#: Of these, what is happening now.
+_MOMENTARY = (_load, _busy_processes, _quota, _steal, _swap)

@@ -20,7 +20,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from latprof.errors import DeviceError
 from latprof.measurement.disturbance import NEVER_USED, disturbances
@@ -74,6 +74,26 @@ class KnownReferences:
         self.of_network.setdefault(network, samples.reference_name)
 
 
+@dataclass(frozen=True)
+class VisitProgress:
+    """Where a schedule stands after a visit: of ``total`` so many are made and given up."""
+
+    total: int
+    made: int
+    failed: int
+    elapsed_s: float
+
+    @property
+    def left_s(self) -> float:
+        """Seconds that the rest will take at this rate."""
+        settled = self.made + self.failed
+        return self.elapsed_s * (self.total - settled) / settled if settled else math.nan
+
+
+#: Called after every visit.
+OnVisit: TypeAlias = Callable[[VisitProgress], None]
+
+
 class Clock(Protocol):
     """What the module :mod:`time` has, and a clock of tests."""
 
@@ -115,8 +135,13 @@ class MadeVisit:
 
     planned: PlannedVisit
     process: int
-    samples: PairedSamples
-    conditions: Mapping[str, Any] = field(default_factory=dict)
+    visit: Visit
+
+    @property
+    def samples(self) -> PairedSamples:
+        """The visit's raw runs."""
+        assert self.visit.samples is not None
+        return self.visit.samples
 
 
 def equal_shares(most: int) -> Callable[[int], int]:
@@ -147,6 +172,8 @@ class Schedule:
     references : KnownReferences, optional
         What earlier visits settled; kept up here.
     clock : Clock
+    on_visit : callable, optional
+        Called after every visit of :meth:`measure`.
     """
 
     def __init__(
@@ -157,7 +184,10 @@ class Schedule:
         time_limit_s: float | None = None,
         references: KnownReferences | None = None,
         clock: Clock = time,
+        on_visit: OnVisit | None = None,
     ) -> None:
+        self._on_visit = on_visit or (lambda _progress: None)
+        self._planned = 0
         self._make_measurer, self._protocol = make_measurer, protocol
         self._time_limit_s, self._clock = time_limit_s, clock
         self.references = references or KnownReferences()
@@ -168,7 +198,7 @@ class Schedule:
         self._processes = 0
         self._measured: set[Subject] = set()
         self._hopeless: set[Subject] = set()
-        self._disturbed = 0
+        self._repeated = self._disturbed_tries = 0
         #: Visits that count, and visits that were given up or not tried any more after that.
         self.made = self.failed = 0
         #: What failed for good: the network's name and why.
@@ -192,8 +222,9 @@ class Schedule:
         return VisitCounts(
             self.made,
             self.failed,
-            self._disturbed,
             self.kept_disturbed.total(),
+            self._repeated,
+            self._disturbed_tries,
             self._busy,
             tuple(self.failures),
         )
@@ -252,6 +283,12 @@ class Schedule:
         return network if name == network.reference else replace(network, reference=name)
 
     def _judge(self, planned: PlannedVisit, visit: Visit) -> Judgement:
+        judgement = self._judged(planned, visit)
+        self._repeated += judgement.again
+        self._disturbed_tries += judgement.disturbed
+        return judgement
+
+    def _judged(self, planned: PlannedVisit, visit: Visit) -> Judgement:
         self._tries[planned.key] += 1
         may_retry = self._tries[planned.key] <= RETRIES
         if visit.samples is None:
@@ -271,7 +308,6 @@ class Schedule:
         disturbed = bool(found)
         self._lately.append(disturbed)
         if disturbed:
-            self._disturbed += 1
             always = len(self._lately) == PATIENCE and sum(self._lately) >= PATIENCE / 2
             if may_retry and not always:
                 return Judgement(disturbed=True, again=True)
@@ -283,7 +319,6 @@ class Schedule:
 
     def _judge_unusable(self, planned: PlannedVisit, found: Sequence[str]) -> Judgement:
         """A visit that is no part of any label: made again, and given up at last."""
-        self._disturbed += 1
         if self._tries[planned.key] <= UNUSABLE_RETRIES:
             return Judgement(disturbed=True, again=True)
         self._give_up(planned)
@@ -316,11 +351,13 @@ class Schedule:
                 return False
             visit = self._settle(measurer, item)
             if visit is not None and visit.samples is not None:
-                made.append(MadeVisit(item, self._processes, visit.samples, visit.conditions))
+                made.append(MadeVisit(item, self._processes, visit))
             else:
                 broken.add(here)
+            self._on_visit(VisitProgress(self._planned, self.made, self.failed, self.elapsed_s))
             return False
 
+        self._planned += len(planned)
         last = self._processes + processes
         self.work_off(
             planned, do, lambda left: math.ceil(left / (last - self._processes)), after_share

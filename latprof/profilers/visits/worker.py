@@ -59,7 +59,7 @@ def make_measurer(
     return InProcessMeasurer(
         profiler(options),
         NetworkSource.from_dict(configuration["reference"]),
-        PairedProtocol(**configuration["protocol"]),
+        PairedProtocol.from_dict(configuration["protocol"]),
         # A number of a process is given again, after a restart of the host for example.
         process=f"{configuration['host']}/{int(time.time())}/{os.getpid()}",
         reference_runs=configuration["reference_runs"],

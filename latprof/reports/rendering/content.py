@@ -40,7 +40,7 @@ class Series:
     ``"bars"`` are vertical when y is numeric and horizontal when it is categorical; when both axes
     are numeric they are ``width`` wide around x. ``"steps"`` is a cumulative curve. ``hover``
     names the points, ``labels`` are written at the ends of bars. ``low`` and ``high`` are ends of
-    intervals along the axis of numbers.
+    intervals of bars and points along the axis of numbers.
     """
 
     name: str

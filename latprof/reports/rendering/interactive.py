@@ -101,6 +101,7 @@ def _trace(figure: Figure, series: Series) -> Spec:
         marker["symbol"] = symbol
         marker["line"] = {"color": "@card", "width": 0.6 if few else 0}
         trace |= {"type": "scatter", "mode": "markers", "marker": marker}
+        trace |= _intervals(figure, series)
     else:
         line: Spec = {"color": f"@{series.color}", "width": 2.2}
         if series.kind == "steps":
@@ -120,18 +121,24 @@ def _bar(figure: Figure, series: Series) -> Spec:
         bar |= {"cliponaxis": False, "textangle": 0}
     if series.width is not None:
         bar["width"] = series.width
-    if len(series.low) and len(series.high):
-        axis, ends = ("error_x", series.x) if _lies(figure) else ("error_y", series.y)
-        bar[axis] = {
-            "type": "data",
-            "symmetric": False,
-            "array": [_rounded(h - float(v)) for h, v in zip(series.high, ends, strict=True)],
-            "arrayminus": [_rounded(float(v) - w) for w, v in zip(series.low, ends, strict=True)],
-            "color": "@ink",
-            "thickness": 1.4,
-            "width": 4,
-        }
-    return bar
+    return bar | _intervals(figure, series)
+
+
+def _intervals(figure: Figure, series: Series) -> Spec:
+    """Whiskers along the axis of numbers, where a series has intervals."""
+    if not (len(series.low) and len(series.high)):
+        return {}
+    axis, ends = ("error_x", series.x) if _lies(figure) else ("error_y", series.y)
+    whiskers = {
+        "type": "data",
+        "symmetric": False,
+        "array": [_rounded(h - float(v)) for h, v in zip(series.high, ends, strict=True)],
+        "arrayminus": [_rounded(float(v) - w) for w, v in zip(series.low, ends, strict=True)],
+        "color": "@ink",
+        "thickness": 1.4,
+        "width": 4,
+    }
+    return {axis: whiskers}
 
 
 def _hover_template(figure: Figure, series: Series) -> str:

@@ -153,6 +153,8 @@ def _draw_series(
             edgecolors=LIGHT["card"],
             linewidths=0.5 if few else 0,
         )
+        if len(series.low):
+            axes.errorbar(x, y, _whiskers(series, y), fmt="none", ecolor=color, capsize=3, lw=1.2)
     elif series.kind == "line":
         axes.plot(x, y, color=color, lw=1.8, label=label)
     elif series.kind == "steps":

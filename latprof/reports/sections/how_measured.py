@@ -135,7 +135,7 @@ def protocol_section(data: ReportData) -> Section:
         columns = (Column("Quantity", numeric=False), Column("Value"))
         tables.append(Table("What the campaign cost", columns, cost, half=True))
     if settings:
-        unused = () if settings.get("precision") else ("precision", "max_visits")
+        unused = () if _half_width(settings) else ("half_width", "precision", "max_visits")
         rows = tuple(
             (_plain(name), _setting(value))
             for name, value in settings.items()
@@ -191,8 +191,13 @@ def _protocol_words(settings: Mapping[str, Any]) -> tuple[str, ...]:
         "visits": "several",
     }
     words |= {name: _setting(settings[name]) for name in words if settings.get(name) is not None}
-    words["more"] = " or more" if settings.get("precision") else ""
+    words["more"] = " or more" if _half_width(settings) else ""
     return tuple(" ".join(text.format(**words).split()) for text in (_CYCLE, _LABEL, _FLOOR))
+
+
+def _half_width(settings: Mapping[str, Any]) -> Any:
+    """Of a campaign; ``precision`` in stores of before it had this name."""
+    return settings.get("half_width") or settings.get("precision")
 
 
 def _cost_rows(campaign: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -222,6 +227,7 @@ _SETTINGS = {
     "max_drift": "Drift that marks a visit as disturbed",
     "max_withheld": "Withheld time that marks a visit as disturbed",
     "max_load": "Share of the spare cores, taken by others, that marks a visit as disturbed",
+    "half_width": "Confidence half-width that ends a network's visits",
     "precision": "Confidence half-width that ends a network's visits",
     "max_visits": "Most visits to reach it",
 }

@@ -93,7 +93,7 @@ def test_labels_are_what_the_visits_say(name):
     assert (
         ratios.size().reindex(frame["architecture"]).to_numpy() == frame["visits"]
     ).mean() > 0.99
-    assert (counted["drift"] <= PairedProtocol(**frame.attrs["protocol"]).max_drift).all()
+    assert (counted["drift"] <= PairedProtocol.from_dict(frame.attrs["protocol"]).max_drift).all()
     np.testing.assert_allclose(frame["ratio"] * frame.attrs["reference_ms"], frame["latency_ms"])
 
 

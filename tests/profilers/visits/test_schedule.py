@@ -57,7 +57,7 @@ def test_a_disturbed_visit_is_made_again_at_once_and_its_last_try_counts():
     assert [one.planned.number for one in made] == [0, 1, 2, 3]
     assert [one.samples for one in made] == [CALM, CALM, MOVED, CALM]
     counts = schedule.counts()
-    assert (counts.made, counts.disturbed, counts.kept_disturbed) == (4, 4, 1)
+    assert (counts.made, counts.disturbed, counts.repeated) == (4, 1, 3)
     assert len(measurer.log) == 7
 
 
@@ -128,7 +128,7 @@ def test_a_host_that_is_always_disturbed_is_measured_as_it_is():
     made = schedule.measure(visits(A, 40), 4)
     counts = schedule.counts()
     assert counts.busy
-    assert len(made) == counts.made == counts.kept_disturbed == 40
+    assert len(made) == counts.made == counts.disturbed == 40
     patient = PATIENCE // 3
     assert len(measurer.log) == PATIENCE + 40 - patient - 1 + (PATIENCE % 3 == 0)
 

@@ -1,0 +1,250 @@
+"""Whether the host is quiet enough to measure now, and what the visits saw of it.
+
+What measures looks before its first visit (:func:`look`, under 0.3 s), may wait for quiet
+(:func:`await_quiet`), and says beside its number what was wrong (:class:`HostReport`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Any, Protocol
+
+from latprof.common.short_reprs import ShortRepr
+from latprof.errors import HostBusyError
+from latprof.measurement.quiet.conditions import other_load, withheld_fraction
+from latprof.measurement.quiet.preemption import preempted_share
+from latprof.profilers.host.checks import Check, run_checks
+from latprof.profilers.host.facts import Host
+
+if TYPE_CHECKING:
+    from latprof.measurement.visits import Visit, VisitCounts
+
+#: Over which counters are compared before a measurement, in seconds.
+WINDOW_S = 0.2
+#: Between two looks while quiet is waited for, in seconds.
+_LOOK_EVERY_S = 2.0
+#: Quiet looks in a row after which the host counts as quiet.
+_QUIET_LOOKS = 2
+#: The host counts as busy during visits where others took a larger share of the spare cores.
+_MOST_LOAD = 0.1
+#: And where more of the runs were preempted: a core's own work interrupts one now and then.
+_MOST_PREEMPTED = 0.05
+#: And where the hypervisor or a quota took more of the time that was wanted.
+_MOST_WITHHELD = 0.02
+#: And where more of the tries were disturbed.
+_MOST_DISTURBED = 0.25
+
+
+class WaitingClock(Protocol):
+    """What the module :mod:`time` has, and a clock of tests."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        ...
+
+    def sleep(self, seconds: float, /) -> None:
+        """Wait."""
+        ...
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """What is asked of the host before a measurement.
+
+    Parameters
+    ----------
+    wait_s : float, optional
+        Wait so long for a quiet moment, at most.
+    required : bool
+        Refuse to measure on a busy host.
+    """
+
+    wait_s: float | None = None
+    required: bool = False
+
+
+def look(host: Host | None = None) -> tuple[Check, ...]:
+    """Judge what happens on the host now, in under 0.3 s: doctor's checks of the moment."""
+    return tuple(run_checks(host or Host(window_s=WINDOW_S), momentary=True))
+
+
+def reasons(checks: Iterable[Check]) -> list[str]:
+    """Why a host is not quiet: no core to spare, time taken away, memory moving; empty if it is.
+
+    What is only a setting (a quota that was not reached, swap that lies still) is no reason.
+    """
+    return [
+        f"{check.name}: {check.finding}"
+        for check in checks
+        if check.status == "FAIL" or (check.status == "WARN" and check.name == "load now")
+    ]
+
+
+def await_quiet(
+    asked: Quiet,
+    on_note: Callable[[str], None] = lambda _text: None,
+    *,
+    look_now: Callable[[], tuple[Check, ...]] = look,
+    clock: WaitingClock = time,
+) -> tuple[Check, ...]:
+    """Look at the host, wait for quiet where that is asked, and return the last look.
+
+    Raises HostBusyError where quiet is required and there is none.
+    """
+    checks = look_now()
+    if asked.wait_s is not None and reasons(checks):
+        checks = _waited(asked.wait_s, checks, on_note, look_now, clock)
+    busy = reasons(checks)
+    if busy and asked.required:
+        raise HostBusyError(
+            f"the host is busy: {'; '.join(busy)}",
+            expected="a quiet host",
+            hint="stop other work, wait with --wait-quiet 5m, or measure without --require-quiet",
+        )
+    return checks
+
+
+def _waited(
+    wait_s: float,
+    checks: tuple[Check, ...],
+    on_note: Callable[[str], None],
+    look_now: Callable[[], tuple[Check, ...]],
+    clock: WaitingClock,
+) -> tuple[Check, ...]:
+    start = clock.monotonic()
+    on_note(f"waiting up to {wait_s:g} s for a quiet host: {'; '.join(reasons(checks))}")
+    quiet = 0
+    while quiet < _QUIET_LOOKS:
+        left_s = start + wait_s - clock.monotonic()
+        if left_s <= 0:
+            on_note(f"the host did not become quiet in {wait_s:g} s")
+            break
+        clock.sleep(min(_LOOK_EVERY_S, left_s))
+        checks = look_now()
+        quiet = 0 if reasons(checks) else quiet + 1
+    else:
+        on_note(f"the host is quiet after {clock.monotonic() - start:.0f} s")
+    return checks
+
+
+@dataclass(frozen=True, repr=False)
+class HostReport(ShortRepr):
+    """What the host did before and during a measurement.
+
+    Parameters
+    ----------
+    checks : tuple of Check
+        Doctor's checks of the moment before it; empty for a device that is not this host.
+    preempted : float
+        Share of the counted runs that were preempted or waited for a core; NaN where the kernel
+        does not say.
+    other_load : float
+        Median over the visits: the share of the spare cores that other processes took. NaN where it
+        is not visible.
+    withheld : float
+        Median over the visits: the share of the wanted time that the hypervisor or a quota took.
+    disturbed : int
+        Tries of visits during which conditions changed too much.
+    tries : int
+        All tries.
+    """
+
+    checks: tuple[Check, ...] = ()
+    preempted: float = math.nan
+    other_load: float = math.nan
+    withheld: float = math.nan
+    disturbed: int = 0
+    tries: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        checks: tuple[Check, ...],
+        visits: Iterable[Visit],
+        counts: VisitCounts,
+    ) -> HostReport:
+        """From the look before, and the conditions around each visit that counts."""
+        made = [*visits]
+        pairs = [(v.conditions.get("before", {}), v.conditions.get("after", {})) for v in made]
+        return cls.of_shares(
+            checks,
+            (preempted_share(visit.samples) for visit in made if visit.samples is not None),
+            (other_load(before, after) for before, after in pairs),
+            (withheld_fraction(before, after) for before, after in pairs),
+            counts.disturbed_tries,
+            counts.tries,
+        )
+
+    @classmethod
+    def of_shares(
+        cls,
+        checks: tuple[Check, ...],
+        preempted: Iterable[float],
+        loads: Iterable[float],
+        withheld: Iterable[float],
+        disturbed: int,
+        tries: int,
+    ) -> HostReport:
+        """From the look before, and what others took during each visit."""
+        load, taken = (
+            median(known) if known else math.nan for known in (_known(loads), _known(withheld))
+        )
+        shares = _known(preempted)
+        mean = sum(shares) / len(shares) if shares else math.nan
+        return cls(checks, mean, load, taken, disturbed, tries)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What makes the numbers doubtful, one phrase each; empty on a quiet host."""
+        found = [f"{text} (just before)" for text in reasons(self.checks)]
+        if self.preempted > _MOST_PREEMPTED:
+            found.append(f"{self.preempted:.0%} of runs preempted")
+        if self.other_load > _MOST_LOAD:
+            found.append(f"other processes took {self.other_load:.0%} of the spare cores")
+        if self.withheld > _MOST_WITHHELD:
+            found.append(f"{self.withheld:.0%} of the time was withheld (steal, quota)")
+        if self.tries and self.disturbed / self.tries > _MOST_DISTURBED:
+            found.append(f"{self.disturbed} of {self.tries} tries of visits were disturbed")
+        return tuple(found)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing spoke against the numbers."""
+        return not self.warnings
+
+    def describe(self) -> str:
+        """One line for people."""
+        if self.quiet:
+            return "quiet" if self.checks else "quiet, as far as it shows"
+        return f"BUSY: {'; '.join(self.warnings)}"
+
+    def check(self, asked: Quiet) -> None:
+        """Raise HostBusyError where quiet is required and the visits were not quiet."""
+        if asked.required and not self.quiet:
+            raise HostBusyError(
+                f"the host was busy during the visits: {'; '.join(self.warnings)}",
+                expected="a quiet host",
+                hint="measure again later, or without --require-quiet",
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain JSON values."""
+        return {
+            "quiet": self.quiet,
+            "warnings": list(self.warnings),
+            "checks": [dataclasses.asdict(check) for check in self.checks],
+            "preempted_runs": self.preempted,
+            "other_load": self.other_load,
+            "withheld": self.withheld,
+            "tries": self.tries,
+            "tries_disturbed": self.disturbed,
+        }
+
+
+def _known(values: Iterable[float]) -> list[float]:
+    return [value for value in values if not math.isnan(value)]

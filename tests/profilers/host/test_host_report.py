@@ -1,0 +1,114 @@
+"""Whether the host is quiet: the look before, the wait for it, and what the visits saw."""
+
+import math
+
+import pytest
+
+from latprof.errors import HostBusyError
+from latprof.measurement.records import PairedSamples
+from latprof.measurement.visits import Visit, VisitCounts
+from latprof.profilers.host.checks import Check
+from latprof.profilers.host.host_report import HostReport, Quiet, await_quiet, look, reasons
+from latprof.testing.fakes import FakeClock
+
+IDLE = (Check("load now", "OK", "0.01 of 2 cores busy"), Check("steal time", "OK", "0.0 %"))
+SAMPLES = PairedSamples(((1.0, 1.0),), ((1.0, 1.0), (1.0, 1.0)))
+BUSY = (Check("load now", "FAIL", "2.00 of 2 cores busy: no core is free", "stop other work"),)
+
+
+class Waiting(FakeClock):
+    """Advances by what it is asked to sleep."""
+
+    def sleep(self, seconds):
+        self.advance(seconds)
+
+
+def looks(*seen):
+    """Returns each of ``seen`` once, and the last for ever."""
+    left = [*seen]
+    return lambda: left.pop(0) if len(left) > 1 else left[0]
+
+
+def test_the_look_before_is_a_part_of_what_doctor_checks():
+    names = {check.name for check in look()}
+    assert {"load now", "other processes", "steal time", "processor quota", "swap"} == names
+
+
+def test_settings_that_disturb_nothing_now_are_no_reason():
+    assert reasons((*IDLE, Check("swap", "WARN", "12 MiB in use"))) == []
+    assert reasons(BUSY) == ["load now: 2.00 of 2 cores busy: no core is free"]
+    assert reasons((Check("load now", "WARN", "0.30 of 2 cores busy"),))
+
+
+def test_a_busy_host_is_waited_for_until_it_is_quiet_twice():
+    clock, notes = Waiting(), []
+    found = await_quiet(
+        Quiet(wait_s=300.0),
+        notes.append,
+        look_now=looks(BUSY, BUSY, IDLE, BUSY, IDLE, IDLE),
+        clock=clock,
+    )
+    assert found == IDLE
+    assert "waiting up to 300 s" in notes[0]
+    assert notes[-1] == "the host is quiet after 10 s"
+
+
+def test_a_host_that_stays_busy_is_waited_for_no_longer_than_asked():
+    clock, notes = Waiting(), []
+    start = clock.monotonic()
+    assert await_quiet(Quiet(5.0), notes.append, look_now=looks(BUSY), clock=clock) == BUSY
+    assert clock.monotonic() - start == pytest.approx(5.0)
+    assert notes[-1] == "the host did not become quiet in 5 s"
+    with pytest.raises(HostBusyError, match="no core is free") as caught:
+        await_quiet(Quiet(5.0, required=True), look_now=looks(BUSY), clock=clock)
+    assert caught.value.exit_status == 4
+    assert "--wait-quiet" in caught.value.hint
+
+
+def test_a_quiet_host_is_waited_for_not_at_all():
+    assert await_quiet(Quiet(300.0, required=True), look_now=looks(IDLE), clock=None) == IDLE
+
+
+def visit(busy_share=0.0):
+    """A visit, with the counters of two cores of which others took a share."""
+    after = {
+        "monotonic_s": 10.0,
+        "process_cpu_s": 10.0,
+        "total_jiffies": 2000.0,
+        "idle_jiffies": 1000.0 * (1 - busy_share),
+        "steal_jiffies": 0.0,
+    }
+    return Visit(
+        started_at=0.0,
+        wall_s=1.0,
+        load_s=0.1,
+        process="p",
+        failure=None,
+        samples=SAMPLES,
+        conditions={"before": dict.fromkeys(after, 0.0), "after": after},
+    )
+
+
+def test_what_the_visits_saw_is_said_beside_the_number():
+    quiet = HostReport.of(IDLE, [visit()] * 3, VisitCounts(made=3))
+    assert quiet.quiet
+    assert quiet.describe() == "quiet"
+    counts = VisitCounts(made=3, disturbed=1, repeated=2, disturbed_tries=3)
+    busy = HostReport.of(IDLE, [visit(0.6)] * 3, counts)
+    assert not busy.quiet
+    text = busy.describe()
+    assert text.startswith("BUSY: ")
+    assert "other processes took 60% of the spare cores" in text
+    assert "3 of 5 tries of visits were disturbed" in text
+    values = busy.to_dict()
+    assert (values["quiet"], values["tries"], values["tries_disturbed"]) == (False, 5, 3)
+    with pytest.raises(HostBusyError, match="during the visits"):
+        busy.check(Quiet(required=True))
+    quiet.check(Quiet(required=True))
+
+
+def test_what_is_not_visible_is_no_warning():
+    report = HostReport()
+    assert report.quiet
+    assert math.isnan(report.preempted)
+    assert report.describe() == "quiet, as far as it shows"
