@@ -35,7 +35,9 @@ CALLS = {
 }
 #: What else an option needs.
 WITH = {
-    ("collect", "max_visits"): "--precision 1%",
+    ("collect", "max_visits"): "--half-width 1%",
+    ("profile", "max_visits"): "--half-width 1%",
+    ("search", "wait_quiet"): "--verify",
     ("collect", "tune_trials"): "--target cpu:tvm",
     ("search", "image_size"): "--data digits",
     ("search", "epochs"): "--data digits",
@@ -53,13 +55,16 @@ TEXTS = {
     "1%": "{}%",
     "95%": "{}%",
     "2h": "{}h",
+    "5m": "{}m",
+    "1,2,4": "{}",
+    "1,2": "{}",
     "CONDITION": "slower>{}%",
     "[INPUT=]N,C,H,W": "1,3,{},8",
 }
 #: Values that nothing takes (tests/common/test_limits.py has more spellings), and some do.
 NEVER = ["nan", "1e400", "-1", "1_000", "\uff11\uff12", "one"]
 SOMETIMES = {
-    "": {"time_limit", "precision", "cores"},
+    "": {"time_limit", "half_width", "wait_quiet", "streams", "cores"},
     "inf": {"limit_ms"},
     "1" * 30: {"limit_ms"},
     "0": {"repeat_fraction", "seed", "cores", "shapes", "fail_if", "search upper"},
