@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from latprof.common.extras import needs
+from latprof.common.limits import whole
 from latprof.workflows.arguments import (
     Inputs,
     NetworkLike,
@@ -108,6 +109,7 @@ def profile(
         check_output(trace)
     quiet = quiet_of(wait_quiet_s, require_quiet=require_quiet)
     batch_size = run.get("batch_size", 1)
+    whole(1, 1 << 20).check("batch_size", batch_size)
     asked = network if isinstance(network, Architecture) else network_of(network)
     if isinstance(asked, Path) and batch_size != 1:
         shapes, run = batched_shapes(asked, shapes, batch_size), {**run, "batch_size": 1}
