@@ -69,6 +69,7 @@ def benchmarks() -> list[Benchmark]:
         Benchmark("repeatability"),
         Benchmark("protocol"),
         Benchmark("comparison"),
+        Benchmark("busy"),
         Benchmark("runtimes"),
         Benchmark("tflite_writer"),
         Benchmark("mixed_precision"),

@@ -64,6 +64,7 @@ def visit_row(measurement: Measurement) -> dict[str, Any]:
         "withheld": withheld_fraction(before, after),
         "other_load": other_load(before, after),
         "load1": after.get("load1", _NAN),
+        "memory_quotient": after.get("memory_quotient", _NAN),
         "preempted": _NAN,
         "waited": _NAN,
         "disturbed": measurement.disturbed,

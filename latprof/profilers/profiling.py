@@ -16,6 +16,7 @@ from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.spaces.base import Architecture, SearchSpace
 from latprof.datasets.spaces.named import get_space
 from latprof.errors import EXIT_OK, EXIT_PARTIAL, DeviceError
+from latprof.measurement.quiet.busy import needs_more, refuse_too_busy
 from latprof.measurement.quiet.finding import Moment, find_constant
 from latprof.measurement.records import (
     KernelProfile,
@@ -280,6 +281,8 @@ def profile(  # noqa: PLR0913 - what a measurement needs is named here
     ------
     ModelFileError, DynamicShapeError, UnknownNameError, InvalidValueError, UsageError
         For what cannot be measured.
+    HostBusyError
+        Where others preempt so many runs that the visits agree on no number.
     DeviceError, MeasurementTimeoutError
         When the runtime refuses the network, or no visit could be made.
     HostBusyError
@@ -350,12 +353,19 @@ def _measure(
                 raise found.error()
 
     planned, half_width = 0, math.nan
-    while not (protocol.enough(planned, half_width) or schedule.given_up):
-        stop = min(planned + protocol.visits, protocol.most_visits)
+    while not schedule.given_up:
+        if protocol.enough(planned, half_width) and not needs_more(
+            planned, protocol.visits, half_width, [m.samples for m in made]
+        ):
+            break
+        stop = planned + protocol.visits
+        if planned < protocol.most_visits:
+            stop = min(stop, protocol.most_visits)
         visits = [PlannedVisit(source, 0, number) for number in range(planned, stop)]
         made += schedule.measure(visits, min(_PROCESSES, len(visits)), time_kernels)
         half_width = half_width_of([m.samples for m in made], [m.process for m in made])
         planned = stop
+    refuse_too_busy(half_width, [m.samples for m in made])
     return made, found
 
 

@@ -15,8 +15,10 @@ from latprof.measurement.protocol import (
     measure_paired,
     runs_per_burst,
 )
+from latprof.measurement.quiet.conditions import other_load
 from latprof.measurement.records import KernelProfile, PairedProtocol, PairedSamples
 from latprof.measurement.visits import Failure, Visit
+from latprof.profilers.host.memory_probe import memory_quotient
 from latprof.profilers.visits.references import References
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from latprof.profilers.base import Profiler
     from latprof.profilers.visits.network_source import NetworkSource
 
+#: Share of the spare cores from which on others may fill the memory's bandwidth.
+BUSY_NEIGHBOURS = 0.2
 #: Bursts of a network whose kernels are timed, and counted runs in each.
 KERNEL_ROUNDS = 4
 KERNEL_RUNS = 4
@@ -89,6 +93,7 @@ class InProcessMeasurer:
         self._process_name = process
         self._report = profiler.report = report
         self._references = References(profiler, reference, protocol, reference_runs or {})
+        self._memory_known = False
         self._prepared: tuple[NetworkSource, Callable[[], LoadedModel]] | None = None
         self._following: list[NetworkSource] = []
 
@@ -151,6 +156,8 @@ class InProcessMeasurer:
             )
             samples = dataclasses.replace(samples, reference_name=name)
             after = self._profiler.conditions()
+            if self._profiler.runs_on_host and self._wants_memory(before, after):
+                after["memory_quotient"] = memory_quotient()
             conditions: dict[str, Any] = {
                 "before": before,
                 "after": after,
@@ -176,6 +183,11 @@ class InProcessMeasurer:
             samples=samples,
             conditions=conditions,
         )
+
+    def _wants_memory(self, before: Mapping[str, float], after: Mapping[str, float]) -> bool:
+        """Whether to look how busy the memory is: once in a process, and where others are busy."""
+        first, self._memory_known = not self._memory_known, True
+        return first or other_load(before, after) > BUSY_NEIGHBOURS
 
     def _reference_for(
         self, network: NetworkSource, latency_ms: float

@@ -1,0 +1,258 @@
+"""Do numbers hold on a busy machine? Networks measured beside busy loops, against a quiet host.
+
+Twenty networks of 0.1 to 60 ms are measured when nothing else runs; then again beside 1, 2 and 4
+busy loops and beside processes that fill the memory's bandwidth, which this command starts and
+ends itself. Printed for each load: the bias, the worst network, how many numbers were refused
+("host too busy"), in how many the 90 % interval holds the quiet label, and how many were recognised
+as measured beside a memory hog; then how `compare` judges a network against itself, and one 3 %
+slower. The loads end with this command, or after ten minutes.
+
+`--only` takes parts (`quiet`, `1`, `2`, `4`, `hog`, `references`, `compare`), whose results are
+kept in the file of `--state`, so that each part can have a quiet moment of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latprof.datasets.spaces.base import Architecture
+from latprof.datasets.spaces.named import get_space
+from latprof.datasets.spaces.proxyless import MOBILE_CHOICES, MOBILE_WIDTHS, ProxylessSpace
+from latprof.measurement.quiet.busy import BUSY_SHARE, TOO_WIDE, busy_share, needs_more
+from latprof.measurement.records import PairedProtocol
+from latprof.measurement.statistics import combine_visits, relative_half_width, visit_ratios
+from latprof.profilers.base import RunOptions
+from latprof.profilers.comparing import compare_networks
+from latprof.profilers.host.memory_probe import HOG_FACTOR
+from latprof.profilers.visits.measuring_process import ProcessMeasurer
+from latprof.profilers.visits.network_source import NetworkSource, reference_network
+from latprof.profilers.visits.references import chain
+from latprof.profilers.visits.schedule import KnownReferences, MadeVisit, PlannedVisit, Schedule
+
+TARGET = "cpu:onnxruntime"
+LOADS = ("quiet", "1", "2", "4", "hog")
+PARTS = (*LOADS, "references", "compare")
+#: Measuring processes that share a load's visits.
+PROCESSES = 4
+_LOOP = "while True: pass"
+_HOG = "import numpy as np\na, b = np.zeros(1 << 24), np.ones(1 << 24)\nwhile True: np.copyto(a, b)"
+_LONGEST_S = 600
+#: Width, resolution and last choices of networks like the references, from the shortest on.
+_SIZES = (
+    *((0.25, 32), (0.25, 48), (0.25, 64), (0.5, 32), (0.25, 96), (0.5, 64)),
+    *((0.5, 96), (1.0, 64), (0.75, 96), (1.0, 96), (0.75, 160), (1.0, 160)),
+)
+#: Networks of other spaces: name, resolution, seed.
+_OTHERS = (
+    *(("nasbench201", 0, 4), ("nasbench201", 0, 10), ("nasbench-macro", 0, 9)),
+    *(("mnasnet", 64, 5), ("mnasnet", 128, 6), ("fbnet", 0, 7)),
+    *(("ofa-mobilenetv3", 0, 8), ("proxyless", 224, 3)),
+)
+
+
+def networks(number: int) -> list[NetworkSource]:
+    """The networks, every kind among the first ones."""
+    found = []
+    for width, resolution in _SIZES:
+        widths = tuple(max(8, int(c * width) // 8 * 8) for c in MOBILE_WIDTHS)
+        space = ProxylessSpace(widths=widths, resolution=resolution)
+        found.append(NetworkSource.of_architecture(space, Architecture(space.name, MOBILE_CHOICES)))
+    for place, (name, resolution, seed) in enumerate(_OTHERS):
+        options = {"resolution": resolution} if resolution else {}
+        other = get_space(name, **options)
+        source = NetworkSource.of_architecture(other, other.sample(3, seed=seed)[2])
+        found.insert(2 * place + 1, source)
+    return found[:number]
+
+
+@contextlib.contextmanager
+def load(name: str) -> Iterator[None]:
+    """Busy loops, or two memory hogs, as long as the block lasts."""
+    count, code = (2, _HOG) if name == "hog" else (int(name) if name.isdigit() else 0, _LOOP)
+    end = f"import signal\nsignal.alarm({_LONGEST_S})\n"
+    started = [subprocess.Popen([sys.executable, "-c", end + code]) for _ in range(count)]
+    try:
+        time.sleep(1.0 if started else 0.0)
+        yield
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def measure(
+    sources: Sequence[NetworkSource], known: KnownReferences, protocol: PairedProtocol
+) -> dict[str, Any]:
+    """What each network's visits give: ratio, half-width, refusal, reference, memory quotient."""
+    _, reference = reference_network()
+    make = partial(ProcessMeasurer, TARGET, RunOptions(), reference, protocol)
+    schedule = Schedule(make, protocol, references=known)
+    made: dict[str, list[MadeVisit]] = defaultdict(list)
+    left, planned = list(sources), 0
+    while left:
+        numbers = range(planned, planned + protocol.visits)
+        visits = [PlannedVisit(source, 0, number) for number in numbers for source in left]
+        for visit in schedule.measure(visits, PROCESSES):
+            made[visit.planned.network.subject.key].append(visit)
+        planned += protocol.visits
+        left = [
+            source
+            for source in left
+            if needs_more(planned, protocol.visits, *_judged(made[source.subject.key]))
+        ]
+    return {key: _result(visits) for key, visits in made.items()}
+
+
+def _judged(visits: Sequence[MadeVisit]) -> tuple[float, list[Any]]:
+    samples = [visit.samples for visit in visits]
+    ratios = visit_ratios(samples)
+    processes = np.unique([visit.process for visit in visits], return_inverse=True)[1]
+    means = np.bincount(processes, ratios) / np.bincount(processes)
+    return relative_half_width(means if len(means) > 1 else ratios), samples
+
+
+def _result(visits: Sequence[MadeVisit]) -> dict[str, Any]:
+    half_width, samples = _judged(visits)
+    share = busy_share(samples)
+    memory = [v.conditions.get("after", {}).get("memory_quotient", math.nan) for v in visits]
+    return {
+        "ratio": combine_visits(visit_ratios(samples)),
+        "half_width": half_width,
+        "refused": bool(share > BUSY_SHARE and half_width > TOO_WIDE),
+        "preempted": share,
+        "visits": len(visits),
+        "reference": samples[0].reference_name,
+        "latency_ms": float(np.median([m for s in samples for b in s.target for m in b[1:]])),
+        "memory": float(np.nanmedian(memory)) if not all(map(math.isnan, memory)) else math.nan,
+    }
+
+
+def print_loads(state: dict[str, Any]) -> None:
+    """The table of loads against the quiet labels."""
+    quiet = state.get("quiet")
+    if quiet is None:
+        return
+    base_memory = min(one["memory"] for one in quiet.values())
+    times = sorted(one["latency_ms"] for one in quiet.values())
+    print(f"{len(quiet)} networks of {times[0]:.2f} to {times[-1]:.1f} ms")
+    print("load    given  refused   bias    mean |error|    worst   held   preempted  memory hog")
+    for name in LOADS:
+        if name not in state:
+            continue
+        pairs = [(one, quiet[key]) for key, one in state[name].items() if key in quiet]
+        given = [(one, label) for one, label in pairs if not one["refused"]]
+        errors = np.array([one["ratio"] / label["ratio"] - 1 for one, label in given])
+        held = sum(
+            abs(math.log(one["ratio"] / label["ratio"])) <= math.hypot(*_halves(one, label))
+            for one, label in given
+        )
+        hogs = sum(one["memory"] > HOG_FACTOR * base_memory for one, _ in pairs)
+        share = np.nanmean([one["preempted"] for one, _ in pairs])
+        worst = errors[np.abs(errors).argmax()] if len(errors) else math.nan
+        print(
+            f"{name:6}{len(given):6d}{len(pairs) - len(given):9d}{errors.mean():+9.2%}"
+            f"{np.abs(errors).mean():13.2%}{worst:+12.2%}{held:4d}/{len(given):<4d}"
+            f"{share:8.0%}{hogs:8d}/{len(pairs)}"
+        )
+
+
+def _halves(one: dict[str, Any], label: dict[str, Any]) -> tuple[float, float]:
+    return one["half_width"], label["half_width"]
+
+
+def references(sources: Sequence[NetworkSource], state: dict[str, Any]) -> dict[str, Any]:
+    """Each network's ratio to the reference next to its own, and the tie between the two."""
+    protocol = PairedProtocol()
+    found: dict[str, Any] = {}
+    for source in sources:
+        own = state["quiet"][source.subject.key]["reference"]
+        if not own:
+            continue
+        (_, neighbour) = chain(own)[-1]
+        known = KnownReferences(of_network={source.subject: neighbour})
+        other = measure([source], known, protocol)[source.subject.key]
+        tie = state.setdefault("ties", {}).get(own)
+        if tie is None:
+            tie = state["ties"][own] = _tie(own, neighbour, protocol)
+        by_own = state["quiet"][source.subject.key]["ratio"] * tie
+        found[source.subject.key] = other["ratio"] / by_own - 1
+    return found
+
+
+def _tie(name: str, neighbour: str, protocol: PairedProtocol) -> float:
+    from latprof.profilers.visits.references import tie_source
+
+    source = tie_source(name, neighbour)
+    known = KnownReferences(of_network={source.subject: neighbour})
+    return float(measure([source], known, protocol)[source.subject.key]["ratio"])
+
+
+def compare(times: int, loads: Sequence[str]) -> dict[str, Any]:
+    """How often a network is called different from itself under a load."""
+    _, reference = reference_network()
+    source = networks(10)[6]
+    make = partial(ProcessMeasurer, TARGET, RunOptions(), reference, PairedProtocol())
+    found = {}
+    for name in loads:
+        with load(name):
+            verdicts = [compare_networks(source, source, make).verdict for _ in range(times)]
+        found[name] = sum(verdict != "no evidence" for verdict in verdicts), times
+    return found
+
+
+def main() -> None:
+    """Measure the parts that are asked for and print what is known."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas between")
+    parser.add_argument("--networks", type=int, default=20)
+    parser.add_argument("--visits", type=int, default=PairedProtocol().visits)
+    parser.add_argument("--times", type=int, default=60, help="comparisons for each load")
+    parser.add_argument("--state", type=Path, help="file that keeps the results of parts")
+    arguments = parser.parse_args()
+    parts = arguments.only.split(",")
+    if unknown := sorted(set(parts) - {*PARTS, "none"}):
+        parser.error(f"no part {unknown[0]}: {', '.join(PARTS)}")
+    kept = arguments.state
+    state = json.loads(kept.read_text()) if kept is not None and kept.exists() else {}
+    sources = networks(arguments.networks)
+    protocol = replace(PairedProtocol(), visits=arguments.visits)
+    for part in parts:
+        if part in LOADS:
+            known = KnownReferences()
+            if "quiet" in state and part != "quiet":
+                of = {key: one["reference"] for key, one in state["quiet"].items()}
+                known.of_network = {s.subject: of[s.subject.key] for s in sources}
+            with load(part):
+                state[part] = measure(sources, known, protocol)
+        elif part == "references":
+            state[part] = references(sources, state)
+        elif part == "compare":
+            state[part] = compare(arguments.times, ("2", "4"))
+        if kept is not None:
+            kept.write_text(json.dumps(state))
+    print_loads(state)
+    if errors := state.get("references"):
+        worst = max(map(abs, errors.values()))
+        print(f"labels by two references: {len(errors)} networks, differ by at most {worst:.2%}")
+    for name, (different, times) in state.get("compare", {}).items():
+        print(f"compare of a network with itself, {name} loops: {different} of {times} different")
+
+
+if __name__ == "__main__":
+    main()

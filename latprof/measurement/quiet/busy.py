@@ -1,0 +1,53 @@
+"""When a busy host needs more visits to a network, and when it gives no number at all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from latprof.errors import HostBusyError
+from latprof.measurement.quiet.preemption import preempted_share
+
+if TYPE_CHECKING:
+    from latprof.measurement.records import PairedSamples
+
+#: A host is busy where others preempt more than this share of the runs.
+BUSY_SHARE = 0.1
+#: On a busy host visits are added until the interval reaches so far to either side, on logarithms,
+#: or there are so many times the visits of a quiet host.
+BUSY_HALF_WIDTH, MOST_TIMES = 0.015, 3
+#: No number is given where the interval still reaches farther than this.
+TOO_WIDE = 0.05
+
+
+def busy_share(visits: Sequence[PairedSamples]) -> float:
+    """Share of the runs of visits that were preempted; NaN where it is not known of any."""
+    shares = [share for share in map(preempted_share, visits) if not math.isnan(share)]
+    return sum(shares) / len(shares) if shares else math.nan
+
+
+def needs_more(
+    planned: int, usual: int, half_width: float, visits: Sequence[PairedSamples]
+) -> bool:
+    """Whether a busy host has left too wide an interval after so many visits.
+
+    ``usual`` is the number of visits on a quiet host.
+    """
+    return (
+        busy_share(visits) > BUSY_SHARE
+        and half_width > BUSY_HALF_WIDTH
+        and planned < MOST_TIMES * usual
+    )
+
+
+def refuse_too_busy(half_width: float, visits: Sequence[PairedSamples]) -> None:
+    """Raise HostBusyError where a busy host allows no number."""
+    share = busy_share(visits)
+    if share > BUSY_SHARE and half_width > TOO_WIDE:
+        raise HostBusyError(
+            f"host too busy: {share:.0%} of runs preempted, and the visits disagree",
+            expected=f"an interval within {TOO_WIDE:.0%}",
+            got=f"{half_width:.1%} after {len(visits)} visits",
+            hint="stop other work or wait until it ends; latprof doctor says what runs",
+        )
