@@ -26,9 +26,9 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from latprof.datasets.spaces.named import get_space
+from latprof.measurement.across.side_by_side import SideBySide, side_by_side
 from latprof.measurement.labels import TargetLabels
 from latprof.measurement.records import PairedProtocol
-from latprof.measurement.side_by_side import SideBySide, side_by_side
 from latprof.measurement.store.store import Store
 from latprof.predictors.models.hybrid import HybridPredictor
 from latprof.predictors.models.transfer_predictor import TransferPredictor, choose_for_transfer
@@ -42,8 +42,8 @@ from latprof.reports.side_by_side_report import build_side_by_side_report
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Architecture, Choices, SearchSpace
+    from latprof.measurement.across.side_by_side import Floats
     from latprof.measurement.records import Target
-    from latprof.measurement.side_by_side import Floats
     from latprof.predictors.models.block_times import BlockTimes
     from latprof.profilers.base import Profiler
 

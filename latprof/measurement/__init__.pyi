@@ -1,3 +1,4 @@
+from latprof.measurement.across.side_by_side import SideBySide as SideBySide
 from latprof.measurement.comparison import Comparison as Comparison
 from latprof.measurement.comparison import Condition as Condition
 from latprof.measurement.comparison import compare_groups as compare_groups
@@ -12,7 +13,6 @@ from latprof.measurement.records import PairedProtocol as PairedProtocol
 from latprof.measurement.records import PairedSamples as PairedSamples
 from latprof.measurement.records import Subject as Subject
 from latprof.measurement.records import Target as Target
-from latprof.measurement.side_by_side import SideBySide as SideBySide
 from latprof.measurement.statistics import NoiseFloor as NoiseFloor
 from latprof.measurement.statistics import combine_visits as combine_visits
 from latprof.measurement.statistics import relative_half_width as relative_half_width

@@ -21,7 +21,7 @@ from latprof.reports.rendering.content import (
 from latprof.reports.rendering.wording import UNKNOWN, count, moment, ms, ms_column, number, percent
 
 if TYPE_CHECKING:
-    from latprof.measurement.side_by_side import Floats, SideBySide
+    from latprof.measurement.across.side_by_side import Floats, SideBySide
 
 
 def build_side_by_side_report(data: SideBySide) -> Report:

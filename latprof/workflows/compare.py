@@ -33,8 +33,8 @@ from latprof.workflows.arguments import (
 )
 
 if TYPE_CHECKING:
+    from latprof.measurement.across.differing_conditions import DifferingCondition
     from latprof.measurement.comparison import Comparison
-    from latprof.measurement.differing_conditions import DifferingCondition
     from latprof.measurement.records import Target
     from latprof.profilers.base import RunOptions
     from latprof.profilers.host.host_report import HostReport
@@ -250,7 +250,7 @@ def _compare_stores(
     tuple[DifferingCondition, ...],
     tuple[Target, ...],
 ]:
-    from latprof.measurement.differing_conditions import differing_conditions
+    from latprof.measurement.across.differing_conditions import differing_conditions
     from latprof.measurement.labels import TargetLabels
     from latprof.profilers.comparing import compare_stores
 

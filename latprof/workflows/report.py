@@ -163,8 +163,8 @@ def _one_target(store: StoreLike, target: str | None, pack: PackLike | None) -> 
 
 
 def _all_targets(stores: Sequence[StoreLike]) -> Report:
+    from latprof.measurement.across.side_by_side import side_by_side
     from latprof.measurement.labels import TargetLabels
-    from latprof.measurement.side_by_side import side_by_side
     from latprof.reports.side_by_side_report import build_side_by_side_report
 
     with ExitStack() as stack:

@@ -7,7 +7,7 @@ from command_line import run_latprof
 
 import latprof
 from latprof.errors import TargetMismatchError
-from latprof.measurement.differing_conditions import differing_conditions
+from latprof.measurement.across.differing_conditions import differing_conditions
 from latprof.measurement.labels import TargetLabels
 from latprof.measurement.records import PairedSamples, Subject, Target
 from latprof.measurement.store.store import Store

@@ -4,9 +4,9 @@ from scipy import stats
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import NotEnoughDataError
+from latprof.measurement.across.side_by_side import side_by_side, target_names
 from latprof.measurement.labels import TargetLabels
 from latprof.measurement.records import PairedProtocol, Target
-from latprof.measurement.side_by_side import side_by_side, target_names
 from latprof.measurement.store.store import Store
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.campaign import collect
