@@ -162,6 +162,9 @@ class Profiler(ABC):
     #: Whether the weights of the model that is loaded next are random, as those of a space's
     #: networks are: others of the same scale will do. Set before each load, as the rules are.
     random_weights: bool = False
+    #: Names the network that is loaded next where its model is made anew for each load, from this
+    #: name alone; empty for files. Set as ``random_weights`` is.
+    network_key: str = ""
     #: Takes what is waited for; set in measuring processes, where a device that was there before is
     #: waited for when it is lost.
     report: Callable[[str], None] | None = None
@@ -284,6 +287,13 @@ class Profiler(ABC):
         meanwhile, and returns whether there was any. Raises DeviceError where it stays unfit.
         Nothing here.
         """
+
+    def prepared_before(self) -> Callable[[], LoadedModel] | None:
+        """What :meth:`prepare` of the network :attr:`network_key` would return, kept from before.
+
+        None where nothing is kept, so that the model has to be made.
+        """
+        return None
 
     def prefetch(self, model: ModelSource) -> None:  # noqa: B027 - nor here
         """Bring a model to the device that is loaded later. Raises as :meth:`load`."""

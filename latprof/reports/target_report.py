@@ -17,6 +17,7 @@ from latprof.reports.sections.how_measured import (
     protocol_section,
 )
 from latprof.reports.sections.latency import headline_tiles, latency_section
+from latprof.reports.sections.phone_state import phone_section
 from latprof.reports.sections.predictor import prediction_sections
 from latprof.reports.sections.stability import stability_sections
 
@@ -36,6 +37,7 @@ def build_report(data: ReportData) -> Report:
             latency_section(data),
             *breakdown_sections(data),
             *stability_sections(data),
+            *phone_section(data),
             *failures_section(data),
             conditions_section(data),
             protocol_section(data),

@@ -242,3 +242,19 @@ def test_blocks_stand_in_an_order_that_holds_in_every_network(data):
     (table,) = sections_of(only_measurements(data, 2, kernels=kernels))["blocks"].tables
 
     assert [row[0] for row in table.rows] == ["stem", "b1", "b2", "b3", "b4", "head"]
+
+
+def test_a_phones_heat_and_clock_are_shown_over_its_campaign(data):
+    assert "phone" not in sections_of(data)
+    visits = data.visits.copy()
+    warm = np.linspace(30.0, 38.5, len(visits))
+    visits = visits.assign(
+        phone_skin_c=warm, phone_clock_mhz=2800.0, phone_limit_mhz=2850.0, unusable=warm > 38.4
+    )
+    section = sections_of(dataclasses.replace(data, visits=visits))["phone"]
+    temperature, clock = section.figures
+    assert {series.name for series in clock.series} == {"Clock", "Limit of the clock"}
+    assert max(temperature.series[0].y) == pytest.approx(38.5, abs=0.2)
+    throttled = int((warm[visits["failure_code"].isna()] > 38.4).sum())
+    assert f"throttled during {throttled} visit" in section.lead
+    assert "38.5" in str(section.tables[0].rows)

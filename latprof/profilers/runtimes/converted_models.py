@@ -59,6 +59,27 @@ def kept_model(
     return converted
 
 
+def kept_by_name(name: str, kind: str, version: str) -> bytes | None:
+    """What :func:`keep_by_name` kept of a thing that is made from its name alone; None without."""
+    path = cache_folder(kind) / _digest(name, version)
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)
+    return content
+
+
+def keep_by_name(name: str, kind: str, version: str, content: bytes) -> None:
+    """Keep a file under its name; at most 4 GiB of each kind, and nothing where it cannot be."""
+    _keep(cache_folder(kind) / _digest(name, version), content)
+
+
+def _digest(name: str, version: str) -> str:
+    return hashlib.sha256(f"{version}\n{name}".encode()).hexdigest()
+
+
 def _keep(path: Path, converted: bytes) -> None:
     """Write a model into its folder, and remove what is too much there."""
     with contextlib.suppress(OSError, OutputPathError, DiskFullError):

@@ -110,6 +110,8 @@ class InProcessMeasurer:
     def _about(self, network: NetworkSource) -> None:
         self._profiler.input_rules = network.rules
         self._profiler.random_weights = network.path is None
+        batch = self._profiler.options.batch_size
+        self._profiler.network_key = "" if network.path else network.made_from(batch)
 
     def prepare(self, network: NetworkSource) -> None:
         """Do of a network's next visit what needs no device; what fails, the visit tells."""
@@ -120,7 +122,8 @@ class InProcessMeasurer:
         prepared, self._prepared = self._prepared, None
         if prepared is not None and prepared[0] == network:
             return prepared[1]
-        return self._profiler.prepare(self._model(network))
+        self._about(network)
+        return self._profiler.prepared_before() or self._profiler.prepare(self._model(network))
 
     def expect(self, networks: Sequence[NetworkSource]) -> None:
         """Remember what may be brought to the device while it has to be waited for."""

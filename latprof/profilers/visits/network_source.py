@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from latprof._version import __version__
 from latprof.datasets.spaces.base import Architecture, SearchSpace
 from latprof.datasets.spaces.named import space_from_description
 from latprof.datasets.spaces.proxyless import (
@@ -188,6 +189,10 @@ class NetworkSource:
         from latprof.graph.reader import model_bytes
 
         return model_bytes(self.path, shapes={**self.shapes})
+
+    def made_from(self, batch_size: int) -> str:
+        """Names all that :meth:`model` makes an architecture's network from."""
+        return "\n".join((self.subject.space, self.subject.key, str(batch_size), __version__))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the network as plain JSON values."""

@@ -78,12 +78,17 @@ def _drift(data: ReportData) -> Section:
     )
 
 
-def _drift_figure(data: ReportData, started: Floats, reference: Floats) -> Figure:
+def since_the_first(started: Floats) -> tuple[Floats, str]:
+    """Times since the first of them, in a unit for axes and its name."""
     elapsed = started - started.min()
     unit, seconds = ("h", 3600.0) if elapsed.max() > 5400 else ("min", 60.0)
     if elapsed.max() < 180:
         unit, seconds = "s", 1.0
-    elapsed = elapsed / seconds
+    return elapsed / seconds, unit
+
+
+def _drift_figure(data: ReportData, started: Floats, reference: Floats) -> Figure:
+    elapsed, unit = since_the_first(started)
     chosen = thin(len(elapsed), _POINTS, keep=(int(reference.argmin()), int(reference.argmax())))
     series = [
         Series(

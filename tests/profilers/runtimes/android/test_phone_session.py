@@ -50,6 +50,7 @@ from latprof.profilers.visits.network_source import NetworkSource
 )
 def test_a_target_names_a_phone_or_the_only_one(spelling, serial):
     found = profiler_class(spelling)
+    assert issubclass(found, adb_profiler.AdbProfiler)
     assert (found.serial, found.spelling) == (serial, spelling)
     assert found.runtime == spelling.rpartition(":")[2]
 

@@ -42,7 +42,7 @@ class AdbLiteRT(AdbProfiler):
         if is_tflite(model):
             return model if isinstance(model, bytes) else Path(model).read_bytes()
         if self.random_weights:
-            return kept_model(model, "tflite-skeletons", converter_version(), tflite_skeleton)
+            return tflite_skeleton(model)
         return kept_model(model, "tflite", converter_version(), tflite_bytes)
 
     def load_profiled(self, model: ModelSource) -> ProfiledLiteRTModel:

@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from latprof.errors import DeviceError, RuntimeFailedError
+from latprof.graph.convert.to_tflite import converter_version
 from latprof.profilers.base import Availability, Profiler
 from latprof.profilers.runtimes.android.answers import ask_all
 from latprof.profilers.runtimes.android.checkup.connection import check_phone
@@ -40,6 +41,7 @@ from latprof.profilers.runtimes.android.phones import open_phone
 from latprof.profilers.runtimes.android.preparation import Preparation, prepared_phone
 from latprof.profilers.runtimes.android.state import PhoneState, parse_state
 from latprof.profilers.runtimes.android.transport.base import checked_serial
+from latprof.profilers.runtimes.converted_models import keep_by_name, kept_by_name
 from latprof.profilers.runtimes.running import package_availability
 
 if TYPE_CHECKING:
@@ -58,6 +60,8 @@ if TYPE_CHECKING:
 FIXED_PERFORMANCE = "fixed-performance"
 #: A cycle has more bursts than the calibration before it.
 _CALIBRATION_BURSTS = 2
+#: Where files of spaces' networks are kept on this computer.
+_SKELETONS = "skeletons"
 #: What a phone told of its heat holds so long, in seconds.
 _FRESH_S = 1.0
 
@@ -217,10 +221,23 @@ class AdbProfiler(Profiler):
         return PhoneModel(self.session, self.content(model))
 
     def prepare(self, model: ModelSource) -> Callable[[], LoadedModel]:
-        return partial(PhoneModel, self.session, self.content(model))
+        content = self.content(model)
+        if self.network_key:
+            keep_by_name(self.network_key, _SKELETONS, self._made_by(), content)
+        return partial(PhoneModel, self.session, content)
+
+    def prepared_before(self) -> Callable[[], LoadedModel] | None:
+        if not self.network_key:
+            return None
+        content = kept_by_name(self.network_key, _SKELETONS, self._made_by())
+        return None if content is None else partial(PhoneModel, self.session, content)
 
     def prefetch(self, model: ModelSource) -> None:
         self.session.push(self.content(model))
+
+    def _made_by(self) -> str:
+        """What makes a network's file, beside the network."""
+        return f"{self.runtime} {converter_version()}"
 
     def content(self, model: ModelSource) -> bytes:
         """The file that the runtime loads, or a skeleton of it; raises as :meth:`load`."""

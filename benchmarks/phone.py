@@ -1,0 +1,182 @@
+"""Phones, as far as they can be tried without one: the test phone against this computer itself.
+
+The test phone is the real adbd with the x86-64 runner and the library of LiteRT's own wheel
+(``tests/support/adb_phone.py``; it needs Debian's packages: ``make debian-packages``, and root).
+
+``journey``: N ProxylessNAS networks are measured through it and, in turn with it, directly with
+``cpu:litert`` and the same library; printed are the mean ratio of the labels and the RMSE of each
+by 5-fold cross-validation. ``visits``: what a visit through it takes beyond its runs, with the
+library's own loading apart. ``skeletons``: the latency of networks whose weights the runner fills
+against the same networks pushed whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+
+from phone_station import station
+
+from latprof.datasets.spaces.named import get_space
+from latprof.measurement.labels import TargetLabels
+from latprof.measurement.records import PairedProtocol
+from latprof.measurement.statistics import combine_visits, visit_ratio
+from latprof.measurement.store.store import Store
+from latprof.profilers.base import RunOptions
+from latprof.profilers.runtimes.android.measuring.adb_litert import AdbLiteRT
+from latprof.profilers.visits.measurer import InProcessMeasurer
+from latprof.profilers.visits.network_source import NetworkSource, reference_network
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+#: The core that both ways measure on.
+CORE = 1
+
+
+def networks(n: int, seed: int = 0) -> list[NetworkSource]:
+    """Networks of the space that the paper's supernet has."""
+    space = get_space("proxyless")
+    return [NetworkSource.of_architecture(space, each) for each in space.sample(n, seed=seed)]
+
+
+# Journey -------------------------------------------------------------------------------------
+
+
+def journey(place: Any, n: int, visits: int, folder: Path) -> None:
+    """Collect both ways in turn, a tenth of the networks at a time; train; compare."""
+    words = ["--space", "proxyless", "--visits", str(visits), "--quiet"]
+    ways = {"phone": place.target, "direct": "cpu:litert"}
+    stores = {way: folder / f"{way}.db" for way in ways}
+    for part in range(1, 11):
+        count = str(max(1, n * part // 10))
+        for way, target in ways.items():
+            more = ["--target", target, "--cores", str(CORE), "--store", str(stores[way])]
+            place.run("collect", *words, "-n", count, *more, status=None)
+            print(f"{way}: {count} of {n}", file=sys.stderr, flush=True)
+    labels = {way: _latencies(path) for way, path in stores.items()}
+    both = sorted(labels["phone"].keys() & labels["direct"].keys())
+    ratio = np.array([labels["phone"][key] / labels["direct"][key] for key in both])
+    print(f"networks measured both ways          {len(both)}")
+    print(f"mean ratio of labels, phone/direct   {ratio.mean():.4f}")
+    print(f"spread of the ratios (SD)            {ratio.std():.4f}")
+    errors = {way: _rmse(place, path) for way, path in stores.items()}
+    for way, rmse in errors.items():
+        print(f"RMSE by 5-fold cross-validation, {way:8}{rmse:.4f} ms")
+    print(f"phone's against the direct one's     {errors['phone'] / errors['direct']:.3f}")
+
+
+def _latencies(path: Path) -> dict[str, float]:
+    with Store.open(str(path)) as store:
+        table = TargetLabels.of(store, None).labels
+        first = table[table["label"] == 0]
+        return dict(zip(first["subject"], first["latency_ms"], strict=True))
+
+
+def _rmse(place: Any, path: Path) -> float:
+    pack = path.with_suffix(".pack")
+    done = place.run("train", path, "--output", pack, "--folds", "5", "--json", status=None)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return float(found["rmse_ms"])
+
+
+# One visit -----------------------------------------------------------------------------------
+
+
+def visits(place: Any, n: int) -> None:
+    """Visit networks in this process; print what is not spent in runs."""
+    with place.in_this_process():
+        profiler = AdbLiteRT.at(place.phone.serial)(RunOptions(cores=(CORE,)))
+        _, reference = reference_network()
+        protocol = PairedProtocol()
+        measurer = InProcessMeasurer(profiler, reference, protocol, "benchmark")
+        chosen = networks(max(1, n // 4))
+        for network in chosen:  # converted, and pushed
+            measurer.visit(network)
+        beyond, loads = [], []
+        for number in range(n):
+            start = time.perf_counter()
+            made = measurer.visit(chosen[number % len(chosen)])
+            wall_s = time.perf_counter() - start
+            assert made.samples is not None, made.failure
+            runs_s = sum(map(sum, (*made.samples.target, *made.samples.reference))) / 1e3
+            beyond.append(1e3 * (wall_s - runs_s - _calibration_s(made.samples)))
+            loads.append(1e3 * made.load_s)
+        profiler.close()
+    print(f"visits                                {n}")
+    for name, values in (("beyond its runs", beyond), ("of these, loading", loads)):
+        median, tail = np.percentile(values, [50, 99])
+        print(f"{name:20} median {median:8.1f} ms   99th percentile {tail:8.1f} ms")
+
+
+def _calibration_s(samples: Any) -> float:
+    """Two runs before the cycle, the first of them cold: about as long as the first of a burst."""
+    return 2 * float(np.median([burst[0] for burst in samples.target])) / 1e3
+
+
+# Skeletons -----------------------------------------------------------------------------------
+
+
+def skeletons(place: Any, n: int) -> None:
+    """Compare each network's ratios, filled and whole, visited in turn."""
+    with place.in_this_process():
+        profiler = AdbLiteRT.at(place.phone.serial)(RunOptions(cores=(CORE,)))
+        _, reference = reference_network()
+        measurer = InProcessMeasurer(profiler, reference, PairedProtocol(), "benchmark")
+        folder = Path(tempfile.mkdtemp())
+        ratios = []
+        for number, network in enumerate(networks(n)):
+            path = folder / f"{number}.onnx"
+            model = network.model(1)
+            assert isinstance(model, bytes)
+            path.write_bytes(model)
+            pair = (network, dataclasses.replace(network, path=path))
+            found: list[list[float]] = [[], []]
+            for _ in range(8):
+                for side, each in enumerate(pair):
+                    made = measurer.visit(each)
+                    assert made.samples is not None, made.failure
+                    found[side].append(visit_ratio(made.samples))
+            filled, whole = (combine_visits(np.array(side)) for side in found)
+            ratios.append(filled / whole)
+        profiler.close()
+    _print_ratio("skeleton against the whole file", ratios)
+
+
+def _print_ratio(name: str, ratios: Sequence[float] | NDArray[np.float64]) -> None:
+    values = np.asarray(ratios)
+    print(f"{name}: mean {values.mean():.4f}, SD {values.std():.4f}, {len(values)} networks")
+
+
+def main() -> None:
+    """Print the figures that are asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.phone", description=__doc__)
+    parser.add_argument("what", nargs="*", default=["journey", "visits", "skeletons"])
+    parser.add_argument("-n", type=int, default=200, help="networks of the journey")
+    parser.add_argument("--visits", type=int, default=8, help="fresh loads of each network")
+    arguments = parser.parse_args()
+    print(f"{os.cpu_count()} cores")
+    with station() as place, tempfile.TemporaryDirectory() as folder:
+        if "visits" in arguments.what:
+            visits(place, max(8, arguments.n))
+        if "skeletons" in arguments.what:
+            skeletons(place, max(2, arguments.n // 20))
+        if "journey" in arguments.what:
+            journey(place, arguments.n, arguments.visits, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
