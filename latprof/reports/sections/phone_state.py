@@ -56,7 +56,7 @@ def phone_section(data: ReportData) -> tuple[Section, ...]:
 
 
 def _known(visits: pd.DataFrame, name: str) -> Floats:
-    values = floats(visits[name] if name in visits else ())
+    values = floats(visits.get(name, ()))
     known: Floats = values[np.isfinite(values)]
     return known
 
