@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 from adb_phone import Phone
-from command_line import run_latprof
+from command_line import COMMAND, run_latprof
 from phone_profiles import PROFILES
 from recorded_phone import RecordedProfile
 
@@ -354,6 +355,28 @@ def test_a_journal_from_a_phone_changes_nothing_else(well, connect):
     (folder / "changes.json").write_text(json.dumps({"version": 1, "changes": evil}))
     latprof.android("restore", well.serial)
     assert well.asked() == ""
+
+
+@pytest.mark.parametrize(("kind", "status"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_collection_that_gets_a_signal_puts_the_phone_back(well, server, tmp_path, kind, status):
+    connected(well)
+    library = pytest.importorskip("ai_edge_litert").__path__[0] + "/libLiteRt.so"
+    assert run_latprof("android", "setup", library).returncode == 0
+    words = "collect --space proxyless --resolution 32 -n 200 --target adb:litert --cores 0"
+    collecting = subprocess.Popen(
+        [*COMMAND, *words.split(), "--store", "a.db"], cwd=tmp_path, stderr=subprocess.PIPE
+    )
+    end = time.monotonic() + 300
+    while not well.asked(SETTING):
+        assert collecting.poll() is None, collecting.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    time.sleep(1.0)
+    collecting.send_signal(getattr(signal, kind))
+    _, said = collecting.communicate(timeout=120)
+    assert collecting.returncode == status, said
+    assert well.asked(SETTING) == ""
+    assert owner_of(SERIAL) == ""
 
 
 def test_the_phone_is_as_it_was_after_each_kind_of_end(tmp_path):
