@@ -308,7 +308,7 @@ def _print(result: CollectResult) -> None:
         typer.echo(f"host            {result.host.describe()}")
     outcome = result.outcome
     disturbed = f" ({outcome.disturbed} of them disturbed)" if outcome.disturbed else ""
-    repeated = f"; {outcome.repeated} tries were repeated" if outcome.repeated else ""
+    repeated = f"; tries repeated: {outcome.repeated}" if outcome.repeated else ""
     typer.echo(
         f"this run        {outcome.made} visits made{disturbed}, {outcome.resumed} already "
         f"complete, {outcome.failed} failed{repeated}"

@@ -206,7 +206,7 @@ class VisitCounts(ShortRepr):
     def describe(self) -> str:
         """One line for people."""
         disturbed = f" ({self.disturbed} of them disturbed)" if self.disturbed else ""
-        repeated = f"; {self.repeated} tries were repeated" if self.repeated else ""
+        repeated = f"; tries repeated: {self.repeated}" if self.repeated else ""
         return f"{self.made} made{disturbed}, {self.failed} failed{repeated}"
 
     def notes(self) -> list[str]:
