@@ -112,6 +112,28 @@ def test_profile_lists_by_run_time_or_kind(latprof, models, order):
         assert word in done.stdout
 
 
+def test_profile_of_several_settings_has_latency_and_throughput_of_each(latprof, models, tmp_path):
+    done = latprof(
+        *("profile", models[0], "--batch-size", "1,2", "--visits", "1", "--streams", "1"),
+        *("-q", "--json", "-o", tmp_path / "page.html", "--png", tmp_path / "pictures"),
+    )
+    assert done.returncode == 0, done.stderr
+    values = json.loads(done.stdout)
+    assert [(p["batch_size"], p["threads"]) for p in values["points"]] == [(1, 1), (2, 1)]
+    for point in values["points"]:
+        assert point["items_per_s"] == pytest.approx(
+            1000 * point["batch_size"] / point["latency_ms"]
+        )
+    assert [each["batch_size"] for each in values["streams"]] == [1, 2]
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {
+        *("latency.png", "throughput.png", "streams.png"),
+    }
+    assert "shallow.onnx" in (tmp_path / "page.html").read_text()
+    done = latprof("profile", models[0], "--batch-size", "1,2", "--trace", tmp_path / "t.json")
+    assert done.returncode == 2
+    assert "--trace is for one batch size" in done.stderr
+
+
 def test_compare_gives_a_verdict_and_the_condition_sets_the_status(latprof, models):
     effort = ("--processes", "3", "--visits", "2")
     done = latprof("compare", *models, *effort, "--fail-if", "slower>3%", "--json")
@@ -119,6 +141,12 @@ def test_compare_gives_a_verdict_and_the_condition_sets_the_status(latprof, mode
     (found,) = json.loads(done.stdout)
     assert found["verdict"] == "slower"
     assert found["effect"] > 1
+    assert found["b"]["latency_ms"] == pytest.approx(
+        found["a"]["latency_ms"] * (1 + found["effect"])
+    )
+    assert found["a"]["low_ms"] < found["a"]["latency_ms"] < found["a"]["high_ms"]
+    assert found["target"]["runtime"] == "onnxruntime"
+    assert {"quiet", "warnings", "preempted_runs"} <= found["host"].keys()
     assert "slower>3% holds" in done.stderr
     done = latprof("compare", *reversed(models), *effort, "--fail-if", "slower>3%")
     assert done.returncode == 0, done.stderr

@@ -39,14 +39,12 @@ def small(words):
         verify = ["--visits", "2"] if has("--verify") else []
         budget = ["--budget", "1"] if has("--data") else ["--budget", "20"]
         return [*budget, *verify, "-q"]
+    found = ["--wait-quiet", "1"] if has("--wait-quiet") else []
     if command == "profile" and (has("--batch-size") or has("--streams")):
-        return "--batch-size 1 --threads 1 --streams 1 --visits 1 -q".split()
-    if command in {"profile", "compare"} and has("--wait-quiet"):
-        effort = ["--processes", "2", "--visits", "1"] * (command == "compare")
-        return [*effort, "--wait-quiet", "1"]
+        found += "--batch-size 1 --threads 1 --streams 1 --visits 1 -q".split()
     if command == "compare" and words[1].endswith(".onnx"):
-        return ["--processes", "2", "--visits", "1"]
-    return []
+        found += ["--processes", "2", "--visits", "1"]
+    return found
 
 
 def named(line):
