@@ -137,7 +137,7 @@ def _whole(made: Sequence[MadeVisit], visits: int, schedule: Schedule) -> Ratios
         visit_ratios([visit.samples for visit in kept if visit.planned.label == side])
         for side in (0, 1)
     )
-    moments = [Moment.of(each.samples, each.visit.conditions) for each in kept]
+    moments = [Moment.of(each.samples, each.conditions) for each in kept]
     return RatiosInTurn(
         first.reshape(-1, visits),
         second.reshape(-1, visits),

@@ -325,7 +325,7 @@ def profile(  # noqa: PLR0913 - what a measurement needs is named here
         name=source.subject.name,
         target=identity,
         reference=samples[0].reference_name or reference_name,
-        constant=find_constant([Moment.of(each.samples, each.visit.conditions) for each in made]),
+        constant=find_constant([Moment.of(each.samples, each.conditions) for each in made]),
         ratio=combine_visits(visit_ratios(samples)),
         samples=samples,
         processes=tuple(visit.process for visit in made),

@@ -304,7 +304,7 @@ class _Campaign:
             return dataclasses.replace(empty, failure=self._failures.get((number, source.subject)))
         samples = [visit.samples for visit in visits]
         moments = [
-            Moment.of(visit.samples, visit.visit.conditions)
+            Moment.of(visit.samples, visit.conditions)
             for visit in self.made[number]
             if visit.samples.reference_name == samples[0].reference_name
         ]

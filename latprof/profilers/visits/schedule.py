@@ -143,6 +143,11 @@ class MadeVisit:
         assert self.visit.samples is not None
         return self.visit.samples
 
+    @property
+    def conditions(self) -> Mapping[str, Any]:
+        """The state of what the network ran on, before and after the runs."""
+        return self.visit.conditions
+
 
 def equal_shares(most: int) -> Callable[[int], int]:
     """How many of the items that are left the next process makes, where one makes ``most``.
