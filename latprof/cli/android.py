@@ -19,24 +19,25 @@ class Action(StrEnum):
 
     SETUP = "setup"
     RESTORE = "restore"
+    PAIR = "pair"
 
 
 def android(
     action: Annotated[
         Action,
         typer.Argument(
-            metavar="setup|restore",
+            metavar="setup|restore|pair",
             help="setup: take the runtime library that phones get. restore: put a phone back as it "
-            "was, where a latprof that was killed could not.",
+            "was, where a latprof that was killed could not. pair: make a phone known over Wi-Fi.",
         ),
     ],
     source: Annotated[
         str | None,
         typer.Argument(
-            metavar="[SOURCE|SERIAL]",
+            metavar="[SOURCE|SERIAL|HOST:PORT]",
             help="For setup: a library (.so), or an AAR, wheel or zip file that holds it, here or "
             "at an https address; where not given, the makers' own is fetched. For restore: the "
-            "phone, where several are there.",
+            "phone, where several are there. For pair: what the phone shows.",
         ),
     ] = None,
     runtime: Annotated[
@@ -47,6 +48,9 @@ def android(
     ] = None,
     sha256: Annotated[
         str | None, typer.Option(metavar="DIGEST", help="SHA-256 that SOURCE must have.")
+    ] = None,
+    code: Annotated[
+        str | None, typer.Option(metavar="DIGITS", help="The code that the phone shows, for pair.")
     ] = None,
     timeout_s: Annotated[
         float, typer.Option("--timeout", metavar="SECONDS", help="Longest time for a download.")
@@ -66,6 +70,7 @@ def android(
         runtime=runtime,
         abi=abi,
         sha256=sha256,
+        code=code,
         timeout_s=timeout_s,
         on_progress=_show if sys.stderr.isatty() else None,
         on_note=remark,
@@ -74,6 +79,8 @@ def android(
         print_json(result.to_dict())
     elif result.library is not None:
         _print(result.library)
+    elif result.paired:
+        typer.echo(f"{one_line(result.paired)}: paired")
     else:
         typer.echo(f"{one_line(result.serial)}: {result.undone} changes undone")
 

@@ -25,6 +25,7 @@ PUBLISHED = {
     "/1.22.0/onnxruntime-android-1.22.0.aar",
 }
 OnProgress: TypeAlias = Callable[[int, int | None], None]
+_ADDRESS, _CODE = re.compile(r"[A-Za-z0-9._\[\]:%-]{1,120}:\d{1,5}"), re.compile(r"\d{6}")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 
@@ -41,16 +42,21 @@ class AndroidResult(ShortRepr):
         Of ``restore``: the phone's own.
     undone : int
         Of ``restore``: how many changes of an earlier latprof were there.
+    paired : str
+        Of ``pair``: the phone's address.
     """
 
     library: RuntimeLibrary | None = None
     serial: str = ""
     undone: int = 0
+    paired: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON values."""
         if self.library is not None:
             return self.library.to_dict()
+        if self.paired:
+            return {"paired": self.paired}
         return {"serial": self.serial, "undone": self.undone}
 
 
@@ -61,6 +67,7 @@ def android(
     runtime: str | None = None,
     abi: str | None = None,
     sha256: str | None = None,
+    code: str | None = None,
     timeout_s: float = 600.0,
     on_progress: OnProgress | None = None,
     on_note: OnNote | None = None,
@@ -72,18 +79,22 @@ def android(
     action : str
         ``"setup"`` takes the runtime library that phones get, checks it, and remembers it.
         ``"restore"`` undoes what a latprof that was killed changed on a phone; every command that
-        measures a phone does so first.
+        measures a phone does so first. ``"pair"`` makes a phone with Android 11 or later known over
+        Wi-Fi, through an adb server.
     source : path, URL or str, optional
         For ``setup`` a library (``libLiteRt.so``, ``libtensorflowlite_jni.so``,
         ``libonnxruntime.so``), or an AAR, a wheel or another zip file that holds it, here or over
         https; where not given, what the runtime's makers publish for arm64 is fetched. For
-        ``restore`` the phone's serial; may be left out where one phone is there.
+        ``restore`` the phone's serial; may be left out where one phone is there. For ``pair`` the
+        HOST:PORT that the phone shows beside the code.
     runtime : str, optional
         ``"litert"`` or ``"onnxruntime"``; where not given, what ``source`` is, or LiteRT.
     abi : str, optional
         Which library of several, for example ``"arm64-v8a"``, which is taken first.
     sha256 : str, optional
         Hexadecimal digest that ``source`` must have.
+    code : str, optional
+        The six digits that the phone shows, for ``pair``.
     timeout_s : float
         Most seconds for a whole download.
     on_progress : callable, optional
@@ -100,13 +111,16 @@ def android(
         be reached.
     UsageError, MeasurementTimeoutError, OutputPathError
     """
-    _check_word("action", action, ("setup", "restore"))
+    _check_word("action", action, ("setup", "restore", "pair"))
+    if code is not None and action != "pair":
+        raise UsageError("`code` is for pair", field="action")
     TIMEOUT.check("timeout_s", timeout_s)
     if action == "setup":
         return AndroidResult(_set_up(source, runtime, abi, sha256, (timeout_s, on_progress)))
     if runtime or abi or sha256:
         raise UsageError("`runtime`, `abi` and `sha256` are for setup", field="action")
-    return _restore("" if source is None else os.fspath(source).removeprefix("adb:"), on_note)
+    serial = "" if source is None else os.fspath(source).removeprefix("adb:")
+    return _pair(serial, code or "") if action == "pair" else _restore(serial, on_note)
 
 
 def _set_up(
@@ -139,6 +153,21 @@ def _set_up(
             got=RUNTIME_OF_API[library.api],
         )
     return remember_library(library, named if "://" in named else str(Path(named).resolve()))
+
+
+def _pair(address: str, code: str) -> AndroidResult:
+    from latprof.profilers.runtimes.android.phones import pair_phone
+
+    if not (_ADDRESS.fullmatch(address) and _CODE.fullmatch(code)):
+        raise InvalidValueError(
+            "pairing needs the address and the code that the phone shows",
+            field="code",
+            expected="HOST:PORT and six digits",
+            got=f"{address[:80]} and {code[:20]}",
+            hint="Developer options, Wireless debugging, Pair device with pairing code",
+        )
+    pair_phone(address, code)
+    return AndroidResult(paired=address)
 
 
 def _restore(serial: str, on_note: OnNote | None) -> AndroidResult:

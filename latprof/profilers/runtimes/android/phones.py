@@ -90,6 +90,18 @@ def open_phone(serial: str = "", timeouts: Timeouts | None = None) -> PhoneServi
     return PhoneServices(_link(server, chosen, deadline), times)
 
 
+def pair_phone(address: str, code: str, timeout_s: float = 30.0) -> None:
+    """Pair with a phone over Wi-Fi, through an adb server; raises DeviceError."""
+    server = _server(Deadline(timeout_s, f"pairing with {address}"), start=True)
+    if server is None:
+        raise DeviceError(
+            "no adb server is there, through which phones are paired",
+            field="server",
+            hint="install Android's platform tools, or use a cable",
+        )
+    server.pair(address, code, timeout_s)
+
+
 def remedy(phone: ListedPhone) -> str:
     """What to do about a phone that cannot be used; empty for one that can."""
     return _REMEDIES.get(phone.state, "plug it in again" if phone.state != "device" else "")
@@ -212,7 +224,7 @@ def _link_to_address(server: AdbServer | None, serial: str, deadline: Deadline) 
                 f"no phone answers at {serial}: {said.strip()[:200]}",
                 field="serial",
                 hint="check the address; Android 11 and later must be paired first "
-                "(`adb pair HOST:PORT`)",
+                "(`latprof android pair HOST:PORT --code CODE`)",
             )
         )
     return server.link(serial, deadline.left_s())

@@ -134,6 +134,20 @@ class AdbServer:
         text = self.ask(f"host-serial:{checked_serial(serial)}:features", deadline)
         return AdbServerLink(self, serial, frozenset(text.strip().split(",")))
 
+    def pair(self, address: str, code: str, timeout_s: float = 30.0) -> None:
+        """Pair with the phone at HOST:PORT by the code that it shows (Android 11 and later).
+
+        Raises DeviceError where the phone, or a server older than adb 30, refuses.
+        """
+        request = f"host:pair:{code}:{checked_serial(address)}"
+        said = self.ask(request, Deadline(timeout_s, f"pairing with {address}"))
+        if "Successfully paired" not in said:
+            raise DeviceError(
+                f"{address} was not paired: {said.strip()[:200]}",
+                field="code",
+                hint="the address and the code are those of the dialogue that is open on the phone",
+            )
+
     def ask(self, request: str, deadline: Deadline) -> str:
         """The answer to a request that has one."""
         with self.open(request, deadline) as stream:
