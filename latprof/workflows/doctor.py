@@ -61,7 +61,7 @@ def doctor(
         A zip file into which a phone's raw answers are written, without its serial.
     target : str, optional
         A target's spelling: its runtime, version and device are checked too, and a small network is
-        run on it.
+        run on it. Of a phone's target the phone is checked in place of this host.
 
     Raises
     ------
@@ -76,13 +76,15 @@ def doctor(
     """
     if store is not None and target is not None:
         raise UsageError("a store or a target is checked, not both", field="target")
-    serial = _serial_in(store)
+    serial = _serial_in(store if target is None else target)
     if record is not None and serial is None:
         raise UsageError("`record` is for a phone", field="record", hint="name it: adb:SERIAL")
     if serial is not None:
         if repair is not None:
             raise UsageError("`repair` is for a store", field="repair")
-        return _phone_checks(serial, record)
+        found = _phone_checks(serial, record)
+        more = () if target is None else _target_checks(target)
+        return DoctorResult((*more, *found.checks))
     if store is not None:
         return _store_checks(os.fspath(store), repair)
     if repair is not None:
