@@ -84,4 +84,6 @@ def test_each_parameter_of_a_command_is_one_of_its_function(command):
         *("kernels", "visits", "space"),  # of profile, whose command does without
         # what the command line has other words for
         *("on_error", "time_limit_s", "wait_quiet_s"),
+        *("store", "target"),  # of doctor, which takes either as its word
+        "advise",  # of predict, whose operators ask for it
     }
