@@ -47,6 +47,16 @@ def _interruptible():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _busy_or_not():
+    """A number on a busy host, too, where latprof refuses it: tests need no quiet machine."""
+    from latprof.profilers import profiling
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(profiling, "refuse_too_busy", lambda _half_width, _visits: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def collect_options():
     """The command that the store of ``collected`` answers for, without the store."""
