@@ -79,6 +79,11 @@ def networks(number: int) -> list[NetworkSource]:
     return found[:number]
 
 
+def _name(source: NetworkSource) -> str:
+    """A name that no other network has."""
+    return f"{source.subject.key} of {source.subject.space}"
+
+
 @contextlib.contextmanager
 def load(name: str) -> Iterator[None]:
     """Busy loops, or two memory hogs, as long as the block lasts."""
@@ -107,12 +112,12 @@ def measure(
         numbers = range(planned, planned + protocol.visits)
         visits = [PlannedVisit(source, 0, number) for number in numbers for source in left]
         for visit in schedule.measure(visits, PROCESSES):
-            made[visit.planned.network.subject.key].append(visit)
+            made[_name(visit.planned.network)].append(visit)
         planned += protocol.visits
         left = [
             source
             for source in left
-            if needs_more(planned, protocol.visits, *_judged(made[source.subject.key]))
+            if needs_more(planned, protocol.visits, *_judged(made[_name(source)]))
         ]
     return {key: _result(visits) for key, visits in made.items()}
 
@@ -128,7 +133,7 @@ def _judged(visits: Sequence[MadeVisit]) -> tuple[float, list[Any]]:
 def _result(visits: Sequence[MadeVisit]) -> dict[str, Any]:
     half_width, samples = _judged(visits)
     share = busy_share(samples)
-    memory = [v.conditions.get("after", {}).get("memory_quotient", math.nan) for v in visits]
+    memory = [v.visit.conditions.get("after", {}).get("memory_quotient", math.nan) for v in visits]
     return {
         "ratio": combine_visits(visit_ratios(samples)),
         "half_width": half_width,
@@ -179,17 +184,17 @@ def references(sources: Sequence[NetworkSource], state: dict[str, Any]) -> dict[
     protocol = PairedProtocol()
     found: dict[str, Any] = {}
     for source in sources:
-        own = state["quiet"][source.subject.key]["reference"]
+        own = state["quiet"][_name(source)]["reference"]
         if not own:
             continue
         (_, neighbour) = chain(own)[-1]
         known = KnownReferences(of_network={source.subject: neighbour})
-        other = measure([source], known, protocol)[source.subject.key]
+        other = measure([source], known, protocol)[_name(source)]
         tie = state.setdefault("ties", {}).get(own)
         if tie is None:
             tie = state["ties"][own] = _tie(own, neighbour, protocol)
-        by_own = state["quiet"][source.subject.key]["ratio"] * tie
-        found[source.subject.key] = other["ratio"] / by_own - 1
+        by_own = state["quiet"][_name(source)]["ratio"] * tie
+        found[_name(source)] = other["ratio"] / by_own - 1
     return found
 
 
@@ -198,7 +203,7 @@ def _tie(name: str, neighbour: str, protocol: PairedProtocol) -> float:
 
     source = tie_source(name, neighbour)
     known = KnownReferences(of_network={source.subject: neighbour})
-    return float(measure([source], known, protocol)[source.subject.key]["ratio"])
+    return float(measure([source], known, protocol)[_name(source)]["ratio"])
 
 
 def compare(times: int, loads: Sequence[str]) -> dict[str, Any]:
@@ -237,7 +242,7 @@ def main() -> None:
             known = KnownReferences()
             if "quiet" in state and part != "quiet":
                 of = {key: one["reference"] for key, one in state["quiet"].items()}
-                known.of_network = {s.subject: of[s.subject.key] for s in sources}
+                known.of_network = {s.subject: of[_name(s)] for s in sources}
             with load(part):
                 state[part] = measure(sources, known, protocol)
         elif part == "references":

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.measurement.quiet.target_constant import QUIET_DOUBT
+
 if TYPE_CHECKING:
     import pandas as pd
 
     from latprof.measurement.labels import TargetLabels
+    from latprof.measurement.quiet.target_constant import Constant
     from latprof.measurement.records import Target
     from latprof.measurement.statistics import NoiseFloor
 
@@ -33,13 +36,18 @@ class Summary:
 
     target: Target
     reference: str
-    reference_ms: float
+    constant: Constant
     networks: int
     failed: int
     mean_ms: float
     noise_floor: NoiseFloor | None
     networks_an_hour: float
     untimed_fraction: float
+
+    @property
+    def reference_ms(self) -> float:
+        """The reference's latency on the quiet host, in ms."""
+        return self.constant.reference_ms
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as plain JSON values."""
@@ -48,6 +56,7 @@ class Summary:
             "target": self.target.to_dict(),
             "reference": self.reference,
             "reference_ms": self.reference_ms,
+            "constant": self.constant.to_dict(),
             "networks": self.networks,
             "failed": self.failed,
             "mean_ms": self.mean_ms,
@@ -62,9 +71,11 @@ class Summary:
     def lines(self, batch: str = "") -> list[str]:
         """The figures for people, one a line; ``batch`` in place of the target's own."""
         failed = f", {self.failed} failed" if self.failed else ""
+        in_doubt = self.constant.doubt > QUIET_DOUBT
+        doubt = f" (in doubt by {self.constant.doubt:.0%}: it was busy)" if in_doubt else ""
         return [
             f"target          {self.target.describe(batch)}",
-            f"reference       {self.reference}, {self.reference_ms:.3f} ms on a quiet host",
+            f"reference       {self.reference}, {self.reference_ms:.3f} ms on a quiet host{doubt}",
             f"networks        {self.networks} measured{failed}, mean {self.mean_ms:.3f} ms",
             f"noise floor     {describe_noise_floor(self.noise_floor)}",
             (
@@ -96,7 +107,7 @@ def summarize(measured: TargetLabels) -> Summary:
     return Summary(
         target=measured.target,
         reference=measured.reference,
-        reference_ms=measured.reference_ms,
+        constant=measured.constant,
         networks=len(first),
         failed=len(asked - labelled),
         mean_ms=float(first["latency_ms"].mean()),

@@ -139,6 +139,7 @@ def _table(measured: TargetLabels, *, visits: bool = False) -> pd.DataFrame:
         "latprof.reference": measured.reference,
         "latprof.reference_ms": measured.reference_ms,
         "latprof.reference_frozen": measured.is_frozen,
+        "latprof.constant": json.dumps(measured.constant.to_dict()),
     }
     return table
 
