@@ -8,6 +8,7 @@ from latprof.graph.runtime_kernels import patterns
 from latprof.graph.runtime_kernels.blocked_layout import BlockedLayout
 from latprof.graph.runtime_kernels.kernel_graph import KernelGraph
 from latprof.graph.runtime_kernels.transposes import (
+    VIEWS,
     join_transposes,
     transposes_past_elements,
     transposes_past_splits,
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 #: Values a block of channels on a processor with AVX2, and with AVX-512.
 AVX2_BLOCK, AVX512_BLOCK = 8, 16
 #: Operators that change a shape and copy nothing.
-_FREE = patterns.VIEWS
+_FREE = VIEWS
 
 
 def onnxruntime_kernels(network: Network, *, block: int = AVX2_BLOCK) -> tuple[Operator, ...]:
@@ -49,10 +50,12 @@ def onnxruntime_kernels(network: Network, *, block: int = AVX2_BLOCK) -> tuple[O
     patterns.sums_into_gemm(graph)
     patterns.products_with_a_bias(graph)
     patterns.gelu(graph)
-    patterns.layer_normalization(graph)
     patterns.splits(graph)
     transposes_past_splits(graph)
+    patterns.layer_normalization(graph, merge=False)
     transposes_past_elements(graph)
+    join_transposes(graph)
+    patterns.layer_normalization(graph, merge=True)
     join_transposes(graph)
     patterns.activations(graph)
     patterns.simplified_layer_normalization(graph)

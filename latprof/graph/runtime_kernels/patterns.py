@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from latprof.graph.runtime_kernels.transposes import moved_into
+
 if TYPE_CHECKING:
     from latprof.graph.runtime_kernels.kernel_graph import KernelGraph, KernelNode
 
 MICROSOFT = "com.microsoft"
-VIEWS = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten"})
 _CONV_ACTIVATIONS = frozenset(
     {"Relu", "Sigmoid", "Tanh", "LeakyRelu", "Clip", "HardSigmoid", "HardSwish"}
 )
@@ -232,43 +233,59 @@ def _merge(
     return kernel
 
 
-def layer_normalization(graph: KernelGraph) -> None:
-    """LayerNormFusion: what exporters before version 17 write out, mean to shift."""
+def layer_normalization(graph: KernelGraph, *, merge: bool) -> None:
+    """LayerNormFusion: what exporters before version 17 write out, mean to shift.
+
+    Transpositions are moved into it before it is merged, which then happens no more.
+    """
     for mean in graph.of("ReduceMean"):
         source = mean.inputs[0]
+        if not _over_last_side(graph, mean):
+            continue
         readers = graph.readers(mean.outputs[0])
         if not readers or any(r.op_type != "Sub" or r.inputs.get(0) != source for r in readers):
             continue
         found = _normalized(graph, readers)
-        if found:
-            chain, last = found
-            scaled = graph.only_reader(last)
-            if scaled is None or scaled.op_type != "Mul" or len(scaled.inputs) != 1:
-                continue
-            shifted = graph.only_reader(scaled)
-            if shifted is None or shifted.op_type != "Add" or len(shifted.inputs) != 1:
-                continue
-            _merge(graph, [mean, *chain, scaled, shifted], "LayerNormalization", source, domain="")
+        ends = found and _scaled_and_shifted(graph, found[-1])
+        if not (found and ends):
+            continue
+        nodes = [mean, *found, *ends]
+        if not moved_into(graph, nodes, readers) and merge:
+            _merge(graph, nodes, "LayerNormalization", source, domain="")
 
 
-def _normalized(
-    graph: KernelGraph, centred: list[KernelNode]
-) -> tuple[list[KernelNode], KernelNode] | None:
+def _scaled_and_shifted(graph: KernelGraph, node: KernelNode) -> list[KernelNode]:
+    """The product and the sum with constants that follow a node; none where one is missing."""
+    scaled = graph.only_reader(node)
+    if scaled is None or scaled.op_type != "Mul" or len(scaled.inputs) != 1:
+        return []
+    shifted = graph.only_reader(scaled)
+    fits = shifted is not None and shifted.op_type == "Add" and len(shifted.inputs) == 1
+    return [scaled, shifted] if fits and shifted is not None else []
+
+
+def _normalized(graph: KernelGraph, centred: list[KernelNode]) -> list[KernelNode]:
     """From x - mean to its quotient by the standard deviation."""
     names = {node.outputs[0] for node in centred}
     later = [reader for name in names for reader in graph.readers(name)]
     squares = [r for r in later if _is_square(r)]
     quotients = [r for r in later if r.op_type == "Div" and r.inputs.get(0) in names]
     if len(squares) != 1 or len(quotients) != 1:
-        return None
+        return []
     chain = [*centred, squares[0]]
     for op_type in ("ReduceMean", "Add", "Sqrt"):
         following = graph.only_reader(chain[-1])
         if following is None or following.op_type != op_type:
-            return None
+            return []
         chain.append(following)
     divides = quotients[0].inputs.get(1) == chain[-1].outputs[0]
-    return ([*chain, quotients[0]], quotients[0]) if divides else None
+    return [*chain, quotients[0]] if divides else []
+
+
+def _over_last_side(graph: KernelGraph, mean: KernelNode) -> bool:
+    known = mean.operator.constants.get(1, ())
+    axes = mean.operator.attributes.get("axes") or tuple(map(int, known))
+    return axes in ((-1,), (len(graph.shape(mean.inputs[0])) - 1,))
 
 
 def _is_square(node: KernelNode) -> bool:
@@ -286,6 +303,8 @@ def simplified_layer_normalization(graph: KernelGraph) -> None:
         for op_type in ("ReduceMean", "Add", "Sqrt"):
             following = graph.only_reader(chain[-1])
             if following is None or following.op_type != op_type:
+                break
+            if op_type == "ReduceMean" and not _over_last_side(graph, following):
                 break
             chain.append(following)
         else:

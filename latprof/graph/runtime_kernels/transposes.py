@@ -6,8 +6,6 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
-from latprof.graph.runtime_kernels.patterns import VIEWS
-
 if TYPE_CHECKING:
     from latprof.graph.runtime_kernels.kernel_graph import KernelGraph, KernelNode
 
@@ -30,6 +28,8 @@ def join_transposes(graph: KernelGraph) -> None:
                         graph.bypass(node)
 
 
+#: Operators that change a shape and copy nothing.
+VIEWS = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten"})
 #: Operators that treat every element alike.
 _ELEMENTWISE = frozenset(
     {"Add", "Sub", "Mul", "Div", "Relu", "Clip", "Sigmoid", "Tanh", "LeakyRelu", "HardSigmoid"}
@@ -58,6 +58,32 @@ def transposes_past_elements(graph: KernelGraph) -> None:
             if not graph.readers(writer.outputs[0]) and writer.outputs[0] not in graph.outputs:
                 graph.remove(writer)
         _transpose_after(graph, node, turned[0], perm)
+
+
+def moved_into(graph: KernelGraph, nodes: list[KernelNode], centred: list[KernelNode]) -> bool:
+    """Whether a transposition moves into a normalisation that is written out, which it splits.
+
+    It moves past the mean and the difference from it, which are then computed in the layout
+    before; past all of it where another transposition follows.
+    """
+    mean, last = nodes[0], nodes[-1]
+    before = graph.writer(mean.inputs[0])
+    if before is None or before.op_type != "Transpose" or len(centred) != 1:
+        return False
+    after = graph.only_reader(last)
+    followed = after is not None and after.op_type == "Transpose"
+    others = [r for r in graph.readers(before.outputs[0]) if r not in (mean, *centred)]
+    if others and not followed:
+        return False
+    for node in (mean, *centred):
+        graph.read_instead(node, 0, before.inputs[0])
+    for node in nodes if followed else (mean,):
+        if node.op_type == "ReduceMean":
+            _set(node, "axes", (_perm(before)[-1],))
+    _transpose_after(graph, last if followed else centred[0], before, _perm(before))
+    if not others:
+        graph.remove(before)
+    return True
 
 
 def _fixed_scalars(node: KernelNode) -> bool:
@@ -143,5 +169,9 @@ def _perm(node: KernelNode) -> tuple[int, ...]:
 
 
 def _set_perm(node: KernelNode, perm: tuple[int, ...]) -> None:
-    attributes = {**node.operator.attributes, "perm": perm}
+    _set(node, "perm", perm)
+
+
+def _set(node: KernelNode, name: str, values: tuple[int, ...]) -> None:
+    attributes = {**node.operator.attributes, name: values}
     node.operator = dataclasses.replace(node.operator, attributes=attributes)
