@@ -30,6 +30,8 @@ def join_transposes(graph: KernelGraph) -> None:
 
 #: Operators that change a shape and copy nothing.
 VIEWS = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten"})
+#: Operators that a transposition may move past beside those.
+_LEADS_ON = frozenset({"ReduceMean", "Pow"})
 #: Operators that treat every element alike.
 _ELEMENTWISE = frozenset(
     {"Add", "Sub", "Mul", "Div", "Relu", "Clip", "Sigmoid", "Tanh", "LeakyRelu", "HardSigmoid"}
@@ -70,11 +72,8 @@ def moved_into(graph: KernelGraph, nodes: list[KernelNode], centred: list[Kernel
     before = graph.writer(mean.inputs[0])
     if before is None or before.op_type != "Transpose" or len(centred) != 1:
         return False
-    after = graph.only_reader(last)
-    followed = after is not None and after.op_type == "Transpose"
+    followed = _leads_to_transpose(graph, last.outputs[0])
     others = [r for r in graph.readers(before.outputs[0]) if r not in (mean, *centred)]
-    if others and not followed:
-        return False
     for node in (mean, *centred):
         graph.read_instead(node, 0, before.inputs[0])
     for node in nodes if followed else (mean,):
@@ -116,17 +115,26 @@ def transposes_past_splits(graph: KernelGraph) -> None:
                 _transpose_output(graph, split, name, node, perm)
 
 
-def _leads_to_transpose(graph: KernelGraph, name: str, steps: int = 6) -> bool:
+def _leads_to_transpose(graph: KernelGraph, name: str, steps: int = 48) -> bool:
     """Whether a transposition reads a value, or what views and operators on elements make of it."""
-    if not steps:
-        return False
-    for reader in graph.readers(name):
-        if reader.op_type == "Transpose":
-            return True
-        passes = reader.op_type in _ELEMENTWISE or reader.op_type in VIEWS
-        if passes and _leads_to_transpose(graph, reader.outputs[0], steps - 1):
-            return True
+    names, seen = [name], {name}
+    while names and steps:
+        steps -= 1
+        for reader in graph.readers(names.pop(0)):
+            if reader.op_type == "Transpose":
+                return True
+            passes = reader.op_type in _ELEMENTWISE or reader.op_type in _LEADS_ON
+            passes = passes or (reader.op_type in VIEWS and _keeps_sides(graph, reader))
+            new = [each for each in reader.outputs if passes and each not in seen]
+            names += new
+            seen.update(new)
     return False
+
+
+def _keeps_sides(graph: KernelGraph, view: KernelNode) -> bool:
+    """Whether a view only adds or drops sides of 1."""
+    before, after = graph.shape(view.inputs.get(0, "")), graph.shape(view.outputs[0])
+    return [side for side in before if side != 1] == [side for side in after if side != 1]
 
 
 def _transposed_later(
