@@ -6,6 +6,7 @@ Convolutions and pools run on values whose channels lie in blocks of eight (AVX2
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -102,7 +103,7 @@ class BlockedLayout:
         if node.op_type == "Mul" and len(names) == 1 and names[0] in self.blocked:
             channels = graph.shape(names[0])[1:2]
             if len(graph.shape(names[0])) == 4 and one_a_channel(node, channels, graph):
-                node.op_type, node.domain = "Conv", _DOMAIN
+                self._scale(node)
                 self.blocked.update(node.outputs)
                 self._wants[id(node)] = set(node.inputs)
             return
@@ -163,8 +164,17 @@ class BlockedLayout:
 
     def _normalization(self, node: KernelNode) -> None:
         if node.inputs.get(0) in self.blocked:
-            node.op_type, node.domain = "Conv", _DOMAIN
+            self._scale(node)
             self._take(node)
+
+    def _scale(self, node: KernelNode) -> None:
+        """Make a node a depthwise convolution with a window of 1, as a scale a channel becomes."""
+        node.op_type, node.domain = "Conv", _DOMAIN
+        channels = self.graph.shape(node.outputs[0])[1]
+        one = (1, 1)
+        node.operator = dataclasses.replace(
+            node.operator, weight_shape=(channels, 1, 1, 1), groups=channels, kernel=1,
+            kernel_shape=one, strides=one, dilations=one, pads=(0, 0, 0, 0))  # fmt: skip
 
     def _resize(self, node: KernelNode) -> None:
         before = self.graph.shape(node.inputs.get(0, ""))
