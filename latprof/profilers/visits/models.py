@@ -45,7 +45,7 @@ class Costs:
     macs, parameters : int or None
         Multiply-accumulates of one run, and learnt values; None where they cannot be told.
     unknown : str
-        Why they cannot.
+        Why they cannot, or what of the work is not in them: an operator without a handler.
     """
 
     batch_size: int | None
@@ -67,7 +67,8 @@ class Costs:
         """One line for people."""
         if self.macs is None or self.parameters is None:
             return f"not known: {self.unknown}"
-        return f"{self.macs:,} MACs, {self.parameters:,} parameters"
+        counted = f"{self.macs:,} MACs, {self.parameters:,} parameters"
+        return f"{counted}; not counted: {self.unknown}" if self.unknown else counted
 
 
 class ModelReading:
@@ -142,7 +143,8 @@ class ModelReading:
             network = read_network(self.path, shapes=self._given or None)
         except UnknownCostsError as error:
             return Costs(batch_size, shape, unknown=str(error))
-        return Costs(batch_size, shape, network.macs, network.parameters)
+        unknown = "; ".join(network.unknown)
+        return Costs(batch_size, shape, network.macs, network.parameters, unknown=unknown)
 
 
 def _check_numbers(value: onnx.ValueInfoProto, path: Path) -> None:

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from latprof.errors import InvalidValueError
 from latprof.graph import GraphNode, OperatorHandler, read_network, register_operator
 from latprof.graph.work import handlers
+from latprof.profilers.visits.models import ModelReading
 
 FLOAT, INT8, INT64 = TensorProto.FLOAT, TensorProto.INT8, TensorProto.INT64
 MICROSOFT = "com.microsoft"
@@ -508,3 +509,22 @@ def test_every_operator_of_onnx_has_a_handler_or_is_new():
     missing = {name for name in known if handlers.handler_of(name, "") is None}
 
     assert missing <= {"LinearAttention"}
+
+
+def test_a_profile_names_what_is_not_counted(tmp_path):
+    model = helper.make_model(
+        helper.make_graph(
+            [_foreign()],
+            "g",
+            [helper.make_tensor_value_info("x", FLOAT, (2, 3))],
+            [helper.make_empty_tensor_value_info("y")],
+            [helper.make_tensor("w", FLOAT, (3, 4), _zeros((3, 4)))],
+        ),
+        opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.example", 1)],
+    )
+    onnx.save(model, tmp_path / "m.onnx")
+
+    costs = ModelReading(tmp_path / "m.onnx", {}, {}).costs()
+
+    assert "com.example:Foreign has no handler" in costs.describe()
+    assert costs.to_dict()["costs_unknown"] == costs.unknown
