@@ -88,7 +88,7 @@ StoredTargetName = Annotated[
 
 
 #: Of what ``--json`` prints; grows when a key goes or changes its meaning.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def print_json(value: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:

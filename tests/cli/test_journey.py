@@ -208,7 +208,7 @@ def test_a_store_becomes_a_data_set_that_loads_by_its_path(latprof, collected, t
     assert len(frame) == 14
     assert latprof("datasets", path).stdout == (tmp_path / "mine.md").read_text(encoding="utf-8")
     printed = json.loads(latprof("datasets", path, "--json").stdout)
-    assert printed == {"schema_version": 1} | frame.attrs
+    assert printed == {"schema_version": 2} | frame.attrs
 
 
 def test_the_shipped_data_sets_are_listed_and_described(latprof):

@@ -36,7 +36,7 @@ def test_collect_resumes_what_the_command_collected(command, collect_options, st
     done = command(*collect_options, "--store", store, "--json")
     assert done.returncode == found.exit_status == 0, done.stderr
     printed = json.loads(done.stdout)
-    assert printed.pop("schema_version") == 1
+    assert printed.pop("schema_version") == 2
     assert found.outcome.made + found.outcome.resumed == 56
     for name, value in found.to_dict().items():
         if not name.startswith(("visits_", "tries_", "networks_an_hour", "untimed")):

@@ -1,8 +1,8 @@
 """How much of a visit others took, and what its runs would have taken without them.
 
 **A burst's own time.** Where runs of a burst kept their core to the end, it is the median of these:
-nothing was taken from them. A run that is longer than the scheduler's slice is hardly ever so
-lucky. Then the time that each run had a core stands for it: on one thread its processor time, which
+nothing was taken from them. A run that is longer than the scheduler's slice hardly ever
+does. Then the time that each run had a core stands for it: on one thread its processor time, which
 is the wall time less all that was taken, also by a quota; on several the wall time less the time
 that threads waited for a core. After a preemption a run finds its caches cold, so that the runs
 that were preempted least count. Reference and network are about equally long, so what is left of
