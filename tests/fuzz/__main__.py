@@ -114,10 +114,11 @@ def main() -> None:
     arguments.state.mkdir(parents=True, exist_ok=True)
     state = arguments.state / f"{arguments.name}-{arguments.seed}.json"
     found = fuzz(fuzzer, arguments.count or fuzzer.count, arguments.seed, state)
-    print(f"{'kind':24}{'outcome':28}{'inputs':>10}")
+    width = max(24, 2 + max(map(len, found), default=0))
+    print(f"{'kind':{width}}{'outcome':28}{'inputs':>10}")
     for kind, ends in found.items():
         for end, count in ends.items():
-            print(f"{kind:24}{end:28}{count:10,}")
+            print(f"{kind:{width}}{end:28}{count:10,}")
     if any(BAD in ends for ends in found.values()):
         raise SystemExit(1)
 
