@@ -74,7 +74,7 @@ KINDS = {
     "runner killed": (False, set()),
     "adbd killed": (False, set()),
     "server killed": (False, set()),
-    "duplicate serial": (True, {"device"}),
+    "duplicate serial": (True, {"device", "device-offline"}),
 }
 #: What a command may end with that meets its fault before it measures.
 FIRST_CODES = {"device-offline", "connection-lost", "timeout"}

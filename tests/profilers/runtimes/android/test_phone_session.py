@@ -180,10 +180,11 @@ class LocalPhone:
         self.folder, self.link = folder, self
         self.serial, self.started, self.away = "local", [], 0
         self.pushed = []
+        self.names = f"OWN\n{FACTS.build}\n1\n"
 
     def run(self, words, **more):
         if words[:2] == ["sh", "-c"] and "getprop" in words[2]:
-            return self._ended("OWN\n1\n")
+            return self._ended(self.names)
         done = subprocess.run(list(words), capture_output=True, text=True, check=False)
         return self._ended(done.stdout, done.stderr, done.returncode)
 
@@ -313,6 +314,16 @@ def test_what_is_pushed_is_pushed_once_and_again_where_it_is_damaged(profiler, p
 def test_models_that_are_dropped_make_room(profiler, model):
     for _ in range(80):
         profiler.load(model)
+
+
+def test_another_phone_in_its_place_is_not_measured(profiler, phone, model, monkeypatch):
+    loaded = profiler.load(model)
+    phone.started[-1].kill()
+    phone.started[-1].wait()
+    monkeypatch.setattr(phone_session, "RECONNECT_S", 0.0)
+    phone.names = "OWN\nother/phone:9/B.2/3:user/k\n1\n"
+    with pytest.raises(DeviceOfflineError, match="another phone is in its place"):
+        profiler.run_bursts([(loaded, 1)])
 
 
 def test_a_phone_that_does_not_come_back_is_offline(profiler, phone, model, monkeypatch):

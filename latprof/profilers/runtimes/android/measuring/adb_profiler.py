@@ -116,12 +116,14 @@ class AdbProfiler(Profiler):
     @cached_property
     def facts(self) -> PhoneFacts:
         """What the phone is."""
+        found: list[PhoneFacts] = []
         if self.report is None:
             services = open_phone(self.serial)
-        else:
-            services = await_phone(self.serial, self.report)
-        with services.link:
-            return read_phone_facts(services)
+            with services.link:
+                return read_phone_facts(services)
+        asked = await_phone(self.serial, self.report, lambda s: found.append(read_phone_facts(s)))
+        asked.link.close()
+        return found[-1]
 
     @cached_property
     def _library(self) -> RuntimeLibrary:
@@ -192,6 +194,7 @@ class AdbProfiler(Profiler):
             setup = RunnerSetup(
                 self.serial or self.facts.serial,
                 self.facts.serial,
+                self.facts.build,
                 self.abi[0],
                 self._library.path,
                 self.cores,

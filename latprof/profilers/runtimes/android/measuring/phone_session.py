@@ -59,8 +59,8 @@ class RunnerSetup:
     ----------
     serial : str
         How the phone is reached.
-    own_serial : str
-        What the phone calls itself: another one at the same address is refused.
+    own_serial, build : str
+        What the phone calls itself, and its build: another one in its place is not measured.
     abi : str
     library : Path
         The runtime's library, on this computer.
@@ -72,6 +72,7 @@ class RunnerSetup:
 
     serial: str
     own_serial: str
+    build: str
     abi: str
     library: Path
     cores: tuple[int, ...]
@@ -208,15 +209,17 @@ class PhoneSession:
         return await_phone(self._setup.serial, self._report, ready)
 
     def _check_identity(self, services: PhoneServices) -> None:
-        script = "getprop ro.serialno; getprop sys.boot_completed"
+        names = ("ro.serialno", "ro.build.fingerprint", "sys.boot_completed")
+        script = "; ".join(f"getprop {name}" for name in names)
         lines = services.run(["sh", "-c", script]).stdout.splitlines()
-        own, booted = [*lines, "", ""][:2]
-        if own != self._setup.own_serial and own:
-            raise DeviceError(
-                "another phone is there",
+        own, build, booted = [*lines, "", "", ""][:3]
+        setup = self._setup
+        if (own or setup.own_serial, build) != (setup.own_serial, setup.build):
+            raise DeviceOfflineError(
+                "another phone is in its place",
                 field="serial",
-                expected=self._setup.own_serial,
-                got=own[:100],
+                expected=f"{setup.own_serial} {setup.build}",
+                got=f"{own[:100]} {build[:200]}",
             )
         if booted.strip() not in {"1", ""}:
             raise DeviceOfflineError("the phone has not started yet")
