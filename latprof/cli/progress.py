@@ -22,11 +22,12 @@ _LINE_EVERY_S = 15.0
 
 @dataclass(frozen=True)
 class Line:
-    """What is shown: words, and how much of how many is done."""
+    """What is shown: words, how much of how many is done, and whether it is shown at once."""
 
     words: str
     done: int
     total: int
+    at_once: bool = False
 
 
 @contextmanager
@@ -44,13 +45,16 @@ def progress_lines(*, quiet: bool) -> Iterator[Callable[[Line], None]]:
 def progress_display(*, quiet: bool) -> Iterator[Callable[[Progress], None]]:
     """Yield what a campaign calls after every visit."""
     with progress_lines(quiet=quiet) as show:
+        waited = False
 
         def show_campaign(progress: Progress) -> None:
+            nonlocal waited
+            begins, waited = bool(progress.waiting) and not waited, bool(progress.waiting)
             ended = not progress.left + progress.kernels_left
             settled = progress.done + progress.failed
             # With kernels left the visits are done: the bar waits for them.
             done = progress.total if ended else min(settled, progress.total - 1)
-            show(Line(describe(progress), done, progress.total))
+            show(Line(describe(progress), done, progress.total, at_once=begins))
 
         yield show_campaign
 
@@ -111,7 +115,7 @@ def _lines() -> Iterator[Callable[[Line], None]]:
     def show(line: Line) -> None:
         nonlocal last, shown
         shown = line
-        if time.monotonic() - last >= _LINE_EVERY_S:
+        if line.at_once or time.monotonic() - last >= _LINE_EVERY_S:
             last, shown = time.monotonic(), None
             note(line.words)
 
@@ -136,7 +140,7 @@ def _live() -> Iterator[Callable[[Line], None]]:
 
     def show(line: Line) -> None:
         nonlocal last
-        if time.monotonic() - last < 0.5 and line.done < line.total:
+        if time.monotonic() - last < 0.5 and line.done < line.total and not line.at_once:
             return
         last = time.monotonic()
         bar.update(task, total=line.total, completed=line.done, description=line.words)
