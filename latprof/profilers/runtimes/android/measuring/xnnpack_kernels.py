@@ -42,6 +42,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "Clip": ("Clamp",),
     "Relu": ("Clamp",),
 }
+#: What the profiler tells as 0 microseconds took about half of one: no kernel takes no time.
+_LEAST_US = 0.5
 _WORD = re.compile(r"[a-z0-9]+")
 
 
@@ -66,7 +68,8 @@ def kernel_times(
     names = [event.name for event in kernels[0]] if kernels else []
     if not names or any([event.name for event in run] != names for run in kernels):
         raise RuntimeFailedError("LiteRT's profile does not hold the same kernels in every run")
-    times = np.median([[event.duration_us for event in run] for run in kernels], axis=0) / 1000
+    times = np.median([[event.duration_us for event in run] for run in kernels], axis=0)
+    times = np.maximum(times, _LEAST_US) / 1000
     operators = _aligned(names, _operators(model))
     return [
         _kernel(position, name, float(ms), operator)
