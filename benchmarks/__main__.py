@@ -56,6 +56,7 @@ def benchmarks() -> list[Benchmark]:
         Benchmark("public", (*public, "--intervals")),
         Benchmark("transfer", public),
         Benchmark("imported", (DATA,)),
+        Benchmark("kernels", public),
         Benchmark("searchers", public),
         Benchmark("cross_target", public),
         Benchmark("mutations"),

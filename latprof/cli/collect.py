@@ -123,6 +123,10 @@ def collect(
             "none of your own models where not given."
         ),
     ] = None,
+    zoo: Annotated[
+        bool,
+        typer.Option(help="With --kernels: measure the zoo's networks first, for the intervals."),
+    ] = True,
     visits: Annotated[
         int | None,
         typer.Option(help="Fresh loads of each network: 8, or 2 with --kernels."),
@@ -179,6 +183,7 @@ def collect(
                 store,
                 target=target,
                 n=n,
+                zoo=zoo,
                 visits=visits,
                 seed=seed,
                 time_limit_s=limit_s,

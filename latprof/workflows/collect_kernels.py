@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 _NUMBER = whole(1, 100_000)
 #: Networks of one round, and candidates that those of the next are chosen from.
 _ROUND, _CANDIDATES = 24, 72
+#: Kernels that a network adds, about.
+_KERNELS_EACH = 20
 #: Trees a family of the models that only say where to sample.
 _TREES = 60
 #: Rounds without a new kernel after which collecting ends.
@@ -111,14 +115,13 @@ def collect_kernels(
     UnsupportedModelError
         Where the target cannot be measured here.
     """
-    import time
-
     _NUMBER.check("n", n)
     options = run_options(target, run, on_note)
     deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
     failures: list[tuple[str, str]] = []
     known, idle, found_target = -1, 0, None
     table: KernelTable | None = None
+    identity = _target(target, options)
     with open_store(store, create=True) as opened:
         for keys in _rounds(opened, target, options, zoo=zoo):
             table = _table(opened, target, options)
@@ -127,7 +130,8 @@ def collect_kernels(
             left_s = None if deadline is None else deadline - time.monotonic()
             if known >= n or idle > _PATIENCE or (left_s is not None and left_s <= 0):
                 break
-            chosen = keys if table is None else _worth_most(table, keys)
+            size = min(_ROUND, math.ceil((n - max(known, 0)) / _KERNELS_EACH))
+            chosen = keys[:size] if table is None else _worth_most(table, keys, size, identity)
             collection = _collection(chosen, target, options, visits)
             found_target, outcome = collection.run(
                 opened,
@@ -195,7 +199,7 @@ def _distinct(table: KernelTable | None) -> int:
     return 0 if table is None else len(set(table.kernels.digests()))
 
 
-def _worth_most(table: KernelTable, keys: list[str]) -> list[str]:
+def _worth_most(table: KernelTable, keys: list[str], size: int, target: Target) -> list[str]:
     """The networks with the most of what a model of the known kernels does not know.
 
     Each new kernel counts with the error that the model expects of it, and its share of the time of
@@ -206,18 +210,18 @@ def _worth_most(table: KernelTable, keys: list[str]) -> list[str]:
     from latprof.predictors.kernels.graph_kernels import kernels_of
     from latprof.predictors.kernels.learning.kernel_fitting import fit_kernel_model
 
-    if len(keys) <= _ROUND:
+    if len(keys) <= _ROUND:  # of the zoo, which is measured whole
         return keys
     model = fit_kernel_model(table.kernels, table.latency_ms, trees=_TREES)
     seen = set(table.kernels.digests())
     scores = []
     for key in keys:
-        kernels = kernels_of(read_network(built_model(key))).configurations
+        kernels = kernels_of(read_network(built_model(key)), target).configurations
         times = model.predict(kernels)
         new = np.array([digest not in seen for digest in kernels.digests()])
         share = times.latency_ms / times.latency_ms.sum()
         scores.append(float(np.sum(new * times.error * np.sqrt(share))))
-    best = np.argsort(-np.array(scores), kind="stable")[:_ROUND]
+    best = np.argsort(-np.array(scores), kind="stable")[:size]
     return [keys[index] for index in sorted(best.tolist())]
 
 

@@ -25,7 +25,8 @@ Floats: TypeAlias = NDArray[np.float64]
 #: What describes a kernel, in the order of every configuration's numbers. Heights and widths are
 #: of images; where there are none, the rows of a matrix are the width. ``read``, ``written`` and
 #: ``weights`` are elements, ``fused`` counts operators that joined besides an activation,
-#: ``last`` is 1 where the last dimension is worked along, ``after`` says what made the input: 0
+#: ``last`` is 1 where the last dimension is worked along, and for convolutions in a runtime's
+#: blocked layout; ``after`` says what made the input: 0
 #: the caller, 1 a convolution or what keeps its memory layout, 2 anything else.
 NUMBERS = (
     "batch",
@@ -51,6 +52,8 @@ NUMBERS = (
     "macs",
 )
 
+#: The domain of ONNX Runtime's kernels in its blocked layout.
+_BLOCKED = "com.microsoft.nchwc"
 #: Operators that move data and compute nothing.
 _LAYOUT = frozenset({"Transpose", "ReorderInput", "ReorderOutput", "DepthToSpace", "SpaceToDepth"})
 _ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "Where", "Pow"})
@@ -130,7 +133,7 @@ def configuration(family: str, **numbers: float) -> KernelConfiguration:
 def configuration_of(operator: Operator, after: int = 1) -> KernelConfiguration:
     """The configuration of a fused operator of a graph; ``after`` as in :data:`NUMBERS`."""
     family = family_of(operator)
-    numbers = _sizes(family, operator) | _common(operator) | {"after": float(after)}
+    numbers = _common(operator) | _sizes(family, operator) | {"after": float(after)}
     if operator.precision not in ("float32", ""):
         family = f"{family} {operator.precision}"
     return configuration(family, **numbers)
@@ -164,11 +167,13 @@ def family_of(operator: Operator) -> str:
 def _common(operator: Operator) -> dict[str, float]:
     """What every operator has."""
     inputs, outputs = operator.input_shapes, operator.output_shapes
-    first = operator.activation.partition("+")[0].split("(")[0].lower()
+    applied = [each for each in operator.activation.lower().split("+") if each]
+    first = next((each.split()[0].split("(")[0] for each in applied if each != "add"), "")
     return {
         "inputs": len(inputs),
         "activation": _ACTIVATION_COST.get(first, 3.0) if first else 0.0,
-        "fused": max(len(operator.parts) - 1 - bool(first), 0),
+        "fused": applied.count("add"),
+        "last": float(operator.domain == _BLOCKED),
         "read": float(sum(map(math.prod, inputs))),
         "written": float(sum(map(math.prod, outputs))),
         "weights": float(_weights(operator)),

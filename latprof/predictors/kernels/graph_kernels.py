@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -10,6 +11,11 @@ from numpy.typing import NDArray
 
 from latprof.common.short_reprs import ShortRepr
 from latprof.graph.fusion import VIEWS, fuse
+from latprof.graph.runtime_kernels.fused_kernels import (
+    AVX2_BLOCK,
+    AVX512_BLOCK,
+    onnxruntime_kernels,
+)
 from latprof.predictors.kernels.configurations import (
     Configurations,
     configuration_of,
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from latprof.graph.operators import Network, Operator
+    from latprof.measurement.records import Target
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -36,9 +43,16 @@ class GraphKernels(ShortRepr):
     trips: Floats
 
 
-def kernels_of(network: Network) -> GraphKernels:
-    """The kernels of a network, in order; what only renames a shape is none."""
-    operators = tuple(op for op in fuse(network).operators if op.op_type not in VIEWS)
+def kernels_of(network: Network, target: Target | None = None) -> GraphKernels:
+    """The kernels of a network on a target, in order; what only renames a shape is none.
+
+    ONNX Runtime's on a CPU are those of its own rules, other runtimes' those of
+    :func:`latprof.graph.fusion.fuse`.
+    """
+    if target is not None and target.spelling == "cpu:onnxruntime":
+        operators = onnxruntime_kernels(network, block=_block_of(target))
+    else:
+        operators = tuple(op for op in fuse(network).operators if op.op_type not in VIEWS)
     each = [configuration_of(*pair) for pair in zip(operators, _after(operators), strict=True)]
     return GraphKernels(
         operators,
@@ -47,6 +61,16 @@ def kernels_of(network: Network) -> GraphKernels:
     )
 
 
+def _block_of(target: Target) -> int:
+    """Channels in a block of the blocked layout.
+
+    Eight, unless the processor is known to be one with AVX-512.
+    """
+    return AVX512_BLOCK if _AVX512.search(target.device_name) else AVX2_BLOCK
+
+
+#: Processors with AVX-512, by their names.
+_AVX512 = re.compile(r"Xeon.*(?:Platinum|Gold|Silver|W-[23])|EPYC (?:9\d\d\d|4\d\d4)")
 #: Families whose kernels write the layout of convolutions, and those that keep what they read.
 _BLOCKED = frozenset({"conv", "depthwise", "grouped"})
 _KEEPING = frozenset({"elementwise", "activation", "transcendental", "pool", "reduction", "parts"})

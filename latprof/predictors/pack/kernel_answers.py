@@ -59,7 +59,7 @@ def predict_from_kernels(
     ModelFileError
         For a network without operators that do work.
     """
-    kernels = kernels_of(network)
+    kernels = kernels_of(network, pack.target)
     if not kernels.operators:
         raise ModelFileError(f"{name} has no operators to predict", expected="operators that work")
     found = pack.model.predict(kernels.configurations, kernels.trips)

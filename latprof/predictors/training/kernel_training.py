@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from latprof.graph.operators import Network
     from latprof.measurement.labels import TargetLabels
     from latprof.measurement.records import KernelTime, Subject
+    from latprof.predictors.kernels.graph_kernels import GraphKernels
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -127,7 +129,11 @@ def stored_kernels(measured: TargetLabels) -> KernelTable:
     whole: list[float] = []
     for subject, profile in measured.kernel_profiles():
         graph = graph_of(subject)
-        timed = None if graph is None else times_of_kernels(graph, profile.kernels)
+        timed = (
+            None
+            if graph is None
+            else times_of_kernels(kernels_of(graph, measured.target), profile.kernels)
+        )
         if timed is None:
             continue
         parts.append(timed)
@@ -170,24 +176,31 @@ class TimedKernels(ShortRepr):
     latency_ms: Floats
 
 
-def times_of_kernels(graph: Network, timed: Sequence[KernelTime]) -> TimedKernels | None:
-    """The kernels of a graph with their times; None where hardly any of the time is found.
+def times_of_kernels(kernels: GraphKernels, timed: Sequence[KernelTime]) -> TimedKernels | None:
+    """A graph's kernels with their times; None where hardly any of the time is found among them.
 
-    A timed kernel is of the fused operator that has one of its operators among its parts; times of
-    several kernels of one operator add up. What the runtime added, such as a change of memory
-    layout, counts for the kernel that follows.
+    A timed kernel is the one that runs one of its operators, else the next of its kind that writes
+    the same shape. Times of several kernels of one operator add up. What is found nowhere counts
+    for the kernel that follows it.
     """
-    kernels = kernels_of(graph)
     position = {
         name: index
         for index, operator in enumerate(kernels.operators)
         for name in (operator.parts or (operator.name,))
     }
+    named = [next((position[n] for n in k.operators if n in position), -1) for k in timed]
+    alike: dict[tuple[object, ...], deque[int]] = {}
+    for index, operator in enumerate(kernels.operators):
+        if index not in named:
+            shape = operator.output_shapes[0] if operator.output_shapes else ()
+            alike.setdefault((_coarse(operator.kind), shape), deque()).append(index)
     sums = np.zeros(len(kernels.operators))
     waiting = found = 0.0
     last = -1
-    for kernel in timed:
-        index = next((position[n] for n in kernel.operators if n in position), -1)
+    for kernel, own in zip(timed, named, strict=True):
+        shape = kernel.output_shapes[0] if kernel.output_shapes else ()
+        others = alike.get((_coarse(kernel.kind), shape))
+        index = own if own >= 0 else others.popleft() if others else -1
         if index < 0:
             waiting += kernel.latency_ms
             continue
@@ -198,3 +211,9 @@ def times_of_kernels(graph: Network, timed: Sequence[KernelTime]) -> TimedKernel
     sums[last] += waiting
     ran = sums > 0
     return TimedKernels(kernels.configurations.rows(ran), (sums / kernels.trips)[ran])
+
+
+def _coarse(kind: str) -> str:
+    """A kind without sizes; changes of layout are one."""
+    letters = kind.split(maxsplit=1)[0].rstrip("0123456789x")
+    return "layout" if letters.startswith("reorder") else letters

@@ -1,0 +1,82 @@
+"""Kernels measured inside networks, a pack of them, and a model predicted from it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from command_line import run_latprof
+
+from latprof.datasets.zoo import write_model
+from latprof.datasets.zoo.built_models import built_bytes, built_family, random_key, zoo_key
+from latprof.errors import InvalidValueError, UnknownNameError
+from latprof.graph.reader import read_network
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A store with the kernels of one random network, a pack of them, and a small model."""
+    folder = tmp_path_factory.mktemp("kernels")
+    words = "collect --kernels --no-zoo -n 15 --visits 1 --store k.db -q".split()
+    done = run_latprof(*words, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "different ones" in done.stdout
+    done = run_latprof("train", "k.db", "--output", "k.pack", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    write_model(folder / "model.onnx", "mobilenet-v3-small", width=0.5, resolution=96)
+    return folder
+
+
+def test_a_model_is_predicted_from_measured_kernels(folder):
+    done = run_latprof("predict", "model.onnx", "--pack", "k.pack", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (answer,) = json.loads(done.stdout)
+    assert answer["how"] == "kernels"
+    assert 0 < answer["low_ms"] < answer["latency_ms"] < answer["high_ms"]
+    assert 0 <= answer["coverage"] <= 1
+
+
+def test_a_guess_looks_like_a_guess_in_the_table(folder):
+    words = ("predict", "model.onnx", "--pack", "k.pack", "--operators", "--upper", "0.95")
+    done = run_latprof(*words, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "at the best rate" in done.stdout
+    assert "p95 upper bound" in done.stdout
+    strict = run_latprof("predict", "model.onnx", "--pack", "k.pack", "--strict", cwd=folder)
+    assert strict.returncode == 1
+    assert "outside the training range" in strict.stderr
+
+
+def test_the_same_command_resumes_and_finds_nothing_left(folder):
+    words = "collect --kernels --no-zoo -n 15 --visits 1 --store k.db -q --json".split()
+    done = run_latprof(*words, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["networks"] == 1
+    assert found["complete"]
+
+
+def test_a_pack_of_kernels_is_listed_and_refused_where_a_space_is_needed(folder):
+    done = run_latprof("packs", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "k.pack" in done.stdout
+    done = run_latprof("lookup-table", "k.pack", "--output", "t.yaml", cwd=folder)
+    assert done.returncode == 3
+    assert "pack of kernels" in done.stderr
+    done = run_latprof("predict", "1,2,3", "--pack", "k.pack", cwd=folder)
+    assert done.returncode == 2
+    assert "knows no architectures" in done.stderr
+
+
+def test_networks_are_built_again_from_their_line():
+    key = random_key(3)
+    assert built_bytes(key) == built_bytes(key)
+    assert built_family(key) == ""
+    zoo = zoo_key("mobilenet-v1", resolution=64, width=0.25)
+    assert built_family(zoo)
+    network = read_network(built_bytes(zoo))
+    assert network.inputs[0][1] == (1, 3, 64, 64)
+    with pytest.raises(InvalidValueError):
+        built_bytes("zoo:mobilenet-v1")
+    with pytest.raises(UnknownNameError):
+        zoo_key("nothing")
