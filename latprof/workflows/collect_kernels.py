@@ -156,11 +156,13 @@ def collect_kernels(
 def _rounds(store: Store, target: str, options: RunOptions, *, zoo: bool) -> Iterator[list[str]]:
     """Networks that the store does not hold, a round at a time; random ones without end."""
     from latprof.datasets.zoo.built_models import random_key, zoo_key
-    from latprof.datasets.zoo.catalogue import names
+    from latprof.datasets.zoo.catalogue import facts, names
 
     stored = {s.key for s in store.subjects_with_kernels(_target(target, options))}
     batch = options.batch_size
-    keys = [zoo_key(name, batch_size=batch) for name in names()] if zoo else []
+    # Those with little work first: a time limit then leaves out the fewest.
+    by_work = sorted(names(), key=lambda name: facts(name).macs) if zoo else []
+    keys = [zoo_key(name, batch_size=batch) for name in by_work]
     missing = [key for key in keys if key not in stored]
     for start in range(0, len(missing), _ROUND):
         yield missing[start : start + _ROUND]
