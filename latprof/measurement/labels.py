@@ -145,7 +145,7 @@ class TargetLabels:
         """The constant in ms; raises as :attr:`constant`."""
         return self.constant.reference_ms
 
-    def _tie(self, reference: str) -> float:
+    def tie(self, reference: str) -> float:
         """A reference's latency as a multiple of the target's own, whose name is empty."""
         if not reference:
             return 1.0
@@ -181,7 +181,7 @@ class TargetLabels:
             )
         siblings = set(visits["reference"]) - {""}
         if siblings:
-            of = {name: self._tie(name) for name in siblings} | {"": 1.0}
+            of = {name: self.tie(name) for name in siblings} | {"": 1.0}
             visits["ratio"] *= visits["reference"].map(of)
         return visits
 
@@ -265,7 +265,7 @@ class TargetLabels:
         Read afresh: the profiles of thousands of networks are held by nobody.
         """
         for subject, profile in self.store.kernel_profiles(self.target):
-            tie = self._tie(profile.samples.reference_name)
+            tie = self.tie(profile.samples.reference_name)
             kernels = quiet_kernels(profile, self.reference_ms * tie)
             yield subject, dataclasses.replace(profile, kernels=kernels)
 

@@ -99,7 +99,7 @@ def publish(
     )
     usable = visits[visits["failure_code"].isna()]
     floor = noise_floor(labels, visits)
-    kernels = _Kernels(usable[~usable["disturbed"]])
+    kernels = _Kernels(measured, usable[~usable["disturbed"]])
     for subject, profile in measured.kernel_profiles():
         kernels.add(subject, profile)
     metadata: dict[str, Any] = {
@@ -189,7 +189,8 @@ def _rounded(table: pd.DataFrame) -> pd.DataFrame:
 class _Kernels:
     """Gathers the kernels of architectures, and what the runtime's profiler cost, in one pass."""
 
-    def __init__(self, visits: pd.DataFrame) -> None:
+    def __init__(self, measured: TargetLabels, visits: pd.DataFrame) -> None:
+        self._measured = measured
         columns = ["ratio", "target_runs", "reference_runs"]
         self._visited = visits.groupby("subject")[columns].median()
         self._rows: list[tuple[object, ...]] = []
@@ -200,7 +201,8 @@ class _Kernels:
         if subject.key in self._visited.index:
             ratio, target_runs, reference_runs = self._visited.loc[subject.key].to_numpy(float)
             cut = cut_bursts(profile.samples, int(target_runs), int(reference_runs))
-            self._overheads.append(visit_ratio(cut) / float(ratio) - 1)
+            tied = visit_ratio(cut) * self._measured.tie(cut.reference_name)
+            self._overheads.append(tied / float(ratio) - 1)
         if subject.kind == "architecture":
             self._rows += [
                 (

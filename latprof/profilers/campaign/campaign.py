@@ -169,9 +169,9 @@ class _Run:
             for made in stored.undisturbed():
                 assert made.samples is not None
                 ratio = visit_ratio(made.samples)
-                self._intervals.add(made.subject, made.label, made.process, ratio)
+                self._intervals.add(made.subject, made.label, _loads(made), ratio)
         self._recent: deque[tuple[float, int]] = deque(maxlen=200)
-        self._least_reference_ms = math.inf
+        self._least_reference_ms: dict[str, float] = {}
         self._drift = 0.0
 
     def wants_more(self, network: NetworkSource, label: int) -> bool:
@@ -231,7 +231,7 @@ class _Run:
             self._stored.add(planned.key, visit, disturbed=judgement.disturbed)
             if visit.samples is not None and not judgement.disturbed:
                 ratio = visit_ratio(visit.samples)
-                self._intervals.add(planned.network.subject, planned.label, visit.process, ratio)
+                self._intervals.add(planned.network.subject, planned.label, _loads(visit), ratio)
             if visit.ok and planned.network.subject.kind != "reference":
                 self._time_kernels(measurer, planned.network)
         self._report()
@@ -288,8 +288,9 @@ class _Run:
         """Follow the reference's latency, for the progress line."""
         if visit.samples is not None:
             now = float(np.median(burst_medians(visit.samples)[1]))
-            self._least_reference_ms = min(self._least_reference_ms, now)
-            self._drift = now / self._least_reference_ms - 1
+            name = visit.samples.reference_name
+            self._least_reference_ms[name] = min(self._least_reference_ms.get(name, now), now)
+            self._drift = now / self._least_reference_ms[name] - 1
 
     def result(self) -> CampaignResult:
         """What the run did."""
@@ -306,3 +307,10 @@ class _Run:
             kernels_left=self._kernels_left,
             busy=counts.busy,
         )
+
+
+def _loads(visit: Visit) -> str:
+    """Names the loads of the reference that a visit was made against: they have one bias."""
+    assert visit.samples is not None
+    name = visit.samples.reference_name
+    return f"{visit.process}/{name}" if name else visit.process
