@@ -177,6 +177,8 @@ def _ridge_nnls(design: _Compressed, prior: Floats, ridge: float) -> Floats:
     """
     from scipy.optimize import nnls  # not needed to predict
 
+    if not design.used.any():  # kernels without work: scipy's solver crashes on no columns
+        return prior.copy()
     weight = math.sqrt(ridge)
     rows = np.vstack([design.matrix, weight * np.eye(len(design.scale))])
     scaled_prior = prior[design.used] * design.scale
