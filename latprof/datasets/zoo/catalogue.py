@@ -30,6 +30,7 @@ _MODULES = (
     "vision_transformers",
     "hybrid_networks",
     "language_models",
+    "dense_networks",
 )
 _WIDTH = Limit(0.1, 8.0)
 _RESOLUTION = whole(1, 4096)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from latprof.datasets.zoo.network_builder import NetworkBuilder
@@ -37,6 +37,8 @@ class ZooNetwork:
     besides : int
         What the source counts that is no multiply-accumulate of a run: normalisations and pools, or
         work on nothing but learnt values, which runtimes do once.
+    note : str
+        How the source counts, or why nothing was checked.
     """
 
     name: str
@@ -50,6 +52,7 @@ class ZooNetwork:
     step: int = 1
     tokens: bool = False
     besides: int = 0
+    note: str = ""
 
     @property
     def check(self) -> Literal["equal", "within rounding", "not checked"]:
@@ -57,3 +60,21 @@ class ZooNetwork:
         if not self.source:
             return "not checked"
         return "within rounding" if any(self.published) else "equal"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the facts as plain JSON values."""
+        parameters, macs = self.published
+        return {
+            "name": self.name,
+            "family": self.family,
+            "input": "tokens" if self.tokens else "image",
+            "resolution": self.resolution,
+            "parameters": self.parameters,
+            "macs": self.macs,
+            "check": self.check,
+            "source": self.source or None,
+            "published_parameters": parameters or None,
+            "published_operations": macs or None,
+            "counted_besides_macs": self.besides,
+            "note": self.note or None,
+        }

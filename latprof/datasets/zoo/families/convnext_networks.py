@@ -142,11 +142,13 @@ _TINY = ConvNextSpec((3, 3, 9, 3), (96, 192, 384, 768))
 _EDGE = ConvNextSpec((3, 3, 9, 3), (48, 96, 160, 304), (3, 5, 7, 9), attention=True)
 _EDGE_XXS = replace(_EDGE, depths=(2, 2, 6, 2), widths=(24, 48, 88, 168), heads=4)
 
+_NOTE = "the source also counts the projection of the position code, a constant"
+
 # fmt: off
 NETWORKS = (
     ZooNetwork("convnext-atto", "convnext", partial(convnext, spec=_ATTO), 224, 3695520, 547332480, "timm convnext_atto"),
     ZooNetwork("convnext-tiny", "convnext", partial(convnext, spec=_TINY), 224, 28589128, 4455531264, "timm convnext_tiny"),
-    ZooNetwork("edgenext-xx-small", "edgenext", partial(convnext, spec=_EDGE_XXS), 256, 1327216, 254759360, "timm edgenext_xx_small", besides=3145728),
-    ZooNetwork("edgenext-small", "edgenext", partial(convnext, spec=_EDGE), 256, 5586832, 1246943360, "timm edgenext_small", besides=6291456),
+    ZooNetwork("edgenext-xx-small", "edgenext", partial(convnext, spec=_EDGE_XXS), 256, 1327216, 254759360, "timm edgenext_xx_small", besides=3145728, note=_NOTE),
+    ZooNetwork("edgenext-small", "edgenext", partial(convnext, spec=_EDGE), 256, 5586832, 1246943360, "timm edgenext_small", besides=6291456, note=_NOTE),
 )
 # fmt: on

@@ -263,13 +263,15 @@ _S1 = EfficientFormerSpec(
 _UNINET = partial(uninet, repeats=(1, 2, 4, 4, 4, 8), widths=(24, 48, 80, 128, 128, 256))
 _UNINET_SOURCE = "arXiv 2207.05420, authors' code"
 
+_UNINET_NOTE = "published: also 2 a value of batch, 5 of layer normalisation, 1 of a pool"
+
 # fmt: off
 NETWORKS = (
     ZooNetwork("mobilevit-xs", "mobilevit", partial(mobilevit, widths=(32, 48, 64, 80, 96), transformers=(96, 120, 144), expansion=4, head=384), 256, 2317848, 1025911808, "timm mobilevit_xs"),
     ZooNetwork("mobilevit-s", "mobilevit", partial(mobilevit, widths=(32, 64, 96, 128, 160), transformers=(144, 192, 240), expansion=4, head=640), 256, 5578632, 2000831488, "timm mobilevit_s"),
     ZooNetwork("efficientformer-v2-s0", "efficientformer", partial(efficientformer_v2, spec=_S0), 224, 3600256, 395892544, "timm efficientformerv2_s0"),
     ZooNetwork("efficientformer-v2-s1", "efficientformer", partial(efficientformer_v2, spec=_S1), 224, 6185560, 651969640, "timm efficientformerv2_s1"),
-    ZooNetwork("uninet-b0", "uninet", _UNINET, 160, 11450864, 543530688, _UNINET_SOURCE, ("11.451M", "0.555B"), besides=11849600),
-    ZooNetwork("uninet-b1", "uninet", _UNINET, 224, 11450864, 1094639808, _UNINET_SOURCE, ("11.451M", "1.118B"), besides=23225216),
+    ZooNetwork("uninet-b0", "uninet", _UNINET, 160, 11450864, 543530688, _UNINET_SOURCE, ("11.451M", "0.555B"), besides=11849600, note=_UNINET_NOTE),
+    ZooNetwork("uninet-b1", "uninet", _UNINET, 224, 11450864, 1094639808, _UNINET_SOURCE, ("11.451M", "1.118B"), besides=23225216, note=_UNINET_NOTE),
 )
 # fmt: on

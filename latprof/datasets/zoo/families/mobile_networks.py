@@ -360,18 +360,19 @@ def _row(
     resolution: int = 224,
     *,
     published: tuple[str, str] = ("", ""),
+    note: str = "",
 ) -> ZooNetwork:
     write = partial(mobile_network, spec=spec)
-    return ZooNetwork(name, family, write, resolution, *counts, source, published)
+    return ZooNetwork(name, family, write, resolution, *counts, source, published, note=note)
 
 
 _CPU = (40, 24, 32, 48, 88, 104, 216, 360)
 _GPU = (40, 24, 32, 56, 112, 128, 256, 432)
 _MOBILE14 = (48, 24, 40, 56, 112, 136, 256, 448)
+_FBNET_NOTE = "blocks of the authors' code; the paper's 4.5M and 295M fit no reading of them"
 _PROXYLESS = "ba-- cabb fbbb ebbb ffcc f"
 
 # fmt: off
-# Authors and libraries agree on FBNet-B's blocks; the paper's 4.5M and 295M fit no reading of them.
 NETWORKS = (
     _row("mobilenet-v1", "mobilenet-v1", V1, (4231976, 568740352), "timm mobilenetv1_100"),
     _row("mobilenet-v2", "mobilenet-v2", V2, (3504872, 300774272), "timm mobilenetv2_100"),
@@ -385,7 +386,7 @@ NETWORKS = (
     _row("proxyless-cpu", "proxyless", _proxyless(_CPU, "daaa daab d--a eaaa ebba e", head=1432), (4361648, 439243864), "pytorchcv proxylessnas_cpu"),
     _row("proxyless-gpu", "proxyless", _proxyless(_GPU, "b--- c--a f--b e-ab fffe f", head=1728), (7119848, 465260160), "pytorchcv proxylessnas_gpu"),
     _row("fbnet-a", "fbnet", _fbnet("- ca-- hcec hgfh dfgb hhgh h", head=1504), (4321464, 249921848), "arXiv 1812.03443", published=("4.3M", "249M")),
-    _row("fbnet-b", "fbnet", _fbnet("a deaa hgdh hh-g haeg hehh d", head=1984), (4863288, 306210888), ""),
+    _row("fbnet-b", "fbnet", _fbnet("a deaa hgdh hh-g haeg hehh d", head=1984), (4863288, 306210888), "", note=_FBNET_NOTE),
     _row("fbnet-c", "fbnet", _fbnet("a d-aa hghd hghh hhhg hhhh d", head=1984), (5572200, 384960160), "timm fbnetc_100"),
     _row("efficientnet-b0", "efficientnet", EFFICIENTNET, (5288548, 385814752), "timm efficientnet_b0"),
     _row("efficientnet-b1", "efficientnet", _scaled(1.0, 1.1), (7794184, 686802832), "timm efficientnet_b1", 240),
