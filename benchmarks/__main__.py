@@ -73,6 +73,7 @@ def benchmarks() -> list[Benchmark]:
         Benchmark("busy"),
         Benchmark("runtimes"),
         Benchmark("tflite_writer"),
+        Benchmark("zoo"),
         Benchmark("mixed_precision"),
         Benchmark("verify"),
         Benchmark("gpu", gpu=True),

@@ -58,3 +58,5 @@ from latprof.workflows.sweep import sweep as sweep
 from latprof.workflows.train import train as train
 from latprof.workflows.transfer import transfer as transfer
 from latprof.workflows.verify import verify as verify
+from latprof.workflows.zoo import ZooResult as ZooResult
+from latprof.workflows.zoo import zoo as zoo

@@ -19,7 +19,7 @@ FACES = ("latprof", *(f"latprof.{room}" for room in ROOMS))
 #: A function a command, handed on under the command's name.
 WORKFLOWS = (
     *("collect", "compare", "devices", "doctor", "export", "lookup_table", "predict", "profile"),
-    *("report", "search", "sweep", "train", "transfer", "verify"),
+    *("report", "search", "sweep", "train", "transfer", "verify", "zoo"),
 )
 
 

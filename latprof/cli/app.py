@@ -27,6 +27,7 @@ from latprof.cli.report import report
 from latprof.cli.search import search
 from latprof.cli.train import train
 from latprof.cli.transfer import transfer
+from latprof.cli.zoo import zoo
 from latprof.common.extras import missing_extra
 from latprof.errors import (
     EXIT_OK,
@@ -89,6 +90,7 @@ for command, panel in (
     (export, "Measure"),
     (merge, "Measure"),
     (datasets, "Measure"),
+    (zoo, "Measure"),
     (train, "Predict"),
     (transfer, "Predict"),
     (predict, "Predict"),

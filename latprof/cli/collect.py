@@ -61,6 +61,12 @@ def collect(
         str | None,
         typer.Option(help="Search space to sample from: {spaces}.", autocompletion=complete_space),
     ] = None,
+    zoo: Annotated[
+        bool,
+        typer.Option(
+            "--zoo", help="Networks of the zoo (`latprof zoo`): those named like models, or all."
+        ),
+    ] = False,
     target: Target = "cpu:onnxruntime",
     n: Annotated[
         int | None,
@@ -112,7 +118,7 @@ def collect(
     tune_trials: TuneTrials = None,
     resolution: Annotated[
         int | None,
-        typer.Option(help="Height and width of the space's images, if not its own default."),
+        typer.Option(help="Height and width of images, if not the space's or the zoo's own."),
     ] = None,
     shapes: Shapes = None,
     inputs: Inputs = None,
@@ -159,6 +165,8 @@ def collect(
 
     `latprof collect model.onnx other.onnx --store mine.db`
 
+    `latprof collect --zoo resnet-18 mobilenet-v2@160 --store zoo.db`
+
     `latprof collect --plan transfer --from a.pack b.pack --store new.db`
 
     `latprof collect --kernels -n 3000 --store k.db`
@@ -198,6 +206,7 @@ def collect(
         result = run(
             models or (),
             space=space,
+            zoo=zoo,
             store=store,
             target=target,
             n=n,

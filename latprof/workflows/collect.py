@@ -126,6 +126,7 @@ def collect(
     models: PathLike | Sequence[PathLike] = (),
     *,
     space: str | SearchSpace | None = None,
+    zoo: bool = False,
     store: StoreLike = "latprof.db",
     target: str = "cpu:onnxruntime",
     n: int | None = None,
@@ -160,6 +161,9 @@ def collect(
         ONNX files to measure, in place of ``space``.
     space : str or SearchSpace, optional
         Search space to sample from.
+    zoo : bool
+        Measure networks of :mod:`latprof.datasets.zoo`: those that ``models`` names, such as
+        ``"resnet-18"`` or ``"resnet-18@160x0.5"`` (resolution and width), or all.
     store : path, URL or Store
         Where the measurements go; made where there is none.
     target : str
@@ -172,7 +176,7 @@ def collect(
     sources : pack, or sequence of packs
         With ``plan="transfer"``: of the other devices.
     resolution : int, optional
-        Height and width of the space's images, where not its own default.
+        Height and width of the space's or the zoo's images, where not their own default.
     shapes : mapping of str to sequence of int, optional
         Shapes of the models' inputs whose own are dynamic.
     inputs : mapping of str to path, optional
@@ -229,7 +233,7 @@ def collect(
     from latprof.profilers.watching import Watch
 
     paths, packs = paths_of(models), packs_of(sources)
-    _check_subject(paths, space, plan, packs, resolution)
+    _check_subject(paths, space, plan, packs, resolution, zoo=zoo)
     protocol = protocol_of(visits, half_width, max_visits, rounds=rounds, burst_ms=burst_ms)
     quiet = quiet_of(wait_quiet_s, require_quiet=require_quiet)
     how = run_options(target, run, on_note)
@@ -239,6 +243,8 @@ def collect(
         collection = _most_informative(packs, number, seed, rest)
     elif space is not None:
         collection = _sampled(space, resolution, number, seed, rest)
+    elif zoo:
+        collection = Collection.of_zoo([*map(str, paths)], resolution=resolution, **rest)
     else:
         collection = Collection.of_models(
             paths, shapes=shapes or None, inputs=inputs or None, **rest
@@ -318,20 +324,22 @@ def _check_subject(
     plan: str,
     sources: Sequence[object],
     resolution: int | None,
+    *,
+    zoo: bool,
 ) -> None:
     """Raise UsageError unless the arguments name one thing to measure."""
     if plan not in NUMBERS:
         raise UsageError("no such plan", field="plan", expected=" or ".join(NUMBERS), got=plan)
-    given = [bool(models), space is not None, plan == "transfer"]
+    given = [bool(models) or zoo, space is not None, plan == "transfer"]
     if sum(given) != 1:
         raise UsageError(
             "several things to measure" if any(given) else "nothing to measure",
-            expected="one of `space`, `models`, and `plan` transfer with `sources`",
+            expected="one of `space`, `models`, `zoo`, and `plan` transfer with `sources`",
         )
     if sources and plan != "transfer":
         raise UsageError("`sources` is for `plan` transfer", field="sources")
-    if resolution is not None and (space is None or not isinstance(space, str)):
-        raise UsageError("`resolution` is for the name of a `space`", field="resolution")
+    if resolution is not None and not isinstance(space, str) and not zoo:
+        raise UsageError("`resolution` is for the name of a `space` and `zoo`", field="resolution")
 
 
 def _sampled(

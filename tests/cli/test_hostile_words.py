@@ -58,6 +58,8 @@ CALLS = [
     ("compare", "{}", "{}"),
     ("export", "{}", "--csv", "x.csv"),
     ("datasets", "{}"),
+    ("zoo", "{}"),
+    ("collect", "--zoo", "{}", "--store", "x.db"),
     ("train", "{}", "-o", "x.pack"),
     ("train", "x.db", "-o", "x.pack", "--predictor", "{}"),
     ("train", "x.db", "-o", "x.pack", "--seed", "{}"),

@@ -5,3 +5,4 @@ from latprof.datasets.zoo.catalogue import names as names
 from latprof.datasets.zoo.catalogue import onnx_bytes as onnx_bytes
 from latprof.datasets.zoo.catalogue import write_model as write_model
 from latprof.datasets.zoo.entries import ZooNetwork as ZooNetwork
+from latprof.datasets.zoo.variants import ZooVariant as ZooVariant

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import os
 from functools import cache
@@ -138,6 +139,15 @@ def write_model(
     """
     net = _built(name, resolution, width, batch_size, "folded")
     return write_atomically(path, net.pieces(seed=check_seed(seed), about=_about(net)))
+
+
+def graph_digest(name: str, *, resolution: int | None = None, width: float = 1.0) -> str:
+    """SHA-256 of the network's graph without weights, for one image: what it is measured as.
+
+    Raises as :func:`build`.
+    """
+    graph = build(name, resolution=resolution, width=width, weights=False).graph
+    return hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest()
 
 
 def _built(

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from latprof.common.limits import whole
 from latprof.common.short_reprs import ShortRepr
+from latprof.datasets.zoo.catalogue import names as zoo_names
+from latprof.datasets.zoo.variants import ZooVariant
 from latprof.measurement.records import PairedProtocol, Target
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.campaign import CampaignResult, Progress, collect
@@ -42,7 +44,7 @@ MAX_NETWORKS = 1_000_000
 
 @dataclass(frozen=True, repr=False)
 class Collection(ShortRepr):
-    """Networks to be measured on one target: made by :meth:`of_space` or :meth:`of_models`.
+    """Networks to be measured on one target, made by :meth:`of_space`, `of_zoo` or `of_models`.
 
     ``input_shape`` is that of every network (batch first), None where each model brings its own;
     ``source`` says what the networks are, for the store; ``reference_resolution`` is the height and
@@ -86,6 +88,27 @@ class Collection(ShortRepr):
         source = {"space": space.description, **source}
         resolution = space.reference_resolution
         return cls(networks, shape, source, resolution, options=options, **rest)
+
+    @classmethod
+    def of_zoo(
+        cls,
+        names: Sequence[str] = (),
+        *,
+        resolution: int | None = None,
+        options: RunOptions,
+        **rest: Any,
+    ) -> Collection:
+        """Networks of the zoo in the spelling of :class:`ZooVariant`; all where none is named.
+
+        Raises UnknownNameError and InvalidValueError for those that it cannot build.
+        """
+        variants = [ZooVariant.parse(str(name), resolution) for name in names or zoo_names()]
+        networks = [
+            NetworkSource.of_zoo(each, options.batch_size) for each in dict.fromkeys(variants)
+        ]
+        return cls(
+            networks, None, {"zoo": [str(each) for each in variants]}, options=options, **rest
+        )
 
     @classmethod
     def of_models(

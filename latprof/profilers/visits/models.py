@@ -116,7 +116,7 @@ class ModelReading:
         self.shapes = {values[0].name if n is None else n: shape for n, shape in given.items()}
         #: How the inputs' values are made, where they are not the usual ones.
         self.rules = {name: file.rule for name, file in files.items()}
-        self.rules |= _needed(
+        self.rules |= needed_rules(
             values, {n: r for n, r in input_rules(model).items() if n not in files}
         )
         self._sizes = [
@@ -176,7 +176,7 @@ def _dtype(element_type: int) -> np.dtype[Any] | None:
     return None if dtype.kind in "OSU" else dtype
 
 
-def _needed(
+def needed_rules(
     values: Sequence[onnx.ValueInfoProto], rules: Mapping[str, InputRule]
 ) -> dict[str, InputRule]:
     """The rules that change something: the usual values may follow them already."""

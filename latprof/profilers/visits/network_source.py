@@ -19,13 +19,14 @@ from latprof.datasets.spaces.proxyless import (
     MOST_RESOLUTION,
     ProxylessSpace,
 )
+from latprof.datasets.zoo.variants import ZooVariant
 from latprof.errors import (
     InvalidValueError,
     ModelFileError,
     UnsupportedModelError,
     UsageError,
 )
-from latprof.graph.input_values.input_rules import InputRule, Rules
+from latprof.graph.input_values.input_rules import InputRule, Rules, input_rules
 from latprof.measurement.records import Subject
 
 if TYPE_CHECKING:
@@ -67,10 +68,10 @@ def _is_tflite_name(path: PathLike) -> bool:
 class NetworkSource:
     """A network with its identity in the store.
 
-    An architecture of a space, a network that latprof builds, or a model file: use
-    :meth:`of_architecture`, :meth:`of_built`, :meth:`of_model` or :meth:`of_models`. ``rules`` say
-    how values of a model's inputs are made, where they are not the usual ones; ``costs`` what is
-    known of it.
+    An architecture of a space, a network of the zoo, one that latprof builds, or a model file: use
+    :meth:`of_architecture`, :meth:`of_zoo`, :meth:`of_built`, :meth:`of_model` or
+    :meth:`of_models`. ``rules`` say how values of a model's inputs are made, where they are not the
+    usual ones; ``costs`` what is known of it; ``zoo`` is its spelling there.
     ``reference`` names the reference of the target's family that it is measured against, where an
     earlier visit has settled that (:mod:`latprof.profilers.visits.references`).
     """
@@ -81,6 +82,7 @@ class NetworkSource:
     rules: Rules = field(default_factory=dict)
     costs: Costs | None = field(default=None, compare=False)
     reference: str | None = field(default=None, compare=False)
+    zoo: str = ""
 
     @classmethod
     def of_architecture(cls, space: SearchSpace, architecture: Architecture) -> NetworkSource:
@@ -92,6 +94,29 @@ class NetworkSource:
     def of_built(cls, key: str) -> NetworkSource:
         """The network that :func:`~latprof.datasets.zoo.built_models.built_bytes` builds."""
         return cls(Subject("built", key, key))
+
+    @classmethod
+    def of_zoo(cls, variant: ZooVariant, batch_size: int = 1) -> NetworkSource:
+        """A network of the zoo, which is made where it is measured.
+
+        Raises InvalidValueError for a size that it cannot have.
+        """
+        from latprof.datasets.zoo.catalogue import build
+        from latprof.graph.model_file import graph_inputs
+        from latprof.profilers.visits.models import Costs, needed_rules
+
+        subject = Subject("model", variant.digest(), str(variant))
+        model = build(
+            variant.name,
+            resolution=variant.resolution,
+            width=variant.width,
+            batch_size=batch_size,
+            weights=False,
+        )
+        rules = needed_rules(graph_inputs(model.graph), input_rules(model))
+        parameters, macs = variant.counts(batch_size)
+        costs = Costs(batch_size, None, macs, parameters)
+        return cls(subject, rules=rules, costs=costs, zoo=str(variant))
 
     @classmethod
     def of_model(
@@ -180,6 +205,8 @@ class NetworkSource:
             from latprof.datasets.zoo.built_models import built_bytes
 
             return built_bytes(self.subject.key)
+        if self.zoo:
+            return ZooVariant.parse(self.zoo).onnx_bytes(batch_size)
         if self.path is None:
             space = space_from_description(self.subject.space)
             architecture = space.parse(self.subject.key)
@@ -203,6 +230,7 @@ class NetworkSource:
             "shapes": {name: list(shape) for name, shape in self.shapes.items()},
             "rules": {name: rule.to_dict() for name, rule in self.rules.items()},
             "reference": self.reference,
+            "zoo": self.zoo,
         }
 
     @classmethod
@@ -215,6 +243,7 @@ class NetworkSource:
             {name: tuple(shape) for name, shape in values["shapes"].items()},
             {name: InputRule.from_dict(rule) for name, rule in values["rules"].items()},
             reference=values["reference"],
+            zoo=values["zoo"],
         )
 
 

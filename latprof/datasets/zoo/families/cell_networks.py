@@ -179,7 +179,7 @@ class _Making:
 
     def _flat_and_tall(self, x: Value, stride: int) -> Value:
         """A 1x7 and a 7x1 convolution on a quarter of the channels."""
-        net, narrow = self.net, self.filters // 4
+        net, narrow = self.net, max(self.filters // 4, 1)
         for kernel, strides in ((1, 1), ((1, 7), (1, stride)), ((7, 1), (stride, 1))):
             x = net.conv(net.act(x, "relu"), narrow, kernel, strides, padding="ceil")
         return net.conv(net.act(x, "relu"), self.filters)

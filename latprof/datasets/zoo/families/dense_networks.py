@@ -132,9 +132,7 @@ def _efficientdet_head(
     """Separable convolutions that all levels share, but for their normalisations."""
     with net.scope(name):
         for index in range(repeats):
-            x = net.depthwise(
-                x, 3, norm=False, bias=False, shared=shared, name=f"depthwise{index}"
-            )
+            x = net.depthwise(x, 3, norm=False, bias=False, shared=shared, name=f"depthwise{index}")
             x = net.conv(x, x.channels, act="swish", shared=shared, name=f"pointwise{index}")
         x = net.depthwise(x, 3, norm=False, bias=False, shared=shared, name="predict.depthwise")
         return net.conv(x, out, norm=False, shared=shared, name="predict")
@@ -157,9 +155,7 @@ _NAS_FPN = (
 )
 
 
-def nas_fpn(
-    net: NetworkBuilder, stacks: int = 7, channels: int = 256, classes: int = 90
-) -> None:
+def nas_fpn(net: NetworkBuilder, stacks: int = 7, channels: int = 256, classes: int = 90) -> None:
     """RetinaNet (Lin et al. 2017) with a searched pyramid (Ghiasi, Lin and Le 2019)."""
     width = net.wide(channels)
     pyramid = {}
@@ -175,9 +171,9 @@ def nas_fpn(
     for name, numbers in (("logits", classes), ("boxes", 4)):
         shared: dict[str, Value] = {}
         rows = []
-        for level in "34567":
-            with net.scope(f"{name}{level}"):
-                value = pyramid[level]
+        for place in "34567":
+            with net.scope(f"{name}{place}"):
+                value = pyramid[place]
                 for index in range(4):
                     value = net.conv(
                         value, width, 3, act="relu", shared=shared, name=f"conv{index}"
@@ -221,6 +217,7 @@ def yolox(net: NetworkBuilder, width: float, *, separable: bool, classes: int = 
     wide = [net.wide(channels * width) for channels in (64, 128, 256, 512, 1024)]
     convolve = partial(_yolox_conv, net, separable=separable)
     x = net.image()
+    x = net.pad(x, (0, 0, x.size[0] % 2, x.size[1] % 2))
     corners = []
     for column in (0, 1):
         stripe = net.slice(x, column, x.shape[3], 3, 2)
@@ -235,7 +232,9 @@ def yolox(net: NetworkBuilder, width: float, *, separable: bool, classes: int = 
             blocks = 3 if number in (1, 2) else 1
             x = _csp_layer(net, convolve, x, channels, blocks, shortcut=number != 3)
             maps.append(x)
-    net.output(_yolox_heads(net, convolve, _path_aggregation(net, convolve, maps[1:]), classes, width))
+    net.output(
+        _yolox_heads(net, convolve, _path_aggregation(net, convolve, maps[1:]), classes, width)
+    )
 
 
 def _yolox_conv(
