@@ -109,7 +109,7 @@ def _timm(network: zoo.ZooNetwork, name: str) -> Any:
 def _torchvision(_: zoo.ZooNetwork, name: str) -> Any:
     import torchvision
 
-    name, _, extra = name.partition(" ")
+    name, *extra = name.split()
     models = torchvision.models
     if name.startswith("ssdlite"):
         return getattr(models.detection, name)(weights=None, weights_backbone=None)

@@ -41,7 +41,7 @@ _MOST_BYTES = (1 << 31) - (1 << 24)
 
 
 @dataclass(frozen=True)
-class Value:
+class NetworkValue:
     """A tensor of a graph: its name and its shape, batch first."""
 
     name: str
@@ -81,7 +81,7 @@ class GraphBuilder:
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
         self._weights: list[tuple[str, Tensor | RandomTensor]] = []
-        self._constants: dict[tuple[str, Shape, bytes], Value] = {}
+        self._constants: dict[tuple[str, Shape, bytes], NetworkValue] = {}
         self._names: Counter[str] = Counter()
         self._scope = ""
 
@@ -93,14 +93,14 @@ class GraphBuilder:
         yield
         self._scope = before
 
-    def input(self, name: str, shape: Shape, *, whole: bool = False) -> Value:
+    def input(self, name: str, shape: Shape, *, whole: bool = False) -> NetworkValue:
         """An input of float32, or of int64 where it holds ``whole`` numbers."""
         kind = TensorProto.INT64 if whole else TensorProto.FLOAT
         self._inputs.append(helper.make_tensor_value_info(name, kind, list(shape)))
         self._names[name] += 1
-        return Value(name, shape)
+        return NetworkValue(name, shape)
 
-    def output(self, value: Value, name: str = "output") -> None:
+    def output(self, value: NetworkValue, name: str = "output") -> None:
         """Make ``value`` an output of this name; nothing may read it afterwards."""
         for node in self._nodes:
             node.input[:] = [name if each == value.name else each for each in node.input]
@@ -111,11 +111,11 @@ class GraphBuilder:
     def node(
         self,
         op_type: str,
-        inputs: Sequence[Value | None],
+        inputs: Sequence[NetworkValue | None],
         shape: Shape,
         name: str = "",
         **attributes: object,
-    ) -> Value:
+    ) -> NetworkValue:
         """Add a node with one output of this shape; None is an input that is left out."""
         (value,) = self.nodes(op_type, inputs, [shape], name, **attributes)
         return value
@@ -123,38 +123,40 @@ class GraphBuilder:
     def nodes(
         self,
         op_type: str,
-        inputs: Sequence[Value | None],
+        inputs: Sequence[NetworkValue | None],
         shapes: Sequence[Shape],
         name: str = "",
         **attributes: object,
-    ) -> list[Value]:
+    ) -> list[NetworkValue]:
         """Add a node with one output for each shape."""
         name = self._unique(name or op_type.lower())
         names = [f"{name}.out{number}" for number in range(len(shapes))]
         given = ["" if value is None else value.name for value in inputs]
         self._nodes.append(helper.make_node(op_type, given, names, name=name, **attributes))
-        return [Value(n, tuple(shape)) for n, shape in zip(names, shapes, strict=True)]
+        return [NetworkValue(n, tuple(shape)) for n, shape in zip(names, shapes, strict=True)]
 
-    def weight(self, name: str, shape: Shape, deviation: float = 0.1) -> Value:
+    def weight(self, name: str, shape: Shape, deviation: float = 0.1) -> NetworkValue:
         """A learnt tensor; its values are random, with this standard deviation."""
         self.parameters += math.prod(shape)
         return self._stored(name, RandomTensor(shape, deviation))
 
-    def ones(self, name: str, shape: Shape) -> Value:
+    def ones(self, name: str, shape: Shape) -> NetworkValue:
         """A learnt tensor whose values are 1."""
         self.parameters += math.prod(shape)
         return self._stored(name, np.ones(shape, np.float32))
 
-    def learnt_table(self, name: str, shape: Shape, entries: int, deviation: float = 0.1) -> Value:
+    def learnt_table(
+        self, name: str, shape: Shape, entries: int, deviation: float = 0.1
+    ) -> NetworkValue:
         """A tensor gathered from a table of so many learnt entries, as exporters fold it."""
         self.parameters += entries
         return self._stored(name, RandomTensor(shape, deviation))
 
-    def untrained(self, name: str, shape: Shape, value: float) -> Value:
+    def untrained(self, name: str, shape: Shape, value: float) -> NetworkValue:
         """A tensor of one value that training does not learn."""
         return self._stored(name, np.full(shape, value, np.float32))
 
-    def constant(self, values: float | Sequence[int] | Tensor) -> Value:
+    def constant(self, values: float | Sequence[int] | Tensor) -> NetworkValue:
         """A number, a list of whole numbers or an array; equal ones are stored once."""
         array: Tensor
         if isinstance(values, float):
@@ -167,7 +169,7 @@ class GraphBuilder:
         if key not in self._constants:
             name = f"constant{len(self._constants)}"
             self._weights.append((name, array))
-            self._constants[key] = Value(name, array.shape)
+            self._constants[key] = NetworkValue(name, array.shape)
         return self._constants[key]
 
     def model(self, *, weights: bool = True, seed: int = 0, about: str = "") -> onnx.ModelProto:
@@ -208,10 +210,10 @@ class GraphBuilder:
             helper.set_model_props(model, {"latprof.zoo": about})
         return model
 
-    def _stored(self, name: str, values: Tensor | RandomTensor) -> Value:
+    def _stored(self, name: str, values: Tensor | RandomTensor) -> NetworkValue:
         name = self._unique(name)
         self._weights.append((name, values))
-        return Value(name, values.shape)
+        return NetworkValue(name, values.shape)
 
     def _unique(self, name: str) -> str:
         name = f"{self._scope}{name}"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from latprof.datasets.models.layers import make_divisible
-from latprof.datasets.zoo.graph_builder import BatchNorm, GraphBuilder, Shape, Value
+from latprof.datasets.zoo.graph_builder import BatchNorm, GraphBuilder, NetworkValue, Shape
 from latprof.errors import InvalidValueError
 
 Sides = int | tuple[int, int]
@@ -50,7 +50,7 @@ class NetworkBuilder(GraphBuilder):
         self.resolution = resolution
         self.width = width
 
-    def image(self, channels: int = 3) -> Value:
+    def image(self, channels: int = 3) -> NetworkValue:
         """The input image."""
         return self.input("input", (self.batch_size, channels, self.resolution, self.resolution))
 
@@ -64,7 +64,7 @@ class NetworkBuilder(GraphBuilder):
 
     def conv(
         self,
-        x: Value,
+        x: NetworkValue,
         out: int,
         kernel: Sides = 1,
         stride: Sides = 1,
@@ -76,9 +76,9 @@ class NetworkBuilder(GraphBuilder):
         bias: bool | None = None,
         padding: Padding = "same",
         gain: float | None = None,
-        shared: dict[str, Value] | None = None,
+        shared: dict[str, NetworkValue] | None = None,
         name: str = "conv",
-    ) -> Value:
+    ) -> NetworkValue:
         """A convolution, its batch normalisation (or bias) and activation.
 
         Convolutions that are given the same ``shared`` have the same weight, and the same bias
@@ -119,12 +119,20 @@ class NetworkBuilder(GraphBuilder):
         return self.act(value, act, name)
 
     def depthwise(
-        self, x: Value, kernel: Sides, stride: Sides = 1, *, name: str = "depthwise", **rest: object
-    ) -> Value:
+        self,
+        x: NetworkValue,
+        kernel: Sides,
+        stride: Sides = 1,
+        *,
+        name: str = "depthwise",
+        **rest: object,
+    ) -> NetworkValue:
         """A convolution of each channel by itself; ``rest`` as of :meth:`conv`."""
         return self.conv(x, x.channels, kernel, stride, groups=x.channels, name=name, **rest)  # type: ignore[arg-type]
 
-    def deconv(self, x: Value, out: int, kernel: int, stride: int, *, name: str = "up") -> Value:
+    def deconv(
+        self, x: NetworkValue, out: int, kernel: int, stride: int, *, name: str = "up"
+    ) -> NetworkValue:
         """A transposed convolution with a bias that multiplies the size by its stride."""
         deviation = math.sqrt(1.0 / x.channels)
         weight = self.weight(f"{name}.weight", (x.channels, out, kernel, kernel), deviation)
@@ -143,7 +151,7 @@ class NetworkBuilder(GraphBuilder):
 
     # Normalisation and activation ------------------------------------------------------------
 
-    def batch_normalize(self, x: Value, act: str = "", name: str = "norm") -> Value:
+    def batch_normalize(self, x: NetworkValue, act: str = "", name: str = "norm") -> NetworkValue:
         """A batch normalisation that no convolution before it takes in."""
         shape = (x.channels,)
         parameters = [
@@ -155,7 +163,9 @@ class NetworkBuilder(GraphBuilder):
         value = self.node("BatchNormalization", [x, *parameters], x.shape, name, epsilon=1e-5)
         return self.act(value, act, name)
 
-    def layer_normalize(self, x: Value, name: str = "norm", epsilon: float = 1e-6) -> Value:
+    def layer_normalize(
+        self, x: NetworkValue, name: str = "norm", epsilon: float = 1e-6
+    ) -> NetworkValue:
         """Normalise the last dimension."""
         shape = (x.shape[-1],)
         parameters = [self.ones(f"{name}.scale", shape), self.weight(f"{name}.shift", shape)]
@@ -163,17 +173,17 @@ class NetworkBuilder(GraphBuilder):
             "LayerNormalization", [x, *parameters], x.shape, name, axis=-1, epsilon=epsilon
         )
 
-    def layer_normalize_map(self, x: Value, name: str = "norm") -> Value:
+    def layer_normalize_map(self, x: NetworkValue, name: str = "norm") -> NetworkValue:
         """Normalise the channels of a feature map."""
         x = self.transpose(x, (0, 2, 3, 1), f"{name}.last")
         return self.transpose(self.layer_normalize(x, name), (0, 3, 1, 2), f"{name}.first")
 
-    def scaled(self, x: Value, axis: int = -1, name: str = "scale") -> Value:
+    def scaled(self, x: NetworkValue, axis: int = -1, name: str = "scale") -> NetworkValue:
         """Each channel times a learnt number; ``axis`` is the channels' dimension."""
         after = len(x.shape) - 1 - axis if axis >= 0 else 0
         return self.mul(x, self.ones(f"{name}.factor", (x.shape[axis], *[1] * after)), name)
 
-    def rms_normalize(self, x: Value, name: str = "norm") -> Value:
+    def rms_normalize(self, x: NetworkValue, name: str = "norm") -> NetworkValue:
         """Divide by the root of the mean square of the last dimension (Zhang et al. 2019)."""
         mean_shape = (*x.shape[:-1], 1)
         square = self.node("Mul", [x, x], x.shape, f"{name}.square")
@@ -184,8 +194,8 @@ class NetworkBuilder(GraphBuilder):
         return self.scaled(value, name=f"{name}.scale")
 
     def act(  # noqa: PLR0911 - one case an activation
-        self, x: Value, kind: str, name: str = "act"
-    ) -> Value:
+        self, x: NetworkValue, kind: str, name: str = "act"
+    ) -> NetworkValue:
         """An activation; none for the empty string."""
         if not kind:
             return x
@@ -217,13 +227,13 @@ class NetworkBuilder(GraphBuilder):
                 return self.mul(self.mul(x, self.constant(0.5), name), one, name)
         raise ValueError(f"no activation {kind!r}")
 
-    def softmax(self, x: Value, name: str = "softmax") -> Value:
+    def softmax(self, x: NetworkValue, name: str = "softmax") -> NetworkValue:
         """Over the last dimension."""
         return self.node("Softmax", [x], x.shape, name, axis=-1)
 
     def squeeze_excite(
         self,
-        x: Value,
+        x: NetworkValue,
         reduced: int,
         *,
         act: str = "relu",
@@ -231,7 +241,7 @@ class NetworkBuilder(GraphBuilder):
         norm: bool = False,
         bias: bool | None = None,
         name: str = "se",
-    ) -> Value:
+    ) -> NetworkValue:
         """Each channel times a gate computed from all means (Hu et al. 2018)."""
         with self.scope(name):
             mean = self.global_pool(x)
@@ -243,7 +253,7 @@ class NetworkBuilder(GraphBuilder):
 
     def pool(
         self,
-        x: Value,
+        x: NetworkValue,
         kind: Literal["max", "avg"],
         kernel: Sides,
         stride: Sides = 1,
@@ -251,7 +261,7 @@ class NetworkBuilder(GraphBuilder):
         padding: Padding = "same",
         ceil: bool = False,
         name: str = "pool",
-    ) -> Value:
+    ) -> NetworkValue:
         """A pool; averages leave the padding out."""
         sides, strides = _both(kernel), _both(stride)
         pads, size = _window(x.size, sides, strides, padding, 1, ceil=ceil)
@@ -267,11 +277,11 @@ class NetworkBuilder(GraphBuilder):
             ceil_mode=int(ceil),
         )
 
-    def global_pool(self, x: Value, name: str = "pool") -> Value:
+    def global_pool(self, x: NetworkValue, name: str = "pool") -> NetworkValue:
         """Means over the whole feature map: its size becomes 1."""
         return self.node("GlobalAveragePool", [x], (*x.shape[:2], 1, 1), name)
 
-    def adaptive_pool(self, x: Value, side: int, name: str = "pool") -> Value:
+    def adaptive_pool(self, x: NetworkValue, side: int, name: str = "pool") -> NetworkValue:
         """Means over windows so that about ``side`` x ``side`` are left."""
         stride = tuple(max(s // side, 1) for s in x.size)
         kernel = tuple(max(s - (side - 1) * t, 1) for s, t in zip(x.size, stride, strict=True))
@@ -279,11 +289,11 @@ class NetworkBuilder(GraphBuilder):
 
     def resize(
         self,
-        x: Value,
+        x: NetworkValue,
         size: tuple[int, int],
         mode: Literal["nearest", "linear"] = "nearest",
         name: str = "resize",
-    ) -> Value:
+    ) -> NetworkValue:
         """Another height and width; nothing happens where it is the same."""
         if x.size == size:
             return x
@@ -298,8 +308,8 @@ class NetworkBuilder(GraphBuilder):
         )
 
     def pad(
-        self, x: Value, after: Sequence[int], before: Sequence[int] = (), name: str = "pad"
-    ) -> Value:
+        self, x: NetworkValue, after: Sequence[int], before: Sequence[int] = (), name: str = "pad"
+    ) -> NetworkValue:
         """Zeros behind (and before) each dimension; nothing happens where there are none."""
         before = before or [0] * len(after)
         if not any((*before, *after)):
@@ -309,22 +319,24 @@ class NetworkBuilder(GraphBuilder):
 
     # Arithmetic and layout -----------------------------------------------------------------
 
-    def add(self, x: Value, y: Value, name: str = "add") -> Value:
+    def add(self, x: NetworkValue, y: NetworkValue, name: str = "add") -> NetworkValue:
         """The sum; a smaller value is broadcast."""
         return self.node("Add", [x, y], _broadcast(x.shape, y.shape), name)
 
-    def mul(self, x: Value, y: Value, name: str = "mul") -> Value:
+    def mul(self, x: NetworkValue, y: NetworkValue, name: str = "mul") -> NetworkValue:
         """The product; a smaller value is broadcast."""
         return self.node("Mul", [x, y], _broadcast(x.shape, y.shape), name)
 
-    def total(self, values: Sequence[Value], name: str = "add") -> Value:
+    def total(self, values: Sequence[NetworkValue], name: str = "add") -> NetworkValue:
         """The sum of values, one addition after the other."""
         first, *rest = values
         for value in rest:
             first = self.add(first, value, name)
         return first
 
-    def concat(self, values: Sequence[Value], axis: int = 1, name: str = "concat") -> Value:
+    def concat(
+        self, values: Sequence[NetworkValue], axis: int = 1, name: str = "concat"
+    ) -> NetworkValue:
         """Values side by side."""
         if len(values) == 1:
             return values[0]
@@ -333,8 +345,8 @@ class NetworkBuilder(GraphBuilder):
         return self.node("Concat", values, tuple(shape), name, axis=axis)
 
     def split(
-        self, x: Value, sizes: Sequence[int], axis: int = 1, name: str = "split"
-    ) -> list[Value]:
+        self, x: NetworkValue, sizes: Sequence[int], axis: int = 1, name: str = "split"
+    ) -> list[NetworkValue]:
         """The opposite of :meth:`concat`."""
         shapes = []
         for size in sizes:
@@ -344,30 +356,32 @@ class NetworkBuilder(GraphBuilder):
         return self.nodes("Split", [x, self.constant(sizes)], shapes, name, axis=axis)
 
     def slice(
-        self, x: Value, start: int, end: int, axis: int, step: int = 1, name: str = "slice"
-    ) -> Value:
+        self, x: NetworkValue, start: int, end: int, axis: int, step: int = 1, name: str = "slice"
+    ) -> NetworkValue:
         """Every ``step``-th entry of a stretch of one dimension."""
         shape = [*x.shape]
         shape[axis] = len(range(*slice(start, end, step).indices(x.shape[axis])))
         bounds = [self.constant([number]) for number in (start, end, axis, step)]
         return self.node("Slice", [x, *bounds], tuple(shape), name)
 
-    def reshape(self, x: Value, shape: Shape, name: str = "reshape") -> Value:
+    def reshape(self, x: NetworkValue, shape: Shape, name: str = "reshape") -> NetworkValue:
         """The same values in another shape."""
         if x.shape == shape:
             return x
         return self.node("Reshape", [x, self.constant(shape)], shape, name)
 
-    def transpose(self, x: Value, order: Sequence[int], name: str = "transpose") -> Value:
+    def transpose(
+        self, x: NetworkValue, order: Sequence[int], name: str = "transpose"
+    ) -> NetworkValue:
         """Dimensions in another order."""
         shape = tuple(x.shape[axis] for axis in order)
         return self.node("Transpose", [x], shape, name, perm=list(order))
 
-    def flatten(self, x: Value, name: str = "flatten") -> Value:
+    def flatten(self, x: NetworkValue, name: str = "flatten") -> NetworkValue:
         """All but the batch in one dimension."""
         return self.node("Flatten", [x], (x.shape[0], math.prod(x.shape[1:])), name)
 
-    def shuffle(self, x: Value, groups: int, name: str = "shuffle") -> Value:
+    def shuffle(self, x: NetworkValue, groups: int, name: str = "shuffle") -> NetworkValue:
         """Channel i of group g becomes channel g of group i (Zhang et al. 2018)."""
         batch, channels, *size = x.shape
         value = self.reshape(x, (batch, groups, channels // groups, *size), f"{name}.split")
@@ -377,8 +391,8 @@ class NetworkBuilder(GraphBuilder):
     # Matrix products -----------------------------------------------------------------------
 
     def linear(
-        self, x: Value, out: int, *, bias: bool = True, act: str = "", name: str = "linear"
-    ) -> Value:
+        self, x: NetworkValue, out: int, *, bias: bool = True, act: str = "", name: str = "linear"
+    ) -> NetworkValue:
         """A dense layer over the last dimension."""
         features = x.shape[-1]
         deviation = math.sqrt(_GAINS.get(act, 1.0) / features)
@@ -395,14 +409,20 @@ class NetworkBuilder(GraphBuilder):
                 value = self.add(self.weight(f"{name}.bias", (out,)), value, f"{name}.add")
         return self.act(value, act, name)
 
-    def matmul(self, x: Value, y: Value, name: str = "matmul") -> Value:
+    def matmul(self, x: NetworkValue, y: NetworkValue, name: str = "matmul") -> NetworkValue:
         """A product of two values of the network."""
         shape = (*_broadcast(x.shape[:-2], y.shape[:-2]), x.shape[-2], y.shape[-1])
         return self.node("MatMul", [x, y], shape, name)
 
     def attend(
-        self, q: Value, k: Value, v: Value, *, bias: Value | None = None, scale: float | None = None
-    ) -> Value:
+        self,
+        q: NetworkValue,
+        k: NetworkValue,
+        v: NetworkValue,
+        *,
+        bias: NetworkValue | None = None,
+        scale: float | None = None,
+    ) -> NetworkValue:
         """Attention of queries, keys and values, (batch, heads, tokens, features) each."""
         scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
         keys = self.transpose(k, (0, 1, 3, 2), "keys")
@@ -411,21 +431,26 @@ class NetworkBuilder(GraphBuilder):
             scores = self.add(scores, bias, "bias")
         return self.matmul(self.softmax(scores), v, "mix")
 
-    def heads(self, x: Value, heads: int, name: str = "heads") -> Value:
+    def heads(self, x: NetworkValue, heads: int, name: str = "heads") -> NetworkValue:
         """Tokens (batch, tokens, features) as (batch, heads, tokens, features of one)."""
         batch, tokens, features = x.shape
         value = self.reshape(x, (batch, tokens, heads, features // heads), f"{name}.split")
         return self.transpose(value, (0, 2, 1, 3), name)
 
-    def joined(self, x: Value, name: str = "join") -> Value:
+    def joined(self, x: NetworkValue, name: str = "join") -> NetworkValue:
         """The opposite of :meth:`heads`."""
         batch, heads, tokens, features = x.shape
         value = self.transpose(x, (0, 2, 1, 3), name)
         return self.reshape(value, (batch, tokens, heads * features), f"{name}.reshape")
 
     def self_attention(
-        self, x: Value, heads: int, *, bias: Value | None = None, qkv_bias: bool = True
-    ) -> Value:
+        self,
+        x: NetworkValue,
+        heads: int,
+        *,
+        bias: NetworkValue | None = None,
+        qkv_bias: bool = True,
+    ) -> NetworkValue:
         """Multi-head self-attention of tokens, one product for queries, keys and values."""
         batch, tokens, features = x.shape
         qkv = self.linear(x, 3 * features, bias=qkv_bias, name="qkv")
@@ -437,25 +462,27 @@ class NetworkBuilder(GraphBuilder):
         )
         return self.linear(self.joined(self.attend(q, k, v, bias=bias)), features, name="project")
 
-    def mlp(self, x: Value, hidden: int, act: str = "gelu") -> Value:
+    def mlp(self, x: NetworkValue, hidden: int, act: str = "gelu") -> NetworkValue:
         """Two dense layers with an activation between them."""
         return self.linear(self.linear(x, hidden, act=act, name="mlp1"), x.shape[-1], name="mlp2")
 
-    def tokens(self, x: Value, name: str = "tokens") -> Value:
+    def tokens(self, x: NetworkValue, name: str = "tokens") -> NetworkValue:
         """A feature map as tokens."""
         batch, channels, height, width = x.shape
         return self.transpose(
             self.reshape(x, (batch, channels, height * width), f"{name}.flat"), (0, 2, 1), name
         )
 
-    def feature_map(self, x: Value, size: tuple[int, int], name: str = "map") -> Value:
+    def feature_map(
+        self, x: NetworkValue, size: tuple[int, int], name: str = "map"
+    ) -> NetworkValue:
         """Tokens as a feature map: the opposite of :meth:`tokens`."""
         batch, _, channels = x.shape
         return self.reshape(
             self.transpose(x, (0, 2, 1), name), (batch, channels, *size), f"{name}.shape"
         )
 
-    def classifier(self, x: Value, classes: int = 1000) -> None:
+    def classifier(self, x: NetworkValue, classes: int = 1000) -> None:
         """Pool a feature map, a dense layer, and the output."""
         value = self.flatten(self.global_pool(x)) if len(x.shape) == 4 else x
         self.output(self.linear(value, classes, name="classifier"))

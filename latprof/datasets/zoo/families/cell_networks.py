@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from latprof.datasets.zoo.entries import ZooNetwork
 
 if TYPE_CHECKING:
-    from latprof.datasets.zoo.graph_builder import Value
+    from latprof.datasets.zoo.graph_builder import NetworkValue
     from latprof.datasets.zoo.network_builder import NetworkBuilder
 
 Style = Literal["nasnet", "amoebanet", "darts"]
@@ -86,7 +86,9 @@ class _Making:
     filters: int
     reduces: bool
 
-    def cell(self, cell: Cell, x: Value, before: Value, *, first: bool = False) -> Value:
+    def cell(
+        self, cell: Cell, x: NetworkValue, before: NetworkValue, *, first: bool = False
+    ) -> NetworkValue:
         """The cell's output; the ``first`` one has no cell before the last."""
         size = x.size
         states = [self._projected(x), x if first else self._fitted(before, size)]
@@ -102,16 +104,16 @@ class _Making:
                 states.append(self.net.total(values))
         return self.net.concat([states[number] for number in cell.returned])
 
-    def _projected(self, x: Value) -> Value:
+    def _projected(self, x: NetworkValue) -> NetworkValue:
         return self.net.conv(self.net.act(x, "relu"), self.filters, name="project")
 
-    def _fitted(self, before: Value, size: tuple[int, int]) -> Value:
+    def _fitted(self, before: NetworkValue, size: tuple[int, int]) -> NetworkValue:
         """The value before the last with this cell's size and channels."""
         if before.size == size:
             return self._projected(before)
         return self._halved(before)
 
-    def _halved(self, x: Value) -> Value:
+    def _halved(self, x: NetworkValue) -> NetworkValue:
         """Two 1x1 convolutions on every second pixel, one of them shifted by a pixel."""
         net, half = self.net, self.filters // 2
         with net.scope("halve"):
@@ -131,7 +133,7 @@ class _Making:
                 parts.append(part)
             return net.batch_normalize(net.concat(parts))
 
-    def _operation(self, kind: str, x: Value, stride: int, shifted: bool) -> Value:  # noqa: FBT001
+    def _operation(self, kind: str, x: NetworkValue, stride: int, shifted: bool) -> NetworkValue:  # noqa: FBT001
         _net, size = self.net, int(kind[-1]) if kind[-1].isdigit() else 0
         if kind == "none":
             if stride == 1 and x.channels == self.filters:
@@ -146,12 +148,12 @@ class _Making:
         x = self._separable(x, size, stride, shifted=shifted and (stride == 2 or kind == "sep3"))
         return self._separable(x, size, 1)
 
-    def _strided(self, x: Value, stride: int) -> Value:
+    def _strided(self, x: NetworkValue, stride: int) -> NetworkValue:
         return self.net.conv(self.net.act(x, "relu"), self.filters, 1, stride, padding=0)
 
     def _separable(
-        self, x: Value, kernel: int, stride: int, *, dilation: int = 1, shifted: bool = False
-    ) -> Value:
+        self, x: NetworkValue, kernel: int, stride: int, *, dilation: int = 1, shifted: bool = False
+    ) -> NetworkValue:
         """A depthwise and a 1x1 convolution after an activation."""
         net = self.net
         x = net.act(x, "relu")
@@ -163,12 +165,12 @@ class _Making:
         )
         return self._unshifted(net.conv(x, self.filters), shifted=shifted)
 
-    def _unshifted(self, x: Value, *, shifted: bool) -> Value:
+    def _unshifted(self, x: NetworkValue, *, shifted: bool) -> NetworkValue:
         for axis in (2, 3) if shifted else ():
             x = self.net.slice(x, 1, x.shape[axis], axis)
         return x
 
-    def _pooled(self, kind: str, x: Value, stride: int, *, shifted: bool) -> Value:
+    def _pooled(self, kind: str, x: NetworkValue, stride: int, *, shifted: bool) -> NetworkValue:
         net = self.net
         if shifted:
             x = net.pad(x, (0, 0, 0, 0), (0, 0, 1, 1))
@@ -177,7 +179,7 @@ class _Making:
         x = self._unshifted(net.pool(x, how, 3, stride, padding=padding), shifted=shifted)
         return x if x.channels == self.filters else net.conv(x, self.filters)
 
-    def _flat_and_tall(self, x: Value, stride: int) -> Value:
+    def _flat_and_tall(self, x: NetworkValue, stride: int) -> NetworkValue:
         """A 1x7 and a 7x1 convolution on a quarter of the channels."""
         net, narrow = self.net, max(self.filters // 4, 1)
         for kernel, strides in ((1, 1), ((1, 7), (1, stride)), ((7, 1), (stride, 1))):

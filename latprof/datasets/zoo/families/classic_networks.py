@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from latprof.datasets.zoo.entries import ZooNetwork
 
 if TYPE_CHECKING:
-    from latprof.datasets.zoo.graph_builder import Value
+    from latprof.datasets.zoo.graph_builder import NetworkValue
     from latprof.datasets.zoo.network_builder import NetworkBuilder
 
 
@@ -41,7 +41,7 @@ def vgg(net: NetworkBuilder, layers: Sequence[int]) -> None:
     _dense_head(net, net.adaptive_pool(x, 7))
 
 
-def _dense_head(net: NetworkBuilder, x: Value) -> None:
+def _dense_head(net: NetworkBuilder, x: NetworkValue) -> None:
     x = net.flatten(x)
     for number in (1, 2):
         x = net.linear(x, net.wide(4096), act="relu", name=f"dense{number}")
@@ -108,7 +108,7 @@ _GOOGLENET: tuple[int | tuple[int, ...], ...] = (
 _Layer = tuple[object, ...]
 
 
-def _branches(net: NetworkBuilder, x: Value, *branches: Sequence[_Layer]) -> Value:
+def _branches(net: NetworkBuilder, x: NetworkValue, *branches: Sequence[_Layer]) -> NetworkValue:
     """Chains of layers on one input, side by side; a list in a chain is a fork."""
     results = []
     for number, branch in enumerate(branches):
@@ -120,7 +120,7 @@ def _branches(net: NetworkBuilder, x: Value, *branches: Sequence[_Layer]) -> Val
     return net.concat(results)
 
 
-def _layer(net: NetworkBuilder, x: Value, layer: _Layer) -> Value:
+def _layer(net: NetworkBuilder, x: NetworkValue, layer: _Layer) -> NetworkValue:
     what, kernel, *down = layer
     stride, padding = (2, 0) if down else (1, "same")
     if what == "fork":

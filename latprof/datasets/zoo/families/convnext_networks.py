@@ -12,7 +12,7 @@ import numpy as np
 from latprof.datasets.zoo.entries import ZooNetwork
 
 if TYPE_CHECKING:
-    from latprof.datasets.zoo.graph_builder import Value
+    from latprof.datasets.zoo.graph_builder import NetworkValue
     from latprof.datasets.zoo.network_builder import NetworkBuilder
 
 
@@ -62,7 +62,9 @@ def convnext(net: NetworkBuilder, spec: ConvNextSpec) -> None:
     net.classifier(x)
 
 
-def _convolution_block(net: NetworkBuilder, x: Value, spec: ConvNextSpec, kernel: int) -> Value:
+def _convolution_block(
+    net: NetworkBuilder, x: NetworkValue, spec: ConvNextSpec, kernel: int
+) -> NetworkValue:
     value = net.depthwise(x, kernel, norm=False)
     if spec.convolutions:
         value = net.layer_normalize_map(value)
@@ -74,7 +76,9 @@ def _convolution_block(net: NetworkBuilder, x: Value, spec: ConvNextSpec, kernel
     return net.add(net.transpose(value, (0, 3, 1, 2), "first"), x)
 
 
-def _split_transpose_block(net: NetworkBuilder, x: Value, spec: ConvNextSpec, stage: int) -> Value:
+def _split_transpose_block(
+    net: NetworkBuilder, x: NetworkValue, spec: ConvNextSpec, stage: int
+) -> NetworkValue:
     """Convolutions on parts of the channels, one after the other, then attention over channels."""
     batch, channels, height, width = x.shape
     part = -(-channels // (stage + 1))
@@ -96,7 +100,7 @@ def _split_transpose_block(net: NetworkBuilder, x: Value, spec: ConvNextSpec, st
     return net.add(x, net.transpose(value, (0, 3, 1, 2), "first"))
 
 
-def _channel_attention(net: NetworkBuilder, x: Value, heads: int) -> Value:
+def _channel_attention(net: NetworkBuilder, x: NetworkValue, heads: int) -> NetworkValue:
     """Attention between channels (Ali et al. 2021): queries and keys are normalised over tokens."""
     batch, tokens, channels = x.shape
     qkv = net.linear(x, 3 * channels, name="qkv")
@@ -112,7 +116,7 @@ def _channel_attention(net: NetworkBuilder, x: Value, heads: int) -> Value:
     return net.linear(net.reshape(value, (batch, tokens, channels)), channels, name="project")
 
 
-def _unit_length(net: NetworkBuilder, x: Value) -> Value:
+def _unit_length(net: NetworkBuilder, x: NetworkValue) -> NetworkValue:
     """Vectors of length 1 along the last dimension."""
     shape = (*x.shape[:-1], 1)
     length = net.node("ReduceL2", [x], shape, "length", axes=[-1])
@@ -120,7 +124,7 @@ def _unit_length(net: NetworkBuilder, x: Value) -> Value:
     return net.node("Div", [x, length], x.shape, "unit")
 
 
-def _position_code(net: NetworkBuilder, channels: int, height: int, width: int) -> Value:
+def _position_code(net: NetworkBuilder, channels: int, height: int, width: int) -> NetworkValue:
     """A learnt projection of sines and cosines of the position: a constant, projected once."""
     half = 32
     scales = 10000 ** (2 * (np.arange(half) // 2) / half)

@@ -20,15 +20,15 @@ from latprof.datasets.zoo.families.mobile_networks import (
 from latprof.datasets.zoo.families.residual_networks import RESNET_50, residual_features
 
 if TYPE_CHECKING:
-    from latprof.datasets.zoo.graph_builder import Value
+    from latprof.datasets.zoo.graph_builder import NetworkValue
     from latprof.datasets.zoo.network_builder import NetworkBuilder
 
 
-def _last_of_each_size(values: Sequence[Value]) -> list[Value]:
+def _last_of_each_size(values: Sequence[NetworkValue]) -> list[NetworkValue]:
     return [*{value.size: value for value in values}.values()]
 
 
-def _predictions(net: NetworkBuilder, x: Value, numbers: int) -> Value:
+def _predictions(net: NetworkBuilder, x: NetworkValue, numbers: int) -> NetworkValue:
     """A map of ``anchors x numbers`` channels as rows of ``numbers``."""
     batch, channels, height, width = x.shape
     anchors = channels // numbers
@@ -47,7 +47,7 @@ _V3_REDUCED = replace(
 
 def ssdlite(net: NetworkBuilder, classes: int = 91, anchors: int = 6) -> None:
     """SSD with depthwise heads (Sandler et al. 2018) on MobileNetV3 (Howard et al. 2019)."""
-    expanded: list[Value] = []
+    expanded: list[NetworkValue] = []
     x = mobile_features(net, _V3_REDUCED, expanded)[-1]
     maps = [expanded[-3], net.conv(x, net.wide(480), act="hswish", name="head")]
     for number, channels in enumerate((512, 256, 256, 128)):
@@ -94,7 +94,7 @@ def efficientdet(
             values = _bifpn(net, values, width)
     anchors = 9
     for name, numbers in (("logits", classes), ("boxes", 4)):
-        shared: dict[str, Value] = {}
+        shared: dict[str, NetworkValue] = {}
         rows = [
             _efficientdet_head(net, value, f"{name}{level}", anchors * numbers, repeats, shared)
             for level, value in enumerate(values)
@@ -102,7 +102,9 @@ def efficientdet(
         net.output(net.concat([_predictions(net, row, numbers) for row in rows]), name)
 
 
-def _bifpn(net: NetworkBuilder, inputs: Sequence[Value], channels: int) -> list[Value]:
+def _bifpn(
+    net: NetworkBuilder, inputs: Sequence[NetworkValue], channels: int
+) -> list[NetworkValue]:
     values = [*inputs]
     for number, (level, sources) in enumerate(_BIFPN):
         size = inputs[level - 3].size
@@ -117,7 +119,9 @@ def _bifpn(net: NetworkBuilder, inputs: Sequence[Value], channels: int) -> list[
     return [values[number] for number in (8, 9, 10, 11, 12)]
 
 
-def _fitted(net: NetworkBuilder, x: Value, channels: int, size: tuple[int, int]) -> Value:
+def _fitted(
+    net: NetworkBuilder, x: NetworkValue, channels: int, size: tuple[int, int]
+) -> NetworkValue:
     """A value of another level with this one's channels and size."""
     if x.channels != channels:
         x = net.conv(x, channels, name="fit")
@@ -127,8 +131,13 @@ def _fitted(net: NetworkBuilder, x: Value, channels: int, size: tuple[int, int])
 
 
 def _efficientdet_head(
-    net: NetworkBuilder, x: Value, name: str, out: int, repeats: int, shared: dict[str, Value]
-) -> Value:
+    net: NetworkBuilder,
+    x: NetworkValue,
+    name: str,
+    out: int,
+    repeats: int,
+    shared: dict[str, NetworkValue],
+) -> NetworkValue:
     """Separable convolutions that all levels share, but for their normalisations."""
     with net.scope(name):
         for index in range(repeats):
@@ -169,7 +178,7 @@ def nas_fpn(net: NetworkBuilder, stacks: int = 7, channels: int = 256, classes: 
             _merge(net, pyramid, width)
     anchors = 9
     for name, numbers in (("logits", classes), ("boxes", 4)):
-        shared: dict[str, Value] = {}
+        shared: dict[str, NetworkValue] = {}
         rows = []
         for place in "34567":
             with net.scope(f"{name}{place}"):
@@ -185,7 +194,7 @@ def nas_fpn(net: NetworkBuilder, stacks: int = 7, channels: int = 256, classes: 
         net.output(net.concat(rows), name)
 
 
-def _merge(net: NetworkBuilder, pyramid: dict[str, Value], channels: int) -> None:
+def _merge(net: NetworkBuilder, pyramid: dict[str, NetworkValue], channels: int) -> None:
     sizes = {level: pyramid[str(level)].size for level in range(3, 8)}
     for kind, name, level, one, other in _NAS_FPN:
         with net.scope(f"{kind}{name}"):
@@ -200,7 +209,7 @@ def _merge(net: NetworkBuilder, pyramid: dict[str, Value], channels: int) -> Non
             pyramid[name] = value
 
 
-def _resized(net: NetworkBuilder, x: Value, size: tuple[int, int]) -> Value:
+def _resized(net: NetworkBuilder, x: NetworkValue, size: tuple[int, int]) -> NetworkValue:
     """Larger by copying, smaller by a maximum."""
     while x.size[0] > size[0]:
         x = net.pool(x, "max", 2, 2, padding=0)
@@ -209,7 +218,7 @@ def _resized(net: NetworkBuilder, x: Value, size: tuple[int, int]) -> Value:
 
 # YOLOX -----------------------------------------------------------------------------------------
 
-Convolution = Callable[..., "Value"]
+Convolution = Callable[..., "NetworkValue"]
 
 
 def yolox(net: NetworkBuilder, width: float, *, separable: bool, classes: int = 80) -> None:
@@ -238,8 +247,14 @@ def yolox(net: NetworkBuilder, width: float, *, separable: bool, classes: int = 
 
 
 def _yolox_conv(
-    net: NetworkBuilder, x: Value, out: int, stride: int = 1, *, separable: bool, name: str = "conv"
-) -> Value:
+    net: NetworkBuilder,
+    x: NetworkValue,
+    out: int,
+    stride: int = 1,
+    *,
+    separable: bool,
+    name: str = "conv",
+) -> NetworkValue:
     if not separable:
         return net.conv(x, out, 3, stride, act="swish", name=name)
     x = net.depthwise(x, 3, stride, act="swish", name=f"{name}.depthwise")
@@ -249,12 +264,12 @@ def _yolox_conv(
 def _csp_layer(
     net: NetworkBuilder,
     convolve: Convolution,
-    x: Value,
+    x: NetworkValue,
     out: int,
     blocks: int,
     *,
     shortcut: bool = False,
-) -> Value:
+) -> NetworkValue:
     """Half of the channels pass bottlenecks, the others none (Wang et al. 2020)."""
     left = net.conv(x, out // 2, act="swish", name="left")
     right = net.conv(x, out // 2, act="swish", name="right")
@@ -266,7 +281,7 @@ def _csp_layer(
     return net.conv(net.concat([left, right]), out, act="swish", name="join")
 
 
-def _pyramid_pool(net: NetworkBuilder, x: Value) -> Value:
+def _pyramid_pool(net: NetworkBuilder, x: NetworkValue) -> NetworkValue:
     out = x.channels
     value = net.conv(x, out // 2, act="swish", name="spp.reduce")
     pools = [net.pool(value, "max", kernel) for kernel in (5, 9, 13)]
@@ -274,8 +289,8 @@ def _pyramid_pool(net: NetworkBuilder, x: Value) -> Value:
 
 
 def _path_aggregation(
-    net: NetworkBuilder, convolve: Convolution, maps: Sequence[Value]
-) -> list[Value]:
+    net: NetworkBuilder, convolve: Convolution, maps: Sequence[NetworkValue]
+) -> list[NetworkValue]:
     fine, middle, coarse = maps
     csp = partial(_csp_layer, net, convolve, blocks=1)
     with net.scope("down.coarse"):
@@ -294,8 +309,12 @@ def _path_aggregation(
 
 
 def _yolox_heads(
-    net: NetworkBuilder, convolve: Convolution, maps: Sequence[Value], classes: int, width: float
-) -> Value:
+    net: NetworkBuilder,
+    convolve: Convolution,
+    maps: Sequence[NetworkValue],
+    classes: int,
+    width: float,
+) -> NetworkValue:
     """Boxes, whether there is an object, and which: one row a pixel of each map."""
     inside, rows = net.wide(256 * width), []
     for number, value in enumerate(maps):

@@ -11,7 +11,7 @@ from latprof.datasets.models.layers import make_divisible
 from latprof.datasets.zoo.entries import ZooNetwork
 
 if TYPE_CHECKING:
-    from latprof.datasets.zoo.graph_builder import Value
+    from latprof.datasets.zoo.graph_builder import NetworkValue
     from latprof.datasets.zoo.network_builder import NetworkBuilder
 
 
@@ -40,15 +40,17 @@ def mobilevit(
 
 
 def _inverted_residual(
-    net: NetworkBuilder, x: Value, out: int, stride: int, expansion: int
-) -> Value:
+    net: NetworkBuilder, x: NetworkValue, out: int, stride: int, expansion: int
+) -> NetworkValue:
     value = net.conv(x, x.channels * expansion, act="swish", name="expand")
     value = net.depthwise(value, 3, stride, act="swish")
     value = net.conv(value, out, name="project")
     return net.add(value, x) if value.shape == x.shape else value
 
 
-def _mobilevit_block(net: NetworkBuilder, x: Value, features: int, depth: int) -> Value:
+def _mobilevit_block(
+    net: NetworkBuilder, x: NetworkValue, features: int, depth: int
+) -> NetworkValue:
     """Attention among the pixels that have the same place in their 2x2 patch."""
     value = net.conv(x, x.channels, 3, act="swish", name="local")
     value = net.conv(value, features, norm=False, bias=False, name="features")
@@ -125,14 +127,16 @@ def efficientformer_v2(net: NetworkBuilder, spec: EfficientFormerSpec) -> None:
     net.output(net.mul(net.total(logits), net.constant(0.5), "mean"))
 
 
-def _heads_2d(net: NetworkBuilder, x: Value, heads: int, *, keys: bool = False) -> Value:
+def _heads_2d(
+    net: NetworkBuilder, x: NetworkValue, heads: int, *, keys: bool = False
+) -> NetworkValue:
     """A feature map as (batch, heads, tokens, features), or transposed for keys."""
     batch, channels, height, width = x.shape
     value = net.reshape(x, (batch, heads, channels // heads, height * width), "heads")
     return value if keys else net.transpose(value, (0, 1, 3, 2), "heads.last")
 
 
-def _attention_2d(net: NetworkBuilder, x: Value, stride: int) -> Value:
+def _attention_2d(net: NetworkBuilder, x: NetworkValue, stride: int) -> NetworkValue:
     """Attention of 8 heads on a feature map whose heads talk to each other before and after."""
     conv = partial(net.conv, bias=True)
     value = net.depthwise(x, 3, stride, bias=True, name="shrink") if stride > 1 else x
@@ -152,7 +156,7 @@ def _attention_2d(net: NetworkBuilder, x: Value, stride: int) -> Value:
     return conv(net.act(mixed, "gelu"), x.channels, name="project")
 
 
-def _attention_down(net: NetworkBuilder, x: Value, out: int) -> Value:
+def _attention_down(net: NetworkBuilder, x: NetworkValue, out: int) -> NetworkValue:
     """Attention whose queries are every second pixel, so that the size is halved."""
     conv = partial(net.conv, bias=True)
     query = net.depthwise(x, 3, 2, norm=False, name="q.local")
@@ -181,7 +185,7 @@ def uninet(
     from strided convolutions and their keys and values from all tokens.
     """
     x = net.conv(net.image(), net.wide(32), 3, 2, act="gelu", name="stem")
-    downs: Sequence[Callable[[NetworkBuilder, Value, int, int], Value]]
+    downs: Sequence[Callable[[NetworkBuilder, NetworkValue, int, int], NetworkValue]]
     downs = (*[_local_down] * 3, *[_local_global_down] * 2)
     strides, expansions = (1, 2, 2, 2, 1, 2), (1, 4, 6, 3, 2, 5)
     for number, (blocks, width) in enumerate(zip(repeats, widths, strict=True)):
@@ -199,19 +203,19 @@ def uninet(
     net.classifier(net.conv(x, net.wide(1280), act="gelu", name="head"))
 
 
-def _uninet_shortcut(net: NetworkBuilder, x: Value, out: int, stride: int) -> Value:
+def _uninet_shortcut(net: NetworkBuilder, x: NetworkValue, out: int, stride: int) -> NetworkValue:
     if stride > 1:
         x = net.pool(x, "max", 3, stride)
     return net.conv(x, out, norm=False, name="shortcut")
 
 
-def _local_down(net: NetworkBuilder, x: Value, out: int, stride: int) -> Value:
+def _local_down(net: NetworkBuilder, x: NetworkValue, out: int, stride: int) -> NetworkValue:
     value = net.depthwise(x, 3, stride, bias=True)
     value = net.conv(value, out, norm=False, name="project")
     return net.add(value, _uninet_shortcut(net, x, out, stride))
 
 
-def _local_global_down(net: NetworkBuilder, x: Value, out: int, stride: int) -> Value:
+def _local_global_down(net: NetworkBuilder, x: NetworkValue, out: int, stride: int) -> NetworkValue:
     shortcut = net.tokens(_uninet_shortcut(net, x, out, stride), "shortcut.tokens")
     query = net.depthwise(x, 3, stride, bias=True, name="q.depthwise")
     query = net.conv(query, out, norm=False, name="q")
@@ -229,7 +233,9 @@ def _local_global_down(net: NetworkBuilder, x: Value, out: int, stride: int) -> 
     return net.feature_map(value, size)
 
 
-def _uninet_convolution(net: NetworkBuilder, x: Value, out: int, expansion: int) -> Value:
+def _uninet_convolution(
+    net: NetworkBuilder, x: NetworkValue, out: int, expansion: int
+) -> NetworkValue:
     middle = x.channels * expansion if expansion > 1 else x.channels
     value, shortcut = x, x
     if x.channels != out:
@@ -242,7 +248,7 @@ def _uninet_convolution(net: NetworkBuilder, x: Value, out: int, expansion: int)
     return net.add(shortcut, net.conv(value, out, bias=True, name="project"))
 
 
-def _uninet_attention(net: NetworkBuilder, x: Value, expansion: int) -> Value:
+def _uninet_attention(net: NetworkBuilder, x: NetworkValue, expansion: int) -> NetworkValue:
     value = net.add(x, net.depthwise(x, 3, norm=False, name="position"))
     value = net.tokens(value)
     attended = net.self_attention(net.layer_normalize(value, "norm1", 1e-5), x.channels // 32)

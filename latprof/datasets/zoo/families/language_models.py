@@ -15,7 +15,7 @@ import numpy as np
 from latprof.datasets.zoo.entries import ZooNetwork
 
 if TYPE_CHECKING:
-    from latprof.datasets.zoo.graph_builder import Value
+    from latprof.datasets.zoo.graph_builder import NetworkValue
     from latprof.datasets.zoo.network_builder import NetworkBuilder
 
 
@@ -95,19 +95,21 @@ def bert(net: NetworkBuilder, spec: TextSpec) -> None:
     net.output(x)
 
 
-def _embedded(net: NetworkBuilder, ids: Value, rows: int, features: int, name: str) -> Value:
+def _embedded(
+    net: NetworkBuilder, ids: NetworkValue, rows: int, features: int, name: str
+) -> NetworkValue:
     table = net.weight(f"{name}.weight", (rows, features), 1.0)
     return net.node("Gather", [table, ids], (*ids.shape, features), name, axis=0)
 
 
-def _positions(net: NetworkBuilder, spec: TextSpec) -> Value:
+def _positions(net: NetworkBuilder, spec: TextSpec) -> NetworkValue:
     """A learnt row for each token, out of a table that may be longer."""
     rows = max(spec.positions, net.resolution)
     shape = (1, net.resolution, spec.features)
     return net.learnt_table("positions", shape, rows * spec.features)
 
 
-def _mask_bias(net: NetworkBuilder, mask: Value) -> Value:
+def _mask_bias(net: NetworkBuilder, mask: NetworkValue) -> NetworkValue:
     """A large negative number where the mask is 0, for all heads and queries."""
     shape = (mask.shape[0], 1, 1, mask.shape[1])
     value = net.reshape(mask, shape, "mask.shape")
@@ -116,13 +118,13 @@ def _mask_bias(net: NetworkBuilder, mask: Value) -> Value:
     return net.mul(value, net.constant(-1e9), "mask.bias")
 
 
-def _causal_bias(net: NetworkBuilder) -> Value:
+def _causal_bias(net: NetworkBuilder) -> NetworkValue:
     """A large negative number for what comes later."""
     tokens = net.resolution
     return net.constant(np.triu(np.full((1, 1, tokens, tokens), -1e9, np.float32), 1))
 
 
-def _next_words(net: NetworkBuilder, x: Value, table: Value) -> None:
+def _next_words(net: NetworkBuilder, x: NetworkValue, table: NetworkValue) -> None:
     """The output: products with the table of words, which is read twice."""
     net.output(net.matmul(x, net.transpose(table, (1, 0), "words.columns"), "logits"))
 
@@ -170,7 +172,7 @@ def llama(net: NetworkBuilder, spec: TextSpec) -> None:
     _next_words(net, net.rms_normalize(x), table)
 
 
-def _rotations(net: NetworkBuilder, size: int) -> tuple[Value, Value]:
+def _rotations(net: NetworkBuilder, size: int) -> tuple[NetworkValue, NetworkValue]:
     """Cosines and sines of each token's angles, shape (1, 1, tokens, size)."""
     speeds = 10000.0 ** (-np.arange(0, size, 2) / size)
     angles = np.arange(net.resolution)[:, None] * np.concatenate([speeds, speeds])
@@ -178,14 +180,16 @@ def _rotations(net: NetworkBuilder, size: int) -> tuple[Value, Value]:
     return net.constant(cosines), net.constant(sines)
 
 
-def _rotated(net: NetworkBuilder, x: Value, turns: tuple[Value, Value]) -> Value:
+def _rotated(
+    net: NetworkBuilder, x: NetworkValue, turns: tuple[NetworkValue, NetworkValue]
+) -> NetworkValue:
     half = x.shape[-1] // 2
     first, second = net.slice(x, 0, half, 3), net.slice(x, half, 2 * half, 3)
     turned = net.concat([net.node("Neg", [second], second.shape, "turn"), first], 3)
     return net.add(net.mul(x, turns[0]), net.mul(turned, turns[1]))
 
 
-def _repeated(net: NetworkBuilder, x: Value, times: int) -> Value:
+def _repeated(net: NetworkBuilder, x: NetworkValue, times: int) -> NetworkValue:
     """Each head as often as queries share it."""
     if times == 1:
         return x

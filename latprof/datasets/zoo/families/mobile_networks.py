@@ -17,7 +17,7 @@ from latprof.datasets.models.layers import make_divisible
 from latprof.datasets.zoo.entries import ZooNetwork
 
 if TYPE_CHECKING:
-    from latprof.datasets.zoo.graph_builder import Value
+    from latprof.datasets.zoo.graph_builder import NetworkValue
     from latprof.datasets.zoo.network_builder import NetworkBuilder
 
 
@@ -121,8 +121,8 @@ def mobile_network(net: NetworkBuilder, spec: MobileSpec) -> None:
 
 
 def mobile_features(
-    net: NetworkBuilder, spec: MobileSpec, expanded: list[Value] | None = None
-) -> list[Value]:
+    net: NetworkBuilder, spec: MobileSpec, expanded: list[NetworkValue] | None = None
+) -> list[NetworkValue]:
     """The outputs of all blocks, the stem's first; ``expanded`` collects what lies inside them."""
     act = spec.stem_act or spec.act
     stem = wide(net, spec.stem, spec.width if spec.scaled_stem else 1.0)
@@ -139,11 +139,11 @@ def mobile_features(
 
 def mobile_block(
     net: NetworkBuilder,
-    x: Value,
+    x: NetworkValue,
     stage: Stage,
     spec: MobileSpec,
-    expanded: list[Value] | None = None,
-) -> Value:
+    expanded: list[NetworkValue] | None = None,
+) -> NetworkValue:
     """One block (Sandler et al. 2018), or a depthwise and a 1x1 convolution (Howard et al. 2017)."""
     act = stage.act or spec.act
     out = wide(net, stage.channels, spec.width)

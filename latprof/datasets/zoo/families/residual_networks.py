@@ -10,7 +10,7 @@ from latprof.datasets.models.layers import make_divisible
 from latprof.datasets.zoo.entries import ZooNetwork
 
 if TYPE_CHECKING:
-    from latprof.datasets.zoo.graph_builder import Value
+    from latprof.datasets.zoo.graph_builder import NetworkValue
     from latprof.datasets.zoo.network_builder import NetworkBuilder
 
 
@@ -51,7 +51,7 @@ def residual_network(net: NetworkBuilder, spec: ResidualSpec) -> None:
     net.classifier(residual_features(net, spec)[-1])
 
 
-def residual_features(net: NetworkBuilder, spec: ResidualSpec) -> list[Value]:
+def residual_features(net: NetworkBuilder, spec: ResidualSpec) -> list[NetworkValue]:
     """The outputs of the stages."""
     if spec.stem == "pool":
         x = net.conv(net.image(), net.wide(64), 7, 2, act="relu", name="stem")
@@ -74,8 +74,8 @@ def residual_features(net: NetworkBuilder, spec: ResidualSpec) -> list[Value]:
 
 
 def residual_block(
-    net: NetworkBuilder, x: Value, spec: ResidualSpec, width: int, stride: int
-) -> Value:
+    net: NetworkBuilder, x: NetworkValue, spec: ResidualSpec, width: int, stride: int
+) -> NetworkValue:
     """He et al. (2016): two 3x3 convolutions, or 3x3 between 1x1; the stride is at the first 3x3."""
     out = width * max(spec.expansion, 1)
     if spec.expansion:
@@ -96,8 +96,8 @@ def residual_block(
 
 
 def _ghost_stage(
-    net: NetworkBuilder, x: Value, spec: ResidualSpec, width: int, depth: int
-) -> Value:
+    net: NetworkBuilder, x: NetworkValue, spec: ResidualSpec, width: int, depth: int
+) -> NetworkValue:
     """Han et al. (2022): half of the channels skip all blocks but the first and the last."""
     narrow = replace(spec, group_width=int(spec.group_width * 0.75))
     raw = max(width // 2 // narrow.group_width, 1) * narrow.group_width

@@ -10,7 +10,7 @@ from latprof.datasets.models.layers import make_divisible
 from latprof.datasets.zoo.entries import ZooNetwork
 
 if TYPE_CHECKING:
-    from latprof.datasets.zoo.graph_builder import Value
+    from latprof.datasets.zoo.graph_builder import NetworkValue
     from latprof.datasets.zoo.network_builder import NetworkBuilder
 
 
@@ -48,7 +48,7 @@ def ghostnet(net: NetworkBuilder) -> None:
     net.classifier(net.flatten(x))
 
 
-def _ghost_bottleneck(net: NetworkBuilder, x: Value, row: _Row) -> Value:
+def _ghost_bottleneck(net: NetworkBuilder, x: NetworkValue, row: _Row) -> NetworkValue:
     kernel, middle, out, squeeze, stride = row
     middle, out = net.wide(middle, 4), net.wide(out, 4)
     value = _ghost_module(net, x, middle, "relu", "ghost1")
@@ -63,7 +63,9 @@ def _ghost_bottleneck(net: NetworkBuilder, x: Value, row: _Row) -> Value:
     return net.add(value, x)
 
 
-def _ghost_module(net: NetworkBuilder, x: Value, out: int, act: str, name: str) -> Value:
+def _ghost_module(
+    net: NetworkBuilder, x: NetworkValue, out: int, act: str, name: str
+) -> NetworkValue:
     """Half of the channels by a 1x1 convolution, the others by a depthwise one on those."""
     half = -(-out // 2)
     with net.scope(name):

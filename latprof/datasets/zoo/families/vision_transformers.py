@@ -11,7 +11,7 @@ import numpy as np
 from latprof.datasets.zoo.entries import ZooNetwork
 
 if TYPE_CHECKING:
-    from latprof.datasets.zoo.graph_builder import Value
+    from latprof.datasets.zoo.graph_builder import NetworkValue
     from latprof.datasets.zoo.network_builder import NetworkBuilder
 
 
@@ -67,7 +67,7 @@ def swin(net: NetworkBuilder, spec: SwinSpec) -> None:
     net.classifier(pooled)
 
 
-def _merged_patches(net: NetworkBuilder, x: Value) -> Value:
+def _merged_patches(net: NetworkBuilder, x: NetworkValue) -> NetworkValue:
     """Each square of four tokens becomes one of twice the features."""
     x = net.pad(x, (0, x.shape[1] % 2, x.shape[2] % 2, 0))
     batch, height, width, features = x.shape
@@ -77,7 +77,7 @@ def _merged_patches(net: NetworkBuilder, x: Value) -> Value:
     return net.linear(net.layer_normalize(x, "down.norm"), 2 * features, bias=False, name="down")
 
 
-def _swin_block(net: NetworkBuilder, x: Value, window: int, shift: int) -> Value:
+def _swin_block(net: NetworkBuilder, x: NetworkValue, window: int, shift: int) -> NetworkValue:
     batch, height, width, features = x.shape
     value = net.layer_normalize(x, "norm1", 1e-5)
     value = net.pad(value, (0, -height % window, -width % window, 0))
@@ -100,15 +100,15 @@ def _swin_block(net: NetworkBuilder, x: Value, window: int, shift: int) -> Value
     return net.add(x, net.mlp(net.layer_normalize(x, "norm2", 1e-5), 4 * features))
 
 
-def _rolled(net: NetworkBuilder, x: Value, by: int, axis: int) -> Value:
+def _rolled(net: NetworkBuilder, x: NetworkValue, by: int, axis: int) -> NetworkValue:
     """The first entries of a dimension come last."""
     size = x.shape[axis]
     return net.concat([net.slice(x, by, size, axis), net.slice(x, 0, by, axis)], axis, "roll")
 
 
 def _window_attention(
-    net: NetworkBuilder, x: Value, window: int, grid: tuple[int, int] | None, shift: int
-) -> Value:
+    net: NetworkBuilder, x: NetworkValue, window: int, grid: tuple[int, int] | None, shift: int
+) -> NetworkValue:
     """Self-attention with a learnt bias a relative position, masked where windows are shifted."""
     windows, tokens, features = x.shape
     heads = features // 32
