@@ -30,7 +30,7 @@ class TextSpec:
     positions : int
         Learnt positions; more where a longer text asks for them. 0 for none.
     segments : int
-        Kinds of segments that an encoder tells apart; 0 for none.
+        Rows of the table of segments; 0 for none.
     pooled : bool
         Whether an encoder ends with a dense layer on the first token.
     key_heads : int
