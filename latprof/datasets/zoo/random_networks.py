@@ -13,10 +13,12 @@ from typing import TypeAlias
 import numpy as np
 
 from latprof.common.limits import check_seed
-from latprof.datasets.zoo.graph_builder import Value
+from latprof.datasets.zoo.graph_builder import NetworkValue
 from latprof.datasets.zoo.network_builder import NetworkBuilder
 
-Block: TypeAlias = Callable[[NetworkBuilder, Value, int, int, np.random.Generator], Value]
+Block: TypeAlias = Callable[
+    [NetworkBuilder, NetworkValue, int, int, np.random.Generator], NetworkValue
+]
 
 _RESOLUTIONS = (96, 112, 128, 160, 192, 224, 224, 224, 240, 256, 288, 299, 320)
 _ACTS = ("relu", "relu", "relu", "relu6", "relu6", "hswish", "swish", "swish", "gelu", "")
@@ -81,7 +83,7 @@ def _channels(wanted: float, generator: np.random.Generator) -> int:
     return max(divisor * round(wanted / divisor), divisor, 4)
 
 
-def _stem(net: NetworkBuilder, generator: np.random.Generator) -> Value:
+def _stem(net: NetworkBuilder, generator: np.random.Generator) -> NetworkValue:
     x = net.image()
     out = int(generator.choice(_STEMS))
     kernel, stride = ((3, 2), (3, 2), (3, 2), (7, 2), (4, 4), (3, 1), (6, 2))[
@@ -96,8 +98,8 @@ def _stem(net: NetworkBuilder, generator: np.random.Generator) -> Value:
 
 
 def _inverted(
-    net: NetworkBuilder, x: Value, out: int, stride: int, generator: np.random.Generator
-) -> Value:
+    net: NetworkBuilder, x: NetworkValue, out: int, stride: int, generator: np.random.Generator
+) -> NetworkValue:
     """A bottleneck that is wide inside (Sandler et al. 2018)."""
     act, kernel = _act(generator) or "relu", int(generator.choice([3, 3, 5, 5, 7]))
     expansion = float(generator.choice([1, 2, 3, 4, 6, 6]))
@@ -111,8 +113,8 @@ def _inverted(
 
 
 def _basic(
-    net: NetworkBuilder, x: Value, out: int, stride: int, generator: np.random.Generator
-) -> Value:
+    net: NetworkBuilder, x: NetworkValue, out: int, stride: int, generator: np.random.Generator
+) -> NetworkValue:
     """Two 3x3 convolutions and a shortcut (He et al. 2016)."""
     act = _act(generator)
     y = net.conv(x, out, 3, stride, act=act)
@@ -122,8 +124,8 @@ def _basic(
 
 
 def _bottleneck(
-    net: NetworkBuilder, x: Value, out: int, stride: int, generator: np.random.Generator
-) -> Value:
+    net: NetworkBuilder, x: NetworkValue, out: int, stride: int, generator: np.random.Generator
+) -> NetworkValue:
     """A bottleneck that is narrow inside, its 3x3 convolution grouped at times."""
     act = _act(generator) or "relu"
     width = int(generator.choice([4, 8, 8, 16, 24, 32]))
@@ -138,8 +140,8 @@ def _bottleneck(
 
 
 def _separable(
-    net: NetworkBuilder, x: Value, out: int, stride: int, generator: np.random.Generator
-) -> Value:
+    net: NetworkBuilder, x: NetworkValue, out: int, stride: int, generator: np.random.Generator
+) -> NetworkValue:
     """A depthwise and a 1x1 convolution (Howard et al. 2017)."""
     act = _act(generator) or "relu6"
     y = net.depthwise(x, int(generator.choice([3, 3, 3, 5])), stride, act=act)
@@ -147,8 +149,8 @@ def _separable(
 
 
 def _plain(
-    net: NetworkBuilder, x: Value, out: int, stride: int, generator: np.random.Generator
-) -> Value:
+    net: NetworkBuilder, x: NetworkValue, out: int, stride: int, generator: np.random.Generator
+) -> NetworkValue:
     """A convolution, then a pool where the size shrinks."""
     kernel = int(generator.choice([3, 3, 3, 5]))
     y = net.conv(x, out, kernel, act="relu", norm=False)
@@ -156,8 +158,8 @@ def _plain(
 
 
 def _dense(
-    net: NetworkBuilder, x: Value, out: int, stride: int, generator: np.random.Generator
-) -> Value:
+    net: NetworkBuilder, x: NetworkValue, out: int, stride: int, generator: np.random.Generator
+) -> NetworkValue:
     """Layers that read all before them (Huang et al. 2017), and a transition."""
     growth = int(generator.choice([12, 16, 24, 32, 40, 48]))
     for _ in range(2):
@@ -171,8 +173,8 @@ def _dense(
 
 
 def _branches(
-    net: NetworkBuilder, x: Value, out: int, stride: int, generator: np.random.Generator
-) -> Value:
+    net: NetworkBuilder, x: NetworkValue, out: int, stride: int, generator: np.random.Generator
+) -> NetworkValue:
     """Convolutions and a pool side by side (Szegedy et al. 2015), or added (Zoph et al. 2018)."""
     part = _channels(out / 4, generator)
     kernel = int(generator.choice([3, 5]))
@@ -188,8 +190,8 @@ def _branches(
 
 
 def _modern(
-    net: NetworkBuilder, x: Value, out: int, stride: int, generator: np.random.Generator
-) -> Value:
+    net: NetworkBuilder, x: NetworkValue, out: int, stride: int, generator: np.random.Generator
+) -> NetworkValue:
     """A large depthwise convolution and dense layers of tokens (Liu et al. 2022)."""
     if stride == 2 or out != x.channels:
         x = net.conv(x, out, stride, stride, padding=0, norm=False, name="down")
@@ -201,8 +203,8 @@ def _modern(
 
 
 def _shuffling(
-    net: NetworkBuilder, x: Value, out: int, stride: int, generator: np.random.Generator
-) -> Value:
+    net: NetworkBuilder, x: NetworkValue, out: int, stride: int, generator: np.random.Generator
+) -> NetworkValue:
     """Half of the channels pass, all are shuffled (Ma et al. 2018)."""
     half = max(2 * (out // 4), 4)
     if stride == 1 and x.channels % 4 == 0:
@@ -218,8 +220,8 @@ def _shuffling(
 
 
 def _cheap(
-    net: NetworkBuilder, x: Value, out: int, stride: int, generator: np.random.Generator
-) -> Value:
+    net: NetworkBuilder, x: NetworkValue, out: int, stride: int, generator: np.random.Generator
+) -> NetworkValue:
     """Half of the channels computed from the others (Han et al. 2020)."""
     half = max(out // 2, 4)
     y = net.conv(x, half, act="relu", name="primary")
@@ -228,8 +230,8 @@ def _cheap(
 
 
 def _fire(
-    net: NetworkBuilder, x: Value, out: int, stride: int, generator: np.random.Generator
-) -> Value:
+    net: NetworkBuilder, x: NetworkValue, out: int, stride: int, generator: np.random.Generator
+) -> NetworkValue:
     """Squeeze, then 1x1 and 3x3 side by side (Iandola et al. 2016)."""
     x = net.pool(x, "max", 3, 2) if stride == 2 else x
     y = net.conv(x, _channels(out / 8, generator), act="relu", norm=False, name="squeeze")
@@ -238,8 +240,8 @@ def _fire(
 
 
 def _pyramid(
-    net: NetworkBuilder, x: Value, out: int, stride: int, generator: np.random.Generator
-) -> Value:
+    net: NetworkBuilder, x: NetworkValue, out: int, stride: int, generator: np.random.Generator
+) -> NetworkValue:
     """A coarser map, resized and added (Lin et al. 2017)."""
     x = net.conv(x, out, 3, stride, act="relu", name="lateral")
     coarse = net.pool(x, "max", 3, 2)
@@ -269,7 +271,9 @@ _BLOCKS: tuple[Block, ...] = (
 )
 
 
-def _transformers(net: NetworkBuilder, x: Value, generator: np.random.Generator) -> Value:
+def _transformers(
+    net: NetworkBuilder, x: NetworkValue, generator: np.random.Generator
+) -> NetworkValue:
     """Tokens of a feature map, and blocks of attention over them (Dosovitskiy et al. 2021)."""
     features = 32 * int(generator.integers(2, 17))
     x = net.tokens(net.conv(x, features, norm=False, name="embed"))
@@ -283,7 +287,7 @@ def _transformers(net: NetworkBuilder, x: Value, generator: np.random.Generator)
     return x
 
 
-def _classify(net: NetworkBuilder, x: Value, generator: np.random.Generator) -> None:
+def _classify(net: NetworkBuilder, x: NetworkValue, generator: np.random.Generator) -> None:
     """A classifier of one dense layer, or of several."""
     if len(x.shape) == 3:
         x = net.layer_normalize(x)
