@@ -118,7 +118,8 @@ class NetworkKernelModel(ShortRepr):
         if trips is not None:
             each, floor = each * trips, floor * trips
         latency = float(each.sum()) + self.correction.constant_ms
-        spread = difficulty(times, each / latency)
+        # The constant is common to all networks: it makes no kernel better known.
+        spread = difficulty(times, each / each.sum())
         low, high = (math.exp(spread * self._quantile(q)) for q in (0.05, 0.95))
         covered = float(each[times.covered].sum() + self.correction.constant_ms) / latency
         covered = covered if times.covered.any() else 0.0

@@ -47,7 +47,7 @@ def table_of(names: tuple[str, ...] = NAMES, widths: tuple[float, ...] = (0.75, 
     parts, numbers, whole, labels = [], [], [], []
     for name in names:
         for width in widths:
-            kernels = kernels_of(read_network(build(name, width=width, weights=False)))
+            kernels = kernels_of(read_network(build(name, width=width, weights=False)), TARGET)
             numbers.append(np.full(len(kernels.configurations), len(parts)))
             parts.append(kernels.configurations)
             whole.append(1.05 * true_ms(kernels.configurations).sum() + 0.1)

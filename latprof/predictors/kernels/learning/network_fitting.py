@@ -28,6 +28,8 @@ Mask: TypeAlias = NDArray[np.bool_]
 #: Families are left out in at most so many groups.
 _GROUPS = 8
 _FEWEST_NETWORKS = 6
+#: Most of the shortest network that is taken for the constant of a run.
+_LARGEST_CONSTANT = 0.5
 #: Rounds of reweighting towards least absolute errors, and the error that counts as none.
 _ROUNDS, _SMALL = 30, 0.005
 
@@ -154,11 +156,12 @@ def correction_of(table: KernelTable, left_out: Mask | None = None) -> Correctio
     sums = np.bincount(table.network[own], table.latency_ms[own], minlength=len(table.names))
     design = np.column_stack([sums, count, np.ones(len(sums))])[used]
     design /= table.network_ms[used, None]
+    most = _LARGEST_CONSTANT * float(table.network_ms[used].min())
     for columns in ([0, 1, 2], [0, 2], [0, 1], [0]):
         solution = np.zeros(3)
         solution[columns] = _least_absolute(design[:, columns])
         correction = Correction(*solution.tolist())
-        if 0.5 <= correction.scale <= 2.0 and correction.constant_ms >= 0:
+        if 0.5 <= correction.scale <= 2.0 and 0 <= correction.constant_ms <= most:
             return correction
     return Correction(scale=float(np.median(1 / design[:, 0])))
 
