@@ -62,11 +62,14 @@ def collect(
         typer.Option(help="Search space to sample from: {spaces}.", autocompletion=complete_space),
     ] = None,
     zoo: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--zoo", help="Networks of the zoo (`latprof zoo`): those named like models, or all."
+            "--zoo/--no-zoo",
+            help="Networks of the zoo (`latprof zoo`): those named like models, or all. With "
+            "--kernels they are measured first, for the intervals, unless with --no-zoo.",
+            show_default=False,
         ),
-    ] = False,
+    ] = None,
     target: Target = "cpu:onnxruntime",
     n: Annotated[
         int | None,
@@ -129,10 +132,6 @@ def collect(
             "none of your own models where not given."
         ),
     ] = None,
-    zoo: Annotated[
-        bool,
-        typer.Option(help="With --kernels: measure the zoo's networks first, for the intervals."),
-    ] = True,
     visits: Annotated[
         int | None,
         typer.Option(help="Fresh loads of each network: 8, or 2 with --kernels."),
@@ -191,7 +190,7 @@ def collect(
                 store,
                 target=target,
                 n=n,
-                zoo=zoo,
+                zoo=zoo is not False,
                 visits=visits,
                 seed=seed,
                 time_limit_s=limit_s,
@@ -206,7 +205,7 @@ def collect(
         result = run(
             models or (),
             space=space,
-            zoo=zoo,
+            zoo=bool(zoo),
             store=store,
             target=target,
             n=n,
