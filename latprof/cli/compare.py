@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from latprof.cli.budget_options import AllowOpen, print_verdicts
 from latprof.cli.commands import finish
 from latprof.cli.console import (
     Inputs,
@@ -56,9 +57,14 @@ def compare(
         ),
     ] = None,
     fail_if: Annotated[
-        str | None,
-        typer.Option(metavar="CONDITION", help="Exit with status 1 if it holds: 'slower>3%'."),
+        list[str] | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="Exit with status 1 unless this is shown not to hold: 'slower > 3 %' or, of B, "
+            "'> 5 ms'. May be given several times.",
+        ),
     ] = None,
+    allow_open: AllowOpen = False,
     alpha: Annotated[float, typer.Option(help="Rate of false verdicts that is accepted.")] = 0.05,
     processes: Annotated[int, typer.Option(help="Measuring processes, for two networks.")] = 8,
     visits: Annotated[int, typer.Option(help="Visits to each network in each process.")] = 3,
@@ -105,6 +111,7 @@ def compare(
             b,
             target=target,
             fail_if=fail_if,
+            allow_open=allow_open,
             alpha=alpha,
             processes=processes,
             visits=visits,
@@ -139,11 +146,10 @@ def compare(
                 [(each.name, each.a, each.b) for each in result.conditions],
                 left=3,
             )
+        print_verdicts(result.budgets)
     for comparison in result.comparisons:
         remark_on_visits(comparison.visits)
-    if result.failed:
-        remark(f"{fail_if} holds for {', '.join(c.name for c in result.failed)}")
-    elif result.missing:
+    if result.missing:
         names = ", ".join(result.missing[:5]) + (", ..." if len(result.missing) > 5 else "")
         remark(f"{len(result.missing)} networks of {a} have no usable visits in {b}: {names}")
     finish(result)

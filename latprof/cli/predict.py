@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from latprof.cli.budget_options import AllowOpen, FailIf, finish_within, print_verdicts
 from latprof.cli.console import (
     Json,
     Shapes,
@@ -18,7 +20,8 @@ from latprof.cli.console import (
     print_table,
 )
 from latprof.common.short_reprs import whole_percent
-from latprof.errors import EXIT_PARTIAL, UsageError
+from latprof.errors import EXIT_OK, EXIT_PARTIAL, UsageError
+from latprof.measurement.budgets import BudgetResult, read_budgets
 from latprof.predictors.pack.shipped import DEFAULT_PACK
 from latprof.workflows.formatting import milliseconds
 
@@ -75,6 +78,8 @@ def predict(
             metavar="0.95", help="Also print the bound that this share of measurements stays below."
         ),
     ] = None,
+    fail_if: FailIf = None,
+    allow_open: AllowOpen = False,
     as_json: Json = False,
 ) -> None:
     """Predict latency from a pack, without running the networks.
@@ -86,8 +91,10 @@ def predict(
     With a pack of a search space its members are recognised by their operators, whoever exported
     them, and answered by its predictor. The target that an answer holds for is printed with it.
     """
-    from latprof.workflows.predict import predict as run
+    from latprof.workflows.budget_checks import OF_ONE, answer_verdicts
+    from latprof.workflows.predict import predict as predict_networks
 
+    budgets = read_budgets(fail_if, OF_ONE, "a prediction")
     networks = [each for word in networks for each in _lines(word)]
     failed: list[LatprofError] = []
 
@@ -97,28 +104,34 @@ def predict(
         failed.append(error)
         note(f"latprof: {name}: {error} [{error.code}]")
 
-    answers = run(
+    run = partial(
+        predict_networks,
         networks,
         pack,
         target=target,
         threads=threads,
         shapes=parse_shapes(shapes),
         strict=strict,
-        upper=upper,
-        advise=operators,
-        on_error=on_error,
     )
+    answers = run(upper=upper, advise=operators, on_error=on_error)
     if failed and not answers and not as_json:
         raise typer.Exit(failed[0].exit_status)
+    verdicts = answer_verdicts(
+        answers, budgets, lambda share: run(upper=share, on_error=lambda _name, _error: None)
+    )
+    kept = BudgetResult(tuple(verdicts), allow_open)
     if as_json:
-        print_json([answer.to_dict() for answer in answers])
+        shown = [answer.to_dict() for answer in answers]
+        print_json([each | kept.shown(row, len(answers)) for row, each in enumerate(shown)])
     else:
         _print(answers, upper)
     if operators and not as_json:
         for answer in answers:
             _print_operators(answer)
-    if failed:
-        raise typer.Exit(EXIT_PARTIAL if answers else failed[0].exit_status)
+    if not as_json:
+        print_verdicts(kept)
+    lost = EXIT_PARTIAL if answers else failed[0].exit_status if failed else EXIT_OK
+    finish_within(kept, lost if failed else EXIT_OK)
 
 
 def _lines(word: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from latprof.cli.budget_options import AllowOpen, FailIf, finish_within, print_verdicts
 from latprof.cli.commands import finish
 from latprof.cli.console import (
     Inputs,
@@ -41,6 +42,8 @@ from latprof.cli.run_options import (
     parse_numbers,
 )
 from latprof.errors import UsageError
+from latprof.measurement.budgets import BudgetResult, read_budgets
+from latprof.workflows.budget_checks import OF_ONE, profile_verdict
 from latprof.workflows.formatting import interval, milliseconds
 
 if TYPE_CHECKING:
@@ -114,6 +117,8 @@ def profile(
     wait_quiet: WaitQuiet = "",
     require_quiet: RequireQuiet = False,
     quiet: Quiet = False,
+    fail_if: FailIf = None,
+    allow_open: AllowOpen = False,
     as_json: Json = False,
 ) -> None:
     """Measure one network now, and each of its kernels.
@@ -146,10 +151,13 @@ def profile(
         "mode": mode,
         "tune_trials": tune_trials,
     }
+    budgets = read_budgets(fail_if, OF_ONE, "a profile")
     several = any(len(numbers[name]) > 1 for name in ("batch_size", "threads"))
     if several or numbers["streams"] or output is not None or png is not None:
         if trace is not None:
             raise UsageError("`trace` is for one batch size and number of threads", field="trace")
+        if budgets:
+            raise UsageError("`fail_if` is for one batch size and number of threads")
         _sweep(network, target, numbers, common, (output, png), quiet=quiet, as_json=as_json)
         return
     from latprof.workflows.profile import profile as run
@@ -164,14 +172,17 @@ def profile(
             threads=numbers["threads"][0],
             **common,
         )
+    verdicts = tuple(profile_verdict(found, budget) for budget in budgets)
+    kept = BudgetResult(verdicts, allow_open)
     if trace is not None:
         note(f"trace written to {trace}")
     if as_json:
-        print_json(found.to_dict())
+        print_json(found.to_dict() | kept.shown())
     else:
         _print(found, by)
+        print_verdicts(kept)
     remark_on_visits(found.visits)
-    finish(found)
+    finish_within(kept, found.exit_status)
 
 
 def _sweep(

@@ -1,6 +1,8 @@
 from latprof.measurement.across.side_by_side import SideBySide as SideBySide
+from latprof.measurement.budgets import Budget as Budget
+from latprof.measurement.budgets import BudgetResult as BudgetResult
+from latprof.measurement.budgets import BudgetVerdict as BudgetVerdict
 from latprof.measurement.comparison import Comparison as Comparison
-from latprof.measurement.comparison import Condition as Condition
 from latprof.measurement.comparison import compare_groups as compare_groups
 from latprof.measurement.comparison import compare_pairs as compare_pairs
 from latprof.measurement.comparison import holm as holm

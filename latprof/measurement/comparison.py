@@ -8,7 +8,6 @@ would find differences that do not exist.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -53,7 +52,8 @@ class Comparison:
     of no difference, and ``adjusted_p_value`` the same after Holm's correction over all networks
     compared. ``samples`` counts the processes that measured it, on both sides together where these
     were not measured in turn. ``visits`` says what became of the visits, where they were made for
-    this comparison, and ``a`` and ``b`` are both sides' milliseconds.
+    this comparison, and ``a`` and ``b`` are both sides' milliseconds. ``freedom`` are the interval's
+    degrees of freedom.
     """
 
     name: str
@@ -67,6 +67,18 @@ class Comparison:
     visits: VisitCounts | None = None
     a: Side | None = None
     b: Side | None = None
+    freedom: float = math.inf
+
+    def interval(self, alpha: float, comparisons: int = 1) -> tuple[float, float]:
+        """The interval of the effect where so many are to hold at once (Bonferroni).
+
+        ``alpha`` is the rate that the comparison was made with.
+        """
+        centre = math.log1p(self.effect)
+        half = (math.log1p(self.high) - math.log1p(self.low)) / 2
+        wide, plain = stats.t.ppf([1 - alpha / 2 / comparisons, 1 - alpha / 2], self.freedom)
+        half *= float(wide / plain)
+        return math.expm1(centre - half), math.expm1(centre + half)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the comparison as plain JSON values."""
@@ -172,6 +184,7 @@ def _comparison(
         adjusted_p_value=p_value,
         verdict=_verdict(difference, p_value, alpha),
         samples=samples,
+        freedom=freedom,
     )
 
 
@@ -200,28 +213,3 @@ def holm(comparisons: Sequence[Comparison], alpha: float = 0.05) -> list[Compari
             verdict=_verdict(found.effect, largest, alpha),
         )
     return [c for c in corrected if c is not None]
-
-
-@dataclass(frozen=True)
-class Condition:
-    """When a comparison is a failure: a verdict, and an effect beyond ``limit``, a fraction."""
-
-    verdict: Verdict
-    limit: float
-
-    @classmethod
-    def parse(cls, text: str) -> Condition:
-        """Read ``slower>3%`` or ``faster>10%``."""
-        match = re.fullmatch(r" *(slower|faster) *> *([0-9]{1,6}(?:\.[0-9]{1,9})?) *% *", text)
-        if match is None:
-            raise InvalidValueError(
-                "the condition cannot be read",
-                field="fail-if",
-                expected="for example slower>3%",
-                got=text,
-            )
-        return cls("slower" if match[1] == "slower" else "faster", float(match[2]) / 100)
-
-    def holds(self, comparison: Comparison) -> bool:
-        """Whether the verdict is given and its effect is beyond the limit."""
-        return comparison.verdict == self.verdict and abs(comparison.effect) > self.limit

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Unpack
 from latprof.common.extras import needs
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import (
-    EXIT_FINDING,
     EXIT_OK,
     EXIT_PARTIAL,
     TargetMismatchError,
     UsageError,
 )
+from latprof.measurement.budgets import BudgetResult, read_budgets
 from latprof.workflows.arguments import (
     Inputs,
     NetworkLike,
@@ -31,6 +31,7 @@ from latprof.workflows.arguments import (
     run_options,
     watch_of,
 )
+from latprof.workflows.budget_checks import OF_TWO, comparison_verdicts
 
 if TYPE_CHECKING:
     from latprof.measurement.across.differing_conditions import DifferingCondition
@@ -55,7 +56,7 @@ class CompareResult(ShortRepr):
     comparisons : tuple of Comparison
         One for two networks; one a network for two stores.
     failed : tuple of Comparison
-        Those that fulfil ``fail_if``.
+        Those that break a budget.
     missing : tuple of str
         Networks of store A without usable visits in store B.
     costs_unknown : mapping of str to str
@@ -67,6 +68,8 @@ class CompareResult(ShortRepr):
         What A and B were measured on.
     host : HostReport or None
         For two networks: what the host did meanwhile.
+    budgets : BudgetResult
+        The verdicts on ``fail_if``, for each network in turn.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -76,12 +79,13 @@ class CompareResult(ShortRepr):
     conditions: tuple[DifferingCondition, ...] = ()
     targets: tuple[Target, ...] = ()
     host: HostReport | None = None
+    budgets: BudgetResult = field(default_factory=BudgetResult)
 
     @property
     def exit_status(self) -> int:
-        """1 where ``fail_if`` holds for a network, else 5 where networks or visits are missing."""
-        if self.failed:
-            return EXIT_FINDING
+        """1 or 5 for budgets that are not kept, else 5 where networks or visits are missing."""
+        if self.budgets.exit_status:
+            return self.budgets.exit_status
         lost = any(each.visits is not None and each.visits.failed for each in self.comparisons)
         return EXIT_PARTIAL if self.missing or lost else EXIT_OK
 
@@ -103,7 +107,11 @@ class CompareResult(ShortRepr):
             common["costs_unknown"] = dict(self.costs_unknown)
         if self.conditions:
             common["conditions"] = [condition.to_dict() for condition in self.conditions]
-        return [comparison.to_dict() | common for comparison in self.comparisons]
+        found = self.comparisons
+        return [
+            comparison.to_dict() | common | self.budgets.shown(row, len(found))
+            for row, comparison in enumerate(found)
+        ]
 
 
 @needs("collect", "pandas", "scipy", "sqlalchemy")
@@ -112,7 +120,8 @@ def compare(
     b: NetworkLike | StoreLike,
     *,
     target: str | None = None,
-    fail_if: str | None = None,
+    fail_if: str | Sequence[str] | None = None,
+    allow_open: bool = False,
     alpha: float = 0.05,
     processes: int = 8,
     visits: int = 3,
@@ -140,8 +149,11 @@ def compare(
         or two stores.
     target : str, optional
         What to measure on (``"cpu:onnxruntime"`` where not given), or which of the stores' targets.
-    fail_if : str, optional
-        A condition such as ``"slower>3%"``: the comparisons for which it holds are ``failed``.
+    fail_if : str or sequence of str, optional
+        Conditions that fail: ``"slower > 3 %"``, ``"faster > 10 %"`` or, of B, ``"> 5 ms"``. One
+        is kept or broken only where the interval shows it.
+    allow_open : bool
+        What the interval does not show does not fail.
     alpha : float
         Rate of false verdicts that is accepted.
     processes, visits : int
@@ -182,9 +194,9 @@ def compare(
     HostBusyError
         Where a quiet host is required and this one is busy.
     """
-    from latprof.measurement.comparison import Condition, check_alpha
+    from latprof.measurement.comparison import check_alpha
 
-    condition = None if fail_if is None else Condition.parse(fail_if)
+    budgets = read_budgets(fail_if, OF_TWO, "a comparison")
     check_alpha(alpha)
     stores = [_is_store(each) for each in (a, b)]
     if any(stores) and not all(stores):
@@ -218,8 +230,11 @@ def compare(
         measured = _Measured(networks, target, options, timeout_s, watch)
         comparison, host = measured.compare(effort, alpha)
         found, targets = (comparison,), measured.targets()
-    failed = tuple(each for each in found if condition is not None and condition.holds(each))
-    return CompareResult(found, failed, missing, unknown, conditions, targets, host)
+    verdicts = comparison_verdicts(found, budgets, alpha)
+    broken = {verdict.name for verdict in verdicts if verdict.outcome == "broken"}
+    failed = tuple(each for each in found if each.name in broken)
+    kept = BudgetResult(tuple(verdicts), allow_open)
+    return CompareResult(found, failed, missing, unknown, conditions, targets, host, kept)
 
 
 def _is_store(given: object) -> bool:
