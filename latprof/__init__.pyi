@@ -32,6 +32,7 @@ from latprof.profilers.targets import target_spellings as target_spellings
 from latprof.searchers.verification import Verification as Verification
 from latprof.workflows.android import AndroidResult as AndroidResult
 from latprof.workflows.android import android as android
+from latprof.workflows.budget_checks import check_budgets as check_budgets
 from latprof.workflows.collect import CollectResult as CollectResult
 from latprof.workflows.collect import collect as collect
 from latprof.workflows.compare import CompareResult as CompareResult

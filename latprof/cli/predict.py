@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -31,6 +30,7 @@ _MOST_LISTED = 64 << 20
 if TYPE_CHECKING:
     from latprof.errors import LatprofError
     from latprof.predictors.pack.answering import Answer
+    from latprof.workflows.predict_answers import OnError
 
 
 def predict(
@@ -104,20 +104,25 @@ def predict(
         failed.append(error)
         note(f"latprof: {name}: {error} [{error.code}]")
 
-    run = partial(
-        predict_networks,
-        networks,
-        pack,
-        target=target,
-        threads=threads,
-        shapes=parse_shapes(shapes),
-        strict=strict,
-    )
-    answers = run(upper=upper, advise=operators, on_error=on_error)
+    def run(upper: float | None, on_error: OnError, *, advise: bool = False) -> list[Answer]:
+        return predict_networks(
+            networks,
+            pack,
+            target=target,
+            threads=threads,
+            shapes=given_shapes,
+            strict=strict,
+            upper=upper,
+            advise=advise,
+            on_error=on_error,
+        )
+
+    given_shapes = parse_shapes(shapes)
+    answers = run(upper, on_error, advise=operators)
     if failed and not answers and not as_json:
         raise typer.Exit(failed[0].exit_status)
     verdicts = answer_verdicts(
-        answers, budgets, lambda share: run(upper=share, on_error=lambda _name, _error: None)
+        answers, budgets, lambda share: run(share, lambda _name, _error: None)
     )
     kept = BudgetResult(tuple(verdicts), allow_open)
     if as_json:

@@ -275,6 +275,4 @@ def percentile_interval(
     error = max(between, math.sqrt(share * (1 - share) / len(runs)))
     half = float(special.stdtrit(count - 1, (1 + coverage) / 2)) * error
     low, high = max(share - half, 0.0), share + half
-    return float(np.quantile(runs, low)), (
-        float(np.quantile(runs, high)) if high < 1 else math.inf
-    )
+    return float(np.quantile(runs, low)), (float(np.quantile(runs, high)) if high < 1 else math.inf)

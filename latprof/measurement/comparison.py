@@ -52,8 +52,8 @@ class Comparison:
     of no difference, and ``adjusted_p_value`` the same after Holm's correction over all networks
     compared. ``samples`` counts the processes that measured it, on both sides together where these
     were not measured in turn. ``visits`` says what became of the visits, where they were made for
-    this comparison, and ``a`` and ``b`` are both sides' milliseconds. ``freedom`` are the interval's
-    degrees of freedom.
+    this comparison, and ``a`` and ``b`` are both sides' milliseconds. ``freedom`` are the degrees
+    of freedom of the interval.
     """
 
     name: str
@@ -76,8 +76,8 @@ class Comparison:
         """
         centre = math.log1p(self.effect)
         half = (math.log1p(self.high) - math.log1p(self.low)) / 2
-        wide, plain = stats.t.ppf([1 - alpha / 2 / comparisons, 1 - alpha / 2], self.freedom)
-        half *= float(wide / plain)
+        plain, wide = (stats.t.ppf(1 - alpha / 2 / n, self.freedom) for n in (1, comparisons))
+        half *= float(wide) / float(plain)
         return math.expm1(centre - half), math.expm1(centre + half)
 
     def to_dict(self) -> dict[str, Any]:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 #: Judges a budget of the latency or of a percentile.
 Judge: TypeAlias = Callable[[Budget], BudgetVerdict]
-#: What a test's reason begins with that was skipped since the host was busy.
-BUSY = "latency not measured: "
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,9 @@ class Latencies:
     wait_s: float = 300.0
     clock: Callable[[], float] = time.monotonic
 
-    def measure(self, model: NetworkLike, target: str = "cpu:onnxruntime", **options: Any) -> Latency:
+    def measure(
+        self, model: NetworkLike, target: str = "cpu:onnxruntime", **options: Any
+    ) -> Latency:
         """Measure a network's latency on this host.
 
         Takes what :func:`latprof.profile` takes, and raises the same; the test is skipped, or
@@ -154,9 +154,7 @@ class Latencies:
             lambda budget: profile_verdict(found, budget),
         )
 
-    def predict(
-        self, model: NetworkLike, pack: PackLike | None = None, **options: Any
-    ) -> Latency:
+    def predict(self, model: NetworkLike, pack: PackLike | None = None, **options: Any) -> Latency:
         """Predict a network's latency, without running it.
 
         Takes what :func:`latprof.predict` takes, and raises the same.
@@ -210,4 +208,4 @@ class Latencies:
 
 
 def _skip(error: HostBusyError) -> NoReturn:
-    pytest.skip(f"{BUSY}{error.problem}")
+    pytest.skip(f"latency not measured: {error.problem}")

@@ -1,4 +1,4 @@
-"""The pytest plugin of latprof: fixtures for the tests of what extends it.
+"""The pytest plugin of latprof: budgets of latency, and fixtures for the tests of what extends it.
 
 It is loaded wherever latprof is installed, and imports nothing of latprof before a fixture is asked
 for; ``-p no:latprof.testing.plugin`` leaves it out.
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
     from latprof.predictors.base import Predictor
     from latprof.searchers.base import SearchProblem
+    from latprof.testing.latency import Latencies
 
 # Asserts of the suites show the values that they compare.
 _SUITES = [
@@ -25,6 +26,80 @@ _SUITES = [
     for suite in ("space", "profiler", "predictor", "searcher", "store")
 ]
 pytest.register_assert_rewrite(*(suite for suite in _SUITES if suite not in sys.modules))
+
+_LATENCY = "latprof.testing.latency"
+#: What the reason of a test begins with that a busy host left out, after pytest's own words.
+_BUSY = "latency not measured: "
+_LATENCIES = pytest.StashKey["Latencies"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--latency-busy``."""
+    parser.getgroup("latprof").addoption(
+        "--latency-busy",
+        choices=("wait", "skip", "fail"),
+        default="wait",
+        help="what becomes of a test that measures latency on a busy host: wait up to 5 minutes, "
+        "all tests together, then skip it (default); skip it; or fail",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line(
+        "markers",
+        "latency_budget(model, budget, **options): fail unless the model's latency is shown to be "
+        "within the budget, such as '5 ms' or 'p95 8 ms'; options are those of latprof.profile, or "
+        "with pack=... those of latprof.predict",
+    )
+
+
+def _latencies(config: pytest.Config) -> Latencies:
+    """The session's, made when it is first asked for."""
+    if _LATENCIES not in config.stash:
+        from latprof.testing.latency import Latencies
+
+        config.stash[_LATENCIES] = Latencies(config.getoption("--latency-busy"))
+    return config.stash[_LATENCIES]
+
+
+@pytest.fixture(scope="session")
+def latency(request: pytest.FixtureRequest) -> Latencies:
+    """Measure or predict latency: ``assert latency.measure("m.onnx") < ms(5)``."""
+    return _latencies(request.config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Check the budgets that a test is marked with before it runs."""
+    for marker in item.iter_markers("latency_budget"):
+        _latencies(item.config).check(*marker.args, **marker.kwargs)
+    return (yield)
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Say of a failed comparison of a latency what its interval is, and how the host was."""
+    module = sys.modules.get(_LATENCY)
+    if module is None or not isinstance(left, module.Latency):
+        return None
+    if not isinstance(right, module.Milliseconds):
+        return None
+    first, *more = left.explain(right)
+    return [f"{left.name} {op} {right}", first, *more]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Count the tests that a busy host left out."""
+    skipped = [
+        report
+        for report in terminalreporter.stats.get("skipped", ())
+        if isinstance(report.longrepr, tuple) and _BUSY in str(report.longrepr[2])
+    ]
+    if skipped:
+        count = len(skipped)
+        terminalreporter.write_line(
+            f"latprof: {count} test{'s' * (count > 1)} of latency skipped, since the host was busy"
+        )
 
 
 @pytest.fixture(scope="session")
