@@ -1,8 +1,8 @@
 from latprof.testing.distributions import write_distribution as write_distribution
 from latprof.testing.fake_runner import FakeRunner as FakeRunner
 from latprof.testing.fakes import FakeProfiler as FakeProfiler
-from latprof.testing.latency import Latencies as Latencies
 from latprof.testing.latency import Latency as Latency
+from latprof.testing.latency import LatencyFixture as LatencyFixture
 from latprof.testing.latency import ms as ms
 from latprof.testing.predictor_contract import PredictorContract as PredictorContract
 from latprof.testing.problems import known_optimum as known_optimum

@@ -119,7 +119,7 @@ def explanation(verdict: BudgetVerdict, latency_ms: float, state: str) -> list[s
 
 
 @dataclass
-class Latencies:
+class LatencyFixture:
     """The ``latency`` fixture: measures and predicts.
 
     Parameters

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
     from latprof.predictors.base import Predictor
     from latprof.searchers.base import SearchProblem
-    from latprof.testing.latency import Latencies
+    from latprof.testing.latency import LatencyFixture
 
 # Asserts of the suites show the values that they compare.
 _SUITES = [
@@ -30,7 +30,7 @@ pytest.register_assert_rewrite(*(suite for suite in _SUITES if suite not in sys.
 _LATENCY = "latprof.testing.latency"
 #: What the reason of a test begins with that a busy host left out, after pytest's own words.
 _BUSY = "latency not measured: "
-_LATENCIES = pytest.StashKey["Latencies"]()
+_LATENCIES = pytest.StashKey["LatencyFixture"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -54,17 +54,17 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-def _latencies(config: pytest.Config) -> Latencies:
+def _latencies(config: pytest.Config) -> LatencyFixture:
     """The session's, made when it is first asked for."""
     if _LATENCIES not in config.stash:
-        from latprof.testing.latency import Latencies
+        from latprof.testing.latency import LatencyFixture
 
-        config.stash[_LATENCIES] = Latencies(config.getoption("--latency-busy"))
+        config.stash[_LATENCIES] = LatencyFixture(config.getoption("--latency-busy"))
     return config.stash[_LATENCIES]
 
 
 @pytest.fixture(scope="session")
-def latency(request: pytest.FixtureRequest) -> Latencies:
+def latency(request: pytest.FixtureRequest) -> LatencyFixture:
     """Measure or predict latency: ``assert latency.measure("m.onnx") < ms(5)``."""
     return _latencies(request.config)
 

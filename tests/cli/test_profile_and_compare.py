@@ -147,7 +147,9 @@ def test_compare_gives_a_verdict_and_the_condition_sets_the_status(latprof, mode
     assert found["a"]["low_ms"] < found["a"]["latency_ms"] < found["a"]["high_ms"]
     assert found["target"]["runtime"] == "onnxruntime"
     assert {"quiet", "warnings", "preempted_runs"} <= found["host"].keys()
-    assert "slower>3% holds" in done.stderr
+    (verdict,) = found["budgets"]
+    assert (verdict["outcome"], verdict["unit"]) == ("broken", "fraction")
+    assert verdict["low"] == found["low"] > 0.03
     done = latprof("compare", *reversed(models), *effort, "--fail-if", "slower>3%")
     assert done.returncode == 0, done.stderr
     assert "faster" in done.stdout

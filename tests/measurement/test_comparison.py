@@ -8,7 +8,6 @@ import pytest
 from latprof.errors import InvalidValueError, NotEnoughDataError
 from latprof.measurement.comparison import (
     Comparison,
-    Condition,
     compare_groups,
     compare_pairs,
     comparisons_html,
@@ -77,26 +76,15 @@ def test_equal_values_are_no_evidence_and_different_ones_without_noise_are():
     assert compare_pairs("n", same, 2 * same).verdict == "slower"
 
 
-@pytest.mark.parametrize(
-    ("text", "verdict", "limit"),
-    [("slower>3%", "slower", 0.03), (" faster > 2.5 %", "faster", 0.025)],
-)
-def test_conditions_are_read(text, verdict, limit):
-    condition = Condition.parse(text)
-    assert (condition.verdict, condition.limit) == (verdict, limit)
-
-
-@pytest.mark.parametrize("text", ["", "slower", "slower>3", "worse>3%", "slower>-1%", "slower>3%%"])
-def test_other_conditions_are_refused(text):
-    with pytest.raises(InvalidValueError, match="the condition cannot be read"):
-        Condition.parse(text)
-
-
-def test_a_condition_needs_the_verdict_and_the_size():
-    condition = Condition.parse("slower>3%")
-    assert condition.holds(one(0.001, effect=0.04))
-    assert not condition.holds(one(0.001, effect=0.02))
-    assert not condition.holds(one(0.5, effect=0.04))
+def test_the_interval_widens_with_the_number_of_comparisons():
+    found = compare_pairs("n", visits(np.random.default_rng(2)), visits(np.random.default_rng(3)))
+    assert found.interval(0.05) == pytest.approx((found.low, found.high))
+    low, high = found.interval(0.05, comparisons=20)
+    assert low < found.low < found.effect < found.high < high
+    once = compare_pairs(
+        "n", visits(np.random.default_rng(2)), visits(np.random.default_rng(3)), alpha=0.05 / 20
+    )
+    assert (low, high) == pytest.approx((once.low, once.high))
 
 
 def test_too_little_to_compare_is_refused():

@@ -1,0 +1,134 @@
+"""Budgets of latency as a user's tests state them."""
+
+import dataclasses
+import importlib
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from latprof.datasets.spaces.proxyless import ProxylessSpace
+from latprof.errors import HostBusyError, InvalidValueError
+from latprof.measurement.budgets import Budget
+from latprof.testing import LatencyFixture, Latency, ms
+
+workflow = importlib.import_module("latprof.workflows.profile")
+
+SUITE = """
+import pytest
+from latprof.testing import ms
+from latprof.testing.latency import LatencyFixture
+from latprof.errors import HostBusyError
+
+def test_kept(latency):
+    assert latency.predict("model.onnx") < ms(1000)
+
+def test_broken(latency):
+    assert latency.predict("model.onnx") < ms(0.001)
+
+@pytest.mark.latency_budget("model.onnx", "0.001 ms", pack=None)
+def test_marked():
+    raise RuntimeError("never begun")
+
+def test_busy(latency, monkeypatch):
+    import latprof.workflows.profile as module
+    def busy(*_arguments, **_keywords):
+        raise HostBusyError("the host is busy: load now")
+    monkeypatch.setattr(module, "profile", busy)
+    latency.measure("model.onnx")
+"""
+
+
+def run_pytest(folder, *words):
+    plugins = ["-p", "latprof.testing.plugin", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *plugins]
+    return subprocess.run(
+        [*command, "-q", "-c", os.devnull, "--rootdir", folder, folder / "test_suite.py", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+    )
+
+
+def test_a_suite_says_which_budgets_are_kept(tmp_path):
+    space = ProxylessSpace()  # its members' predictions have an interval
+    (tmp_path / "model.onnx").write_bytes(space.onnx_bytes(space.sample(1)[0]))
+    (tmp_path / "test_suite.py").write_text(SUITE)
+    done = run_pytest(tmp_path, "--latency-busy", "skip")
+    assert "2 failed, 1 passed, 1 skipped" in done.stdout, done.stdout + done.stderr
+    assert "never begun" not in done.stdout
+    assert done.stdout.count("at most 0.001 ms: broken: ") >= 2
+    assert "predicted for cpu:onnxruntime" in done.stdout
+    assert "latprof: 1 test of latency skipped, since the host was busy" in done.stdout
+    done = run_pytest(tmp_path, "--latency-busy", "fail", "-k", "busy")
+    assert "1 failed" in done.stdout
+    assert "the host is busy: load now" in done.stdout
+
+
+def test_a_session_that_measures_nothing_imports_nothing_of_it(tmp_path):
+    (tmp_path / "test_suite.py").write_text(
+        "import sys\n"
+        "def test_it():\n"
+        "    print('loaded', *sorted(n for n in sys.modules if n.startswith('latprof')))\n"
+        "    print('heavy', *({'numpy', 'onnx', 'scipy', 'pandas', 'psutil'} & set(sys.modules)))\n"
+    )
+    done = run_pytest(tmp_path, "-s")
+    (loaded,) = (line for line in done.stdout.splitlines() if line.startswith("loaded"))
+    assert set(loaded.split()[1:]) <= {
+        *("latprof", "latprof.common", "latprof.common.extras", "latprof.common.lazy"),
+        *("latprof._version", "latprof.errors", "latprof.testing", "latprof.testing.plugin"),
+    }
+    assert "heavy\n" in done.stdout
+
+
+def latency(low, high):
+    found = SimpleNamespace(latency_ms=(low + high) / 2)
+    return Latency("m", found, "host quiet", lambda budget: budget.judge("m", low, high, "why"))
+
+
+def test_a_comparison_is_true_only_where_it_is_shown():
+    shown, open_ = latency(4.0, 4.5), latency(4.6, 5.3)
+    assert shown < ms(5)
+    assert shown <= ms(4.5)
+    assert not shown < ms(4.5)
+    assert not open_ < ms(5)
+    assert not open_ > ms(5)
+    assert open_ > ms(4.5)
+    nothing = latency(float("nan"), float("nan"))
+    assert not any((nothing < ms(5), nothing <= ms(5), nothing > ms(5), nothing >= ms(5)))
+    with pytest.raises(TypeError):
+        assert shown < 5
+    with pytest.raises(InvalidValueError):
+        ms(0)
+
+
+def test_waiting_is_limited_for_all_tests_together(monkeypatch):
+    waits, now = [], [0.0]
+
+    def busy(_model, _target, *, wait_quiet_s, **_options):
+        waits.append(wait_quiet_s)
+        now[0] += 200.0
+        raise HostBusyError("the host is busy: load now")
+
+    monkeypatch.setattr(workflow, "profile", busy)
+    latencies = LatencyFixture("wait", clock=lambda: now[0])
+    for _ in range(2):
+        with pytest.raises(pytest.skip.Exception, match="the host is busy: load now"):
+            latencies.measure("m.onnx")
+    assert waits == [300.0, 100.0, None, None]
+    with pytest.raises(HostBusyError):
+        dataclasses.replace(latencies, busy="fail").measure("m.onnx")
+
+
+def test_a_percentile_is_judged_as_one():
+    seen = []
+
+    def judge(budget):
+        seen.append(budget)
+        return budget.judge("m", 1, 2, "")
+
+    assert Latency("m", SimpleNamespace(latency_ms=1.0), "", judge).p(95) < ms(3)
+    assert seen == [Budget("percentile", 3.0, 95)]
