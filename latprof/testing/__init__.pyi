@@ -1,9 +1,9 @@
 from latprof.testing.distributions import write_distribution as write_distribution
 from latprof.testing.fake_runner import FakeRunner as FakeRunner
 from latprof.testing.fakes import FakeProfiler as FakeProfiler
-from latprof.testing.latency import Latency as Latency
-from latprof.testing.latency import LatencyFixture as LatencyFixture
-from latprof.testing.latency import ms as ms
+from latprof.testing.latency_fixture import Latency as Latency
+from latprof.testing.latency_fixture import LatencyFixture as LatencyFixture
+from latprof.testing.latency_fixture import ms as ms
 from latprof.testing.predictor_contract import PredictorContract as PredictorContract
 from latprof.testing.problems import known_optimum as known_optimum
 from latprof.testing.problems import known_problem as known_problem

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
     from latprof.predictors.base import Predictor
     from latprof.searchers.base import SearchProblem
-    from latprof.testing.latency import LatencyFixture
+    from latprof.testing.latency_fixture import LatencyFixture
 
 # Asserts of the suites show the values that they compare.
 _SUITES = [
@@ -27,7 +27,7 @@ _SUITES = [
 ]
 pytest.register_assert_rewrite(*(suite for suite in _SUITES if suite not in sys.modules))
 
-_LATENCY = "latprof.testing.latency"
+_LATENCY = "latprof.testing.latency_fixture"
 #: What the reason of a test begins with that a busy host left out, after pytest's own words.
 _BUSY = "latency not measured: "
 _LATENCIES = pytest.StashKey["LatencyFixture"]()
@@ -57,7 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _latencies(config: pytest.Config) -> LatencyFixture:
     """The session's, made when it is first asked for."""
     if _LATENCIES not in config.stash:
-        from latprof.testing.latency import LatencyFixture
+        from latprof.testing.latency_fixture import LatencyFixture
 
         config.stash[_LATENCIES] = LatencyFixture(config.getoption("--latency-busy"))
     return config.stash[_LATENCIES]

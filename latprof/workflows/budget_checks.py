@@ -141,7 +141,7 @@ def comparison_verdicts(
             low, high = sure_low, comparison.high
             if budget.quantity == "faster":
                 low, high = -sure_high, -comparison.low
-            basis = f"{1 - alpha:.3g} interval of the effect"
+            basis = f"{100 * (1 - alpha):g}% interval of the effect"
             if len(comparisons) > 1:
                 basis += f", its lower end corrected for {len(comparisons)} networks"
             verdicts.append(budget.judge(comparison.name, low, high, basis))
