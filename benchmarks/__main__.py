@@ -9,6 +9,7 @@ is none. Exits with status 1 where a benchmark failed, after all have run.
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ class Benchmark:
     module: str
     arguments: tuple[str, ...] = ()
     gpu: bool = False
+    phone: bool = False
 
     def command(self, data: Path | None) -> list[str]:
         """The command, to be run at the top of the repository."""
@@ -41,6 +43,8 @@ class Benchmark:
         if self.gpu:
             found = profiler_class(GPU).availability()
             return "" if found.state == "ready" else f"needs {GPU}: {found.detail}"
+        if self.phone and shutil.which("adb") is None:
+            return "needs Debian's packages for a test phone: make debian-packages"
         return ""
 
     def __str__(self) -> str:
@@ -56,6 +60,7 @@ def benchmarks() -> list[Benchmark]:
         Benchmark("public", (*public, "--intervals")),
         Benchmark("transfer", public),
         Benchmark("imported", (DATA,)),
+        Benchmark("published_packs", public),
         Benchmark("kernels", public),
         Benchmark("searchers", public),
         Benchmark("cross_target", public),
@@ -70,6 +75,7 @@ def benchmarks() -> list[Benchmark]:
         Benchmark("repeatability"),
         Benchmark("protocol"),
         Benchmark("comparison"),
+        Benchmark("phone", phone=True),
         Benchmark("busy"),
         Benchmark("runtimes"),
         Benchmark("tflite_writer"),

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
 import sys
 import tempfile
@@ -33,6 +32,9 @@ from latprof.measurement.labels import TargetLabels
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.statistics import combine_visits, visit_ratio
 from latprof.measurement.store.store import Store
+from latprof.predictors.models.by_name import make_predictor
+from latprof.predictors.training.cross_validation import cross_validated_predictions
+from latprof.predictors.training.stored_training import stored_rows
 from latprof.profilers.base import RunOptions
 from latprof.profilers.runtimes.android.measuring.adb_litert import AdbLiteRT
 from latprof.profilers.visits.measurer import InProcessMeasurer
@@ -73,7 +75,7 @@ def journey(place: Any, n: int, visits: int, folder: Path) -> None:
     print(f"networks measured both ways          {len(both)}")
     print(f"mean ratio of labels, phone/direct   {ratio.mean():.4f}")
     print(f"spread of the ratios (SD)            {ratio.std():.4f}")
-    errors = {way: _rmse(place, path) for way, path in stores.items()}
+    errors = {way: _rmse(path) for way, path in stores.items()}
     for way, rmse in errors.items():
         print(f"RMSE by 5-fold cross-validation, {way:8}{rmse:.4f} ms")
     print(f"phone's against the direct one's     {errors['phone'] / errors['direct']:.3f}")
@@ -86,11 +88,13 @@ def _latencies(path: Path) -> dict[str, float]:
         return dict(zip(first["subject"], first["latency_ms"], strict=True))
 
 
-def _rmse(place: Any, path: Path) -> float:
-    pack = path.with_suffix(".pack")
-    done = place.run("train", path, "--output", pack, "--folds", "5", "--json", status=None)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return float(found["rmse_ms"])
+def _rmse(path: Path) -> float:
+    with Store.open(str(path)) as store:
+        rows = stored_rows(TargetLabels.of(store, None))
+    choices = rows.space.choices(rows.architectures)
+    predictor = make_predictor("hybrid", rows.space)
+    predicted = cross_validated_predictions(predictor, choices, rows.latency_ms)
+    return float(np.sqrt(np.mean((predicted - rows.latency_ms) ** 2)))
 
 
 # One visit -----------------------------------------------------------------------------------

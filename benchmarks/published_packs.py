@@ -1,14 +1,15 @@
 """Fit the packs of published measurements: ``python -m benchmarks.published_packs --data FOLDER``.
 
 The folder has the collections' own files, as docs/importing.md lists them. Prints, for each pack,
-the held-out error beside the noise and its size. ``--output FOLDER`` writes there, not over the
-packs that come with latprof; ``--only`` takes those with a text in their name.
+the held-out error beside the noise and its size. ``--write`` writes them over the packs that come
+with latprof; ``--only`` takes those with a text in their name.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,18 +95,18 @@ def main() -> None:
     """Fit and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--output", type=Path, default=FOLDER)
+    parser.add_argument("--write", action="store_true")
     parser.add_argument("--only", default="")
     arguments = parser.parse_args()
-    arguments.output.mkdir(parents=True, exist_ok=True)
     print("| pack | rows | RMSE % | noise % | Spearman | bytes |\n|---|---|---|---|---|---|")
-    for name in (PIXEL1, *PACKS):
-        if arguments.only in name:
-            found = PACKS.get(name)
-            pack = of_column(arguments.data, found) if found else of_pixel1(arguments.data)
-            path = arguments.output / f"{name}.pack"
-            save_pack(pack, path)
-            print(row(name, pack, path), flush=True)
+    with tempfile.TemporaryDirectory(prefix="latprof-") as folder:
+        for name in (PIXEL1, *PACKS):
+            if arguments.only in name:
+                found = PACKS.get(name)
+                pack = of_column(arguments.data, found) if found else of_pixel1(arguments.data)
+                path = (FOLDER if arguments.write else Path(folder)) / f"{name}.pack"
+                save_pack(pack, path)
+                print(row(name, pack, path), flush=True)
 
 
 if __name__ == "__main__":

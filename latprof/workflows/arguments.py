@@ -150,7 +150,7 @@ def run_options(target: str, arguments: RunArguments, on_note: OnNote | None = N
         cluster,
     )
     caution = profiler(options).caution
-    if profiler.runs_here:  # a phone that is not there has errors of its own
+    if not profiler.clusters:  # a phone that is not there has errors of its own
         check_ready(target)
     if caution and on_note is not None:
         on_note(caution)

@@ -142,7 +142,7 @@ def target_here(pack: Pack, *, other_target: bool = False) -> Target:
     if found is None:
         raise InvalidValueError("the pack has no target; save it with target=...")
     require("collect", "measuring the network found", "scipy")
-    if profiler_class(found.spelling).runs_here:
+    if not profiler_class(found.spelling).clusters:  # as in run_options
         check_ready(found.spelling)
     profiler = profiler_class(found.spelling)(RunOptions.of_target(found))
     here = profiler.target(found.input_shape)

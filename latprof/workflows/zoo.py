@@ -89,6 +89,7 @@ def zoo(
         For a size or a file without a name.
     """
     from latprof.common.files import check_output
+    from latprof.common.limits import check_seed
     from latprof.datasets.zoo.catalogue import counts, facts, names, write_model
 
     size: dict[str, Any] = {"resolution": resolution, "width": width, "batch_size": batch_size}
@@ -97,6 +98,7 @@ def zoo(
             raise UsageError("one network has a size and a file; name it", field="name")
         return tuple(_published(facts(each)) for each in names())
     network = facts(name)
+    check_seed(seed)
     if output is not None:
         check_output(output)
     parameters, macs = counts(name, **size)

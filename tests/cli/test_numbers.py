@@ -26,6 +26,7 @@ CALLS = {
     "compare": "{}/m.onnx {}/m.onnx --shape 1,3,8,8",
     "export": "{}/lat.db --csv {}/t.csv",
     "datasets": "",
+    "zoo": "squeezenet-1.1",
     "train": "{}/lat.db -o {}/new.pack --predictor linear --no-compare",
     "transfer": "{}/lat.db --from proxyless-cpu-ort1",
     "predict": "1,0,6,6,2,0,1,1,5,1,1,1,4,1,1,1,5,5,2,2,5",
@@ -37,7 +38,7 @@ CALLS = {
 WITH = {
     ("collect", "max_visits"): "--half-width 1%",
     ("profile", "max_visits"): "--half-width 1%",
-    ("search", "wait_quiet"): "--verify",
+    ("search", "wait_quiet"): "--verify --other-target",
     ("collect", "tune_trials"): "--target cpu:tvm",
     ("search", "image_size"): "--data digits",
     ("search", "epochs"): "--data digits",

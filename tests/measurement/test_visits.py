@@ -99,9 +99,9 @@ def test_a_failure_and_its_error_are_two_forms_of_one_thing():
 
 
 def test_counts_say_what_a_result_lacks():
-    assert VisitCounts(made=8, disturbed=3).notes() == []
+    assert VisitCounts(made=8, repeated=3).notes() == []
     failures = tuple((f"n{i}", Failure("timeout", "too long")) for i in range(3))
-    counts = VisitCounts(5, 3, 9, 2, failures=failures)
+    counts = VisitCounts(5, 3, 2, 9, failures=failures)
     missing, disturbed = counts.notes()
     assert missing.startswith("3 of 8 visits failed")
     assert missing.count("too long [timeout]") == 1

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from latprof.common.short_reprs import ShortRepr
+
 if TYPE_CHECKING:
     from latprof.graph.operators import Shape
 
@@ -19,8 +21,8 @@ class Value(NamedTuple):
     constant: bool = False
 
 
-@dataclass(frozen=True)
-class GraphNode:
+@dataclass(frozen=True, repr=False)
+class GraphNode(ShortRepr):
     """An operator of a graph.
 
     ``inputs`` and ``outputs`` are in the order of the operator's definition; None where an optional

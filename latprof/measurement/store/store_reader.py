@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy import exc
 
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import (
     InvalidValueError,
     NotEnoughDataError,
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
 _ROWS_AT_ONCE = 500
 
 
-@dataclass(frozen=True)
-class StoredTarget:
+@dataclass(frozen=True, repr=False)
+class StoredTarget(ShortRepr):
     """A target of a store, its reference network, and the versions of its constant so far."""
 
     target: Target
