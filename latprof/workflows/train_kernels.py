@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latprof.common.extras import needs
+from latprof.common.extras import needs, require
 from latprof.workflows.arguments import PathLike, StoreLike, open_store
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def train_kernels_values(pack: KernelPack, output: PathLike) -> dict[str, Any]:
 
 def holds_kernels_only(store: StoreLike) -> bool:
     """Whether a store has timed kernels, and no architecture of a search space."""
+    require("train", "latprof train")
     with open_store(store) as opened:
         kinds = {
             subject.kind

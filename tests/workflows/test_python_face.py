@@ -39,7 +39,7 @@ def test_collect_resumes_what_the_command_collected(command, collect_options, st
     assert printed.pop("schema_version") == 2
     assert found.outcome.made + found.outcome.resumed == 56
     for name, value in found.to_dict().items():
-        if not name.startswith(("visits_", "tries_", "networks_an_hour", "untimed")):
+        if not name.startswith(("visits_", "tries_", "networks_an_hour", "untimed", "host")):
             assert printed[name] == value, name
 
 
@@ -142,7 +142,7 @@ def test_transfer_from_python_weighs_as_the_command_does(command, store, trained
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: latprof.collect(space="fbnet", max_visits=9), "`max_visits` is for `precision`"),
+        (lambda: latprof.collect(space="fbnet", max_visits=9), "`max_visits` is for `half_width`"),
         (latprof.collect, "nothing to measure"),
         (lambda: latprof.collect("m.onnx", space="fbnet"), "several things to measure"),
         (lambda: latprof.collect(plan="transfer"), "no pack to transfer from"),
