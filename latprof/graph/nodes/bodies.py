@@ -19,11 +19,11 @@ def trips_of(view: NodeView) -> tuple[int, str]:
     """How often a body runs, and why that is not known."""
     node = view.node
     if node.op_type == "If":
-        known = view.facts.values(view.inputs[0]) is not None
+        known = bool(view.inputs) and view.facts.values(view.inputs[0]) is not None
         return 1, "" if known else f"which branch {node_name(node)} takes is decided as it runs"
     if node.op_type == "Scan":
         count = view.seen.number("num_scan_inputs", 1)
-        axes = view.seen.attributes.get("scan_input_axes") or (0,)
+        axes = _scan_axes(view, count)
         shape = view.shapes.get(view.inputs[-count] if len(view.inputs) >= count else "")
         if shape and -len(shape) <= axes[0] < len(shape):
             return shape[axes[0]], ""
@@ -32,6 +32,14 @@ def trips_of(view: NodeView) -> tuple[int, str]:
         if most and 0 <= most[0] < 2**31:
             return int(most[0]), ""
     return 1, f"how often {node_name(node)} runs is not known: counted once"
+
+
+def _scan_axes(view: NodeView, count: int) -> tuple[int, ...]:
+    """Along which axis a Scan takes each of its scanned inputs apart: the first where not told."""
+    told = view.seen.attributes.get("scan_input_axes")
+    if isinstance(told, tuple) and len(told) == count and all(type(a) is int for a in told):
+        return told or (0,)
+    return (0,) * max(count, 1)
 
 
 def _never_stops(view: NodeView) -> bool:
@@ -65,7 +73,7 @@ def describe(values: Any, name: str, outside: str, found: Inferred, view: NodeVi
     if view.node.op_type == "Scan" and outside != name and shape:
         count = view.seen.number("num_scan_inputs", 1)
         if outside in view.inputs[-count:]:
-            axes = view.seen.attributes.get("scan_input_axes") or (0,) * count
+            axes = _scan_axes(view, count)
             axis = axes[list(view.inputs[-count:]).index(outside)] % len(shape)
             shape = shape[:axis] + shape[axis + 1 :]
     dtype = found.dtypes.get(outside, 0)

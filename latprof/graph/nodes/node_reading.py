@@ -146,8 +146,9 @@ class GraphReading:
             self._body(body, view, found, depth, f"{operator.name}/{i}/")
             for i, body in enumerate(bodies)
         ]
-        taken = view.facts.values(view.inputs[0]) if view.node.op_type == "If" else None
-        if taken is not None and len(branches) == 2:
+        chosen = view.node.op_type == "If" and view.inputs
+        taken = view.facts.values(view.inputs[0]) if chosen else None
+        if taken and len(branches) == 2:
             wanted = "then_branch" if taken[0] else "else_branch"
             names = [a.name for a in view.node.attribute if a.HasField("g")]
             branches = [branches[names.index(wanted)]] if wanted in names else branches

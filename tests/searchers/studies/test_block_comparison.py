@@ -210,7 +210,7 @@ def test_errors_say_what_is_wrong():
         (({"short": [(0,)]}, devices, right), "number of decisions"),
         (({"none": [()] * 21}, devices, right), "no such candidates for decision 0"),
         (({"zero": [(6,)] * 21}, devices, right), "no such candidates for decision 0"),
-        ((families, devices, right, 0), "at least 1"),
+        ((families, devices, right, 0), "from 1 to"),
         ((families, devices, lambda found: [1.0]), "accuracy for each"),
     ):
         with pytest.raises(InvalidValueError, match=message):
