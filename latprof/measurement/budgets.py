@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from latprof.common.limits import INNER_SHARE
+from latprof.common.short_reprs import ShortRepr
 from latprof.errors import (
     EXIT_FINDING,
     EXIT_OK,
@@ -170,8 +171,8 @@ def _figure(value: float) -> str:
     return f"{value:.3f}" if value >= 0.1 else f"{value:.3g}"
 
 
-@dataclass(frozen=True)
-class BudgetResult:
+@dataclass(frozen=True, repr=False)
+class BudgetResult(ShortRepr):
     """The verdicts on all budgets.
 
     ``allow_open`` says that what is not shown does not fail.

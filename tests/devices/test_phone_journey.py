@@ -91,7 +91,7 @@ def test_the_whole_journey(station, tmp_path):
 
     station.run("train", store, "--output", pack)
     station.run("report", store, "--pack", pack, "--output", page)
-    predicted = station.json("predict", ARCHITECTURE, "--pack", pack, status=STATUS)
+    (predicted,) = station.json("predict", ARCHITECTURE, "--pack", pack, status=STATUS)
     assert predicted["target"]["device"] == "adb:0A1B2C3D4E5F"
     with sqlite3.connect(store) as database:
         kinds = {row[0] for row in database.execute("select distinct kind from kernels")}
