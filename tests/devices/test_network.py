@@ -39,5 +39,7 @@ def test_a_session_of_half_a_minute(place, tmp_path, telemetry):
 def test_no_command_asks_the_network_for_anything(place, tmp_path, words):
     calls, done = calls_of_command(words, tmp_path, place)
     assert "Traceback" not in done.stderr
-    assert done.returncode in {0, 1, 5}, done.stderr  # doctor finds; visits are disturbed
+    # doctor finds; visits are disturbed; a busy host gets no number
+    fine = done.returncode in {0, 1, 5} or "[host-busy]" in done.stderr
+    assert fine, done.stderr
     assert calls == []

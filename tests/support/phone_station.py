@@ -176,7 +176,12 @@ class Station:
         return done
 
     def json(self, *words, **more):
-        return json.loads(self.run(*words, "--json", **more).stdout)
+        """What a command prints; asked again where this computer is too busy for a number."""
+        for _ in range(8):
+            done = self.run(*words, "--json", **more)
+            if "[host-busy]" not in done.stderr:
+                break
+        return json.loads(done.stdout)
 
     def take_library(self, path=None):
         self.run("android", "setup", path or litert_library())
