@@ -47,9 +47,8 @@ def predict(
         typer.Option(
             "--pack",
             metavar="PACK",
-            help="A pack made by train, or the name of one that comes with latprof. By default "
-            "bundled kernels answer for models, and "
-            f"{DEFAULT_PACK} for architectures.",
+            help="A pack made by train, or the name of one that comes with latprof "
+            f"[default: {DEFAULT_PACK}].",
             autocompletion=complete_pack,
         ),
     ] = None,
@@ -84,12 +83,15 @@ def predict(
 ) -> None:
     """Predict latency from a pack, without running the networks.
 
-    Any model is predicted from its kernels, with a 90 % interval. Coverage is the share of the
-    predicted time from kernels within the training range; the less it is, the wider is the
-    interval, and below 90 % the answer is marked "~".
-
     With a pack of a search space its members are recognised by their operators, whoever exported
-    them, and answered by its predictor. The target that an answer holds for is printed with it.
+    them, and answered by its predictor. Any other model is a guess then, marked "~" and without an
+    interval.
+
+    With a pack of kernels (`latprof collect --kernels`, then `train`; none comes with latprof yet)
+    any model is predicted from its kernels, with a 90 % interval. Coverage is the share of the
+    predicted time from kernels within the training range; the less it is, the wider is the
+    interval, and below 90 % the answer is marked "~". The target that an answer holds for is
+    printed with it.
     """
     from latprof.workflows.budget_checks import OF_ONE, answer_verdicts
     from latprof.workflows.predict import predict as predict_networks

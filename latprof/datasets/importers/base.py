@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.common.short_reprs import ShortRepr
-from latprof.datasets.importers.flags import SYNTHETIC
+from latprof.datasets.importers.flags import SYNTHETIC, detect_flags
 from latprof.datasets.spaces.named import get_space, space_names
 from latprof.errors import DataSetError
 
@@ -29,6 +30,11 @@ _ACCELERATOR = re.compile(
     r"(?P<device>(?:gtx_?|rtx_?)?\d{3,4}(?:ti)?(?:_?super)?|titan\w{0,8}?|rtx_?[a-z]?\d{4}"
     r"|(?:tesla_?)?[akptv]\d{1,3})_(?P<batch>[1-9]\d{0,3})"
 )
+
+
+#: Cells of NAS-Bench-201 whose output is not connected take about no time: a row below this
+#: fraction of the median is one.
+DISCONNECTED = 0.02
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -155,3 +161,24 @@ def usable_rows(source: str, latency_ms: Floats, *, least: float = 0.0) -> Mask:
     with np.errstate(invalid="ignore"):
         usable: Mask = timed & (latency_ms >= least * np.median(latency_ms[timed]))
     return usable
+
+
+def column_of_cells(
+    path: str | os.PathLike[str], name: str, choices: Choices, latency_ms: Floats, **told: str
+) -> ImportedLatencies:
+    """A column of NAS-Bench-201 whose file states no batch size.
+
+    Rows below 2 % of the median are not usable: their cells are not connected. ``told`` is the
+    device, the licence and the citation. Raises DataSetError where no row is a latency.
+    """
+    usable = usable_rows(str(path), latency_ms, least=DISCONNECTED)
+    return ImportedLatencies(
+        name=name,
+        latency_ms=latency_ms,
+        usable=usable,
+        space=registered_space("nasbench201"),
+        choices=choices,
+        flags=detect_flags(latency_ms[usable], choices[usable]),
+        source=str(path),
+        **told,  # type: ignore[arg-type]
+    )

@@ -11,16 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from latprof.datasets.importers.base import (
-    Choices,
-    ImportedLatencies,
-    registered_space,
-    usable_rows,
-)
+from latprof.datasets.importers.base import Choices, ImportedLatencies, column_of_cells
 from latprof.datasets.importers.files.plain_pickle import read_pickle
 from latprof.datasets.importers.files.reading import kind_of, numbers, read_bytes
-from latprof.datasets.importers.flags import detect_flags
-from latprof.datasets.importers.help import DISCONNECTED
 from latprof.errors import DataSetError
 
 LICENCE = "Apache-2.0"
@@ -61,20 +54,9 @@ def load_brp_nas(path: str | os.PathLike[str]) -> ImportedLatencies:
     rows = sorted((_cell(path, key), value) for key, value in content.items())
     choices: Choices = np.array([cell for cell, _ in rows], dtype=np.uint8)
     latency_ms = _MS * numbers(path, "the latencies", [seconds for _, seconds in rows])
-    usable = usable_rows(str(path), latency_ms, least=DISCONNECTED)
     device = Path(path).stem
-    return ImportedLatencies(
-        name=f"brp-nas/{device}",
-        latency_ms=latency_ms,
-        usable=usable,
-        device=device,
-        space=registered_space("nasbench201"),
-        choices=choices,
-        flags=detect_flags(latency_ms[usable], choices[usable]),
-        source=str(path),
-        licence=LICENCE,
-        citation=CITATION,
-    )
+    told = {"device": device, "licence": LICENCE, "citation": CITATION}
+    return column_of_cells(path, f"brp-nas/{device}", choices, latency_ms, **told)
 
 
 def _cell(path: str | os.PathLike[str], key: str) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.datasets.importers.base import (
+    DISCONNECTED,
     ImportedLatencies,
     registered_space,
     split_device,
@@ -32,9 +33,6 @@ CITATION = (
     "Meta-Learning, NeurIPS 2021"
 )
 LICENCE = "MIT"
-#: Cells of NAS-Bench-201 whose output is not connected take about no time: a row below this
-#: fraction of the median is one.
-DISCONNECTED = 0.02
 
 _FBNET_LAYERS, _FBNET_CANDIDATES = 22, 9
 _OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")

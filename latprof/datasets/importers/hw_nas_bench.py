@@ -16,11 +16,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.datasets.importers.base import ImportedLatencies, registered_space, usable_rows
+from latprof.datasets.importers.base import ImportedLatencies, column_of_cells
 from latprof.datasets.importers.files.plain_pickle import read_pickle
 from latprof.datasets.importers.files.reading import kind_of, number_in, numbers, read_bytes
-from latprof.datasets.importers.flags import detect_flags
-from latprof.datasets.importers.help import DISCONNECTED, parse_cell
+from latprof.datasets.importers.help import parse_cell
 from latprof.datasets.importers.lookup_tables import LookupTable, TableEntry
 from latprof.errors import DataSetError, UnknownNameError
 
@@ -101,19 +100,8 @@ def load_hw_nas_bench(
     choices = _cells(path, table.get("config"))
     what = f"{device}{_LATENCY}"
     latency = numbers(path, repr(what), table[what], len(choices))
-    usable = usable_rows(str(path), latency, least=DISCONNECTED)
-    return ImportedLatencies(
-        name=f"hw-nas-bench/{dataset}/{device}",
-        latency_ms=latency,
-        usable=usable,
-        device=device,
-        space=registered_space("nasbench201"),
-        choices=choices,
-        flags=detect_flags(latency[usable], choices[usable]),
-        source=str(path),
-        licence=LICENCE,
-        citation=CITATION,
-    )
+    told = {"device": device, "licence": LICENCE, "citation": CITATION}
+    return column_of_cells(path, f"hw-nas-bench/{dataset}/{device}", choices, latency, **told)
 
 
 def load_hw_nas_bench_table(path: str | os.PathLike[str], device: str) -> LookupTable:
