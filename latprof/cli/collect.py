@@ -41,7 +41,6 @@ from latprof.cli.run_options import (
     parse_cores,
 )
 from latprof.errors import EXIT_PARTIAL, UsageError
-from latprof.workflows.collect_kernels import collect_kernels
 from latprof.workflows.formatting import interval, milliseconds
 
 if TYPE_CHECKING:
@@ -186,6 +185,8 @@ def collect(
         _check_alone(models, space, plan)
         n, visits = n or 3000, visits or 2
         with progress_display(quiet=quiet) as show, resumable():
+            from latprof.workflows.collect_kernels import collect_kernels
+
             found = collect_kernels(
                 store,
                 target=target,

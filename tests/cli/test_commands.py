@@ -1,6 +1,8 @@
 """What every command shares: options of several words, and errors in the options' names."""
 
 import inspect
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -87,3 +89,12 @@ def test_each_parameter_of_a_command_is_one_of_its_function(command):
         *("store", "target"),  # of doctor, which takes either as its word
         "advise",  # of predict, whose operators ask for it
     }
+
+
+def test_the_help_needs_no_library_of_numbers():
+    code = (
+        "import sys, latprof.cli.app\n"
+        "print(*{'numpy', 'onnx', 'scipy', 'pandas', 'sqlalchemy', 'torch'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
