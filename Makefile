@@ -21,7 +21,7 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.developer: $(VENV)/.installed
 	$(PIP) torch
-	$(PIP) --editable '.[dev,docs,android,collect,train-cpu,report,data,search]'
+	$(PIP) --editable '.[dev,docs,android,collect,farm,train-cpu,report,data,search]'
 	@touch $@
 
 $(VENV)/.runtimes: $(VENV)/.developer requirements-litert.txt

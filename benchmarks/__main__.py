@@ -75,6 +75,7 @@ def benchmarks() -> list[Benchmark]:
         Benchmark("repeatability"),
         Benchmark("protocol"),
         Benchmark("comparison"),
+        Benchmark("farm"),
         Benchmark("phone", phone=True),
         Benchmark("busy"),
         Benchmark("runtimes"),

@@ -33,8 +33,8 @@ from latprof.searchers.verification import Verification as Verification
 from latprof.workflows.android import AndroidResult as AndroidResult
 from latprof.workflows.android import android as android
 from latprof.workflows.budget_checks import check_budgets as check_budgets
-from latprof.workflows.collect import CollectResult as CollectResult
 from latprof.workflows.collect import collect as collect
+from latprof.workflows.collect_result import CollectResult as CollectResult
 from latprof.workflows.compare import CompareResult as CompareResult
 from latprof.workflows.compare import compare as compare
 from latprof.workflows.datasets import load_dataset as load_dataset

@@ -14,7 +14,16 @@ HEAVY = (
     *("numpy", "onnx", "onnxruntime", "pandas", "pyarrow", "scipy", "sqlalchemy", "xgboost"),
     *("torch", "rich", "plotly", "matplotlib", "jinja2", "typer", "psutil"),
 )
-ROOMS = ("datasets", "graph", "measurement", "predictors", "profilers", "reports", "searchers")
+ROOMS = (
+    "datasets",
+    "farm",
+    "graph",
+    "measurement",
+    "predictors",
+    "profilers",
+    "reports",
+    "searchers",
+)
 FACES = ("latprof", *(f"latprof.{room}" for room in ROOMS))
 #: A function a command, handed on under the command's name.
 WORKFLOWS = (

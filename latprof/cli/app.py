@@ -18,6 +18,7 @@ from latprof.cli.datasets import datasets
 from latprof.cli.devices import devices
 from latprof.cli.doctor import doctor
 from latprof.cli.export import export
+from latprof.cli.farm import farm
 from latprof.cli.lookup_table import lookup_table
 from latprof.cli.merge import merge
 from latprof.cli.packs import packs
@@ -84,6 +85,7 @@ for command, panel in (
     (devices, "This host"),
     (doctor, "This host"),
     (android, "This host"),
+    (farm, "This host"),
     (collect, "Measure"),
     (profile, "Measure"),
     (compare, "Measure"),

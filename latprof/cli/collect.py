@@ -26,6 +26,7 @@ from latprof.cli.console import (
     print_table,
     remark,
 )
+from latprof.cli.farm import Keys
 from latprof.cli.run_options import (
     BatchSize,
     Cores,
@@ -39,6 +40,7 @@ from latprof.cli.run_options import (
     TuneTrials,
     WaitQuiet,
     parse_cores,
+    parse_shard,
 )
 from latprof.errors import EXIT_PARTIAL, UsageError
 from latprof.workflows.formatting import interval, milliseconds
@@ -47,8 +49,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from latprof.workflows.arguments import RunArguments
-    from latprof.workflows.collect import CollectResult, Label
+    from latprof.workflows.collect_farm import FarmCollectResult
     from latprof.workflows.collect_kernels import KernelCollectResult
+    from latprof.workflows.collect_result import CollectResult, Label
 
 
 def collect(
@@ -143,6 +146,36 @@ def collect(
     time_limit: Annotated[
         str, typer.Option(metavar="2h", help="Stop after this time: seconds, or 90s, 30m, 2h.")
     ] = "",
+    shard: Annotated[
+        str,
+        typer.Option(
+            metavar="i/n",
+            help="Make only every n-th visit, from the i-th. Several processes that run the same "
+            "command with one store share the visits without it.",
+        ),
+    ] = "",
+    host_label: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="A name for this host in the target, to keep hosts of one kind apart.",
+        ),
+    ] = "",
+    farm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="tls://HOST:PORT",
+            help="Measure on a farm's devices that have the target (`latprof farm`): "
+            "cpu:onnxruntime@HOST is one host's, adb:litert any phone's.",
+        ),
+    ] = None,
+    keys: Keys = None,
+    queue_timeout: Annotated[
+        str,
+        typer.Option(
+            metavar="5m", help="With --farm: how long a device that is not there is waited for."
+        ),
+    ] = "5m",
     rounds: Annotated[int, typer.Option(help="Bursts of the network in each visit.")] = 2,
     burst_ms: Annotated[
         float, typer.Option(help="Time of one burst, in milliseconds; on a GPU 3 are enough.")
@@ -168,9 +201,12 @@ def collect(
     `latprof collect --plan transfer --from a.pack b.pack --store new.db`
 
     `latprof collect --kernels -n 3000 --store k.db`
+
+    `latprof collect --space proxyless --shard 1/2 --store half.db`
     """
     from latprof.cli.progress import progress_display
     from latprof.workflows.collect import collect as run
+    from latprof.workflows.collect_result import CollectResult
 
     how: RunArguments = {
         "batch_size": batch_size,
@@ -182,7 +218,7 @@ def collect(
     }
     limit_s = parse_duration(time_limit, "time_limit") if time_limit else None
     if kernels:
-        _check_alone(models, space, plan)
+        _check_alone(models, space, plan, shard + host_label + (farm or ""))
         n, visits = n or 3000, visits or 2
         with progress_display(quiet=quiet) as show, resumable():
             from latprof.workflows.collect_kernels import collect_kernels
@@ -224,6 +260,11 @@ def collect(
             rounds=rounds,
             burst_ms=burst_ms,
             time_limit_s=limit_s,
+            shard=parse_shard(shard),
+            host_label=host_label,
+            farm=farm,
+            keys=keys,
+            queue_timeout_s=parse_duration(queue_timeout, "queue_timeout"),
             timeout_s=timeout_s,
             wait_quiet_s=parse_duration(wait_quiet, "wait_quiet") if wait_quiet else None,
             require_quiet=require_quiet,
@@ -231,21 +272,35 @@ def collect(
             on_note=remark,
             **how,
         )
-    _print_notes(result)
-    if result.summary is not None:
-        if as_json:
-            print_json(result.to_dict())
-        else:
+    if isinstance(result, CollectResult):
+        _print_notes(result)
+        if result.summary is not None and not as_json:
             _print(result)
+    else:
+        _print_devices(result, as_json=as_json)
+    if as_json and getattr(result, "summary", True) is not None:
+        print_json(result.to_dict())
     finish(result)
 
 
-def _check_alone(models: list[Path] | None, space: str | None, plan: str) -> None:
-    if models or space is not None or plan != "random":
+def _print_devices(result: FarmCollectResult, *, as_json: bool) -> None:
+    for each in result.devices:
+        if each.error is not None:
+            note(f"latprof: {each.device}: {each.error} [{each.error.code}]")
+        if each.result is not None:
+            _print_notes(each.result)
+        if each.result is not None and each.result.summary is not None and not as_json:
+            typer.echo(f"device          {one_line(each.device)}")
+            _print(each.result)
+            typer.echo()
+
+
+def _check_alone(models: list[Path] | None, space: str | None, plan: str, host: str) -> None:
+    if models or space is not None or plan != "random" or host:
         raise UsageError(
             "`kernels` measures the zoo's networks and random ones",
             field="kernels",
-            expected="neither models, nor `space`, nor `plan`",
+            expected="neither models, nor `space`, `plan`, `shard`, `host_label` and `farm`",
         )
 
 
@@ -322,8 +377,9 @@ def _print(result: CollectResult) -> None:
         typer.echo(f"host            {result.host.describe()}")
     outcome = result.outcome
     disturbed = f" ({outcome.disturbed} of them disturbed)" if outcome.disturbed else ""
+    elsewhere = f", {outcome.elsewhere} by other processes" if outcome.elsewhere else ""
     repeated = f"; tries repeated: {outcome.repeated}" if outcome.repeated else ""
     typer.echo(
         f"this run        {outcome.made} visits made{disturbed}, {outcome.resumed} already "
-        f"complete, {outcome.failed} failed{repeated}"
+        f"complete{elsewhere}, {outcome.failed} failed{repeated}"
     )

@@ -69,6 +69,14 @@ def parse_numbers(text: str, option: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
+def parse_shard(text: str) -> tuple[int, int]:
+    """Read ``i/n``, of an empty text the whole; raises UsageError for anything else."""
+    parts = [read_number(part, is_whole=True) for part in (text or "1/1").split("/")]
+    if len(parts) != 2 or None in parts:
+        raise UsageError("not a shard", field="shard", expected="i/n, for example 2/8", got=text)
+    return int(parts[0] or 0), int(parts[1] or 0)
+
+
 def parse_cores(text: str) -> tuple[int, ...] | str:
     """Read the numbers of ``--cores``, or its word; raises UsageError for anything else."""
     if text.isalpha():

@@ -26,6 +26,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "data": ("pandas", "pyarrow", "scipy", "sqlalchemy"),
     "torch": ("torch",),
     "search": ("pandas", "PIL", "pymoo", "scipy", "sklearn", "sqlalchemy", "torch"),
+    "farm": ("dask", "distributed", "cryptography", "psycopg"),
     "android": ("adb_shell", "flatbuffers"),
     "cuda": ("pynvml", "torch"),
     "openvino": ("openvino",),

@@ -47,6 +47,8 @@ class Target:
     mode : str
         How the runtime ran networks beyond its defaults: words with commas between them, such as
         ``"compile"`` or ``"tuned=64"``.
+    host : str
+        A name that whoever measured gave the host, where it is told from others of its kind.
     """
 
     device: str
@@ -59,6 +61,7 @@ class Target:
     input_shape: tuple[int, ...] | None = None
     cores: str = ""
     mode: str = ""
+    host: str = ""
 
     @property
     def spelling(self) -> str:
@@ -76,11 +79,12 @@ class Target:
         return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the target as plain JSON values; ``mode`` only where there is one."""
+        """Return the target as plain JSON values; ``mode`` and ``host`` only where there is one."""
         values = dataclasses.asdict(self)
         values["input_shape"] = None if self.input_shape is None else list(self.input_shape)
-        if not self.mode:
-            del values["mode"]  # targets measured before there were modes keep their keys
+        for name in ("mode", "host"):  # targets measured before there were these keep their keys
+            if not values[name]:
+                del values[name]
         return values
 
     @classmethod
@@ -90,7 +94,8 @@ class Target:
         unknown = sorted(set(values) - names)
         if unknown:
             raise InvalidValueError(f"target has unknown fields: {', '.join(unknown)}")
-        defaults = {"precision": "float32", "batch_size": 1, "threads": 1, "cores": "", "mode": ""}
+        defaults = {"precision": "float32", "batch_size": 1, "threads": 1}
+        defaults |= dict.fromkeys(("cores", "mode", "host"), "")
         fields = Fields("target", {**defaults, **values}, InvalidValueError)
         shape = fields.values.get("input_shape")
         if shape is not None:
@@ -106,6 +111,7 @@ class Target:
         """One line for people; ``batch`` says what the batch is, where it is not the target's."""
         shape = "" if self.input_shape is None else " " + "x".join(map(str, self.input_shape))
         pinned = f", cores {self.cores}" if self.cores else ""
+        pinned += f", host {self.host}" if self.host else ""
         version = "" if self.runtime_version == "unknown" else f" {self.runtime_version}"
         version += f" ({self.mode})" if self.mode else ""
         threads = f"{self.threads} thread{'s' if self.threads != 1 else ''}"
@@ -118,7 +124,7 @@ class Target:
 
     def differences(self, other: Target) -> list[str]:
         """Name the fields in which two targets differ, with both values."""
-        mine, theirs = ({"mode": ""} | target.to_dict() for target in (self, other))
+        mine, theirs = ({"mode": "", "host": ""} | each.to_dict() for each in (self, other))
         return [f"{k} {mine[k]!r} against {theirs[k]!r}" for k in mine if mine[k] != theirs[k]]
 
 

@@ -122,12 +122,15 @@ def protocol_of(
     return PairedProtocol(visits=visits, half_width=half_width or 0.0, max_visits=most, **bursts)
 
 
-def run_options(target: str, arguments: RunArguments, on_note: OnNote | None = None) -> RunOptions:
+def run_options(
+    target: str, arguments: RunArguments, on_note: OnNote | None = None, *, here: bool = True
+) -> RunOptions:
     """Return the arguments as one value; whatever ``target`` does not have is refused.
 
-    What the target's profiler cautions against goes to ``on_note``. Raises UsageError for cores
-    that this process may not use, UnknownNameError for the target, InvalidValueError for the rest,
-    UnsupportedModelError for a target that is not ready here.
+    A target that is not ``here`` but on a farm's device need not be ready here. What the target's
+    profiler cautions against goes to ``on_note``. Raises UsageError for cores that this process may
+    not use, UnknownNameError for the target, InvalidValueError for the rest, UnsupportedModelError
+    for a target that is not ready here.
     """
     from latprof.profilers.base import RunOptions
     from latprof.profilers.targets import check_ready, profiler_class
@@ -144,11 +147,14 @@ def run_options(target: str, arguments: RunArguments, on_note: OnNote | None = N
     options = RunOptions(
         arguments.get("batch_size", 1),
         arguments.get("threads", 1),
-        _cores_here(numbers) if profiler.runs_here else numbers,
+        _cores_here(numbers) if here and profiler.runs_here else numbers,
         arguments.get("dtype") or "float32",
         tuple(sorted(word for word in words if word)),
         cluster,
     )
+    if not here:
+        profiler(options)  # refuses what the target does not have
+        return options
     caution = profiler(options).caution
     if not profiler.clusters:  # a phone that is not there has errors of its own
         check_ready(target)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 from latprof.common.extras import needs
-from latprof.common.short_reprs import ShortRepr
-from latprof.errors import EXIT_DEVICE, EXIT_OK, EXIT_PARTIAL, EXIT_TIMEOUT, UsageError
+from latprof.errors import UsageError
 from latprof.workflows.arguments import (
     Inputs,
     OnNote,
@@ -27,98 +25,23 @@ from latprof.workflows.arguments import (
     run_options,
     source_packs,
 )
+from latprof.workflows.collect_result import CollectResult, costs_of, labels_of
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
     from latprof.measurement.labels import TargetLabels
-    from latprof.measurement.records import Target
-    from latprof.measurement.summary import Summary
-    from latprof.profilers.campaign.campaign import CampaignResult, Progress
+    from latprof.profilers.campaign.campaign import Progress
     from latprof.profilers.campaign.collection import Collection
     from latprof.profilers.host.checks import Check
     from latprof.profilers.host.host_report import HostReport
-    from latprof.profilers.visits.models import Costs
+    from latprof.workflows.collect_farm import FarmCollectResult
 
 #: Architectures that are measured where nobody says how many, by plan.
 NUMBERS = {"random": 5000, "transfer": 10}
 #: Share of architectures that is measured twice; models named by hand are not.
 REPEAT_FRACTION = 0.05
-
-
-@dataclass(frozen=True)
-class Label:
-    """One model's latency in ms, its 90 % interval (NaN for one visit), and its visits that count.
-
-    ``stopped_by`` says what ended the visits, as in exports.
-    """
-
-    network: str
-    latency_ms: float
-    low_ms: float
-    high_ms: float
-    visits: int
-    stopped_by: str
-
-
-@dataclass(frozen=True, repr=False)
-class CollectResult(ShortRepr):
-    """What a collection did, and what the store holds of the target after it.
-
-    Parameters
-    ----------
-    target : Target
-    outcome : CampaignResult
-        Visits made, already complete and failed in this run, and tries that were repeated.
-    summary : Summary or None
-        Of all that the store holds of the target; None where nothing was measured.
-    costs : mapping of str to Costs
-        What is known of each model file before it runs, by its name.
-    labels : tuple of Label
-        The latency of each model that was named.
-    host : HostReport or None
-        What the host did before and during the visits of this run.
-    """
-
-    target: Target
-    outcome: CampaignResult
-    summary: Summary | None
-    costs: Mapping[str, Costs] = field(default_factory=dict)
-    labels: tuple[Label, ...] = ()
-    host: HostReport | None = None
-
-    @property
-    def exit_status(self) -> int:
-        """0; 5 with failures; 4 where nothing could be measured, 124 where all timed out."""
-        done, failures = self.outcome.made + self.outcome.resumed, self.outcome.failures
-        if done:
-            return EXIT_PARTIAL if failures else EXIT_OK
-        if not failures:
-            return EXIT_PARTIAL
-        only_timeouts = {failure.code for _, failure in failures} == {"timeout"}
-        return EXIT_TIMEOUT if only_timeouts else EXIT_DEVICE
-
-    @property
-    def batch(self) -> str:
-        """The batch of the models in words; empty for architectures, which have the target's."""
-        sizes = {costs.batch_size for costs in self.costs.values()}
-        if len(sizes) == 1 and (size := sizes.pop()) is not None:
-            return f"batch {size}"
-        return "each model's own batch" if self.costs else ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as plain JSON values."""
-        outcome = self.outcome
-        return ({} if self.summary is None else self.summary.to_dict()) | {
-            "visits_made": outcome.made,
-            "visits_resumed": outcome.resumed,
-            "visits_failed": outcome.failed,
-            "visits_disturbed": outcome.disturbed,
-            "tries_repeated": outcome.repeated,
-            "visits_left": outcome.left,
-            "models": {name: costs.to_dict() for name, costs in self.costs.items()},
-            "labels": [asdict(label) for label in self.labels],
-            "host": None if self.host is None else self.host.to_dict(),
-        }
+#: How long a farm's device that is not there is waited for, in seconds.
+QUEUE_TIMEOUT_S = 300.0
 
 
 @needs("collect", "pandas", "scipy", "sqlalchemy")
@@ -144,16 +67,22 @@ def collect(
     rounds: int = 2,
     burst_ms: float = 16.0,
     time_limit_s: float | None = None,
+    shard: tuple[int, int] = (1, 1),
+    host_label: str = "",
+    farm: str | None = None,
+    keys: PathLike | None = None,
+    queue_timeout_s: float = QUEUE_TIMEOUT_S,
     timeout_s: float = 300.0,
     wait_quiet_s: float | None = None,
     require_quiet: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     on_note: OnNote | None = None,
     **run: Unpack[RunArguments],
-) -> CollectResult:
+) -> CollectResult | FarmCollectResult:
     """Measure networks and keep every measurement as it is made.
 
-    Safe to interrupt: the same call resumes. What can be refused is refused before a store is made.
+    Safe to interrupt: the same call resumes. Several processes that make the same call with one
+    store share the visits. What can be refused is refused before a store is made.
 
     Parameters
     ----------
@@ -201,6 +130,19 @@ def collect(
         Time of one burst in milliseconds; on a GPU 3 are enough.
     time_limit_s : float, optional
         Stop after this time, in seconds.
+    shard : pair of int
+        ``(i, n)``: make only every n-th visit, from the i-th (from 1); n collections with the
+        other shards, into one store or into stores that are merged, make the rest.
+    host_label : str
+        A name for this host: a part of the target's identity, so that measurements of two hosts
+        with the same processor stay apart.
+    farm : str, optional
+        Address of a farm's scheduler (``tls://HOST:PORT``): measure there, on every device that has
+        the target; ``cpu:onnxruntime@HOST`` is that of one host, ``adb:litert`` of any phone.
+    keys : path, optional
+        With ``farm``: folder of its keys, where not the default one.
+    queue_timeout_s : float
+        With ``farm``: how long a device, or the scheduler, is waited for while it is not there.
     timeout_s : float
         Longest time for one visit, in seconds.
     wait_quiet_s : float, optional
@@ -215,6 +157,11 @@ def collect(
         How networks run: ``batch_size``, ``threads``, ``cores``, ``dtype``, ``mode``,
         ``tune_trials`` (:class:`~latprof.workflows.arguments.RunArguments`).
 
+    Returns
+    -------
+    CollectResult
+        On a farm FarmCollectResult, with one for each device.
+
     Raises
     ------
     UsageError
@@ -227,6 +174,7 @@ def collect(
         Where a quiet host is required and this one is busy.
     """
     from latprof.measurement.labels import TargetLabels
+    from latprof.measurement.store.store import Store
     from latprof.measurement.summary import summarize
     from latprof.profilers.campaign.collection import Collection
     from latprof.profilers.targets import profiler_class
@@ -236,8 +184,10 @@ def collect(
     _check_subject(paths, space, plan, packs, resolution, zoo=zoo)
     protocol = protocol_of(visits, half_width, max_visits, rounds=rounds, burst_ms=burst_ms)
     quiet = quiet_of(wait_quiet_s, require_quiet=require_quiet)
-    how = run_options(target, run, on_note)
-    rest: dict[str, Any] = {"target": target, "options": how, "protocol": protocol}
+    spelling = target if farm is None else target.partition("@")[0]
+    how = run_options(spelling, run, on_note, here=farm is None)
+    rest: dict[str, Any] = {"target": spelling, "options": how, "protocol": protocol}
+    rest["host_label"] = host_label
     number = NUMBERS[plan] if n is None else n
     if plan == "transfer":
         collection = _most_informative(packs, number, seed, rest)
@@ -252,20 +202,42 @@ def collect(
     if repeat_fraction is None:
         repeat_fraction = 0.0 if paths else REPEAT_FRACTION
     # All that can be refused is refused before a store is made.
-    prepared = collection.prepare(
-        timeout_s=timeout_s,
-        repeat_fraction=repeat_fraction,
-        seed=seed,
-        ops=ops,
-        time_limit_s=time_limit_s,
-    )
+    planned: dict[str, Any] = {
+        "repeat_fraction": repeat_fraction,
+        "seed": seed,
+        "ops": ops,
+        "time_limit_s": time_limit_s,
+        "shard": shard,
+    }
+    if farm is not None:
+        from latprof.workflows.collect_farm import collect_on_farm
+
+        if host_label or wait_quiet_s is not None or require_quiet or isinstance(store, Store):
+            raise UsageError(
+                "`farm` takes a store's file or URL, and neither `host_label`, `wait_quiet` nor "
+                "`require_quiet`",
+                field="farm",
+            )
+        return collect_on_farm(
+            collection,
+            collection.plan(**planned),
+            store,
+            target=target,
+            farm=farm,
+            keys=keys,
+            queue_timeout_s=queue_timeout_s,
+            timeout_s=timeout_s,
+            on_progress=on_progress,
+            on_note=on_note,
+        )
+    prepared = collection.prepare(timeout_s=timeout_s, **planned)
     watch = Watch(quiet, on_note=on_note or (lambda _text: None))
     with open_store(store, create=True) as opened:
         checks = watch.before(profiler_class(target)(how))
         began = time.time()
         found, outcome = prepared.run(opened, on_progress=on_progress)
-        costs = _costs(collection)
-        if not outcome.made + outcome.resumed:
+        costs = costs_of(collection)
+        if not outcome.made + outcome.resumed + outcome.elsewhere:
             return CollectResult(found, outcome, None, costs)
         known = TargetLabels.of(opened, found)
         return CollectResult(
@@ -273,30 +245,9 @@ def collect(
             outcome,
             summarize(known),
             costs,
-            _labels(known, collection) if paths else (),
+            labels_of(known, collection) if paths else (),
             _host(known, checks, began),
         )
-
-
-def _labels(known: TargetLabels, collection: Collection) -> tuple[Label, ...]:
-    """The labels of the networks that were named, in their order."""
-    table = known.labels
-    rows = {row["subject"]: row for row in table[table["label"] == 0].to_dict("records")}
-    found = [
-        (network.subject.name, rows.get(network.subject.key)) for network in collection.networks
-    ]
-    return tuple(
-        Label(
-            name,
-            float(row["latency_ms"]),
-            float(row["low_ms"]),
-            float(row["high_ms"]),
-            int(row["visits"]),
-            str(row["stopped_by"]),
-        )
-        for name, row in found
-        if row is not None
-    )
 
 
 def _host(known: TargetLabels, checks: tuple[Check, ...], began: float) -> HostReport:
@@ -311,11 +262,6 @@ def _host(known: TargetLabels, checks: tuple[Check, ...], began: float) -> HostR
     return HostReport.of_shares(
         checks, preempted, loads, withheld, int(made["disturbed"].sum()), len(made)
     )
-
-
-def _costs(collection: Collection) -> dict[str, Costs]:
-    """What is known of the collection's models."""
-    return {n.subject.name: n.costs for n in collection.networks if n.costs is not None}
 
 
 def _check_subject(

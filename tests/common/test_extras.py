@@ -80,8 +80,8 @@ def test_whatever_is_imported_is_declared_and_whatever_is_declared_is_imported(p
     undeclared = modules - base - set(OPTIONAL) - WHERE_FOUND
     # pytest is there where its plugin is loaded.
     assert undeclared <= {"pytest"}
-    # What a tuner of TVM imports by itself.
-    assert set(OPTIONAL) - modules <= {"cloudpickle", "tornado", "pynvml"}
+    # What a tuner of TVM and the database's library import by themselves.
+    assert set(OPTIONAL) - modules <= {"cloudpickle", "tornado", "pynvml", "psycopg"}
     assert base <= modules
 
 

@@ -56,8 +56,8 @@ class AcknowledgingStore(Store):
 
     acknowledge = -1
 
-    def add(self, measurement, campaign_id=None):
-        added = super().add(measurement, campaign_id)
+    def add(self, measurement, campaign_id=None, *rest):
+        added = super().add(measurement, campaign_id, *rest)
         if measurement.ok and not measurement.disturbed:  # others are made again
             subject = measurement.subject.key
             line = f"{subject} {measurement.label} {measurement.visit}\n"

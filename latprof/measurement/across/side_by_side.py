@@ -140,6 +140,7 @@ _WORDS = {
     "cores": "cores {}",
     "runtime_version": "{}",
     "device_name": "on {}",
+    "host": "host {}",
 }
 
 

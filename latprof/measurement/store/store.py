@@ -37,7 +37,7 @@ from latprof.measurement.store.store_reader import StoredTarget, StoreReader
 from latprof.measurement.store.upgrade import upgrade
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from latprof.measurement.records import KernelProfile, Subject, Target
     from latprof.measurement.visits import Measurement
@@ -128,10 +128,16 @@ class Store(StoreReader):
 
     # Writing -------------------------------------------------------------------------------
 
-    def add(self, measurement: Measurement, campaign_id: int | None = None) -> bool:
+    def add(
+        self,
+        measurement: Measurement,
+        campaign_id: int | None = None,
+        also: Callable[[sa.Connection], None] = lambda _connection: None,
+    ) -> bool:
         """Store one measurement; on return it is durable.
 
-        Returns False, and stores nothing, when another process has stored this very visit.
+        ``also`` is done in the same transaction. Returns False, and stores nothing, when another
+        process has stored this very visit.
         """
         row = {
             "subject_id": self._subject_id(measurement.subject),
@@ -142,6 +148,7 @@ class Store(StoreReader):
         try:
             with self.writing() as connection:
                 insert_rows(connection, schema.measurements, [row])
+                also(connection)
         except DuplicateError:
             return False
         return True

@@ -275,6 +275,36 @@ class StoreReader:
                     measurement = measurement_of(row, subject, target)
                 yield measurement
 
+    def last_visit(self, target: Target) -> int:
+        """The row of the last visit on ``target``; 0 where there is none."""
+        table = schema.measurements
+        with self.snapshot() as connection:
+            known = self._target_row(connection, target)
+            query = sa.select(sa.func.max(table.c.id))
+            last = connection.execute(query.where(table.c.target_id == (known or {}).get("id")))
+            return int(last.scalar() or 0)
+
+    def visits_after(
+        self, target: Target, number: int
+    ) -> Iterator[tuple[int, int | None, Measurement]]:
+        """Visits that came after the row ``number``: row, number of the campaign, the visit."""
+        table = schema.measurements
+        checked, of_networks = self.checked(table), self.checked(schema.subjects)
+        with self.snapshot() as connection:
+            known = self._target_row(connection, target)
+            later = table.c.target_id == (known or {}).get("id"), table.c.id > number
+            query = sa.select(*checked.columns).where(*later).order_by(table.c.id)
+            rows = [*self.checked_stream(connection, checked, query)]
+            numbers = sorted({row["subject_id"] for row in rows})
+            query = sa.select(*of_networks.columns).where(schema.subjects.c.id.in_(numbers))
+            found = self.checked_stream(connection, of_networks, query) if rows else ()
+            subjects = {values["id"]: subject_of(values) for values in found}
+        for row in rows:
+            subject = self._subject(subjects, row)
+            with self.reading(f"table measurements, row {row['id']}"):
+                measurement = measurement_of(row, subject, target)
+            yield row["id"], row["campaign_id"], measurement
+
     def first_visits(self, target: Target) -> Iterator[tuple[Subject, PairedSamples]]:
         """Each network on ``target``, and the samples of the first visit that has some."""
         with self.snapshot() as connection:

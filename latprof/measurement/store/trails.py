@@ -66,8 +66,8 @@ class Trails:
         with self._store.writing() as connection:
             lock_table(connection, searches)
             query = sa.select(*checked.columns).where(searches.c.plan == text)
-            for row in self._store.checked_stream(connection, checked, query):
-                return int(row["id"])
+            if found := [*self._store.checked_stream(connection, checked, query)]:
+                return int(found[0]["id"])
             return insert_rows(connection, searches, [{"plan": text, "started_at": time.time()}])
 
     def add(self, search: int, number: int, step: TrailStep) -> None:

@@ -308,7 +308,7 @@ def target_of(fields: Fields | None) -> Target | None:
     if fields is None:
         return None
     texts = ("device", "device_name", "runtime", "runtime_version", "precision", "cores")
-    for name in texts + ("mode",) * ("mode" in fields.values):
+    for name in (*texts, *({"mode", "host"} & fields.values.keys())):
         fields.text(name)
     for name in ("batch_size", "threads"):
         fields.integer(name, 0)

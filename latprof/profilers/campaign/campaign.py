@@ -3,7 +3,8 @@
 Every pass visits every network once, in another order and in fresh measuring processes, so that
 drift and the bias of a process average out over networks. Where a confidence half-width is asked
 for, further passes visit those networks whose interval is still too wide. What is in the store is
-not done again: the same call resumes where it was interrupted, however hard.
+not done again: the same call resumes where it was interrupted, however hard. Processes that make
+the same call at the same time share the visits (:mod:`latprof.measurement.store.claims`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,14 +24,16 @@ from latprof.measurement.statistics import burst_medians, visit_ratio
 from latprof.measurement.visits import Failure
 from latprof.profilers.base import NETWORKS_PER_PROCESS
 from latprof.profilers.campaign.intervals import Intervals
+from latprof.profilers.campaign.sharing import SharedWork
 from latprof.profilers.campaign.stored_campaign import StoredCampaign
 from latprof.profilers.visits.references import chain, tie_source
 from latprof.profilers.visits.schedule import PlannedVisit, Schedule, equal_shares
 
 if TYPE_CHECKING:
     from latprof.measurement.records import Target
+    from latprof.measurement.store.claims import Claims
     from latprof.measurement.store.store import Store
-    from latprof.measurement.visits import Visit
+    from latprof.measurement.visits import Measurement, Visit
     from latprof.profilers.campaign.plan import Plan
     from latprof.profilers.visits.measurer import Measurer
     from latprof.profilers.visits.network_source import NetworkSource
@@ -70,7 +73,8 @@ class CampaignResult(ShortRepr):
     ``disturbed`` of those that were made were so in their last try, too; ``repeated`` counts tries
     that failed or were disturbed and were made again. ``left`` and ``kernels_left`` count the
     visits, and the networks whose kernels, the time limit cut off; ``busy`` says that the host
-    disturbed so many visits that they were not made again.
+    disturbed so many visits that they were not made again. ``elsewhere`` counts the visits that
+    other processes made, or gave up, meanwhile.
     """
 
     made: int
@@ -83,6 +87,7 @@ class CampaignResult(ShortRepr):
     left: int = 0
     kernels_left: int = 0
     busy: bool = False
+    elsewhere: int = 0
 
 
 def collect(
@@ -97,7 +102,9 @@ def collect(
     networks_per_process: int = NETWORKS_PER_PROCESS,
     clock: Clock = time,
 ) -> CampaignResult:
-    """Make all the plan's visits that the store does not hold yet.
+    """Make all the plan's visits that the store does not hold yet, and that nobody else makes.
+
+    Visits that other processes have begun are waited for, and made here where these die.
 
     Parameters
     ----------
@@ -133,14 +140,9 @@ def collect(
         references=stored.references,
         clock=clock,
     )
-    run = _Run(plan, stored, schedule, on_progress or (lambda _progress: None))
-    share = equal_shares(networks_per_process)
-    for planned in plan.passes(run.wants_more):
-        if schedule.time_is_up():
-            break
-        schedule.work_off(run.unfinished(planned), run.visit, share)
-    schedule.work_off(run.ties(), run.visit, lambda _left: TIE_VISITS_A_PROCESS)
-    schedule.work_off(run.without_kernels(), run.time_late_kernels, share)
+    with stored.claims() as claims:
+        run = _Run(plan, stored, schedule, claims, on_progress or (lambda _progress: None))
+        run.make_visits(equal_shares(networks_per_process))
     result = run.result()
     stored.end(complete=not result.left)
     return result
@@ -154,27 +156,60 @@ class _Run:
         plan: Plan,
         stored: StoredCampaign,
         schedule: Schedule,
+        claims: Claims,
         on_progress: Callable[[Progress], None],
     ) -> None:
         self._plan, self._stored, self._schedule = plan, stored, schedule
         self._on_progress = on_progress
+        self._shared = SharedWork(claims, stored, self._count, self._wait)
         wanted = {visit.key for planned in plan.passes() for visit in planned}
-        self._total = (len(plan.networks) + plan.repeated) * plan.protocol.visits
-        self._resumed = len(wanted & stored.finished)
+        self._total = len(wanted)
+        self._complete = wanted & stored.finished
+        self._resumed = len(self._complete)
         self._has_kernels = plan.ops
         self._kernels_left = 0
         self._made_to_networks = 0
         self._intervals = Intervals()
         if plan.protocol.half_width:
             for made in stored.undisturbed():
-                assert made.samples is not None
-                ratio = visit_ratio(made.samples)
-                self._intervals.add(made.subject, made.label, _loads(made), ratio)
+                self._count(made)
         self._recent: deque[tuple[float, int]] = deque(maxlen=200)
         self._least_reference_ms: dict[str, float] = {}
         self._drift = 0.0
 
-    def wants_more(self, network: NetworkSource, label: int) -> bool:
+    def make_visits(self, share: Callable[[int], int]) -> None:
+        """Make them all: to networks, to siblings of the reference, and the kernels left."""
+        is_up = self._schedule.time_is_up
+        self._shared.await_references(is_up)
+        for planned in self._plan.passes(self._wants_more):
+            if is_up():
+                break
+            self._work_off(self._unfinished(planned), share)
+            if self._plan.protocol.half_width:  # which are visited again follows from all visits
+                self._make_others(share)
+        self._make_others(share)
+        self._work_off(self._ties(), lambda _left: TIE_VISITS_A_PROCESS)
+        self._make_others(lambda _left: TIE_VISITS_A_PROCESS)
+        self._schedule.work_off(self._without_kernels(), self._time_late_kernels, share)
+
+    def _work_off(self, visits: Sequence[PlannedVisit], share: Callable[[int], int]) -> None:
+        self._schedule.work_off(visits, self._visit, share, claim=self._shared.claim)
+
+    def _make_others(self, share: Callable[[int], int]) -> None:
+        """Wait for the visits of others; make those of processes that died."""
+        while visits := self._shared.others_visits(self._schedule.time_is_up):
+            self._work_off(visits, share)
+
+    def _count(self, made: Measurement) -> None:
+        """Add a visit that was not made here to the intervals."""
+        if self._plan.protocol.half_width and made.samples is not None and not made.disturbed:
+            ratio = visit_ratio(made.samples)
+            self._intervals.add(made.subject, made.label, _loads(made), ratio)
+
+    def _wait(self, text: str) -> None:
+        self._on_progress(replace(self._progress(), waiting=text))
+
+    def _wants_more(self, network: NetworkSource, label: int) -> bool:
         """Whether the interval around a network's latency is still too wide."""
         subject = network.subject
         if subject in self._schedule.given_up:
@@ -184,14 +219,16 @@ class _Run:
         half_width = self._intervals.relative_half_width(subject, label)
         return not self._plan.protocol.enough(made, half_width)
 
-    def unfinished(self, planned: Sequence[PlannedVisit]) -> list[PlannedVisit]:
+    def _unfinished(self, planned: Sequence[PlannedVisit]) -> list[PlannedVisit]:
         """The visits of a pass that the store does not hold; those beyond the plan are counted."""
-        added = [visit for visit in planned if visit.number >= self._plan.protocol.visits]
+        added = {visit.key for visit in planned if visit.number >= self._plan.protocol.visits}
+        finished = {visit.key for visit in planned} & self._stored.finished
         self._total += len(added)
-        self._resumed += sum(visit.key in self._stored.finished for visit in added)
-        return [visit for visit in planned if visit.key not in self._stored.finished]
+        self._resumed += len(added & finished)
+        self._shared.elsewhere += len(finished - self._complete - added)
+        return [visit for visit in planned if visit.key not in finished]
 
-    def ties(self) -> list[PlannedVisit]:
+    def _ties(self) -> list[PlannedVisit]:
         """The visits that tie the siblings of the reference which networks were measured against.
 
         Siblings that are tied already have no more.
@@ -208,27 +245,33 @@ class _Run:
         self._made_to_networks = self._schedule.made
         return left
 
-    def without_kernels(self) -> list[NetworkSource]:
+    def _without_kernels(self) -> list[NetworkSource]:
         """Networks whose kernels are asked for and not timed yet, though they could be measured."""
         found = []
         if self._plan.ops:
             wanted = {key.subject for key in self._stored.finished} - self._stored.with_kernels
-            found = [network for network in self._plan.networks if network.subject in wanted]
+            networks = self._plan.sharded(self._plan.networks)
+            found = [network for network in networks if network.subject in wanted]
         self._kernels_left = len(found)
         return found
 
-    def visit(
+    def _visit(
         self, measurer: Measurer, planned: PlannedVisit, following: Sequence[PlannedVisit]
     ) -> bool:
         """Make one try of a visit and store it; return whether it should be made again."""
-        measurer.expect([later.network for later in following])
+        ours = [later.network for later in following if self._shared.is_ours(later)]
+        measurer.expect([*map(self._schedule.with_reference, ours)])
         found = self._schedule.visit(measurer, planned)
         again = False
-        if found is not None:
+        if found is None:
+            self._shared.settled(planned.key, counts=False)
+        else:
             visit, judgement = found
             again = judgement.again
             self._note_reference(visit)
-            self._stored.add(planned.key, visit, disturbed=judgement.disturbed)
+            counts = visit.ok and not judgement.disturbed
+            also = _nothing if again else self._shared.settle(planned.key, counts=counts)
+            self._stored.add(planned.key, visit, disturbed=judgement.disturbed, also=also)
             if visit.samples is not None and not judgement.disturbed:
                 ratio = visit_ratio(visit.samples)
                 self._intervals.add(planned.network.subject, planned.label, _loads(visit), ratio)
@@ -242,8 +285,10 @@ class _Run:
         subject = network.subject
         if not self._has_kernels or subject in self._stored.with_kernels:
             return
-        profile = self._schedule.time_kernels(measurer, network)
         self._stored.with_kernels.add(subject)
+        if not self._shared.may_time_kernels(subject):
+            return
+        profile = self._schedule.time_kernels(measurer, network)
         if not isinstance(profile, Failure):
             self._stored.add_kernels(subject, profile)
             return
@@ -252,7 +297,7 @@ class _Run:
         name = f"kernels of {subject.name}" if self._has_kernels else "kernels"
         self._schedule.failures.append((name, profile))
 
-    def time_late_kernels(
+    def _time_late_kernels(
         self, measurer: Measurer, network: NetworkSource, _following: object
     ) -> bool:
         """Time the kernels of a network that was measured without, after the visits."""
@@ -266,7 +311,7 @@ class _Run:
 
     def _progress(self) -> Progress:
         made, failed = self._schedule.made, self._schedule.failed
-        left = self._total - self._resumed - made - failed
+        left = self._left(made + failed)
         elapsed_s = self._schedule.elapsed_s
         self._recent.append((elapsed_s, made + failed))
         first_s, first_settled = self._recent[0]
@@ -275,7 +320,7 @@ class _Run:
             left_s = left * (elapsed_s - first_s) / (made + failed - first_settled)
         return Progress(
             total=self._total,
-            done=self._resumed + made,
+            done=self._resumed + self._shared.elsewhere + made,
             failed=failed,
             left=left,
             left_s=left_s,
@@ -303,10 +348,18 @@ class _Run:
             repeated=counts.repeated,
             elapsed_s=self._schedule.elapsed_s,
             failures=counts.failures,
-            left=self._total - self._resumed - counts.made - counts.failed,
+            left=self._left(counts.made + counts.failed),
             kernels_left=self._kernels_left,
             busy=counts.busy,
+            elsewhere=self._shared.elsewhere,
         )
+
+    def _left(self, settled: int) -> int:
+        return self._total - self._resumed - self._shared.elsewhere - settled
+
+
+def _nothing(_connection: object) -> None:
+    """A try that is made again settles nothing."""
 
 
 def _loads(visit: Visit) -> str:

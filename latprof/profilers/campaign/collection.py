@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from latprof.common.limits import whole
 from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.zoo.catalogue import names as zoo_names
 from latprof.datasets.zoo.variants import ZooVariant
+from latprof.errors import InvalidValueError
 from latprof.measurement.records import PairedProtocol, Target
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.campaign import CampaignResult, Progress, collect
@@ -38,8 +40,21 @@ if TYPE_CHECKING:
     from latprof.measurement.records import Subject
     from latprof.measurement.store.store import Store
 
+_LABEL = re.compile(r"[\w.-]{0,63}")
 #: Networks of one campaign; its plan is held in memory.
 MAX_NETWORKS = 1_000_000
+
+
+def checked_label(label: str) -> str:
+    """A host's label; raises InvalidValueError for what is none."""
+    if not _LABEL.fullmatch(label):
+        raise InvalidValueError(
+            "not a host's label",
+            field="host_label",
+            expected="at most 63 letters, digits, dots, dashes or underscores",
+            got=label,
+        )
+    return label
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,7 +63,7 @@ class Collection(ShortRepr):
 
     ``input_shape`` is that of every network (batch first), None where each model brings its own;
     ``source`` says what the networks are, for the store; ``reference_resolution`` is the height and
-    width of the reference network's image.
+    width of the reference network's image; ``host_label`` names the host in the target.
     """
 
     networks: Sequence[NetworkSource]
@@ -58,6 +73,7 @@ class Collection(ShortRepr):
     target: str = "cpu:onnxruntime"
     options: RunOptions = field(default_factory=RunOptions)
     protocol: PairedProtocol = field(default_factory=PairedProtocol)
+    host_label: str = ""
 
     @classmethod
     def of_space(
@@ -131,7 +147,8 @@ class Collection(ShortRepr):
     def identity(self) -> Target:
         """The target's identity; raises UnsupportedModelError where it cannot be measured here."""
         check_ready(self.target)
-        return profiler_class(self.target)(self.options).target(self.input_shape)
+        found = profiler_class(self.target)(self.options).target(self.input_shape)
+        return dataclasses.replace(found, host=checked_label(self.host_label))
 
     def plan(
         self,
@@ -140,6 +157,7 @@ class Collection(ShortRepr):
         seed: int = 0,
         ops: bool = False,
         time_limit_s: float | None = None,
+        shard: tuple[int, int] = (1, 1),
     ) -> Plan:
         """What :meth:`run` will do; raises InvalidValueError for what cannot be."""
         return Plan(
@@ -150,6 +168,7 @@ class Collection(ShortRepr):
             ops=ops,
             time_limit_s=time_limit_s,
             source=self.source,
+            shard=shard,
         )
 
     def prepare(
@@ -245,7 +264,7 @@ class _Shown:
     """Says where a campaign stands: after each visit, and while its device has to wait."""
 
     def __init__(self, plan: Plan, on_progress: Callable[[Progress], None]) -> None:
-        total = (len(plan.networks) + plan.repeated) * plan.protocol.visits
+        total = plan.total
         self._last = Progress(total, 0, 0, total, math.nan, 0.0, 0.0)
         self._on_progress = on_progress
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from latprof.common.limits import POSITIVE, SEED, SHARE, check_limits
 from latprof.common.short_reprs import ShortRepr
+from latprof.errors import InvalidValueError
 from latprof.measurement.records import PairedProtocol
 from latprof.profilers.visits.schedule import PlannedVisit
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 #: A share is measured again, but at least this many where there are as many: fewer pairs than this
 #: say little about noise.
 FEWEST_REPEATS = 20
+MOST_SHARDS = 10_000
 #: Whether a network, in one of its two measurements, should be visited again.
 Wanting: TypeAlias = Callable[["NetworkSource", int], bool]
 
@@ -50,6 +52,9 @@ class Plan(ShortRepr):
         No visit starts later than this after the campaign did.
     source : mapping
         What the networks are, as plain JSON values for the store: space, seed, number...
+    shard : pair of int
+        ``(i, n)``: every n-th visit, from the i-th, counted from 1. The n shards together are all
+        visits, each once, and the visits to each network are spread over them.
     """
 
     networks: Sequence[NetworkSource]
@@ -59,9 +64,29 @@ class Plan(ShortRepr):
     ops: bool = False
     time_limit_s: float | None = None
     source: Mapping[str, Any] = field(default_factory=dict)
+    shard: tuple[int, int] = (1, 1)
 
     def __post_init__(self) -> None:
         check_limits(self, _LIMITS)
+        number, shards = self.shard
+        if not 1 <= number <= shards <= MOST_SHARDS:
+            raise InvalidValueError(
+                "no such shard",
+                field="shard",
+                expected=f"i/n with 1 <= i <= n <= {MOST_SHARDS}",
+                got=f"{number}/{shards}",
+            )
+
+    @property
+    def total(self) -> int:
+        """Visits without those that the protocol adds."""
+        if self.shard[1] > 1:
+            return sum(map(len, self.passes()))
+        return (len(self.networks) + self.repeated) * self.protocol.visits
+
+    def sharded(self, networks: Sequence[NetworkSource]) -> Sequence[NetworkSource]:
+        """The shard of what is done once a network."""
+        return networks[self.shard[0] - 1 :: self.shard[1]]
 
     @property
     def repeated(self) -> int:
@@ -84,6 +109,7 @@ class Plan(ShortRepr):
         generator = np.random.default_rng(self.seed)
         again = generator.permutation(len(self.networks))[: self.repeated].tolist()
         fewest, most = self.protocol.visits, self.protocol.most_visits
+        shard, shards = self.shard
 
         def visits(
             networks: Iterable[NetworkSource], label: int, number: int
@@ -92,14 +118,15 @@ class Plan(ShortRepr):
                 return []
             return [
                 PlannedVisit(network, label, number)
-                for network in networks
+                for index, network in enumerate(networks)
+                if (index + number + 1 - shard) % shards == 0
                 if number < fewest or wanting(network, label)
             ]
 
         for number in range(most + bool(again)):
             first = visits(self.networks, 0, number)
             second = visits((self.networks[index] for index in again), 1, number - 1)
-            if not first and not second:
+            if not first and not second and shards == 1:
                 return
             for found in filter(None, (first, second)):
                 yield [found[index] for index in generator.permutation(len(found))]

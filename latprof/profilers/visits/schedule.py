@@ -240,6 +240,7 @@ class Schedule:
         do: Callable[[Measurer, _Item, Sequence[_Item]], bool],
         share: Callable[[int], int],
         after_share: Callable[[Measurer], None] = lambda _measurer: None,
+        claim: Callable[[deque[_Item]], bool] = bool,
     ) -> None:
         """Do every item, in a fresh measurer for each share of them.
 
@@ -253,16 +254,19 @@ class Schedule:
             From the number of items left to how many of them the next measurer does.
         after_share : callable, optional
             Gets each measurer when it has done its share.
+        claim : callable, optional
+            Gets the queue before each item, and may take out of it what others do; returns whether
+            its first item is to be done here.
         """
         queue = deque(items)
-        while queue and not self.time_is_up():
+        while not self.time_is_up() and claim(queue):
             size = share(len(queue))
             with self._make_measurer(dict(self.references.runs)) as measurer:
                 for left in reversed(range(size)):
                     item = queue.popleft()
                     if do(measurer, item, [*itertools.islice(queue, min(left, _LOOKAHEAD))]):
                         queue.append(item)
-                    if not queue or self.time_is_up():
+                    if self.time_is_up() or not claim(queue):
                         break
                 after_share(measurer)
             self._processes += 1
@@ -276,13 +280,13 @@ class Schedule:
         if planned.network.subject in self._hopeless:
             self.failed += 1
             return None
-        visit = measurer.visit(self._with_reference(planned.network))
+        visit = measurer.visit(self.with_reference(planned.network))
         code = "" if visit.failure is None else visit.failure.code
         if visit.failure and (code in GONE or (code == DeviceError.code and not self.made)):
             raise visit.failure.error()
         return visit, self._judge(planned, visit)
 
-    def _with_reference(self, network: NetworkSource) -> NetworkSource:
+    def with_reference(self, network: NetworkSource) -> NetworkSource:
         """A network with the reference that earlier visits to it were made against."""
         name = self.references.of_network.get(network.subject, network.reference)
         return network if name == network.reference else replace(network, reference=name)
@@ -384,7 +388,7 @@ class Schedule:
     def time_kernels(self, measurer: Measurer, network: NetworkSource) -> KernelProfile | Failure:
         """Time a network's kernels; again where the reference moved meanwhile."""
         for _ in range(1 + RETRIES):
-            profile = measurer.profile(self._with_reference(network))
+            profile = measurer.profile(self.with_reference(network))
             if isinstance(profile, Failure) or not disturbances(
                 profile.samples, {}, self._protocol
             ):

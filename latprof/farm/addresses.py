@@ -1,0 +1,101 @@
+"""Addresses of a farm: with keys anywhere, without them on this computer alone."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Any
+
+from latprof.errors import UsageError
+
+DEFAULT_PORT = 8786
+LOOPBACK = "127.0.0.1"
+#: Of dask, for scheduler, workers and clients. Nothing that may be left out listens, or wakes up
+#: beside a measurement.
+SETTINGS: dict[str, Any] = {
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    "distributed.scheduler.work-stealing": False,
+    "distributed.scheduler.active-memory-manager.start": False,
+    # A host whose cable is cut is known to be gone after so long.
+    "distributed.scheduler.worker-ttl": "30s",
+    "distributed.comm.timeouts.connect": "10s",
+    "distributed.comm.timeouts.tcp": "30s",
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.tick.limit": "30s",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.admin.system-monitor.gil.enabled": False,
+    "distributed.diagnostics.nvml": False,
+}
+
+
+def use_settings() -> None:
+    """Set what dask of this process does, whatever its files and variables say."""
+    import dask
+
+    # Tracebacks of closed connections are no news; DASK_LOGGING__DISTRIBUTED=info asks for all.
+    if not dask.config.get("logging", None):
+        dask.config.set(logging={"distributed": "critical"})
+    import distributed  # noqa: F401 - its own settings are read when it is imported
+
+    dask.config.set(SETTINGS)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address can only be this computer."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def check_listening(host: str, keys: Path | None) -> str:
+    """Where a scheduler listens; raises UsageError for others than this computer without keys."""
+    if keys is not None:
+        return host or "0.0.0.0"  # noqa: S104 - only who shows a certificate is let in
+    if host and not is_loopback(host):
+        raise UsageError(
+            f"without keys a farm listens on this computer alone, not on {host}",
+            field="host",
+            hint="make keys with latprof farm keys: whoever reaches a scheduler runs code on all "
+            "its hosts",
+        )
+    return host or LOOPBACK
+
+
+def check_address(text: str, keys: Path | None) -> str:
+    """The scheduler's address as dask takes it, ``tls://HOST:PORT``.
+
+    Without a scheme it is that of the keys. Raises UsageError for what is none, for a connection
+    without keys to another computer, and for TLS without keys.
+    """
+    scheme, separator, rest = text.rpartition("://")
+    scheme = scheme if separator else "tls" if keys else "tcp"
+    host, colon, port = rest.rpartition(":")
+    if not colon:
+        host, port = rest, str(DEFAULT_PORT)
+    number = int(port) if port.isascii() and port.isdigit() and len(port) < 6 else 0
+    if scheme not in {"tls", "tcp"} or not host or not 0 < number < 1 << 16 or "/" in rest:
+        raise UsageError(
+            "not a farm's address", field="farm", expected="tls://HOST:PORT", got=text[:200]
+        )
+    if scheme == "tls" and keys is None:
+        raise UsageError(
+            "this address takes keys, and there are none here",
+            field="keys",
+            hint="copy them from the scheduler's host, or make some with latprof farm keys",
+        )
+    if scheme == "tcp" and not is_loopback(host):
+        raise UsageError(
+            "a connection without keys stays on this computer",
+            field="farm",
+            expected="tls://HOST:PORT, or tcp://127.0.0.1:PORT",
+            got=text[:200],
+            hint="make keys with latprof farm keys",
+        )
+    return f"{scheme}://{host}:{number}"

@@ -1,0 +1,232 @@
+"""A collection's side of a farm: which devices are there, and tasks that outlive a scheduler."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from latprof._version import __version__
+from latprof.errors import DeviceOfflineError, RuntimeFailedError, UsageError
+from latprof.farm import device_tasks
+from latprof.farm.addresses import check_address, use_settings
+from latprof.farm.farm_connection import AnnouncedDevice, announced, connected
+from latprof.farm.farm_keys import find_keys
+from latprof.farm.farm_status import clients, no_farm
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+    from latprof.farm.announcing import FarmDevice
+
+#: How often whoever waits for a visit looks whether its device is still there, in seconds.
+_LOOK_EVERY_S = 2.0
+#: What the scheduler knew so long ago is asked anew, in seconds.
+_FRESH_S = 1.0
+
+
+class Task:
+    """A call of a function on a device, to be waited for with :meth:`FarmClient.result`."""
+
+    def __init__(self, device: FarmDevice, function: Callable[..., Any], arguments: Any) -> None:
+        self.device, self.function, self.arguments = device, function, arguments
+        self.future: Future | None = None
+        self.connection = 0
+
+
+class FarmClient:
+    """A connection to a farm, for any number of threads; a context manager.
+
+    Where the scheduler goes away it is connected to anew, and what was asked is asked again.
+
+    Parameters
+    ----------
+    farm : str
+        The scheduler's address.
+    keys : path, optional
+        Folder of the keys; the default one where there is one.
+    queue_timeout_s : float
+        How long a scheduler or a device that is not there is waited for.
+    """
+
+    def __init__(self, farm: str, keys: str | Path | None, queue_timeout_s: float) -> None:
+        self._keys = find_keys(keys)
+        self.address = check_address(farm, self._keys)
+        self.queue_timeout_s = queue_timeout_s
+        self._lock = threading.RLock()
+        self._number = 0
+        self._known: tuple[float, list[AnnouncedDevice]] = (0.0, [])
+        #: Set to end every wait of every thread.
+        self.stopped = threading.Event()
+
+    def __enter__(self) -> Self:
+        use_settings()
+        self._client = self._connect()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with contextlib.suppress(Exception):
+            self._client.close(timeout=2)
+
+    def _connect(self) -> Client:
+        deadline = time.monotonic() + self.queue_timeout_s
+        while True:
+            try:
+                return connected(self.address, self._keys)
+            except OSError as error:
+                if time.monotonic() >= deadline:
+                    raise no_farm(self.address, error) from None
+                time.sleep(_FRESH_S)
+
+    @property
+    def client_id(self) -> str:
+        """What the scheduler calls this connection."""
+        return str(self._client.id)
+
+    def is_connected(self, client_id: str) -> bool:
+        """Whether the scheduler still has the connection of a client."""
+        known = self._ask(lambda client: client.run_on_scheduler(clients))
+        return client_id in known
+
+    # Devices -----------------------------------------------------------------------------------
+
+    def devices(self) -> list[AnnouncedDevice]:
+        """What is there now, of this version of latprof or another."""
+        with self._lock:
+            at, found = self._known
+            if time.monotonic() - at >= _FRESH_S:
+                identity = self._ask(lambda client: client.scheduler_info(n_workers=-1))
+                found = announced(identity)
+                self._known = time.monotonic(), found
+            return found
+
+    def await_devices(self, wanted: str, on_wait: Callable[[str], None]) -> list[AnnouncedDevice]:
+        """The devices with a target, once there are some.
+
+        Raises DeviceOfflineError after the queue's time-out, with what is there; UsageError where
+        a worker has another version of latprof.
+        """
+        deadline = time.monotonic() + self.queue_timeout_s
+        while not (found := [each for each in self.devices() if each.device.spelling(wanted)]):
+            if time.monotonic() >= deadline:
+                raise self._missing(f"no device of {self.address} has the target {wanted}")
+            on_wait(f"waiting for a device with the target {wanted}")
+            time.sleep(_FRESH_S)
+        for each in found:
+            if each.version != __version__:
+                raise UsageError(
+                    f"{each.host} runs another version of latprof",
+                    expected=__version__,
+                    got=each.version,
+                    hint="install the same version on all hosts of the farm",
+                )
+        return list({each.device.name: each for each in found}.values())
+
+    def _missing(self, problem: str) -> DeviceOfflineError:
+        targets = sorted(
+            {
+                f"{target}@{each.device.host}" if each.device.host else target
+                for each in self.devices()
+                for target in each.device.targets
+            }
+        )
+        there = ", ".join(targets) or "no device at all"
+        return DeviceOfflineError(problem, hint=f"there are: {there}")
+
+    # Tasks -------------------------------------------------------------------------------------
+
+    def submit(self, device: FarmDevice, function: Callable[..., Any], *arguments: Any) -> Task:
+        """Have a function called on a device's worker, one such call at a time."""
+        task = Task(device, function, arguments)
+        self._send(task)
+        return task
+
+    def _send(self, task: Task) -> None:
+        def send(client: Client) -> None:
+            task.future = client.submit(
+                task.function,
+                task.device.name,
+                *task.arguments,
+                resources={task.device.resource: 1},
+                key=f"latprof-{task.function.__name__}-{uuid.uuid4().hex}",
+                pure=False,
+            )
+            task.connection = self._number
+
+        self._ask(send)
+
+    def _ask(self, do: Callable[[Client], Any]) -> Any:
+        """Do something with the client; once more with a new connection where it is lost."""
+        with self._lock:
+            try:
+                return do(self._client)
+            except (OSError, RuntimeError):
+                self._renew(self._number)
+                return do(self._client)
+
+    def _renew(self, number: int) -> None:
+        """Connect anew, unless another thread has since the connection ``number``."""
+        with self._lock:
+            if self._number != number:
+                return
+            with contextlib.suppress(Exception):
+                self._client.close(timeout=1)
+            self._client = self._connect()
+            self._number += 1
+            self._known = (0.0, [])
+
+    def result(self, task: Task) -> Any:
+        """Wait for what a task returns.
+
+        Raises DeviceOfflineError where its device is away for longer than the queue's time-out,
+        RuntimeFailedError where it ended its worker again and again.
+        """
+        from distributed import KilledWorker
+
+        gone_since = None
+        while True:
+            assert task.future is not None
+            if self.stopped.is_set():
+                self.cancel(task)
+                raise DeviceOfflineError("the collection was stopped")
+            try:
+                return task.future.result(timeout=_LOOK_EVERY_S)
+            except TimeoutError:
+                if any(each.device.name == task.device.name for each in self.devices()):
+                    gone_since = None
+                    continue
+                now = time.monotonic()
+                gone_since = now if gone_since is None else gone_since
+                if now - gone_since >= self.queue_timeout_s:
+                    self.cancel(task)
+                    raise self._missing(
+                        f"{task.device.name} has been away for {now - gone_since:.0f} s"
+                    ) from None
+            except KilledWorker as error:
+                raise RuntimeFailedError(f"a visit ended its worker: {error}") from None
+            except (CancelledError, OSError):
+                self._renew(task.connection)
+                self._send(task)
+
+    def cancel(self, task: Task) -> None:
+        """Do not wait for a task any more; one that runs ends by itself."""
+        if task.future is not None:
+            with contextlib.suppress(OSError, RuntimeError, CancelledError, TimeoutError):
+                task.future.cancel()
+
+    def call(self, device: FarmDevice, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Submit and wait."""
+        return self.result(self.submit(device, function, *arguments))
+
+    def release(self, device: FarmDevice, owner: str) -> None:
+        """Tell a device's worker that a collection is over."""
+        with contextlib.suppress(DeviceOfflineError, OSError, RuntimeError):
+            task = self.submit(device, device_tasks.release, owner)
+            assert task.future is not None
+            with contextlib.suppress(TimeoutError, CancelledError):
+                task.future.result(timeout=_LOOK_EVERY_S * 5)

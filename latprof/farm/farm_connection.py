@@ -1,0 +1,65 @@
+"""A client's connection to a farm, and what the scheduler knows of its devices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latprof.farm.announcing import FarmDevice
+from latprof.farm.farm_keys import security_of
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+#: How long a scheduler may take to answer, in seconds.
+CONNECT_S = 10.0
+
+
+@dataclass(frozen=True)
+class AnnouncedDevice:
+    """A device that a worker has announced.
+
+    ``address`` is the worker's, ``version`` its latprof's; ``state`` is what
+    :class:`~latprof.farm.device_tasks.DeviceState` says of it.
+    """
+
+    device: FarmDevice
+    host: str
+    address: str
+    version: str
+    state: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        own = {"host": self.host, "version": self.version}
+        return {**self.device.to_dict(), **own, **self.state}
+
+
+def connected(address: str, keys: Path | None, *, asynchronous: bool = False) -> Client:
+    """A connection to the scheduler at an address; raises OSError where none is let in."""
+    from distributed import Client
+
+    return Client(
+        address,
+        security=security_of(keys),
+        timeout=CONNECT_S,
+        asynchronous=asynchronous,
+        set_as_default=False,
+    )
+
+
+def announced(identity: Mapping[str, Any]) -> list[AnnouncedDevice]:
+    """The devices in what a scheduler says of itself, of latprof's workers."""
+    found = []
+    for address, worker in identity["workers"].items():
+        own = worker.get("latprof")
+        if not isinstance(own, Mapping):
+            continue
+        states = worker.get("metrics", {}).get("latprof") or {}
+        for values in own["devices"]:
+            device = FarmDevice.from_dict(values)
+            state = states.get(device.name) or {"state": "idle", "made": 0, "failed": 0}
+            found.append(AnnouncedDevice(device, own["host"], address, own["version"], dict(state)))
+    return sorted(found, key=lambda each: each.device.name)

@@ -1,0 +1,77 @@
+"""A farm's scheduler."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from latprof.common.extras import require
+from latprof.common.limits import whole
+from latprof.errors import UsageError
+from latprof.farm.addresses import DEFAULT_PORT, LOOPBACK, check_listening, use_settings
+from latprof.farm.farm_keys import find_keys, security_of
+
+_PORT = whole(0, 65_535)
+
+
+def start(
+    host: str = "",
+    port: int = DEFAULT_PORT,
+    *,
+    keys: str | os.PathLike[str] | None = None,
+    on_ready: Callable[[str], None] = lambda _address: None,
+) -> None:
+    """Run a farm's scheduler until it is interrupted.
+
+    With keys it listens on all addresses of this host, or ``host``, and lets in who shows their
+    certificate. Without keys it listens on this computer alone. It keeps nothing: when it dies,
+    workers and collections find the next one at the same address.
+
+    Parameters
+    ----------
+    host : str
+        Address to listen on.
+    port : int
+        0 for any that is free.
+    keys : path, optional
+        Folder of the keys; the default one where there is one.
+    on_ready : callable, optional
+        Called with the address that workers join.
+
+    Raises
+    ------
+    UsageError
+        For another address than this computer's without keys, and a port that is taken.
+    InputFileError
+        For keys that cannot be used.
+    """
+    require("farm", "latprof farm start", "distributed", "cryptography")
+    _PORT.check("port", port)
+    folder = find_keys(keys)
+    use_settings()
+    asyncio.run(_serve(check_listening(host, folder), port, folder, on_ready))
+
+
+async def _serve(host: str, port: int, keys: Path | None, on_ready: Callable[[str], None]) -> None:
+    from distributed import Scheduler
+
+    try:
+        scheduler = await Scheduler(
+            host=host,
+            port=port,
+            protocol="tls://" if keys else "tcp://",
+            security=security_of(keys),
+            dashboard=False,
+            dashboard_address=f"{LOOPBACK}:0",
+        )
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}", field="port"
+        ) from None
+    try:
+        on_ready(scheduler.address)
+        await scheduler.finished()
+    finally:
+        await scheduler.close()

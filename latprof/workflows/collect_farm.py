@@ -1,0 +1,262 @@
+"""Measuring many networks on the devices of a farm, each into a target of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from latprof.common.extras import require
+from latprof.common.limits import TIMEOUT
+from latprof.common.short_reprs import ShortRepr
+from latprof.errors import EXIT_DEVICE, EXIT_OK, EXIT_PARTIAL, LatprofError
+from latprof.workflows.collect_result import CollectResult, costs_of, labels_of
+
+if TYPE_CHECKING:
+    from latprof.farm.announcing import FarmDevice
+    from latprof.farm.farm_client import FarmClient
+    from latprof.measurement.records import Target
+    from latprof.measurement.store.store import Store
+    from latprof.profilers.campaign.campaign import CampaignResult, Progress
+    from latprof.profilers.campaign.collection import Collection
+    from latprof.profilers.campaign.plan import Plan
+    from latprof.workflows.arguments import OnNote, PathLike
+
+#: How often the threads of devices are looked after, in seconds.
+_LOOK_EVERY_S = 0.2
+
+
+@dataclass(frozen=True, repr=False)
+class FarmDeviceResult(ShortRepr):
+    """What a collection did on one device: its result, or the error that ended it there."""
+
+    device: str
+    result: CollectResult | None
+    error: LatprofError | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        found = {} if self.result is None else self.result.to_dict()
+        error = None if self.error is None else self.error.to_dict()
+        return {"device": self.device, **found, "error": error}
+
+
+@dataclass(frozen=True, repr=False)
+class FarmCollectResult(ShortRepr):
+    """What a collection did on the devices of a farm."""
+
+    devices: tuple[FarmDeviceResult, ...]
+
+    @property
+    def exit_status(self) -> int:
+        """0; 5 where a device has failures or failed; 4 where all did, each at once."""
+        if all(each.error is None for each in self.devices):
+            found = {each.result.exit_status for each in self.devices if each.result is not None}
+            return found.pop() if len(found) == 1 else EXIT_PARTIAL if found else EXIT_OK
+        some = any(each.result is not None for each in self.devices)
+        return EXIT_PARTIAL if some else EXIT_DEVICE
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain JSON values."""
+        return {"devices": [each.to_dict() for each in self.devices]}
+
+
+def collect_on_farm(
+    collection: Collection,
+    plan: Plan,
+    store: PathLike,
+    *,
+    target: str,
+    farm: str,
+    keys: PathLike | None,
+    queue_timeout_s: float,
+    timeout_s: float,
+    on_progress: Callable[[Progress], None] | None,
+    on_note: OnNote | None,
+) -> FarmCollectResult:
+    """Make a plan's visits on every device of a farm that has a target; see ``collect``.
+
+    Raises
+    ------
+    DeviceOfflineError
+        Where no such device is there, or no scheduler answers, within the queue's time-out.
+    UsageError
+        For an address or options that cannot be.
+    """
+    require("farm", "latprof collect --farm", "distributed", "cryptography")
+    from latprof.farm.farm_client import FarmClient
+    from latprof.farm.shared_store import SharedStore
+    from latprof.profilers.targets import profiler_class
+    from latprof.profilers.visits.measuring_process import check_timeout
+    from latprof.profilers.visits.network_source import check_formats
+
+    check_formats(collection.networks, profiler_class(collection.target))
+    check_timeout(timeout_s)
+    TIMEOUT.check("queue_timeout", queue_timeout_s)
+    say = on_note or (lambda _text: None)
+    show = _Together(on_progress or (lambda _progress: None))
+    with FarmClient(farm, None if keys is None else os.fspath(keys), queue_timeout_s) as client:
+        found = client.await_devices(target, say)
+        with SharedStore.open(os.fspath(store), create=True) as opened:
+            runs = [
+                _DeviceRun(
+                    client,
+                    each.device,
+                    each.device.spelling(target),
+                    collection,
+                    plan,
+                    store=opened,
+                    timeout_s=timeout_s,
+                    show=show,
+                )
+                for each in found
+            ]
+            say(f"measuring on {', '.join(each.device.name for each in found)}")
+            _run_all(runs, client)
+            return FarmCollectResult(tuple(run.device_result(opened) for run in runs))
+
+
+def _run_all(runs: Sequence[_DeviceRun], client: FarmClient) -> None:
+    """Run each device's visits in a thread of its own."""
+    threads = [threading.Thread(target=run.run, daemon=True) for run in runs]
+    for thread in threads:
+        thread.start()
+    try:
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(_LOOK_EVERY_S)
+    except BaseException:
+        client.stopped.set()
+        raise
+    for run in runs:
+        if run.fault is not None:
+            raise run.fault
+
+
+class _Together:
+    """Says where the visits of all devices together stand."""
+
+    def __init__(self, on_progress: Callable[[Progress], None]) -> None:
+        self._on_progress = on_progress
+        self._last: dict[str, Progress] = {}
+        self._lock = threading.Lock()
+
+    def note(self, device: str, progress: Progress) -> None:
+        """A device made a visit, or waits."""
+        with self._lock:
+            self._last[device] = progress
+            every = [*self._last.values()]
+            counts = {
+                name: sum(getattr(each, name) for each in every)
+                for name in ("total", "done", "failed", "left", "kernels_left")
+            }
+            waiting = f"{device}: {progress.waiting}" if progress.waiting else ""
+            self._on_progress(
+                dataclasses.replace(
+                    progress,
+                    **counts,
+                    waiting=waiting,
+                    left_s=max(each.left_s for each in every),
+                    drift=max(each.drift for each in every),
+                )
+            )
+
+
+class _DeviceRun:
+    """The campaign of one device, in a thread."""
+
+    def __init__(
+        self,
+        client: FarmClient,
+        device: FarmDevice,
+        spelling: str,
+        collection: Collection,
+        plan: Plan,
+        *,
+        store: Store,
+        timeout_s: float,
+        show: _Together,
+    ) -> None:
+        self._client, self._device, self._spelling = client, device, spelling
+        self._collection, self._plan, self._store = collection, plan, store
+        self._timeout_s, self._show = timeout_s, show
+        self._done: tuple[Target, CampaignResult] | None = None
+        self._error: LatprofError | None = None
+        #: What is no error of latprof's.
+        self.fault: Exception | None = None
+
+    def run(self) -> None:
+        """Make the visits; an error ends those of this device alone."""
+        owner = uuid.uuid4().hex
+        try:
+            self._done = self._collect(owner)
+        except LatprofError as error:
+            self._error = error
+        except Exception as fault:  # noqa: BLE001 - raised again when the other devices are done
+            self.fault = fault
+        self._client.release(self._device, owner)
+
+    def _collect(self, owner: str) -> tuple[Target, CampaignResult]:
+        from latprof.farm.device_tasks import identify
+        from latprof.farm.remote_visits import RemoteMeasurer
+        from latprof.measurement.records import Target
+        from latprof.measurement.visits import Failure
+        from latprof.profilers.campaign.campaign import collect
+        from latprof.profilers.visits.network_source import reference_network
+
+        asked = self._collection
+        options, shape = asked.options.to_dict(), asked.input_shape
+        there = self._client.call(
+            self._device, identify, self._spelling, options, None if shape is None else list(shape)
+        )
+        if "failure" in there:
+            raise Failure.from_dict(there["failure"]).error()
+        name, reference = reference_network(asked.reference_resolution)
+        session = {
+            "owner": owner,
+            "target": self._spelling,
+            "options": options,
+            "reference": reference.to_dict(),
+            "protocol": asked.protocol.to_dict(),
+            "timeout_s": self._timeout_s,
+        }
+        host: Mapping[str, Any] = there["surroundings"]
+        if there["caution"]:
+            host = {**host, "caution": there["caution"]}
+        # Phones have a name of their own, hosts of one kind do not.
+        target = dataclasses.replace(Target.from_dict(there["target"]), host=self._device.host)
+        outcome = collect(
+            self._plan,
+            self._store,
+            target,
+            name,
+            partial(RemoteMeasurer, self._client, self._device, session),
+            host=host,
+            on_progress=partial(self._show.note, self._device.name),
+            networks_per_process=there["networks_per_process"],
+        )
+        return target, outcome
+
+    def device_result(self, store: Store) -> FarmDeviceResult:
+        """What came of it."""
+        from latprof.measurement.labels import TargetLabels
+        from latprof.measurement.summary import summarize
+
+        name = self._device.name
+        if self._done is None:
+            return FarmDeviceResult(name, None, self._error)
+        target, outcome = self._done
+        costs = costs_of(self._collection)
+        if not outcome.made + outcome.resumed + outcome.elsewhere:
+            return FarmDeviceResult(name, CollectResult(target, outcome, None, costs))
+        known = TargetLabels.of(store, target)
+        named = "models" in self._collection.source
+        labels = labels_of(known, self._collection) if named else ()
+        return FarmDeviceResult(
+            name, CollectResult(target, outcome, summarize(known), costs, labels)
+        )

@@ -1,0 +1,232 @@
+"""A farm as processes: a scheduler, workers with simulated devices, and what they listen on.
+
+As a program, ``python farm_processes.py ADDRESS KEYS LABEL DEVICES SECONDS``, it is a worker whose
+devices compute their times, each visit taking so many seconds.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+#: A guard against hangs in seconds, far above what a busy machine takes.
+LONGEST_S = 300
+_SCHEDULER = "from latprof.cli.main import main; main()"
+
+
+class Program:
+    """A process whose stderr is read along; a context manager that kills it."""
+
+    def __init__(self, *words: object, env: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, *map(str, words)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=env,
+            cwd=ROOT,
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip())
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def wait_for(self, text: str) -> str:
+        """The first line with a text."""
+        deadline = time.monotonic() + LONGEST_S
+        while True:
+            found = [line for line in self.lines if text in line]
+            if found:
+                return found[0]
+            assert self.process.poll() is None, self.lines
+            assert time.monotonic() < deadline, self.lines
+            time.sleep(0.02)
+
+    def ended(self):
+        """Its exit status, when it has ended by itself."""
+        status = self.process.wait(LONGEST_S)
+        self._reader.join(LONGEST_S)
+        return status
+
+    def kill(self, how: int = signal.SIGKILL) -> None:
+        self.process.send_signal(how)
+        self.process.wait(LONGEST_S)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._reader.join(LONGEST_S)
+        self.process.stdout.close()
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Variables of a farm's processes: ``fake:clock`` is a target, no keys but the named ones."""
+    from latprof.testing.distributions import write_distribution
+
+    place = Path(folder) / "plugin"
+    if not place.exists():
+        place.mkdir()
+        points = {"latprof.profilers": {"fake:clock": "latprof.testing.fakes:FakeProfiler"}}
+        write_distribution(place, "fake-devices", {}, points)
+    path = os.pathsep.join([str(place), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, "PYTHONPATH": path, "XDG_CONFIG_HOME": str(folder)}
+
+
+@contextlib.contextmanager
+def scheduler(folder, keys=None, port=0):
+    """A scheduler; yields it and its address."""
+    words = ["farm", "start", "--port", port]
+    words += ["--keys", keys] if keys else []
+    with Program("-c", _SCHEDULER, *words, env=environment(folder)) as program:
+        line = program.wait_for("the farm is ready")
+        address = line.split()[-1]
+        if keys:
+            address = f"tls://127.0.0.1:{address.rpartition(':')[2]}"
+        yield program, address
+
+
+def worker(folder, address, label, devices=1, seconds=0.0, keys=None):
+    """A worker with simulated devices, which has joined."""
+    words = (address, keys or "-", label, devices, seconds)
+    program = Program(__file__, *words, env=environment(folder))
+    program.wait_for("joined")
+    return program
+
+
+def latprof(folder, *words, **options):
+    """Run the command line in the farm's environment."""
+    return subprocess.run(
+        [sys.executable, "-c", _SCHEDULER, *map(str, words)],
+        capture_output=True,
+        text=True,
+        env=environment(folder),
+        timeout=LONGEST_S,
+        check=False,
+        cwd=folder,
+        **options,
+    )
+
+
+def listening(*pids):
+    """The addresses and ports that processes and their descendants listen on, from /proc."""
+    import psutil
+
+    found = set()
+    for pid in pids:
+        every = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        inodes = set()
+        for process in every:
+            for entry in Path(f"/proc/{process.pid}/fd").iterdir():
+                with contextlib.suppress(OSError):
+                    inodes.add(str(entry.readlink()))
+        for table in ("tcp", "tcp6"):
+            for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
+                    address, _, port = fields[1].partition(":")
+                    found.add((address, int(port, 16)))
+    return found
+
+
+#: 127.0.0.1 and ::1 as /proc/net writes them.
+LOOPBACK = {"0100007F", "00000000000000000000000001000000"}
+
+
+class EmptyMeasurer:
+    """Visits that take nothing but a time that is given."""
+
+    def __init__(self, seconds, process):
+        from latprof.measurement.records import PairedSamples
+
+        self._seconds, self._process = seconds, process
+        self._samples = PairedSamples(((2.0, 1.0, 1.0),) * 2, ((2.0, 1.0, 1.0),) * 3)
+
+    def visit(self, _network):
+        from latprof.measurement.visits import Visit
+
+        started_at, start = time.time(), time.perf_counter()
+        time.sleep(self._seconds)
+        wall_s = time.perf_counter() - start
+        return Visit(
+            started_at=started_at,
+            wall_s=wall_s,
+            load_s=0.0,
+            process=self._process,
+            samples=self._samples,
+        )
+
+    def expect(self, networks):
+        pass
+
+    def close(self):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+
+def main(address, keys, label, devices, seconds):
+    from latprof.farm import FarmDevice, device_tasks, join
+    from latprof.profilers.base import RunOptions
+    from latprof.profilers.visits.measurer import InProcessMeasurer
+    from latprof.testing.fakes import FakeProfiler
+
+    class SlowMeasurer(InProcessMeasurer):
+        def visit(self, network):
+            time.sleep(float(seconds))
+            if os.environ.get("FAILS") == label:
+                from latprof.measurement.visits import Failure, Visit
+
+                failure = Failure("runtime-failed", "told to")
+                return Visit(
+                    started_at=time.time(), wall_s=0.0, load_s=0.0, process="", failure=failure
+                )
+            return super().visit(network)
+
+    @contextlib.contextmanager
+    def simulated(_target, options, reference, protocol, **_rest):
+        def make(runs):
+            process = f"{label}/{os.getpid()}/{time.monotonic_ns()}"
+            if os.environ.get("EMPTY"):
+                return EmptyMeasurer(float(seconds), process)
+            profiler = FakeProfiler(RunOptions.from_dict(options.to_dict()), noise=0.001)
+            return SlowMeasurer(profiler, reference, protocol, process, runs)
+
+        yield make
+
+    setattr(device_tasks, "measurers", simulated)  # noqa: B010 - of the module that uses them
+    if hour := os.environ.get("CLOCK_OFF_S"):
+        now = time.time
+        time.time = lambda: now() + float(hour)
+    names = [label] if int(devices) == 1 else [f"{label}-{n}" for n in range(int(devices))]
+    join(
+        address,
+        keys=None if keys == "-" else keys,
+        label=label,
+        devices=[FarmDevice(f"sim@{name}", ("fake:clock",), "simulated") for name in names],
+        on_note=lambda text: print(text, flush=True),
+    )
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    main(*sys.argv[1:])
