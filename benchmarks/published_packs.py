@@ -68,7 +68,7 @@ def of_pixel1(data: Path) -> Pack:
     """The authors' table of a Pixel 1; sums of it are the pack's predictions, no error is known."""
     path = data / "pixel1-lut/proxylessnas_pixel1.yaml"
     space = get_space("proxyless")
-    predictor = predictor_from_table(read_yaml_table(path), space)  # type: ignore[arg-type]
+    predictor = predictor_from_table(read_yaml_table(path), space)
     target = Target(PUBLISHED, "Pixel 1", "tflite", NOT_STATED, input_shape=(1, 3, 224, 224))
     origin = Origin(
         column="proxylessnas/pixel1",

@@ -217,6 +217,7 @@ SPACES = Registry(
         "ofa-mobilenetv3": "latprof.datasets.spaces.ofa_mobilenetv3:OFAMobileNetV3Space",
         "proxyless": "latprof.datasets.spaces.proxyless:ProxylessSpace",
         "proxyless-cifar": "latprof.datasets.spaces.proxyless_cifar:ProxylessCifarSpace",
+        "uninet": "latprof.datasets.spaces.uninet:UniNetSpace",
     },
     special={"mixed-precision": "latprof.datasets.spaces.mixed_precision:MixedPrecisionSpace"},
 )

@@ -22,7 +22,7 @@ def complete_space() -> list[str]:
     """Names of search spaces, for shell completion."""
     from latprof.registry import SPACES
 
-    return SPACES.names()
+    return SPACES.names(special=True)
 
 
 def complete_target() -> list[str]:

@@ -42,8 +42,8 @@ def lookup_table(
 ) -> None:
     """Write a pack's lookup table in the format that other search codes read.
 
-    The space is ProxylessNAS's. How far sums of the table are from the pack's predictions is
-    printed on stderr, with the remaining caveats.
+    The space is ProxylessNAS's or, for `proxyless`, Once-for-All's MobileNetV3. How far sums of the
+    table are from the pack's predictions is printed on stderr, with the remaining caveats.
 
     For example:
 

@@ -17,7 +17,7 @@ def _lists() -> dict[str, str]:
     from latprof.registry import PREDICTORS, PROFILERS, SEARCHERS, SPACES
 
     return {
-        "{spaces}": _list(SPACES.names()),
+        "{spaces}": _list(SPACES.names(special=True)),
         "{targets}": _list(PROFILERS.names()),
         "{predictors}": _list(PREDICTORS.names()),
         "{methods}": _list(SEARCHERS.names()),

@@ -47,7 +47,7 @@ def lookup_table(
 ) -> LookupTableResult:
     """Write a pack's lookup table in the format that other search codes read.
 
-    The space is ProxylessNAS's.
+    The space is ProxylessNAS's or, in the first format, Once-for-All's MobileNetV3.
 
     Parameters
     ----------
@@ -83,11 +83,11 @@ def lookup_table(
 
 def _table_of(predictor: Predictor, notes: list[str]) -> LookupTablePredictor:
     """The pack's own table, or one fitted to its predictor's output."""
-    from latprof.datasets.importers.table_export import check_space
+    from latprof.datasets.importers.table_export import check_keyed
     from latprof.predictors.models.lookup_table_predictor import LookupTablePredictor
     from latprof.predictors.training.imported_table import tabulated
 
-    check_space(predictor.space)
+    check_keyed(predictor.space)
     if isinstance(predictor, LookupTablePredictor):
         return predictor
     notes.append(
@@ -99,7 +99,7 @@ def _table_of(predictor: Predictor, notes: list[str]) -> LookupTablePredictor:
 
 def _proxyless(predictor: Predictor, notes: list[str]) -> str:
     from latprof.datasets.importers.table_export import (
-        check_space,
+        check_keyed,
         missing_keys,
         proxyless_table,
         sharing_error_ms,
@@ -108,7 +108,8 @@ def _proxyless(predictor: Predictor, notes: list[str]) -> str:
 
     fitted = _table_of(predictor, notes)
     table = proxyless_table(fitted)
-    missing = missing_keys(check_space(predictor.space), table)
+    space = check_keyed(predictor.space)
+    missing = missing_keys(space, table)
     if missing:
         notes.append(
             f"{len(missing)} blocks were never measured and are not in the table, among them "
@@ -119,12 +120,17 @@ def _proxyless(predictor: Predictor, notes: list[str]) -> str:
         table = table.without_counts()
         errors = errors + _tabulating_error_ms(predictor, fitted)
     _note_errors("blocks of one shape share an entry", errors, notes)
+    notes.append(
+        f"the keys are those of {space}: a network of other widths, resolutions, expansions or "
+        "classes finds none of them (ofa_proxyless has width 1.3 and an expansion of 4)"
+    )
     return to_yaml(table)
 
 
 def _single_path(predictor: Predictor, notes: list[str]) -> str:
-    from latprof.datasets.importers.table_export import single_path_table
+    from latprof.datasets.importers.table_export import check_space, single_path_table
 
+    check_space(predictor.space)  # before anything is fitted
     fitted = _table_of(predictor, notes)
     table = single_path_table(fitted)
     if fitted is not predictor:
@@ -137,9 +143,9 @@ def _single_path(predictor: Predictor, notes: list[str]) -> str:
 
 
 def _tabulating_error_ms(predictor: Predictor, fitted: LookupTablePredictor) -> Floats:
-    """The table's output less the pack's, for the architectures that are checked."""
+    """The table's output less the pack's; NaN where it lacks an architecture's block."""
     choices = predictor.space.sample_choices(_CHECKED, _CHECK_SEED)
-    return fitted.predict(choices) - predictor.predict(choices)
+    return fitted.additive_.predict(choices) - predictor.predict(choices)
 
 
 def _note_errors(why: str, errors: Floats, notes: list[str]) -> None:

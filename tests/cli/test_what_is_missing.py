@@ -116,7 +116,7 @@ METHODS = {
     "evolution": (),
     "random": (),
     "netadapt": (),
-    "nsga2": ("pymoo", "sklearn"),
+    "nsga2": (),
     "mnas": ("torch",),
     "fbnet": ("torch", "sklearn"),
     "lightnas": ("torch", "sklearn"),
@@ -144,7 +144,7 @@ def test_search_finds_a_missing_library_before_it_begins(
     latprof, without, tmp_path, method, module
 ):
     without(module)
-    source = ("--data", "digits") if "sklearn" in METHODS[method][1:] and method != "nsga2" else ()
+    source = ("--data", "digits") if "sklearn" in METHODS[method][1:] else ()
     search(latprof, tmp_path, "--method", method, *(source or ("--accuracy", "math:fsum")))
 
 
@@ -156,6 +156,7 @@ def test_search_finds_a_missing_library_before_it_begins(
         (("--accuracy", "table.parquet"), "pyarrow"),
         (("--data", "digits", "--method", "evolution"), "sklearn"),
         (("--data", "images", "--method", "evolution"), "PIL"),
+        (("--accuracy", "math:fsum", "--method", "nsga2", "--option", "model=false"), "pymoo"),
     ],
 )
 def test_so_does_what_follows_the_search(latprof, without, tmp_path, monkeypatch, words, module):

@@ -50,7 +50,7 @@ def help_devices(root: str | os.PathLike[str], space: str) -> list[str]:
     root : path
         The folder that holds ``fbnet``, ``nasbench201`` and ``ofa``.
     space : str
-        One of the three.
+        As of :func:`load_help`.
 
     Raises UnknownNameError for another space, and DataSetError where there is no such folder.
     """
@@ -76,7 +76,8 @@ def load_help(root: str | os.PathLike[str], space: str, device: str) -> Imported
     root : path
         The folder that holds ``fbnet``, ``nasbench201`` and ``ofa``.
     space : str
-        ``"fbnet"``, ``"nasbench201"`` or ``"ofa"``.
+        ``"fbnet"``, ``"nasbench201"`` or ``"ofa-mobilenetv3"``, which may be called ``"ofa"`` like
+        its folder.
     device : str
         One of :func:`help_devices`.
 
@@ -104,7 +105,7 @@ def load_help(root: str | os.PathLike[str], space: str, device: str) -> Imported
     usable = usable_rows(str(source), latency, least=importer.least)
     target, batch_size = split_device(device)
     return ImportedLatencies(
-        name=f"help/{space}/{device}",
+        name=f"help/{importer.space}/{device}",
         latency_ms=latency,
         usable=usable,
         device=target,
@@ -121,8 +122,9 @@ def load_help(root: str | os.PathLike[str], space: str, device: str) -> Imported
 def additive_labels(space: str, choices: Choices) -> NDArray[np.int64]:
     """What an additive model has an entry for, shape (n, positions): see ``detect_flags``.
 
-    A layer's candidate in ``"fbnet"``, an edge's operation in ``"nasbench201"``; in ``"ofa"`` the
-    resolution, and for each layer whether it is there, its kernel and its expansion as one.
+    A layer's candidate in ``"fbnet"``, an edge's operation in ``"nasbench201"``; in
+    ``"ofa-mobilenetv3"`` the resolution, and for each layer whether it is there, its kernel and its
+    expansion as one.
     """
     return _importer(space).labels(choices)
 
@@ -278,22 +280,22 @@ class _Importer:
         self.labels, self.least = labels, least
 
 
-_IMPORTERS = {
-    "fbnet": _Importer("fbnet", "arch.pt", "fbnet", read_fbnet_architectures),
-    "nasbench201": _Importer(
+_IMPORTERS = (
+    _Importer("fbnet", "arch.pt", "fbnet", read_fbnet_architectures),
+    _Importer(
         "nasbench201",
         "str_arch2idx.pt",
         "nasbench201",
         read_nasbench201_architectures,
         least=DISCONNECTED,
     ),
-    "ofa": _Importer(
-        "ofa", "ofa_archs.pt", "ofa-mobilenetv3", read_ofa_architectures, labels=_ofa_labels
-    ),
-}
+    _Importer("ofa", "ofa_archs.pt", "ofa-mobilenetv3", read_ofa_architectures, labels=_ofa_labels),
+)
 
 
 def _importer(space: str) -> _Importer:
-    if space not in _IMPORTERS:
-        raise UnknownNameError("space", space, _IMPORTERS)
-    return _IMPORTERS[space]
+    """Of latprof's name of a space, or of the name of its folder."""
+    for importer in _IMPORTERS:
+        if space in {importer.space, importer.folder}:
+            return importer
+    raise UnknownNameError("space", space, [importer.space for importer in _IMPORTERS])

@@ -72,8 +72,9 @@ class Block:
     def key(self) -> str:
         """The key of a lookup table; blocks that differ in cost differ in it.
 
-        For the blocks of ProxylessNAS this is the format of its authors' tables; others say what
-        differs after it.
+        For the blocks of ProxylessNAS this is the format of its authors' tables, for those of
+        Once-for-All's MobileNetV3 that of its authors', where ``expand`` is followed by channels;
+        others say what differs after the first.
         """
         same = self.precision == "float32"
         return self._float_key if same else f"{self._float_key}-precision:{self.precision}"
@@ -86,13 +87,15 @@ class Block:
             return f"{self.choice.lower()}-input:{side}{additions}"
         output = f"{self.out_size}x{self.out_size}x{self.out_channels}"
         shapes = f"input:{side}-output:{output}"
-        details = "".join(_details(self)) + additions
+        v3 = _mobilenet_v3_form(self)
+        details = ("".join(_details(self)) if v3 is None else "") + additions
         if not self.expansion:
             residual = "-idskip:1" if self.residual else ""
             return f"{self.choice}-{shapes}{details}{residual}"
+        expand, ending = (self.expansion, "") if v3 is None else v3
         return (
-            f"expanded_conv-{shapes}-expand:{self.expansion}-kernel:{self.kernel}"
-            f"-stride:{self.stride}-idskip:{int(self.residual)}{details}"
+            f"expanded_conv-{shapes}-expand:{expand}-kernel:{self.kernel}"
+            f"-stride:{self.stride}-idskip:{int(self.residual)}{ending}{details}"
         )
 
     def operators(self, batch_size: int = 1) -> tuple[Operator, ...]:
@@ -129,6 +132,35 @@ def _details(block: Block) -> Iterable[str]:
     yield from (f"-se:{step.reduced}" for step in block.layers if isinstance(step, SqueezeExcite))
     activations = {layer.activation or "" for layer in layers} - {"", "relu6"}
     yield from (f"-activation:{activation}" for activation in sorted(activations))
+
+
+def _mobilenet_v3_form(block: Block) -> tuple[int, str] | None:
+    """What Once-for-All's MobileNetV3 tables say of a block: channels inside, and the key's end.
+
+    None for blocks that the tables have no key for: with ReLU6, groups, dilation, or a gate or
+    squeeze-and-excitation of other widths than that code's.
+    """
+    layers = [step for step in block.layers if isinstance(step, Layer)]
+    gates = [step for step in block.layers if isinstance(step, SqueezeExcite)]
+    if not block.expansion or len(layers) + len(gates) < len(block.layers):
+        return None
+    *expands, depthwise, _ = layers
+    middle = depthwise.out_channels
+    activations = {layer.activation for layer in (*expands, depthwise)}
+    same = (
+        len(activations) == 1
+        and activations <= {"relu", "hswish"}
+        and depthwise.groups == middle
+        and all(layer.groups == 1 for layer in layers if layer is not depthwise)
+        and all(layer.dilation == 1 for layer in layers)
+        and bool(expands) == (block.expansion != 1)
+        and all(
+            (gate.reduced, gate.gate) == (make_divisible(middle // 4), "hsigmoid") for gate in gates
+        )
+    )
+    if not same:
+        return None
+    return middle, f"-se:{len(gates)}-hs:{int(activations == {'hswish'})}"
 
 
 @dataclass(frozen=True)

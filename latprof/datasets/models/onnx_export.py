@@ -15,9 +15,11 @@ from onnx import TensorProto, helper
 
 from latprof._version import __version__
 from latprof.datasets.models.onnx_weights import Tensor, weight_fields
+from latprof.datasets.models.plans import INPUT, Plan
 from latprof.datasets.models.steps import (
     Activate,
     Activation,
+    AttentionPool,
     GlobalPool,
     Layer,
     Normalize,
@@ -26,7 +28,9 @@ from latprof.datasets.models.steps import (
     Shuffle,
     SqueezeExcite,
     Step,
+    TokenLayer,
     Zeroize,
+    gelu_plan,
 )
 from latprof.datasets.models.weights import (
     BATCH_NORM_EPSILON,
@@ -135,14 +139,17 @@ class _GraphWriter:
             result = self._node("Add", [value, result], f"{block.name}.add")
         self._value = self._outputs[block.name] = result
 
-    def _step(  # noqa: PLR0911 - one case a step
+    def _step(  # noqa: C901, PLR0911 - one case a step
         self, step: Step, value: str, size: int
     ) -> str:
         match step:
             case Layer():
-                return self._layer(step, value)
+                return self._layer(step, value, size)
             case Activate():
-                return self._activation(step.activation, value, step.name)
+                shape = (self._batch_size, step.channels, size, size)
+                return self._activation(step.activation, value, step.name, shape)
+            case TokenLayer() | AttentionPool():
+                return self._plan(step.plan(self._batch_size), value)
             case Normalize():
                 weights = self._source.normalization(step.channels)
                 return self._normalization(step.name, weights, value)
@@ -164,7 +171,7 @@ class _GraphWriter:
                     "Pad", [value, self._tensor(f"{step.name}.pads", pads)], step.name
                 )
 
-    def _layer(self, layer: Layer, value: str) -> str:
+    def _layer(self, layer: Layer, value: str, size: int) -> str:
         weights = self._source.layer(layer)
         inputs = [value]
         if layer.normalized and not self._keep:
@@ -188,7 +195,9 @@ class _GraphWriter:
         if layer.normalized and self._keep:
             value = self._normalization(layer.name, weights, value, suffix=".norm")
         if layer.activation:
-            value = self._activation(layer.activation, value, layer.name)
+            out = layer.output_size(size)
+            shape = (self._batch_size, layer.out_channels, out, out)
+            value = self._activation(layer.activation, value, layer.name, shape)
         return value
 
     def _normalization(
@@ -203,7 +212,11 @@ class _GraphWriter:
             epsilon=BATCH_NORM_EPSILON,
         )
 
-    def _activation(self, activation: Activation, value: str, name: str) -> str:
+    def _activation(
+        self, activation: Activation, value: str, name: str, shape: tuple[int, ...]
+    ) -> str:
+        if activation == "gelu":
+            return self._plan(gelu_plan(name, shape), value)
         bounds = ["relu6.min", "relu6.max"] if activation == "relu6" else []
         op_type = {"relu": "Relu", "relu6": "Clip", "hswish": "HardSwish"}[activation]
         return self._node(op_type, [value, *bounds], f"{name}.{activation}")
@@ -220,7 +233,7 @@ class _GraphWriter:
 
     def _squeeze_excite(self, step: SqueezeExcite, value: str) -> str:
         gate = self._node("GlobalAveragePool", [value], f"{step.name}.pool")
-        gate = self._layer(step.excite, self._layer(step.squeeze, gate))
+        gate = self._layer(step.excite, self._layer(step.squeeze, gate, 1), 1)
         name = f"{step.name}.{step.gate}"
         if step.gate == "sigmoid":
             gate = self._node("Sigmoid", [gate], name)
@@ -238,6 +251,19 @@ class _GraphWriter:
         value = self._node("Reshape", [value, before], f"{step.name}.split")
         value = self._node("Transpose", [value], f"{step.name}.transpose", perm=[0, 2, 1, 3, 4])
         return self._node("Reshape", [value, after], f"{step.name}.join")
+
+    def _plan(self, plan: Plan, value: str) -> str:
+        names = {INPUT: value}
+        for name, learnt in plan.learnt.items():
+            values = self._source.learnt(learnt)
+            names[name] = self._tensor(name, values)
+        for name, constant in plan.constants.items():
+            names[name] = self._tensor(name, constant)
+        for node in plan.nodes:
+            inputs = [names[name] for name in node.inputs]
+            value = self._node(node.op_type, inputs, node.name, **node.attributes)
+            names[node.name] = value
+        return value
 
     def head(self, operators: Sequence[Operator]) -> None:
         """Write global pool (where there is one), flatten and classifier."""

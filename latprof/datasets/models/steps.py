@@ -10,15 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from latprof.datasets.models.plans import GELU_GAIN, INPUT, Plan
+from latprof.datasets.models.token_steps import AttentionPool, TokenLayer
 from latprof.graph.operators import Operator, Shape
 
-Activation: TypeAlias = Literal["relu", "relu6", "hswish"]
+Activation: TypeAlias = Literal["relu", "relu6", "hswish", "gelu"]
 Gate: TypeAlias = Literal["sigmoid", "hsigmoid"]
 
 #: Variance that random weights give a convolution's output, over that of its input, so that the
 #: second moment is the same after the activation: He et al. (2015) for ReLU; hard swish, by
 #: numerical integration for inputs of second moment 1.
-_GAINS: dict[Activation | None, float] = {None: 1.0, "relu": 2.0, "relu6": 2.0, "hswish": 2.46}
+_GAINS: dict[Activation | None, float] = {
+    None: 1.0, "relu": 2.0, "relu6": 2.0, "hswish": 2.46, "gelu": GELU_GAIN}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Layer:
     ----------
     name : str
     in_channels, out_channels, kernel, stride, groups, dilation : int
-    activation : {"relu", "relu6", "hswish"}, optional
+    activation : {"relu", "relu6", "hswish", "gelu"}, optional
         Applied last; ReLU6 unless said otherwise.
     normalized : bool
         Whether batch normalisation follows the convolution.
@@ -73,7 +76,7 @@ class Layer:
         return (size + 2 * self.padding - reach) // self.stride + 1
 
     def operators(self, size: int, batch_size: int = 1) -> tuple[Operator, ...]:
-        """One fused operator on a square input of ``size``; hard swish stays one of its own.
+        """One fused operator on a square input of ``size``; hard swish and GELU stay apart.
 
         Parameters are counted as in training: the weight, and scale and shift of the normalisation.
         """
@@ -91,8 +94,10 @@ class Layer:
             stride=self.stride,
             groups=self.groups,
             dilation=self.dilation,
-            activation="" if self.activation in (None, "hswish") else str(self.activation),
+            activation="" if self.activation in (None, "hswish", "gelu") else str(self.activation),
         )
+        if self.activation == "gelu":
+            return (convolution, *gelu_plan(self.name, output).operators())
         if self.activation != "hswish":
             return (convolution,)
         return (
@@ -115,6 +120,8 @@ class Activate:
 
     def operators(self, size: int, batch_size: int = 1) -> tuple[Operator, ...]:
         """One element-wise operator."""
+        if self.activation == "gelu":
+            return gelu_plan(self.name, (batch_size, self.channels, size, size)).operators()
         op_type = {"relu": "Relu", "relu6": "Clip", "hswish": "HardSwish"}[self.activation]
         return _elementwise(
             f"{self.name}.{self.activation}", op_type, self.channels, size, batch_size
@@ -327,7 +334,16 @@ Step: TypeAlias = (
     | Shuffle
     | Zeroize
     | PadChannels
+    | TokenLayer
+    | AttentionPool
 )
+
+
+def gelu_plan(name: str, shape: Shape) -> Plan:
+    """GELU after the step of that name, on a value of this shape."""
+    plan = Plan(f"{name}.gelu", shape)
+    plan.gelu(INPUT)
+    return plan
 
 
 def _elementwise(

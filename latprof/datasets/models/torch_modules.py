@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from latprof.datasets.models.plans import INPUT, Plan, PlanNode
 from latprof.datasets.models.steps import (
     Activate,
+    AttentionPool,
     GlobalPool,
     Layer,
     Normalize,
@@ -20,6 +22,7 @@ from latprof.datasets.models.steps import (
     Shuffle,
     SqueezeExcite,
     Step,
+    TokenLayer,
     Zeroize,
 )
 from latprof.datasets.models.weights import BATCH_NORM_EPSILON
@@ -29,7 +32,8 @@ if TYPE_CHECKING:
     from latprof.datasets.models.weights import Array, WeightSource
     from latprof.graph.operators import Operator
 
-_ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6, "hswish": nn.Hardswish}
+_ACTIVATIONS = {
+    "relu": nn.ReLU, "relu6": nn.ReLU6, "hswish": nn.Hardswish, "gelu": nn.GELU}  # fmt: skip
 _GATES = {"sigmoid": nn.Sigmoid, "hsigmoid": nn.Hardsigmoid}
 
 
@@ -106,6 +110,8 @@ def step_module(  # noqa: C901, PLR0911 - one case a step
             return _Zeroize()
         case PadChannels():
             return nn.ZeroPad3d((0, 0, 0, 0, 0, step.out_channels - step.in_channels))
+        case TokenLayer() | AttentionPool():
+            return _PlanModule(step.plan(), source)
 
 
 def _convolution(layer: Layer, source: WeightSource) -> nn.Module:
@@ -164,3 +170,56 @@ class _Shuffle(nn.Module):
 class _Zeroize(nn.Module):
     def forward(self, value: torch.Tensor) -> torch.Tensor:
         return value * 0.0
+
+
+class _PlanModule(nn.Module):
+    """Runs a plan's operators one after the other, at any batch size."""
+
+    def __init__(self, plan: Plan, source: WeightSource) -> None:
+        super().__init__()
+        self.plan = plan
+        self.weights = nn.ParameterList(
+            nn.Parameter(torch.from_numpy(source.learnt(each))) for each in plan.learnt.values()
+        )
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        values = {INPUT: value, **dict(zip(self.plan.learnt, self.weights, strict=True))}
+        for name, constant in self.plan.constants.items():
+            if constant.dtype.kind == "f":
+                values[name] = torch.from_numpy(constant).to(value)
+        for node in self.plan.nodes:
+            inputs = [values[name] for name in node.inputs if name in values]
+            value = values[node.name] = _run_node(node, inputs)
+        return value
+
+
+def _run_node(  # noqa: C901, PLR0911 - one case an operator
+    node: PlanNode, inputs: list[torch.Tensor]
+) -> torch.Tensor:
+    first = inputs[0]
+    match node.op_type:
+        case "Reshape":
+            return first.reshape(first.shape[0], *node.shape[1:])
+        case "Transpose":
+            return first.permute(node.attributes["perm"])
+        case "LayerNormalization":
+            shape = first.shape[-1:]
+            return nn.functional.layer_norm(first, shape, *inputs[1:], node.attributes["epsilon"])
+        case "MatMul":
+            return first @ inputs[1]
+        case "Add":
+            return first + inputs[1]
+        case "Mul":
+            return first * inputs[1]
+        case "Div":
+            return first / inputs[1]
+        case "Erf":
+            return torch.erf(first)
+        case "Softmax":
+            return first.softmax(-1)
+        case "Conv":
+            given = node.attributes
+            return nn.functional.conv2d(
+                *inputs, given["strides"], given["pads"][:2], groups=given["group"]
+            )
+    raise ValueError(f"no operator {node.op_type}")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from latprof.datasets.models.plans import LearntValues
     from latprof.datasets.models.steps import Layer
 
 Array = NDArray[np.float32]
@@ -65,6 +66,11 @@ class WeightSource:
             "mean": self.normal(shape, 0.1),
             "variance": 1.0 + np.clip(self.normal(shape, 0.1), -0.3, 0.3),
         }
+
+    def learnt(self, values: LearntValues) -> Array:
+        """A weight of a plan."""
+        drawn = self.normal(values.shape, values.deviation)
+        return drawn + np.float32(values.mean) if values.mean else drawn
 
     def linear(self, out_features: int, in_features: int) -> dict[str, Array]:
         """Weight and bias of the classifier."""

@@ -42,9 +42,9 @@ class MixedPrecisionSpace(SearchSpace):
 
     Parameters
     ----------
-    base : SearchSpace, str or mapping
-        The other space, its name, or the name and options of its description. Each of its parts is
-        one decision, and all its decisions always matter.
+    base : SearchSpace, str or mapping, optional
+        The other space, its name, or the name and options of its description; ProxylessNAS's unless
+        given. Each of its parts is one decision, and all its decisions always matter.
 
     Raises
     ------
@@ -54,8 +54,8 @@ class MixedPrecisionSpace(SearchSpace):
 
     name = "mixed-precision"
 
-    def __init__(self, base: SearchSpace | str | Mapping[str, Any]) -> None:
-        self.base = _made(base)
+    def __init__(self, base: SearchSpace | str | Mapping[str, Any] | None = None) -> None:
+        self.base = _made("proxyless" if base is None else base)
         parts = self.base.parts
         own = [part.decisions for part in parts] == [(d,) for d in range(len(parts))]
         free = self.base.num_architectures == math.prod(self.base.num_choices.tolist())

@@ -11,14 +11,14 @@ from latprof.registry import SPACES, make
 
 
 def space_names() -> list[str]:
-    """Names of the spaces that stand for themselves, those of other packages included, sorted."""
-    return SPACES.names()
+    """Names that :func:`get_space` knows, those of other packages included, sorted."""
+    return SPACES.names(special=True)
 
 
 def get_space(name: str, **options: Any) -> SearchSpace:
     """Make a search space, for example ``get_space("proxyless", resolution=192)``.
 
-    ``get_space("mixed-precision", base="proxyless")`` is one that is made of another.
+    ``get_space("mixed-precision", base="fbnet")`` is one that is made of another.
 
     Raises
     ------

@@ -7,49 +7,58 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latprof.datasets.importers.table_export import fixed_parts, missing_keys
-from latprof.datasets.spaces.base import Architecture
+from latprof.datasets.importers.table_export import (
+    check_covers,
+    check_keyed,
+    combinations,
+    fixed_parts,
+    part_keys,
+)
+from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.predictors.models.lookup_table_predictor import LookupTablePredictor
 
 if TYPE_CHECKING:
     from latprof.datasets.importers.lookup_tables import LookupTable
-    from latprof.datasets.spaces.proxyless import ProxylessSpace
+    from latprof.datasets.spaces.base import SearchSpace
     from latprof.predictors.base import Predictor
 
 
-def predictor_from_table(table: LookupTable, space: ProxylessSpace) -> LookupTablePredictor:
-    """Make a table in the ProxylessNAS format a fitted lookup-table predictor.
+def predictor_from_table(table: LookupTable, space: SearchSpace) -> LookupTablePredictor:
+    """Make a table of ProxylessNAS or Once-for-All a fitted lookup-table predictor.
 
     Its prediction is the sum that the authors' code makes: stem, first block, the searched blocks
-    (the zero operation costs nothing), last convolution and classifier.
+    (the zero operation, or a layer that is not there, costs nothing), last convolutions, pool and
+    classifier.
 
     Parameters
     ----------
     table : LookupTable
         Of :func:`latprof.datasets.importers.lookup_tables.read_yaml_table`.
-    space : ProxylessSpace
-        With the widths, resolution and classes that the table was made for.
+    space : ProxylessSpace or OFAMobileNetV3Space
+        With the widths, resolutions and classes that the table was made for. Once-for-All publishes
+        a table for each resolution: ``resolutions=(160,)``.
 
     Raises
     ------
+    InvalidValueError
+        For another space: the formats have no keys for its blocks.
     CoverageError
-        Where the table lacks a block of the space; the error lists them.
+        Where the table lacks a block of the space; the error lists them, and says what differs.
     """
-    table.latency_ms(missing_keys(space, table))  # refuses, with their names, where there are any
-    entries = np.full((len(space.num_choices), int(space.num_choices.max())), np.nan)
+    keyed = check_keyed(space)
+    check_covers(keyed, table)
+    rows = [list(combinations(keyed, part)) for part in keyed.parts]
+    entries = np.full((len(rows), max(map(len, rows))), np.nan)
     counts = np.zeros(entries.shape)
-    for position, choice in np.ndindex(entries.shape):
-        if choice >= space.num_choices[position]:
-            continue
-        choices = [0] * len(space.num_choices)
-        choices[position] = choice
-        blocks = space.blocks(Architecture(space.name, tuple(choices)))
-        block = next(block for block in blocks if block.position == position)
-        found = table.entries[block.key] if block.layers else None
-        entries[position, choice] = found.latency_ms if found else 0.0
-        counts[position, choice] = max((found.count if found else None) or 1, 1)
-    fixed = math.fsum(table.latency_ms(fixed_parts(space)))
-    return LookupTablePredictor.of_entries(space, entries, counts, fixed)
+    for number, locals_ in enumerate(rows):
+        for combination, local in enumerate(locals_):
+            found = [table.entries[key] for key in part_keys(keyed, number, local)]
+            entries[number, combination] = math.fsum(entry.latency_ms for entry in found)
+            counts[number, combination] = max(min((e.count or 1 for e in found), default=1), 1)
+    fixed = 0.0
+    if isinstance(keyed, ProxylessSpace):
+        fixed = math.fsum(table.latency_ms(fixed_parts(keyed)))
+    return LookupTablePredictor.of_entries(keyed, entries, counts, fixed)
 
 
 def tabulated(predictor: Predictor, n: int = 4000, seed: int = 0) -> LookupTablePredictor:

@@ -16,12 +16,20 @@ from latprof.searchers.base import (
     neighbours,
     random_choices,
 )
+from latprof.searchers.evaluating.rank_model import RankModel
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Architecture, Choices
+    from latprof.searchers.base import Scores
 
 #: Proposals of two changes that are looked at, at most.
 _MOST_PAIRS = 20_000
+#: Proposals a step in spaces of fewer decisions.
+_LEAST_PROPOSALS = 6
+#: Deviations of the model that are added to its means, on average.
+_DOUBT = 0.5
+#: The best so many networks are grown again; every so many descents begin anywhere.
+_PARENTS, _FROM_ANYWHERE = 10, 5
 
 
 @dataclass(eq=False, repr=False)
@@ -30,15 +38,21 @@ class NetAdaptSearch(EvaluatingSearcher):
 
     Every proposal of a step must cut latency by at least ``step`` of the seed's; the one with the
     largest ratio of accuracy change to latency cut is kept (MobileNetV3, section 4.2), until the
-    limit holds. Where no single change cuts enough two are made at once. With budget left it starts
-    again from a random network above the limit, which the papers do not.
+    limit holds. Where no single change cuts enough two are made at once. As in the paper there is
+    about one proposal for each layer: of all changes those are evaluated that a model of the
+    accuracies seen so far
+    (:class:`~latprof.searchers.evaluating.rank_model.RankModel`) thinks most of.
+
+    With budget left, which the papers do not have, it goes down again: from one of the best
+    networks within the limit, grown by random changes until it is above it, and now and then from
+    another random network.
 
     Parameters
     ----------
     step : float
         Share of the seed's latency; 0.01 in MobileNetV3.
     proposals : int, optional
-        At most so many a step, drawn from those that cut enough; all of them unless given.
+        At most so many new networks a step; unless given as many as there are decisions.
     seed_architecture : Architecture, optional
         Where it starts; unless given, the slowest network that single changes lead to.
 
@@ -62,23 +76,35 @@ class NetAdaptSearch(EvaluatingSearcher):
             start = _slowest(problem, random_choices(problem.space, 1, generator)[0])
         else:
             start = problem.space.choices([self.seed_architecture])[0]
-        while True:
-            yield from self._down(problem, start, generator)
-            start = _slowest(problem, random_choices(problem.space, 1, generator)[0], climbs=2)
+        memory = _Memory(problem)
+        for descent in itertools.count(1):
+            yield from self._down(problem, start, memory, generator)
+            parent = memory.parent(generator) if descent % _FROM_ANYWHERE else None
+            grown = None if parent is None else _grown(problem, parent, generator)
+            if grown is None:
+                anywhere = random_choices(problem.space, 1, generator)[0]
+                grown = _slowest(problem, anywhere, climbs=2)
+            start = grown
 
     def _down(
-        self, problem: SearchProblem, start: Choices, generator: np.random.Generator
+        self,
+        problem: SearchProblem,
+        start: Choices,
+        memory: _Memory,
+        generator: np.random.Generator,
     ) -> Proposals:
         """Shrink one network until it keeps the limit."""
         scores = yield start[None]
+        memory.add(scores)
         network, accuracy = start, float(scores.accuracy[0])
         latency = float(scores.bound_ms[0])
         cut = self.step * latency
         while latency > problem.limit_ms:
-            smaller = self._proposals(problem, network, latency - cut, generator)
+            smaller = self._proposals(problem, network, latency - cut, memory, generator)
             if not len(smaller):
                 return
             scores = yield smaller
+            memory.add(scores)
             ratios = (scores.accuracy - accuracy) / (latency - scores.bound_ms)
             best = int(np.argmax(ratios))
             network, accuracy = scores.choices[best], float(scores.accuracy[best])
@@ -89,9 +115,13 @@ class NetAdaptSearch(EvaluatingSearcher):
         problem: SearchProblem,
         network: Choices,
         most_ms: float,
+        memory: _Memory,
         generator: np.random.Generator,
     ) -> Choices:
-        """Networks a change away (else two) that take at most so long, shape (n, decisions)."""
+        """Networks a change away (else two) that take at most so long, shape (n, decisions).
+
+        All whose accuracy is known, and of the others the most promising.
+        """
         for found in (
             neighbours(problem.space, network),
             _two_changes(problem, network, generator),
@@ -99,9 +129,59 @@ class NetAdaptSearch(EvaluatingSearcher):
             kept = found[problem.bound_ms(found) <= most_ms]
             if len(kept):
                 break
-        if self.proposals is not None and len(kept) > self.proposals:
-            kept = kept[generator.permutation(len(kept))[: self.proposals]]
-        return kept
+        most = self.proposals or max(_LEAST_PROPOSALS, len(problem.space.num_choices))
+        new = memory.model.unseen(kept)
+        known = {row.tobytes() for row in kept} - {row.tobytes() for row in new}
+        told = kept[[row.tobytes() in known for row in kept]]
+        if len(memory.model) < _LEAST_PROPOSALS:  # nothing is known: the smallest steps first
+            new = new[np.argsort(-problem.bound_ms(new), kind="stable")][:most]
+        return np.concatenate([memory.model.promising(new, most, _DOUBT), told])
+
+
+class _Memory:
+    """What a search knows: a model of the accuracies, and the best networks within the limit."""
+
+    def __init__(self, problem: SearchProblem) -> None:
+        self.model = RankModel(problem.space)
+        self._problem = problem
+        self._best: list[tuple[float, bytes]] = []
+
+    def add(self, scores: Scores) -> None:
+        """Learn what was told, networks told before included."""
+        self.model.add(scores.choices, scores.accuracy)
+        for row, accuracy, kept in zip(
+            scores.choices,
+            scores.accuracy.tolist(),
+            self._problem.keeps_limit(scores.choices).tolist(),
+            strict=True,
+        ):
+            entry = (-accuracy, row.tobytes())
+            if kept and entry not in self._best:
+                self._best.append(entry)
+        self._best = sorted(self._best)[:_PARENTS]
+
+    def parent(self, generator: np.random.Generator) -> Choices | None:
+        """One of the best networks within the limit, or None where none was found."""
+        if not self._best:
+            return None
+        _, row = self._best[int(generator.integers(len(self._best)))]
+        return np.frombuffer(row, dtype=np.uint8)
+
+
+def _grown(
+    problem: SearchProblem, network: Choices, generator: np.random.Generator
+) -> Choices | None:
+    """Change random decisions to slower candidates until the limit is exceeded; None where not."""
+    bound = float(problem.bound_ms(network[None])[0])
+    while bound <= problem.limit_ms:
+        around = neighbours(problem.space, network)
+        bounds = problem.bound_ms(around)
+        slower = np.flatnonzero(bounds > bound)
+        if not len(slower):
+            return None
+        chosen = slower[int(generator.integers(len(slower)))]
+        network, bound = around[chosen], float(bounds[chosen])
+    return network
 
 
 def _two_changes(

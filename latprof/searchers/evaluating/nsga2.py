@@ -1,9 +1,9 @@
-"""NSGA-II (Deb et al. 2002) for the front of accuracy against latency, by pymoo."""
+"""NSGA-II (Deb et al. 2002) for the front of accuracy against latency."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -20,6 +20,8 @@ from latprof.searchers.base import (
     pareto_front,
     sample_within,
 )
+from latprof.searchers.evaluating.rank_model import RankModel
+from latprof.searchers.evaluating.variation import varied
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Choices, SearchSpace
@@ -29,6 +31,8 @@ Floats: TypeAlias = NDArray[np.float64]
 #: Generations and population of the search on the model's accuracies, which cost next to nothing.
 _MODEL_GENERATIONS = 15
 _MODEL_POPULATION = 60
+#: Share of the children there that come of two parents.
+_CROSSED = 0.5
 
 
 @dataclass(eq=False, repr=False)
@@ -39,8 +43,8 @@ class NSGA2Search(EvaluatingSearcher):
     Gaussian process learns the ranks of the accuracies seen so far, NSGA-II finds the Pareto front
     of its predictions (plus their uncertainty) and latency, and networks spread along that front
     are evaluated next, as NSGANetV2 does (Lu et al., ECCV 2020). With ``model=False`` it is NSGA-II
-    alone: two objectives, the limit as a constraint, every child evaluated. Uniform crossover;
-    mutation draws decisions again, for candidates have no order.
+    alone, pymoo's: two objectives, the limit as a constraint, every child evaluated. Uniform
+    crossover; mutation draws decisions again, for candidates have no order.
 
     Parameters
     ----------
@@ -57,7 +61,7 @@ class NSGA2Search(EvaluatingSearcher):
     InvalidValueError
         For options out of their range.
     MissingDependencyError
-        Where pymoo or scikit-learn is not installed (``pip install 'latprof[search]'``).
+        Without a model where pymoo is not installed (``pip install 'latprof[search]'``).
     """
 
     name = "nsga2"
@@ -73,10 +77,8 @@ class NSGA2Search(EvaluatingSearcher):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require("search", "NSGA-II", "pymoo")
-        if self.model:
-            subject = "nsga2's accuracy model (--option model=false leaves it out)"
-            require("search", subject, "sklearn", "scipy")
+        if not self.model:
+            require("search", "NSGA-II without its accuracy model", "pymoo")
 
     def propose(self, problem: SearchProblem, generator: np.random.Generator) -> Proposals:
         drawn = sample_within(problem, 4 * self.population, generator)
@@ -98,21 +100,16 @@ class NSGA2Search(EvaluatingSearcher):
     def _with_model(
         self, problem: SearchProblem, first: Choices, generator: np.random.Generator
     ) -> Proposals:
-        known = yield first
-        model = _RankModel(problem.space)
+        known = told = yield first
+        model = RankModel(problem.space)
         while True:
-            model.fit(known.choices, known.accuracy)
-
-            def hoped(choices: Choices) -> Floats:
-                mean, deviation = model.predict(choices)
-                return mean + self.doubt * deviation
-
+            model.add(told.choices, told.accuracy)
             fittest = known.choices[np.argsort(-known.accuracy)[:_MODEL_POPULATION]]
             front = known.choices[pareto_front(known.accuracy, known.latency_ms)]
             fresh = sample_within(problem, _MODEL_POPULATION, generator)
             start = _distinct(np.concatenate([front, fittest, fresh]))
             start = start[problem.keeps_limit(start)][:_MODEL_POPULATION]
-            promising = _fronts_of_model(problem, hoped, start, generator)
+            promising = _fronts_of_model(problem, model, self.doubt, start, generator)
             told = yield self._chosen(problem, promising, known.choices, fresh)
             known = _joined(known, told)
 
@@ -166,76 +163,67 @@ def _joined(known: Scores, told: Scores) -> Scores:
     return Scores(choices[kept], *values)
 
 
-class _RankModel:
-    """A Gaussian process on one-hot decisions for the normal scores of accuracies' ranks.
-
-    Ranks are all that a front depends on, and networks that failed to train are no outliers there.
-    """
-
-    def __init__(self, space: SearchSpace) -> None:
-        from sklearn.gaussian_process import GaussianProcessRegressor, kernels
-
-        self._space = space
-        self._make = GaussianProcessRegressor
-        self._kernel = kernels.ConstantKernel() * kernels.RBF(2.0) + kernels.WhiteKernel(0.05)
-        self._fits = 0
-
-    def fit(self, choices: Choices, accuracy: Floats) -> None:
-        """Learn from n accuracies, shape (n,)."""
-        from scipy.stats import norm, rankdata
-
-        scores = norm.ppf((rankdata(accuracy) - 0.5) / len(accuracy))
-        # The kernel's three constants move little from one batch to the next.
-        optimizer = "fmin_l_bfgs_b" if self._fits % 5 == 0 else None
-        model = self._make(self._kernel, optimizer=optimizer, random_state=0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a constant at the end of its range is no harm here
-            self._fitted = model.fit(self._space.encode(choices), scores)
-        self._kernel = self._fitted.kernel_
-        self._fits += 1
-
-    def predict(self, choices: Choices) -> tuple[Floats, Floats]:
-        """Means and standard deviations of n networks' scores, shape (n,)."""
-        mean, deviation = self._fitted.predict(self._space.encode(choices), return_std=True)
-        return mean, deviation
-
-
 def _fronts_of_model(
     problem: SearchProblem,
-    hoped: Callable[[Choices], Floats],
-    start: Choices,
+    model: RankModel,
+    doubt: float,
+    population: Choices,
     generator: np.random.Generator,
 ) -> list[Choices]:
-    """The fronts, first to last, of the population that NSGA-II ends with on a cheap accuracy.
+    """The fronts, first to last, of the population that NSGA-II ends with on the model's scores.
 
-    In a space of fewer networks than it would evaluate they are the fronts of all of them.
+    In a space of fewer networks than it would look at they are the fronts of all of them.
     """
-    if problem.space.num_architectures <= len(start) * _MODEL_GENERATIONS:
-        return _fronts_of_all(problem, hoped)
-    algorithm = _algorithm(problem, start, len(start), generator)
-    for _ in range(_MODEL_GENERATIONS):
-        asked = algorithm.ask()
-        if asked is None or not len(asked):  # a small space: it has proposed every network
-            break
-        choices = asked.get("X").astype(np.uint8)
-        scores = Scores(
-            choices, hoped(choices), problem.latency_ms(choices), problem.bound_ms(choices)
+    few = problem.space.num_architectures <= _MODEL_POPULATION * _MODEL_GENERATIONS
+    if few:
+        everything = problem.space.sample_choices(problem.space.num_architectures)
+        population = everything[problem.keeps_limit(everything)]
+    objectives = _hoped(problem, model, doubt, population)
+    for _ in range(0 if few else _MODEL_GENERATIONS):
+        children = varied(
+            problem.space,
+            population,
+            _MODEL_POPULATION,
+            generator,
+            mutation_probability=1 / len(problem.space.num_choices),
+            crossover_share=_CROSSED,
         )
-        _tell(algorithm, asked, scores, problem.limit_ms)
-    population = algorithm.pop
-    inside = population.get("feas").ravel()
-    choices, rank = population.get("X")[inside].astype(np.uint8), population.get("rank")[inside]
-    return [choices[rank == number] for number in np.unique(rank)]
+        children = _unseen(_distinct(children), population)
+        children = children[problem.keeps_limit(children)]
+        if not len(children):
+            continue
+        population = np.concatenate([population, children])
+        objectives = np.concatenate([objectives, _hoped(problem, model, doubt, children)])
+        kept = _survivors(objectives, _MODEL_POPULATION)
+        population, objectives = population[kept], objectives[kept]
+    return [population[front] for front in _fronts(objectives)]
 
 
-def _fronts_of_all(problem: SearchProblem, hoped: Callable[[Choices], Floats]) -> list[Choices]:
-    """The fronts, first to last, of all networks that keep the limit."""
-    from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
+def _hoped(problem: SearchProblem, model: RankModel, doubt: float, choices: Choices) -> Floats:
+    """What is hoped of n networks' accuracy scores, and their latencies, shape (n, 2)."""
+    mean, deviation = model.predict(choices)
+    return np.column_stack([mean + doubt * deviation, problem.latency_ms(choices)])
 
-    choices = problem.space.sample_choices(problem.space.num_architectures)
-    choices = choices[problem.keeps_limit(choices)]
-    objectives = np.column_stack([-hoped(choices), problem.latency_ms(choices)])
-    return [choices[front] for front in NonDominatedSorting().do(objectives)]
+
+def _fronts(objectives: Floats, most: float = np.inf) -> Iterator[NDArray[np.int64]]:
+    """Indices of each front, the first one first, until at least ``most`` rows are in them."""
+    left = np.arange(len(objectives))
+    while len(left) and len(objectives) - len(left) < most:
+        front = pareto_front(objectives[left, 0], objectives[left, 1])
+        yield left[front]
+        left = np.delete(left, front)
+
+
+def _survivors(objectives: Floats, n: int) -> NDArray[np.int64]:
+    """The first fronts' rows; of the last that has a place those with the most room around them."""
+    *first, last = _fronts(objectives, n)
+    room = n - sum(map(len, first))
+    # Crowding distance (Deb et al. 2002, section III B): the front is sorted by latency.
+    values = objectives[last]
+    spans = np.maximum(np.ptp(values, axis=0), 1e-12)
+    distance = np.full(len(last), np.inf)
+    distance[1:-1] = (np.abs(values[2:] - values[:-2]) / spans).sum(axis=1)
+    return np.concatenate([*first, last[np.argsort(-distance, kind="stable")[:room]]])
 
 
 def _algorithm(

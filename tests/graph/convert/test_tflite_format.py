@@ -91,8 +91,9 @@ def test_members_of_every_space(name):
     assert largest_difference(model) < 1e-5
     names = operator_names(write_tflite(model).content)
     shuffles = 60 if name == "fbnet" else 0
-    assert names.count("TRANSPOSE") <= shuffles
-    assert "BATCH_MATMUL" not in names
+    if name != "uninet":  # attention needs both
+        assert names.count("TRANSPOSE") <= shuffles
+        assert "BATCH_MATMUL" not in names
 
 
 @pytest.mark.parametrize("name", ["nasbench201", "ofa-mobilenetv3"])

@@ -184,11 +184,12 @@ SMALL = {
     "ofa-mobilenetv3": {"resolutions": (128,)},
     "proxyless": {"resolution": 96},
     "proxyless-cifar": {"blocks_per_stage": 1},
+    "uninet": {"resolution": 96, "repeats": (1,) * 6},
 }
 
 
 @pytest.mark.parametrize("batch_norm", ["folded", "kept"])
-@pytest.mark.parametrize("name", space_names())
+@pytest.mark.parametrize("name", sorted(set(space_names()) - {"mixed-precision"}))
 def test_networks_of_every_space_compute_the_same(name, batch_norm):
     space = get_space(name, **SMALL.get(name, {}))
     architecture = space.sample(1, seed=3)[0]
