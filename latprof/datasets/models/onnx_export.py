@@ -15,11 +15,10 @@ from onnx import TensorProto, helper
 
 from latprof._version import __version__
 from latprof.datasets.models.onnx_weights import Tensor, weight_fields
-from latprof.datasets.models.plans import INPUT, Plan
+from latprof.datasets.models.plans import INPUT, StepPlan
 from latprof.datasets.models.steps import (
     Activate,
     Activation,
-    AttentionPool,
     GlobalPool,
     Layer,
     Normalize,
@@ -28,10 +27,10 @@ from latprof.datasets.models.steps import (
     Shuffle,
     SqueezeExcite,
     Step,
-    TokenLayer,
     Zeroize,
     gelu_plan,
 )
+from latprof.datasets.models.token_steps import AttentionPool, TokenLayer
 from latprof.datasets.models.weights import (
     BATCH_NORM_EPSILON,
     Array,
@@ -252,7 +251,7 @@ class _GraphWriter:
         value = self._node("Transpose", [value], f"{step.name}.transpose", perm=[0, 2, 1, 3, 4])
         return self._node("Reshape", [value, after], f"{step.name}.join")
 
-    def _plan(self, plan: Plan, value: str) -> str:
+    def _plan(self, plan: StepPlan, value: str) -> str:
         names = {INPUT: value}
         for name, learnt in plan.learnt.items():
             values = self._source.learnt(learnt)

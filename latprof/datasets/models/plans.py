@@ -45,7 +45,7 @@ class LearntValues:
     deviation: float
 
 
-class Plan:
+class StepPlan:
     """Operators in order; each value is called like the operator that makes it.
 
     Parameters

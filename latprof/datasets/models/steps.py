@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from latprof.datasets.models.plans import GELU_GAIN, INPUT, Plan
+from latprof.datasets.models.plans import GELU_GAIN, INPUT, StepPlan
 from latprof.datasets.models.token_steps import AttentionPool, TokenLayer
 from latprof.graph.operators import Operator, Shape
 
@@ -339,9 +339,9 @@ Step: TypeAlias = (
 )
 
 
-def gelu_plan(name: str, shape: Shape) -> Plan:
+def gelu_plan(name: str, shape: Shape) -> StepPlan:
     """GELU after the step of that name, on a value of this shape."""
-    plan = Plan(f"{name}.gelu", shape)
+    plan = StepPlan(f"{name}.gelu", shape)
     plan.gelu(INPUT)
     return plan
 

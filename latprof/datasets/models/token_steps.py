@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from latprof.datasets.models.plans import GELU_GAIN, INPUT, Plan
+from latprof.datasets.models.plans import GELU_GAIN, INPUT, StepPlan
 
 if TYPE_CHECKING:
     from latprof.graph.operators import Operator
@@ -53,9 +53,9 @@ class TokenLayer:
         """Of the plan; ``size`` is the step's own."""
         return self.plan(batch_size).operators()
 
-    def plan(self, batch_size: int = 1) -> Plan:
+    def plan(self, batch_size: int = 1) -> StepPlan:
         """The operators with their weights."""
-        plan = Plan(self.name, (batch_size, self.channels, self.size, self.size))
+        plan = StepPlan(self.name, (batch_size, self.channels, self.size, self.size))
         tokens = plan.tokens(INPUT, "tokens")
         value = plan.normalized(tokens, "norm1")
         if self.mixer == "attention":
@@ -102,9 +102,9 @@ class AttentionPool:
         """Of the plan; ``size`` is the step's own."""
         return self.plan(batch_size).operators()
 
-    def plan(self, batch_size: int = 1) -> Plan:
+    def plan(self, batch_size: int = 1) -> StepPlan:
         """The operators with their weights."""
-        plan = Plan(self.name, (batch_size, self.channels, self.size, self.size))
+        plan = StepPlan(self.name, (batch_size, self.channels, self.size, self.size))
         out = self.output_size(self.size)
         if self.query == "local-global":
             around = plan.convolution(

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from latprof.datasets.models.plans import INPUT, Plan, PlanNode
+from latprof.datasets.models.plans import INPUT, StepPlan, PlanNode
 from latprof.datasets.models.steps import (
     Activate,
-    AttentionPool,
     GlobalPool,
     Layer,
     Normalize,
@@ -22,9 +21,9 @@ from latprof.datasets.models.steps import (
     Shuffle,
     SqueezeExcite,
     Step,
-    TokenLayer,
     Zeroize,
 )
+from latprof.datasets.models.token_steps import AttentionPool, TokenLayer
 from latprof.datasets.models.weights import BATCH_NORM_EPSILON
 
 if TYPE_CHECKING:
@@ -175,7 +174,7 @@ class _Zeroize(nn.Module):
 class _PlanModule(nn.Module):
     """Runs a plan's operators one after the other, at any batch size."""
 
-    def __init__(self, plan: Plan, source: WeightSource) -> None:
+    def __init__(self, plan: StepPlan, source: WeightSource) -> None:
         super().__init__()
         self.plan = plan
         self.weights = nn.ParameterList(

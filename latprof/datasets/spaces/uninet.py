@@ -242,11 +242,10 @@ def _down_blocks(place: Place, module: str, source: str) -> tuple[Block, ...]:
         )
         steps = (around, _mixing(f"{name}.mix", channels, place.out_channels, 0.5))
     else:
-        query = "global" if module == "global" else "local-global"
         steps = (
             AttentionPool(
                 f"{name}.pool",
-                query,
+                "global" if module == "global" else "local-global",
                 place.in_channels,
                 place.out_channels,
                 place.in_size,
@@ -286,8 +285,13 @@ def _layer_blocks(place: Place, operator: str, expansion: int) -> tuple[Block, .
     if operator == "conv":
         return _inverted_residual(place, expansion)
     hidden = place.in_channels * expansion
-    mixer = "attention" if operator == "transformer" else "mlp"
-    layer = TokenLayer(f"{place.name}.tokens", mixer, place.in_channels, hidden, place.in_size)
+    layer = TokenLayer(
+        f"{place.name}.tokens",
+        "attention" if operator == "transformer" else "mlp",
+        place.in_channels,
+        hidden,
+        place.in_size,
+    )
     tokens = place.block(f"{operator}_e{expansion}", (layer,))
     if operator == "mlp":
         return (tokens,)

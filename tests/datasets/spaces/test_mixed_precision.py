@@ -84,7 +84,9 @@ def test_it_is_made_of_a_space_whose_blocks_are_one_decision_each():
         MixedPrecisionSpace({"name": "proxyless", "options": {"name": "fbnet"}})
     with pytest.raises(UnknownNameError):
         MixedPrecisionSpace("no-such-space")
-    assert get_space("mixed-precision").base.description == ProxylessSpace().description
+    made = get_space("mixed-precision")
+    assert isinstance(made, MixedPrecisionSpace)
+    assert made.base.description == ProxylessSpace().description
     assert "mixed-precision" in space_names()
 
 
