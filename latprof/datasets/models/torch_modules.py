@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from latprof.datasets.models.plans import INPUT, StepPlan, PlanNode
+from latprof.datasets.models.plans import INPUT, PlanNode, StepPlan
 from latprof.datasets.models.steps import (
     Activate,
     GlobalPool,
