@@ -4,8 +4,11 @@ Twenty networks of 0.1 to 60 ms are measured when nothing else runs; then again 
 busy loops and beside processes that fill the memory's bandwidth, which this command starts and
 ends itself. Printed for each load: the bias, the worst network, how many numbers were refused
 ("host too busy"), in how many the 90 % interval holds the quiet label, and how many were recognised
-as measured beside a memory hog; then how `compare` judges a network against itself, and one 3 %
-slower. The loads end with this command, or after ten minutes.
+as measured beside a memory hog; then how `compare` judges a network against itself, and against
+ratios 3 % larger. The loads end with this command, or after ten minutes.
+
+Where latprof may, it goes before other programs (docs/measuring.md), and little is left of such a
+load; `--stand-back` shows what its statistics are worth without.
 
 `--only` takes parts (`quiet`, `1`, `2`, `4`, `hog`, `references`, `compare`), whose results are
 kept in the file of `--state`, so that each part can have a quiet moment of its own.
@@ -17,6 +20,7 @@ import argparse
 import contextlib
 import json
 import math
+import os
 import subprocess
 import sys
 import time
@@ -32,16 +36,24 @@ import numpy as np
 from latprof.datasets.spaces.base import Architecture
 from latprof.datasets.spaces.named import get_space
 from latprof.datasets.spaces.proxyless import MOBILE_CHOICES, MOBILE_WIDTHS, ProxylessSpace
-from latprof.measurement.quiet.busy import BUSY_SHARE, TOO_WIDE, busy_share, needs_more
+from latprof.errors import HostBusyError
+from latprof.measurement.comparison import compare_pairs
+from latprof.measurement.quiet.busy import busy_share, is_too_busy, needs_more
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.statistics import combine_visits, relative_half_width, visit_ratios
 from latprof.profilers.base import RunOptions
-from latprof.profilers.comparing import compare_networks
-from latprof.profilers.host.memory_probe import HOG_FACTOR
+from latprof.profilers.comparing import measure_in_turn
+from latprof.profilers.host.memory_probe import HOG_DOUBT, HOG_FACTOR
 from latprof.profilers.visits.measuring_process import ProcessMeasurer
 from latprof.profilers.visits.network_source import NetworkSource, reference_network
 from latprof.profilers.visits.references import chain
-from latprof.profilers.visits.schedule import KnownReferences, MadeVisit, PlannedVisit, Schedule
+from latprof.profilers.visits.schedule import (
+    KnownReferences,
+    MadeVisit,
+    MakeMeasurer,
+    PlannedVisit,
+    Schedule,
+)
 
 TARGET = "cpu:onnxruntime"
 LOADS = ("quiet", "1", "2", "4", "hog")
@@ -115,11 +127,14 @@ def measure(
             made[_name(visit.planned.network)].append(visit)
         planned += protocol.visits
         left = [
-            source
-            for source in left
-            if needs_more(planned, protocol.visits, *_judged(made[_name(source)]))
+            source for source in left if _needs_more(planned, protocol.visits, made[_name(source)])
         ]
     return {key: _result(visits) for key, visits in made.items()}
+
+
+def _needs_more(planned: int, usual: int, visits: Sequence[MadeVisit]) -> bool:
+    half_width, samples = _judged(visits)
+    return needs_more(planned, usual, half_width, busy_share(samples))
 
 
 def _judged(visits: Sequence[MadeVisit]) -> tuple[float, list[Any]]:
@@ -137,7 +152,7 @@ def _result(visits: Sequence[MadeVisit]) -> dict[str, Any]:
     return {
         "ratio": combine_visits(visit_ratios(samples)),
         "half_width": half_width,
-        "refused": bool(share > BUSY_SHARE and half_width > TOO_WIDE),
+        "refused": is_too_busy(half_width, share),
         "preempted": share,
         "visits": len(visits),
         "reference": samples[0].reference_name,
@@ -151,7 +166,7 @@ def print_loads(state: dict[str, Any]) -> None:
     quiet = state.get("quiet")
     if quiet is None:
         return
-    base_memory = min(one["memory"] for one in quiet.values())
+    base_memory = float(np.nanmedian([one["memory"] for one in quiet.values()]))
     times = sorted(one["latency_ms"] for one in quiet.values())
     print(f"{len(quiet)} networks of {times[0]:.2f} to {times[-1]:.1f} ms")
     print("load    given  refused   bias    mean |error|    worst   held   preempted  memory hog")
@@ -161,11 +176,8 @@ def print_loads(state: dict[str, Any]) -> None:
         pairs = [(one, quiet[key]) for key, one in state[name].items() if key in quiet]
         given = [(one, label) for one, label in pairs if not one["refused"]]
         errors = np.array([one["ratio"] / label["ratio"] - 1 for one, label in given])
-        held = sum(
-            abs(math.log(one["ratio"] / label["ratio"])) <= math.hypot(*_halves(one, label))
-            for one, label in given
-        )
-        hogs = sum(one["memory"] > HOG_FACTOR * base_memory for one, _ in pairs)
+        held = sum(_holds(one, label, base_memory) for one, label in given)
+        hogs = sum(_has_hog(one, base_memory) for one, _ in pairs)
         share = np.nanmean([one["preempted"] for one, _ in pairs])
         worst = errors[np.abs(errors).argmax()] if len(errors) else math.nan
         print(
@@ -175,8 +187,15 @@ def print_loads(state: dict[str, Any]) -> None:
         )
 
 
-def _halves(one: dict[str, Any], label: dict[str, Any]) -> tuple[float, float]:
-    return one["half_width"], label["half_width"]
+def _has_hog(one: dict[str, Any], base_memory: float) -> bool:
+    return bool(one["memory"] > HOG_FACTOR * base_memory)
+
+
+def _holds(one: dict[str, Any], label: dict[str, Any], base_memory: float) -> bool:
+    """Whether the interval, as it is printed, holds the quiet label, which has one of its own."""
+    doubt = HOG_DOUBT if _has_hog(one, base_memory) else 0.0
+    half = math.hypot(one["half_width"], label["half_width"], doubt)
+    return abs(math.log(one["ratio"] / label["ratio"])) <= half
 
 
 def references(sources: Sequence[NetworkSource], state: dict[str, Any]) -> dict[str, Any]:
@@ -207,16 +226,31 @@ def _tie(name: str, neighbour: str, protocol: PairedProtocol) -> float:
 
 
 def compare(times: int, loads: Sequence[str]) -> dict[str, Any]:
-    """How often a network is called different from itself under a load."""
+    """Verdicts on a network against itself, and against 1.03 times as long, under each load.
+
+    Counted: called different from itself, 3 % found, 3 % called faster, refused, and all.
+    """
     _, reference = reference_network()
     source = networks(10)[6]
     make = partial(ProcessMeasurer, TARGET, RunOptions(), reference, PairedProtocol())
     found = {}
     for name in loads:
         with load(name):
-            verdicts = [compare_networks(source, source, make).verdict for _ in range(times)]
-        found[name] = sum(verdict != "no evidence" for verdict in verdicts), times
+            verdicts = [_verdicts(source, make) for _ in range(times)]
+        same, slower = zip(*verdicts, strict=True)
+        counts = sum(each in {"faster", "slower"} for each in same), slower.count("slower")
+        found[name] = *counts, slower.count("faster"), same.count("refused"), times
     return found
+
+
+def _verdicts(source: NetworkSource, make: MakeMeasurer) -> tuple[str, str]:
+    try:
+        found = measure_in_turn(source, source, make)
+    except HostBusyError:
+        return "refused", "refused"
+    return compare_pairs("", found.a, found.b).verdict, compare_pairs(
+        "", found.a, 1.03 * found.b
+    ).verdict
 
 
 def main() -> None:
@@ -228,8 +262,15 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=20)
     parser.add_argument("--visits", type=int, default=PairedProtocol().visits)
     parser.add_argument("--times", type=int, default=60, help="comparisons for each load")
+    parser.add_argument(
+        "--stand-back",
+        action="store_true",
+        help="measure as a user does who may not go before others (with a niceness of 1)",
+    )
     parser.add_argument("--state", type=Path, help="file that keeps the results of parts")
     arguments = parser.parse_args()
+    if arguments.stand_back:
+        os.nice(1)
     parts = arguments.only.split(",")
     if unknown := sorted(set(parts) - {*PARTS, "none"}):
         parser.error(f"no part {unknown[0]}: {', '.join(PARTS)}")
@@ -252,11 +293,19 @@ def main() -> None:
         if kept is not None:
             kept.write_text(json.dumps(state))
     print_loads(state)
+    print_rest(state)
+
+
+def print_rest(state: dict[str, Any]) -> None:
+    """What labels by two references, and comparisons under load, came to."""
     if errors := state.get("references"):
         worst = max(map(abs, errors.values()))
         print(f"labels by two references: {len(errors)} networks, differ by at most {worst:.2%}")
-    for name, (different, times) in state.get("compare", {}).items():
-        print(f"compare of a network with itself, {name} loops: {different} of {times} different")
+    for name, (different, found, wrong, refused, times) in state.get("compare", {}).items():
+        print(
+            f"compare, {name} loops, {times} times: itself called different {different}; 3 % "
+            f"slower found {found}, called faster {wrong}; refused {refused}"
+        )
 
 
 if __name__ == "__main__":

@@ -48,12 +48,22 @@ def _interruptible():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _busy_or_not():
-    """A number on a busy host, too, where latprof refuses it: tests need no quiet machine."""
-    from latprof.profilers import profiling
+def _busy_or_not(tmp_path_factory):
+    """Tests need no quiet machine: as many visits and a number on a busy one, too.
 
+    And what quiet moments have told of this host is not theirs.
+    """
+    from latprof.measurement.quiet import known_host
+    from latprof.profilers import comparing, profiling
+    from latprof.profilers.campaign import campaign
+
+    folder = tmp_path_factory.mktemp("data")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(profiling, "refuse_too_busy", lambda _half_width, _visits: None)
+        for module in (comparing, profiling):
+            patch.setattr(module, "refuse_too_busy", lambda _half_width, _share: None)
+        for module in (campaign, comparing, profiling):
+            patch.setattr(module, "needs_more", lambda *_visits: False)
+        patch.setattr(known_host, "data_folder", lambda _kind: folder)
         yield
 
 

@@ -183,6 +183,14 @@ def collect(
     timeout_s: Timeout = 300.0,
     wait_quiet: WaitQuiet = "",
     require_quiet: RequireQuiet = False,
+    known_constant: Annotated[
+        bool,
+        typer.Option(
+            "--known-constant",
+            help="If this host is too busy to tell what a millisecond is, take what an earlier "
+            "quiet measurement of the target here has left.",
+        ),
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -268,6 +276,7 @@ def collect(
             timeout_s=timeout_s,
             wait_quiet_s=parse_duration(wait_quiet, "wait_quiet") if wait_quiet else None,
             require_quiet=require_quiet,
+            known_constant=known_constant,
             on_progress=show,
             on_note=remark,
             **how,
@@ -352,7 +361,7 @@ def _print_labels(labels: Sequence[Label]) -> None:
         [
             (
                 label.network,
-                milliseconds(label.latency_ms),
+                "host too busy" if label.too_busy else milliseconds(label.latency_ms),
                 interval(label.low_ms, label.high_ms),
                 str(label.visits),
             )

@@ -151,6 +151,16 @@ def cache_folder(kind: str) -> Path:
     return platformdirs.user_cache_path("latprof", appauthor=False) / kind
 
 
+def data_folder(kind: str) -> Path:
+    """Where things of a kind are kept that cost time to find again, in the user's data folder.
+
+    ``latprof/KIND`` of ``$XDG_DATA_HOME`` or ``~/.local/share``, or where the system has such data.
+    """
+    import platformdirs
+
+    return platformdirs.user_data_path("latprof", appauthor=False) / kind
+
+
 def digest(path: str | os.PathLike[str]) -> str:
     """The first 16 hexadecimal digits of a file's SHA-256; empty where there is no such file."""
     file = Path(path)

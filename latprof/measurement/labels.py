@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from latprof.errors import NotEnoughDataError, UsageError
 from latprof.measurement.label_table import (
@@ -21,7 +24,7 @@ from latprof.measurement.label_table import (
 from latprof.measurement.quiet.finding import Moment, find_constant
 from latprof.measurement.quiet.target_constant import Constant, Tie, is_better
 from latprof.measurement.records import Target
-from latprof.measurement.statistics import quiet_kernels
+from latprof.measurement.statistics import interval_around, quiet_kernels
 from latprof.measurement.store.store import Store
 from latprof.measurement.visit_table import visit_row, visit_table
 
@@ -210,11 +213,11 @@ class TargetLabels:
 
         Columns: kind, space, subject, label, name, visits (that count), ratio (process effects
         divided out), latency_ms (ratio times :attr:`reference_ms`), low_ms, high_ms (a 90 %
-        interval from the spread of the visits, NaN for a single visit), raw_median_ms, and
-        preempted (share of the runs, NaN where unknown),
-        stopped_by, which says what ended the visits: ``"half-width"``, ``"visits"``, ``"time"``,
-        ``"failures"``, ``"interrupted"``, or nothing where no campaign is known
-        (:func:`latprof.measurement.label_table.stopped_by`).
+        interval from the spread of the visits, NaN for a single visit, wider by the doubt of a
+        constant that is not a quiet host's), raw_median_ms, and preempted (share of the runs, NaN
+        where unknown), stopped_by, which says what ended the visits: ``"half-width"``,
+        ``"visits"``, ``"time"``, ``"failures"``, ``"interrupted"``, or nothing where no campaign is
+        known (:func:`latprof.measurement.label_table.stopped_by`).
 
         Raises NotEnoughDataError where no visit has samples.
         """
@@ -223,6 +226,9 @@ class TargetLabels:
             endings = {campaign["id"]: campaign_ending(campaign) for campaign in self.campaigns}
         last = self.store.last_campaigns(self.target)
         table["stopped_by"] = stopped_by(table, self.visits, endings, last)
+        if widening := self.constant.widening:
+            half = np.hypot(np.log(table["high_ms"] / table["low_ms"]) / 2, widening)
+            table["low_ms"], table["high_ms"] = interval_around(table["latency_ms"], half)
         return table
 
     @cached_property
@@ -321,6 +327,7 @@ def freeze_reference(store: Store, target: Target) -> float:
     """
     known = TargetLabels.of(store, target)
     found = known.found_constant
+    found = replace(found, found={**found.found, "found_at": time.time()})
     if not known.is_frozen:
         return store.freeze_constant(target, found).reference_ms
     last = known.constant

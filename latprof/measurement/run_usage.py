@@ -25,7 +25,7 @@ class RunUsage(NamedTuple):
 
     ``cpu_us`` is the processor time in microseconds, ``waited_us`` the time that threads which
     could run waited for a core (None where the kernel does not say), ``preempted`` how often a core
-    was taken away from one of them.
+    was taken away from one of them, during the run or since the one before it.
     """
 
     cpu_us: int

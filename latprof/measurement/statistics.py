@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latprof.errors import InvalidValueError
-from latprof.measurement.quiet.preemption import own_times
+from latprof.measurement.quiet.preemption import of_one_kind, paired_times
 
 if TYPE_CHECKING:
     from latprof.measurement.records import KernelProfile, KernelTime, PairedSamples
@@ -32,23 +32,23 @@ QUIET_RUNS_QUANTILE = 0.25
 def burst_medians(samples: PairedSamples) -> tuple[Floats, Floats]:
     """Own times in ms of target bursts, shape (r,), and reference bursts, shape (r + 1,).
 
-    The median of a burst's counted runs; of those that were not preempted, where that is known
-    (:func:`latprof.measurement.quiet.preemption.own_times`).
+    The median of a burst's counted runs. Where it is known what each was given: over runs of one
+    kind on either side (:mod:`latprof.measurement.quiet.preemption`).
     """
-    target, reference = (
-        np.array(own_times(bursts, usage, samples.dropped_runs), dtype=np.float64)
-        for bursts, usage in (
-            (samples.target, samples.target_usage),
-            (samples.reference, samples.reference_usage),
-        )
-    )
+    target, reference = (np.array(of_one_kind(side)) for side in paired_times(samples))
     return target, reference
 
 
 def round_ratios(samples: PairedSamples) -> Floats:
-    """Ratio of each target burst to the mean of the reference bursts around it, shape (r,)."""
-    target, reference = burst_medians(samples)
-    return target / ((reference[:-1] + reference[1:]) / 2)
+    """Ratio of each target burst to the mean of the reference bursts around it, shape (r,).
+
+    Over runs of one kind in all three (:mod:`latprof.measurement.quiet.preemption`).
+    """
+    target, reference = paired_times(samples)
+    rounds = zip(target, reference, reference[1:], strict=False)
+    own, before, after = np.array([of_one_kind(bursts) for bursts in rounds]).T
+    ratios: Floats = own / ((before + after) / 2)
+    return ratios
 
 
 def visit_ratio(samples: PairedSamples) -> float:

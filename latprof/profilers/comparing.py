@@ -24,6 +24,12 @@ from latprof.measurement.comparison import (
     comparisons_html,
     holm,
 )
+from latprof.measurement.quiet.busy import (
+    MOST_TIMES,
+    busy_share,
+    needs_more,
+    refuse_too_busy,
+)
 from latprof.measurement.quiet.finding import Moment, find_constant
 from latprof.measurement.records import PairedProtocol, Subject
 from latprof.measurement.statistics import (
@@ -31,12 +37,14 @@ from latprof.measurement.statistics import (
     relative_half_width,
     visit_ratios,
 )
+from latprof.profilers.host.host_report import HostReport
 from latprof.profilers.visits.schedule import KnownReferences, PlannedVisit, Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from latprof.measurement.labels import TargetLabels
+    from latprof.measurement.quiet.target_constant import Constant
     from latprof.measurement.records import PairedSamples
     from latprof.measurement.visits import Visit, VisitCounts
     from latprof.profilers.visits.network_source import NetworkSource
@@ -57,14 +65,16 @@ class RatiosInTurn:
 
     Only of processes that made all their visits: in others a drift would not fall on both alike.
     ``visits`` says what became of those that were planned, ``made`` are those that count, and
-    ``reference_ms`` is what the reference takes on a quiet host, by all of them.
+    ``constant`` is, by all of them, that of the reference ``reference`` (empty for the target's
+    own).
     """
 
     a: Floats
     b: Floats
     visits: VisitCounts
     made: tuple[Visit, ...]
-    reference_ms: float
+    constant: Constant
+    reference: str = ""
 
 
 def measure_in_turn(
@@ -82,9 +92,10 @@ def measure_in_turn(
 
     Within a process the order is A B B A A B ..., so that a drift falls on both alike. With a
     ``half_width``, as many processes again follow until the logarithm of the two networks' ratio is
-    known that well (90 %), or ``max_processes`` are reached. Raises the failure of a network that
-    cannot be measured at all, or fails in so many processes that fewer than two made all their
-    visits.
+    known that well (90 %), or ``max_processes`` are reached. On a busy host more follow without
+    being asked for (:func:`latprof.measurement.quiet.busy.needs_more`). Raises the failure of a
+    network that cannot be measured at all, or fails in so many processes that fewer than two made
+    all their visits, and HostBusyError where the processes agree on nothing.
     """
     whole(2, 10_000).check("processes", processes)
     whole(1, 10_000).check("visits", visits)
@@ -92,14 +103,17 @@ def measure_in_turn(
     references = _OneReference(networks=(a.subject, b.subject))
     schedule = Schedule(make_measurer, PairedProtocol(), references=references, on_visit=on_visit)
     made: list[MadeVisit] = []
-    started = 0
+    started, most = 0, max(max_processes, processes) if half_width else MOST_TIMES * processes
     while True:
-        more = min(processes, max(max_processes, processes) - started)
+        more = min(processes, most - started)
         made += schedule.measure(_in_turn((a, b), range(started, started + more), visits), more)
         started += more
         found = _whole(made, visits, schedule)
         half = relative_half_width((found.b / found.a).prod(axis=1) ** (1 / visits))
-        if not half_width or half <= half_width or started >= max_processes:
+        share = busy_share([visit.samples for visit in found.made if visit.samples is not None])
+        is_wide = half > half_width if half_width else needs_more(started, processes, half, share)
+        if not is_wide or started >= most:
+            refuse_too_busy(half, share)
             return found
 
 
@@ -143,7 +157,8 @@ def _whole(made: Sequence[MadeVisit], visits: int, schedule: Schedule) -> Ratios
         second.reshape(-1, visits),
         schedule.counts(),
         tuple(each.visit for each in kept),
-        find_constant(moments).reference_ms,
+        find_constant(moments),
+        kept[0].samples.reference_name,
     )
 
 
@@ -161,10 +176,18 @@ def compare_networks(
     return compare_in_turn((a.subject.name, b.subject.name), found, alpha)
 
 
-def compare_in_turn(names: tuple[str, str], found: RatiosInTurn, alpha: float = 0.05) -> Comparison:
-    """Compare two networks, A and B, that were measured in turn; with their milliseconds."""
+def compare_in_turn(
+    names: tuple[str, str],
+    found: RatiosInTurn,
+    alpha: float = 0.05,
+    host: HostReport | None = None,
+) -> Comparison:
+    """Compare two networks, A and B, that were measured in turn; with their milliseconds.
+
+    Their intervals are wider where the constant, or ``host``, says that it was busy.
+    """
     sides = [
-        _side(name, ratios, found.reference_ms)
+        _side(name, ratios, found.constant, host or HostReport())
         for name, ratios in zip(names, (found.a, found.b), strict=True)
     ]
     return replace(
@@ -175,11 +198,12 @@ def compare_in_turn(names: tuple[str, str], found: RatiosInTurn, alpha: float = 
     )
 
 
-def _side(name: str, ratios: Floats, reference_ms: float) -> Side:
+def _side(name: str, ratios: Floats, constant: Constant, host: HostReport) -> Side:
     """One network's latency: the geometric mean over the processes, as the effect is of them."""
-    processes = np.exp(np.log(ratios).mean(axis=1)) * reference_ms
+    processes = np.exp(np.log(ratios).mean(axis=1)) * constant.reference_ms
     latency_ms = float(np.exp(np.log(processes).mean()))
-    low, high = interval_around(latency_ms, relative_half_width(processes))
+    half = constant.widened(host.widened(relative_half_width(processes)))
+    low, high = interval_around(latency_ms, half)
     return Side(name, latency_ms, float(low), float(high))
 
 

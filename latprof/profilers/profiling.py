@@ -16,7 +16,7 @@ from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.spaces.base import Architecture, SearchSpace
 from latprof.datasets.spaces.named import get_space
 from latprof.errors import EXIT_OK, EXIT_PARTIAL, DeviceError
-from latprof.measurement.quiet.busy import needs_more, refuse_too_busy
+from latprof.measurement.quiet.busy import busy_share, needs_more, refuse_too_busy
 from latprof.measurement.quiet.finding import Moment, find_constant
 from latprof.measurement.records import (
     KernelProfile,
@@ -55,7 +55,7 @@ from latprof.profilers.visits.network_source import (
     reference_network,
 )
 from latprof.profilers.visits.schedule import PlannedVisit, Schedule
-from latprof.profilers.watching import Watch
+from latprof.profilers.watching import Watch, settled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -120,8 +120,12 @@ class Profile(ShortRepr):
 
     @property
     def interval_ms(self) -> tuple[float, float]:
-        """The 90 % interval around ``latency_ms``; NaN for a single visit."""
-        low, high = interval_around(self.latency_ms, self.relative_half_width)
+        """The 90 % interval around ``latency_ms``; NaN for a single visit.
+
+        Wider where the host was busy: by the constant's doubt, and by what a memory hog may do.
+        """
+        half = self.constant.widened(self.host.widened(self.relative_half_width))
+        low, high = interval_around(self.latency_ms, half)
         return float(low), float(high)
 
     @property
@@ -321,11 +325,13 @@ def profile(  # noqa: PLR0913 - what a measurement needs is named here
     samples = tuple(visit.samples for visit in made)
     visits = [each.visit for each in made]
     figured = loading and profiler.runs_here
+    reference_name = samples[0].reference_name or reference_name
+    constant = find_constant([Moment.of(each.samples, each.conditions) for each in made])
     return Profile(
         name=source.subject.name,
         target=identity,
-        reference=samples[0].reference_name or reference_name,
-        constant=find_constant([Moment.of(each.samples, each.conditions) for each in made]),
+        reference=reference_name,
+        constant=settled(profiler, reference_name, constant, watch.on_note),
         ratio=combine_visits(visit_ratios(samples)),
         samples=samples,
         processes=tuple(visit.process for visit in made),
@@ -354,8 +360,9 @@ def _measure(
 
     planned, half_width = 0, math.nan
     while not schedule.given_up:
+        share = busy_share([visit.samples for visit in made])
         if protocol.enough(planned, half_width) and not needs_more(
-            planned, protocol.visits, half_width, [m.samples for m in made]
+            planned, protocol.visits, half_width, share
         ):
             break
         stop = planned + protocol.visits
@@ -365,7 +372,7 @@ def _measure(
         made += schedule.measure(visits, min(_PROCESSES, len(visits)), time_kernels)
         half_width = half_width_of([m.samples for m in made], [m.process for m in made])
         planned = stop
-    refuse_too_busy(half_width, [m.samples for m in made])
+    refuse_too_busy(half_width, busy_share([visit.samples for visit in made]))
     return made, found
 
 

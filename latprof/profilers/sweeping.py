@@ -25,7 +25,7 @@ from latprof.profilers.visits.measurers import measurers
 from latprof.profilers.visits.measuring_process import DEFAULT_TIMEOUT_S
 from latprof.profilers.visits.network_source import NetworkSource, reference_network
 from latprof.profilers.visits.schedule import MadeVisit, PlannedVisit, Schedule, VisitProgress
-from latprof.profilers.watching import Watch
+from latprof.profilers.watching import Watch, settled
 
 if TYPE_CHECKING:
     from latprof.measurement.records import Subject
@@ -182,7 +182,7 @@ class _Campaign:
         self._on_visit = watch.on_visit or (lambda _progress: None)
         self._failures: dict[tuple[int, Subject], Failure] = {}
         self.made: dict[int, list[MadeVisit]] = {number: [] for number in options}
-        _, reference = reference_network()
+        self._reference_name, reference = reference_network()
 
         def maker(number: int) -> MakeMeasurer:
             def make(reference_runs: Mapping[str, int]) -> Measurer:
@@ -308,8 +308,10 @@ class _Campaign:
             for visit in self.made[number]
             if visit.samples.reference_name == samples[0].reference_name
         ]
-        latency_ms = combine_visits(visit_ratios(samples)) * find_constant(moments).reference_ms
-        half = half_width_of(samples, [visit.process for visit in visits])
+        name = samples[0].reference_name or self._reference_name
+        constant = settled(profiler, name, find_constant(moments))
+        latency_ms = combine_visits(visit_ratios(samples)) * constant.reference_ms
+        half = constant.widened(half_width_of(samples, [visit.process for visit in visits]))
         low, high = interval_around(latency_ms, half)
         return dataclasses.replace(
             empty,

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from latprof.profilers.host.host_report import HostReport, Quiet, await_quiet
+from latprof.measurement.quiet.known_host import KnownHost
+from latprof.profilers.host.facts import processor_name
+from latprof.profilers.host.host_report import (
+    HostReport,
+    Quiet,
+    VisitSeen,
+    await_quiet,
+)
+from latprof.profilers.host.memory_probe import HOG_FACTOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from latprof.measurement.labels import TargetLabels
+    from latprof.measurement.quiet.target_constant import Constant
     from latprof.measurement.visits import Visit, VisitCounts
     from latprof.profilers.base import Profiler
     from latprof.profilers.host.checks import Check
@@ -46,6 +57,56 @@ class Watch:
         self, checks: tuple[Check, ...], visits: Iterable[Visit], counts: VisitCounts
     ) -> HostReport:
         """What the host did; raises HostBusyError where quiet is required and there was none."""
-        report = HostReport.of(checks, visits, counts)
+        made = [*visits]
+        report = HostReport.of(checks, made, counts, quiet_memory(map(VisitSeen.of, made)))
         report.check(self.quiet)
         return report
+
+
+def settled(
+    profiler: Profiler,
+    reference: str,
+    found: Constant,
+    on_note: Callable[[str], None] = lambda _text: None,
+) -> Constant:
+    """The constant of a reference of this host: found now, or remembered of a quieter moment."""
+    if not profiler.runs_on_host:
+        return found
+    constant = KnownHost().settle(profiler.target(None), reference, found)
+    if constant is not found:
+        on_note(
+            f"the milliseconds are by a constant {constant.describe()}: {reference} takes "
+            f"{constant.reference_ms:.3f} ms, {found.reference_ms:.3f} ms now"
+        )
+    return constant
+
+
+def remembered(profiler: Profiler, known: TargetLabels) -> Constant | None:
+    """A constant of this host that is in much less doubt than a store's; None where none is known.
+
+    The store's is remembered where it is that of a quiet host.
+    """
+    if not profiler.runs_on_host:
+        return None
+    host, target, constant = KnownHost(), profiler.target(None), known.constant
+    found = host.settle(target, known.reference, constant)
+    return None if found is constant else found
+
+
+def quiet_memory(seen: Iterable[VisitSeen]) -> float:
+    """What copying in memory takes on this host when it is quiet, as far as that is known.
+
+    What quiet visits saw of it is remembered. NaN where nobody looked, now or ever.
+    """
+    found = [each for each in seen if not math.isnan(each.quotient)]
+    if not found:
+        return math.nan
+    host, processor = KnownHost(), processor_name()
+    known = host.memory_quotient(processor)
+    # Beside a hog on one of many cores the shares look quiet.
+    fair = [
+        each.quotient for each in found if each.is_quiet and not each.quotient > HOG_FACTOR * known
+    ]
+    if fair:
+        host.remember_memory(processor, fair)
+    return host.memory_quotient(processor)

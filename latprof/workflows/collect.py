@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -30,6 +29,7 @@ from latprof.workflows.collect_result import CollectResult, costs_of, labels_of
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
     from latprof.measurement.labels import TargetLabels
+    from latprof.measurement.quiet.target_constant import Constant
     from latprof.profilers.campaign.campaign import Progress
     from latprof.profilers.campaign.collection import Collection
     from latprof.profilers.host.checks import Check
@@ -75,6 +75,7 @@ def collect(
     timeout_s: float = 300.0,
     wait_quiet_s: float | None = None,
     require_quiet: bool = False,
+    known_constant: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     on_note: OnNote | None = None,
     **run: Unpack[RunArguments],
@@ -149,6 +150,10 @@ def collect(
         Before the first visit, wait at most so long for a quiet host, in seconds.
     require_quiet : bool
         Begin nothing on a busy host.
+    known_constant : bool
+        Where this host was too busy to tell what a millisecond is, take what an earlier quiet
+        measurement of the same target on it left in the user's data folder, as a version of the
+        store's constant.
     on_progress : callable, optional
         Called after every visit.
     on_note : callable, optional
@@ -178,7 +183,7 @@ def collect(
     from latprof.measurement.summary import summarize
     from latprof.profilers.campaign.collection import Collection
     from latprof.profilers.targets import profiler_class
-    from latprof.profilers.watching import Watch
+    from latprof.profilers.watching import Watch, remembered
 
     paths, packs = paths_of(models), packs_of(sources)
     _check_subject(paths, space, plan, packs, resolution, zoo=zoo)
@@ -234,33 +239,56 @@ def collect(
     watch = Watch(quiet, on_note=on_note or (lambda _text: None))
     with open_store(store, create=True) as opened:
         checks = watch.before(profiler_class(target)(how))
-        began = time.time()
         found, outcome = prepared.run(opened, on_progress=on_progress)
         costs = costs_of(collection)
         if not outcome.made + outcome.resumed + outcome.elsewhere:
             return CollectResult(found, outcome, None, costs)
         known = TargetLabels.of(opened, found)
+        better = remembered(profiler_class(target)(how), known)
+        if better is not None and known_constant:
+            opened.freeze_constant(found, better, after=known.constant.number)
+            known = TargetLabels.of(opened, found)
+        elif better is not None:
+            watch.on_note(_offer(known.constant, better))
         return CollectResult(
             found,
             outcome,
             summarize(known),
             costs,
             labels_of(known, collection) if paths else (),
-            _host(known, checks, began),
+            _host(known, checks, outcome.made + outcome.repeated),
         )
 
 
-def _host(known: TargetLabels, checks: tuple[Check, ...], began: float) -> HostReport:
-    """What the host did before and during the visits of this run."""
-    from latprof.profilers.host.host_report import HostReport
+def _offer(own: Constant, better: Constant) -> str:
+    return (
+        f"the host was busy, so the reference's {own.reference_ms:.3f} ms are in doubt by "
+        f"{own.doubt:.1%}; --known-constant (known_constant=True) takes the constant "
+        f"{better.describe()}: {better.reference_ms:.3f} ms"
+    )
+
+
+def _host(known: TargetLabels, checks: tuple[Check, ...], tries: int) -> HostReport:
+    """What the host did before and during the visits of this run, the last ones in the store."""
+    from latprof.profilers.host.host_report import HostReport, VisitSeen
+    from latprof.profilers.watching import quiet_memory
 
     visits = known.visits
-    made = visits[(visits["started_at"] >= began) & visits["failure_code"].isna()]
-    preempted, loads, withheld = (
-        made[name].tolist() for name in ("preempted", "other_load", "withheld")
+    made = visits.tail(tries)
+    made = made[made["failure_code"].isna()]
+    memory, preempted, loads, withheld = (
+        made[name].tolist() for name in ("memory_quotient", "preempted", "other_load", "withheld")
     )
+    seen = [VisitSeen(*row) for row in zip(memory, preempted, loads, withheld, strict=True)]
     return HostReport.of_shares(
-        checks, preempted, loads, withheld, int(made["disturbed"].sum()), len(made)
+        checks,
+        preempted,
+        loads,
+        withheld,
+        disturbed=int(made["disturbed"].sum()),
+        tries=len(made),
+        memory=memory,
+        quiet_memory=quiet_memory(seen),
     )
 
 

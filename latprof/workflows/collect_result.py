@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import EXIT_DEVICE, EXIT_OK, EXIT_PARTIAL, EXIT_TIMEOUT
+from latprof.measurement.quiet.busy import FEWEST_JUDGED, is_too_busy
 
 if TYPE_CHECKING:
     from latprof.measurement.labels import TargetLabels
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 class Label:
     """One model's latency in ms, its 90 % interval (NaN for one visit), and its visits that count.
 
-    ``stopped_by`` says what ended the visits, as in exports.
+    ``stopped_by`` says what ended the visits, as in exports. ``too_busy`` says that the host was
+    too busy for a number: others preempted the runs and the visits disagree, so that the latency is
+    NaN and the interval wide.
     """
 
     network: str
@@ -32,6 +36,7 @@ class Label:
     high_ms: float
     visits: int
     stopped_by: str
+    too_busy: bool = False
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,11 +67,15 @@ class CollectResult(ShortRepr):
 
     @property
     def exit_status(self) -> int:
-        """0; 5 with failures; 4 where nothing could be measured, 124 where all timed out."""
+        """0; 5 with failures; 4 where nothing could be measured, 124 where all timed out.
+
+        A model for which the host was too busy is a failure.
+        """
         outcome = self.outcome
         done, failures = outcome.made + outcome.resumed + outcome.elsewhere, outcome.failures
         if done:
-            return EXIT_PARTIAL if failures else EXIT_OK
+            lost = failures or any(label.too_busy for label in self.labels)
+            return EXIT_PARTIAL if lost else EXIT_OK
         if not failures:
             return EXIT_PARTIAL
         only_timeouts = {failure.code for _, failure in failures} == {"timeout"}
@@ -104,17 +113,25 @@ def labels_of(known: TargetLabels, collection: Collection) -> tuple[Label, ...]:
     found = [
         (network.subject.name, rows.get(network.subject.key)) for network in collection.networks
     ]
-    return tuple(
-        Label(
-            name,
-            float(row["latency_ms"]),
-            float(row["low_ms"]),
-            float(row["high_ms"]),
-            int(row["visits"]),
-            str(row["stopped_by"]),
-        )
-        for name, row in found
-        if row is not None
+    widening = known.constant.widening
+    return tuple(label_of(name, row, widening) for name, row in found if row is not None)
+
+
+def label_of(name: str, row: Mapping[Any, Any], widening: float) -> Label:
+    """A row of the table of labels, unless the host was too busy for it."""
+    low_ms, high_ms = float(row["low_ms"]), float(row["high_ms"])
+    half = math.log(high_ms / low_ms) / 2  # with the constant's doubt in it, which is no visit's
+    half = math.sqrt(max(half**2 - widening**2, 0.0))
+    visits = int(row["visits"])
+    too_busy = visits >= FEWEST_JUDGED and is_too_busy(half, float(row["preempted"]))
+    return Label(
+        name,
+        math.nan if too_busy else float(row["latency_ms"]),
+        low_ms,
+        high_ms,
+        visits,
+        str(row["stopped_by"]),
+        too_busy,
     )
 
 

@@ -192,7 +192,8 @@ def compare(
         When a network cannot be measured at all; visits that fail now and then are tried again, and
         counted where they stay lost (:attr:`latprof.Comparison.visits`).
     HostBusyError
-        Where a quiet host is required and this one is busy.
+        Where a quiet host is required and this one is busy, or so busy that the visits agree on
+        nothing.
     """
     from latprof.measurement.comparison import check_alpha
 
@@ -341,11 +342,13 @@ class _Measured:
         from latprof.profilers.targets import profiler_class
         from latprof.profilers.visits.measurers import measurers
         from latprof.profilers.visits.network_source import check_formats, reference_network
+        from latprof.profilers.watching import settled
 
-        _, reference = reference_network()
+        name, reference = reference_network()
         watch, (a, b), profiler = self.watch, self.networks, profiler_class(self.target)
         check_formats(self.networks, profiler)
-        checks = watch.before(profiler(self.options))
+        this = profiler(self.options)
+        checks = watch.before(this)
         with measurers(
             self.target,
             self.options,
@@ -356,4 +359,7 @@ class _Measured:
         ) as make_measurer:
             found = measure_in_turn(a, b, make_measurer, **effort, on_visit=watch.on_visit)
         host = watch.after(checks, found.made, found.visits)
-        return compare_in_turn((a.subject.name, b.subject.name), found, alpha), host
+        constant = settled(this, found.reference or name, found.constant, watch.on_note)
+        found = replace(found, constant=constant)
+        names = a.subject.name, b.subject.name
+        return compare_in_turn(names, found, alpha, host), host

@@ -129,11 +129,12 @@ def _text(path: Path) -> str:
 def _table(measured: TargetLabels, *, visits: bool = False) -> pd.DataFrame:
     """One row a network and label (or a visit), with the target's identity in ``attrs``.
 
-    Columns are those of ``measured.labels`` (or ``measured.visits``) and ``target``, the
-    description in words.
+    Columns are those of ``measured.labels`` (or ``measured.visits``), ``target``, the description
+    in words, and ``constant``, the version of the constant behind the milliseconds (0 before one is
+    frozen).
     """
     table = measured.visits if visits else measured.labels
-    table = table.assign(target=measured.target.describe())
+    table = table.assign(target=measured.target.describe(), constant=measured.constant.number)
     table.attrs = {
         "latprof.target": measured.target.key,
         "latprof.reference": measured.reference,

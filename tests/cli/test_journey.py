@@ -8,6 +8,7 @@ import pytest
 from latprof.datasets import load
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.measurement.store.store import Store
+from latprof.predictors.pack.saving import load_pack
 
 SPACE = ProxylessSpace(resolution=64)
 ARCHITECTURE = "1,0,6,6,2,0,1,1,5,1,1,1,4,1,1,1,5,5,2,2,5"
@@ -160,6 +161,21 @@ def test_export_writes_parquet_with_identity_and_csv(latprof, collected, tmp_pat
     assert all(float(row["latency_ms"]) > 0 for row in rows)
     done = latprof("export", collected, "--csv", table, "--visits")
     assert len(table.read_text(encoding="utf-8").splitlines()) >= 57
+
+
+def test_exports_packs_and_data_sets_name_the_version_of_the_constant(
+    latprof, collected, pack, tmp_path
+):
+    table, dataset = tmp_path / "t.csv", tmp_path / "d.parquet"
+    done = latprof("export", collected, "--csv", table, "--dataset", dataset)
+    assert done.returncode == 0, done.stderr
+    with table.open(encoding="utf-8") as file:
+        assert {row["constant"] for row in csv.DictReader(file)} == {"1"}
+    constant = load_pack(pack).constant
+    assert (constant.number, constant.reference_ms) == (1, load_pack(pack).reference_ms)
+    assert constant.doubt >= 0
+    stated = load(dataset).attrs["constant"]
+    assert (stated["number"], stated["doubt"]) == (1, constant.doubt)
 
 
 def test_collecting_to_a_precision_says_what_stopped_each_network(latprof, tmp_path):

@@ -109,6 +109,7 @@ def publish(
         "space": space,
         "reference": measured.reference,
         "reference_ms": measured.reference_ms,
+        "constant": measured.constant.to_dict(),
         "noise_floor": None
         if floor is None
         else {

@@ -17,6 +17,9 @@ BUSY_SHARE = 0.1
 #: On a busy host visits are added until the interval reaches so far to either side, on logarithms,
 #: or there are so many times the visits of a quiet host.
 BUSY_HALF_WIDTH, MOST_TIMES = 0.015, 3
+#: Of fewer visits that were asked for, the interval says so little that a campaign neither adds
+#: visits to them nor gives no number.
+FEWEST_JUDGED = 4
 #: No number is given where the interval still reaches farther than this.
 TOO_WIDE = 0.05
 
@@ -27,27 +30,25 @@ def busy_share(visits: Sequence[PairedSamples]) -> float:
     return sum(shares) / len(shares) if shares else math.nan
 
 
-def needs_more(
-    planned: int, usual: int, half_width: float, visits: Sequence[PairedSamples]
-) -> bool:
+def needs_more(planned: int, usual: int, half_width: float, share: float) -> bool:
     """Whether a busy host has left too wide an interval after so many visits.
 
-    ``usual`` is the number of visits on a quiet host.
+    ``usual`` is the number of visits on a quiet host, ``share`` that of the preempted runs.
     """
-    return (
-        busy_share(visits) > BUSY_SHARE
-        and half_width > BUSY_HALF_WIDTH
-        and planned < MOST_TIMES * usual
-    )
+    return share > BUSY_SHARE and half_width > BUSY_HALF_WIDTH and planned < MOST_TIMES * usual
 
 
-def refuse_too_busy(half_width: float, visits: Sequence[PairedSamples]) -> None:
+def is_too_busy(half_width: float, share: float) -> bool:
+    """Whether a busy host allows no number: others take the cores, and the visits disagree."""
+    return share > BUSY_SHARE and half_width > TOO_WIDE
+
+
+def refuse_too_busy(half_width: float, share: float) -> None:
     """Raise HostBusyError where a busy host allows no number."""
-    share = busy_share(visits)
-    if share > BUSY_SHARE and half_width > TOO_WIDE:
+    if is_too_busy(half_width, share):
         raise HostBusyError(
             f"host too busy: {share:.0%} of runs preempted, and the visits disagree",
             expected=f"an interval within {TOO_WIDE:.0%}",
-            got=f"{half_width:.1%} after {len(visits)} visits",
+            got=f"{half_width:.1%}",
             hint="stop other work or wait until it ends; latprof doctor says what runs",
         )

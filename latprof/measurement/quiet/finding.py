@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latprof.measurement.quiet.conditions import other_load, withheld_fraction
-from latprof.measurement.quiet.preemption import own_times, preempted_share
+from latprof.measurement.quiet.preemption import of_one_kind, preempted_share, times_of
 from latprof.measurement.quiet.target_constant import Constant
 
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ def find_constant(moments: Sequence[Moment]) -> Constant:
 def _own_ms(moment: Moment, runs: int) -> list[float]:
     cut = [burst[:runs] for burst in moment.bursts]
     usage = [burst[:runs] for burst in moment.usage]
-    return own_times(cut, usage, moment.dropped_runs)
+    (bursts,) = times_of([(cut, usage)], moment.dropped_runs)
+    return of_one_kind(bursts)
 
 
 def _mean(values: Sequence[float]) -> float | None:

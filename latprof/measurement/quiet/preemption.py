@@ -1,73 +1,164 @@
 """How much of a visit others took, and what its runs would have taken without them.
 
-**A burst's own time.** Where runs of a burst kept their core to the end, it is the median of these:
-nothing was taken from them. A run that is longer than the scheduler's slice hardly ever
-does. Then the time that each run had a core stands for it: on one thread its processor time, which
-is the wall time less all that was taken, also by a quota; on several the wall time less the time
-that threads waited for a core. After a preemption a run finds its caches cold, so that the runs
-that were preempted least count. Reference and network are about equally long, so what is left of
-that is in both, and the ratio is free of it.
+A ratio is taken over runs of one kind on both of its sides, in the three bursts of its round, the
+first of these kinds that all three have:
+
+1. **Undisturbed runs**: no core was taken from the run, nor from the one before it, after which it
+   would find its caches cold. Most of a burst's runs have to be such: of runs about as long as the
+   scheduler's slice only the fastest fit into one, so that few of them would be too fast.
+2. **The time that each run had a core**, of all runs, whatever was taken from them: on one thread
+   its processor time, which is the wall time less all that was taken, also by a quota; on several
+   the wall time less the time that threads waited for a core. Each preemption leaves cold caches,
+   which cost about as much whichever network runs. That cost is found in the visit's own runs and
+   taken off. Where it is not to be found it stays, in reference and network alike: who runs as
+   long is preempted as often.
+3. Where the kernel does not say what a run had: runs from which no core was taken.
+4. All runs.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable, Iterator, Sequence
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from latprof.measurement.run_usage import is_free
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     from latprof.measurement.records import PairedSamples
     from latprof.measurement.run_usage import RunUsage
-
 
 #: Processor time over wall time from which on several threads worked.
 _PARALLEL = 1.2
 #: Clocks of processor time that tick in steps of this many microseconds say nothing of one run.
 _COARSE_US = 1000
+#: Undisturbed runs stand for their burst where they are more than this share of it.
+_ENOUGH = 0.5
+#: The cost of a preemption is told by so many preempted runs.
+_FEWEST_PREEMPTED = 6
+#: And takes off no more than this share of a run's time.
+_MOST_OF_A_RUN = 0.9
+
+#: Bursts of runs in ms, and what each run was given; the latter empty where that is not known.
+Side: TypeAlias = tuple[Sequence[Sequence[float]], Sequence[Sequence["RunUsage"]]]
+_WithCore: TypeAlias = Callable[[float, "RunUsage"], float]
 
 
-def own_times(
-    bursts: Sequence[Sequence[float]], usage: Sequence[Sequence[RunUsage]], dropped_runs: int
-) -> list[float]:
-    """What a run of each burst takes when nobody takes its core away, in ms.
+class BurstTimes(NamedTuple):
+    """What a run of a burst takes in ms, by each kind of runs; NaN where there are none."""
 
-    The median of a burst's counted runs where their usage is not known, or none was preempted.
+    undisturbed: float
+    with_core: float
+    free: float
+    all: float
+
+
+class _Burst(NamedTuple):
+    """A burst's counted runs: duration, usage, and whether the run and the one before were free."""
+
+    runs: list[tuple[float, RunUsage]]
+    undisturbed: list[float]
+
+    @classmethod
+    def of(cls, burst: Sequence[float], usage: Sequence[RunUsage], dropped_runs: int) -> _Burst:
+        free = [is_free(ms, run) for ms, run in zip(burst, usage, strict=True)]
+        undisturbed = [
+            burst[i] for i in range(dropped_runs, len(burst)) if free[i] and (not i or free[i - 1])
+        ]
+        return cls([*zip(burst, usage, strict=True)][dropped_runs:], undisturbed)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing was taken from any run."""
+        return len(self.undisturbed) == len(self.runs)
+
+    def times(self, with_core: _WithCore | None, cost_ms: float) -> BurstTimes:
+        everything = median([ms for ms, _ in self.runs])
+        if self.is_quiet:
+            return BurstTimes(everything, everything, everything, everything)
+        free = [ms for ms, run in self.runs if is_free(ms, run)]
+        return BurstTimes(
+            median(self.undisturbed)
+            if len(self.undisturbed) > _ENOUGH * len(self.runs)
+            else math.nan,
+            math.nan
+            if with_core is None
+            else median([_without_cost(with_core(ms, run), run, cost_ms) for ms, run in self.runs]),
+            median(free) if free else math.nan,
+            everything,
+        )
+
+
+def _without_cost(ms: float, run: RunUsage, cost_ms: float) -> float:
+    return ms - min(cost_ms * run.preempted, _MOST_OF_A_RUN * ms)
+
+
+def times_of(sides: Sequence[Side], dropped_runs: int) -> list[list[BurstTimes]]:
+    """What a run takes in each burst of each side of a visit, by each kind of runs.
+
+    Sides are told together what a preemption costs, and how the time with a core is known.
     """
-    counted = [burst[dropped_runs:] for burst in bursts]
-    if not usage:
-        return [median(burst) for burst in counted]
-    given = [runs[dropped_runs:] for runs in usage]
-    with_core = _time_with_core(counted, given)
-    found = []
-    for burst, runs in zip(counted, given, strict=True):
-        free = [ms for ms, run in zip(burst, runs, strict=True) if is_free(ms, run)]
-        if not free and with_core is not None:
-            least = min(run.preempted for run in runs)
-            free = [
-                with_core(ms, run)
-                for ms, run in zip(burst, runs, strict=True)
-                if run.preempted == least
-            ]
-        found.append(median(free or burst))
-    return found
+    if not all(len(usage) == len(bursts) for bursts, usage in sides):
+        return [
+            [BurstTimes(*(math.nan,) * 3, median(burst[dropped_runs:])) for burst in bursts]
+            for bursts, _ in sides
+        ]
+    found = [
+        [_Burst.of(*pair, dropped_runs) for pair in zip(bursts, usage, strict=True)]
+        for bursts, usage in sides
+    ]
+    every = [burst for side in found for burst in side]
+    with_core, cost_ms = None, 0.0
+    if not all(burst.is_quiet for burst in every):
+        with_core = _time_with_core([run for burst in every for run in burst.runs])
+        if with_core is not None:
+            cost_ms = _cost_of_preemption(every, with_core)
+    return [[burst.times(with_core, cost_ms) for burst in side] for side in found]
 
 
-def _time_with_core(
-    bursts: Sequence[Sequence[float]], usage: Sequence[Sequence[RunUsage]]
-) -> Callable[[float, RunUsage], float] | None:
+def paired_times(samples: PairedSamples) -> tuple[list[BurstTimes], list[BurstTimes]]:
+    """:func:`times_of` a visit's target and reference bursts."""
+    sides = (samples.target, samples.target_usage), (samples.reference, samples.reference_usage)
+    target, reference = times_of(sides, samples.dropped_runs)
+    return target, reference
+
+
+def of_one_kind(bursts: Sequence[BurstTimes]) -> list[float]:
+    """What a run takes in each of these bursts, over runs of the first kind that all of them have.
+
+    All runs are a kind that every burst has.
+    """
+    return next(list(each) for each in zip(*bursts, strict=True) if not any(map(math.isnan, each)))
+
+
+def _cost_of_preemption(bursts: Sequence[_Burst], with_core: _WithCore) -> float:
+    """What a preemption adds to a run's time with a core, in ms; 0 where that is not to be told.
+
+    The median over the runs of what they took beyond those of their burst that were preempted
+    least, for each preemption more.
+    """
+    costs = []
+    for burst in bursts:
+        least = min(run.preempted for _, run in burst.runs)
+        base = median([with_core(ms, run) for ms, run in burst.runs if run.preempted == least])
+        costs += [
+            (with_core(ms, run) - base) / (run.preempted - least)
+            for ms, run in burst.runs
+            if run.preempted > least
+        ]
+    return max(median(costs), 0.0) if len(costs) >= _FEWEST_PREEMPTED else 0.0
+
+
+def _time_with_core(runs: Sequence[tuple[float, RunUsage]]) -> _WithCore | None:
     """How long a run had a core, of its duration and usage; None where that is not to be known."""
-    runs = [*itertools.chain.from_iterable(usage)]
-    waited = [run.waited_us for run in runs if run.waited_us is not None]
-    cpu_us = sum(run.cpu_us for run in runs)
-    wall_us = 1000 * sum(map(sum, bursts))
+    waited = [run.waited_us for _, run in runs if run.waited_us is not None]
+    cpu_us = sum(run.cpu_us for _, run in runs)
+    wall_us = 1000 * sum(ms for ms, _ in runs)
     if cpu_us > _PARALLEL * max(wall_us - sum(waited), 1.0):
         return _less_waiting if len(waited) == len(runs) else None
-    if all(run.cpu_us % _COARSE_US == 0 for run in runs):
+    if all(run.cpu_us % _COARSE_US == 0 for _, run in runs):
         return _less_waiting if len(waited) == len(runs) else None
     return _processor_time
 

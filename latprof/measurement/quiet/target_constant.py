@@ -8,6 +8,7 @@ comes. Each is a version in the store; none is forgotten.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,7 +49,9 @@ class Constant:
     found : mapping
         How it was found, as plain JSON values: ``bursts`` of the reference and ``quiet_bursts``
         among them, ``preempted`` (share of their runs), ``other_load`` and ``withheld`` (shares, as
-        in the visits, on average), ``spread`` (of the quiet bursts), ``found_at`` (Unix time).
+        in the visits, on average), ``spread`` (of the quiet bursts), ``found_at`` (Unix time, where
+        it was kept), ``remembered_at`` (the same of one that another measurement of this host has
+        left: :class:`latprof.measurement.quiet.known_host.KnownHost`).
     """
 
     reference_ms: float
@@ -61,6 +64,18 @@ class Constant:
     def is_quiet(self) -> bool:
         """Whether it is known to be the quiet host's."""
         return self.doubt <= QUIET_DOUBT
+
+    @property
+    def widening(self) -> float:
+        """By what every interval of milliseconds is wider, on logarithms: 0 on a quiet host.
+
+        The small doubt of a quiet host's constant is common to all networks and left out.
+        """
+        return 0.0 if self.is_quiet or math.isnan(self.doubt) else math.log1p(self.doubt)
+
+    def widened(self, half_width: float) -> float:
+        """A half-width on logarithms with the constant's doubt in it."""
+        return math.hypot(half_width, self.widening)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the constant as plain JSON values."""
@@ -89,11 +104,15 @@ class Constant:
 
     def describe(self) -> str:
         """How it was found, for people."""
-        version = f"version {self.number}" if self.number else "not frozen yet"
+        version = f"version {self.number}, " if self.number else ""
         if math.isnan(self.doubt):
-            return f"{version}, how quiet the host was is not known"
-        how = "of a quiet host" if self.is_quiet else "the host was not quiet"
-        return f"{version}, {how}, within {100 * self.doubt:.1f} %"
+            return f"{version}how quiet the host was is not known"
+        how = "of a quiet host" if self.is_quiet else "of a host that was not quiet"
+        remembered = self.found.get("remembered_at")
+        if isinstance(remembered, int | float):
+            day = time.strftime("%Y-%m-%d", time.gmtime(remembered))
+            how = f"of a quiet moment of this host, {day}"
+        return f"{version}{how}, within {100 * self.doubt:.1f} %"
 
 
 #: A constant gives way to one with less than this part of its doubt.

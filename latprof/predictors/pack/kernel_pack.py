@@ -21,6 +21,8 @@ from latprof.predictors.pack.archive import MANIFEST, digest, read_archive, writ
 from latprof.predictors.pack.manifest import (
     KERNELS,
     check_files,
+    constant_of,
+    constant_to_manifest,
     metrics_of,
     noise_floor_of,
     pack_from_files,
@@ -30,6 +32,7 @@ from latprof.predictors.pack.pack import now_as_text
 from latprof.predictors.pack.shipped import resolve
 
 if TYPE_CHECKING:
+    from latprof.measurement.quiet.target_constant import Constant
     from latprof.measurement.records import Target
     from latprof.measurement.statistics import NoiseFloor
     from latprof.predictors.fitting.evaluation import Metrics
@@ -58,6 +61,8 @@ class KernelPack:
         Name of the reference network of the measurements.
     reference_ms : float, optional
         The constant that their ratios were multiplied with.
+    constant : Constant, optional
+        The same with its version in the store, its doubt and how it was found.
     source, licence : str
         Whose measurements these are, where not latprof's own.
     created_at : str
@@ -73,6 +78,7 @@ class KernelPack:
     network_rows: int = 0
     reference: str = ""
     reference_ms: float | None = None
+    constant: Constant | None = None
     source: str = ""
     licence: str = ""
     created_at: str = field(default_factory=now_as_text)
@@ -109,6 +115,7 @@ def save_kernel_pack(pack: KernelPack, path: str | os.PathLike[str]) -> None:
         "network_rows": pack.network_rows,
         "reference": pack.reference,
         "reference_ms": pack.reference_ms,
+        **constant_to_manifest(pack.constant),
         "source": pack.source,
         "licence": pack.licence,
         "files": {
@@ -147,6 +154,7 @@ def _kernel_pack(name: str, manifest: Fields, files: Mapping[str, bytes]) -> Ker
         network_rows=manifest.integer("network_rows"),
         reference=manifest.text("reference"),
         reference_ms=manifest.optional_number("reference_ms", 0),
+        constant=constant_of(manifest),
         source=manifest.text("source"),
         licence=manifest.text("licence"),
         created_at=manifest.text("created_at"),

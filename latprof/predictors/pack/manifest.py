@@ -21,6 +21,7 @@ from latprof.errors import (
     PackVersionError,
     UnknownNameError,
 )
+from latprof.measurement.quiet.target_constant import Constant
 from latprof.measurement.records import Target
 from latprof.measurement.statistics import NoiseFloor
 from latprof.predictors.features.block_features import space_tables
@@ -89,6 +90,7 @@ def pack_to_files(pack: Pack) -> tuple[bytes, dict[str, bytes]]:
         "noise_floor": None if floor is None else dataclasses.asdict(floor),
         "reference": pack.reference,
         "reference_ms": pack.reference_ms,
+        **constant_to_manifest(pack.constant),
         "training_rows": pack.training_rows,
         "interval": {"coverage": pack.interval_coverage, "relative": pack.interval_relative},
         "files": {
@@ -237,6 +239,7 @@ def _pack(
         noise_floor=noise_floor_of(manifest.optional_fields("noise_floor")),
         reference=manifest.text("reference"),
         reference_ms=manifest.optional_number("reference_ms", 0),
+        constant=constant_of(manifest),
         training_rows=manifest.integer("training_rows"),
         interval_coverage=interval.number("coverage", 0, 1),
         interval_relative=interval.number("relative", 0, 1e6),
@@ -301,6 +304,17 @@ def _space(path: str, manifest: Fields, given: SearchSpace | None) -> SearchSpac
     if space.description != description:
         raise PackAlteredError(f"{path}: the description of its space is not canonical")
     return space
+
+
+def constant_to_manifest(constant: Constant | None) -> dict[str, Any]:
+    """What a manifest says of a constant: nothing of none."""
+    return {} if constant is None else {"constant": constant.to_dict()}
+
+
+def constant_of(manifest: Fields) -> Constant | None:
+    """The constant that a manifest states; None where it states none."""
+    fields = manifest.optional_fields("constant") if "constant" in manifest.values else None
+    return None if fields is None else Constant.from_dict(fields.values)
 
 
 def target_of(fields: Fields | None) -> Target | None:

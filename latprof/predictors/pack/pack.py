@@ -22,6 +22,7 @@ from latprof.predictors.pack.prediction import Prediction
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
     from latprof.graph.operators import Operator
+    from latprof.measurement.quiet.target_constant import Constant
     from latprof.measurement.records import Target
     from latprof.measurement.statistics import NoiseFloor
     from latprof.predictors.base import Batch, Choices, Floats, Predictor
@@ -78,6 +79,9 @@ class Pack:
         Name of the reference network of the measurements.
     reference_ms : float, optional
         The constant that their ratios were multiplied with.
+    constant : Constant, optional
+        The same with its version in the store, its doubt and how it was found; None in packs of
+        older versions and of measurements without one.
     training_rows : int
     interval_coverage, interval_relative : float
         Share of measurements inside the intervals, and half of the typical (median) interval as a
@@ -102,6 +106,7 @@ class Pack:
     noise_floor: NoiseFloor | None = None
     reference: str = ""
     reference_ms: float | None = None
+    constant: Constant | None = None
     training_rows: int = 0
     interval_coverage: float = 0.0
     interval_relative: float = 0.0

@@ -110,6 +110,7 @@ def train_on_stored_kernels(measured: TargetLabels, *, seed: int = 0) -> KernelP
         noise_floor=measured.noise_floor,
         reference=measured.reference,
         reference_ms=measured.reference_ms,
+        constant=measured.constant,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -100,7 +101,7 @@ def train_on_labels(
     predictor_class(predictor)
     rows = stored_rows(measured)
     profiles = _kernel_profiles(measured, rows.space)
-    return train(
+    pack = train(
         rows.space,
         rows.architectures,
         rows.latency_ms,
@@ -114,3 +115,4 @@ def train_on_labels(
         compare=compare,
         kernels=timed_operators(rows.space, measured.target.batch_size, profiles),
     )
+    return dataclasses.replace(pack, constant=measured.constant)

@@ -51,4 +51,5 @@ def transfer_to_labels(packs: Sequence[Pack], measured: TargetLabels) -> Pack:
         noise_floor=measured.noise_floor,
         reference=measured.reference,
         reference_ms=measured.reference_ms,
+        constant=measured.constant,
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ import numpy as np
 
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import DeviceError
+from latprof.measurement.quiet.busy import BUSY_SHARE, FEWEST_JUDGED, needs_more
+from latprof.measurement.quiet.preemption import preempted_share
 from latprof.measurement.statistics import burst_medians, visit_ratio
 from latprof.measurement.visits import Failure
 from latprof.profilers.base import NETWORKS_PER_PROCESS
@@ -30,7 +32,7 @@ from latprof.profilers.visits.references import chain, tie_source
 from latprof.profilers.visits.schedule import PlannedVisit, Schedule, equal_shares
 
 if TYPE_CHECKING:
-    from latprof.measurement.records import Target
+    from latprof.measurement.records import Subject, Target
     from latprof.measurement.store.claims import Claims
     from latprof.measurement.store.store import Store
     from latprof.measurement.visits import Measurement, Visit
@@ -170,7 +172,8 @@ class _Run:
         self._kernels_left = 0
         self._made_to_networks = 0
         self._intervals = Intervals()
-        if plan.protocol.half_width:
+        self._preempted: dict[tuple[Subject, int], list[float]] = defaultdict(list)
+        if plan.protocol.half_width or not wanted <= stored.finished:
             for made in stored.undisturbed():
                 self._count(made)
         self._recent: deque[tuple[float, int]] = deque(maxlen=200)
@@ -202,22 +205,35 @@ class _Run:
 
     def _count(self, made: Measurement) -> None:
         """Add a visit that was not made here to the intervals."""
-        if self._plan.protocol.half_width and made.samples is not None and not made.disturbed:
-            ratio = visit_ratio(made.samples)
-            self._intervals.add(made.subject, made.label, _loads(made), ratio)
+        if made.samples is not None and not made.disturbed:
+            self._note(made, made.subject, made.label)
 
     def _wait(self, text: str) -> None:
         self._on_progress(replace(self._progress(), waiting=text))
 
     def _wants_more(self, network: NetworkSource, label: int) -> bool:
-        """Whether the interval around a network's latency is still too wide."""
-        subject = network.subject
-        if subject in self._schedule.given_up:
+        """Whether the interval around a network's latency is still too wide.
+
+        For the half-width that is asked for, or where none is for a busy host.
+        """
+        subject, protocol = network.subject, self._plan.protocol
+        shares = [share for share in self._preempted[subject, label] if not math.isnan(share)]
+        share = sum(shares) / len(shares) if shares else 0.0
+        is_busy = share > BUSY_SHARE and protocol.visits >= FEWEST_JUDGED
+        if subject in self._schedule.given_up or not (protocol.half_width or is_busy):
             return False
         counted = self._intervals.ratios(subject, label)
         made = len(counted) + self._schedule.kept_disturbed[subject, label]
         half_width = self._intervals.relative_half_width(subject, label)
-        return not self._plan.protocol.enough(made, half_width)
+        if protocol.half_width:
+            return not protocol.enough(made, half_width)
+        return needs_more(made, protocol.visits, half_width, share)
+
+    def _note(self, visit: Visit, network: Subject, label: int) -> None:
+        """Take an undisturbed visit into account."""
+        assert visit.samples is not None
+        self._intervals.add(network, label, _loads(visit), visit_ratio(visit.samples))
+        self._preempted[network, label].append(preempted_share(visit.samples))
 
     def _unfinished(self, planned: Sequence[PlannedVisit]) -> list[PlannedVisit]:
         """The visits of a pass that the store does not hold; those beyond the plan are counted."""
@@ -273,8 +289,7 @@ class _Run:
             also = _nothing if again else self._shared.settle(planned.key, counts=counts)
             self._stored.add(planned.key, visit, disturbed=judgement.disturbed, also=also)
             if visit.samples is not None and not judgement.disturbed:
-                ratio = visit_ratio(visit.samples)
-                self._intervals.add(planned.network.subject, planned.label, _loads(visit), ratio)
+                self._note(visit, planned.network.subject, planned.label)
             if visit.ok and planned.network.subject.kind != "reference":
                 self._time_kernels(measurer, planned.network)
         self._report()

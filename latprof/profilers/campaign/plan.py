@@ -12,6 +12,7 @@ import numpy as np
 from latprof.common.limits import POSITIVE, SEED, SHARE, check_limits
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InvalidValueError
+from latprof.measurement.quiet.busy import MOST_TIMES
 from latprof.measurement.records import PairedProtocol
 from latprof.profilers.visits.schedule import PlannedVisit
 
@@ -102,13 +103,15 @@ class Plan(ShortRepr):
         """The passes over the networks; each list is for processes of its own.
 
         Every network has the protocol's visits; after these, ``wanting(network, label)`` tells at
-        the start of a pass which are visited once more, up to the protocol's most. A repeated
+        the start of a pass which are visited once more, up to the protocol's most and those that a
+        busy host needs (:mod:`latprof.measurement.quiet.busy`). A repeated
         network's second measurement lags a full pass behind the first, and no process makes visits
         of both: what it does to all its networks would be in both, and the floor would not show it.
         """
         generator = np.random.default_rng(self.seed)
         again = generator.permutation(len(self.networks))[: self.repeated].tolist()
-        fewest, most = self.protocol.visits, self.protocol.most_visits
+        fewest = self.protocol.visits
+        most = max(self.protocol.most_visits, MOST_TIMES * fewest)
         shard, shards = self.shard
 
         def visits(

@@ -122,11 +122,18 @@ class _Counters:
 def _counters(host: Host) -> _Counters:
     pages = re.findall(r"^pswp(?:in|out) (\d+)$", host.read("proc/vmstat"), re.MULTILINE)
     return _Counters(
-        cpu_jiffies(host.root),
+        cpu_jiffies(host.root, _counted_cores(host)),
         _process_ticks(host),
         float(sum(map(int, pages))),
         cgroup_cpu_stat(host.root).get("throttled_usec", 0.0),
     )
+
+
+def _counted_cores(host: Host) -> frozenset[int]:
+    """Cores whose ticks are counted: those this process may use, all where they are not listed."""
+    text = host.read("proc/stat", 1 << 20)
+    listed = all(re.search(rf"^cpu{core} ", text, re.MULTILINE) for core in host.allowed_cores)
+    return host.allowed_cores if listed else host.online_cores
 
 
 def _process_ticks(host: Host) -> dict[int, tuple[float, str]]:
@@ -178,7 +185,7 @@ def _load(host: Host, window: Window) -> Check:
     name = "load now"
     if not window.total:
         return Check(name, "WARN", INVISIBLE, "make sure that nothing else runs")
-    cores = len(host.online_cores)
+    cores = len(_counted_cores(host))
     busy, idle = cores * (1 - window.idle_share), cores * window.idle_share
     finding = f"{busy:.2f} of {cores} cores busy over {window.wall_s:.1f} s"
     remedy = "stop other work, or wait until it ends"

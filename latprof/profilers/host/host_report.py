@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import HostBusyError
@@ -20,6 +20,7 @@ from latprof.measurement.quiet.conditions import other_load, withheld_fraction
 from latprof.measurement.quiet.preemption import preempted_share
 from latprof.profilers.host.checks import Check, run_checks
 from latprof.profilers.host.facts import Host
+from latprof.profilers.host.memory_probe import HOG_DOUBT, HOG_FACTOR
 
 if TYPE_CHECKING:
     from latprof.measurement.visits import Visit, VisitCounts
@@ -132,6 +133,36 @@ def _waited(
     return checks
 
 
+class VisitSeen(NamedTuple):
+    """How busy a visit saw the memory, and what others took of its time; NaN for unknown."""
+
+    quotient: float
+    preempted: float
+    other_load: float
+    withheld: float
+
+    @classmethod
+    def of(cls, visit: Visit) -> VisitSeen:
+        """What a visit's record says."""
+        before, after = visit.conditions.get("before", {}), visit.conditions.get("after", {})
+        found = after.get("memory_quotient")
+        return cls(
+            float(found) if type(found) in (int, float) else math.nan,
+            math.nan if visit.samples is None else preempted_share(visit.samples),
+            other_load(before, after),
+            withheld_fraction(before, after),
+        )
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nobody was seen to take time from the visit."""
+        return (
+            self.other_load <= _MOST_LOAD
+            and not self.preempted > _MOST_PREEMPTED
+            and not self.withheld > _MOST_WITHHELD
+        )
+
+
 @dataclass(frozen=True, repr=False)
 class HostReport(ShortRepr):
     """What the host did before and during a measurement.
@@ -152,6 +183,11 @@ class HostReport(ShortRepr):
         Tries of visits during which conditions changed too much.
     tries : int
         All tries.
+    memory : float
+        Median over the visits of what copying in memory takes beside copying in the cache
+        (:mod:`latprof.profilers.host.memory_probe`). NaN where nobody looked.
+    quiet_memory : float
+        The same on this host when it is quiet; NaN where that is not known.
     """
 
     checks: tuple[Check, ...] = ()
@@ -160,6 +196,8 @@ class HostReport(ShortRepr):
     withheld: float = math.nan
     disturbed: int = 0
     tries: int = 0
+    memory: float = math.nan
+    quiet_memory: float = math.nan
 
     @classmethod
     def of(
@@ -167,17 +205,19 @@ class HostReport(ShortRepr):
         checks: tuple[Check, ...],
         visits: Iterable[Visit],
         counts: VisitCounts,
+        quiet_memory: float = math.nan,
     ) -> HostReport:
         """From the look before, and the conditions around each visit that counts."""
-        made = [*visits]
-        pairs = [(v.conditions.get("before", {}), v.conditions.get("after", {})) for v in made]
+        seen = [VisitSeen.of(visit) for visit in visits]
         return cls.of_shares(
             checks,
-            (preempted_share(visit.samples) for visit in made if visit.samples is not None),
-            (other_load(before, after) for before, after in pairs),
-            (withheld_fraction(before, after) for before, after in pairs),
-            counts.disturbed_tries,
-            counts.tries,
+            (each.preempted for each in seen),
+            (each.other_load for each in seen),
+            (each.withheld for each in seen),
+            disturbed=counts.disturbed_tries,
+            tries=counts.tries,
+            memory=(each.quotient for each in seen),
+            quiet_memory=quiet_memory,
         )
 
     @classmethod
@@ -187,16 +227,33 @@ class HostReport(ShortRepr):
         preempted: Iterable[float],
         loads: Iterable[float],
         withheld: Iterable[float],
+        *,
         disturbed: int,
         tries: int,
+        memory: Iterable[float] = (),
+        quiet_memory: float = math.nan,
     ) -> HostReport:
         """From the look before, and what others took during each visit."""
-        load, taken = (
-            median(known) if known else math.nan for known in (_known(loads), _known(withheld))
+        load, taken, copying = (
+            median(known) if known else math.nan for known in map(_known, (loads, withheld, memory))
         )
         shares = _known(preempted)
         mean = sum(shares) / len(shares) if shares else math.nan
-        return cls(checks, mean, load, taken, disturbed, tries)
+        return cls(checks, mean, load, taken, disturbed, tries, copying, quiet_memory)
+
+    @property
+    def memory_slowdown(self) -> float:
+        """How many times as long as on the quiet host copying in memory took; NaN if unknown."""
+        return self.memory / self.quiet_memory
+
+    @property
+    def has_memory_hog(self) -> bool:
+        """Whether another program uses the memory's bandwidth."""
+        return self.memory_slowdown > HOG_FACTOR
+
+    def widened(self, half_width: float) -> float:
+        """A half-width on logarithms with the doubt that a memory hog brings: see HOG_DOUBT."""
+        return math.hypot(half_width, HOG_DOUBT) if self.has_memory_hog else half_width
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -208,6 +265,11 @@ class HostReport(ShortRepr):
             found.append(f"other processes took {self.other_load:.0%} of the spare cores")
         if self.withheld > _MOST_WITHHELD:
             found.append(f"{self.withheld:.0%} of the time was withheld (steal, quota)")
+        if self.has_memory_hog:
+            found.append(
+                "memory bandwidth: another program uses it (copying in memory took "
+                f"{self.memory_slowdown:.1f} times as long as when it is quiet)"
+            )
         if self.tries and self.disturbed / self.tries > _MOST_DISTURBED:
             found.append(f"{self.disturbed} of {self.tries} tries of visits were disturbed")
         return tuple(found)
@@ -243,6 +305,7 @@ class HostReport(ShortRepr):
             "withheld": self.withheld,
             "tries": self.tries,
             "tries_disturbed": self.disturbed,
+            "memory_slowdown": self.memory_slowdown,
         }
 
 

@@ -21,6 +21,8 @@ _LARGE_BYTES, _SMALL_BYTES = 32 << 20, 64 << 10
 _TRIES = 2
 #: With so many times the quiet host's quotient something else fills the memory's bandwidth.
 HOG_FACTOR = 1.35
+#: By which ratios are in doubt then: networks use memory more or less than their reference.
+HOG_DOUBT = 0.03
 
 
 def memory_quotient() -> float:

@@ -48,6 +48,7 @@ class UsageMeter:
                     self._files.append(os.open(task / "schedstat", os.O_RDONLY))
         self._last = self._read_usage()
         self._waited_ns = self._waited()
+        self._preempted_before = 0
 
     def __enter__(self) -> Self:
         return self
@@ -59,11 +60,15 @@ class UsageMeter:
     def begin(self) -> None:
         """Read the counters: a run begins."""
         before, self._last = self._last, self._read_usage()
+        self._preempted_before = max(self._last[2] - before[2], 0)
         if self._last[1:] != before[1:] and self._waited_ns is not None:
             self._waited_ns = max(self._waited() or 0, self._waited_ns)  # between two runs
 
     def run(self) -> RunUsage:
-        """What was given since :meth:`begin`: a run has ended."""
+        """What was given since :meth:`begin`: a run has ended.
+
+        A preemption since the run before is one of this run, which finds its caches cold.
+        """
         now = self._read_usage()
         (cpu_before_s, voluntary_before, preempted_before), self._last = self._last, now
         cpu_s, voluntary, preempted = now
@@ -75,7 +80,8 @@ class UsageMeter:
                 self._waited_ns = max(now_ns or 0, before_ns)
                 waited_us = (self._waited_ns - before_ns) // 1000
         cpu_us = max(round((cpu_s - cpu_before_s) * 1e6), 0)
-        return RunUsage(cpu_us, waited_us, max(preempted - preempted_before, 0))
+        preempted = max(preempted - preempted_before, 0) + self._preempted_before
+        return RunUsage(cpu_us, waited_us, preempted)
 
     def _waited(self) -> int | None:
         """Nanoseconds that all threads have waited for a core; None where it is not known."""

@@ -22,6 +22,7 @@ from latprof.errors import LatprofError
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.visits import Failure
 from latprof.profilers.base import RunOptions
+from latprof.profilers.host.priority import take_precedence
 from latprof.profilers.targets import profiler_class
 from latprof.profilers.visits.measurer import InProcessMeasurer
 from latprof.profilers.visits.network_source import NetworkSource
@@ -34,9 +35,10 @@ def main() -> None:
     # The campaign decides what an interruption means; it is sent to the whole terminal group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        measurer = make_measurer(
-            json.loads(sys.stdin.readline()), lambda text: _answer(answers, {"waiting": text})
-        )
+        configuration = json.loads(sys.stdin.readline())
+        if profiler_class(configuration["target"]).runs_on_host:
+            take_precedence()  # before a runtime starts threads
+        measurer = make_measurer(configuration, lambda text: _answer(answers, {"waiting": text}))
     except LatprofError as error:
         _answer(answers, {"failure": Failure.of(error).to_dict()})
         return

@@ -52,7 +52,7 @@ def test_the_constant_of_a_busy_host_says_so_and_its_doubt_holds_the_quiet_one()
     assert busy.doubt > QUIET_DOUBT
     assert abs(math.log(busy.reference_ms / 3.5)) <= busy.doubt
     assert busy.found["preempted"] == 1.0
-    assert "the host was not quiet" in busy.describe()
+    assert "of a host that was not quiet" in busy.describe()
 
 
 def test_quiet_moments_among_busy_ones_count_alone():
@@ -156,3 +156,29 @@ def test_networks_measured_against_a_sibling_have_the_targets_milliseconds(store
     assert known.labels["latency_ms"].tolist() == pytest.approx([7.0, 0.2])
     freeze_reference(store, TARGET)
     assert TargetLabels.of(store).labels["latency_ms"].tolist() == pytest.approx([7.0, 0.2])
+
+
+def test_before_a_quiet_campaign_every_interval_holds_what_is_in_doubt(store):
+    """The milliseconds of a store begun under load, and the same labels after a quiet campaign."""
+    noise = np.random.default_rng(0).normal(1.0, 0.003, 8)
+    add(store, "a", [samples(3.5, ratio=2.0 * one, preempted=2) for one in noise], 0)
+    freeze_reference(store, TARGET)
+    before = TargetLabels.of(store)
+    label = before.labels.iloc[0]
+    assert label["low_ms"] < 7.0 < label["high_ms"]
+    assert math.log(label["high_ms"] / label["low_ms"]) / 2 > before.constant.widening > 0.03
+
+    add(store, "b", [samples(3.5)] * 8, 0)
+    freeze_reference(store, TARGET)
+    after = TargetLabels.of(store)
+    assert after.constant.widening == 0.0
+    label = after.labels.iloc[0]
+    assert label["low_ms"] < 7.0 < label["high_ms"]
+    assert label["high_ms"] / label["low_ms"] - 1 < 0.01
+    assert after.constant.found["found_at"] > 0
+
+
+def test_a_constant_of_unknown_doubt_widens_nothing():
+    assert Constant(3.5).widened(0.01) == 0.01
+    assert Constant(3.5, doubt=0.01).widened(0.01) == 0.01
+    assert Constant(3.5, doubt=0.1).widened(0.01) > 0.09

@@ -276,6 +276,29 @@ def _stat(pid_name, ticks):
     return f"1 ({pid_name}) R " + " ".join(["0"] * 10) + f" {ticks} 0 0 0\n"
 
 
+def test_in_a_cpuset_the_cores_of_others_are_no_room(tree, tmp_path):
+    """Three cores are idle, and the only one that this process may use is taken."""
+    row = "{name} {busy} 0 0 {idle} 0 0 0 0 0 0\n"
+
+    def write(busy):
+        rows = [("cpu ", busy, 4000), *((f"cpu{core}", 0, 1000) for core in range(3))]
+        rows.append(("cpu3", busy, 1000 - busy))
+        text = "".join(row.format(name=n, busy=b, idle=idle + busy) for n, b, idle in rows)
+        (tmp_path / "proc/stat").write_text(text)
+
+    files = {"proc/stat": "", f"{CPU}/online": "0-3"}
+    host = tree(files, allowed_cores=frozenset({3}), sleep=lambda _: write(100))
+    write(0)
+    results = {check.name: check for check in run_checks(host)}
+    assert results["load now"].status == "FAIL"
+    assert "1.00 of 1 cores busy" in results["load now"].finding
+    assert results["cores"].status == "WARN"
+    write(0)
+    anywhere = tree(files, allowed_cores=frozenset(range(4)), sleep=lambda _: write(100))
+    write(0)
+    assert _check(anywhere, "load now").status != "FAIL"
+
+
 @pytest.mark.parametrize(
     ("after", "load", "steal"),
     [

@@ -5,10 +5,19 @@ import math
 import pytest
 
 from latprof.errors import HostBusyError
+from latprof.measurement.quiet import known_host
 from latprof.measurement.records import PairedSamples
 from latprof.measurement.visits import Visit, VisitCounts
 from latprof.profilers.host.checks import Check
-from latprof.profilers.host.host_report import HostReport, Quiet, await_quiet, look, reasons
+from latprof.profilers.host.host_report import (
+    HostReport,
+    Quiet,
+    VisitSeen,
+    await_quiet,
+    look,
+    reasons,
+)
+from latprof.profilers.watching import quiet_memory
 from latprof.testing.fakes import FakeClock
 
 IDLE = (Check("load now", "OK", "0.01 of 2 cores busy"), Check("steal time", "OK", "0.0 %"))
@@ -69,7 +78,7 @@ def test_a_quiet_host_is_waited_for_not_at_all():
     assert await_quiet(Quiet(300.0, required=True), look_now=looks(IDLE), clock=None) == IDLE
 
 
-def visit(busy_share=0.0):
+def visit(busy_share=0.0, memory=None):
     """A visit, with the counters of two cores of which others took a share."""
     after = {
         "monotonic_s": 10.0,
@@ -78,6 +87,7 @@ def visit(busy_share=0.0):
         "idle_jiffies": 1000.0 * (1 - busy_share),
         "steal_jiffies": 0.0,
     }
+    seen = {} if memory is None else {"memory_quotient": memory}
     return Visit(
         started_at=0.0,
         wall_s=1.0,
@@ -85,7 +95,7 @@ def visit(busy_share=0.0):
         process="p",
         failure=None,
         samples=SAMPLES,
-        conditions={"before": dict.fromkeys(after, 0.0), "after": after},
+        conditions={"before": dict.fromkeys(after, 0.0), "after": after | seen},
     )
 
 
@@ -112,3 +122,44 @@ def test_what_is_not_visible_is_no_warning():
     assert report.quiet
     assert math.isnan(report.preempted)
     assert report.describe() == "quiet, as far as it shows"
+
+
+def test_another_program_that_uses_the_memorys_bandwidth_is_named():
+    visits = [visit(0.6, memory) for memory in (4.0, None, 5.0, 4.4)]
+    counts = VisitCounts(made=4)
+    report = HostReport.of(IDLE, visits, counts, quiet_memory=2.2)
+    assert report.has_memory_hog
+    assert "memory bandwidth: another program uses it" in report.describe()
+    assert "2.0 times as long" in report.describe()
+    assert report.to_dict()["memory_slowdown"] == pytest.approx(2.0)
+    assert report.widened(0.01) > 0.02
+
+    for known in (4.0, math.nan):
+        unnamed = HostReport.of(IDLE, visits, counts, quiet_memory=known)
+        assert not unnamed.has_memory_hog
+        assert "memory" not in unnamed.describe()
+        assert unnamed.widened(0.01) == 0.01
+
+
+def test_a_host_without_visits_has_a_report():
+    assert HostReport.of(IDLE, [], VisitCounts()).quiet
+    assert VisitSeen.of(visit(0.0)).quotient != 2.0
+    assert VisitSeen.of(visit(0.0, 2.0)).is_quiet
+    assert not VisitSeen.of(visit(0.6, 2.0)).is_quiet
+
+
+@pytest.fixture
+def known(monkeypatch, tmp_path):
+    monkeypatch.setattr(known_host, "data_folder", lambda _kind: tmp_path)
+    return known_host.KnownHost()
+
+
+def test_quiet_visits_leave_behind_how_fast_the_memory_is(known):
+    assert math.isnan(quiet_memory([])), "nobody looked"
+    hog, fair, loops = visit(0.6, 5.0), visit(0.0, 2.2), visit(0.6, 2.3)
+    assert math.isnan(quiet_memory(map(VisitSeen.of, [hog, loops]))), "no quiet moment so far"
+    assert quiet_memory(map(VisitSeen.of, [hog, fair])) == 2.2
+    assert quiet_memory(map(VisitSeen.of, [hog])) == 2.2, "remembered"
+    one_of_many_cores = visit(0.0, 5.0)
+    assert quiet_memory(map(VisitSeen.of, [one_of_many_cores])) == 2.2
+    assert HostReport.of(IDLE, [hog] * 2, VisitCounts(), 2.2).has_memory_hog

@@ -85,11 +85,13 @@ def test_durations_of_a_device_of_its_own_have_no_usage():
     assert usage_of([1.0, 2.0]) == ()
 
 
-def test_waiting_between_two_runs_belongs_to_neither(counters):
+def test_waiting_between_two_runs_belongs_to_neither_and_leaves_the_next_cold_caches(counters):
     with UsageMeter(counters.folder, counters.read) as meter:
         meter.begin()
         assert meter.run() == RunUsage(0, 0, 0)
         counters.preempted = 1
         counters.wait(1000, 9_000_000)
+        meter.begin()
+        assert meter.run() == RunUsage(0, 0, 1)
         meter.begin()
         assert meter.run() == RunUsage(0, 0, 0)

@@ -1,0 +1,134 @@
+"""On a busy host comparisons and campaigns make more visits, or give no number."""
+
+import itertools
+import math
+
+import pytest
+from crowded_profiler import CrowdedProfiler
+
+from latprof.datasets.spaces.proxyless import ProxylessSpace
+from latprof.errors import HostBusyError
+from latprof.measurement.quiet import busy
+from latprof.measurement.records import PairedProtocol
+from latprof.measurement.store.store import Store
+from latprof.profilers import comparing
+from latprof.profilers.base import RunOptions
+from latprof.profilers.campaign import campaign
+from latprof.profilers.campaign.plan import Plan
+from latprof.profilers.comparing import compare_in_turn, compare_networks, measure_in_turn
+from latprof.profilers.host.host_report import HostReport
+from latprof.profilers.visits.measurer import InProcessMeasurer
+from latprof.profilers.visits.network_source import NetworkSource
+from latprof.workflows.collect_result import CollectResult, Label, label_of
+
+SPACE = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
+NETWORKS = [NetworkSource.of_architecture(SPACE, a) for a in SPACE.sample(3)]
+A, B = NETWORKS[:2]
+PROTOCOL = PairedProtocol(visits=4)
+TARGET = CrowdedProfiler(RunOptions()).target((1, 3, 32, 32))
+#: One of so many runs is preempted.
+BUSY, QUIET = 2, 10**9
+
+
+@pytest.fixture(autouse=True)
+def _as_users_have_it(monkeypatch):
+    """What other tests are spared: the host's state decides on visits and refusals."""
+    for module in (campaign, comparing):
+        monkeypatch.setattr(module, "needs_more", busy.needs_more)
+    monkeypatch.setattr(comparing, "refuse_too_busy", busy.refuse_too_busy)
+
+
+def bench(one_of, load_noise):
+    seeds = itertools.count()
+
+    def make(reference_runs=None):
+        seed = next(seeds)
+        profiler = CrowdedProfiler(RunOptions(), one_of, load_noise=load_noise, seed=seed)
+        return InProcessMeasurer(profiler, NETWORKS[0], PROTOCOL, f"host/{seed}", reference_runs)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("one_of", "load_noise", "made"), [(BUSY, 0.03, 24), (BUSY, 0.0, 8), (QUIET, 0.03, 8)]
+)
+def test_a_comparison_on_a_busy_host_starts_more_processes(one_of, load_noise, made):
+    found = measure_in_turn(A, B, bench(one_of, load_noise), processes=4, visits=1)
+    assert found.visits.made == made
+
+
+def test_a_half_width_that_is_asked_for_bounds_the_processes():
+    found = measure_in_turn(
+        A,
+        B,
+        bench(BUSY, 0.02),
+        processes=4,
+        visits=1,
+        half_width=1e-6,
+        max_processes=6,
+    )
+    assert found.visits.made == 12
+
+
+def test_a_comparison_of_visits_that_agree_on_nothing_is_refused():
+    with pytest.raises(HostBusyError, match="host too busy"):
+        compare_networks(A, B, bench(BUSY, 0.3), processes=3, visits=1)
+    assert compare_networks(A, B, bench(QUIET, 0.3), processes=3, visits=1)
+
+
+def test_the_milliseconds_of_a_comparison_are_wider_by_what_is_in_doubt():
+    found = measure_in_turn(A, B, bench(BUSY, 0.01), processes=4, visits=1)
+    assert not found.constant.is_quiet
+    side = compare_in_turn(("a", "b"), found).a
+    half = math.log(side.high_ms / side.low_ms) / 2
+    assert half > found.constant.widening > 0.02
+    hog = HostReport(memory=2.0, quiet_memory=1.0)
+    assert compare_in_turn(("a", "b"), found, host=hog).a.high_ms > side.high_ms
+
+
+@pytest.mark.parametrize(
+    ("one_of", "load_noise", "more"), [(BUSY, 0.02, True), (BUSY, 0.0, False), (QUIET, 0.02, False)]
+)
+def test_a_campaign_on_a_busy_host_visits_again_what_is_not_narrow(
+    tmp_path, one_of, load_noise, more
+):
+    progress = []
+    with Store.open(tmp_path / "lat.db", create=True) as store:
+        outcome = campaign.collect(
+            Plan(NETWORKS, PROTOCOL, repeat_fraction=0),
+            store,
+            TARGET,
+            "r",
+            bench(one_of, load_noise),
+            on_progress=progress.append,
+        )
+        assert (outcome.made > 12) == more
+        assert 12 <= outcome.made <= 36
+        assert progress[-1].done == progress[-1].total == outcome.made
+        assert (outcome.left, progress[-1].left) == (0, 0)
+        again = campaign.collect(
+            Plan(NETWORKS, PROTOCOL, repeat_fraction=0),
+            store,
+            TARGET,
+            "r",
+            bench(one_of, load_noise),
+        )
+        assert again.made == 0, "what is complete is complete"
+
+
+def test_a_named_model_for_which_the_host_was_too_busy_has_no_number(tmp_path):
+    row = {"latency_ms": 2.0, "visits": 8, "stopped_by": "visits", "preempted": 0.4}
+    wide, narrow = ({**row, "low_ms": 2 / f, "high_ms": 2 * f} for f in (1.2, 1.01))
+    refused = label_of("net", wide, 0.0)
+    assert refused.too_busy
+    assert math.isnan(refused.latency_ms)
+    assert label_of("net", narrow, 0.0) == Label("net", 2.0, 2 / 1.01, 2.02, 8, "visits")
+    assert not label_of("net", {**wide, "preempted": math.nan}, 0.0).too_busy
+    assert not label_of("net", wide, math.log(1.195)).too_busy, "the constant's doubt is no visit's"
+
+    with Store.open(tmp_path / "lat.db", create=True) as store:
+        outcome = campaign.collect(
+            Plan(NETWORKS[:1], PROTOCOL, repeat_fraction=0), store, TARGET, "r", bench(QUIET, 0.0)
+        )
+    assert CollectResult(TARGET, outcome, None, labels=(refused,)).exit_status == 5
+    assert CollectResult(TARGET, outcome, None).exit_status == 0
