@@ -152,11 +152,11 @@ def answers_without_certificate(port):
 def begin(folder, address, *words, store="lab.db"):
     """A collection that goes on."""
     code = "from latprof.cli.main import main; main()"
-    words = (*COLLECT, "--farm", address, "--store", store, *words)
+    words = (*COLLECT, "--farm", address, "--store", folder / store, *words)
     return Program("-c", code, *words, env=environment(folder))
 
 
-def wait_for_visits(path, number):
+def wait_for_visits(path, number, client):
     deadline = time.monotonic() + 300
     while True:
         made = 0
@@ -167,6 +167,7 @@ def wait_for_visits(path, number):
                 made = 0
         if made >= number:
             return
+        assert client.process.poll() is None, client.lines
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -174,7 +175,7 @@ def wait_for_visits(path, number):
 def test_a_killed_worker_loses_nothing_when_its_host_joins_again(folder):
     with scheduler(folder) as (_, address), begin(folder, address) as client:
         with worker(folder, address, "a", seconds=0.1) as first:
-            wait_for_visits(folder / "lab.db", 4)
+            wait_for_visits(folder / "lab.db", 4, client)
             first.kill()
         with worker(folder, address, "a", seconds=0.0):
             assert client.ended() == 0, client.lines
@@ -188,7 +189,7 @@ def test_a_device_that_stays_away_ends_its_visits_and_not_the_others(folder):
         worker(folder, address, "a", seconds=0.2) as first,
         begin(folder, address, "--queue-timeout", "3s") as client,
     ):
-        wait_for_visits(folder / "lab.db", VISITS)
+        wait_for_visits(folder / "lab.db", VISITS, client)
         first.kill()
         assert client.ended() == 5, client.lines
         assert any("sim@a has been away" in line for line in client.lines)
@@ -200,7 +201,7 @@ def test_a_killed_scheduler_is_followed_by_the_next_one(folder):
     with scheduler(folder) as (first, address):
         port = int(address.rpartition(":")[2])
         with worker(folder, address, "a", seconds=0.1) as one, begin(folder, address) as client:
-            wait_for_visits(folder / "lab.db", 4)
+            wait_for_visits(folder / "lab.db", 4, client)
             first.kill()
             with scheduler(folder, port=port):
                 assert client.ended() == 0, client.lines + one.lines
@@ -210,7 +211,7 @@ def test_a_killed_scheduler_is_followed_by_the_next_one(folder):
 def test_a_killed_collection_resumes(folder):
     with scheduler(folder) as (_, address), worker(folder, address, "a", seconds=0.05):
         with begin(folder, address) as client:
-            wait_for_visits(folder / "lab.db", 4)
+            wait_for_visits(folder / "lab.db", 4, client)
             client.kill(signal.SIGKILL)
         done = collect(folder, address)
         assert done.returncode == 0, done.stderr
