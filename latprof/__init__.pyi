@@ -30,7 +30,6 @@ from latprof.profilers.base import RunOptions as RunOptions
 from latprof.profilers.profiling import Profile as Profile
 from latprof.profilers.targets import target_spellings as target_spellings
 from latprof.searchers.verification import Verification as Verification
-from latprof.workflows.android import AndroidResult as AndroidResult
 from latprof.workflows.android import android as android
 from latprof.workflows.budget_checks import check_budgets as check_budgets
 from latprof.workflows.collect import collect as collect
@@ -44,6 +43,8 @@ from latprof.workflows.doctor import DoctorResult as DoctorResult
 from latprof.workflows.doctor import doctor as doctor
 from latprof.workflows.export import ExportResult as ExportResult
 from latprof.workflows.export import export as export
+from latprof.workflows.history import history as history
+from latprof.workflows.import_runs import import_runs as import_runs
 from latprof.workflows.lookup_table import LookupTableResult as LookupTableResult
 from latprof.workflows.lookup_table import lookup_table as lookup_table
 from latprof.workflows.merge import merge as merge
@@ -59,5 +60,4 @@ from latprof.workflows.sweep import sweep as sweep
 from latprof.workflows.train import train as train
 from latprof.workflows.transfer import transfer as transfer
 from latprof.workflows.verify import verify as verify
-from latprof.workflows.zoo import ZooResult as ZooResult
 from latprof.workflows.zoo import zoo as zoo

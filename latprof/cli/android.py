@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latprof.cli.console import Json, note, one_line, print_json, remark
+from latprof.cli.console import Json, note, one_line, remark
+from latprof.cli.formats import Form, Format, form_of, print_as
 
 if TYPE_CHECKING:
     from latprof.profilers.runtimes.android.library import RuntimeLibrary
+    from latprof.workflows.android import AndroidResult
 
 
 class Action(StrEnum):
@@ -56,6 +58,7 @@ def android(
         float, typer.Option("--timeout", metavar="SECONDS", help="Longest time for a download.")
     ] = 600.0,
     as_json: Json = False,
+    form: Format = Form.TABLE,
 ) -> None:
     """Set up measuring on phones: the runtime library that they get.
 
@@ -64,6 +67,7 @@ def android(
     """
     from latprof.workflows.android import android as run
 
+    form = form_of(form, as_json=as_json)
     result = run(
         action.value,
         source,
@@ -75,9 +79,11 @@ def android(
         on_progress=_show if sys.stderr.isatty() else None,
         on_note=remark,
     )
-    if as_json:
-        print_json(result.to_dict())
-    elif result.library is not None:
+    print_as(form, result.to_dict(), lambda: _print_result(result))
+
+
+def _print_result(result: AndroidResult) -> None:
+    if result.library is not None:
         _print(result.library)
     elif result.paired:
         typer.echo(f"{one_line(result.paired)}: paired")

@@ -13,12 +13,15 @@ from latprof.cli.android import android
 from latprof.cli.collect import collect
 from latprof.cli.commands import Command, Commands
 from latprof.cli.compare import compare
+from latprof.cli.configuration import dumped
 from latprof.cli.console import print_error
 from latprof.cli.datasets import datasets
 from latprof.cli.devices import devices
 from latprof.cli.doctor import doctor
 from latprof.cli.export import export
 from latprof.cli.farm import farm
+from latprof.cli.history import history
+from latprof.cli.import_runs import import_runs
 from latprof.cli.lookup_table import lookup_table
 from latprof.cli.merge import merge
 from latprof.cli.packs import packs
@@ -60,6 +63,16 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _dump_configuration(wanted: bool) -> None:
+    if wanted:
+        try:
+            typer.echo(dumped(), nl=False)
+        except LatprofError as error:
+            print_error(error)
+            raise typer.Exit(error.exit_status) from None
+        raise typer.Exit
+
+
 @app.callback(
     epilog="Exit status: 0 fine, 1 a finding, 2 usage, 3 bad input file, 4 device, 5 partial "
     "results, 124 time-out, 130 interrupted, 143 terminated."
@@ -69,6 +82,15 @@ def latprof(
         bool,
         typer.Option(
             "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+    dump_config: Annotated[
+        bool,
+        typer.Option(
+            "--dump-config",
+            callback=_dump_configuration,
+            is_eager=True,
+            help="Print each setting of latprof.toml and LATPROF_*, and where it comes from.",
         ),
     ] = False,
 ) -> None:
@@ -89,7 +111,9 @@ for command, panel in (
     (collect, "Measure"),
     (profile, "Measure"),
     (compare, "Measure"),
+    (history, "Measure"),
     (export, "Measure"),
+    (import_runs, "Measure"),
     (merge, "Measure"),
     (datasets, "Measure"),
     (zoo, "Measure"),
@@ -101,7 +125,8 @@ for command, panel in (
     (search, "Search"),
     (report, "Predict"),
 ):
-    app.command(cls=Command, rich_help_panel=panel)(command)
+    name = "import" if command is import_runs else None  # "import" is a word of Python
+    app.command(name, cls=Command, rich_help_panel=panel)(command)
 
 
 def run() -> None:

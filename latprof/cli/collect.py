@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,11 +23,11 @@ from latprof.cli.console import (
     parse_inputs,
     parse_shapes,
     parse_share,
-    print_json,
     print_table,
     remark,
 )
 from latprof.cli.farm import Keys
+from latprof.cli.formats import Form, Format, form_of, print_as
 from latprof.cli.run_options import (
     BatchSize,
     Cores,
@@ -176,6 +177,13 @@ def collect(
             metavar="5m", help="With --farm: how long a device that is not there is waited for."
         ),
     ] = "5m",
+    tag: Annotated[
+        str,
+        typer.Option(
+            help="What this state of your sources is called, beside its commit and branch; for "
+            "`latprof history`."
+        ),
+    ] = "",
     rounds: Annotated[int, typer.Option(help="Bursts of the network in each visit.")] = 2,
     burst_ms: Annotated[
         float, typer.Option(help="Time of one burst, in milliseconds; on a GPU 3 are enough.")
@@ -193,10 +201,13 @@ def collect(
     ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
+    form: Format = Form.TABLE,
 ) -> None:
     """Measure networks and store every measurement as it is made.
 
-    Safe to interrupt: rerun the same command to resume.
+    Safe to interrupt: rerun the same command to resume. Progress is visits: done, failed and left;
+    ETA is the time left at the pace of the last ones; host slowdown is how much longer the
+    reference network takes than at its fastest in this run.
 
     For example:
 
@@ -216,6 +227,7 @@ def collect(
     from latprof.workflows.collect import collect as run
     from latprof.workflows.collect_result import CollectResult
 
+    form = form_of(form, as_json=as_json)
     how: RunArguments = {
         "batch_size": batch_size,
         "threads": threads,
@@ -244,7 +256,7 @@ def collect(
                 on_note=remark,
                 **how,
             )
-        _print_kernels(found, n, as_json=as_json)
+        _print_kernels(found, n, form)
         return
     with progress_display(quiet=quiet) as show, resumable():
         result = run(
@@ -273,6 +285,7 @@ def collect(
             farm=farm,
             keys=keys,
             queue_timeout_s=parse_duration(queue_timeout, "queue_timeout"),
+            tag=tag,
             timeout_s=timeout_s,
             wait_quiet_s=parse_duration(wait_quiet, "wait_quiet") if wait_quiet else None,
             require_quiet=require_quiet,
@@ -283,22 +296,28 @@ def collect(
         )
     if isinstance(result, CollectResult):
         _print_notes(result)
-        if result.summary is not None and not as_json:
-            _print(result)
+        shown = result.summary is not None
+        for_people = partial(_print, result)
     else:
-        _print_devices(result, as_json=as_json)
-    if as_json and getattr(result, "summary", True) is not None:
-        print_json(result.to_dict())
+        _note_devices(result)
+        shown, for_people = True, partial(_print_devices, result)
+    if shown:
+        rows = "labels" if isinstance(result, CollectResult) else "devices"
+        print_as(form, result.to_dict(), for_people, rows=rows)
     finish(result)
 
 
-def _print_devices(result: FarmCollectResult, *, as_json: bool) -> None:
+def _note_devices(result: FarmCollectResult) -> None:
     for each in result.devices:
         if each.error is not None:
             note(f"latprof: {each.device}: {each.error} [{each.error.code}]")
         if each.result is not None:
             _print_notes(each.result)
-        if each.result is not None and each.result.summary is not None and not as_json:
+
+
+def _print_devices(result: FarmCollectResult) -> None:
+    for each in result.devices:
+        if each.result is not None and each.result.summary is not None:
             typer.echo(f"device          {one_line(each.device)}")
             _print(each.result)
             typer.echo()
@@ -313,17 +332,18 @@ def _check_alone(models: list[Path] | None, space: str | None, plan: str, host: 
         )
 
 
-def _print_kernels(found: KernelCollectResult, wanted: int, *, as_json: bool) -> None:
+def _print_kernels(found: KernelCollectResult, wanted: int, form: Form) -> None:
     for name, why in found.failures[:10]:
         note(f"latprof: failed: {name}: {why}")
-    if as_json:
-        print_json(found.to_dict())
-    else:
+
+    def for_people() -> None:
         typer.echo(f"target          {found.target.describe()}")
         typer.echo(
             f"kernels         {found.kernels:,} different ones, {found.timed:,} timed, in "
             f"{found.networks:,} networks"
         )
+
+    print_as(form, found.to_dict(), for_people)
     if not found.complete:
         note(f"latprof: {found.kernels:,} of {wanted:,} kernels; rerun the same command to resume")
         raise typer.Exit(EXIT_PARTIAL)

@@ -11,6 +11,7 @@ from typing import Any, Protocol, get_args, get_type_hints
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
+from latprof.cli.configuration import defaults_for
 from latprof.cli.console import note, one_line, print_error
 from latprof.cli.registered import NamingCommand
 from latprof.cli.signals import say_when_left
@@ -69,7 +70,11 @@ class Command(NamingCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Repeat options of several words for each of their words; numbers are plain ones."""
         words = self._one_word_each(args)
-        self._check_numbers(self.make_parser(ctx).parse_args([*words])[0])
+        given = self.make_parser(ctx).parse_args([*words])[0]
+        self._check_numbers(given)
+        if not (ctx.resilient_parsing or given.get("help")):
+            with self._errors_in_one_line():
+                ctx.default_map = defaults_for(self.name or "", given)
         return super().parse_args(ctx, words)
 
     def _check_numbers(self, given: Mapping[str, Any]) -> None:
@@ -90,8 +95,13 @@ class Command(NamingCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; an error becomes one line and the documented exit status."""
-        try:
+        with self._errors_in_one_line():
             return super().invoke(ctx)
+
+    @contextmanager
+    def _errors_in_one_line(self) -> Iterator[None]:
+        try:
+            yield
         except LatprofError as error:
             print_error(error, spelled(str(error), self, error.field))
             raise typer.Exit(error.exit_status) from None

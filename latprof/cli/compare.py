@@ -21,11 +21,11 @@ from latprof.cli.console import (
     parse_inputs,
     parse_shapes,
     parse_share,
-    print_json,
     print_table,
     remark,
     remark_on_visits,
 )
+from latprof.cli.formats import Form, Format, form_of, print_as, print_junit
 from latprof.cli.progress import visits_display
 from latprof.cli.run_options import (
     BatchSize,
@@ -39,15 +39,25 @@ from latprof.cli.run_options import (
     WaitQuiet,
     parse_cores,
 )
+from latprof.workflows.formatting import milliseconds
 
 if TYPE_CHECKING:
     from latprof.measurement.comparison import Comparison
     from latprof.workflows.compare import CompareResult
+    from latprof.workflows.kernel_pairs import KernelPair
 
 
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="A model, an architecture, or a store.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="What to compare it with.")],
+    b: Annotated[str | None, typer.Argument(metavar="[B]", help="What to compare it with.")] = None,
+    against: Annotated[
+        str,
+        typer.Option(
+            metavar="REVISION",
+            help="With a store alone: compare the models of this commit with those that the store "
+            "has of a branch, a tag or a commit.",
+        ),
+    ] = "",
     target: Annotated[
         str | None,
         typer.Option(
@@ -91,11 +101,16 @@ def compare(
         list[str] | None,
         typer.Option(metavar="FIELD", help="A field of two stores' targets that may differ."),
     ] = None,
+    operators: Annotated[
+        bool,
+        typer.Option("--operators", help="Also the kernels of two networks, side by side."),
+    ] = False,
     timeout_s: Timeout = 300.0,
     wait_quiet: WaitQuiet = "",
     require_quiet: RequireQuiet = False,
     quiet: Quiet = False,
     as_json: Json = False,
+    form: Format = Form.TABLE,
 ) -> None:
     """Say whether B is faster or slower than A, or that there is no evidence of either.
 
@@ -105,10 +120,12 @@ def compare(
     """
     from latprof.workflows.compare import compare as run
 
+    form = form_of(form, as_json=as_json, budgets=fail_if or ())
     with visits_display(quiet=quiet) as show:
         result = run(
             a,
             b,
+            against=against,
             target=target,
             fail_if=fail_if,
             allow_open=allow_open,
@@ -123,6 +140,7 @@ def compare(
             shapes=parse_shapes(shapes),
             inputs=parse_inputs(inputs),
             ignore=ignore or (),
+            operators=operators,
             on_progress=show,
             on_note=remark,
             threads=threads,
@@ -132,27 +150,54 @@ def compare(
             mode=mode,
             tune_trials=tune_trials,
         )
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        _print_measured(result)
-        _print(result.comparisons)
-        for name, reason in result.costs_unknown.items():
-            typer.echo(f"costs of {one_line(name)} are not known: {one_line(reason)}")
-        if result.conditions:
-            typer.echo("")
-            print_table(
-                ("condition that differs", "A", "B"),
-                [(each.name, each.a, each.b) for each in result.conditions],
-                left=3,
-            )
-        print_verdicts(result.budgets)
+    print_as(form, result.to_dict(), lambda: _print_all(result))
+    if form is Form.JUNIT:
+        print_junit("compare", result.budgets)
     for comparison in result.comparisons:
         remark_on_visits(comparison.visits)
     if result.missing:
         names = ", ".join(result.missing[:5]) + (", ..." if len(result.missing) > 5 else "")
-        remark(f"{len(result.missing)} networks of {a} have no usable visits in {b}: {names}")
+        where = b or "this revision"
+        remark(f"{len(result.missing)} networks of {a} have no usable visits in {where}: {names}")
     finish(result)
+
+
+def _print_all(result: CompareResult) -> None:
+    _print_measured(result)
+    _print(result.comparisons)
+    for name, reason in result.costs_unknown.items():
+        typer.echo(f"costs of {one_line(name)} are not known: {one_line(reason)}")
+    if result.kernels:
+        _print_kernels(result.kernels)
+    if result.conditions:
+        typer.echo("")
+        print_table(
+            ("condition that differs", "A", "B"),
+            [(each.name, each.a, each.b) for each in result.conditions],
+            left=3,
+        )
+    print_verdicts(result.budgets)
+
+
+def _print_kernels(pairs: Sequence[KernelPair]) -> None:
+    typer.echo("")
+    print_table(
+        ("kernel of A", "kernel of B", "kind", "A ms", "B ms", "difference"),
+        [
+            (
+                "-" if pair.a is None else pair.a.name,
+                "-" if pair.b is None else pair.b.name,
+                " / ".join(dict.fromkeys(k.kind for k in (pair.a, pair.b) if k is not None)),
+                "" if pair.a is None else milliseconds(pair.a.latency_ms, 4),
+                "" if pair.b is None else milliseconds(pair.b.latency_ms, 4),
+                f"{pair.difference_ms:+.4f}",
+            )
+            for pair in pairs
+        ],
+        left=3,
+    )
+    total = sum(pair.difference_ms for pair in pairs)
+    typer.echo(f"kernels of B take {total:+.4f} ms, beside what is between them")
 
 
 def _print_measured(result: CompareResult) -> None:

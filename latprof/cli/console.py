@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -112,9 +113,39 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> None:
-    """Print aligned columns: the first ``left`` to the left, the others to the right."""
+#: Begins a line of a table while tables are printed as Markdown; no text has it.
+TABLE_MARK = "\0"
+_in_markdown = False
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|~&#])")
+
+
+@contextlib.contextmanager
+def tables_as_markdown() -> Iterator[None]:
+    """Have tables printed as Markdown, each line behind :data:`TABLE_MARK`."""
+    global _in_markdown  # noqa: PLW0603 - of what this process prints
+    _in_markdown = True
+    try:
+        yield
+    finally:
+        _in_markdown = False
+
+
+def print_table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, width: int = 0
+) -> None:
+    """Print aligned columns: the first ``left`` to the left, the others to the right.
+
+    With a ``width`` in characters the last column is wrapped.
+    """
     lines = [list(header), *([one_line(cell) for cell in row] for row in rows)]
+    if _in_markdown:
+        sides = [":---" if column < left else "---:" for column in range(len(header))]
+        escaped = [[_SPECIAL.sub(r"\\\1", cell) for cell in line] for line in lines]
+        for cells in (escaped[0], sides, *escaped[1:]):
+            typer.echo(f"{TABLE_MARK}| {' | '.join(cells)} |")
+        return
+    if width:
+        lines = _wrapped(lines, width)
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     for number, line in enumerate(lines):
         cells = [
@@ -123,6 +154,18 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: i
         ]
         text = "  ".join(cells).rstrip()
         typer.secho(text, bold=number == 0)
+
+
+def _wrapped(lines: list[list[str]], width: int) -> list[list[str]]:
+    from textwrap import wrap
+
+    before = sum(max(map(len, column)) + 2 for column in list(zip(*lines, strict=True))[:-1])
+    found = []
+    for line in lines:
+        first, *more = wrap(line[-1], max(width - before, 20)) or [""]
+        found.append([*line[:-1], first])
+        found += [[*[""] * (len(line) - 1), text] for text in more]
+    return found
 
 
 def one_line(text: str) -> str:
@@ -196,7 +239,9 @@ def parse_share(text: str, option: str) -> float:
     if rest or not 0 < share < 1:
         from latprof.errors import UsageError
 
-        raise UsageError("not a share", field=option, expected="for example 1% or 0.01", got=text)
+        raise UsageError(
+            f"`{option}` is not a share", field=option, expected="for example 1% or 0.01", got=text
+        )
     return share
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latprof.cli.console import Json, one_line, print_json, print_table
+from latprof.cli.console import Json, one_line, print_table
+from latprof.cli.formats import Form, Format, form_of, print_as
 from latprof.workflows.formatting import short_device
+
+if TYPE_CHECKING:
+    from latprof.workflows.datasets import DatasetResult
 
 
 def complete_dataset() -> list[str]:
@@ -27,6 +32,7 @@ def datasets(
         ),
     ] = None,
     as_json: Json = False,
+    form: Format = Form.TABLE,
 ) -> None:
     """List the measured data sets that come with latprof, or print the datasheet of one.
 
@@ -36,17 +42,20 @@ def datasets(
     from latprof.workflows.datasets import datasets as listed
     from latprof.workflows.datasets import load_dataset
 
+    form = form_of(form, as_json=as_json)
     if name is not None:
-        if as_json:
-            print_json({str(key): value for key, value in load_dataset(name).attrs.items()})
-        else:
-            for line in datasheet(name).splitlines():
-                typer.echo(one_line(line))
+        if form in {Form.JSON, Form.CSV}:
+            facts = {str(key): value for key, value in load_dataset(name).attrs.items()}
+            print_as(form, facts, lambda: None)
+            return
+        for line in datasheet(name).splitlines():  # it is Markdown
+            typer.echo(one_line(line))
         return
     found = listed()
-    if as_json:
-        print_json([each.to_dict() for each in found])
-        return
+    print_as(form, [each.to_dict() for each in found], lambda: _print(found))
+
+
+def _print(found: Sequence[DatasetResult]) -> None:
     print_table(
         ("data set", "device", "runtime", "networks", "mean ms", "noise"),
         [

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latprof.cli.console import Json, print_json, print_table
+from latprof.cli.console import Json, print_table
+from latprof.cli.formats import Form, Format, form_of, print_as
+
+#: Of a terminal; longer details go on below.
+_WIDTH = 80
 
 if TYPE_CHECKING:
     from latprof.workflows.devices import DeviceResult
@@ -19,6 +23,7 @@ def devices(
         typer.Option("--modes", help="List each target's execution modes and compute dtypes."),
     ] = False,
     as_json: Json = False,
+    form: Format = Form.TABLE,
 ) -> None:
     """List what can be measured here, and what to install for the rest.
 
@@ -28,20 +33,22 @@ def devices(
     """
     from latprof.workflows.devices import devices as listed
 
+    form = form_of(form, as_json=as_json)
     found = listed()
-    if as_json:
-        print_json([each.to_dict() for each in found])
-    elif modes:
-        _print_modes(found)
-    else:
-        print_table(
-            ("target", "state", "detail"),
-            [
-                (d.target, d.state, d.detail + (f"; {_word(d)}: {d.remedy}" if d.remedy else ""))
-                for d in found
-            ],
-            left=3,
-        )
+    for_people = _print_modes if modes else _print
+    print_as(form, [each.to_dict() for each in found], lambda: for_people(found))
+
+
+def _print(found: Sequence[DeviceResult]) -> None:
+    print_table(
+        ("target", "state", "detail"),
+        [
+            (d.target, d.state, d.detail + (f"; {_word(d)}: {d.remedy}" if d.remedy else ""))
+            for d in found
+        ],
+        left=3,
+        width=_WIDTH,
+    )
 
 
 def _word(device: DeviceResult) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from latprof.cli.commands import finish
-from latprof.cli.console import Json, complete_target, note, one_line, print_json
+from latprof.cli.console import Json, complete_target, note, one_line
+from latprof.cli.formats import Form, Format, form_of, print_as
+
+if TYPE_CHECKING:
+    from latprof.workflows.doctor import DoctorResult
 
 _COLORS = {"OK": typer.colors.GREEN, "WARN": typer.colors.YELLOW, "FAIL": typer.colors.RED}
 
@@ -34,6 +38,7 @@ def doctor(
         ),
     ] = None,
     as_json: Json = False,
+    form: Format = Form.TABLE,
 ) -> None:
     """Find what spoils timings on this host or a phone, or what a target or a store lacks.
 
@@ -43,22 +48,24 @@ def doctor(
     from latprof.workflows.doctor import doctor as run
     from latprof.workflows.doctor import is_target
 
+    form = form_of(form, as_json=as_json)
     if subject is not None and is_target(subject):
         result = run(target=subject, repair=repair, record=record)
     else:
         result = run(subject, repair=repair, record=record)
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        width = max(len(check.name) for check in result.checks)
-        for check in result.checks:
-            typer.secho(f"{check.status:4}", fg=_COLORS[check.status], nl=False)
-            typer.echo(f"  {check.name:{width}}  {one_line(check.finding)}")
-            if check.status != "OK" and check.remedy:
-                typer.echo(f"{'':{width + 8}}-> {check.remedy}")
+    print_as(form, result.to_dict(), lambda: _print(result))
     if record is not None:
         note(
             f"{record} has what the phone says of its model, Android version, cores, clocks, heat, "
             "battery, memory, space and load; no serial, accounts, apps or files"
         )
     finish(result)
+
+
+def _print(result: DoctorResult) -> None:
+    width = max(len(check.name) for check in result.checks)
+    for check in result.checks:
+        typer.secho(f"{check.status:4}", fg=_COLORS[check.status], nl=False)
+        typer.echo(f"  {check.name:{width}}  {one_line(check.finding)}")
+        if check.status != "OK" and check.remedy:
+            typer.echo(f"{'':{width + 8}}-> {check.remedy}")

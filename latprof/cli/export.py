@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from latprof.cli.console import Json, StoredTargetName, StoreFile, note, print_json
+from latprof.cli.console import Json, StoredTargetName, StoreFile, note
+from latprof.cli.formats import Form, Format, form_of, print_as
 
 
 def export(
@@ -33,8 +34,16 @@ def export(
         Path | None,
         typer.Option(metavar="FILE", help="Known defects of the data set, as Markdown."),
     ] = None,
+    pyperf: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="Write all runs for pyperf.")
+    ] = None,
+    pytest_benchmark: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.json", help="Write all runs as pytest-benchmark does."),
+    ] = None,
     target: StoredTargetName = None,
     as_json: Json = False,
+    form: Format = Form.TABLE,
 ) -> None:
     """Write a store's measurements as a table: one row a network, or one a visit.
 
@@ -44,6 +53,7 @@ def export(
     """
     from latprof.workflows.export import export as run
 
+    form = form_of(form, as_json=as_json)
     result = run(
         store,
         parquet=parquet,
@@ -52,11 +62,12 @@ def export(
         dataset=dataset,
         licence=licence,
         notes=notes,
+        pyperf=pyperf,
+        pytest_benchmark=pytest_benchmark,
         target=target,
     )
-    for path in result.dataset:
+    for path in (*result.dataset, *result.runs):
         note(f"{path} written")
     for path in result.tables:
         note(f"{result.rows} rows written to {path}")
-    if as_json:
-        print_json(result.to_dict())
+    print_as(form, result.to_dict(), lambda: None)

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from latprof.cli.console import Json, note, one_line, print_json, print_table, remark
+from latprof.cli.console import Json, note, one_line, print_table, remark
+from latprof.cli.formats import Form, Format, form_of, print_as
 from latprof.errors import UsageError
 
 
@@ -79,6 +80,7 @@ def farm(
         ),
     ] = None,
     as_json: Json = False,
+    form: Format = Form.TABLE,
 ) -> None:
     """Measure on the devices of many hosts: a scheduler, and a worker on each host.
 
@@ -95,6 +97,7 @@ def farm(
 
     `latprof collect --space proxyless --farm tls://HOST:8786 --target adb:litert --store lab.db`
     """
+    form = form_of(form, as_json=as_json)
     if action in {FarmAction.JOIN, FarmAction.STATUS} and address is None:
         raise UsageError("no address of a farm", field="address", expected="tls://HOST:PORT")
     if action is FarmAction.KEYS:
@@ -111,7 +114,7 @@ def farm(
 
         join(str(address), keys=keys, only=only or (), label=host_label, on_note=remark)
     else:
-        _print_status(str(address), keys, output, as_json=as_json)
+        _print_status(str(address), keys, output, form)
 
 
 def _say_address(address: str) -> None:
@@ -119,7 +122,7 @@ def _say_address(address: str) -> None:
     note(f"latprof: the farm is ready: latprof farm join {address}")
 
 
-def _print_status(address: str, keys: Path | None, output: Path | None, *, as_json: bool) -> None:
+def _print_status(address: str, keys: Path | None, output: Path | None, form: Form) -> None:
     from latprof.common.files import check_output, write_atomically
     from latprof.farm.farm_status import HEADER, status
 
@@ -128,8 +131,9 @@ def _print_status(address: str, keys: Path | None, output: Path | None, *, as_js
     found = status(address, keys=keys)
     if output is not None:
         write_atomically(output, found.page().encode())
-    if as_json:
-        print_json(found.to_dict())
-        return
-    print_table(HEADER, found.rows(), left=2)
-    typer.echo(f"\n{len(found.devices)} devices, {found.queue} visits in work")
+
+    def for_people() -> None:
+        print_table(HEADER, found.rows(), left=2)
+        typer.echo(f"\n{len(found.devices)} devices, {found.queue} visits in work")
+
+    print_as(form, found.to_dict(), for_people, rows="devices")

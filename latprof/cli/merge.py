@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from latprof.cli.console import Json, print_json, remark
+from latprof.cli.console import Json, remark
+from latprof.cli.formats import Form, Format, form_of, print_as
 
 
 def merge(
@@ -18,6 +19,7 @@ def merge(
         Path, typer.Option("--output", "-o", metavar="STORE", help="The new store: a file.")
     ],
     as_json: Json = False,
+    form: Format = Form.TABLE,
 ) -> None:
     """Join the stores of several hosts into a new one, each visit once.
 
@@ -26,14 +28,13 @@ def merge(
     """
     from latprof.workflows.merge import merge as run
 
+    form = form_of(form, as_json=as_json)
     result = run(stores, output)
     for each in result.notes:
         remark(each)
-    if as_json:
-        print_json(result.to_dict())
-        return
     twice = f", {result.visits_in_several} of them in several" if result.visits_in_several else ""
-    typer.echo(
+    line = (
         f"{result.path}: {result.visits} visits{twice} from {result.stores} stores, "
         f"{result.networks} networks on {result.targets} target{'s' if result.targets != 1 else ''}"
     )
+    print_as(form, result.to_dict(), lambda: typer.echo(line))

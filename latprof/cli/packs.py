@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latprof.cli.console import Json, note, print_json, print_table
+from latprof.cli.console import Json, note, print_table
+from latprof.cli.formats import Form, Format, form_of, print_as
 from latprof.errors import EXIT_PARTIAL
 from latprof.workflows.formatting import short_device
 
@@ -29,6 +30,7 @@ def packs(
         typer.Option("--on", metavar="DEVICE", help="Only packs of such a device, as pixel1."),
     ] = None,
     as_json: Json = False,
+    form: Format = Form.TABLE,
 ) -> None:
     """List the packs that come with latprof, and those in this folder.
 
@@ -38,15 +40,14 @@ def packs(
     """
     from latprof.workflows.packs import packs as listed
 
+    form = form_of(form, as_json=as_json)
     found, failed = listed(paths or (), on=on)
-    if as_json:
-        print_json([each.to_dict() for each in found])
-    else:
-        print_table(
-            ("pack", "device", "runtime", "dtype", "batch", "threads", "space", "error", "date"),
-            [_row(each) for each in found],
-            left=4,
-        )
+    header = ("pack", "device", "runtime", "dtype", "batch", "threads", "space", "error", "date")
+    print_as(
+        form,
+        [each.to_dict() for each in found],
+        lambda: print_table(header, [_row(each) for each in found], left=4),
+    )
     for error in failed:
         note(f"latprof: {error} [{error.code}]")
     if failed:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import sys
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,14 +15,13 @@ from latprof.cli.console import (
     complete_pack,
     note,
     parse_shapes,
-    print_json,
-    print_table,
+    parse_share,
 )
-from latprof.common.short_reprs import whole_percent
+from latprof.cli.formats import Form, Format, form_of, print_as, print_junit
+from latprof.cli.predict_output import print_answers, print_operators
 from latprof.errors import EXIT_OK, EXIT_PARTIAL, UsageError
 from latprof.measurement.budgets import BudgetResult, read_budgets
 from latprof.predictors.pack.shipped import DEFAULT_PACK
-from latprof.workflows.formatting import milliseconds
 
 #: Characters of a list of networks.
 _MOST_LISTED = 64 << 20
@@ -63,6 +62,15 @@ def predict(
         int | None,
         typer.Option(help="The same for the number of threads inside an operator."),
     ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on", metavar="DEVICE", help="With the first pack of such a device, as pixel1."
+        ),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="A row for each pack that knows the network.")
+    ] = False,
     shapes: Shapes = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a model that is not fully covered.")
@@ -72,14 +80,15 @@ def predict(
         typer.Option("--operators", help="Also print each kernel's latency, and what to change."),
     ] = False,
     upper: Annotated[
-        float | None,
+        str,
         typer.Option(
-            metavar="0.95", help="Also print the bound that this share of measurements stays below."
+            metavar="95%", help="Also print the bound that this share of measurements stays below."
         ),
-    ] = None,
+    ] = "",
     fail_if: FailIf = None,
     allow_open: AllowOpen = False,
     as_json: Json = False,
+    form: Format = Form.TABLE,
 ) -> None:
     """Predict latency from a pack, without running the networks.
 
@@ -94,51 +103,73 @@ def predict(
     printed with it.
     """
     from latprof.workflows.budget_checks import OF_ONE, answer_verdicts
-    from latprof.workflows.predict import predict as predict_networks
 
+    form = form_of(form, as_json=as_json, budgets=fail_if or ())
+    if pack is not None and (on is not None or every):
+        raise UsageError("`on` and `every` choose packs by themselves", field="pack")
     budgets = read_budgets(fail_if, OF_ONE, "a prediction")
     networks = [each for word in networks for each in _lines(word)]
-    failed: list[LatprofError] = []
+    failed: dict[str, LatprofError] = {}
 
     def on_error(name: str, error: LatprofError) -> None:
         if len(networks) == 1:
             raise error
-        failed.append(error)
+        failed[name] = error
         note(f"latprof: {name}: {error} [{error.code}]")
 
-    def run(upper: float | None, on_error: OnError, *, advise: bool = False) -> list[Answer]:
-        return predict_networks(
-            networks,
-            pack,
-            target=target,
-            threads=threads,
-            shapes=given_shapes,
-            strict=strict,
-            upper=upper,
-            advise=advise,
-            on_error=on_error,
-        )
-
-    given_shapes = parse_shapes(shapes)
-    answers = run(upper, on_error, advise=operators)
-    if failed and not answers and not as_json:
-        raise typer.Exit(failed[0].exit_status)
+    options = {"target": target, "threads": threads, "shapes": parse_shapes(shapes)}
+    asked = _Asked(networks, pack, on, every, options | {"strict": strict})
+    share = parse_share(upper, "upper") if upper else None
+    packs, answers = asked.answers(share, on_error, advise=operators)
+    lost = EXIT_OK
+    if failed:
+        lost = EXIT_PARTIAL if answers else next(iter(failed.values())).exit_status
+    if failed and not answers and form not in {Form.JSON, Form.JUNIT}:
+        raise typer.Exit(lost)
     verdicts = answer_verdicts(
-        answers, budgets, lambda share: run(share, lambda _name, _error: None)
+        answers, budgets, lambda share: asked.answers(share, lambda _name, _error: None)[1]
     )
     kept = BudgetResult(tuple(verdicts), allow_open)
-    if as_json:
-        shown = [answer.to_dict() for answer in answers]
-        print_json([each | kept.shown(row, len(answers)) for row, each in enumerate(shown)])
-    else:
-        _print(answers, upper)
-    if operators and not as_json:
-        for answer in answers:
-            _print_operators(answer)
-    if not as_json:
+
+    def for_people() -> None:
+        print_answers(answers, share, packs)
+        for answer in answers if operators else ():
+            print_operators(answer)
         print_verdicts(kept)
-    lost = EXIT_PARTIAL if answers else failed[0].exit_status if failed else EXIT_OK
-    finish_within(kept, lost if failed else EXIT_OK)
+
+    shown = [answer.to_dict() for answer in answers]
+    if packs:
+        shown = [{"pack": name} | each for name, each in zip(packs, shown, strict=True)]
+    document = [each | kept.shown(row, len(answers)) for row, each in enumerate(shown)]
+    print_as(form, document, for_people)
+    if form is Form.JUNIT:
+        print_junit("predict", kept, failed)
+    finish_within(kept, lost)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is predicted, and by which packs."""
+
+    networks: list[str]
+    pack: str | None
+    on: str | None
+    every: bool
+    options: dict[str, Any]
+
+    def answers(
+        self, upper: float | None, on_error: OnError, *, advise: bool = False
+    ) -> tuple[list[str], list[Answer]]:
+        """The answers; with --on and --all also the names of their packs."""
+        options = self.options | {"upper": upper, "advise": advise, "on_error": on_error}
+        if self.on is None and not self.every:
+            from latprof.workflows.predict import predict as predict_networks
+
+            return [], predict_networks(self.networks, self.pack, **options)
+        from latprof.workflows.predict_on import predict_on
+
+        found = predict_on(self.networks, self.on, every=self.every, **options)
+        return [name for name, _ in found], [answer for _, answer in found]
 
 
 def _lines(word: str) -> list[str]:
@@ -158,83 +189,3 @@ def _lines(word: str) -> list[str]:
     if not found:
         raise UsageError(f"{'standard input' if word == '-' else word} names no network")
     return found
-
-
-def _print(answers: list[Answer], upper: float | None) -> None:
-    shares = {answer.interval_coverage for answer in answers if answer.interval_coverage}
-    interval = f"{max(shares):.0%} interval" if shares else "interval"
-    bound = () if upper is None else (f"p{100 * upper:g} upper bound",)
-    print_table(
-        ("network", "ms", interval, *bound, "coverage"),
-        [
-            (
-                answer.name,
-                ("~ " if answer.is_guess else "") + milliseconds(answer.latency_ms),
-                _interval(answer),
-                *([_bound(answer)] if bound else []),
-                whole_percent(answer.coverage),
-            )
-            for answer in answers
-        ],
-    )
-    for answer in answers:
-        if answer.distance is not None and answer.distance > 1:
-            note(
-                f"{answer.name} lies outside the region of the training networks (distance "
-                f"{answer.distance:.1f}; 99% of them are within 1): its interval may be too narrow"
-            )
-    targets = dict.fromkeys(answer.target for answer in answers if answer.target is not None)
-    for target in targets:
-        note(f"for {target.describe()}")
-    for answer in answers:
-        if answer.differences:
-            note(f"{answer.name} differs from the pack: {'; '.join(answer.differences)}")
-        missing = ", ".join(answer.unknown)
-        if answer.how == "operators":
-            missing = f"; not covered: {missing}" if missing else ""
-            note(
-                f"{answer.name} is outside the pack's search space: rough estimate, summed from "
-                f"per-operator costs{missing}"
-            )
-        elif answer.is_guess and missing:
-            note(f"{answer.name}: kernels outside the training range: {missing}")
-
-
-def _bound(answer: Answer) -> str:
-    return "n/a" if answer.upper_ms is None else milliseconds(answer.upper_ms)
-
-
-def _interval(answer: Answer) -> str:
-    if math.isnan(answer.low_ms):
-        return "n/a"
-    return f"{milliseconds(answer.low_ms)} to {milliseconds(answer.high_ms)}"
-
-
-def _print_operators(answer: Answer) -> None:
-    if not answer.operators:
-        note(f"{answer.name} was predicted as a whole; it has no operator table")
-        return
-    typer.echo(f"\n{answer.name}")
-    floors = any(op.floor_ms for op in answer.operators)
-    print_table(
-        ("operator", "kind", "ms", *(["at the best rate"] if floors else []), "covered"),
-        [
-            (
-                op.name,
-                op.kind,
-                milliseconds(op.latency_ms, 4),
-                *([milliseconds(op.floor_ms, 4)] if floors else []),
-                "yes" if op.known else "no",
-            )
-            for op in answer.operators
-        ],
-        left=2,
-    )
-    if answer.changes:
-        saved = sum(change.saves_ms for change in answer.changes)
-        typer.echo(
-            f"\nwhat to change, of {milliseconds(answer.latency_ms)} ms "
-            f"({milliseconds(saved)} ms in all)"
-        )
-        for change in answer.changes:
-            typer.echo(f"  {change}")

@@ -22,11 +22,11 @@ from latprof.cli.console import (
     parse_inputs,
     parse_shapes,
     parse_share,
-    print_json,
     print_table,
     remark,
     remark_on_visits,
 )
+from latprof.cli.formats import Form, Format, form_of, print_as, print_junit
 from latprof.cli.progress import visits_display
 from latprof.cli.run_options import (
     Cores,
@@ -76,6 +76,17 @@ def profile(
         Path | None,
         typer.Option(metavar="FILE", help="Write a Chrome trace, which opens in Perfetto."),
     ] = None,
+    annotated: Annotated[
+        Path | None,
+        typer.Option(
+            "--annotate",
+            metavar="FILE.onnx",
+            help="Write a copy of the model with its kernels' times in the nodes, for Netron.",
+        ),
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="List only so many kernels, those of most time.")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -120,6 +131,7 @@ def profile(
     fail_if: FailIf = None,
     allow_open: AllowOpen = False,
     as_json: Json = False,
+    form: Format = Form.TABLE,
 ) -> None:
     """Measure one network now, and each of its kernels.
 
@@ -131,6 +143,7 @@ def profile(
 
     `latprof profile model.onnx --batch-size 1,2,4,8 --threads 1,2 --streams 1,2 -o page.html`
     """
+    form = form_of(form, as_json=as_json, budgets=fail_if or ())
     numbers = {
         "batch_size": parse_numbers(batch_size, "batch_size"),
         "threads": parse_numbers(threads, "threads"),
@@ -154,11 +167,10 @@ def profile(
     budgets = read_budgets(fail_if, OF_ONE, "a profile")
     several = any(len(numbers[name]) > 1 for name in ("batch_size", "threads"))
     if several or numbers["streams"] or output is not None or png is not None:
-        if trace is not None:
-            raise UsageError("`trace` is for one batch size and number of threads", field="trace")
-        if budgets:
-            raise UsageError("`fail_if` is for one batch size and number of threads")
-        _sweep(network, target, numbers, common, (output, png), quiet=quiet, as_json=as_json)
+        for name, given in (("trace", trace), ("annotated", annotated), ("fail_if", budgets)):
+            if given:
+                raise UsageError(f"`{name}` is for one batch size and number of threads")
+        _sweep(network, target, numbers, common, (output, png), quiet=quiet, form=form)
         return
     from latprof.workflows.profile import profile as run
 
@@ -167,6 +179,7 @@ def profile(
             network,
             target,
             trace=trace,
+            annotated=annotated,
             on_progress=show,
             batch_size=numbers["batch_size"][0],
             threads=numbers["threads"][0],
@@ -176,11 +189,23 @@ def profile(
     kept = BudgetResult(verdicts, allow_open)
     if trace is not None:
         note(f"trace written to {trace}")
-    if as_json:
-        print_json(found.to_dict() | kept.shown())
-    else:
-        _print(found, by)
+    if annotated is not None:
+        note(f"{annotated} written")
+
+    def for_people() -> None:
+        _print(found, by, top)
         print_verdicts(kept)
+
+    network_of_kernels = {
+        "network": found.name,
+        "network_latency_ms": found.latency_ms,
+        "network_low_ms": found.interval_ms[0],
+        "network_high_ms": found.interval_ms[1],
+    }
+    document = found.to_dict() | kept.shown()
+    print_as(form, document, for_people, rows="kernels", common=network_of_kernels)
+    if form is Form.JUNIT:
+        print_junit("profile", kept)
     remark_on_visits(found.visits)
     finish_within(kept, found.exit_status)
 
@@ -193,7 +218,7 @@ def _sweep(
     files: tuple[Path | None, Path | None],
     *,
     quiet: bool,
-    as_json: bool,
+    form: Form,
 ) -> None:
     from latprof.cli.sweep_output import print_sweep
     from latprof.workflows.sweep import sweep as run
@@ -210,24 +235,21 @@ def _sweep(
             on_progress=show,
             **common,
         )
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        print_sweep(result.sweep)
+    print_as(form, result.to_dict(), lambda: print_sweep(result.sweep), rows="points")
     for path in (*([] if result.page is None else [result.page]), *result.pictures):
         note(f"{path} written")
     remark_on_visits(result.sweep.counts)
     finish(result)
 
 
-def _print(found: Profile, by: Order) -> None:
+def _print(found: Profile, by: Order, top: int | None) -> None:
     _print_figures(found)
     if found.without_kernels:
         return
     if by is Order.KIND:
         _print_kinds(found)
     else:
-        _print_kernels(found, by)
+        _print_kernels(found, by, top)
 
 
 def _print_figures(found: Profile) -> None:
@@ -260,10 +282,11 @@ def _print_figures(found: Profile) -> None:
     )
 
 
-def _print_kernels(found: Profile, by: Order) -> None:
+def _print_kernels(found: Profile, by: Order, top: int | None) -> None:
     kernels = list(found.kernels)
-    if by is Order.TIME:
+    if by is Order.TIME or top is not None:
         kernels.sort(key=lambda kernel: -kernel.latency_ms)
+    kernels, left = kernels[:top], kernels[top:] if top is not None else []
     print_table(
         ("kernel", "kind", "input", "output", "operators", "ms", "share"),
         [
@@ -280,6 +303,10 @@ def _print_kernels(found: Profile, by: Order) -> None:
         ],
         left=4,
     )
+    if left:
+        rest_ms = sum(kernel.latency_ms for kernel in left)
+        share = _share(rest_ms, found)
+        typer.echo(f"and {len(left)} more kernels: {milliseconds(rest_ms, 4)} ms, {share}")
 
 
 def _print_kinds(found: Profile) -> None:

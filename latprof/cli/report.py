@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from latprof.cli.console import Json, StoredTargetName, complete_pack, note, print_json
+from latprof.cli.console import Json, StoredTargetName, complete_pack, note
+from latprof.cli.formats import Form, Format, form_of, print_as
 
 
 def report(
@@ -39,7 +40,12 @@ def report(
             "--side-by-side", help="Compare all targets of the stores on the networks they share."
         ),
     ] = False,
+    static: Annotated[
+        bool,
+        typer.Option("--static", help="Pictures in place of interactive plots: a small page."),
+    ] = False,
     as_json: Json = False,
+    form: Format = Form.TABLE,
 ) -> None:
     """Write one page that shows the measurements, the predictions, and how far to trust them.
 
@@ -47,10 +53,14 @@ def report(
     """
     from latprof.workflows.report import report as run
 
-    result = run(stores, output, pack=pack, png=png, target=target, side_by_side=side_by_side)
+    form = form_of(form, as_json=as_json)
+    result = run(
+        stores, output, pack=pack, png=png, target=target, side_by_side=side_by_side, static=static
+    )
     note(f"report written to {result.page}")
-    if as_json:
-        print_json(result.to_dict())
-        return
-    for path in result.pictures:
-        typer.echo(path)
+
+    def for_people() -> None:
+        for path in result.pictures:
+            typer.echo(path)
+
+    print_as(form, result.to_dict(), for_people)

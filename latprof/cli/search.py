@@ -20,9 +20,9 @@ from latprof.cli.console import (
     note,
     parse_duration,
     parse_share,
-    print_json,
     remark,
 )
+from latprof.cli.formats import Form, Format, form_of, print_as
 from latprof.cli.run_options import RequireQuiet, WaitQuiet
 from latprof.cli.search_output import print_result
 from latprof.common.limits import read_number
@@ -152,6 +152,7 @@ def search(
     ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
+    form: Format = Form.TABLE,
 ) -> None:
     """Find the most accurate network that keeps a latency limit.
 
@@ -166,6 +167,7 @@ def search(
     from latprof.cli.progress import search_display
     from latprof.workflows.search import search as run
 
+    form = form_of(form, as_json=as_json)
     with search_display(quiet=quiet) as show, resumable():
         result = run(
             space=space,
@@ -196,10 +198,7 @@ def search(
             on_progress=show,
             on_note=remark,
         )
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        print_result(result)
+    print_as(form, result.to_dict(), lambda: print_result(result))
     for path in result.written:
         weights = ", with random weights" if path == export else ""
         note(f"{path} written{weights}")

@@ -13,9 +13,9 @@ from latprof.cli.console import (
     StoredTargetName,
     complete_predictor,
     note,
-    print_json,
     print_table,
 )
+from latprof.cli.formats import Form, Format, form_of, print_as
 from latprof.errors import UsageError
 from latprof.workflows.train_kernels import (
     holds_kernels_only,
@@ -71,6 +71,7 @@ def train(
         bool, typer.Option(help="Also fit the other predictors on the same split, for the table.")
     ] = True,
     as_json: Json = False,
+    form: Format = Form.TABLE,
 ) -> None:
     """Fit a predictor to a store's measurements, or to published ones, and save it as a pack.
 
@@ -78,6 +79,7 @@ def train(
     perfect predictor would still show. A store of kernels (`latprof collect --kernels`) makes a
     pack that answers for any network, with the error on networks whose family was left out.
     """
+    form = form_of(form, as_json=as_json)
     if kernels is not None and (store is not None or published is not None):
         raise UsageError(
             "several things to fit to", expected="one of a store, `published` and `kernels`"
@@ -85,10 +87,7 @@ def train(
     of_kernels = store is not None and published is None and holds_kernels_only(store)
     if kernels is not None or of_kernels:
         fitted = train_kernels(store, output, kernels=kernels, target=target, seed=seed)
-        if as_json:
-            print_json(train_kernels_values(fitted, output))
-        else:
-            _print_kernels(fitted)
+        print_as(form, train_kernels_values(fitted, output), lambda: _print_kernels(fitted))
         note(f"saved as {output}")
         return
     from latprof.workflows.train import train as run
@@ -106,10 +105,7 @@ def train(
         compare=compare,
         on_note=note,
     )
-    if as_json:
-        print_json(train_values(pack, output))
-    else:
-        _print(pack)
+    print_as(form, train_values(pack, output), lambda: _print(pack), rows="comparison")
     note(f"saved as {output}")
 
 

@@ -12,9 +12,9 @@ from latprof.cli.console import (
     StoredTargetName,
     complete_pack,
     note,
-    print_json,
     print_table,
 )
+from latprof.cli.formats import Form, Format, form_of, print_as
 
 if TYPE_CHECKING:
     from latprof.predictors.models.transfer_predictor import TransferPredictor
@@ -41,6 +41,7 @@ def transfer(
     ] = None,
     target: StoredTargetName = None,
     as_json: Json = False,
+    form: Format = Form.TABLE,
 ) -> None:
     """Learn a new device from a few measurements and the packs of other devices.
 
@@ -56,13 +57,12 @@ def transfer(
     from latprof.workflows.transfer import transfer as run
     from latprof.workflows.transfer import transfer_values
 
+    form = form_of(form, as_json=as_json)
     pack = run(sources or (), store, output, target=target)
     predictor = pack.predictor
     assert isinstance(predictor, TransferPredictor)
-    if as_json:
-        print_json(transfer_values(pack, sources or [], output))
-    else:
-        _print(pack, predictor, sources or [])
+    values = transfer_values(pack, sources or [], output)
+    print_as(form, values, lambda: _print(pack, predictor, sources or []))
     note("not saved: --output says where to" if output is None else f"saved as {output}")
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latprof.cli.console import Json, Seed, note, one_line, print_json, print_table
+from latprof.cli.console import Json, Seed, note, one_line, print_table
+from latprof.cli.formats import Form, Format, form_of, print_as
 
 if TYPE_CHECKING:
     from latprof.workflows.zoo import ZooResult
@@ -37,6 +38,7 @@ def zoo(
     batch_size: Annotated[int, typer.Option(help="Images or texts a run.")] = 1,
     seed: Seed = 0,
     as_json: Json = False,
+    form: Format = Form.TABLE,
 ) -> None:
     """List the networks of the zoo, or count one and write its model.
 
@@ -49,6 +51,7 @@ def zoo(
     """
     from latprof.workflows.zoo import zoo as run
 
+    form = form_of(form, as_json=as_json)
     found = run(
         name,
         output=output,
@@ -57,12 +60,10 @@ def zoo(
         batch_size=batch_size,
         seed=seed,
     )
-    if as_json:
-        print_json([each.to_dict() for each in found] if name is None else found[0].to_dict())
-    elif name is None:
-        _print_all(found)
+    if name is None:
+        print_as(form, [each.to_dict() for each in found], lambda: _print_all(found))
     else:
-        _print_one(found[0])
+        print_as(form, found[0].to_dict(), lambda: _print_one(found[0]))
     if found[0].path is not None:
         note(f"{found[0].path} written")
 

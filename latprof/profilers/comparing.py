@@ -271,11 +271,11 @@ def compare_stores(
             got="; ".join(refused),
             hint="compare like with like, or name what may differ with --ignore",
         )
-    groups = [_by_process(side, in_milliseconds=bool(different)) for side in (a, b)]
+    groups = [ratios_by_process(side, in_milliseconds=bool(different)) for side in (a, b)]
     pairs, missing = _matched(*groups)
     if not pairs:
         raise NotEnoughDataError("the stores have no network in common")
-    sides = [_sides(each) for each in (a, b)]
+    sides = [sides_of(each) for each in (a, b)]
     found = [
         replace(
             compare_groups(one.name, groups[0][one], groups[1][other], alpha),
@@ -287,7 +287,7 @@ def compare_stores(
     return StoreComparison(tuple(holm(found, alpha)), missing, bool(different))
 
 
-def _sides(measured: TargetLabels) -> dict[Subject, Side]:
+def sides_of(measured: TargetLabels) -> dict[Subject, Side]:
     """Each network's label, as every other command prints it."""
     labels = measured.labels
     columns = ["kind", "subject", "name", "space", "latency_ms", "low_ms", "high_ms"]
@@ -298,7 +298,9 @@ def _sides(measured: TargetLabels) -> dict[Subject, Side]:
     }
 
 
-def _by_process(measured: TargetLabels, *, in_milliseconds: bool) -> dict[Subject, Floats]:
+def ratios_by_process(
+    measured: TargetLabels, *, in_milliseconds: bool = False
+) -> dict[Subject, Floats]:
     """Each network's undisturbed visits, one value a process, of at least two processes.
 
     Disturbed visits count only where a network has too few others. What a process does to all its

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latprof.common.framed import Framed
 from latprof.common.html_parts import html_table
 from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.spaces.base import Architecture, SearchSpace
@@ -71,7 +72,7 @@ _PROCESSES = 4
 
 
 @dataclass(frozen=True, repr=False)
-class Profile(ShortRepr):
+class Profile(ShortRepr, Framed):
     """One network's measurement.
 
     ``latency_ms`` is ``ratio`` times ``reference_ms``, the quiet-state latency of the reference
@@ -209,6 +210,10 @@ class Profile(ShortRepr):
             rest = sum(each.latency_ms for each in kernels[10:])
             rows.append((f"{len(kernels) - 10} more kernels", f"{rest:.3f} ms"))
         return html_table(self.name, rows)
+
+    def frame_rows(self) -> list[dict[str, Any]]:
+        """A row a kernel, in the order they ran."""
+        return [kernel.to_dict() for kernel in self.kernels]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the profile without its raw runs as plain JSON values."""

@@ -180,6 +180,11 @@ class ReportData(ShortRepr):
         return dict(zip(pairs["subject"], pairs["name"].astype(str), strict=True))
 
     @property
+    def has_architectures(self) -> bool:
+        """Whether networks of a search space are among the measured ones, or only model files."""
+        return bool((self.labels["space"].astype(str) != "").any())
+
+    @property
     def mean_ms(self) -> float:
         """Mean latency of the measured networks, NaN where there is none."""
         return float(self.measured["latency_ms"].mean()) if len(self.measured) else float("nan")

@@ -46,6 +46,12 @@ class SearchReportData:
     title: str = "Search for a network under a latency limit"
 
     @property
+    def noun(self) -> str:
+        """What the larger is better is called: "score" for a function that is called otherwise."""
+        _, colon, function = self.accuracy.partition(":")
+        return "score" if colon and "acc" not in function.lower() else "accuracy"
+
+    @property
     def step(self) -> str:
         """What a step of the trail is called."""
         return "epoch" if self.epochs else "evaluation"

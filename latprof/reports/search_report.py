@@ -46,7 +46,7 @@ def _facts(data: SearchReportData) -> tuple[tuple[str, str], ...]:
         ("Space", data.problem.space.name),
         ("Limit", "none" if math.isinf(limit) else f"{ms(limit)} ms"),
         ("Latency", data.latency),
-        ("Accuracy", data.accuracy),
+        (data.noun.capitalize(), data.accuracy),
         ("Seed", str(data.seed)),
     ]
     return tuple((name, value) for name, value in facts if value)
@@ -59,7 +59,7 @@ def _tiles(data: SearchReportData) -> tuple[Tile, ...]:
     tiles = [Tile(noun, f"{len(trail):,}", detail=f"{inside:,} within the limit")]
     if best is None:
         return (*tiles, Tile("Found", "nothing", detail="no network within the limit"))
-    tiles.append(Tile("Accuracy", number(best.accuracy), detail=data.accuracy))
+    tiles.append(Tile(data.noun.capitalize(), number(best.accuracy), detail=data.accuracy))
     detail = "what the limit holds for"
     if problem.upper is not None:
         detail = f"{percent(problem.upper, 0)} stay below {ms(best.bound_ms)} ms"

@@ -155,12 +155,24 @@ def run_options(
     if not here:
         profiler(options)  # refuses what the target does not have
         return options
+    if profiler.runs_here and on_note is not None:
+        _warn_of_threads(options.threads, options.cores, on_note)
     caution = profiler(options).caution
     if not profiler.clusters:  # a phone that is not there has errors of its own
         check_ready(target)
     if caution and on_note is not None:
         on_note(caution)
     return options
+
+
+def _warn_of_threads(threads: int, pinned: tuple[int, ...], on_note: OnNote) -> None:
+    """Say where threads of an operator have to take turns on the cores."""
+    cores = len(pinned) or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ())
+    if 0 < cores < threads:
+        on_note(
+            f"{threads} threads have {cores} core{'s' * (cores > 1)} here, so they take turns: the "
+            "latency is that of threads that wait for one another"
+        )
 
 
 def now_and_then(on_note: OnNote | None) -> OnNote:

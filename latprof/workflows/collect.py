@@ -72,6 +72,7 @@ def collect(
     farm: str | None = None,
     keys: PathLike | None = None,
     queue_timeout_s: float = QUEUE_TIMEOUT_S,
+    tag: str = "",
     timeout_s: float = 300.0,
     wait_quiet_s: float | None = None,
     require_quiet: bool = False,
@@ -144,6 +145,9 @@ def collect(
         With ``farm``: folder of its keys, where not the default one.
     queue_timeout_s : float
         With ``farm``: how long a device, or the scheduler, is waited for while it is not there.
+    tag : str
+        What this state of the sources is called; it is stored with the commit and the branch of
+        the working folder, for :func:`latprof.history`.
     timeout_s : float
         Longest time for one visit, in seconds.
     wait_quiet_s : float, optional
@@ -182,6 +186,7 @@ def collect(
     from latprof.measurement.store.store import Store
     from latprof.measurement.summary import summarize
     from latprof.profilers.campaign.collection import Collection
+    from latprof.profilers.host.git_revision import revision_here
     from latprof.profilers.targets import profiler_class
     from latprof.profilers.watching import Watch, remembered
 
@@ -239,7 +244,7 @@ def collect(
     watch = Watch(quiet, on_note=on_note or (lambda _text: None))
     with open_store(store, create=True) as opened:
         checks = watch.before(profiler_class(target)(how))
-        found, outcome = prepared.run(opened, on_progress=on_progress)
+        found, outcome = prepared.run(opened, revision=revision_here(tag), on_progress=on_progress)
         costs = costs_of(collection)
         if not outcome.made + outcome.resumed + outcome.elsewhere:
             return CollectResult(found, outcome, None, costs)
@@ -257,6 +262,7 @@ def collect(
             costs,
             labels_of(known, collection) if paths else (),
             _host(known, checks, outcome.made + outcome.repeated),
+            known.labels,
         )
 
 

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from latprof.common.framed import Framed
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import EXIT_DEVICE, EXIT_OK, EXIT_PARTIAL, EXIT_TIMEOUT
 from latprof.measurement.quiet.busy import FEWEST_JUDGED, is_too_busy
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from latprof.measurement.labels import TargetLabels
     from latprof.measurement.records import Target
     from latprof.measurement.summary import Summary
@@ -40,7 +43,7 @@ class Label:
 
 
 @dataclass(frozen=True, repr=False)
-class CollectResult(ShortRepr):
+class CollectResult(ShortRepr, Framed):
     """What a collection did, and what the store holds of the target after it.
 
     Parameters
@@ -56,6 +59,8 @@ class CollectResult(ShortRepr):
         The latency of each model that was named.
     host : HostReport or None
         What the host did before and during the visits of this run.
+    table : DataFrame or None
+        The labels of the target.
     """
 
     target: Target
@@ -64,6 +69,14 @@ class CollectResult(ShortRepr):
     costs: Mapping[str, Costs] = field(default_factory=dict)
     labels: tuple[Label, ...] = ()
     host: HostReport | None = None
+    table: pd.DataFrame | None = field(default=None, repr=False, compare=False)
+
+    def frame_rows(self) -> list[dict[str, Any]]:
+        """A row a network that the store holds of the target, as :func:`latprof.labels` has it."""
+        if self.table is None:
+            return []
+        rows = self.table[self.table["label"] == 0].to_dict("records")
+        return [{str(name): value for name, value in row.items()} for row in rows]
 
     @property
     def exit_status(self) -> int:

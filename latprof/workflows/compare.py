@@ -6,9 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from latprof.common.extras import needs
+from latprof.common.framed import Framed
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import (
     EXIT_OK,
@@ -42,13 +43,14 @@ if TYPE_CHECKING:
     from latprof.profilers.visits.network_source import NetworkSource
     from latprof.profilers.visits.schedule import OnVisit
     from latprof.profilers.watching import Watch
+    from latprof.workflows.kernel_pairs import KernelPair
 
 #: What networks are measured on where nobody says.
 DEFAULT_TARGET = "cpu:onnxruntime"
 
 
 @dataclass(frozen=True, repr=False)
-class CompareResult(ShortRepr):
+class CompareResult(ShortRepr, Framed):
     """Verdicts on B against A.
 
     Parameters
@@ -70,7 +72,12 @@ class CompareResult(ShortRepr):
         For two networks: what the host did meanwhile.
     budgets : BudgetResult
         The verdicts on ``fail_if``, for each network in turn.
+    kernels : tuple of KernelPair
+        Of two networks: their kernels side by side, where they were asked for.
     """
+
+    drawn: ClassVar = ("name", "effect", "low", "high")
+    axis_label: ClassVar = "relative difference of B from A"
 
     comparisons: tuple[Comparison, ...]
     failed: tuple[Comparison, ...] = ()
@@ -80,6 +87,7 @@ class CompareResult(ShortRepr):
     targets: tuple[Target, ...] = ()
     host: HostReport | None = None
     budgets: BudgetResult = field(default_factory=BudgetResult)
+    kernels: tuple[KernelPair, ...] = ()
 
     @property
     def exit_status(self) -> int:
@@ -94,6 +102,23 @@ class CompareResult(ShortRepr):
 
         return comparisons_html(self.comparisons, self.missing)
 
+    def frame_rows(self) -> list[dict[str, Any]]:
+        """A row a network; effects and their ends are fractions of A's latency."""
+        return [
+            {
+                "name": each.name,
+                "a_ms": None if each.a is None else each.a.latency_ms,
+                "b_ms": None if each.b is None else each.b.latency_ms,
+                "effect": each.effect,
+                "low": each.low,
+                "high": each.high,
+                "p_value": each.p_value,
+                "adjusted_p_value": each.adjusted_p_value,
+                "verdict": each.verdict,
+            }
+            for each in self.comparisons
+        ]
+
     def to_dict(self) -> list[dict[str, Any]]:
         """Return the comparisons as plain JSON values."""
         common: dict[str, Any] = {}
@@ -107,6 +132,8 @@ class CompareResult(ShortRepr):
             common["costs_unknown"] = dict(self.costs_unknown)
         if self.conditions:
             common["conditions"] = [condition.to_dict() for condition in self.conditions]
+        if self.kernels:
+            common["kernels"] = [pair.to_dict() for pair in self.kernels]
         found = self.comparisons
         return [
             comparison.to_dict() | common | self.budgets.shown(row, len(found))
@@ -117,8 +144,9 @@ class CompareResult(ShortRepr):
 @needs("collect", "pandas", "scipy", "sqlalchemy")
 def compare(
     a: NetworkLike | StoreLike,
-    b: NetworkLike | StoreLike,
+    b: NetworkLike | StoreLike | None = None,
     *,
+    against: str = "",
     target: str | None = None,
     fail_if: str | Sequence[str] | None = None,
     allow_open: bool = False,
@@ -133,6 +161,7 @@ def compare(
     shapes: Shapes = None,
     inputs: Inputs = None,
     ignore: Sequence[str] = (),
+    operators: bool = False,
     on_progress: OnVisit | None = None,
     on_note: OnNote | None = None,
     **run: Unpack[RunArguments],
@@ -146,7 +175,10 @@ def compare(
     ----------
     a, b : path, Architecture or str; or path, URL or Store
         Two networks (an ONNX file, or an architecture's spelling with its space before a colon),
-        or two stores.
+        or two stores. With ``against``, ``a`` is a store, and there is no ``b``.
+    against : str
+        A branch, a tag or a commit: the models that the store has of the present commit are
+        compared with those that it has of this one.
     target : str, optional
         What to measure on (``"cpu:onnxruntime"`` where not given), or which of the stores' targets.
     fail_if : str or sequence of str, optional
@@ -175,6 +207,8 @@ def compare(
         NumPy files (``.npy``) with the values of the models' inputs, by name.
     ignore : sequence of str
         Fields of two stores' targets that may differ.
+    operators : bool
+        For two networks: also time the kernels of both, and align them.
     on_progress : callable, optional
         For two networks: called after every visit.
     on_note : callable, optional
@@ -200,15 +234,23 @@ def compare(
     budgets = read_budgets(fail_if, OF_TWO, "a comparison")
     check_alpha(alpha)
     stores = [_is_store(each) for each in (a, b)]
-    if any(stores) and not all(stores):
+    if (b is None) != bool(against) or (against and not stores[0]):
+        raise UsageError("`compare` takes two networks, two stores, or a store and `against`")
+    if any(stores) and not all(stores) and not against:
         raise UsageError(
             "a store and a network cannot be compared", got=f"{name_of(a)} and {name_of(b)}"
         )
+    if operators and any(stores):
+        raise UsageError("`operators` is for two networks", field="operators")
     missing: tuple[str, ...] = ()
     unknown: dict[str, str] = {}
     conditions: tuple[DifferingCondition, ...] = ()
     host: HostReport | None = None
-    if all(stores):
+    if against:
+        from latprof.workflows.history import compare_revisions
+
+        found, missing, targets = compare_revisions(a, target, against, alpha)  # type: ignore[arg-type]
+    elif all(stores):
         found, missing, conditions, targets = _compare_stores(a, b, target, alpha, ignore, on_note)  # type: ignore[arg-type]
     else:
         target = target or DEFAULT_TARGET
@@ -235,7 +277,13 @@ def compare(
     broken = {verdict.name for verdict in verdicts if verdict.outcome == "broken"}
     failed = tuple(each for each in found if each.name in broken)
     kept = BudgetResult(tuple(verdicts), allow_open)
-    return CompareResult(found, failed, missing, unknown, conditions, targets, host, kept)
+    kernels: tuple[KernelPair, ...] = ()
+    if operators:
+        from latprof.workflows.kernel_pairs import profiled_pairs
+
+        files: dict[str, Any] = {"shapes": shapes, "inputs": inputs, "timeout_s": timeout_s}
+        kernels = profiled_pairs((a, b), target or DEFAULT_TARGET, **files, **run)  # type: ignore[arg-type]
+    return CompareResult(found, failed, missing, unknown, conditions, targets, host, kept, kernels)
 
 
 def _is_store(given: object) -> bool:

@@ -13,14 +13,13 @@ from latprof.common.files import check_output, write_atomically
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InputFileError, UsageError
 from latprof.workflows.arguments import PathLike, StoreLike, open_store
+from latprof.workflows.formatting import no_formula
+from latprof.workflows.import_runs import write_runs
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from latprof.measurement.labels import TargetLabels
-
-#: What a spreadsheet takes for a formula at the begin of a cell.
-_BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 @dataclass(frozen=True, repr=False)
@@ -35,11 +34,14 @@ class ExportResult(ShortRepr):
         Of each table; 0 where there is none.
     dataset : tuple of Path
         The files of the data set.
+    runs : tuple of Path
+        The files of runs for other programs.
     """
 
     tables: tuple[Path, ...] = ()
     rows: int = 0
     dataset: tuple[Path, ...] = ()
+    runs: tuple[Path, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the paths as plain JSON values."""
@@ -47,6 +49,7 @@ class ExportResult(ShortRepr):
             "tables": [str(path) for path in self.tables],
             "rows": self.rows,
             "dataset": [str(path) for path in self.dataset],
+            "runs": [str(path) for path in self.runs],
         }
 
 
@@ -60,6 +63,8 @@ def export(
     dataset: PathLike | None = None,
     licence: str = "not stated",
     notes: PathLike | None = None,
+    pyperf: PathLike | None = None,
+    pytest_benchmark: PathLike | None = None,
     target: str | None = None,
 ) -> ExportResult:
     """Write a store's measurements as a table: one row a network, or one a visit.
@@ -82,6 +87,9 @@ def export(
         Of the data set, for its datasheet.
     notes : path, optional
         Known defects of the data set, as Markdown.
+    pyperf, pytest_benchmark : path, optional
+        JSON files for these programs: all counted runs by the clock, each visit as a process, with
+        the label beside them.
     target : str, optional
         Which of the store's targets, where it holds several.
 
@@ -95,11 +103,12 @@ def export(
     from latprof.datasets.published.publishing import publish
     from latprof.measurement.labels import TargetLabels
 
-    if parquet is None and csv is None and dataset is None:
+    files = (parquet, csv, dataset, pyperf, pytest_benchmark)
+    if all(path is None for path in files):
         raise UsageError("there is nothing to write", hint="give `parquet`, `csv` or `dataset`")
     if notes is not None and dataset is None:
         raise UsageError("`notes` is for `dataset`", field="notes")
-    for path in (parquet, csv, dataset):
+    for path in files:
         if path is not None:
             check_output(path)
     published: list[Path] = []
@@ -108,15 +117,16 @@ def export(
         if dataset is not None:
             text = _text(Path(notes)) if notes else ""
             published = publish(measured, dataset, licence=licence, notes=text)
+        runs = tuple(write_runs(measured, pyperf, pytest_benchmark))
         if parquet is None and csv is None:
-            return ExportResult(dataset=tuple(published))
+            return ExportResult(dataset=tuple(published), runs=runs)
         table = _table(measured, visits=visits)
     written = []
     for given, write in ((parquet, _write_parquet), (csv, write_csv)):
         if given is not None:
             write(table, Path(given))
             written.append(Path(given))
-    return ExportResult(tuple(written), len(table), tuple(published))
+    return ExportResult(tuple(written), len(table), tuple(published), runs)
 
 
 def _text(path: Path) -> str:
@@ -162,16 +172,5 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV with a header, UTF-8, all or nothing."""
     safe = table.copy()
     for name in table.select_dtypes(exclude=["number", "bool"]):
-        safe[name] = table[name].map(_no_formula)
+        safe[name] = table[name].map(no_formula)
     write_atomically(path, safe.to_csv(index=False).encode("utf-8", "backslashreplace"))
-
-
-def _no_formula(value: object) -> object:
-    """A cell that no spreadsheet runs: an apostrophe before a text that begins a formula.
-
-    A carriage return would end the row, and what follows begin another cell: it is written out.
-    """
-    if not isinstance(value, str):
-        return value
-    mark = "'" if value.startswith(_BEGINS_A_FORMULA) else ""
-    return mark + value.replace("\r", "\\r")

@@ -10,6 +10,8 @@ _NO_NEWS = re.compile(
     r"\((?:R|TM)\)|\b(?:Intel|AMD|NVIDIA|Processor|CPU|GeForce|Tesla|with Radeon Graphics)\b|@.*"
 )
 _MOST = 22
+#: What a spreadsheet takes for a formula at the begin of a cell.
+_BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def milliseconds(value: float, digits: int = 3) -> str:
@@ -35,3 +37,14 @@ def interval(low: float, high: float) -> str:
     if not (math.isfinite(low) and math.isfinite(high)):
         return "n/a (needs 2 visits)"
     return f"{milliseconds(low)} to {milliseconds(high)}"
+
+
+def no_formula(value: object) -> object:
+    """A cell that no spreadsheet runs: an apostrophe before a text that begins a formula.
+
+    A carriage return would end the row, and what follows begin another cell: it is written out.
+    """
+    if not isinstance(value, str):
+        return value
+    mark = "'" if value.startswith(_BEGINS_A_FORMULA) else ""
+    return mark + value.replace("\r", "\\r")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, overload
 from latprof.common.limits import INNER_SHARE
 
 if TYPE_CHECKING:
-    from latprof.predictors.pack.answering import Answer
+    from latprof.predictors.pack.answering import Answer, Answers
     from latprof.workflows.arguments import AnyPackLike, Shapes
     from latprof.workflows.predict_answers import OnError, Predictable
 
@@ -39,7 +39,7 @@ def predict(
     upper: float | None = ...,
     advise: bool = ...,
     on_error: OnError | None = ...,
-) -> list[Answer]: ...
+) -> Answers: ...
 def predict(
     networks: Predictable | Sequence[Predictable],
     pack: AnyPackLike | None = None,
@@ -51,7 +51,7 @@ def predict(
     upper: float | None = None,
     advise: bool = False,
     on_error: OnError | None = None,
-) -> Answer | list[Answer]:
+) -> Answer | Answers:
     """Predict the latency of networks from a pack, without running them.
 
     Any model is predicted from its kernels, with an interval that is wider the smaller the coverage
@@ -63,7 +63,7 @@ def predict(
     Parameters
     ----------
     networks : path, Architecture, its spelling, or Network; or a sequence of them
-        A sequence gives a list.
+        A sequence gives a list, which has ``to_frame`` and ``plot`` as one answer has.
     pack : Pack, KernelPack, path or str, optional
         Of a file, or the name of a pack that comes with latprof. Unless given, models are answered
         by the first bundled kernels for ``target`` and ``threads``, architectures by the first
@@ -110,6 +110,7 @@ def predict(
     listed: list[Predictable] = [networks] if single else list(networks)  # type: ignore[list-item, arg-type]
     if any(isinstance(each, str | os.PathLike) and Path(each).suffix == ".onnx" for each in listed):
         start_early()
+    from latprof.predictors.pack.answering import Answers
     from latprof.workflows.predict_answers import packs_for, predict_all
 
     packs = packs_for(listed, pack, target, threads)
@@ -117,4 +118,4 @@ def predict(
     if single:
         (answer,) = predict_all(packs, listed, None, shapes, options)
         return answer
-    return predict_all(packs, listed, on_error, shapes, options)
+    return Answers(predict_all(packs, listed, on_error, shapes, options))

@@ -42,6 +42,7 @@ def profile(
     max_visits: int | None = None,
     timeout_s: float = 300.0,
     trace: PathLike | None = None,
+    annotated: PathLike | None = None,
     wait_quiet_s: float | None = None,
     require_quiet: bool = False,
     on_progress: OnVisit | None = None,
@@ -78,6 +79,9 @@ def profile(
         Longest time for one visit, in seconds.
     trace : path, optional
         Write a Chrome trace there, which opens in Perfetto.
+    annotated : path, optional
+        Write a copy of the ONNX file there, with the kernels' times in the metadata of its nodes,
+        which Netron shows.
     wait_quiet_s : float, optional
         Wait at most so long for a quiet host, in seconds.
     require_quiet : bool
@@ -103,14 +107,17 @@ def profile(
     from latprof.errors import UsageError
     from latprof.profilers.profiling import profile as measure
 
-    if trace is not None:
-        if not kernels:
-            raise UsageError("`trace` needs `kernels`", field="trace")
-        check_output(trace)
+    for path, word in ((trace, "trace"), (annotated, "annotated")):
+        if path is not None:
+            if not kernels:
+                raise UsageError(f"`{word}` needs `kernels`", field=word)
+            check_output(path)
     quiet = quiet_of(wait_quiet_s, require_quiet=require_quiet)
     batch_size = run.get("batch_size", 1)
     whole(1, 1 << 20).check("batch_size", batch_size)
     asked = network if isinstance(network, Architecture) else network_of(network)
+    if annotated is not None and not (isinstance(asked, Path) and asked.suffix == ".onnx"):
+        raise UsageError("`annotated` is for an ONNX file", field="annotated")
     if isinstance(asked, Path) and batch_size != 1:
         shapes, run = batched_shapes(asked, shapes, batch_size), {**run, "batch_size": 1}
     measured = measure(
@@ -130,4 +137,8 @@ def profile(
         from latprof.reports.trace import write_trace
 
         write_trace(measured, trace)
+    if annotated is not None and isinstance(asked, Path):
+        from latprof.reports.annotated_model import write_annotated
+
+        write_annotated(measured, asked, annotated)
     return measured

@@ -76,10 +76,12 @@ def report(
     png: PathLike | None = None,
     target: str | None = None,
     side_by_side: bool = False,
+    static: bool = False,
 ) -> ReportResult:
     """Show the measurements of a store, the predictions, and how far to trust them.
 
-    The page is a single file, needs no network and follows the reader's light or dark setting.
+    The page is a single file, needs no network and follows the reader's light or dark setting. Of a
+    store that keeps searches alone the last one is shown.
 
     Parameters
     ----------
@@ -94,6 +96,8 @@ def report(
         Which of the store's targets, where it holds several.
     side_by_side : bool
         Compare all targets of the stores on the networks that they share.
+    static : bool
+        Write a small page with pictures in place of interactive plots.
 
     Raises
     ------
@@ -112,7 +116,7 @@ def report(
     _check(several, pack, target, side_by_side=side_by_side)
     check_page(output, png)
     content = _all_targets(several) if side_by_side else _one_target(several[0], target, pack)
-    return write_page(content, output, png)
+    return write_page(content, output, png, is_static=static)
 
 
 def check_page(output: PathLike | None, png: PathLike | None) -> None:
@@ -127,11 +131,13 @@ def check_page(output: PathLike | None, png: PathLike | None) -> None:
         check_output(png, directory=True)
 
 
-def write_page(content: Report, output: PathLike | None, png: PathLike | None) -> ReportResult:
+def write_page(
+    content: Report, output: PathLike | None, png: PathLike | None, *, is_static: bool = False
+) -> ReportResult:
     """Write what was asked for of a report's page and pictures."""
     from latprof.reports.rendering.page import write_pictures, write_report
 
-    page = None if output is None else write_report(content, output)
+    page = None if output is None else write_report(content, output, is_static=is_static)
     return ReportResult(content, page, () if png is None else tuple(write_pictures(content, png)))
 
 
@@ -159,6 +165,10 @@ def _one_target(store: StoreLike, target: str | None, pack: PackLike | None) -> 
 
     loaded = None if pack is None else open_pack(pack)
     with open_store(store) as opened:
+        if pack is None and target is None and not any(t.measurements for t in opened.targets()):
+            from latprof.workflows.stored_searches import searches_report
+
+            return searches_report(opened)
         return build_report(report_data(TargetLabels.of(opened, target), loaded))
 
 

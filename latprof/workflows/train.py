@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from latprof.predictors.pack.pack import Pack
 
 
+#: Fewer held-out networks than this are warned of.
+FEW_HELD_OUT = 20
+
+
 @needs("train")
 def train(
     store: StoreLike | None = None,
@@ -102,6 +106,12 @@ def train(
             pack = train_on_labels(TargetLabels.of(opened, target), **options)
     if output is not None:
         save_pack(pack, output)
+    held_out = 0 if pack.metrics is None else pack.metrics.rows
+    if on_note is not None and held_out < FEW_HELD_OUT:
+        on_note(
+            f"only {held_out} networks are held out: errors and rank correlations of so few say "
+            "little; collect more"
+        )
     if compare and on_note is not None:
         for name in sorted(set(predictor_names()) - set(pack.comparison)):
             on_note(

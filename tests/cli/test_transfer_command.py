@@ -114,4 +114,4 @@ def test_a_bound_is_printed_and_far_networks_are_marked(latprof):
     assert answer["latency_ms"] < answer["upper_ms"]
     wrong = latprof("predict", smallest, "--upper", "95")
     assert wrong.returncode == 2
-    assert "--upper is out of range" in wrong.stderr
+    assert "--upper is not a share" in wrong.stderr

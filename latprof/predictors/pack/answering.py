@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from latprof.common.framed import Framed
 from latprof.common.html_parts import html_table
 from latprof.common.short_reprs import ShortRepr, whole_percent
 from latprof.errors import CoverageError, ModelFileError, PackSpaceError
@@ -55,7 +56,7 @@ class CheaperKernel:
 
 
 @dataclass(frozen=True, repr=False)
-class Answer(ShortRepr):
+class Answer(ShortRepr, Framed):
     """The predicted latency of one network.
 
     ``how`` is ``"architecture"`` where the network belongs to the pack's space (then
@@ -119,12 +120,39 @@ class Answer(ShortRepr):
             return "an architecture of the pack's search space"
         return "share of the latency from operators that the pack's measurements know"
 
+    def frame_rows(self) -> list[dict[str, Any]]:
+        """One row."""
+        return Answers([self]).frame_rows()
+
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as plain JSON values, ``coverage_meaning`` in words."""
         values = dataclasses.asdict(self)
         values |= {"is_guess": self.is_guess, "coverage_meaning": self._coverage_meaning}
         values["target"] = None if self.target is None else self.target.to_dict()
         return values
+
+
+class Answers(list[Answer], Framed):
+    """The answers for several networks: a list, which is a DataFrame of a row a network, too."""
+
+    def frame_rows(self) -> list[dict[str, Any]]:
+        """A row a network."""
+        return [
+            {
+                "name": each.name,
+                "latency_ms": each.latency_ms,
+                "low_ms": each.low_ms,
+                "high_ms": each.high_ms,
+                "upper_ms": each.upper_ms,
+                "interval_coverage": each.interval_coverage,
+                "coverage": each.coverage,
+                "is_guess": each.is_guess,
+                "how": each.how,
+                "architecture": each.architecture,
+                "target": None if each.target is None else each.target.describe(),
+            }
+            for each in self
+        ]
 
 
 def predict_architectures(

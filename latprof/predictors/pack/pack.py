@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from latprof._version import __version__
+from latprof.common.extras import require
 from latprof.common.html_parts import html_table
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import CoverageError, InvalidValueError, NotEnoughDataError, PackSpaceError
@@ -20,6 +21,9 @@ from latprof.predictors.kernels.operator_costs import MIN_NETWORKS, OperatorCost
 from latprof.predictors.pack.prediction import Prediction
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
     from latprof.datasets.spaces.base import SearchSpace
     from latprof.graph.operators import Operator
     from latprof.measurement.quiet.target_constant import Constant
@@ -178,6 +182,38 @@ class Pack:
         predicted = self.predict(rows[0])
         costs = _operator_costs(self, rows[0], predicted, rows[1], kernels)
         return dataclasses.replace(self, operator_costs=costs)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The held-out networks, a row each: architecture, measured_ms, predicted_ms."""
+        require("collect", "a DataFrame", "pandas")
+        import pandas as pd
+
+        found = self._held_out
+        return pd.DataFrame(
+            {
+                "architecture": list(found.architectures),
+                "measured_ms": found.measured_ms,
+                "predicted_ms": found.predicted_ms,
+            }
+        )
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the held-out networks, predicted over measured; return the axes."""
+        from latprof.common.axes import axes_of
+
+        ax, found = axes_of(ax), self._held_out
+        ax.scatter(found.measured_ms, found.predicted_ms, 12)
+        ax.axline((0.0, 0.0), slope=1.0, color="grey", linewidth=0.8)
+        if len(found.measured_ms):
+            both = np.concatenate([found.measured_ms, found.predicted_ms])
+            ends = (float(both.min()) * 0.98, float(both.max()) * 1.02)
+            ax.set(xlim=ends, ylim=ends)
+        ax.set(xlabel="measured, ms", ylabel="predicted, ms")
+        return ax
+
+    @property
+    def _held_out(self) -> HeldOut:
+        return self.held_out or HeldOut((), np.empty(0), np.empty(0))
 
     @property
     def space(self) -> SearchSpace:

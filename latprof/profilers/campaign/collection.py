@@ -15,6 +15,7 @@ from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.zoo.catalogue import names as zoo_names
 from latprof.datasets.zoo.variants import ZooVariant
 from latprof.errors import InvalidValueError
+from latprof.measurement.across.revisions import NETWORKS, SOURCE, Revision
 from latprof.measurement.records import PairedProtocol, Target
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.campaign import CampaignResult, Progress, collect
@@ -141,7 +142,8 @@ class Collection(ShortRepr):
         networks: dict[Subject, NetworkSource] = {}
         for network in NetworkSource.of_models(paths, shapes, inputs):
             networks.setdefault(network.subject, network)
-        source = {"models": [str(path) for path in paths]}
+        names = {each.name: each.key for each in networks}
+        source = {"models": [str(path) for path in paths], NETWORKS: names}
         return cls(list(networks.values()), None, source, options=options, **rest)
 
     def identity(self) -> Target:
@@ -217,7 +219,11 @@ class PreparedCollection(ShortRepr):
     timeout_s: float
 
     def run(
-        self, store: Store, *, on_progress: Callable[[Progress], None] | None = None
+        self,
+        store: Store,
+        *,
+        revision: Revision | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
     ) -> tuple[Target, CampaignResult]:
         """Measure what the store does not hold yet; see ``campaign.collect``.
 
@@ -225,6 +231,8 @@ class PreparedCollection(ShortRepr):
         ----------
         store : Store
             Open for writing.
+        revision : Revision, optional
+            Of the sources that the networks come from, for the store.
         on_progress : callable, optional
             Called after every visit, and while the device has to be waited for.
         """
@@ -235,6 +243,8 @@ class PreparedCollection(ShortRepr):
             "facts": host_facts(),
             "checks": [dataclasses.asdict(c) for c in run_checks()],
         }
+        if revision is not None and revision != Revision():
+            host[SOURCE] = revision.to_dict()
         if profiler.caution:
             host["caution"] = profiler.caution
         show = _Shown(self.plan, on_progress or (lambda _progress: None))

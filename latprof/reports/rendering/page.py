@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 _TEMPLATES = Path(__file__).with_name("templates")
 
 
-def render_report(report: Report) -> str:
+def render_report(report: Report, *, is_static: bool = False) -> str:
     """Return a report's content as one HTML page that loads nothing from anywhere.
 
     Plots are interactive where JavaScript runs and pictures where it does not; tables need none.
+    A static page has small pictures alone, and no script: a few hundred kB at most.
     """
     figures = report.figures
-    specifications = {f.slug: interactive.specification(f) for f in figures}
+    shown = () if is_static else figures
+    specifications = {f.slug: interactive.specification(f) for f in shown}
     template = _environment().get_template("page.html.j2")
     return template.render(
         report=report,
@@ -36,18 +38,21 @@ def render_report(report: Report) -> str:
         style=_source("style.css"),
         script=_source("plots.js"),
         drawings={d.slug: to_svg(d) for d in report.drawings},
-        pictures={f.slug: _picture(f) for f in figures},
+        pictures={f.slug: _small_picture(f) if is_static else _picture(f) for f in figures},
+        is_static=is_static,
         specifications=interactive.to_json(specifications),
-        plotly=interactive.plotly_javascript() if figures else "",
+        plotly=interactive.plotly_javascript() if shown else "",
     )
 
 
-def write_report(report: Report, path: str | os.PathLike[str]) -> Path:
+def write_report(report: Report, path: str | os.PathLike[str], *, is_static: bool = False) -> Path:
     """Write :func:`render_report` to ``path``, all of it or nothing.
 
     Raises OutputPathError where the path cannot be written, DiskFullError where the disk is full.
     """
-    return write_atomically(path, render_report(report).encode("utf-8", errors="replace"))
+    return write_atomically(
+        path, render_report(report, is_static=is_static).encode("utf-8", errors="replace")
+    )
 
 
 def write_pictures(report: Report, directory: str | os.PathLike[str]) -> list[Path]:
@@ -69,6 +74,11 @@ def write_pictures(report: Report, directory: str | os.PathLike[str]) -> list[Pa
         for drawing in report.drawings
     ]
     return figures + drawings
+
+
+def _small_picture(figure: Figure) -> str:
+    kind, content = static.to_small_picture(figure)
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def _picture(figure: Figure) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from latprof.reports.rendering.content import Axis, Figure, Series
 
 _PX_PER_INCH = 100
+_SMALL_DPI = 110
 _WIDE_PX, _NARROW_PX = 1000, 620
 
 _STYLE: Mapping[str, Any] = {
@@ -48,6 +49,14 @@ def to_png(figure: Figure) -> bytes:
         buffer = io.BytesIO()
         canvas.savefig(buffer, format="png", dpi=150, metadata={"Software": "latprof"})
         return buffer.getvalue()
+
+
+def to_small_picture(figure: Figure) -> tuple[str, bytes]:
+    """Return one figure in few bytes, with its media type: light theme, no title."""
+    with _drawn(figure, title=False) as canvas:
+        buffer = io.BytesIO()
+        canvas.savefig(buffer, format="webp", dpi=_SMALL_DPI, pil_kwargs={"quality": 70})
+        return "image/webp", buffer.getvalue()
 
 
 def to_svg(figure: Figure) -> str:

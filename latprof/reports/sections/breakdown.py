@@ -48,17 +48,14 @@ def _by_block(data: ReportData) -> Section:
         )
     if costs is not None:
         return costs
-    return Section(
-        "blocks",
-        title,
-        "Nothing here says how the time divides into blocks.",
-        missing=(
-            (
-                "Collect with --ops for the time of each kernel, or give a pack with an additive "
-                "predictor: latprof train STORE --predictor lookup-table -o cpu.pack."
-            ),
-        ),
-    )
+    missing = "Collect with --ops for the time of each kernel"
+    if data.has_architectures:
+        missing += (
+            ", or give a pack with an additive predictor: latprof train STORE --predictor "
+            "lookup-table -o cpu.pack"
+        )
+    lead = "Nothing here says how the time divides into blocks."
+    return Section("blocks", title, lead, missing=(f"{missing}.",))
 
 
 def _from_block_costs(costs: pd.DataFrame, title: str) -> Section:

@@ -28,7 +28,7 @@ def network_section(data: SearchReportData) -> tuple[Section, ...]:
     skipped = sum(not block.layers for block in blocks)
     left_out = f", {skipped} of them left out" if skipped else ""
     lead = (
-        f"{number(best.accuracy)} accuracy at a predicted {ms(best.latency_ms)} ms: "
+        f"{number(best.accuracy)} {data.noun} at a predicted {ms(best.latency_ms)} ms: "
         f"{count(len(blocks), 'block')}{left_out}, "
         f"{space.macs(architecture) / 1e6:,.0f} million multiply-accumulates, "
         f"{space.parameters(architecture) / 1e6:,.2f} million parameters."

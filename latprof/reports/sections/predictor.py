@@ -34,6 +34,8 @@ _WORST = 12
 
 def prediction_sections(data: ReportData) -> tuple[Section, ...]:
     """Predicted against measured, the errors' distribution, the predictors side by side."""
+    if data.pack is None and not data.has_architectures:
+        return ()  # no predictor is fitted to models that share no search space
     if data.pack is None:
         return (
             Section(

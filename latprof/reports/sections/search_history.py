@@ -26,11 +26,11 @@ def front_section(data: SearchReportData) -> Section:
     front = pareto_front(accuracy, latency)
     lead = (
         f"Of {count(len(trail), data.step)}, {count(len(front), 'network')} "
-        f"{'is' if len(front) == 1 else 'are'} on the Pareto front of accuracy and latency."
+        f"{'is' if len(front) == 1 else 'are'} on the Pareto front of {data.noun} and latency."
     )
     return Section(
         "front",
-        "Accuracy against latency",
+        f"{data.noun.capitalize()} against latency",
         lead,
         figures=(_front_figure(data, accuracy, latency, front),),
         tables=(
@@ -78,7 +78,7 @@ def _front_figure(
         title="Every evaluated network",
         alt=f"Scatter plot of {len(accuracy)} accuracies against predicted latencies.",
         x=Axis("Predicted latency (ms)"),
-        y=Axis("Accuracy"),
+        y=Axis(data.noun.capitalize()),
         series=tuple(series),
         rules=rules,
         wide=True,
@@ -89,7 +89,11 @@ def _table(
     caption: str, steps: list[Evaluation], data: SearchReportData, *, folded: bool = False
 ) -> Table:
     bound = data.problem.upper is not None
-    columns = [Column("Network", numeric=False), Column("Accuracy"), Column("Predicted (ms)")]
+    columns = [
+        Column("Network", numeric=False),
+        Column(data.noun.capitalize()),
+        Column("Predicted (ms)"),
+    ]
     latencies = ms_column(step.latency_ms for step in steps)
     bounds = ms_column(step.bound_ms for step in steps)
     if bound:
@@ -117,10 +121,10 @@ def trajectory_section(data: SearchReportData) -> Section:
     known = np.isfinite(best)
     accuracy = Figure(
         slug="search-trajectory",
-        title=f"Accuracy by {data.step}",
+        title=f"{data.noun.capitalize()} by {data.step}",
         alt=f"Accuracies of {len(steps)} steps, and the best within the limit so far.",
         x=Axis(data.step.capitalize()),
-        y=Axis("Accuracy"),
+        y=Axis(data.noun.capitalize()),
         series=(
             Series(
                 data.step.capitalize(), "points", places, [s.accuracy for s in steps], "series-6"

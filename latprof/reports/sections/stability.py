@@ -256,7 +256,7 @@ def _repeats(data: ReportData) -> Section:
             "repeats",
             title,
             "No network was measured a second time, so the noise floor is not known from repeats.",
-            missing=("Run latprof collect with a share of repeats (the default) on the store.",),
+            missing=("Run latprof collect with --repeat-fraction 0.05 or more on the store.",),
         )
     first, second = floats(pairs["first_ms"]), floats(pairs["second_ms"])
     change = 100 * (second / first - 1)

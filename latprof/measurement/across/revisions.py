@@ -1,0 +1,127 @@
+"""Of which commit, branch and tag measurements are, and which file a model was in each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import PurePath
+from typing import Any
+
+from latprof.errors import NotEnoughDataError, UsageError
+
+#: Under which keys a campaign has its revision (of what it found) and its files (of its plan).
+SOURCE, NETWORKS = "source", "networks"
+
+
+@dataclass(frozen=True)
+class Revision:
+    """The state of the sources that a measurement belongs to; empty for what is not known.
+
+    ``tag`` is what the caller named the measurement, not a tag of git.
+    """
+
+    commit: str = ""
+    branch: str = ""
+    tag: str = ""
+
+    def describe(self) -> str:
+        """A short commit, with branch and tag."""
+        names = ", ".join(filter(None, (self.branch, self.tag)))
+        if not self.commit:
+            return names or "not known"
+        return f"{self.commit[:10]} ({names})" if names else self.commit[:10]
+
+    def is_called(self, name: str) -> bool:
+        """Whether a tag, a branch, or a commit of at least 7 digits is meant by this name."""
+        return name in {self.tag, self.branch, self.commit} - {""} or (
+            len(name) >= 7 and self.commit.startswith(name)
+        )
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the revision as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def of_campaign(cls, campaign: Mapping[str, Any]) -> Revision:
+        """The revision of a campaign of a store; empty where none was written down."""
+        found = campaign["host"].get(SOURCE)
+        values = found if isinstance(found, Mapping) else {}
+        return cls(*(str(values.get(name, ""))[:200] for name in ("commit", "branch", "tag")))
+
+
+@dataclass(frozen=True)
+class FileInRevision:
+    """Which file a model was: its name, its content's digest, and since when (Unix time)."""
+
+    revision: Revision
+    name: str
+    key: str
+    started_at: float
+
+
+def files_of(campaigns: Iterable[Mapping[str, Any]]) -> list[FileInRevision]:
+    """Every model of every campaign, oldest first."""
+    found = []
+    for campaign in sorted(campaigns, key=lambda each: each["started_at"]):
+        networks = campaign["plan"].get(NETWORKS)
+        for name, key in networks.items() if isinstance(networks, Mapping) else ():
+            found.append(
+                FileInRevision(
+                    Revision.of_campaign(campaign), str(name), str(key), campaign["started_at"]
+                )
+            )
+    return found
+
+
+def files_of_model(files: Sequence[FileInRevision], model: str) -> list[FileInRevision]:
+    """The states of one model, each once in a row.
+
+    ``model`` is the name that it was measured under, or the end of it: ``"m.onnx"``, ``"m"``.
+    Raises NotEnoughDataError where there is none, UsageError where it may be several.
+    """
+    names = {each.name for each in files}
+    if not names:
+        raise NotEnoughDataError(
+            "the store does not say of which revision its measurements are",
+            hint="collect model files with this version of latprof, in a git repository or with "
+            "--tag",
+        )
+    fitting = {model} & names or {
+        name for name in names if model in (PurePath(name).name, PurePath(name).stem)
+    }
+    if len(fitting) != 1:
+        some = sorted(fitting or names)
+        shown = ", ".join(some[:5]) + (", ..." if len(some) > 5 else "")
+        raise UsageError(
+            f"the store holds {len(fitting) or 'no'} models that are called {model!r}",
+            field="model",
+            expected=f"one of {shown}",
+        )
+    found: list[FileInRevision] = []
+    for each in files:
+        if each.name not in fitting:
+            continue
+        last = found[-1] if found else None
+        if last is None or (each.revision, each.key) != (last.revision, last.key):
+            found.append(each)
+    return found
+
+
+def files_at(files: Sequence[FileInRevision], name: str, but: str = "") -> dict[str, str]:
+    """The last digest of each model at the revision of a name; not at the commit ``but``.
+
+    Raises NotEnoughDataError where nothing was measured there.
+    """
+    found = {
+        each.name: each.key
+        for each in files
+        if each.revision.is_called(name) and not (but and each.revision.commit == but)
+    }
+    if not found:
+        known = dict.fromkeys(each.revision.describe() for each in files)
+        raise NotEnoughDataError(
+            f"the store has no measurement of {name!r}"
+            + (" but those of the present commit" if but else ""),
+            expected=f"one of {'; '.join([*known][-5:])}" if known else "a revision",
+        )
+    return found

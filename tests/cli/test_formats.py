@@ -1,0 +1,146 @@
+"""``--format``: one result as a table, JSON, CSV, Markdown and JUnit's XML."""
+
+import csv
+import io
+import json
+from xml.etree import ElementTree as ET
+
+import pytest
+from typer.testing import CliRunner
+
+from latprof.cli.app import app
+from latprof.cli.formats import Form, csv_text, print_as, print_junit
+from latprof.errors import ModelFileError
+from latprof.measurement.budgets import Budget, BudgetResult
+
+MEMBER = "1,0,6,6,2,0,1,1,5,1,1,1,4,1,1,1,5,5,2,2,5"
+OTHER = "0,6,6,6,2,0,1,1,5,1,1,1,4,1,1,1,5,5,2,2,5"
+
+
+def run(*words):
+    return CliRunner().invoke(app, list(words))
+
+
+def rows_of(text):
+    return [*csv.DictReader(io.StringIO(text))]
+
+
+def test_a_prediction_is_the_same_in_every_format():
+    as_json = json.loads(run("predict", MEMBER, OTHER, "--format", "json").stdout)
+    assert as_json == json.loads(run("predict", MEMBER, OTHER, "--json").stdout)
+    rows = rows_of(run("predict", MEMBER, OTHER, "--format", "csv").stdout)
+    assert [float(row["latency_ms"]) for row in rows] == [one["latency_ms"] for one in as_json]
+    assert rows[0]["target.runtime"] == as_json[0]["target"]["runtime"]
+    table = run("predict", MEMBER, OTHER).stdout.splitlines()
+    markdown = run("predict", MEMBER, OTHER, "--format", "md").stdout.splitlines()
+    assert [len(line.split("|")) for line in markdown] == [6] * 4  # a header, a rule, two rows
+    for plain, line in zip(table[1:], markdown[2:], strict=True):
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        assert cells == [cell.strip() for cell in plain.split("  ") if cell.strip()]
+
+
+def test_budgets_become_test_cases_and_a_file_without_an_answer_an_error(tmp_path):
+    missing = str(tmp_path / "none.onnx")
+    budgets = ("--fail-if", "> 0.001 ms", "--fail-if", "> 900 ms")
+    done = run("predict", MEMBER, missing, *budgets, "--format", "junit")
+    assert done.exit_code == 1
+    (suite,) = ET.fromstring(done.stdout)
+    assert dict(suite.attrib) == {
+        "name": "latprof predict",
+        "tests": "3",
+        "failures": "1",
+        "errors": "1",
+        "skipped": "0",
+    }
+    kinds = [[child.tag for child in case] for case in suite]
+    assert kinds == [["failure"], ["system-out"], ["error"]]
+    assert "broken" in suite[0][0].get("message")
+    assert suite[2].get("name") == missing
+
+
+@pytest.mark.parametrize(
+    ("allow_open", "expected"), [(False, ["failure", "error"]), (True, ["skipped", "error"])]
+)
+def test_what_is_not_shown_fails_unless_it_is_allowed(allow_open, expected, capsys):
+    budget, nan = Budget.parse("> 5 ms"), float("nan")
+    verdicts = (budget.judge("a<b>", 4.0, 6.0, "x"), budget.judge("c", nan, nan, "x"))
+    print_junit("profile", BudgetResult(verdicts, allow_open), {"d": ModelFileError("gone")})
+    (suite,) = ET.fromstring(capsys.readouterr().out)
+    assert [case[0].tag for case in suite] == [*expected, "error"]
+    assert suite[0].get("name") == "a<b>: at most 5 ms"
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (("predict", MEMBER, "--format", "junit"), "--format junit prints the verdicts"),
+        (("devices", "--format", "junit"), "--format junit prints the verdicts"),
+        (("packs", "--json", "--format", "csv"), "--json is short for --format json"),
+    ],
+)
+def test_formats_that_say_nothing_are_refused_before_any_work(words, part):
+    done = run(*words)
+    assert done.exit_code == 2
+    assert part in done.stderr
+
+
+def test_every_command_that_prints_json_has_every_format():
+    import typer
+
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    with_json = {
+        name: {option for each in command.params for option in each.opts}
+        for name, command in commands.items()
+        if any("--json" in each.opts for each in command.params)
+    }
+    assert len(with_json) > 12
+    assert [name for name, options in with_json.items() if "--format" not in options] == []
+
+
+def test_rows_of_csv_are_flat_and_no_spreadsheet_runs_them():
+    row = {
+        "name": "=cmd()",
+        "low_ms": float("nan"),
+        "ok": True,
+        "none": None,
+        "target": {"runtime": "r", "shape": [1, 3]},
+        "shapes": [[1, 3, 8, 8], [8]],
+        "points": [{"a": 1}],
+        "text": "two\nlines\r",
+    }
+    (read,) = rows_of(csv_text([row]))
+    assert read == {
+        "name": "'=cmd()",
+        "low_ms": "",
+        "ok": "true",
+        "none": "",
+        "target.runtime": "r",
+        "target.shape": "1; 3",
+        "shapes": "1x3x8x8; 8",
+        "text": "two\\nlines\\r",
+    }
+
+
+def test_rows_of_a_key_have_the_columns_of_the_whole_before_them(capsys):
+    document = {"latency_ms": 3.0, "kernels": [{"kind": "conv"}], "held": {"a": {"rmse": 1}}}
+    print_as(Form.CSV, document, lambda: None, rows="kernels", common={"network": "n"})
+    print_as(Form.CSV, document, lambda: None, rows="held")
+    print_as(Form.CSV, document | {"kernels": []}, lambda: None, rows="kernels", common={"x": 1})
+    found = capsys.readouterr().out
+    assert found == "network,kind\nn,conv\nname,rmse\na,1\nlatency_ms,held.a.rmse\n3.0,1\n"
+
+
+def test_a_name_from_outside_cannot_leave_its_markdown_cell(capsys):
+    import typer
+
+    from latprof.cli.console import print_table
+
+    def for_people():
+        typer.echo("``` <script>")
+        print_table(("network", "ms"), [("a|b`<i>_", "1")])
+
+    print_as(Form.MD, {}, for_people)
+    assert capsys.readouterr().out == (
+        "````text\n``` <script>\n````\n\n"
+        "| network | ms |\n| :--- | ---: |\n| a\\|b\\`\\<i\\>\\_ | 1 |\n"
+    )

@@ -1,0 +1,56 @@
+"""``predict --on DEVICE`` and ``--all``."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from latprof.cli.app import app
+
+MEMBER = "1,0,6,6,2,0,1,1,5,1,1,1,4,1,1,1,5,5,2,2,5"
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*words):
+    return CliRunner().invoke(app, ["predict", *words])
+
+
+def test_a_row_for_each_pack_that_knows_the_network():
+    done = run(MEMBER, "--all", "--json")
+    assert done.exit_code == 0, done.output
+    rows = json.loads(done.stdout)
+    assert len(rows) > 2
+    assert {row["name"] for row in rows} == {f"proxyless:{MEMBER}"}
+    names = [row["pack"] for row in rows]
+    assert len(set(names)) == len(names)
+    assert "proxyless-cpu-ort1" in names
+    table = run(MEMBER, "--all").stdout.splitlines()
+    assert len(table) == len(rows) + 1
+    assert max(map(len, table)) < 200
+
+
+def test_on_a_device_its_first_pack_answers():
+    done = run(MEMBER, "--on", "xeon", "--json")
+    (row,) = json.loads(done.stdout)
+    assert "Xeon" in row["target"]["device_name"]
+    (other,) = json.loads(run(MEMBER, "--on", "xeon", "--threads", "2", "--json").stdout)
+    assert (row["target"]["threads"], other["target"]["threads"]) == (1, 2)
+
+
+def test_a_device_that_there_is_no_pack_of_names_those_that_there_are():
+    done = run(MEMBER, "--on", "typewriter")
+    assert done.exit_code == 2
+    assert "no pack of typewriter" in done.stderr
+    assert "Xeon" in done.stderr
+    assert run(MEMBER, "--on", "xeon", "--pack", "proxyless-cpu-ort1").exit_code == 2
+
+
+def test_budgets_hold_for_every_row():
+    done = run(MEMBER, "--all", "--fail-if", "> 0.001 ms", "--json")
+    assert done.exit_code == 1
+    rows = json.loads(done.stdout)
+    assert all(row["budgets"][0]["outcome"] != "kept" for row in rows)

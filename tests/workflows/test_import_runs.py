@@ -1,0 +1,138 @@
+"""Timings of pyperf and pytest-benchmark, read into a store and written from one."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from command_line import run_latprof
+
+import latprof
+from latprof.datasets.importers.files.benchmark_files import read_benchmark_file
+from latprof.errors import DataSetError
+
+
+def pyperf(seconds=0.005, commit="", processes=4):
+    """A file as pyperf's documentation shows it."""
+    runs = [
+        {
+            "metadata": {"date": f"2026-11-0{row + 1} 10:00:00", "load_avg_1min": 0.1},
+            "warmups": [[1, seconds * 3]],
+            "values": [seconds * (1 + 0.001 * (row + n)) for n in range(3)],
+        }
+        for row in range(processes)
+    ]
+    runs.insert(0, {"metadata": {"calibrate_loops": 4}, "warmups": [[1, seconds]]})
+    common = {"unit": "second", "cpu_model_name": "a processor", "perf_version": "2.7.0"}
+    common |= {"commit_id": commit, "commit_branch": "main"} if commit else {}
+    benchmark = {"metadata": {"name": "resnet", "loops": 1}, "runs": runs}
+    return {"version": "1.0", "metadata": common, "benchmarks": [benchmark]}
+
+
+def written(path, document):
+    path.write_text(document if isinstance(document, str) else json.dumps(document))
+    return path
+
+
+def test_a_file_of_pyperf_becomes_visits_of_its_own_target(tmp_path):
+    path, store = written(tmp_path / "p.json", pyperf()), tmp_path / "s.db"
+    found = latprof.import_runs(path, store)
+    assert (found.visits, found.known) == (4, 0)
+    assert found.target.spelling == "imported:pyperf"
+    assert found.target.runtime_version == "2.7.0"
+    (row,) = latprof.labels(store).to_dict("records")
+    assert row["name"] == "resnet"
+    assert row["low_ms"] < 5.01 < row["high_ms"]
+    assert row["latency_ms"] == pytest.approx(5.0, rel=0.01)  # warm-ups, three times as long
+    assert latprof.import_runs(path, store).known == 4
+    assert len(latprof.labels(store)) == 1
+
+
+def test_commits_of_imported_files_are_a_history(tmp_path):
+    store = tmp_path / "s.db"
+    for number, seconds in enumerate((0.005, 0.006)):
+        path = written(tmp_path / f"{number}.json", pyperf(seconds, f"{number:040x}"))
+        done = run_latprof("import", path, "--store", store, "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["visits_added"] == 4
+    found = latprof.history(store, "resnet")
+    assert [point.is_significant for point in found.points] == [False, True]
+    assert found.points[1].change.effect == pytest.approx(0.2, rel=0.01)
+
+
+def test_what_pytest_benchmark_writes_is_read(tmp_path):
+    (tmp_path / "test_it.py").write_text(
+        "def test_sum(benchmark):\n    benchmark.pedantic(sum, ([1] * 1000,), rounds=7)\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py"]
+    command += ["--benchmark-json=b.json", "--benchmark-save-data"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = latprof.import_runs(tmp_path / "b.json", tmp_path / "s.db")
+    assert found.benchmarks == ("test_it.py::test_sum",)
+    assert found.target.runtime == "pytest-benchmark"
+    (benchmark,) = read_benchmark_file(tmp_path / "b.json").benchmarks
+    assert len(benchmark.processes[0].runs_ms) == 7
+    document = json.loads((tmp_path / "b.json").read_text())
+    del document["benchmarks"][0]["stats"]["data"]
+    with pytest.raises(DataSetError, match="benchmark-save-data"):
+        latprof.import_runs(written(tmp_path / "c.json", document), tmp_path / "s.db")
+
+
+@pytest.fixture(scope="module")
+def exported(collected, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    words = ("export", collected, "--pyperf", folder / "p.json")
+    done = run_latprof(*words, "--pytest-benchmark", folder / "b.json")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_a_store_is_written_for_both_programs_and_read_back(exported, collected, tmp_path):
+    labels = latprof.labels(collected)
+    for name, program, processes in (("p", "pyperf", 2), ("b", "pytest-benchmark", 1)):
+        found = latprof.import_runs(exported / f"{name}.json", tmp_path / f"{name}.db")
+        assert found.target.runtime == program
+        assert len(found.benchmarks) == labels["subject"].nunique() == 14
+        assert found.visits == 14 * processes
+        read = read_benchmark_file(exported / f"{name}.json")
+        (label,) = {one.facts["latprof_latency_ms"] for one in read.benchmarks[:1]}
+        assert float(label) > 0
+
+
+def test_pytest_benchmark_itself_reads_what_is_written(exported):
+    command = [sys.executable, "-m", "pytest_benchmark", "compare", str(exported / "b.json")]
+    # In a folder of its own: pytest would take warnings for errors here.
+    done = subprocess.run(command, cwd=exported, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "proxyless" in done.stdout
+
+
+def one_run(run, **more):
+    """A file of pyperf with one benchmark of one run."""
+    benchmark = {"metadata": {"name": "a"}, "runs": [run]}
+    return json.dumps({"version": "1.0", "benchmarks": [benchmark], **more})
+
+
+def one_round(data):
+    benchmark = {"stats": {"data": data}, "name": "a"}
+    return json.dumps({"machine_info": {}, "benchmarks": [benchmark]})
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        *("", "[]", "{}", "[" * 100_000, '{"version": "1.0", "benchmarks": []}'),
+        *('{"version": "1.0", "benchmarks": [{"runs": 3}]}', '{"machine_info": 3}'),
+        *(one_run({}), one_run({"values": [0]}), one_run({"values": [float("nan")]})),
+        one_run({"values": [1], "warmups": [[1]]}),
+        one_run({"values": [1]}, metadata={"unit": "byte"}),
+        *(one_round(["x"]), one_round([True]), one_round([]), one_round([1e300])),
+    ],
+)
+def test_a_file_of_another_kind_is_one_error_and_makes_no_store(document, tmp_path):
+    path = written(tmp_path / "bad.json", document)
+    done = run_latprof("import", path, "--store", tmp_path / "s.db")
+    assert done.returncode == 3
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "s.db").exists()

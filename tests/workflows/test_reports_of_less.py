@@ -1,0 +1,93 @@
+"""Reports of stores that hold little, and warnings of too little."""
+
+import dataclasses
+
+import pytest
+from command_line import run_latprof
+from stored_visits import TARGET, measurement
+
+import latprof
+from latprof.datasets.spaces.proxyless import ProxylessSpace
+from latprof.errors import NotEnoughDataError
+from latprof.measurement.records import Subject
+from latprof.measurement.store.store import Store
+from latprof.measurement.store.trails import Trails, TrailStep
+from latprof.workflows.arguments import run_options
+
+SPACE = ProxylessSpace()
+
+
+@pytest.fixture
+def searched(tmp_path):
+    path = tmp_path / "searches.db"
+    with Store.open(path, create=True) as store:
+        trails = Trails(store)
+        for seed in (0, 1):
+            plan = {
+                "method": "evolution",
+                "space": SPACE.description,
+                "limit_ms": 5.0,
+                "upper": 0.95,
+                "seed": seed,
+                "sources": {"latency": "cpu.pack 0123", "accuracy": "mine:robustness 4567"},
+                "options": {},
+            }
+            number = trails.begin(plan)
+            for row, architecture in enumerate(SPACE.sample(6, seed)):
+                step = TrailStep(str(architecture), 60.0 + row, 3.0 + row / 2, 3.2 + row / 2)
+                trails.add(number, row, step)
+            trails.end(number)
+    return path
+
+
+def test_a_store_of_searches_shows_the_last_one_and_lists_all(searched, tmp_path):
+    found = latprof.report(searched, tmp_path / "r.html")
+    assert found.content.title.startswith("Search 2 of")
+    tiles = {tile.label: tile.value for tile in found.content.tiles}
+    assert tiles["Score"] == "63.00"  # the fourth is the last whose bound keeps the limit
+    assert "Accuracy" not in found.page.read_text(encoding="utf-8").split("<script")[0]
+    tables = [table for section in found.content.sections for table in section.tables]
+    assert [row[0] for row in tables[-1].rows] == ["1", "2"]
+    assert run_latprof("report", searched, "-o", tmp_path / "s.html").returncode == 0
+
+
+def test_an_empty_store_says_what_it_lacks(tmp_path):
+    Store.open(tmp_path / "empty.db", create=True).close()
+    with pytest.raises(NotEnoughDataError, match="no measurements"):
+        latprof.report(tmp_path / "empty.db")
+
+
+def test_a_report_of_model_files_gives_no_advice_that_fails(tmp_path):
+    path = tmp_path / "models.db"
+    with Store.open(path, create=True) as store:
+        store.add_target(TARGET, "reference")
+        for visit in range(4):
+            made = measurement(visit=visit, process=f"p{visit}", ratio=2.0 + visit / 1000)
+            model = Subject("model", "0" * 64, "m.onnx")
+            store.add(dataclasses.replace(made, subject=model))
+    content = latprof.report(path).content
+    advice = " ".join(text for section in content.sections for text in section.missing)
+    assert "latprof train" not in advice
+    assert "--ops" in advice
+
+
+def test_few_held_out_networks_are_warned_of(collected, tmp_path):
+    notes = []
+    latprof.train(collected, tmp_path / "p.pack", compare=False, on_note=notes.append)
+    assert any("held out" in note for note in notes)
+
+
+@pytest.mark.parametrize(("threads", "warned"), [(99, True), (1, False)])
+def test_threads_that_take_turns_are_warned_of(threads, warned):
+    notes = []
+    run_options("cpu:onnxruntime", {"threads": threads}, notes.append)
+    assert any("take turns" in note for note in notes) == warned
+
+
+def test_a_static_page_is_small_and_has_no_script(collected, pack, tmp_path):
+    done = run_latprof("report", collected, "--pack", pack, "--static", "-o", tmp_path / "r.html")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert len(page.encode()) < 300_000
+    assert "<script" not in page
+    assert page.count("data:image/webp") >= 5
