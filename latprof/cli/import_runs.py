@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def import_runs(
-    file: Annotated[
+    path: Annotated[
         Path,
         typer.Argument(
             metavar="FILE.json",
@@ -37,7 +37,7 @@ def import_runs(
     from latprof.workflows.import_runs import import_runs as run
 
     form = form_of(form, as_json=as_json)
-    result = run(file, store, tag=tag)
+    result = run(path, store, tag=tag)
     print_as(form, result.to_dict(), lambda: _print(result))
 
 
