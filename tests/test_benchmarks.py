@@ -54,12 +54,13 @@ def test_what_a_host_lacks_is_left_out_with_a_line(monkeypatch, capsys):
     main = load("benchmarks.__main__").main
     monkeypatch.setattr(sys, "argv", ["benchmarks", "--list", "--only", "public,startup"])
     main()
-    first, second, third = capsys.readouterr().out.splitlines()
+    first, second, few, third = capsys.readouterr().out.splitlines()
     assert first == (
         "== public --data: left out, needs --data FOLDER, the public collections "
         "(make bench DATA=FOLDER)"
     )
     assert second.startswith("== public --data --intervals: left out")
+    assert few.startswith("== public --data --few: left out")
     assert third == "== startup"
     monkeypatch.setattr(sys, "argv", ["benchmarks", "--only", "nonsense"])
     with pytest.raises(SystemExit, match="2"):

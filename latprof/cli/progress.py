@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,12 +13,15 @@ from typing import TYPE_CHECKING
 from latprof.cli.console import is_terminal, note
 
 if TYPE_CHECKING:
+    from latprof.predictors.training.split_training import FitProgress
     from latprof.profilers.campaign.campaign import Progress
     from latprof.profilers.visits.schedule import VisitProgress
     from latprof.workflows.search import SearchProgress
 
 #: Between two lines where nobody watches, in seconds.
 _LINE_EVERY_S = 15.0
+#: After which a fit is worth a line.
+_FIRST_LINE_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,32 @@ def search_display(*, quiet: bool) -> Iterator[Callable[[SearchProgress], None]]
             show(Line(words, progress.step, progress.steps))
 
         yield show_search
+
+
+@contextmanager
+def fit_display() -> Iterator[Callable[[FitProgress], None]]:
+    """Yield what training calls before each fit; a line now and then says which one takes long."""
+    fitting: list[FitProgress] = []
+    ended = threading.Event()
+
+    def say() -> None:
+        begun = time.monotonic()
+        wait_s = _FIRST_LINE_S
+        while not ended.wait(wait_s):
+            wait_s = _LINE_EVERY_S
+            for each in fitting:
+                note(
+                    f"fitting {each.predictor} to {each.rows:,} rows, predictor {each.number} of "
+                    f"{each.total}: {time.monotonic() - begun:.0f} s"
+                )
+
+    thread = threading.Thread(target=say, name="fit progress", daemon=True)
+    thread.start()
+    try:
+        yield lambda progress: fitting.__setitem__(slice(None), [progress])
+    finally:
+        ended.set()
+        thread.join()
 
 
 def describe(progress: Progress) -> str:

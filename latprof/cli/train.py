@@ -16,6 +16,7 @@ from latprof.cli.console import (
     print_table,
 )
 from latprof.cli.formats import Form, Format, form_of, print_as
+from latprof.cli.progress import fit_display
 from latprof.errors import UsageError
 from latprof.workflows.train_kernels import (
     holds_kernels_only,
@@ -93,18 +94,20 @@ def train(
     from latprof.workflows.train import train as run
     from latprof.workflows.train import train_values
 
-    pack = run(
-        store,
-        output,
-        published=published,
-        device_name=device_name,
-        predictor=predictor,
-        target=target,
-        test_fraction=test_fraction,
-        seed=seed,
-        compare=compare,
-        on_note=note,
-    )
+    with fit_display() as show:
+        pack = run(
+            store,
+            output,
+            published=published,
+            device_name=device_name,
+            predictor=predictor,
+            target=target,
+            test_fraction=test_fraction,
+            seed=seed,
+            compare=compare,
+            on_progress=show,
+            on_note=note,
+        )
     print_as(form, train_values(pack, output), lambda: _print(pack), rows="comparison")
     note(f"saved as {output}")
 

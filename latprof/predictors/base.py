@@ -15,6 +15,7 @@ from latprof.common.limits import INNER_SHARE
 from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.spaces.base import Architecture, SearchSpace
 from latprof.errors import InvalidValueError, NotEnoughDataError
+from latprof.measurement.row_drift import drift_of_order
 from latprof.predictors.estimator import Estimator
 from latprof.predictors.features.block_features import space_tables
 from latprof.predictors.fitting.calibration import COVERAGE, Calibration, calibrate
@@ -91,6 +92,8 @@ class Predictor(Estimator):
         What models that had not seen a training row predicted for it, in milliseconds. Not saved.
     rows_ : DistinctRows
         The networks that it was fitted to, each once. Not saved.
+    drift_ms_ : array of shape (n,) or None
+        What was taken off the training rows because it followed their order. Not saved.
     calibration_ : Calibration or None
         How far predictions can be trusted; None where that is not known.
     """
@@ -106,9 +109,12 @@ class Predictor(Estimator):
     space: SearchSpace
     out_of_fold_ms_: Floats
     rows_: DistinctRows
+    drift_ms_: Floats | None = None
     calibration_: Calibration | None = None
 
-    def fit(self, architectures: Batch, latency_ms: ArrayLike) -> Self:
+    def fit(
+        self, architectures: Batch, latency_ms: ArrayLike, *, order: ArrayLike | None = None
+    ) -> Self:
         """Learn from n measured architectures; rows of the same network count as one, their mean.
 
         Parameters
@@ -116,6 +122,10 @@ class Predictor(Estimator):
         architectures : sequence of Architecture, or integer array of shape (n, decisions)
         latency_ms : array of shape (n,)
             Measured latencies in milliseconds, all finite and above 0.
+        order : array of shape (n,), optional
+            When or as which each row was measured. Where rows left out show a drift over it
+            (:mod:`latprof.measurement.row_drift`), that is taken off before the fit; predictions
+            are of the mean, and intervals hold it.
 
         Raises
         ------
@@ -148,6 +158,14 @@ class Predictor(Estimator):
                 expected=f"milliseconds above 0 and up to {_LARGEST_MS:g}",
             )
         result = self._fit(rows.choices, rows.mean_ms)
+        self.drift_ms_ = None
+        if order is not None:
+            unseen = result.out_of_fold_ms[rows.numbers]
+            drift = drift_of_order(_order(order, len(choices)), target - unseen, unseen)
+            if drift is not None:
+                self.drift_ms_ = drift
+                steady = distinct_rows(self.space.canonical(choices), target - drift)
+                result = self._fit(rows.choices, np.maximum(steady.mean_ms, target.min() / 2))
         region = rows.choices if result.region is None else result.region
         tables, left_out = space_tables(self.space), result.out_of_fold_ms
         self.calibration_ = calibrate(tables, rows.choices, left_out, rows.first_ms, region)
@@ -246,6 +264,18 @@ class Predictor(Estimator):
     @abstractmethod
     def from_files(cls, space: SearchSpace, files: Mapping[str, bytes]) -> Self:
         """Rebuild a fitted predictor; raises PackError when a file is missing or malformed."""
+
+
+def _order(order: ArrayLike, rows: int) -> Floats:
+    values = np.asarray(order)
+    if values.dtype.kind not in "fiu" or values.shape != (rows,) or not np.isfinite(values).all():
+        raise InvalidValueError(
+            "order is one finite number a row",
+            field="order",
+            expected=f"shape ({rows},)",
+            got=f"{values.dtype} of shape {values.shape}",
+        )
+    return values.astype(np.float64)
 
 
 def _as_floats(latency_ms: ArrayLike) -> Floats:

@@ -137,6 +137,16 @@ class SpaceContract:
         for one, other in itertools.islice(pairs, 10):
             assert space.blocks(one) == space.blocks(other)
 
+    def test_pruned_choices_are_canonical_and_stay_as_they_are(
+        self, space: SearchSpace, choices: Choices
+    ) -> None:
+        pruned = space.pruned(choices)
+
+        assert pruned.dtype == np.uint8
+        assert np.array_equal(space.canonical(pruned), pruned)
+        assert np.array_equal(space.pruned(pruned), pruned)
+        assert np.array_equal(space.pruned(space.canonical(choices)), pruned)
+
     def test_changing_an_active_decision_changes_the_network(self, space: SearchSpace) -> None:
         choices = space.sample_choices(min(3, space.num_architectures), seed=2)
 

@@ -11,6 +11,7 @@ from latprof.workflows.arguments import OnNote, PathLike, StoreLike, open_store
 
 if TYPE_CHECKING:
     from latprof.predictors.pack.pack import Pack
+    from latprof.predictors.training.split_training import OnFit
 
 
 #: Fewer held-out networks than this are warned of.
@@ -29,6 +30,7 @@ def train(
     test_fraction: float = 0.2,
     seed: int = 0,
     compare: bool = True,
+    on_progress: OnFit | None = None,
     on_note: OnNote | None = None,
 ) -> Pack:
     """Fit a predictor to a store's measurements of one target, or to published ones.
@@ -60,6 +62,8 @@ def train(
         Of the split and of the predictor.
     compare : bool
         Also fit the other predictors on the same split.
+    on_progress : callable, optional
+        Called before each fit with what is fitted, and to how many rows.
     on_note : callable, optional
         Called with remarks, such as which predictor could not be compared.
 
@@ -91,6 +95,7 @@ def train(
         "test_fraction": test_fraction,
         "seed": seed,
         "compare": compare,
+        "on_progress": on_progress,
     }
     if published is not None:
         from latprof.datasets.importers.columns import load_column

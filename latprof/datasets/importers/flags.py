@@ -10,6 +10,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.measurement.row_drift import drift_of_order
+
 Floats: TypeAlias = NDArray[np.float64]
 Labels: TypeAlias = NDArray[np.integer]
 
@@ -19,6 +21,8 @@ SYNTHETIC = "synthetic"
 INTEGER_ROUNDED = "integer-rounded"
 #: More far outliers around the additive model than measuring noise makes.
 HEAVY_TAILED = "heavy-tailed"
+#: Latencies follow the order of the rows, whatever the networks: the device changed meanwhile.
+DRIFT = "drift"
 
 #: Held-out error of an additive model, as a fraction of the mean, below which no clock was read.
 SYNTHETIC_ERROR = 1e-3
@@ -49,18 +53,26 @@ def detect_flags(latency_ms: Floats, labels: Labels | None) -> frozenset[str]:
         ``"heavy-tailed"``: of those held-out residuals at least 0.5 % are further than 5 robust
         standard deviations (1.4826 times the median absolute deviation) from their median.
         What the additive model misses counts as residual too, so that blocks that act strongly on
-        each other can pass for a heavy tail. With fewer rows than would tell, nothing is flagged.
+        each other can pass for a heavy tail. ``"drift"``: a smooth of these residuals over the
+        order of the rows predicts rows that it was not made of, and that order foretells no
+        latency (:mod:`latprof.measurement.row_drift`). With fewer rows than would tell, nothing is
+        flagged.
     """
     found = set()
     if len(latency_ms) >= _MIN_ROWS and np.all(latency_ms == np.round(latency_ms)):
         found.add(INTEGER_ROUNDED)
-    residuals = None if labels is None else held_out_residuals(latency_ms, labels)
-    if residuals is None:
+    left_out = None if labels is None else _left_out(latency_ms, labels)
+    if left_out is None:
         return frozenset(found)
+    rows, residuals = left_out
     if np.sqrt(np.mean(residuals**2)) < SYNTHETIC_ERROR * latency_ms.mean():
         found.add(SYNTHETIC)
     elif outlier_share(residuals) >= OUTLIER_SHARE:
         found.add(HEAVY_TAILED)
+    if SYNTHETIC not in found:
+        predicted = latency_ms[rows] - residuals
+        if drift_of_order(rows.astype(np.float64), residuals, predicted) is not None:
+            found.add(DRIFT)
     return frozenset(found)
 
 
@@ -69,6 +81,12 @@ def held_out_residuals(latency_ms: Floats, labels: Labels) -> Floats | None:
 
     None where the rows are fewer than two for each label, and so do not tell.
     """
+    left_out = _left_out(latency_ms, labels)
+    return None if left_out is None else left_out[1]
+
+
+def _left_out(latency_ms: Floats, labels: Labels) -> tuple[NDArray[np.int64], Floats] | None:
+    """The rows that were left out, and their residuals; see :func:`held_out_residuals`."""
     one_hot = _one_hot(labels)
     test = np.arange(len(latency_ms)) % 5 == 0
     train = ~test
@@ -86,7 +104,7 @@ def held_out_residuals(latency_ms: Floats, labels: Labels) -> Floats | None:
     target = (latency_ms - centre) / scale
     coefficients = np.linalg.solve(gram, design[train].T @ target[train])
     residuals: Floats = (target[known] - design[known] @ coefficients) * scale
-    return residuals
+    return np.flatnonzero(known), residuals
 
 
 def outlier_share(residuals: Floats) -> float:

@@ -251,6 +251,15 @@ class SearchSpace(ABC):
         """
         return self.canonical(choices)
 
+    def pruned(self, choices: Choices) -> Choices:
+        """The architectures that compute the same with the fewest operators, shape (n, decisions).
+
+        What a runtime that drops dead operators runs of each: a space whose networks may hold
+        edges on no path from input to output, or chains of identities, says which architecture is
+        left; to prune that changes nothing. Here every operator counts.
+        """
+        return self.canonical(choices)
+
     def architectures(self, choices: Choices) -> list[Architecture]:
         """Turn an array of shape (n, decisions) into architectures."""
         return [Architecture(self.name, tuple(row)) for row in choices.tolist()]
@@ -368,16 +377,20 @@ class SearchSpace(ABC):
         batch_size: int = 1,
         seed: int = 0,
         batch_norm: Literal["folded", "kept"] = "folded",
+        pruned: bool = False,
     ) -> onnx.ModelProto:
         """Build the ONNX model (opset 17) with He-initialised weights, without torch.
 
         ``batch_norm="folded"`` puts the normalisation into the convolutions, as inference exports
-        do; ``"kept"`` leaves it as operators. Both compute the same function.
+        do; ``"kept"`` leaves it as operators. Both compute the same function. ``pruned`` leaves out
+        blocks on no path from input to output
+        (:func:`latprof.datasets.models.pruning.pruned_blocks`).
         """
         import onnx
 
+        options = {"pruned": True} if pruned else {}  # which older spaces of others do not know
         content = self.onnx_bytes(
-            architecture, batch_size=batch_size, seed=seed, batch_norm=batch_norm
+            architecture, batch_size=batch_size, seed=seed, batch_norm=batch_norm, **options
         )
         return onnx.load_model_from_string(content)
 
@@ -388,12 +401,15 @@ class SearchSpace(ABC):
         batch_size: int = 1,
         seed: int = 0,
         batch_norm: Literal["folded", "kept"] = "folded",
+        pruned: bool = False,
     ) -> bytes:
         """Build the model of :meth:`build_onnx` in serialised form, which is faster."""
         from latprof.datasets.models.onnx_export import onnx_bytes
+        from latprof.datasets.models.pruning import pruned_blocks
 
+        blocks = self.blocks(architecture)
         return onnx_bytes(
-            self.blocks(architecture),
+            pruned_blocks(blocks) if pruned else blocks,
             self.head(architecture, batch_size),
             (batch_size, *self.image_shape(architecture)),
             name=self.name,

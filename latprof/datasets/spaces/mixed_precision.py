@@ -155,6 +155,7 @@ class MixedPrecisionSpace(SearchSpace):
         batch_size: int = 1,
         seed: int = 0,
         batch_norm: Literal["folded", "kept"] = "folded",
+        pruned: bool = False,
     ) -> bytes:
         """Build the other space's model and quantise the blocks that are in int8.
 
@@ -167,6 +168,7 @@ class MixedPrecisionSpace(SearchSpace):
             batch_size=batch_size,
             seed=seed,
             batch_norm=batch_norm,
+            pruned=pruned,
         )
         if not any(self.in_int8(architecture)):
             return content

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from latprof.graph.operators import Operator
 
 _CANDIDATES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+_NONE, _SKIP = 0, 1
 #: Edges of a cell (from, to), in the order of an architecture's string.
 _EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 _NODES = 4
 _STAGES = 3
 _TERM = re.compile(r"([a-z0-9_]+)~([0-9])")
+#: Steps of pruning, at most; a cell needs fewer.
+_MOST_STEPS = 8
 #: Between what keeps the scale along a chain of convolutions (2, after ReLU) and what keeps it in
 #: a cell where each node sums up to three of them.
 _GAIN = 1.4
@@ -102,6 +105,20 @@ class NASBench201Space(SearchSpace):
         first = differs.argmax(axis=1)[:, None]
         larger = np.take_along_axis(choices > changed, first, axis=1)[:, 0]
         found: Choices = np.where(((choices[:, 2] == 0) & larger)[:, None], changed, choices)
+        return found
+
+    def pruned(self, choices: Choices) -> Choices:
+        """Without dead edges, and with the edges of a node that is another one at that other.
+
+        An edge is dead where no path of operations from the input to the output crosses it. A node
+        whose only edge is a skip is the node that the skip comes from.
+        """
+        found = choices
+        for _ in range(_MOST_STEPS):
+            before = found
+            found = self.isomorphs(_without_chains(_without_dead_edges(found)))
+            if np.array_equal(found, before):
+                break
         return found
 
     # Spellings -----------------------------------------------------------------------------
@@ -200,6 +217,35 @@ class NASBench201Space(SearchSpace):
     ) -> tuple[Operator, ...]:
         _, _, channels, size = self._cells[-1]
         return pool_and_classifier(channels, size, self.num_classes, batch_size)
+
+
+def _without_dead_edges(choices: Choices) -> Choices:
+    """``none`` on each edge that no path from the first to the last node crosses, (n, edges)."""
+    has = (choices != _NONE).T
+    from_1 = has[4] | (has[2] & has[5])  # a path from node 1 to the output
+    to_2 = has[1] | (has[0] & has[2])  # a path from the input to node 2
+    crossed = np.stack([from_1, has[5], has[0] & has[5], np.ones_like(to_2), has[0], to_2], axis=1)
+    found: Choices = np.where(crossed, choices, _NONE).astype(np.uint8)
+    return found
+
+
+def _without_chains(choices: Choices) -> Choices:
+    """Move edges from a node that is another one to that other, where it has none; (n, edges).
+
+    Where it has one both stay, since they run: the larger number goes first.
+    """
+    found = choices.copy()
+    e01, e02, e12, e03, e13, e23 = found.T  # views
+    alone_1, alone_2 = e12 == _NONE, e02 == _NONE
+    for same, own, other in (
+        (e01 == _SKIP, e12, e02),
+        (e01 == _SKIP, e13, e03),
+        (alone_1 & (e02 == _SKIP), e23, e03),
+        (alone_2 & (e12 == _SKIP), e23, e13),
+    ):
+        larger = same & (own > other)  # `none` is 0: an edge moves to where there is none
+        own[larger], other[larger] = other[larger], own[larger]
+    return found
 
 
 def _edge_block(cell: tuple[str, str, int, int], edge: int, choice: int) -> Block:

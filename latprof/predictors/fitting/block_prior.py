@@ -24,7 +24,13 @@ from numpy.typing import NDArray
 
 from latprof.common.short_reprs import ShortRepr
 from latprof.predictors.features.block_features import kind_group
-from latprof.predictors.fitting.ridge import RANK_TOLERANCE, RidgeFit, fit_ridge, fit_robust_ridge
+from latprof.predictors.fitting.ridge import (
+    RANK_TOLERANCE,
+    RidgeFit,
+    fit_ridge,
+    fit_robust_ridge,
+    scaled_errors,
+)
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -49,6 +55,8 @@ _FREE_ROWS = 2
 _FREE_COLUMNS = 1000
 #: Operators up to which each has a cost of its own; beyond, only what similar ones share is known.
 MOST_OPERATORS = 4000
+#: Rows, and rows times features, from which priors and penalties are chosen by faster means.
+_MANY_ROWS, _MANY_NUMBERS = 1500, 1_000_000
 #: What is left of a covariance when its low-rank root is long enough.
 _ROOT_TOLERANCE = 1e-6
 _ROOT_COLUMNS = 400
@@ -130,13 +138,24 @@ def fit_block_costs(tables: SpaceTables, columns: Integers, latency_ms: Floats) 
     best: BlockCosts | None = None
     for prior in priors:
         unscaled = prior.features(columns)
-        for weight in WEIGHTS if prior.shared else (1.0,):
+        weights = WEIGHTS if prior.shared else (1.0,)
+        if are_many(unscaled):
+            trials = [replace(prior, weight=weight) for weight in weights]
+            scales = [trial.scaled(np.ones(unscaled.shape[1])) for trial in trials]
+            errors = scaled_errors(unscaled, latency_ms, scales)
+            weights = (weights[int(np.argmin(errors))],)
+        for weight in weights:
             weighted = replace(prior, weight=weight)
             fit = fit_ridge(weighted.scaled(unscaled), latency_ms)
             if best is None or fit.error < best.ridge.error:
                 best = BlockCosts(fit, weighted)
     assert best is not None
     return best
+
+
+def are_many(features: Floats) -> bool:
+    """Whether the features of n architectures are too many for each fit to choose its penalty."""
+    return len(features) >= _MANY_ROWS and features.size >= _MANY_NUMBERS
 
 
 def fit_by_prior(

@@ -15,7 +15,15 @@ from latprof.predictors.fitting.factors import (
     factors_from_fields,
     factors_to_fields,
 )
+from latprof.predictors.fitting.grid import is_small
 from latprof.predictors.fitting.trees import TreeEnsemble
+from latprof.predictors.models.pruned_networks import (
+    PRUNED,
+    UNPRUNED,
+    fit_networks,
+    networks_from_fields,
+    over_space,
+)
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
@@ -35,6 +43,10 @@ class HybridPredictor(Predictor):
     (:mod:`latprof.predictors.fitting.grid`). What is more complex stays only if it lowers the
     squared error by more than two standard errors of the difference, which with few rows it rarely
     does. A candidate that no row had gets what its shape says.
+
+    Where a space's networks hold dead operators, all this is fitted to the architectures as they
+    are named and as a runtime that drops such operators has them
+    (:mod:`latprof.predictors.models.pruned_networks`); rows left out choose one, or weigh both.
 
     Parameters
     ----------
@@ -56,6 +68,9 @@ class HybridPredictor(Predictor):
         Table and intercept together.
     factors_ : FactorSum
         Additive part and interactions together.
+    networks_ : str
+        What the rows showed: ``"unpruned"`` where dead operators take time (or the space has none),
+        ``"pruned"`` where they do not, ``"both"`` for something between.
     """
 
     name: ClassVar[str] = "hybrid"
@@ -66,22 +81,50 @@ class HybridPredictor(Predictor):
     trees_: TreeEnsemble
     additive_: AdditiveTable
     factors_: FactorSum
+    networks_: str
 
     def __init__(self, space: SearchSpace, seed: int = 0) -> None:
         self.space = space
         self.seed = seed
 
     def _fit(self, choices: Choices, latency_ms: Floats) -> FitResult:
-        from latprof.predictors.models.model_choice import choose_model  # not needed to predict
+        from latprof.predictors.models.model_choice import (  # not needed to predict
+            Model,
+            as_interaction,
+            choose_model,
+        )
 
         tables = space_tables(self.space)
-        model = choose_model(tables, choices, latency_ms, self.seed)
-        self._install(model.additive, model.interactions, model.trees)
-        return FitResult(model.held_ms)
+
+        def fit(_: str, rows: Choices, latency: Floats) -> Model:
+            return choose_model(tables, rows, latency, self.seed)
+
+        found = fit_networks(self.space, choices, latency_ms, fit)
+        model = next(iter(found.fits.values()))
+        if found.networks != UNPRUNED and self._has_grid:
+            grid = over_space(self.space, found, Model.predict)
+            model = as_interaction(tables, grid, found.held_ms)
+        self._install(model.additive, model.interactions, model.trees, found.networks)
+        return FitResult(found.held_ms)
+
+    @property
+    def _has_grid(self) -> bool:
+        """Whether the space is small enough to hold a latency for every architecture."""
+        return is_small(self.space.num_choices.tolist())
+
+    @property
+    def _prunes(self) -> bool:
+        """Whether the tables are of pruned architectures, not folded into those as named."""
+        return self.networks_ == PRUNED and not self._has_grid
 
     def _install(
-        self, additive: AdditiveTable, interactions: tuple[Factor, ...], trees: TreeEnsemble
+        self,
+        additive: AdditiveTable,
+        interactions: tuple[Factor, ...],
+        trees: TreeEnsemble,
+        networks: str,
     ) -> None:
+        self.networks_ = networks
         self.additive_ = additive
         self.table_, self.intercept_ms_ = additive.entries_ms, additive.intercept_ms
         self.interactions_ = interactions
@@ -91,12 +134,16 @@ class HybridPredictor(Predictor):
         self.factors_ = FactorSum(additive.intercept_ms, factors, sizes)
 
     def _predict(self, choices: Choices) -> Floats:
+        if self._prunes:
+            choices = self.space.pruned(choices)
         latency = self.factors_.predict(choices)
         if len(self.trees_) or self.trees_.base_ms:
             latency += self.trees_.predict(choices)
         return latency
 
-    def terms(self) -> Terms:
+    def terms(self) -> Terms | None:
+        if self._prunes:
+            return None
         factors = (*self.additive_.factors, *self.interactions_)
         return Terms(self.intercept_ms_, factors, self.trees_)
 
@@ -106,6 +153,7 @@ class HybridPredictor(Predictor):
             "seed": self.seed,
             **self.additive_.to_fields(),
             "interactions": factors_to_fields(self.interactions_),
+            "networks": self.networks_,
         }
         return {_TABLE_FILE: to_json(table), _TREES_FILE: to_json(self.trees_.to_fields())}
 
@@ -121,5 +169,6 @@ class HybridPredictor(Predictor):
             if "interactions" in fields.values
             else (),
             TreeEnsemble.from_fields(Fields.of_file(files, _TREES_FILE), tables.decisions),
+            networks_from_fields(fields),
         )
         return predictor

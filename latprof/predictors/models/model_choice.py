@@ -12,7 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.common.short_reprs import ShortRepr
-from latprof.predictors.fitting.block_prior import BlockCosts, fit_block_costs, fit_by_prior
+from latprof.predictors.fitting.block_prior import (
+    BlockCosts,
+    are_many,
+    fit_block_costs,
+    fit_by_prior,
+)
 from latprof.predictors.fitting.boosting import (
     SETTINGS,
     Chosen,
@@ -22,8 +27,15 @@ from latprof.predictors.fitting.boosting import (
     held_out,
 )
 from latprof.predictors.fitting.evaluation import fold_numbers
-from latprof.predictors.fitting.factors import AdditiveTable, Factor
+from latprof.predictors.fitting.factors import AdditiveTable, Factor, FactorSum
 from latprof.predictors.fitting.grid import all_choices, fit_grid, grid_rows, is_small
+from latprof.predictors.fitting.ridge import (
+    REWEIGHTINGS,
+    fit_ridge,
+    refit_ridge,
+    robust_weights,
+    straightened,
+)
 from latprof.predictors.fitting.trees import TreeEnsemble
 
 if TYPE_CHECKING:
@@ -38,6 +50,11 @@ _FOLDS = 4
 #: Folds of the predictions that intervals are made from: with more rows left to train on, errors
 #: are nearer those of the model that is kept.
 _CALIBRATION_FOLDS = 16
+#: Rows below which the prior is chosen again for each row left out: it was chosen for the least
+#: error of these very rows, which with few of them is well below that of others.
+_FEW_ROWS = 200
+#: Parts that few rows are left out in; twenty rows, one by one.
+_NESTED_FOLDS = 20
 #: Rows from which a robust fit is tried.
 ROBUST_ROWS = 50
 #: Rows from which models are blended.
@@ -54,6 +71,13 @@ class Model(ShortRepr):
     interactions: tuple[Factor, ...]
     trees: TreeEnsemble
     held_ms: Floats
+
+    def predict(self, choices: Choices) -> Floats:
+        """Latencies in ms of n architectures, shape (n,)."""
+        sizes = self.additive.tables.num_choices.tolist()
+        factors = (*self.additive.factors, *self.interactions)
+        latency = FactorSum(self.additive.intercept_ms, factors, sizes).predict(choices)
+        return latency + self.trees.predict(choices)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +107,32 @@ class _Base:
     costs: BlockCosts
     by_fold: list[BlockCosts]
     held_ms: Floats
+    robust: bool = False
 
     @property
     def left_out_ms(self) -> Floats:
-        """Exact leave-one-out predictions."""
+        """Exact leave-one-out predictions, under the prior chosen on all rows."""
         return self.costs.ridge.left_out
+
+    def unseen_ms(self, rows: _Rows) -> Floats:
+        """Predictions of rows that nothing was fitted to or chosen on, shape (n,).
+
+        With many rows those of :attr:`left_out_ms`: one row chooses no prior.
+        """
+        count = len(rows.latency_ms)
+        if count >= _FEW_ROWS:
+            return self.left_out_ms
+        predicted = np.empty(count)
+        numbers = fold_numbers(count, min(_NESTED_FOLDS, count), rows.seed)
+        for fold in range(int(numbers.max()) + 1):
+            mask = numbers != fold
+            columns, latency = rows.columns[mask], rows.latency_ms[mask]
+            costs = fit_block_costs(rows.tables, columns, latency)
+            if self.robust:
+                features = costs.prior.features(columns)
+                costs = fit_by_prior(costs.prior, features, latency, robust=True)
+            predicted[~mask] = costs.predict(rows.columns[~mask])
+        return predicted
 
 
 def choose_model(tables: SpaceTables, choices: Choices, latency_ms: Floats, seed: int) -> Model:
@@ -117,6 +162,8 @@ def _additive(rows: _Rows) -> _Base:
     latency = rows.latency_ms
     costs = fit_block_costs(rows.tables, rows.columns, latency)
     features = costs.prior.features(rows.columns)
+    if are_many(features):
+        return _additive_of_many(rows, costs, features)
 
     def by_fold(*, robust: bool) -> list[BlockCosts]:
         return [
@@ -132,7 +179,37 @@ def _additive(rows: _Rows) -> _Base:
     held = _held(rows, robust)
     if _error(held, latency) >= _error(base.held_ms, latency):
         return base
-    return _Base(fit_by_prior(costs.prior, features, latency, robust=True), robust, held)
+    whole = fit_by_prior(costs.prior, features, latency, robust=True)
+    return _Base(whole, robust, held, robust=True)
+
+
+def _additive_of_many(rows: _Rows, costs: BlockCosts, features: Floats) -> _Base:
+    """The same with the penalty of all rows, and the weights of their robust fit, in the folds."""
+    latency = rows.latency_ms
+
+    def by_fold(penalty: float, weights: Floats | None = None) -> list[BlockCosts]:
+        fits = []
+        for mask in rows.masks():
+            own = None if weights is None else weights[mask]
+            fit = refit_ridge(features[mask], latency[mask], penalty * mask.mean(), own)
+            fits.append(fit if weights is None else straightened(fit, latency[mask]))
+        return [BlockCosts(fit, costs.prior) for fit in fits]
+
+    plain = by_fold(costs.ridge.penalty)
+    base = _Base(costs, plain, _held(rows, plain))
+    fit = costs.ridge
+    for step in range(REWEIGHTINGS):
+        weights = robust_weights(fit, latency)
+        if weights is None:
+            return base
+        if step < REWEIGHTINGS - 1:
+            fit = refit_ridge(features, latency, fit.penalty, weights)
+    fit = fit_ridge(features, latency, weights)
+    robust = by_fold(fit.penalty, weights)
+    held = _held(rows, robust)
+    if _error(held, latency) >= _error(base.held_ms, latency):
+        return base
+    return _Base(BlockCosts(straightened(fit, latency), costs.prior), robust, held, robust=True)
 
 
 def _held(rows: _Rows, by_fold: list[BlockCosts]) -> Floats:
@@ -185,7 +262,7 @@ def _with_trees(rows: _Rows, base: _Base, trees: _Trees) -> Model:
     tables = rows.tables
     if not _better(trees.held_ms, base.held_ms, rows.latency_ms):
         none = TreeEnsemble.empty(tables.decisions)
-        return Model(_centred(tables, base.costs), (), none, base.left_out_ms)
+        return Model(_centred(tables, base.costs), (), none, base.unseen_ms(rows))
     grown, held = _grown(rows, base, trees)
     if trees.alone:
         nothing = AdditiveTable(tables, 0.0, tables.padded(np.zeros(len(tables.column_parts))))
@@ -211,7 +288,9 @@ def _whole_grid(rows: _Rows, base: _Base, trees: _Trees) -> Model | None:
         return None
     everything = all_choices(sizes)
     additive = base.costs.predict(rows.tables.columns(everything))
-    total, left_out = weights[0] * additive, weights[0] * base.left_out_ms
+    total, left_out = weights[0] * additive, np.zeros(len(latency))
+    if weights[0]:
+        left_out += weights[0] * base.unseen_ms(rows)
     if weights[1]:
         grid = fit_grid(numbers, latency, sizes)
         total += weights[1] * grid.mean_ms.ravel()
@@ -221,7 +300,7 @@ def _whole_grid(rows: _Rows, base: _Base, trees: _Trees) -> Model | None:
         remainder = grown.predict(everything)
         total += weights[2] * (remainder if trees.alone else additive + remainder)
         left_out += weights[2] * grown_left_out
-    return _as_interaction(rows.tables, total.reshape(sizes), left_out)
+    return as_interaction(rows.tables, total.reshape(sizes), left_out)
 
 
 def _blend(held: Floats, latency_ms: Floats) -> Floats:
@@ -236,8 +315,11 @@ def _blend(held: Floats, latency_ms: Floats) -> Floats:
     return weights if _error(held @ weights, latency_ms) < errors.min() else alone
 
 
-def _as_interaction(tables: SpaceTables, grid: Floats, held_ms: Floats) -> Model:
-    """Split a latency for every architecture into a table of main effects and the rest."""
+def as_interaction(tables: SpaceTables, grid: Floats, held_ms: Floats) -> Model:
+    """Split a latency for every architecture into a table of main effects and the rest.
+
+    ``grid`` has an axis a decision; ``held_ms`` are predictions of the rows left out.
+    """
     level = float(grid.mean())
     rest = grid - level
     entries = np.full((len(tables.parts), tables.most_combinations), np.nan)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from latprof.common.checked_json import Fields, to_json
-from latprof.errors import CoverageError, InvalidValueError
+from latprof.errors import InvalidValueError
 from latprof.predictors.base import (
     Batch,
     Choices,
@@ -30,6 +30,7 @@ from latprof.predictors.fitting.factors import (
     factors_from_fields,
     factors_to_fields,
 )
+from latprof.predictors.fitting.grid import is_small
 from latprof.predictors.fitting.transfer_model import (
     FeatureScale,
     TransferFeatures,
@@ -38,6 +39,15 @@ from latprof.predictors.fitting.transfer_model import (
     fit_transfer,
 )
 from latprof.predictors.fitting.trees import TreeEnsemble
+from latprof.predictors.models.folding import by_decisions, weighted_sum
+from latprof.predictors.models.pruned_networks import (
+    PRUNED,
+    UNPRUNED,
+    fit_networks,
+    networks_from_fields,
+    over_space,
+    viewed,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,8 +67,6 @@ _VECTOR = 16
 _FOLDS = 10
 #: Measured architectures, at most: the time of a fit grows with their cube.
 _MOST_ROWS = 1000
-#: Trees of all sources, at most: more would be refused when the pack is read.
-_MOST_TREES = 20_000
 
 
 class TransferPredictor(Predictor):
@@ -75,7 +83,8 @@ class TransferPredictor(Predictor):
     space : SearchSpace
     sources : sequence of Predictor
         Fitted predictors of other devices, of the same space, as loaded from packs. A predictor
-        that comes from a pack has none: it predicts, but cannot be fitted again.
+        that comes from a pack has none: it predicts, but cannot be fitted again. With
+        ``block_times`` none are needed.
     block_times : BlockTimes, optional
         Kernel times of networks on the new device, those that it is fitted to or others: the table
         that they give (:mod:`latprof.predictors.models.block_times`) is one more source, and
@@ -93,6 +102,8 @@ class TransferPredictor(Predictor):
         Trees of the sources, times their weights.
     sum_ : FactorSum
         Intercept and factors together.
+    networks_ : str
+        As for ``hybrid``: whether this device takes time for dead operators, as the rows showed.
     """
 
     name: ClassVar[str] = "transfer"
@@ -104,6 +115,7 @@ class TransferPredictor(Predictor):
     factors_: tuple[Factor, ...]
     trees_: TreeEnsemble
     sum_: FactorSum
+    networks_: str
 
     def __init__(
         self,
@@ -123,46 +135,68 @@ class TransferPredictor(Predictor):
                 got=f"{len(choices):,}",
                 hint="these many need no other devices: fit the hybrid predictor (latprof train)",
             )
-        tables = space_tables(self.space)
-        pool = _Known.of(self.space, self.sources, _pool(self.space, 0))
-        rows = _Known.of(self.space, self.sources, choices)
+        pool = _pool(self.space, 0)
+        if self.block_times is not None:
+            # The table of kernels knows what the runtime ran.
+            fit = self._fitted(UNPRUNED, choices, latency_ms)
+            self._install(fit.weights, fit.terms, UNPRUNED)
+            return FitResult(fit.held_ms, region=pool)
+        found = fit_networks(self.space, choices, latency_ms, self._fitted)
+        fit = next(iter(found.fits.values()))
+        terms = fit.terms
+        if found.networks != UNPRUNED and is_small(self.space.num_choices.tolist()):
+            grid = over_space(self.space, found, _Fitted.predict)
+            every = tuple(range(grid.ndim))
+            terms = Terms(0.0, (Factor(every, grid),), TreeEnsemble.empty(fit.tables.decisions))
+        self._install(fit.weights, terms, found.networks)
+        return FitResult(found.held_ms, region=pool)
+
+    def _fitted(self, networks: str, choices: Choices, latency_ms: Floats) -> _Fitted:
+        """Fit to architectures under one hypothesis of :mod:`pruned_networks`."""
         table = None if self.block_times is None else self.block_times.table(self.space)
+        if table is None and not self.sources:
+            raise _no_source()
+        tables = space_tables(self.space)
+        pool_choices = viewed(self.space, networks, _pool(self.space, 0))
+        pool = _Known.of(self.space, self.sources, pool_choices)
+        rows = _Known.of(self.space, self.sources, choices)
         fit = _fitted(rows, latency_ms, pool, table)
         shapes, own = _designs(tables)
         entries = shapes @ fit.shape_costs + own @ fit.choice_costs
         additive = AdditiveTable(tables, fit.intercept_ms, tables.padded(entries))
         sources = [*self.sources] if table is None else [*self.sources, table]
-        terms = _weighted_sum(sources, fit.source_weights, tables)
-        factors = _by_decisions((*terms.factors, *additive.factors))
-        assert terms.trees is not None
-        self._install(
-            fit.source_weights, fit.intercept_ms + terms.intercept_ms, factors, terms.trees
-        )
+        terms = weighted_sum(sources, fit.source_weights, tables)
+        factors = by_decisions((*terms.factors, *additive.factors))
         left_out_ms = fit.left_out_ms
         if table is not None and self.block_times is not None:
             # The table knows the blocks of the very rows: it is made without them.
             left_out_ms = _left_out_ms(self.space, self.block_times, rows, latency_ms, pool)
-        return FitResult(left_out_ms, region=pool.choices)
+        terms = Terms(fit.intercept_ms + terms.intercept_ms, factors, terms.trees)
+        return _Fitted(tables, fit.source_weights, terms, left_out_ms)
 
-    def _install(
-        self,
-        weights: Floats,
-        intercept_ms: float,
-        factors: tuple[Factor, ...],
-        trees: TreeEnsemble,
-    ) -> None:
-        self.weights_, self.intercept_ms_ = weights, intercept_ms
-        self.factors_, self.trees_ = factors, trees
+    def _install(self, weights: Floats, terms: Terms, networks: str) -> None:
+        assert terms.trees is not None
+        self.weights_, self.intercept_ms_ = weights, terms.intercept_ms
+        self.factors_, self.trees_, self.networks_ = terms.factors, terms.trees, networks
         sizes = space_tables(self.space).num_choices.tolist()
-        self.sum_ = FactorSum(intercept_ms, factors, sizes)
+        self.sum_ = FactorSum(terms.intercept_ms, terms.factors, sizes)
+
+    @property
+    def _prunes(self) -> bool:
+        """Whether the tables are of pruned architectures, not folded into those as named."""
+        return self.networks_ == PRUNED and not is_small(self.space.num_choices.tolist())
 
     def _predict(self, choices: Choices) -> Floats:
+        if self._prunes:
+            choices = self.space.pruned(choices)
         latency = self.sum_.predict(choices)
         if len(self.trees_) or self.trees_.base_ms:
             latency += self.trees_.predict(choices)
         return latency
 
-    def terms(self) -> Terms:
+    def terms(self) -> Terms | None:
+        if self._prunes:
+            return None
         return Terms(self.intercept_ms_, self.factors_, self.trees_)
 
     def to_files(self) -> PackFiles:
@@ -171,6 +205,7 @@ class TransferPredictor(Predictor):
             "weights": self.weights_,
             "intercept_ms": self.intercept_ms_,
             "factors": factors_to_fields(self.factors_),
+            "networks": self.networks_,
         }
         return {_TABLE_FILE: to_json(table), _TREES_FILE: to_json(self.trees_.to_fields())}
 
@@ -181,9 +216,12 @@ class TransferPredictor(Predictor):
         predictor = cls(space)
         predictor._install(
             fields.array("weights", (None,)),
-            fields.number("intercept_ms", -_LARGEST, _LARGEST),
-            factors_from_fields(fields, "factors", tables),
-            TreeEnsemble.from_fields(Fields.of_file(files, _TREES_FILE), tables.decisions),
+            Terms(
+                fields.number("intercept_ms", -_LARGEST, _LARGEST),
+                factors_from_fields(fields, "factors", tables),
+                TreeEnsemble.from_fields(Fields.of_file(files, _TREES_FILE), tables.decisions),
+            ),
+            networks_from_fields(fields),
         )
         return predictor
 
@@ -225,6 +263,23 @@ def choose_for_transfer(
     return drawn[choose_architectures(transfer_features(space, sources, drawn), n)]
 
 
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """A fit to architectures under one hypothesis; ``held_ms`` are its rows left out, in ms."""
+
+    tables: SpaceTables
+    weights: Floats
+    terms: Terms
+    held_ms: Floats
+
+    def predict(self, choices: Choices) -> Floats:
+        """Latencies in ms of n architectures under the hypothesis, shape (n,)."""
+        assert self.terms.trees is not None
+        sizes = self.tables.num_choices.tolist()
+        latency = FactorSum(self.terms.intercept_ms, self.terms.factors, sizes).predict(choices)
+        return latency + self.terms.trees.predict(choices)
+
+
 # Features ----------------------------------------------------------------------------------
 
 
@@ -241,12 +296,23 @@ def transfer_features(
     space, and CoverageError where one does not know a candidate.
     """
     if not sources:
-        raise InvalidValueError(
-            "there is no other device to transfer from",
-            field="sources",
-            expected="at least one fitted predictor",
-            hint="pass the predictors of other devices' packs; a loaded one cannot be fitted again",
-        )
+        raise _no_source()
+    return _features(space, sources, choices)
+
+
+def _no_source() -> InvalidValueError:
+    return InvalidValueError(
+        "there is no other device to transfer from",
+        field="sources",
+        expected="at least one fitted predictor",
+        hint="pass the predictors of other devices' packs; a loaded one cannot be fitted again",
+    )
+
+
+def _features(
+    space: SearchSpace, sources: Sequence[Predictor], choices: NDArray[np.uint8]
+) -> TransferFeatures:
+    """The same, also of no source."""
     if not isinstance(sources, Sequence | np.ndarray) or not all(
         isinstance(source, Predictor) for source in sources
     ):
@@ -268,7 +334,9 @@ def transfer_features(
     tables = space_tables(space)
     columns = tables.columns(choices)
     shapes, own = (tables.sums(columns, design) for design in _designs(tables))
-    source_ms = np.stack([source.predict(choices) for source in sources], axis=1)
+    source_ms = np.empty((len(choices), len(sources)))
+    for number, source in enumerate(sources):
+        source_ms[:, number] = source.predict(choices)
     return TransferFeatures(source_ms, shapes, own)
 
 
@@ -309,7 +377,7 @@ class _Known:
 
     @classmethod
     def of(cls, space: SearchSpace, sources: Sequence[Predictor], choices: Choices) -> _Known:
-        return cls(choices, transfer_features(space, sources, choices))
+        return cls(choices, _features(space, sources, choices))
 
     def rows(self, index: NDArray[np.int64]) -> _Known:
         return _Known(self.choices[index], self.features.rows(index))
@@ -340,65 +408,3 @@ def _left_out_ms(
         fit = _fitted(rows.rows(others), latency_ms[others], pool, table)
         left_out[fold] = fit.predict(rows.rows(fold).beside(table))
     return left_out
-
-
-# Folding -----------------------------------------------------------------------------------
-
-
-def _weighted_sum(sources: Sequence[Predictor], weights: Floats, tables: SpaceTables) -> Terms:
-    """The sources' tables and trees, each times its source's weight, as those of one predictor."""
-    intercept, factors, trees = 0.0, [], []
-    for source, weight in zip(sources, weights.tolist(), strict=True):
-        terms = source.terms()
-        if terms is None:
-            raise InvalidValueError(
-                f"the {source.name} predictor is no sum of tables and trees, which a source must be"
-            )
-        if not all(np.isfinite(factor.table_ms).all() for factor in terms.factors):
-            raise CoverageError(
-                "a source does not know every candidate of its space",
-                [source.name],
-                hint="take another predictor of that device, such as hybrid",
-            )
-        intercept += weight * terms.intercept_ms
-        factors += [Factor(f.decisions, weight * f.table_ms) for f in terms.factors]
-        if terms.trees is not None:
-            trees.append((weight, terms.trees))
-    return Terms(intercept, tuple(factors), _joined(trees, tables))
-
-
-def _by_decisions(factors: Iterable[Factor]) -> tuple[Factor, ...]:
-    """Sum the factors that are over the same decisions."""
-    sums: dict[tuple[int, ...], Floats] = {}
-    for factor in factors:
-        known = sums.get(factor.decisions)
-        sums[factor.decisions] = factor.table_ms if known is None else known + factor.table_ms
-    return tuple(Factor(decisions, table) for decisions, table in sums.items())
-
-
-def _joined(weighted: Sequence[tuple[float, TreeEnsemble]], tables: SpaceTables) -> TreeEnsemble:
-    """One ensemble whose leaves are those of all, each times its weight."""
-    if not weighted:
-        return TreeEnsemble.empty(tables.decisions)
-    trees = [each for _, each in weighted]
-    if sum(map(len, trees)) > _MOST_TREES:
-        raise InvalidValueError(
-            "the sources have too many trees",
-            field="sources",
-            expected=f"at most {_MOST_TREES:,}",
-            got=f"{sum(map(len, trees)):,}",
-            hint="take fewer sources",
-        )
-    values = [
-        np.where(each.feature < 0, np.float32(weight) * each.value, each.value)
-        for weight, each in weighted
-    ]
-    return TreeEnsemble(
-        tables.decisions,
-        sum(weight * each.base_ms for weight, each in weighted),
-        np.concatenate([each.sizes for each in trees]),
-        np.concatenate([each.feature for each in trees]),
-        np.concatenate([each.left for each in trees]),
-        np.concatenate([each.right for each in trees]),
-        np.concatenate(values).astype(np.float32),
-    )

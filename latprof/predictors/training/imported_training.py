@@ -7,7 +7,9 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latprof.datasets.importers.flags import SYNTHETIC
+import numpy as np
+
+from latprof.datasets.importers.flags import DRIFT, SYNTHETIC
 from latprof.datasets.importers.twins import noise_of_twins
 from latprof.errors import UsageError
 from latprof.measurement.records import Target
@@ -17,6 +19,7 @@ from latprof.predictors.training.split_training import train
 if TYPE_CHECKING:
     from latprof.datasets.importers.base import ImportedLatencies
     from latprof.predictors.pack.pack import Pack
+    from latprof.predictors.training.split_training import OnFit
 
 
 def train_on_column(
@@ -28,19 +31,21 @@ def train_on_column(
     test_fraction: float = 0.2,
     seed: int = 0,
     compare: bool = True,
+    on_progress: OnFit | None = None,
 ) -> Pack:
     """Fit a predictor to one column of a public collection, and judge it on its other rows.
 
     Only usable rows count. The pack's target is a published one, whose runtime and threads nobody
     stated; its batch size is 1 where the file does not tell. The noise floor comes from networks
-    that the column holds under two names, where there are any.
+    that the column holds under two names, where there are any. Where latencies follow the order of
+    the rows, that is taken off before the fit.
 
     Parameters
     ----------
     column : ImportedLatencies
     device_name, conditions : str
         What the collection's paper says of the device and of how it was measured.
-    predictor, test_fraction, seed, compare
+    predictor, test_fraction, seed, compare, on_progress
         As for :func:`latprof.predictors.training.split_training.train`.
 
     Raises
@@ -80,6 +85,8 @@ def train_on_column(
         test_fraction=test_fraction,
         seed=seed,
         compare=compare,
+        order=np.flatnonzero(column.usable) if DRIFT in column.flags else None,
+        on_progress=on_progress,
     )
     words = [conditions] if conditions else []
     words += [] if stated else ["batch size not stated, taken as 1"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from latprof.datasets.published.splits import split_rows
 from latprof.errors import CoverageError, InvalidValueError, NotEnoughDataError
 from latprof.predictors.fitting.evaluation import Metrics, evaluate
 from latprof.predictors.models.by_name import predictor_names, seeded_predictor
+from latprof.predictors.models.transfer_predictor import TransferPredictor
 from latprof.predictors.pack.pack import HeldOut, Pack, Rows
 from latprof.registry import PREDICTORS
 
@@ -26,9 +27,25 @@ if TYPE_CHECKING:
     from latprof.measurement.records import Target
     from latprof.measurement.statistics import NoiseFloor
     from latprof.predictors.base import Batch, Floats, Predictor
+    from latprof.predictors.models.block_times import BlockTimes
+
+
+@dataclass(frozen=True)
+class FitProgress:
+    """A fit that begins: which predictor, the how manieth of how many, and to how many rows."""
+
+    predictor: str
+    number: int
+    total: int
+    rows: int
+
+
+OnFit: TypeAlias = Callable[[FitProgress], None]
 
 #: Fewest measured architectures, training and held-out rows together.
 MIN_ROWS = 10
+#: Most rows beside which kernel times are tried.
+_ROWS_FOR_KERNELS = 200
 
 
 def train(  # noqa: PLR0913 - what a pack carries is named here
@@ -45,6 +62,9 @@ def train(  # noqa: PLR0913 - what a pack carries is named here
     seed: int = 0,
     compare: bool = True,
     kernels: Iterable[tuple[Operator, float]] = (),
+    block_times: BlockTimes | None = None,
+    order: ArrayLike | None = None,
+    on_progress: OnFit | None = None,
 ) -> Pack:
     """Fit a predictor on a seeded split of n measured architectures and judge it on the rest.
 
@@ -66,6 +86,14 @@ def train(  # noqa: PLR0913 - what a pack carries is named here
         that does not know a candidate among the held-out rows is left out.
     kernels : iterable of (Operator, float)
         Timed on the target, as :meth:`Pack.of` takes them.
+    block_times : BlockTimes, optional
+        Kernel times of networks on the target. With few rows the table that they give, corrected by
+        the rows, takes the place of ``hybrid`` where it predicts training rows left out better;
+        held-out networks' times are not used.
+    order : array of shape (n,), optional
+        In which the rows were measured, for :meth:`Predictor.fit`.
+    on_progress : callable, optional
+        Called with a :class:`FitProgress` before each fit.
 
     Raises
     ------
@@ -78,10 +106,21 @@ def train(  # noqa: PLR0913 - what a pack carries is named here
     CoverageError
         Where the predictor does not know a candidate among the held-out rows.
     """
-    training, held_out = _split(space, architectures, latency_ms, test_fraction, seed)
+    choices, latency = _checked(space, architectures, latency_ms)
+    fitted, tested = split_rows(len(choices), test_fraction, seed)
+    training, held_out = (choices[fitted], latency[fitted]), (choices[tested], latency[tested])
+    options = {} if order is None else {"order": np.asarray(order)[fitted]}
     others = [name for name in predictor_names() if name != predictor] if compare else []
-    trials = _trials([predictor, *others], space, seed, training, held_out)
+    names = [predictor, *others]
+    trials = _trials(
+        _said(names, len(fitted), on_progress), space, seed, training, held_out, options
+    )
     chosen = trials[predictor]
+    if block_times is not None and predictor == "hybrid":
+        table = _of_kernels(space, block_times, training, held_out)
+        if table is not None:
+            trials[table.predictor.name] = table
+            chosen = min(chosen, table, key=lambda trial: trial.left_out_error(training[1]))
     pack = Pack.of(chosen.predictor, target, training, kernels)
     spelled = tuple(map(str, space.architectures(held_out[0])))
     return dataclasses.replace(
@@ -95,10 +134,8 @@ def train(  # noqa: PLR0913 - what a pack carries is named here
     )
 
 
-def _split(
-    space: SearchSpace, architectures: Batch, latency_ms: ArrayLike, test_fraction: float, seed: int
-) -> tuple[Rows, Rows]:
-    """Check the measured rows; those to fit to, and those to judge on."""
+def _checked(space: SearchSpace, architectures: Batch, latency_ms: ArrayLike) -> Rows:
+    """The measured rows, which are enough and latencies."""
     choices = space.choices(architectures)
     latency = np.asarray(latency_ms, dtype=np.float64)
     if len(choices) < MIN_ROWS:
@@ -114,8 +151,15 @@ def _split(
             expected=f"shape ({len(choices)},)",
             got=f"shape {latency.shape}",
         )
-    training, held_out = split_rows(len(choices), test_fraction, seed)
-    return (choices[training], latency[training]), (choices[held_out], latency[held_out])
+    return choices, latency
+
+
+def _said(names: Sequence[str], rows: int, on_progress: OnFit | None) -> Iterator[str]:
+    """The names, each reported before it is used."""
+    for number, name in enumerate(names, start=1):
+        if on_progress is not None:
+            on_progress(FitProgress(name, number, len(names), rows))
+        yield name
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -126,9 +170,33 @@ class _Trial(ShortRepr):
     predicted_ms: Floats
     metrics: Metrics
 
+    def left_out_error(self, latency_ms: Floats) -> float:
+        """Mean squared error of the training rows, each left out, in ms squared."""
+        return float(np.mean((self.predictor.out_of_fold_ms_ - latency_ms) ** 2))
+
+
+def _of_kernels(
+    space: SearchSpace, block_times: BlockTimes, training: Rows, held_out: Rows
+) -> _Trial | None:
+    """The table of the blocks that were timed in other networks than the held-out ones.
+
+    None where the rows are many, since they say more, and where too few blocks were timed.
+    """
+    times = block_times.without(space.canonical(held_out[0]))
+    if len(training[0]) > _ROWS_FOR_KERNELS or times.table(space) is None:
+        return None
+    fitted = TransferPredictor(space, (), times).fit(*training)
+    predicted = fitted.predict(held_out[0])
+    return _Trial(fitted, predicted, evaluate(predicted, held_out[1]))
+
 
 def _trials(
-    names: Sequence[str], space: SearchSpace, seed: int, training: Rows, held_out: Rows
+    names: Iterable[str],
+    space: SearchSpace,
+    seed: int,
+    training: Rows,
+    held_out: Rows,
+    options: Mapping[str, Any],
 ) -> dict[str, _Trial]:
     """Fit each predictor and judge it; the first has to succeed.
 
@@ -138,11 +206,11 @@ def _trials(
     trials: dict[str, _Trial] = {}
     for name in names:
         try:
-            fitted = seeded_predictor(name, space, seed).fit(*training)
+            fitted = seeded_predictor(name, space, seed).fit(*training, **options)
             predicted = fitted.predict(held_out[0])
             trials[name] = _Trial(fitted, predicted, evaluate(predicted, held_out[1]))
         except Exception as error:
-            if name == names[0]:
+            if not trials:
                 raise
             if isinstance(error, CoverageError):
                 continue

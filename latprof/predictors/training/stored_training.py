@@ -15,12 +15,17 @@ from latprof.predictors.models.by_name import predictor_class
 from latprof.predictors.training.split_training import train
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
     from latprof.datasets.spaces.base import Architecture, SearchSpace
     from latprof.measurement.labels import TargetLabels
     from latprof.predictors.pack.pack import Pack
+    from latprof.predictors.training.split_training import OnFit
+
+    _KernelProfile = tuple[Architecture, list[tuple[str, float]]]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,16 +64,17 @@ def stored_rows(measured: TargetLabels, space: SearchSpace | None = None) -> Sto
 
 def stored_block_times(measured: TargetLabels, space: SearchSpace) -> BlockTimes | None:
     """What the blocks of a space's architectures took, None where no kernels were timed."""
-    profiles = _kernel_profiles(measured, space)
+    return _block_times(space, _kernel_profiles(measured, space))
+
+
+def _block_times(space: SearchSpace, profiles: Sequence[_KernelProfile]) -> BlockTimes | None:
     if not profiles:
         return None
     architectures, kernels = zip(*profiles, strict=True)
     return BlockTimes.of_kernels(space, architectures, kernels)
 
 
-def _kernel_profiles(
-    measured: TargetLabels, space: SearchSpace
-) -> list[tuple[Architecture, list[tuple[str, float]]]]:
+def _kernel_profiles(measured: TargetLabels, space: SearchSpace) -> list[_KernelProfile]:
     """Architectures whose kernels were timed, with the kernels' names and milliseconds."""
     kernels = {
         subject.key: [(kernel.name, kernel.latency_ms) for kernel in profile.kernels]
@@ -86,6 +92,7 @@ def train_on_labels(
     test_fraction: float = 0.2,
     seed: int = 0,
     compare: bool = True,
+    on_progress: OnFit | None = None,
 ) -> Pack:
     """Fit a predictor to what a store holds of one target.
 
@@ -113,6 +120,8 @@ def train_on_labels(
         test_fraction=test_fraction,
         seed=seed,
         compare=compare,
+        on_progress=on_progress,
+        block_times=_block_times(rows.space, profiles),
         kernels=timed_operators(rows.space, measured.target.batch_size, profiles),
     )
     return dataclasses.replace(pack, constant=measured.constant)

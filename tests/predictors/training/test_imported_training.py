@@ -7,9 +7,11 @@ import pytest
 from synthetic_latency import SPACE, measured
 
 from latprof.datasets.importers.base import ImportedLatencies
+from latprof.datasets.importers.flags import DRIFT
 from latprof.errors import UsageError
 from latprof.predictors.pack.saving import load_pack, read_facts, save_pack
 from latprof.predictors.training.imported_training import train_on_column
+from latprof.predictors.training.split_training import FitProgress
 
 
 @pytest.fixture
@@ -67,3 +69,27 @@ def test_an_unknown_batch_size_is_said(column):
 def test_what_was_not_measured_or_is_no_architecture_is_refused(column, change, words):
     with pytest.raises(UsageError, match=words):
         train_on_column(dataclasses.replace(column, **change), predictor="linear")
+
+
+def test_each_fit_is_reported_before_it_begins(column):
+    told = []
+    train_on_column(column, predictor="linear", compare=True, on_progress=told.append)
+    assert [each.number for each in told] == list(range(1, len(told) + 1))
+    assert told[0] == FitProgress("linear", 1, len(told), 56)
+
+
+@pytest.mark.parametrize("flagged", [True, False])
+def test_a_flagged_drift_is_taken_off_and_left_out_of_predictions(column, flagged):
+    choices, truth = measured(600, noise=0.005, seed=8)
+    heating = 1 + 0.1 * np.linspace(-1, 1, 600)
+    drifting = dataclasses.replace(
+        column,
+        latency_ms=truth * heating,
+        usable=np.ones(600, dtype=bool),
+        choices=choices,
+        flags=frozenset({DRIFT}) if flagged else frozenset(),
+    )
+    predictor = train_on_column(drifting, predictor="linear", compare=False).predictor
+    assert (predictor.drift_ms_ is not None) == flagged
+    error = np.std(predictor.predict(choices) / truth)
+    assert error < 0.02 if flagged else error > 0.02

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from synthetic_latency import SPACE, measured
+from synthetic_latency import SPACE, block_costs_ms, measured
 
 from latprof.datasets.published.splits import split_rows
 from latprof.errors import (
@@ -8,7 +8,9 @@ from latprof.errors import (
     NotEnoughDataError,
     UnknownNameError,
 )
+from latprof.predictors.features.block_features import space_tables
 from latprof.predictors.fitting.evaluation import evaluate
+from latprof.predictors.models.block_times import BlockTimes
 from latprof.predictors.training.split_training import train
 
 
@@ -81,3 +83,33 @@ def test_nine_of_ten_new_networks_fall_inside_the_interval(name):
     prediction = pack.predict(choices)
     inside = (prediction.low_ms <= latency) & (latency <= prediction.high_ms)
     assert 0.85 < inside.mean() < 0.95
+
+
+def kernel_times(choices):
+    """What each block of these networks took, by the runtime's own profile."""
+    return BlockTimes(choices, block_costs_ms()[space_tables(SPACE).columns(choices)])
+
+
+def test_with_few_rows_the_kernel_times_of_a_store_make_the_table():
+    choices, latency = measured(20, noise=0.005)
+    _, test = split_rows(20, 0.2, seed=0)
+    times = kernel_times(np.concatenate([choices, SPACE.sample_choices(10, seed=77)]))
+    with_kernels = train(SPACE, choices, latency, compare=False, block_times=times)
+    without = train(SPACE, choices, latency, compare=False)
+    assert with_kernels.predictor.name == "transfer"
+    assert sorted(with_kernels.comparison) == ["hybrid", "transfer"]
+    assert with_kernels.comparison["hybrid"] == without.metrics
+    assert with_kernels.metrics.rmse_ms < 0.5 * without.metrics.rmse_ms
+    known = with_kernels.predictor.block_times.choices
+    assert not (known[:, None] == choices[test]).all(axis=2).any()
+
+
+def test_kernel_times_that_mislead_and_few_of_them_are_not_taken():
+    choices, latency = measured(60, noise=0.005)
+    random = BlockTimes(choices, np.random.default_rng(0).random((60, 21)))
+    assert train(SPACE, choices, latency, compare=False, block_times=random).predictor.name == (
+        "hybrid"
+    )
+    few = kernel_times(choices).of(choices[:0])
+    pack = train(SPACE, choices, latency, compare=False, block_times=few)
+    assert list(pack.comparison) == ["hybrid"]
