@@ -143,6 +143,10 @@ def _print(pack: Pack) -> None:
         "on the held-out ones"
     )
     typer.echo(f"noise floor  {describe_noise_floor(pack.noise_floor)}")
+    networks = getattr(pack.predictor, "networks_", "unpruned")
+    if networks != "unpruned":
+        words = {"pruned": "take no time here", "both": "take a part of their time here"}[networks]
+        typer.echo(f"networks     {networks}: operators on no path from input to output {words}")
     typer.echo(f"interval     {pack.interval_coverage:.0%} within +-{pack.interval_relative:.2%}\n")
     rows = {pack.predictor.name: pack.metrics} | dict(pack.comparison)
     print_table(

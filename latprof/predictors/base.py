@@ -15,7 +15,6 @@ from latprof.common.limits import INNER_SHARE
 from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.spaces.base import Architecture, SearchSpace
 from latprof.errors import InvalidValueError, NotEnoughDataError
-from latprof.measurement.row_drift import drift_of_order
 from latprof.predictors.estimator import Estimator
 from latprof.predictors.features.block_features import space_tables
 from latprof.predictors.fitting.calibration import COVERAGE, Calibration, calibrate
@@ -160,6 +159,8 @@ class Predictor(Estimator):
         result = self._fit(rows.choices, rows.mean_ms)
         self.drift_ms_ = None
         if order is not None:
+            from latprof.measurement.row_drift import drift_of_order  # not needed to predict
+
             unseen = result.out_of_fold_ms[rows.numbers]
             drift = drift_of_order(_order(order, len(choices)), target - unseen, unseen)
             if drift is not None:

@@ -388,7 +388,9 @@ class SearchSpace(ABC):
         """
         import onnx
 
-        options = {"pruned": True} if pruned else {}  # which older spaces of others do not know
+        options: dict[str, Any] = (
+            {"pruned": True} if pruned else {}
+        )  # which older spaces of others do not know
         content = self.onnx_bytes(
             architecture, batch_size=batch_size, seed=seed, batch_norm=batch_norm, **options
         )

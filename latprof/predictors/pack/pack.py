@@ -254,6 +254,9 @@ class Pack:
         """What it is, in a few words each."""
         facts = [("predictor", self.predictor.name), ("space", self.space.name)]
         facts.append(("target", "unknown" if self.target is None else self.target.describe()))
+        networks = getattr(self.predictor, "networks_", "unpruned")
+        if networks != "unpruned":
+            facts.append(("networks", networks))
         if self.training_rows:
             facts.append(("training rows", f"{self.training_rows:,}"))
         if self.metrics is not None:
