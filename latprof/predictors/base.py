@@ -156,13 +156,14 @@ class Predictor(Estimator):
                 "latency_ms holds values that are not finite and above 0",
                 expected=f"milliseconds above 0 and up to {_LARGEST_MS:g}",
             )
+        when = None if order is None else _order(order, len(choices))
         result = self._fit(rows.choices, rows.mean_ms)
         self.drift_ms_ = None
-        if order is not None:
+        if when is not None:
             from latprof.measurement.row_drift import drift_of_order  # not needed to predict
 
             unseen = result.out_of_fold_ms[rows.numbers]
-            drift = drift_of_order(_order(order, len(choices)), target - unseen, unseen)
+            drift = drift_of_order(when, target - unseen, unseen)
             if drift is not None:
                 self.drift_ms_ = drift
                 steady = distinct_rows(self.space.canonical(choices), target - drift)
