@@ -29,7 +29,6 @@ from latprof.predictors.fitting.ridge import (
     RidgeFit,
     fit_ridge,
     fit_robust_ridge,
-    scaled_errors,
 )
 
 if TYPE_CHECKING:
@@ -55,8 +54,8 @@ _FREE_ROWS = 2
 _FREE_COLUMNS = 1000
 #: Operators up to which each has a cost of its own; beyond, only what similar ones share is known.
 MOST_OPERATORS = 4000
-#: Rows, and rows times features, from which priors and penalties are chosen by faster means.
-_MANY_ROWS, _MANY_NUMBERS = 1500, 1_000_000
+#: Columns of a root from which it is shortened by faster means.
+_MANY_COLUMNS = 1000
 #: What is left of a covariance when its low-rank root is long enough.
 _ROOT_TOLERANCE = 1e-6
 _ROOT_COLUMNS = 400
@@ -138,24 +137,13 @@ def fit_block_costs(tables: SpaceTables, columns: Integers, latency_ms: Floats) 
     best: BlockCosts | None = None
     for prior in priors:
         unscaled = prior.features(columns)
-        weights = WEIGHTS if prior.shared else (1.0,)
-        if are_many(unscaled):
-            trials = [replace(prior, weight=weight) for weight in weights]
-            scales = [trial.scaled(np.ones(unscaled.shape[1])) for trial in trials]
-            errors = scaled_errors(unscaled, latency_ms, scales)
-            weights = (weights[int(np.argmin(errors))],)
-        for weight in weights:
+        for weight in WEIGHTS if prior.shared else (1.0,):
             weighted = replace(prior, weight=weight)
             fit = fit_ridge(weighted.scaled(unscaled), latency_ms)
             if best is None or fit.error < best.ridge.error:
                 best = BlockCosts(fit, weighted)
     assert best is not None
     return best
-
-
-def are_many(features: Floats) -> bool:
-    """Whether the features of n architectures are too many for each fit to choose its penalty."""
-    return len(features) >= _MANY_ROWS and features.size >= _MANY_NUMBERS
 
 
 def fit_by_prior(
@@ -253,10 +241,41 @@ def _compressed(root: Floats, counts: csr_array) -> Floats:
 
     There are fewer combinations of operators than operators: some always come together.
     """
+    if root.shape[1] >= _MANY_COLUMNS:
+        basis = _row_space(counts)
+        inside = basis.T @ root
+        covariance = inside @ inside.T
+        covariance[np.diag_indices_from(covariance)] *= 1 + RANK_TOLERANCE
+        found: Floats = basis @ np.linalg.cholesky(covariance)
+        return found
     design = counts @ root
     squared, vectors = np.linalg.eigh(design.T @ design)
     shorter: Floats = root @ vectors[:, squared > RANK_TOLERANCE * squared.max(initial=0.0)]
     return shorter
+
+
+def _row_space(counts: csr_array) -> Floats:
+    """An orthonormal basis of what the columns' counts of items span, shape (items, rank).
+
+    Items that no column joins, directly or by others, are decomposed apart.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    columns, items = counts.shape
+    ones = counts.tocoo()
+    links = coo_array((ones.data, (ones.row, columns + ones.col)), (columns + items,) * 2)
+    _, labels = connected_components(links, directed=False)
+    parts = []
+    for label in np.unique(labels[columns:]):
+        here = np.flatnonzero(labels[columns:] == label)
+        block = counts[np.flatnonzero(labels[:columns] == label)][:, here].toarray()
+        squared, vectors = np.linalg.eigh(block.T @ block)
+        kept = squared > RANK_TOLERANCE * max(float(squared.max(initial=0.0)), 1e-300)
+        part = np.zeros((items, int(kept.sum())))
+        part[here] = vectors[:, kept]
+        parts.append(part)
+    return np.hstack(parts)
 
 
 def _similarity_root(tables: SpaceTables, size: Floats, lengths: tuple[float, ...]) -> Floats:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -19,7 +18,7 @@ PENALTIES: Floats = np.geomspace(1e-9, 1e1, 51)
 RANK_TOLERANCE = 1e-11
 #: Degrees of freedom of the errors in a robust fit, and how often its weights are set.
 _FREEDOM = 3.0
-REWEIGHTINGS = 4
+_REWEIGHTINGS = 4
 #: Slopes of that line that can be meant. Where the features say nothing, what is predicted without
 #: a row falls as the row rises (it is the mean of the others), and the line would turn it round.
 _SLOPES = (0.5, 2.0)
@@ -88,71 +87,6 @@ def fit_ridge(features: Floats, target: Floats, row_weights: Floats | None = Non
     )
 
 
-def refit_ridge(
-    features: Floats, target: Floats, penalty: float, row_weights: Floats | None = None
-) -> RidgeFit:
-    """The ridge of :func:`fit_ridge` with its penalty given: several times faster.
-
-    By Cholesky's decomposition, the leverages too.
-    """
-    from scipy.linalg import cholesky, solve_triangular
-
-    rows = len(target)
-    weights = np.ones(rows) if row_weights is None else row_weights / row_weights.mean()
-    roots = np.sqrt(weights)
-    mean, centre = weights @ features / rows, float(weights @ target / rows)
-    matrix = (features - mean) * roots[:, None]
-    residual = (target - centre) * roots
-    gram = matrix.T @ matrix
-    gram[np.diag_indices_from(gram)] += penalty
-    lower = cholesky(gram, lower=True, overwrite_a=True, check_finite=False)
-    whitened = solve_triangular(lower, matrix.T, lower=True, check_finite=False)
-    solved = solve_triangular(lower, whitened @ residual, lower=True, trans=1, check_finite=False)
-    leverage_left = np.maximum(1 - weights / rows - (whitened**2).sum(axis=0), 1e-12)
-    residuals = (residual - matrix @ solved) / leverage_left
-    return RidgeFit(
-        coefficients=solved,
-        intercept=centre - float(mean @ solved),
-        penalty=penalty,
-        left_out=target - residuals / roots,
-        error=float(np.mean(residuals**2)),
-    )
-
-
-def scaled_errors(features: Floats, target: Floats, scales: Sequence[Floats]) -> list[float]:
-    """Least error, over the penalties, of ridges on the features times each of these scales.
-
-    By generalised cross-validation (Golub, Heath, Wahba, Technometrics 1979), which needs the rows
-    once for all scales: mean squared residual over the squared share of freedom that is left.
-    """
-    rows = len(target)
-    matrix, residual = features - features.mean(axis=0), target - target.mean()
-    gram, product = matrix.T @ matrix, matrix.T @ residual
-    total = float(residual @ residual)
-    errors = []
-    for scale in scales:
-        squared, vectors = np.linalg.eigh(gram * np.outer(scale, scale))
-        kept = squared > RANK_TOLERANCE * max(float(squared.max(initial=0.0)), 1e-300)
-        squared = squared[kept]
-        explained = (vectors[:, kept].T @ (product * scale)) ** 2 / squared
-        penalties = PENALTIES * float(squared.max(initial=0.0))
-        left = penalties / (squared[:, None] + penalties)  # 1 - g, as in fit_ridge
-        unexplained = max(total - float(explained.sum()), 0.0) + explained @ left**2
-        freedom = rows - 1 - len(squared) + left.sum(axis=0)
-        errors.append(float((rows * unexplained / np.maximum(freedom, 1e-9) ** 2).min()))
-    return errors
-
-
-def robust_weights(fit: RidgeFit, target: Floats) -> Floats | None:
-    """Weights of rows for the next step of a robust fit; None where errors are rounding errors."""
-    residuals = target - fit.left_out
-    scale = 1.4826 * float(np.median(np.abs(residuals)))
-    if scale <= 1e-9 * float(np.abs(target).max()):
-        return None
-    weights: Floats = (_FREEDOM + 1) / (_FREEDOM + (residuals / scale) ** 2)
-    return weights
-
-
 def fit_robust_ridge(features: Floats, target: Floats) -> RidgeFit:
     """Fit a robust ridge, then set its level and slope by least squares.
 
@@ -162,16 +96,13 @@ def fit_robust_ridge(features: Floats, target: Floats) -> RidgeFit:
     is not the mean; a line through the rows left out, by ordinary least squares, makes it so.
     """
     fit = fit_ridge(features, target)
-    for _ in range(REWEIGHTINGS):
-        weights = robust_weights(fit, target)
-        if weights is None:
+    for _ in range(_REWEIGHTINGS):
+        residuals = target - fit.left_out
+        scale = 1.4826 * float(np.median(np.abs(residuals)))
+        if scale <= 1e-9 * float(np.abs(target).max()):
             return fit
+        weights = (_FREEDOM + 1) / (_FREEDOM + (residuals / scale) ** 2)
         fit = fit_ridge(features, target, weights)
-    return straightened(fit, target)
-
-
-def straightened(fit: RidgeFit, target: Floats) -> RidgeFit:
-    """The fit times a slope, plus a level: those of the line through its rows left out."""
     spread = fit.left_out - fit.left_out.mean()
     slope = float(spread @ target) / max(float(spread @ spread), 1e-300)
     if not _SLOPES[0] <= slope <= _SLOPES[1]:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from latprof.common.short_reprs import ShortRepr
 from latprof.predictors.fitting.block_prior import (
     BlockCosts,
-    are_many,
     fit_block_costs,
     fit_by_prior,
 )
@@ -29,13 +28,6 @@ from latprof.predictors.fitting.boosting import (
 from latprof.predictors.fitting.evaluation import fold_numbers
 from latprof.predictors.fitting.factors import AdditiveTable, Factor, FactorSum
 from latprof.predictors.fitting.grid import all_choices, fit_grid, grid_rows, is_small
-from latprof.predictors.fitting.ridge import (
-    REWEIGHTINGS,
-    fit_ridge,
-    refit_ridge,
-    robust_weights,
-    straightened,
-)
 from latprof.predictors.fitting.trees import TreeEnsemble
 
 if TYPE_CHECKING:
@@ -162,8 +154,6 @@ def _additive(rows: _Rows) -> _Base:
     latency = rows.latency_ms
     costs = fit_block_costs(rows.tables, rows.columns, latency)
     features = costs.prior.features(rows.columns)
-    if are_many(features):
-        return _additive_of_many(rows, costs, features)
 
     def by_fold(*, robust: bool) -> list[BlockCosts]:
         return [
@@ -181,35 +171,6 @@ def _additive(rows: _Rows) -> _Base:
         return base
     whole = fit_by_prior(costs.prior, features, latency, robust=True)
     return _Base(whole, robust, held, robust=True)
-
-
-def _additive_of_many(rows: _Rows, costs: BlockCosts, features: Floats) -> _Base:
-    """The same with the penalty of all rows, and the weights of their robust fit, in the folds."""
-    latency = rows.latency_ms
-
-    def by_fold(penalty: float, weights: Floats | None = None) -> list[BlockCosts]:
-        fits = []
-        for mask in rows.masks():
-            own = None if weights is None else weights[mask]
-            fit = refit_ridge(features[mask], latency[mask], penalty * mask.mean(), own)
-            fits.append(fit if weights is None else straightened(fit, latency[mask]))
-        return [BlockCosts(fit, costs.prior) for fit in fits]
-
-    plain = by_fold(costs.ridge.penalty)
-    base = _Base(costs, plain, _held(rows, plain))
-    fit = costs.ridge
-    for step in range(REWEIGHTINGS):
-        weights = robust_weights(fit, latency)
-        if weights is None:
-            return base
-        if step < REWEIGHTINGS - 1:
-            fit = refit_ridge(features, latency, fit.penalty, weights)
-    fit = fit_ridge(features, latency, weights)
-    robust = by_fold(fit.penalty, weights)
-    held = _held(rows, robust)
-    if _error(held, latency) >= _error(base.held_ms, latency):
-        return base
-    return _Base(BlockCosts(straightened(fit, latency), costs.prior), robust, held, robust=True)
 
 
 def _held(rows: _Rows, by_fold: list[BlockCosts]) -> Floats:

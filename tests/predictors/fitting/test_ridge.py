@@ -3,12 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latprof.predictors.fitting.ridge import (
-    fit_ridge,
-    fit_robust_ridge,
-    refit_ridge,
-    scaled_errors,
-)
+from latprof.predictors.fitting.ridge import fit_ridge, fit_robust_ridge
 
 
 def problem(rows, columns, seed=0):
@@ -97,27 +92,3 @@ def test_without_outliers_or_noise_the_robust_fit_is_the_plain_one():
     np.testing.assert_allclose(exact.coefficients, [1, 2, 3], rtol=1e-4)
     same = fit_robust_ridge(features, np.full(60, 4.0))
     assert (same.intercept, *same.coefficients) == (4.0, 0, 0, 0)
-
-
-@pytest.mark.parametrize("shape", [(40, 5), (30, 29), (300, 12)])
-def test_a_refit_with_a_penalty_is_the_fit_that_chose_it(shape):
-    features, target = problem(*shape)
-    weights = np.linspace(0.2, 1.8, shape[0])
-    chosen = fit_ridge(features, target, weights)
-    again = refit_ridge(features, target, chosen.penalty, weights)
-    np.testing.assert_allclose(again.coefficients, chosen.coefficients, rtol=1e-4, atol=1e-7)
-    np.testing.assert_allclose(again.left_out, chosen.left_out, rtol=1e-5)
-    assert again.intercept == pytest.approx(chosen.intercept, rel=1e-6)
-    assert again.error == pytest.approx(chosen.error, rel=1e-4)
-
-
-def test_the_scale_under_which_rows_are_predicted_best_has_the_least_error():
-    """Half of the features are noise: they should count little."""
-    generator = np.random.default_rng(0)
-    features = generator.standard_normal((400, 40))
-    target = features[:, :20] @ generator.standard_normal(20) + 3 * generator.standard_normal(400)
-    scales = [np.repeat([1.0, beside], 20) for beside in (0.01, 1.0, 100.0)]
-    errors = scaled_errors(features, target, scales)
-    exact = [fit_ridge(features * scale, target).error for scale in scales]
-    assert np.argmin(errors) == np.argmin(exact) == 0
-    np.testing.assert_allclose(errors, exact, rtol=0.03)

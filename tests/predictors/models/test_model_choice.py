@@ -9,7 +9,6 @@ from small_space import PairedSpace, SmallSpace
 from synthetic_latency import SPACE, measured
 
 from latprof.predictors.features.block_features import space_tables
-from latprof.predictors.fitting import block_prior
 from latprof.predictors.fitting.block_prior import fit_by_prior
 from latprof.predictors.fitting.ridge import fit_robust_ridge
 from latprof.predictors.models import model_choice
@@ -140,22 +139,6 @@ def test_held_out_predictions_of_a_grid_do_not_know_their_row():
     model = choose_model(space_tables(space), choices, truth + noise, 0)
     assert model.interactions
     assert np.std(model.held_ms - truth - noise) > 0.9 * noise.std()
-
-
-@pytest.mark.parametrize("outliers", [0.0, 0.05])
-def test_many_rows_are_fitted_by_faster_means_to_the_same_end(outliers, monkeypatch):
-    choices, latency = measured(400, noise=0.01, seed=5)
-    generator = np.random.default_rng(0)
-    latency[generator.random(len(latency)) < outliers] *= 3
-    test, expected = measured(1000, seed=6)
-
-    def error():
-        return np.std(choose_model(TABLES, choices, latency, 0).predict(test) - expected)
-
-    slow = error()
-    for module in (block_prior, model_choice):
-        monkeypatch.setattr(module, "are_many", lambda _: True)
-    assert error() < 1.05 * slow
 
 
 def test_predictions_of_few_rows_are_made_by_priors_that_had_not_seen_them():
