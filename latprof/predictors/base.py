@@ -123,8 +123,8 @@ class Predictor(Estimator):
             Measured latencies in milliseconds, all finite and above 0.
         order : array of shape (n,), optional
             When or as which each row was measured. Where rows left out show a drift over it
-            (:mod:`latprof.measurement.row_drift`), that is taken off before the fit; predictions
-            are of the mean, and intervals hold it.
+            (:mod:`latprof.measurement.quiet.row_drift`), that is taken off before the fit;
+            predictions are of the mean, and intervals hold it.
 
         Raises
         ------
@@ -160,7 +160,7 @@ class Predictor(Estimator):
         result = self._fit(rows.choices, rows.mean_ms)
         self.drift_ms_ = None
         if when is not None:
-            from latprof.measurement.row_drift import drift_of_order  # not needed to predict
+            from latprof.measurement.quiet.row_drift import drift_of_order  # not needed to predict
 
             unseen = result.out_of_fold_ms[rows.numbers]
             drift = drift_of_order(when, target - unseen, unseen)

@@ -6,7 +6,7 @@ from synthetic_latency import SPACE, measured
 
 from latprof.datasets.importers.flags import DRIFT, detect_flags
 from latprof.errors import InvalidValueError
-from latprof.measurement.row_drift import drift_of_order
+from latprof.measurement.quiet.row_drift import drift_of_order
 from latprof.predictors.models.by_name import make_predictor
 
 ROWS = 1000

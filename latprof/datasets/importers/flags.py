@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.measurement.row_drift import drift_of_order
+from latprof.measurement.quiet.row_drift import drift_of_order
 
 Floats: TypeAlias = NDArray[np.float64]
 Labels: TypeAlias = NDArray[np.integer]
@@ -55,8 +55,8 @@ def detect_flags(latency_ms: Floats, labels: Labels | None) -> frozenset[str]:
         What the additive model misses counts as residual too, so that blocks that act strongly on
         each other can pass for a heavy tail. ``"drift"``: a smooth of these residuals over the
         order of the rows predicts rows that it was not made of, and that order foretells no
-        latency (:mod:`latprof.measurement.row_drift`). With fewer rows than would tell, nothing is
-        flagged.
+        latency (:mod:`latprof.measurement.quiet.row_drift`). With fewer rows than would tell,
+        nothing is flagged.
     """
     found = set()
     if len(latency_ms) >= _MIN_ROWS and np.all(latency_ms == np.round(latency_ms)):

@@ -268,4 +268,4 @@ def test_the_phones_of_the_real_files_have_heavy_tails():
     for space in ("fbnet", "nasbench201"):
         for device in ("pixel2", "samsung_a50"):
             assert "heavy-tailed" in load_help(root, space, device).flags
-    assert load_help(root, "fbnet", "silver_4210r").flags == set()
+    assert load_help(root, "fbnet", "silver_4210r").flags == {"drift"}
