@@ -64,7 +64,7 @@ class NetworkFits(ShortRepr, Generic[Fit]):
 
 
 def networks_from_fields(fields: Fields) -> str:
-    """What a pack says of them; unpruned for an older one, which knew of nothing else."""
+    """The networks that a pack states; unpruned where it states none, as older packs do."""
     if "networks" not in fields.values:
         return UNPRUNED
     networks = fields.text("networks", 20)
