@@ -13,7 +13,7 @@ import numpy as np
 from latprof.common.extras import needs
 from latprof.common.limits import whole
 from latprof.common.short_reprs import ShortRepr
-from latprof.errors import NotEnoughDataError
+from latprof.errors import InvalidValueError, NotEnoughDataError
 from latprof.workflows.arguments import OnNote, RunArguments, StoreLike, open_store, run_options
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _NUMBER = whole(1, 100_000)
 #: Networks of one round, and candidates that those of the next are chosen from.
 _ROUND, _CANDIDATES = 24, 72
+#: Factors of the resolution and the width of the zoo's networks, and most work of one, in
+#: multiply-accumulates.
+_SIZES, _WIDTHS, _MOST_MACS = (0.5, 0.75, 1.0, 1.25), (0.35, 0.5, 0.75, 1.0, 1.25), 1.2e9
 #: Kernels that a network adds, about.
 _KERNELS_EACH = 20
 #: Trees a family of the models that only say where to sample.
@@ -79,9 +82,10 @@ def collect_kernels(
 ) -> KernelCollectResult:
     """Time kernels inside networks, until ``n`` different ones are known.
 
-    Networks of the zoo come first, then random ones of published block families, whose widths,
-    windows and resolutions lie between theirs. A model fitted to what is there chooses among the
-    next ones those with the kernels that it knows least. Safe to interrupt: the same call resumes.
+    Networks of the zoo come first, then the same at other sizes and random ones of published block
+    families, whose widths, windows and resolutions lie between theirs. A model fitted to what is
+    there chooses among the next ones those with the kernels that it knows least. Safe to
+    interrupt: the same call resumes.
 
     Parameters
     ----------
@@ -155,7 +159,7 @@ def collect_kernels(
 
 def _rounds(store: Store, target: str, options: RunOptions, *, zoo: bool) -> Iterator[list[str]]:
     """Networks that the store does not hold, a round at a time; random ones without end."""
-    from latprof.datasets.zoo.built_models import random_key, zoo_key
+    from latprof.datasets.zoo.built_models import random_key, tokens_key, zoo_key
     from latprof.datasets.zoo.catalogue import facts, names
 
     stored = {s.key for s in store.subjects_with_kernels(_target(target, options))}
@@ -170,11 +174,32 @@ def _rounds(store: Store, target: str, options: RunOptions, *, zoo: bool) -> Ite
     while True:
         candidates: list[str] = []
         while len(candidates) < _CANDIDATES:
-            key = random_key(seed, batch_size=batch)
+            drawn = [random_key(seed, batch_size=batch), tokens_key(seed, batch_size=batch)]
+            drawn += _other_size(seed, batch) if zoo else []
             seed += 1
-            if key not in stored:
-                candidates.append(key)
+            candidates += [key for key in drawn if key not in stored]
         yield candidates
+
+
+def _other_size(seed: int, batch_size: int) -> list[str]:
+    """A network of the zoo at another resolution and width, of little work; at times none."""
+    from latprof.datasets.zoo.built_models import built_model, zoo_key
+    from latprof.datasets.zoo.catalogue import facts, names
+    from latprof.graph.reader import read_network
+
+    generator = np.random.default_rng([seed, 2])
+    name = str(generator.choice(names()))
+    published = facts(name)
+    step = max(published.step, 8)
+    size = step * max(round(published.resolution * float(generator.choice(_SIZES)) / step), 1)
+    key = zoo_key(
+        name, resolution=size, width=float(generator.choice(_WIDTHS)), batch_size=batch_size
+    )
+    try:
+        macs = read_network(built_model(key)).macs
+    except InvalidValueError:  # too small for the network
+        return []
+    return [key] if macs <= _MOST_MACS else []
 
 
 def _target(target: str, options: RunOptions) -> Target:

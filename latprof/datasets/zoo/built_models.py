@@ -1,7 +1,7 @@
 """Models that latprof builds from a line of text: the zoo's at any size, and random ones.
 
-``"zoo:mobilenet_v2 resolution=224 width=1 batch_size=1"`` or ``"random:17 batch_size=1"``: what a
-store keeps of such a network is enough to build it again.
+``"zoo:mobilenet_v2 resolution=224 width=1 batch_size=1"``, ``"random:17 batch_size=1"`` or
+``"tokens:17 batch_size=1"``: what a store keeps of such a network is enough to build it again.
 """
 
 from __future__ import annotations
@@ -11,15 +11,20 @@ from typing import TYPE_CHECKING
 
 from latprof.datasets.zoo import catalogue
 from latprof.datasets.zoo.random_networks import random_network
+from latprof.datasets.zoo.random_tokens import random_tokens
 from latprof.errors import InvalidValueError
 
 if TYPE_CHECKING:
     import onnx
 
+    from latprof.datasets.zoo.network_builder import NetworkBuilder
+
 _ZOO = re.compile(
     r"zoo:([\w.-]{1,80}) resolution=(\d{1,5}) width=(\d{1,3}(?:\.\d{1,6})?) batch_size=(\d{1,5})"
 )
-_RANDOM = re.compile(r"random:(\d{1,9}) batch_size=(\d{1,5})")
+_RANDOM = re.compile(r"(random|tokens):(\d{1,9}) batch_size=(\d{1,5})")
+#: What builds the random networks of each word.
+_DRAWN = {"random": random_network, "tokens": random_tokens}
 
 
 def zoo_key(
@@ -31,8 +36,13 @@ def zoo_key(
 
 
 def random_key(seed: int, *, batch_size: int = 1) -> str:
-    """The line of a random network."""
+    """The line of a random convolutional network."""
     return f"random:{seed} batch_size={batch_size}"
+
+
+def tokens_key(seed: int, *, batch_size: int = 1) -> str:
+    """The line of a random network on tokens, sequences or maps."""
+    return f"tokens:{seed} batch_size={batch_size}"
 
 
 def built_bytes(key: str, seed: int = 0) -> bytes:
@@ -47,8 +57,7 @@ def built_bytes(key: str, seed: int = 0) -> bytes:
             seed=seed,
         )
     if match := _RANDOM.fullmatch(key):
-        net = random_network(int(match[1]), batch_size=int(match[2]))
-        return b"".join(net.pieces(seed=seed))
+        return b"".join(_drawn(match).pieces(seed=seed))
     raise InvalidValueError("not a network that latprof builds", got=key[:100])
 
 
@@ -64,7 +73,7 @@ def built_model(key: str) -> onnx.ModelProto:
             weights=False,
         )
     if match := _RANDOM.fullmatch(key):
-        return random_network(int(match[1]), batch_size=int(match[2])).model(weights=False)
+        return _drawn(match).model(weights=False)
     raise InvalidValueError("not a network that latprof builds", got=key[:100])
 
 
@@ -72,3 +81,8 @@ def built_family(key: str) -> str:
     """The family of a network of the zoo; empty for random networks, which have none."""
     match = _ZOO.fullmatch(key)
     return catalogue.facts(match[1]).family if match else ""
+
+
+def _drawn(match: re.Match[str]) -> NetworkBuilder:
+    word, seed, batch_size = match.groups()
+    return _DRAWN[word](int(seed), batch_size=int(batch_size))

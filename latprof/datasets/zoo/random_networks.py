@@ -63,11 +63,11 @@ def _draw(
     if len(x.shape) == 4 and generator.random() < 0.5:
         x = net.conv(x, _channels(x.channels * 3.0, generator), act=_act(generator), name="head")
     _classify(net, x, generator)
-    return net, _macs(net)
+    return net, macs_of(net)
 
 
-def _macs(net: NetworkBuilder) -> float:
-    """Multiply-accumulates of a network, by its graph."""
+def macs_of(net: NetworkBuilder) -> float:
+    """Multiply-accumulates of a network under construction, by its graph."""
     from latprof.graph.reader import read_network
 
     return float(read_network(net.model(weights=False)).macs)
