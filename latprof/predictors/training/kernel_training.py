@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from latprof.predictors.pack.kernel_pack import KernelPack
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from latprof.graph.operators import Network
+    from latprof.graph.operators import Network, Operator
     from latprof.measurement.labels import TargetLabels
     from latprof.measurement.records import KernelTime, Subject
     from latprof.predictors.kernels.graph_kernels import GraphKernels
@@ -193,14 +194,12 @@ def times_of_kernels(kernels: GraphKernels, timed: Sequence[KernelTime]) -> Time
     alike: dict[tuple[object, ...], deque[int]] = {}
     for index, operator in enumerate(kernels.operators):
         if index not in named:
-            shape = operator.output_shapes[0] if operator.output_shapes else ()
-            alike.setdefault((_coarse(operator.kind), shape), deque()).append(index)
+            alike.setdefault(_likeness(operator), deque()).append(index)
     sums = np.zeros(len(kernels.operators))
     waiting = found = 0.0
     last = -1
     for kernel, own in zip(timed, named, strict=True):
-        shape = kernel.output_shapes[0] if kernel.output_shapes else ()
-        others = alike.get((_coarse(kernel.kind), shape))
+        others = alike.get(_likeness(kernel))
         index = own if own >= 0 else others.popleft() if others else -1
         if index < 0:
             waiting += kernel.latency_ms
@@ -214,7 +213,13 @@ def times_of_kernels(kernels: GraphKernels, timed: Sequence[KernelTime]) -> Time
     return TimedKernels(kernels.configurations.rows(ran), (sums / kernels.trips)[ran])
 
 
-def _coarse(kind: str) -> str:
-    """A kind without sizes; changes of layout are one."""
-    letters = kind.split(maxsplit=1)[0].rstrip("0123456789x")
-    return "layout" if letters.startswith("reorder") else letters
+def _likeness(each: Operator | KernelTime) -> tuple[object, ...]:
+    """A kind without sizes, and the shape that is written.
+
+    Changes of layout are one kind. A runtime may run a dense layer on any tensor as a product of
+    two matrices: its rows are then one dimension.
+    """
+    letters = each.kind.split(maxsplit=1)[0].rstrip("0123456789x")
+    kind = "layout" if letters.startswith("reorder") else letters
+    shape = each.output_shapes[0] if each.output_shapes else ()
+    return kind, (math.prod(shape[:-1]), shape[-1]) if kind == "linear" and shape else shape
