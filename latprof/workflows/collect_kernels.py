@@ -159,7 +159,7 @@ def collect_kernels(
 
 def _rounds(store: Store, target: str, options: RunOptions, *, zoo: bool) -> Iterator[list[str]]:
     """Networks that the store does not hold, a round at a time; random ones without end."""
-    from latprof.datasets.zoo.built_models import random_key, tokens_key, zoo_key
+    from latprof.datasets.zoo.built_models import random_keys, zoo_key
     from latprof.datasets.zoo.catalogue import facts, names
 
     stored = {s.key for s in store.subjects_with_kernels(_target(target, options))}
@@ -174,7 +174,7 @@ def _rounds(store: Store, target: str, options: RunOptions, *, zoo: bool) -> Ite
     while True:
         candidates: list[str] = []
         while len(candidates) < _CANDIDATES:
-            drawn = [random_key(seed, batch_size=batch), tokens_key(seed, batch_size=batch)]
+            drawn = random_keys(seed, batch_size=batch)
             drawn += _other_size(seed, batch) if zoo else []
             seed += 1
             candidates += [key for key in drawn if key not in stored]

@@ -1,7 +1,7 @@
 """Models that latprof builds from a line of text: the zoo's at any size, and random ones.
 
-``"zoo:mobilenet_v2 resolution=224 width=1 batch_size=1"``, ``"random:17 batch_size=1"`` or
-``"tokens:17 batch_size=1"``: what a store keeps of such a network is enough to build it again.
+``"zoo:mobilenet-v2 resolution=224 width=1 batch_size=1"`` or ``"random:17 batch_size=1"``: what a
+store keeps of such a network is enough to build it again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from latprof.datasets.zoo import catalogue
-from latprof.datasets.zoo.random_networks import random_network
+from latprof.datasets.zoo.random_networks import random_network, small_network
 from latprof.datasets.zoo.random_tokens import random_tokens
 from latprof.errors import InvalidValueError
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 _ZOO = re.compile(
     r"zoo:([\w.-]{1,80}) resolution=(\d{1,5}) width=(\d{1,3}(?:\.\d{1,6})?) batch_size=(\d{1,5})"
 )
-_RANDOM = re.compile(r"(random|tokens):(\d{1,9}) batch_size=(\d{1,5})")
+_RANDOM = re.compile(r"(random|small|tokens):(\d{1,9}) batch_size=(\d{1,5})")
 #: What builds the random networks of each word.
-_DRAWN = {"random": random_network, "tokens": random_tokens}
+_DRAWN = {"random": random_network, "small": small_network, "tokens": random_tokens}
 
 
 def zoo_key(
@@ -35,14 +35,9 @@ def zoo_key(
     return f"zoo:{name} resolution={size} width={width:g} batch_size={batch_size}"
 
 
-def random_key(seed: int, *, batch_size: int = 1) -> str:
-    """The line of a random convolutional network."""
-    return f"random:{seed} batch_size={batch_size}"
-
-
-def tokens_key(seed: int, *, batch_size: int = 1) -> str:
-    """The line of a random network on tokens, sequences or maps."""
-    return f"tokens:{seed} batch_size={batch_size}"
+def random_keys(seed: int, *, batch_size: int = 1) -> list[str]:
+    """The lines of a seed's random networks, one of each kind."""
+    return [f"{word}:{seed} batch_size={batch_size}" for word in _DRAWN]
 
 
 def built_bytes(key: str, seed: int = 0) -> bytes:

@@ -8,6 +8,7 @@ memory layouts and with the caches that it has in real networks.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -20,35 +21,66 @@ Block: TypeAlias = Callable[
     [NetworkBuilder, NetworkValue, int, int, np.random.Generator], NetworkValue
 ]
 
-_RESOLUTIONS = (96, 112, 128, 160, 192, 224, 224, 224, 240, 256, 288, 299, 320)
 _ACTS = ("relu", "relu", "relu", "relu6", "relu6", "hswish", "swish", "swish", "gelu", "")
-#: Channels after the stem, and the most that a stage has.
-_STEMS = (8, 16, 16, 24, 32, 32, 40, 48, 64, 64, 96)
 _MOST_CHANNELS = 1536
-#: Work of a network within which it is drawn again, in multiply-accumulates.
-_LEAST_MACS, _MOST_MACS = 1e7, 8e8
 _CLASSES = (10, 100, 1000, 1000, 1000, 21841)
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """Between what a network is drawn.
+
+    ``stems`` are channels after the stem; a network with less or more work than ``macs``, in
+    multiply-accumulates, is drawn again.
+    """
+
+    resolutions: tuple[int, ...]
+    stems: tuple[int, ...]
+    macs: tuple[float, float]
+
+
+_LARGE = _Sizes(
+    (96, 112, 128, 160, 192, 224, 224, 224, 240, 256, 288, 299, 320),
+    (8, 16, 16, 24, 32, 32, 40, 48, 64, 64, 96),
+    (1e7, 8e8),
+)
+_SMALL = _Sizes((32, 48, 64, 80, 96, 96, 112, 128, 160), (4, 8, 8, 12, 16, 16, 24), (5e5, 2e7))
 
 
 def random_network(seed: int, *, batch_size: int = 1) -> NetworkBuilder:
     """The random network of a seed: the same in every version of NumPy's generators.
 
-    Networks outside 10 to 800 million multiply-accumulates are drawn again.
+    Of 10 to 800 million multiply-accumulates.
     """
-    generator = np.random.default_rng(check_seed(seed))
+    return _within(_LARGE, f"random {seed}", np.random.default_rng(check_seed(seed)), batch_size)
+
+
+def small_network(seed: int, *, batch_size: int = 1) -> NetworkBuilder:
+    """The small random network of a seed, of 0.5 to 20 million multiply-accumulates.
+
+    Its weights and values stay in caches from one inference to the next.
+    """
+    generator = np.random.default_rng([check_seed(seed), 2])
+    return _within(_SMALL, f"small {seed}", generator, batch_size)
+
+
+def _within(
+    sizes: _Sizes, name: str, generator: np.random.Generator, batch_size: int
+) -> NetworkBuilder:
+    least, most = sizes.macs
     for _ in range(100):
-        net, macs = _draw(f"random {seed}", generator, batch_size)
-        if _LEAST_MACS <= macs <= _MOST_MACS:
+        net = _draw(name, sizes, generator, batch_size)
+        if least <= macs_of(net) <= most:
             break
     return net
 
 
 def _draw(
-    name: str, generator: np.random.Generator, batch_size: int
-) -> tuple[NetworkBuilder, float]:
-    resolution = int(generator.choice(_RESOLUTIONS))
+    name: str, sizes: _Sizes, generator: np.random.Generator, batch_size: int
+) -> NetworkBuilder:
+    resolution = int(generator.choice(sizes.resolutions))
     net = NetworkBuilder(name, resolution=resolution, batch_size=batch_size)
-    x = _stem(net, generator)
+    x = _stem(net, sizes.stems, generator)
     stages = int(generator.integers(3, 6))
     for number in range(stages):
         block = _BLOCKS[int(generator.integers(len(_BLOCKS)))]
@@ -63,7 +95,7 @@ def _draw(
     if len(x.shape) == 4 and generator.random() < 0.5:
         x = net.conv(x, _channels(x.channels * 3.0, generator), act=_act(generator), name="head")
     _classify(net, x, generator)
-    return net, macs_of(net)
+    return net
 
 
 def macs_of(net: NetworkBuilder) -> float:
@@ -83,9 +115,11 @@ def _channels(wanted: float, generator: np.random.Generator) -> int:
     return max(divisor * round(wanted / divisor), divisor, 4)
 
 
-def _stem(net: NetworkBuilder, generator: np.random.Generator) -> NetworkValue:
+def _stem(
+    net: NetworkBuilder, stems: tuple[int, ...], generator: np.random.Generator
+) -> NetworkValue:
     x = net.image()
-    out = int(generator.choice(_STEMS))
+    out = int(generator.choice(stems))
     kernel, stride = ((3, 2), (3, 2), (3, 2), (7, 2), (4, 4), (3, 1), (6, 2))[
         int(generator.integers(7))
     ]

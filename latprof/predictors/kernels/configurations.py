@@ -27,7 +27,10 @@ Floats: TypeAlias = NDArray[np.float64]
 #: ``weights`` are elements, ``fused`` counts operators that joined besides an activation,
 #: ``last`` is 1 where the last dimension is worked along, and for convolutions in a runtime's
 #: blocked layout; ``after`` says what made the input: 0
-#: the caller, 1 a convolution or what keeps its memory layout, 2 anything else.
+#: the caller, 1 a convolution or what keeps its memory layout, 2 anything else. The last three are
+#: of the network around a kernel, and say what its caches may still hold: elements that kernels
+#: touched since the oldest input was written, and what all of its kernels read of weights, and
+#: write; 0 where a kernel was timed alone.
 NUMBERS = (
     "batch",
     "height",
@@ -50,7 +53,12 @@ NUMBERS = (
     "written",
     "weights",
     "macs",
+    "distance",
+    "network_weights",
+    "network_written",
 )
+#: Those of :data:`NUMBERS` that are of the network around a kernel.
+CONTEXT = NUMBERS[-3:]
 
 #: The domain of ONNX Runtime's kernels in its blocked layout.
 _BLOCKED = "com.microsoft.nchwc"
@@ -82,7 +90,7 @@ class KernelConfiguration:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Configurations(ShortRepr):
-    """n configurations as columns: ``families`` of shape (n,), ``numbers`` of shape (n, 21)."""
+    """n configurations as columns: ``families`` of shape (n,), ``numbers`` of shape (n, 24)."""
 
     families: NDArray[np.str_]
     numbers: Floats
@@ -107,9 +115,10 @@ class Configurations(ShortRepr):
         values: Floats = self.numbers[:, NUMBERS.index(name)]
         return values
 
-    def digests(self) -> list[int]:
-        """Numbers of 64 bits that are equal for equal configurations."""
-        rows = np.ascontiguousarray(self.numbers, dtype="<f4")
+    def digests(self, *, context: bool = False) -> list[int]:
+        """Numbers of 64 bits, equal for equal configurations, in any network or in such a one."""
+        numbers = self.numbers if context else self.numbers[:, : -len(CONTEXT)]
+        rows = np.ascontiguousarray(numbers, dtype="<f4")
         return [
             int.from_bytes(blake2b(row.tobytes(), digest_size=8, key=family.encode()).digest())
             for family, row in zip(self.families.tolist(), rows, strict=True)
@@ -130,10 +139,13 @@ def configuration(family: str, **numbers: float) -> KernelConfiguration:
     return KernelConfiguration(family, tuple(map(float, (default | numbers).values())))
 
 
-def configuration_of(operator: Operator, after: int = 1) -> KernelConfiguration:
-    """The configuration of a fused operator of a graph; ``after`` as in :data:`NUMBERS`."""
+def configuration_of(
+    operator: Operator, after: int = 1, distance: float = 0.0
+) -> KernelConfiguration:
+    """The configuration of a fused operator, the other arguments as in :data:`NUMBERS`."""
     family = family_of(operator)
-    numbers = _common(operator) | _sizes(family, operator) | {"after": float(after)}
+    numbers = _common(operator) | _sizes(family, operator)
+    numbers |= {"after": float(after), "distance": float(distance)}
     if operator.precision not in ("float32", ""):
         family = f"{family} {operator.precision}"
     return configuration(family, **numbers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -53,10 +54,13 @@ def kernels_of(network: Network, target: Target | None = None) -> GraphKernels:
         operators = onnxruntime_kernels(network, block=_block_of(target))
     else:
         operators = tuple(op for op in fuse(network).operators if op.op_type not in VIEWS)
-    each = [configuration_of(*pair) for pair in zip(operators, _after(operators), strict=True)]
+    around = zip(operators, _after(operators), _distances(operators), strict=True)
+    configurations = Configurations.of(configuration_of(*each) for each in around)
+    for name in ("weights", "written"):
+        configurations.column(f"network_{name}")[:] = configurations.column(name).sum()
     return GraphKernels(
         operators,
-        Configurations.of(each),
+        configurations,
         np.array([operator.trips for operator in operators], dtype=np.float64),
     )
 
@@ -86,4 +90,19 @@ def _after(operators: Sequence[Operator]) -> list[int]:
         family = family_of(operator)
         own = 1 if family in _BLOCKED else before if family in _KEEPING else 2
         made.update(dict.fromkeys(operator.writes, own))
+    return found
+
+
+def _distances(operators: Sequence[Operator]) -> list[float]:
+    """Elements that kernels touched since each operator's oldest input was written.
+
+    Inputs of the network count as written just before it begins.
+    """
+    made: dict[str, float] = {}
+    touched, found = 0.0, []
+    for operator in operators:
+        found.append(touched - min((made.get(name, 0.0) for name in operator.reads), default=0.0))
+        sizes = (*operator.output_shapes, *operator.weight_shapes)
+        touched += sum(map(math.prod, sizes))
+        made.update(dict.fromkeys(operator.writes, touched))
     return found

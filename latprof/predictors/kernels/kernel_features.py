@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.predictors.kernels.configurations import NUMBERS
+from latprof.predictors.kernels.configurations import CONTEXT, NUMBERS
 
 if TYPE_CHECKING:
     from latprof.predictors.kernels.configurations import Configurations
@@ -17,7 +17,7 @@ Floats: TypeAlias = NDArray[np.float64]
 
 _ALIGNMENTS = (4, 8, 16)
 #: Logarithms are taken of these numbers.
-_SIZES = ("read", "written", "weights", "macs")
+_SIZES = ("read", "written", "weights", "macs", *CONTEXT)
 #: These stay as they are.
 _PLAIN = tuple(name for name in NUMBERS if name not in _SIZES)
 

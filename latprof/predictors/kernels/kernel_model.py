@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from latprof.common.checked_json import Fields, refusing
 from latprof.common.short_reprs import ShortRepr
-from latprof.predictors.kernels.configurations import NUMBERS, Configurations
+from latprof.predictors.kernels.configurations import CONTEXT, NUMBERS, Configurations
 from latprof.predictors.kernels.forests import Forest
 from latprof.predictors.kernels.kernel_features import FEATURES, Roofline, features
 
@@ -48,7 +48,7 @@ class FamilyModel(ShortRepr):
         Number of its first tree.
     base : float
         Of log(time / roofline).
-    low, high : array of shape (21,)
+    low, high : array of shape (24,)
         Least and largest of each number in training.
     windows : frozenset of tuple
         Kernel sides, stride and dilation seen in training.
@@ -64,11 +64,11 @@ class FamilyModel(ShortRepr):
     error: float
 
     def covers(self, numbers: Floats) -> Mask:
-        """Whether kernels, shape (n, 21), lie within the training range, shape (n,)."""
+        """Whether kernels, shape (n, 24), lie within the training range, shape (n,)."""
         sizes = [
             i
             for i, name in enumerate(NUMBERS)
-            if name not in (*_EXACT, "activation", "last", "after")
+            if name not in (*_EXACT, *CONTEXT, "activation", "last", "after")
         ]
         inside = (numbers[:, sizes] >= self.low[sizes] / SIZE_TOLERANCE) & (
             numbers[:, sizes] <= self.high[sizes] * SIZE_TOLERANCE
@@ -136,19 +136,20 @@ class KernelModel(ShortRepr):
         if not len(kernels):
             nothing = np.empty(0)
             return KernelTimes(nothing, np.empty(0, dtype=bool), nothing)
-        digests = kernels.digests()
+        digests = kernels.digests(context=True)
         number = {digest: i for i, digest in enumerate(dict.fromkeys(digests))}
         of = np.array([number[digest] for digest in digests])
         first = np.zeros(len(number), dtype=np.int64)
         first[of[::-1]] = np.arange(len(digests))[::-1]
-        once = self._predict(kernels.rows(first), list(number))
+        once = self._predict(kernels.rows(first))
         return KernelTimes(once.latency_ms[of], once.covered[of], once.error[of])
 
-    def _predict(self, kernels: Configurations, digests: list[int]) -> KernelTimes:
+    def _predict(self, kernels: Configurations) -> KernelTimes:
         halved, which = _halves(kernels)
         both, covered, error = self._logarithms(kernels.joined(halved))
         count = len(kernels)
-        log_ms = both[:count] + np.array([self.seen.get(digest, 0.0) for digest in digests])
+        seen = [self.seen.get(digest, 0.0) for digest in kernels.digests()]
+        log_ms = both[:count] + np.array(seen)
         np.maximum.at(log_ms, which, both[count:])
         floor = self.roofline.floor_ms(kernels)
         return KernelTimes(np.maximum(np.exp(log_ms), floor), covered[:count], error[:count])

@@ -35,7 +35,10 @@ _SHRINKAGE = 0.3
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _Rows(ShortRepr):
-    """Different configurations, with the mean logarithm of time over roofline and their number."""
+    """Different configurations, with the mean logarithm of time over roofline and their number.
+
+    ``digests`` are of the configurations whatever network they stand in.
+    """
 
     kernels: Configurations
     features: Floats
@@ -96,15 +99,24 @@ def fit_kernel_model(
         families[family] = model
         forests.append(forest)
         left_over[index] = rows.target[index] - fitted
-    shrunk = left_over * rows.count / (rows.count + _SHRINKAGE)
-    seen = dict(zip(rows.digests, np.round(shrunk, 4).tolist(), strict=True))
+    seen = _left_over_of(rows, left_over)
     return KernelModel(roofline, families, Forest.joined(forests), trees, seen)
 
 
+def _left_over_of(rows: _Rows, left_over: Floats) -> dict[int, float]:
+    """What trees miss of each configuration in the mean, the less the fewer its timings."""
+    number = {digest: index for index, digest in enumerate(dict.fromkeys(rows.digests))}
+    of = np.array([number[digest] for digest in rows.digests])
+    count = np.bincount(of, rows.count)
+    shrunk = np.bincount(of, rows.count * left_over) / (count + _SHRINKAGE)
+    return dict(zip(number, np.round(shrunk, 4).tolist(), strict=True))
+
+
 def _distinct(kernels: Configurations, latency: Floats, roofline: Roofline) -> _Rows:
-    """Timings of one configuration as one row."""
+    """Timings of one configuration in one network as one row."""
     number: dict[int, int] = {}
-    of = np.array([number.setdefault(digest, len(number)) for digest in kernels.digests()])
+    digests = kernels.digests(context=True)
+    of = np.array([number.setdefault(digest, len(number)) for digest in digests])
     first = np.zeros(len(number), dtype=np.int64)
     first[of[::-1]] = np.arange(len(of))[::-1]
     count = np.bincount(of).astype(np.float64)
@@ -112,7 +124,7 @@ def _distinct(kernels: Configurations, latency: Floats, roofline: Roofline) -> _
     expected = roofline.expected_ms(once)
     target = np.bincount(of, np.log(latency)) / count - np.log(expected)
     total: Floats = np.bincount(of, latency).astype(np.float64)
-    return _Rows(once, features(once, expected), target, count, total, list(number))
+    return _Rows(once, features(once, expected), target, count, total, once.digests())
 
 
 def _fit_family(

@@ -10,7 +10,12 @@ import numpy as np
 
 from latprof.datasets.importers.mobile_ml import load_mobile_ml, load_mobile_ml_operators
 from latprof.datasets.importers.tinynas import COLUMNS, load_tinynas
-from latprof.predictors.kernels.configurations import NUMBERS, Configurations, configuration
+from latprof.predictors.kernels.configurations import (
+    CONTEXT,
+    NUMBERS,
+    Configurations,
+    configuration,
+)
 from latprof.predictors.kernels.learning.network_fitting import KernelTable
 
 if TYPE_CHECKING:
@@ -154,6 +159,7 @@ def tinynas_table(path: str | os.PathLike[str]) -> KernelTable:
         "written": outputs,
         "weights": weights,
         "macs": outputs * window**2 * column["in_channels"] / groups,
+        **dict.fromkeys(CONTEXT, zeros),
     }
     stacked = np.column_stack([numbers[name] for name in NUMBERS])
     families = np.where(depthwise, "depthwise", "conv")
