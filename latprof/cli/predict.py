@@ -96,8 +96,9 @@ def predict(
     them, and answered by its predictor. Any other model is a guess then, marked "~" and without an
     interval.
 
-    With a pack of kernels (`latprof collect --kernels`, then `train`; none comes with latprof yet)
-    any model is predicted from its kernels, with a 90 % interval. Coverage is the share of the
+    With a pack of kernels (`kernels-epyc-ort1` comes along; `latprof collect --kernels`, then
+    `train`, make one for your device) any model is predicted from its kernels, with a 90 %
+    interval. Coverage is the share of the
     predicted time from kernels within the training range; the less it is, the wider is the
     interval, and below 90 % the answer is marked "~". The target that an answer holds for is
     printed with it.

@@ -79,11 +79,11 @@ def load_dataset(name: PathLike, rows: str = "networks") -> pd.DataFrame:
 @needs("data")
 def datasets() -> tuple[DatasetResult, ...]:
     """List the measured data sets that come with latprof."""
-    from latprof.datasets.published.loading import dataset_names, load
+    from latprof.datasets.published.loading import dataset_names, kernel_dataset_names, load
     from latprof.measurement.records import Target
 
     found = []
-    for name in dataset_names():
+    for name in (*dataset_names(), *kernel_dataset_names()):
         frame = load(name)
         attributes: dict[str, Any] = {str(key): value for key, value in frame.attrs.items()}
         floor = attributes["noise_floor"]

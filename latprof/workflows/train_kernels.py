@@ -32,7 +32,8 @@ def train_kernels(
         Where the pack is saved too.
     kernels : path, optional
         In place of ``store``: a table of mobile-ml-benchmark (``tflite_cnn_ops_gpu.csv``) or of
-        TinyNAS (``conv_fp32.out``).
+        TinyNAS (``conv_fp32.out``), or a data set of ``latprof collect --kernels``, by its name or
+        file.
     target : str, optional
         Which of the store's targets, or of the table's devices (``"mi8se|gpu"``).
     seed : int

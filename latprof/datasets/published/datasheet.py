@@ -97,6 +97,8 @@ def _summary(metadata: Mapping[str, Any], labels: pd.DataFrame) -> list[str]:
 def _composition(
     metadata: Mapping[str, Any], labels: pd.DataFrame, kernels: pd.DataFrame
 ) -> list[str]:
+    if metadata["space"] is None:
+        return _built_composition(metadata, labels, kernels)
     space = json.loads(metadata["space"])
     again = int((labels["again_visits"] > 0).sum())
     options = ", ".join(f"{name} {value}" for name, value in space["options"].items())
@@ -121,6 +123,26 @@ def _composition(
             if len(kernels)
             else ""
         ),
+    ]
+
+
+def _built_composition(
+    metadata: Mapping[str, Any], labels: pd.DataFrame, kernels: pd.DataFrame
+) -> list[str]:
+    words = labels["architecture"].str.split(":").str[0].value_counts()
+    drawn = ", ".join(f"{number:,} `{word}`" for word, number in words.items())
+    return [
+        "## What is in it",
+        "",
+        f"Networks that `latprof collect --kernels` builds, each from a line of text ({drawn}):",
+        "the zoo's, at several sizes, and random ones of published block families. A model of the",
+        "kernels that were known chose those that it knew least. A label is",
+        "`ratio x reference_ms of the data set`; the ratio is what was measured. The split is no",
+        "use here: leave out families.",
+        "",
+        f"`{metadata['name']}.visits.parquet` has every visit's ratio, the reference beside it and",
+        f"the conditions that mark it as disturbed; `{metadata['name']}.kernels.parquet` has",
+        f"{len(kernels):,} kernels of {kernels['architecture'].nunique():,} of the networks.",
     ]
 
 
@@ -307,6 +329,17 @@ def _overhead(metadata: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _use(metadata: Mapping[str, Any]) -> list[str]:
+    if metadata["space"] is None:
+        return [
+            "## How to use it",
+            "",
+            "```",
+            f"latprof train --kernels {metadata['name']} --output kernels.pack",
+            "```",
+            "",
+            "The latencies hold for the target above, and for no other processor, runtime version,",
+            "batch size or number of threads.",
+        ]
     return [
         "## How to use it",
         "",

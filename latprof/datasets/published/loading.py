@@ -26,11 +26,22 @@ METADATA = b"latprof"
 SPLITS = ("train", "test")
 
 _SHIPPED = Path(__file__).parent / "files"
+#: What names of data sets of kernels begin with.
+_KERNELS = "kernels-"
 _COLUMNS = {"architecture", "split", "latency_ms"}
 
 
 def dataset_names() -> list[str]:
-    """Names of the data sets that come with latprof, sorted."""
+    """Names of the data sets of search spaces that come with latprof, sorted."""
+    return [name for name in _names() if not name.startswith(_KERNELS)]
+
+
+def kernel_dataset_names() -> list[str]:
+    """Names of those of ``latprof collect --kernels``, of networks of any kind, sorted."""
+    return [name for name in _names() if name.startswith(_KERNELS)]
+
+
+def _names() -> list[str]:
     return sorted(path.stem for path in _SHIPPED.glob("*.parquet") if "." not in path.stem)
 
 
@@ -40,14 +51,16 @@ def load(name: str | os.PathLike[str], split: str | None = None) -> pd.DataFrame
     Parameters
     ----------
     name : str or path
-        One of :func:`dataset_names`, or the path of a ``.parquet`` file of the same make.
+        One of :func:`dataset_names` or :func:`kernel_dataset_names`, or the path of a
+        ``.parquet`` file of the same make.
     split : str, optional
         ``"train"`` or ``"test"``: only those rows. All by default.
 
     Returns
     -------
     DataFrame
-        Columns: architecture (its spelling), split, latency_ms, low_ms and high_ms (90 % interval),
+        Columns: architecture (its spelling; of a data set of kernels the line that a network is
+        built from), split, latency_ms, low_ms and high_ms (90 % interval),
         ratio (to the reference network), visits, again_ms and again_visits (measured a second time,
         a pass later; NaN and 0 for most), raw_median_ms (as the clock was), reference_ms (median
         beside this architecture's visits), first_at and last_at (Unix time, s), disturbed (visits
@@ -106,10 +119,10 @@ def datasheet(name: str | os.PathLike[str]) -> str:
 
 def _file(name: str | os.PathLike[str]) -> Path:
     text = os.fspath(name)
-    if text in dataset_names():
+    if text in _names():
         return _SHIPPED / f"{text}.parquet"
     if not text.endswith(".parquet"):
-        raise UnknownNameError("data set", text, dataset_names())
+        raise UnknownNameError("data set", text, _names())
     return Path(text)
 
 

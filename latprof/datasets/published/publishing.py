@@ -61,7 +61,9 @@ def publish(
     licence: str = "not stated",
     notes: str = "",
 ) -> list[Path]:
-    """Write a store's architectures, as measured on one target, as a data set.
+    """Write a store's networks, as measured on one target, as a data set.
+
+    Its architectures; where it has none, the networks that ``latprof collect --kernels`` built.
 
     Parameters
     ----------
@@ -86,20 +88,20 @@ def publish(
         For a path that does not end in ``.parquet``, or a store with architectures of several
         spaces.
     NotEnoughDataError
-        For a store without architectures.
+        For a store without such networks.
     """
     path = Path(path)
     if path.suffix != ".parquet" or "." in path.stem:
         raise UsageError(
             "a data set's file is called NAME.parquet", field="dataset", got=path.name[:200]
         )
-    space = measured.one_space()
-    visits, labels = (
-        table[table["kind"] == "architecture"] for table in (measured.visits, measured.labels)
-    )
+    kinds = set(measured.labels["kind"])
+    kind = "built" if "built" in kinds and "architecture" not in kinds else "architecture"
+    space = measured.one_space() if kind == "architecture" else None
+    visits, labels = (table[table["kind"] == kind] for table in (measured.visits, measured.labels))
     usable = visits[visits["failure_code"].isna()]
     floor = noise_floor(labels, visits)
-    kernels = _Kernels(measured, usable[~usable["disturbed"]])
+    kernels = _Kernels(measured, usable[~usable["disturbed"]], kind)
     for subject, profile in measured.kernel_profiles():
         kernels.add(subject, profile)
     metadata: dict[str, Any] = {
@@ -188,10 +190,11 @@ def _rounded(table: pd.DataFrame) -> pd.DataFrame:
 
 
 class _Kernels:
-    """Gathers the kernels of architectures, and what the runtime's profiler cost, in one pass."""
+    """Gathers the kernels of networks, and what the runtime's profiler cost, in one pass."""
 
-    def __init__(self, measured: TargetLabels, visits: pd.DataFrame) -> None:
+    def __init__(self, measured: TargetLabels, visits: pd.DataFrame, kind: str) -> None:
         self._measured = measured
+        self._kind = kind
         columns = ["ratio", "target_runs", "reference_runs"]
         self._visited = visits.groupby("subject")[columns].median()
         self._rows: list[tuple[object, ...]] = []
@@ -204,7 +207,7 @@ class _Kernels:
             cut = cut_bursts(profile.samples, int(target_runs), int(reference_runs))
             tied = visit_ratio(cut) * self._measured.tie(cut.reference_name)
             self._overheads.append(tied / float(ratio) - 1)
-        if subject.kind == "architecture":
+        if subject.kind == self._kind:
             self._rows += [
                 (
                     subject.key,

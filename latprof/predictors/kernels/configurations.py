@@ -173,6 +173,8 @@ def family_of(operator: Operator) -> str:
     for members, family in families:
         if op_type in members:
             return family
+    if op_type in ("Resize", "Upsample") and operator.attributes.get("mode") in ("linear", "cubic"):
+        return "interpolation"
     return "reduction" if op_type.startswith("Reduce") else op_type.lower()
 
 
@@ -207,7 +209,7 @@ def _sizes(family: str, operator: Operator) -> dict[str, float]:
     if family in ("linear", "matmul"):
         return _product_sizes(data, operator)
     if family in ("conv", "depthwise", "grouped", "convtranspose", "pool") or (
-        len(data) >= 4 and family in ("reduction", "resize", "upsample")
+        len(data) >= 4 and family in ("reduction", "resize", "upsample", "interpolation")
     ):
         return _image_sizes(data, out) | _window_sizes(operator)
     sizes = _rows_and_columns(data, out)

@@ -29,6 +29,9 @@ FEATURES = (
     "log_footprint",
     "log_positions",
     "log_in_per_group",
+    "log_out_per_group",
+    "in_per_group_mod_8",
+    "out_per_group_mod_8",
     *(f"in_channels_mod_{n}" for n in _ALIGNMENTS),
     *(f"out_channels_mod_{n}" for n in _ALIGNMENTS),
     "in_channels_twos",
@@ -83,6 +86,7 @@ def features(configurations: Configurations, expected_ms: Floats) -> Floats:
     """What the trees split: shape (n, len(FEATURES))."""
     column = configurations.column
     inputs, outputs = column("in_channels"), column("out_channels")
+    groups = np.maximum(column("groups"), 1)
     sizes = [np.log1p(column(name)) for name in _SIZES]
     return np.column_stack(
         [
@@ -92,7 +96,8 @@ def features(configurations: Configurations, expected_ms: Floats) -> Floats:
             np.log1p(column("macs")) - np.log1p(moved(configurations)),
             np.log1p(moved(configurations)),
             np.log(np.maximum(column("batch") * column("out_height") * column("out_width"), 1)),
-            np.log(np.maximum(inputs / np.maximum(column("groups"), 1), 0.1)),
+            *(np.log(np.maximum(channels / groups, 0.1)) for channels in (inputs, outputs)),
+            *(channels / groups % 8 for channels in (inputs, outputs)),
             *(inputs % n for n in _ALIGNMENTS),
             *(outputs % n for n in _ALIGNMENTS),
             _twos(inputs),

@@ -1,14 +1,12 @@
 """Latencies of networks from their kernels, with intervals that hold for networks.
 
-Kernel times are summed with the target's scale, a correction a kernel (a profiler's own cost is in
-every timed kernel) and a constant a run. The interval comes from networks whose whole family was
-left out of the kernels: their errors in units of a difficulty, which adds up the expected errors of
-the kernels and is larger for those outside the training range.
+What kernels add is summed, with a constant a run. The interval comes from networks whose whole
+family was left out of the kernels: their errors in units of a difficulty, which adds up the
+expected errors of the kernels and is larger for those outside the training range.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -36,26 +34,6 @@ _OWN = 0.02
 #: With fewer left-out networks than this, errors are taken as normal, and wider.
 _FEWEST_SCORES = 19
 _WIDER = 1.5
-#: No kernel is corrected to less than this part of its time.
-_LEAST_PART = 0.3
-
-
-@dataclass(frozen=True)
-class Correction:
-    """What timed kernels add to a network: ``scale * ms + per_kernel_ms`` each.
-
-    ``constant_ms`` is added once a run.
-    """
-
-    scale: float = 1.0
-    per_kernel_ms: float = 0.0
-    constant_ms: float = 0.0
-
-    def each(self, kernel_ms: Floats) -> Floats:
-        """What kernels add to a network's latency."""
-        own = self.scale * kernel_ms
-        result: Floats = np.maximum(own + self.per_kernel_ms, _LEAST_PART * own)
-        return result
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -96,14 +74,16 @@ class NetworkKernelModel(ShortRepr):
     Parameters
     ----------
     kernels : KernelModel
-    correction : Correction
+        Of what each kernel adds.
+    constant_ms : float
+        What is added once a run.
     scores : array of shape (m,)
         log(measured / predicted) in units of the difficulty, of networks whose family was left
         out; sorted.
     """
 
     kernels: KernelModel
-    correction: Correction
+    constant_ms: float
     scores: Floats
 
     def predict(self, kernels: Configurations, trips: Floats | None = None) -> SummedKernels:
@@ -112,16 +92,14 @@ class NetworkKernelModel(ShortRepr):
         ``trips`` says how often each runs, shape (n,); once unless given.
         """
         times = self.kernels.predict(kernels)
-        scale = min(self.correction.scale, 1.0)
-        floor = self.kernels.roofline.floor_ms(kernels) * scale
-        each = np.maximum(self.correction.each(times.latency_ms), floor)
+        floor, each = self.kernels.roofline.floor_ms(kernels), times.latency_ms
         if trips is not None:
             each, floor = each * trips, floor * trips
-        latency = float(each.sum()) + self.correction.constant_ms
+        latency = float(each.sum()) + self.constant_ms
         # The constant is common to all networks: it makes no kernel better known.
         spread = difficulty(times, each / each.sum())
-        low, high = (math.exp(spread * self._quantile(q)) for q in (0.05, 0.95))
-        covered = float(each[times.covered].sum() + self.correction.constant_ms) / latency
+        low, high = (math.exp(spread * score_quantile(self.scores, q)) for q in (0.05, 0.95))
+        covered = float(each[times.covered].sum() + self.constant_ms) / latency
         covered = covered if times.covered.any() else 0.0
         return SummedKernels(
             latency,
@@ -131,44 +109,43 @@ class NetworkKernelModel(ShortRepr):
             each,
             times.covered,
             floor,
-            self.correction.constant_ms,
+            self.constant_ms,
             spread,
         )
 
     def upper_ms(self, found: SummedKernels, share: float) -> float:
         """What this share of networks stays below, in ms."""
-        return found.latency_ms * math.exp(found.difficulty * self._quantile(share))
-
-    def _quantile(self, share: float) -> float:
-        """Of the scores; beyond what their number can tell, that of a wide normal distribution."""
-        normal = _WIDER * NormalDist().inv_cdf(share)
-        count = len(self.scores)
-        tail = min(share, 1 - share)
-        if count < _FEWEST_SCORES or tail * (count + 1) < 1:
-            extreme = float(np.abs(self.scores).max()) if count else 0.0
-            return math.copysign(max(abs(normal), extreme), normal) if normal else 0.0
-        rank = share * (count + 1) - 1
-        rank = math.ceil(rank) if share > 0.5 else math.floor(rank)
-        return float(self.scores[min(max(rank, 0), count - 1)])
+        return found.latency_ms * math.exp(found.difficulty * score_quantile(self.scores, share))
 
     def to_files(self) -> tuple[dict[str, Any], bytes]:
         """Return the model as values for JSON, and its trees."""
         values, trees = model_files(self.kernels)
-        values["correction"] = dataclasses.asdict(self.correction)
+        values["constant_ms"] = self.constant_ms
         values["scores"] = np.round(self.scores, 4)
         return values, trees
 
     @classmethod
     def from_files(cls, fields: Fields, trees: bytes) -> NetworkKernelModel:
         """Rebuild a model; raises PackError for what :meth:`to_files` did not make."""
-        given = fields.fields("correction")
-        correction = Correction(
-            given.number("scale", 1e-3, 1e3),
-            given.number("per_kernel_ms", -1e6, 1e6),
-            given.number("constant_ms", 0.0, 1e9),
-        )
+        constant_ms = fields.number("constant_ms", 0.0, 1e9)
         scores = np.sort(fields.array("scores", (None,)))
-        return cls(model_of_files(fields, trees), correction, scores)
+        return cls(model_of_files(fields, trees), constant_ms, scores)
+
+
+def score_quantile(scores: Floats, share: float) -> float:
+    """Below what this share of scores is, which are sorted, shape (m,).
+
+    Beyond what their number can tell, the quantile of a wide normal distribution.
+    """
+    normal = _WIDER * NormalDist().inv_cdf(share)
+    count = len(scores)
+    tail = min(share, 1 - share)
+    if count < _FEWEST_SCORES or tail * (count + 1) < 1:
+        extreme = float(np.abs(scores).max()) if count else 0.0
+        return math.copysign(max(abs(normal), extreme), normal) if normal else 0.0
+    rank = share * (count + 1) - 1
+    rank = math.ceil(rank) if share > 0.5 else math.floor(rank)
+    return float(scores[min(max(rank, 0), count - 1)])
 
 
 def difficulty(times: KernelTimes, shares: Floats) -> float:

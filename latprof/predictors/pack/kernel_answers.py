@@ -117,7 +117,7 @@ def _changes(
     asked = Configurations(
         kernels.configurations.families[rows], np.array([numbers for *_, numbers in tried])
     )
-    instead = pack.model.correction.each(pack.model.kernels.predict(asked).latency_ms)
+    instead = pack.model.kernels.predict(asked).latency_ms
     instead = instead * kernels.trips[rows]
     best: dict[int, CheaperKernel] = {}
     for (index, words, _), ms in zip(tried, instead.tolist(), strict=True):

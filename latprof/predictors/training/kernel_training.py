@@ -7,17 +7,24 @@ import math
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latprof.common.short_reprs import ShortRepr
+from latprof.datasets.published.loading import kernel_dataset_names, load, load_kernels
 from latprof.datasets.spaces.named import space_from_description
 from latprof.datasets.zoo.built_models import built_family, built_model
-from latprof.errors import NotEnoughDataError, UnknownNameError
+from latprof.errors import (
+    DataSetError,
+    InvalidValueError,
+    NotEnoughDataError,
+    UnknownNameError,
+)
 from latprof.graph.reader import read_network
-from latprof.measurement.records import Target
+from latprof.measurement.records import KernelTime, Target
+from latprof.measurement.statistics import NoiseFloor
 from latprof.predictors.fitting.evaluation import evaluate
 from latprof.predictors.kernels.configurations import Configurations
 from latprof.predictors.kernels.graph_kernels import kernels_of
@@ -26,11 +33,12 @@ from latprof.predictors.kernels.learning.published_kernels import mobile_ml_tabl
 from latprof.predictors.pack.kernel_pack import KernelPack
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import os
+    from collections.abc import Iterable, Sequence
 
     from latprof.graph.operators import Network, Operator
     from latprof.measurement.labels import TargetLabels
-    from latprof.measurement.records import KernelTime, Subject
+    from latprof.measurement.records import Subject
     from latprof.predictors.kernels.graph_kernels import GraphKernels
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -73,7 +81,8 @@ def train_on_published_kernels(
     ----------
     path : path
         ``tflite_cnn_ops_gpu.csv`` of mobile-ml-benchmark (``tflite_cnn_e2e.csv`` beside it has the
-        latencies of whole networks), or TinyNAS' table of convolutions.
+        latencies of whole networks), TinyNAS' table of convolutions, or a data set of ``latprof
+        collect --kernels``: one that comes along, by its name, or a ``.parquet`` file.
     device : str, optional
         Which column of mobile-ml-benchmark: ``"pixel4|gpu"`` (the default) or ``"mi8se|gpu"``.
     seed : int
@@ -85,6 +94,11 @@ def train_on_published_kernels(
     DataSetError
         For a file that is missing or malformed.
     """
+    if path.suffix == ".parquet" or str(path) in kernel_dataset_names():
+        if device is not None:
+            raise UnknownNameError("device", device, [])
+        table, target = published_kernels(path)
+        return _with_origin(pack_of_table(table, target, seed=seed), path)
     if path.suffix == ".csv":
         device = device or next(iter(_PHONES))
         if device not in _PHONES:
@@ -98,6 +112,21 @@ def train_on_published_kernels(
     target = Target("v100", "NVIDIA V100", "tensorrt", "as published")
     table = tinynas_table(path)
     return pack_of_table(table, target, seed=seed, source="TinyNAS", licence="Apache-2.0")
+
+
+def _with_origin(pack: KernelPack, path: Path) -> KernelPack:
+    """The pack with what its data set says of its measurements."""
+    facts = load(path).attrs
+    floor = facts["noise_floor"]
+    return dataclasses.replace(
+        pack,
+        licence=facts["licence"],
+        reference=facts["reference"],
+        reference_ms=facts["reference_ms"],
+        noise_floor=None
+        if floor is None
+        else NoiseFloor(floor["percent"] / 100, floor["rmse_ms"], floor["pairs"], floor["method"]),
+    )
 
 
 def train_on_stored_kernels(measured: TargetLabels, *, seed: int = 0) -> KernelPack:
@@ -125,26 +154,85 @@ def stored_kernels(measured: TargetLabels) -> KernelTable:
     rows = labels[labels["label"] == 0]
     keys = zip(rows["space"], rows["subject"], strict=True)
     network_ms = dict(zip(keys, rows["latency_ms"].tolist(), strict=True))
-    parts: list[TimedKernels] = []
-    names: list[str] = []
-    families: list[str] = []
-    whole: list[float] = []
-    for subject, profile in measured.kernel_profiles():
-        graph = graph_of(subject)
-        timed = (
-            None
-            if graph is None
-            else times_of_kernels(kernels_of(graph, measured.target), profile.kernels)
+    return _table_of(
+        measured.target,
+        (
+            _ProfiledNetwork(
+                subject.name,
+                built_family(subject.key) if subject.kind == "built" else "",
+                graph_of(subject),
+                profile.kernels,
+                network_ms.get((subject.space, subject.key), math.nan),
+            )
+            for subject, profile in measured.kernel_profiles()
+        ),
+    )
+
+
+def published_kernels(name: str | os.PathLike[str]) -> tuple[KernelTable, Target]:
+    """A data set of ``latprof collect --kernels`` as a table, and its target.
+
+    Raises DataSetError for what is none, UnknownNameError for a name that is none.
+    """
+    labels, kernels = load(name), load_kernels(name)
+    network_ms = dict(zip(labels["architecture"], labels["latency_ms"].tolist(), strict=True))
+    try:
+        target = Target.from_dict(kernels.attrs["target"])
+        table = _table_of(
+            target,
+            (
+                _ProfiledNetwork(
+                    str(line),
+                    built_family(str(line)),
+                    read_network(built_model(str(line))),
+                    [_kernel_of(row) for row in rows.itertuples(index=False)],
+                    network_ms.get(line, math.nan),
+                )
+                for line, rows in kernels.groupby("architecture", sort=False)
+            ),
         )
-        if timed is None:
+    except (InvalidValueError, AttributeError, KeyError, ValueError) as error:
+        raise DataSetError(
+            f"{name} is no data set of kernels: {str(error)[:200]}",
+            hint="latprof collect --kernels, then latprof export --dataset, make one",
+        ) from None
+    return table, target
+
+
+def _kernel_of(row: Any) -> KernelTime:
+    inputs, outputs = (
+        tuple(tuple(map(int, shape.split("x"))) for shape in shapes.split())
+        for shapes in (row.input_shapes, row.output_shapes)
+    )
+    operators = tuple(filter(None, row.operators.split(",")))
+    return KernelTime(row.position, row.kind, row.name, operators, row.latency_ms, inputs, outputs)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _ProfiledNetwork(ShortRepr):
+    """A network whose kernels were timed; ``graph`` is None where it cannot be built again."""
+
+    name: str
+    family: str
+    graph: Network | None
+    kernels: Sequence[KernelTime]
+    latency_ms: float
+
+
+def _table_of(target: Target, networks: Iterable[_ProfiledNetwork]) -> KernelTable:
+    """Those networks whose timed kernels are found in their graphs, as a table."""
+    parts: list[TimedKernels] = []
+    kept: list[_ProfiledNetwork] = []
+    for network in networks:
+        if network.graph is None:
             continue
-        parts.append(timed)
-        names.append(subject.name)
-        families.append(built_family(subject.key) if subject.kind == "built" else "")
-        whole.append(network_ms.get((subject.space, subject.key), np.nan))
+        timed = times_of_kernels(kernels_of(network.graph, target), network.kernels)
+        if timed is not None:
+            parts.append(timed)
+            kept.append(network)
     if not parts:
         raise NotEnoughDataError(
-            "the store has no timed kernels of networks that can be built again",
+            "there are no timed kernels of networks that can be built again",
             hint="collect them: latprof collect --kernels",
         )
     return KernelTable(
@@ -154,9 +242,9 @@ def stored_kernels(measured: TargetLabels) -> KernelTable:
         ),
         np.concatenate([each.latency_ms for each in parts]),
         np.repeat(np.arange(len(parts)), [len(each.latency_ms) for each in parts]),
-        tuple(names),
-        tuple(families),
-        np.array(whole),
+        tuple(each.name for each in kept),
+        tuple(each.family for each in kept),
+        np.array([each.latency_ms for each in kept]),
     )
 
 

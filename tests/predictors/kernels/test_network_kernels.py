@@ -185,7 +185,7 @@ def test_the_interval_widens_with_what_is_not_covered(pack: KernelPack) -> None:
 def test_kernels_add_up_and_changes_save_time(pack: KernelPack) -> None:
     network = read_network(build("resnet-18", weights=False))
     answer = predict_from_kernels(pack, network, "m", advise=True)
-    total = sum(op.latency_ms for op in answer.operators) + pack.model.correction.constant_ms
+    total = sum(op.latency_ms for op in answer.operators) + pack.model.constant_ms
     assert total == pytest.approx(answer.latency_ms)
     assert all(op.latency_ms >= op.floor_ms for op in answer.operators)
     assert "5x5" in [change.instead for change in answer.changes]
@@ -216,7 +216,7 @@ def test_values_that_are_no_model_are_refused(pack: KernelPack) -> None:
         ("families", {}),
         ("seen", [["x", 1.0]]),
         ("seen", [["1f", 1e9]]),
-        ("correction", {"scale": 0, "per_kernel_ms": 0, "constant_ms": 0}),
+        ("constant_ms", -1.0),
         ("scores", ["a"]),
         ("features", []),
     ):

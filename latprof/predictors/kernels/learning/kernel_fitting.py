@@ -31,6 +31,8 @@ DEPTH = 6
 _FOLDS = 3
 #: Timings of one configuration that weigh as much as the trees: kernels are noisy one by one.
 _SHRINKAGE = 0.3
+#: Weights grow with this power of the share of a network's time, above the least share.
+_SHARE_POWER, _LEAST_SHARE = 0.25, 1e-4
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -44,12 +46,18 @@ class _Rows(ShortRepr):
     features: Floats
     target: Floats
     count: Floats
-    total_ms: Floats
+    weight: Floats
     digests: list[int]
 
 
 def fit_kernel_model(
-    kernels: Configurations, latency_ms: Floats, *, seed: int = 0, trees: int = TREES
+    kernels: Configurations,
+    latency_ms: Floats,
+    *,
+    roofline: Roofline | None = None,
+    shares: Floats | None = None,
+    seed: int = 0,
+    trees: int = TREES,
 ) -> KernelModel:
     """Fit times of n kernels, each in milliseconds.
 
@@ -58,6 +66,10 @@ def fit_kernel_model(
     kernels : Configurations
     latency_ms : array of shape (n,)
         All finite and above 0.
+    roofline : Roofline, optional
+        That of the target; of these kernels unless given.
+    shares : array of shape (n,), optional
+        Of the time of the network that each was timed in: what takes more weighs more.
     seed : int
     trees : int
         Of each family.
@@ -84,8 +96,9 @@ def fit_kernel_model(
             got=str(len(kernels)),
             hint="collect more: latprof collect --kernels",
         )
-    roofline = Roofline.of(kernels, latency)
-    rows = _distinct(kernels, latency, roofline)
+    roofline = roofline or Roofline.of(kernels, latency)
+    shares = np.ones(len(latency)) if shares is None else shares
+    rows = _distinct(kernels, latency, roofline, shares)
     chosen = {ANY: np.arange(len(rows.target))}
     for family in np.unique(rows.kernels.families).tolist():
         of_family = np.flatnonzero(rows.kernels.families == family)
@@ -112,7 +125,9 @@ def _left_over_of(rows: _Rows, left_over: Floats) -> dict[int, float]:
     return dict(zip(number, np.round(shrunk, 4).tolist(), strict=True))
 
 
-def _distinct(kernels: Configurations, latency: Floats, roofline: Roofline) -> _Rows:
+def _distinct(
+    kernels: Configurations, latency: Floats, roofline: Roofline, shares: Floats
+) -> _Rows:
     """Timings of one configuration in one network as one row."""
     number: dict[int, int] = {}
     digests = kernels.digests(context=True)
@@ -123,57 +138,55 @@ def _distinct(kernels: Configurations, latency: Floats, roofline: Roofline) -> _
     once = kernels.rows(first)
     expected = roofline.expected_ms(once)
     target = np.bincount(of, np.log(latency)) / count - np.log(expected)
-    total: Floats = np.bincount(of, latency).astype(np.float64)
-    return _Rows(once, features(once, expected), target, count, total, once.digests())
+    # Weights saturate: what stands in many networks should not crowd out what stands in one.
+    mean_share = np.bincount(of, shares) / count
+    weight = np.sqrt(count) * (mean_share + _LEAST_SHARE) ** _SHARE_POWER
+    return _Rows(once, features(once, expected), target, count, weight, once.digests())
 
 
 def _fit_family(
     rows: _Rows, index: Integers, first: int, trees: int, seed: int, family: str
 ) -> tuple[FamilyModel, Forest, Floats]:
     """A family's model, its trees, and what they say of the rows that they were fitted to."""
-    x, y, count = rows.features[index], rows.target[index], rows.count[index]
-    base, forest, fitted = _grow(x, y, count, trees, seed)
+    x, y, weight = rows.features[index], rows.target[index], rows.weight[index]
+    base, forest, fitted = _grow(x, y, weight, trees, seed)
     if family == ANY:
         # How wrong it is of a family that it was not fitted to: as far as families differ.
-        shift, error = 0.0, max(float(np.std(rows.target)), 0.5)
+        error = max(float(np.std(rows.target)), 0.5)
     else:
-        out = _left_out(x, y, count, trees, seed)
-        # The mean of times is more than the time of the mean logarithm.
-        times = rows.total_ms[index]
-        shift = float(np.log(times.sum() / np.sum(times * np.exp(out - y))))
-        shift = float(np.clip(shift, -0.1, 0.1))
-        error = float(np.sqrt(np.average((out - y) ** 2, weights=count)))
+        out = _left_out(x, y, weight, trees, seed)
+        error = float(np.sqrt(np.average((out - y) ** 2, weights=rows.count[index])))
     numbers = rows.kernels.numbers[index]
     model = FamilyModel(
         first,
-        base + shift,
+        base,
         numbers.min(axis=0),
         numbers.max(axis=0),
         frozenset(map(tuple, window_of(numbers).tolist())),
         error,
     )
-    return model, forest, fitted + shift
+    return model, forest, fitted
 
 
-def _left_out(x: Floats, y: Floats, count: Floats, trees: int, seed: int) -> Floats:
+def _left_out(x: Floats, y: Floats, weight: Floats, trees: int, seed: int) -> Floats:
     """What trees say of configurations that they were not fitted to."""
     fold = np.random.default_rng(seed).permutation(len(y)) % _FOLDS
     out = np.empty(len(y))
     for held in range(_FOLDS):
         inside, outside = fold != held, fold == held
-        base, forest, _ = _grow(x[inside], y[inside], count[inside], trees, seed)
+        base, forest, _ = _grow(x[inside], y[inside], weight[inside], trees, seed)
         zeros = np.zeros(int(outside.sum()), dtype=np.int64)
         out[outside] = base + forest.sums(x[outside], zeros, trees)
     return out
 
 
 def _grow(
-    x: Floats, y: Floats, count: Floats, trees: int, seed: int
+    x: Floats, y: Floats, weight: Floats, trees: int, seed: int
 ) -> tuple[float, Forest, Floats]:
     keep_docstrings("xgboost")
     import xgboost as xgb
 
-    base = float(np.average(y, weights=count))
+    base = float(np.average(y, weights=weight))
     parameters = {
         "tree_method": "hist",
         "objective": "reg:squarederror",
@@ -186,8 +199,8 @@ def _grow(
         "seed": seed,
         "nthread": 1,
     }
-    # Weights saturate: what stands in many networks should not crowd out what stands in one.
-    data = xgb.QuantileDMatrix(x.astype(np.float32), y - base, weight=np.sqrt(count), nthread=1)
+    relative = weight / weight.mean()
+    data = xgb.QuantileDMatrix(x.astype(np.float32), y - base, weight=relative, nthread=1)
     booster = xgb.train(parameters, data, trees)
     forest = Forest.of_xgboost(booster.save_raw(raw_format="json"), DEPTH)
     fitted = base + forest.sums(x, np.zeros(len(x), dtype=np.int64), trees)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -9,12 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.common.short_reprs import ShortRepr
+from latprof.predictors.kernels.kernel_features import Roofline
 from latprof.predictors.kernels.learning.kernel_fitting import MIN_KERNELS, TREES, fit_kernel_model
-from latprof.predictors.kernels.network_kernels import (
-    Correction,
-    NetworkKernelModel,
-    SummedKernels,
-)
+from latprof.predictors.kernels.network_kernels import NetworkKernelModel, SummedKernels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +30,26 @@ _FEWEST_NETWORKS = 6
 _LARGEST_CONSTANT = 0.5
 #: Rounds of reweighting towards least absolute errors, and the error that counts as none.
 _ROUNDS, _SMALL = 30, 0.005
+#: No kernel is corrected to less than this part of its time.
+_LEAST_PART = 0.3
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What timed kernels add to a network: ``scale * ms + per_kernel_ms`` each.
+
+    ``constant_ms`` is added once a run.
+    """
+
+    scale: float = 1.0
+    per_kernel_ms: float = 0.0
+    constant_ms: float = 0.0
+
+    def each(self, kernel_ms: Floats) -> Floats:
+        """What kernels add to a network's latency."""
+        own = self.scale * kernel_ms
+        result: Floats = np.maximum(own + self.per_kernel_ms, _LEAST_PART * own)
+        return result
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -91,7 +109,7 @@ def fit_networks(table: KernelTable, *, seed: int = 0, trees: int = TREES) -> Fi
 
     Raises as :func:`~latprof.predictors.kernels.learning.kernel_fitting.fit_kernel_model`.
     """
-    kernels = fit_kernel_model(table.kernels, table.latency_ms, seed=seed, trees=trees)
+    model = fit_kernels(table, seed=seed, trees=trees)
     found = leave_families_out(table, seed=seed, trees=trees)
     measured = np.array(
         [ms for ms, each in zip(table.network_ms.tolist(), found, strict=True) if each is not None]
@@ -100,14 +118,59 @@ def fit_networks(table: KernelTable, *, seed: int = 0, trees: int = TREES) -> Fi
     predicted = np.array([each.latency_ms for each in judged])
     spread = np.array([each.difficulty for each in judged])
     scores = np.sort(np.log(measured / predicted) / spread)
-    model = NetworkKernelModel(kernels, correction_of(table), scores)
-    return FittedNetworks(model, measured, predicted)
+    return FittedNetworks(dataclasses.replace(model, scores=scores), measured, predicted)
+
+
+def fit_kernels(
+    table: KernelTable,
+    chosen: Mask | None = None,
+    left_out: Mask | None = None,
+    *,
+    seed: int = 0,
+    trees: int = TREES,
+) -> NetworkKernelModel:
+    """Fit what kernels add to networks, without intervals.
+
+    A timed kernel has the profiler's own cost in it, which matters most where it is small: what is
+    learnt is its time as corrected by whole networks.
+
+    Parameters
+    ----------
+    table : KernelTable
+    chosen : mask of shape (n,), optional
+        Kernels to fit to; all unless given.
+    left_out : mask of shape (m,), optional
+        Networks whose latencies are not looked at.
+    seed, trees : int
+
+    Raises as :func:`~latprof.predictors.kernels.learning.kernel_fitting.fit_kernel_model`.
+    """
+    correction = correction_of(table, left_out)
+    kept = table if chosen is None else table.rows(chosen)
+    # The fastest rates are those that were measured.
+    roofline = Roofline.of(kept.kernels, kept.latency_ms)
+    adds = correction.each(kept.latency_ms)
+    own = np.where(kept.network >= 0, kept.network, len(table.names))
+    sums = np.bincount(own, adds, minlength=len(table.names) + 1)
+    shares = np.where(kept.network >= 0, adds / sums[own], 1.0)
+    kernels = fit_kernel_model(
+        kept.kernels, adds, roofline=roofline, shares=shares, seed=seed, trees=trees
+    )
+    return NetworkKernelModel(kernels, correction.constant_ms, np.empty(0))
 
 
 def leave_families_out(
-    table: KernelTable, *, seed: int = 0, trees: int = TREES, groups: int = _GROUPS
+    table: KernelTable,
+    fitted: Mask | None = None,
+    *,
+    seed: int = 0,
+    trees: int = TREES,
+    groups: int = _GROUPS,
 ) -> list[SummedKernels | None]:
-    """Predict each measured network from the kernels of other families; None for the others."""
+    """Predict each measured network from the kernels of other families; None for the others.
+
+    ``fitted`` are the networks to fit to, a mask of shape (m,); all unless given.
+    """
     named = np.array([bool(family) for family in table.families], dtype=bool)
     if not named.any():
         return [None] * len(table.names)
@@ -118,8 +181,11 @@ def leave_families_out(
     of_network = np.array([group.get(family, -1) for family in table.families], dtype=np.int64)
     found: list[SummedKernels | None] = [None] * len(table.names)
     for number in range(min(groups, len(families))):
-        held = known & (of_network == number)
-        for index, prediction in _predict_without(table, of_network == number, held, seed, trees):
+        left_out = of_network == number
+        held = known & left_out
+        if fitted is not None:
+            left_out = left_out | ~fitted
+        for index, prediction in _predict_without(table, left_out, held, seed, trees):
             found[index] = prediction
     return found
 
@@ -131,9 +197,7 @@ def _predict_without(
     inside = (table.network < 0) | ~left_out[table.network]
     if inside.sum() < MIN_KERNELS:
         return []
-    kept = table.rows(inside)
-    kernels = fit_kernel_model(kept.kernels, kept.latency_ms, seed=seed, trees=trees)
-    model = NetworkKernelModel(kernels, correction_of(table, left_out), np.empty(0))
+    model = fit_kernels(table, inside, left_out, seed=seed, trees=trees)
     return [
         (index, model.predict(table.of_network(index)))
         for index in np.flatnonzero(asked).tolist()
