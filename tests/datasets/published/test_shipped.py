@@ -11,13 +11,19 @@ import pytest
 
 import latprof
 from latprof import datasets
+from latprof.datasets.published.loading import kernel_dataset_names
 from latprof.datasets.spaces.named import space_from_description
 from latprof.measurement.process_effects import process_effects
 from latprof.measurement.records import PairedProtocol, Target
 from latprof.measurement.statistics import combine_visits
 from latprof.predictors.fitting.evaluation import evaluate
 from latprof.predictors.pack.saving import load_pack
-from latprof.predictors.pack.shipped import DEFAULT_PACK, pack_names, resolve
+from latprof.predictors.pack.shipped import (
+    DEFAULT_PACK,
+    kernel_pack_names,
+    pack_names,
+    resolve,
+)
 
 PROXYLESS = ["proxyless-cpu-ort1", "proxyless-cpu-ort1-b8", "proxyless-cpu-ort2"]
 MACRO = "nasbench-macro-cpu-ort1-b4"
@@ -139,7 +145,8 @@ def test_the_datasheet_names_target_floor_licence_and_defects(name):
 
 
 def test_every_data_set_has_a_pack_trained_on_it():
-    assert pack_names() == NAMES
+    assert pack_names() == sorted([*NAMES, *kernel_pack_names()])
+    assert set(kernel_pack_names()) <= set(kernel_dataset_names())
     assert DEFAULT_PACK in NAMES
 
 
