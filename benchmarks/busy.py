@@ -38,7 +38,14 @@ from latprof.datasets.spaces.named import get_space
 from latprof.datasets.spaces.proxyless import MOBILE_CHOICES, MOBILE_WIDTHS, ProxylessSpace
 from latprof.errors import HostBusyError
 from latprof.measurement.comparison import compare_pairs
-from latprof.measurement.quiet.busy import busy_share, is_too_busy, needs_more
+from latprof.measurement.quiet.busy import (
+    BUSY_SHARE,
+    PREEMPTED_DOUBT,
+    busy_share,
+    is_too_busy,
+    needs_more,
+)
+from latprof.measurement.quiet.preemption import preempted_share
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.statistics import combine_visits, relative_half_width, visit_ratios
 from latprof.profilers.base import RunOptions
@@ -153,7 +160,8 @@ def _result(visits: Sequence[MadeVisit]) -> dict[str, Any]:
         "ratio": combine_visits(visit_ratios(samples)),
         "half_width": half_width,
         "refused": is_too_busy(half_width, share),
-        "preempted": share,
+        "taken": share,
+        "preempted": float(np.mean([*map(preempted_share, samples)])),
         "visits": len(visits),
         "reference": samples[0].reference_name,
         "latency_ms": float(np.median([m for s in samples for b in s.target for m in b[1:]])),
@@ -193,8 +201,9 @@ def _has_hog(one: dict[str, Any], base_memory: float) -> bool:
 
 def _holds(one: dict[str, Any], label: dict[str, Any], base_memory: float) -> bool:
     """Whether the interval, as it is printed, holds the quiet label, which has one of its own."""
-    doubt = HOG_DOUBT if _has_hog(one, base_memory) else 0.0
-    half = math.hypot(one["half_width"], label["half_width"], doubt)
+    hog = HOG_DOUBT if _has_hog(one, base_memory) else 0.0
+    preempted = PREEMPTED_DOUBT if one["taken"] > BUSY_SHARE else 0.0
+    half = math.hypot(one["half_width"], label["half_width"], hog, preempted)
     return abs(math.log(one["ratio"] / label["ratio"])) <= half
 
 

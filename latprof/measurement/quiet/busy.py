@@ -7,16 +7,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from latprof.errors import HostBusyError
-from latprof.measurement.quiet.preemption import preempted_share
+from latprof.measurement.quiet.preemption import preempted_share, waiting_share
 
 if TYPE_CHECKING:
     from latprof.measurement.records import PairedSamples
 
-#: A host is busy where others preempt more than this share of the runs.
+#: A host is busy where others take more than this share of the runs, or of their time.
 BUSY_SHARE = 0.1
 #: On a busy host visits are added until the interval reaches so far to either side, on logarithms,
 #: or there are so many times the visits of a quiet host.
 BUSY_HALF_WIDTH, MOST_TIMES = 0.015, 3
+#: By which a ratio is in doubt on a busy host, on logarithms, beyond what its visits show: networks
+#: lose more or less by cold caches than their reference does.
+PREEMPTED_DOUBT = 0.02
 #: Of fewer visits that were asked for, the interval says so little that a campaign neither adds
 #: visits to them nor gives no number.
 FEWEST_JUDGED = 4
@@ -25,9 +28,20 @@ TOO_WIDE = 0.05
 
 
 def busy_share(visits: Sequence[PairedSamples]) -> float:
-    """Share of the runs of visits that were preempted; NaN where it is not known of any."""
-    shares = [share for share in map(preempted_share, visits) if not math.isnan(share)]
+    """How much others took of visits, as a share; NaN where it is not known of any.
+
+    Of each the larger of the share of its runs that were preempted and the share of their time that
+    they waited: short runs are seldom preempted, and wait long then.
+    """
+    shares = [share for share in map(taken_share, visits) if not math.isnan(share)]
     return sum(shares) / len(shares) if shares else math.nan
+
+
+def taken_share(visit: PairedSamples) -> float:
+    """The same of one visit."""
+    waited = waiting_share(visit)
+    preempted = preempted_share(visit)
+    return preempted if math.isnan(waited) else max(preempted, waited)
 
 
 def needs_more(planned: int, usual: int, half_width: float, share: float) -> bool:
@@ -47,7 +61,7 @@ def refuse_too_busy(half_width: float, share: float) -> None:
     """Raise HostBusyError where a busy host allows no number."""
     if is_too_busy(half_width, share):
         raise HostBusyError(
-            f"host too busy: {share:.0%} of runs preempted, and the visits disagree",
+            f"host too busy: {share:.0%} of the runs or their time taken, and visits disagree",
             expected=f"an interval within {TOO_WIDE:.0%}",
             got=f"{half_width:.1%}",
             hint="stop other work or wait until it ends; latprof doctor says what runs",

@@ -9,9 +9,9 @@ first of these kinds that all three have:
 2. **The time that each run had a core**, of all runs, whatever was taken from them: on one thread
    its processor time, which is the wall time less all that was taken, also by a quota; on several
    the wall time less the time that threads waited for a core. Each preemption leaves cold caches,
-   which cost about as much whichever network runs. That cost is found in the visit's own runs and
-   taken off. Where it is not to be found it stays, in reference and network alike: who runs as
-   long is preempted as often.
+   whose cost is found in the visit's own runs and taken off: in those of the network and of the
+   reference each, where they are enough, else in all of them. Where it is not to be found it stays,
+   in reference and network alike: who runs as long is preempted as often.
 3. Where the kernel does not say what a run had: runs from which no core was taken.
 4. All runs.
 """
@@ -37,7 +37,7 @@ _COARSE_US = 1000
 #: Undisturbed runs stand for their burst where they are more than this share of it.
 _ENOUGH = 0.5
 #: The cost of a preemption is told by so many preempted runs.
-_FEWEST_PREEMPTED = 6
+_FEWEST_PREEMPTED = 4
 #: And takes off no more than this share of a run's time.
 _MOST_OF_A_RUN = 0.9
 
@@ -110,12 +110,15 @@ def times_of(sides: Sequence[Side], dropped_runs: int) -> list[list[BurstTimes]]
         for bursts, usage in sides
     ]
     every = [burst for side in found for burst in side]
-    with_core, cost_ms = None, 0.0
+    with_core, costs_ms = None, [0.0] * len(found)
     if not all(burst.is_quiet for burst in every):
         with_core = _time_with_core([run for burst in every for run in burst.runs])
         if with_core is not None:
-            cost_ms = _cost_of_preemption(every, with_core)
-    return [[burst.times(with_core, cost_ms) for burst in side] for side in found]
+            costs_ms = _costs_of_preemption(found, with_core)
+    return [
+        [burst.times(with_core, cost_ms) for burst in side]
+        for side, cost_ms in zip(found, costs_ms, strict=True)
+    ]
 
 
 def paired_times(samples: PairedSamples) -> tuple[list[BurstTimes], list[BurstTimes]]:
@@ -133,22 +136,29 @@ def of_one_kind(bursts: Sequence[BurstTimes]) -> list[float]:
     return next(list(each) for each in zip(*bursts, strict=True) if not any(map(math.isnan, each)))
 
 
-def _cost_of_preemption(bursts: Sequence[_Burst], with_core: _WithCore) -> float:
-    """What a preemption adds to a run's time with a core, in ms; 0 where that is not to be told.
+def _costs_of_preemption(sides: Sequence[Sequence[_Burst]], with_core: _WithCore) -> list[float]:
+    """What a preemption adds to a run's time with a core on each side, in ms.
 
-    The median over the runs of what they took beyond those of their burst that were preempted
-    least, for each preemption more.
+    Networks use more or less of the caches, so each side's own runs tell it where they are enough,
+    else those of all sides. 0 where it is not to be told.
     """
-    costs = []
+    costs = [[*_extra_ms(side, with_core)] for side in sides]
+    together = [ms for side in costs for ms in side]
+    enough = [side if len(side) >= _FEWEST_PREEMPTED else together for side in costs]
+    return [max(median(side), 0.0) if len(side) >= _FEWEST_PREEMPTED else 0.0 for side in enough]
+
+
+def _extra_ms(bursts: Sequence[_Burst], with_core: _WithCore) -> Iterator[float]:
+    """By how much each run took longer than those of its burst that were preempted least.
+
+    For each preemption more than these had.
+    """
     for burst in bursts:
         least = min(run.preempted for _, run in burst.runs)
         base = median([with_core(ms, run) for ms, run in burst.runs if run.preempted == least])
-        costs += [
-            (with_core(ms, run) - base) / (run.preempted - least)
-            for ms, run in burst.runs
-            if run.preempted > least
-        ]
-    return max(median(costs), 0.0) if len(costs) >= _FEWEST_PREEMPTED else 0.0
+        for ms, run in burst.runs:
+            if run.preempted > least:
+                yield (with_core(ms, run) - base) / (run.preempted - least)
 
 
 def _time_with_core(runs: Sequence[tuple[float, RunUsage]]) -> _WithCore | None:

@@ -20,8 +20,7 @@ import numpy as np
 
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import DeviceError
-from latprof.measurement.quiet.busy import BUSY_SHARE, FEWEST_JUDGED, needs_more
-from latprof.measurement.quiet.preemption import preempted_share
+from latprof.measurement.quiet.busy import BUSY_SHARE, FEWEST_JUDGED, needs_more, taken_share
 from latprof.measurement.statistics import burst_medians, visit_ratio
 from latprof.measurement.visits import Failure
 from latprof.profilers.base import NETWORKS_PER_PROCESS
@@ -172,7 +171,7 @@ class _Run:
         self._kernels_left = 0
         self._made_to_networks = 0
         self._intervals = Intervals()
-        self._preempted: dict[tuple[Subject, int], list[float]] = defaultdict(list)
+        self._taken: dict[tuple[Subject, int], list[float]] = defaultdict(list)
         if plan.protocol.half_width or not wanted <= stored.finished:
             for made in stored.undisturbed():
                 self._count(made)
@@ -217,7 +216,7 @@ class _Run:
         For the half-width that is asked for, or where none is for a busy host.
         """
         subject, protocol = network.subject, self._plan.protocol
-        shares = [share for share in self._preempted[subject, label] if not math.isnan(share)]
+        shares = [share for share in self._taken[subject, label] if not math.isnan(share)]
         share = sum(shares) / len(shares) if shares else 0.0
         is_busy = share > BUSY_SHARE and protocol.visits >= FEWEST_JUDGED
         if subject in self._schedule.given_up or not (protocol.half_width or is_busy):
@@ -233,7 +232,7 @@ class _Run:
         """Take an undisturbed visit into account."""
         assert visit.samples is not None
         self._intervals.add(network, label, _loads(visit), visit_ratio(visit.samples))
-        self._preempted[network, label].append(preempted_share(visit.samples))
+        self._taken[network, label].append(taken_share(visit.samples))
 
     def _unfinished(self, planned: Sequence[PlannedVisit]) -> list[PlannedVisit]:
         """The visits of a pass that the store does not hold; those beyond the plan are counted."""

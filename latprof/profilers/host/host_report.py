@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import HostBusyError
+from latprof.measurement.quiet.busy import BUSY_SHARE, PREEMPTED_DOUBT
 from latprof.measurement.quiet.conditions import other_load, withheld_fraction
 from latprof.measurement.quiet.preemption import preempted_share
 from latprof.profilers.host.checks import Check, run_checks
@@ -252,8 +253,10 @@ class HostReport(ShortRepr):
         return self.memory_slowdown > HOG_FACTOR
 
     def widened(self, half_width: float) -> float:
-        """A half-width on logarithms with the doubt that a memory hog brings: see HOG_DOUBT."""
-        return math.hypot(half_width, HOG_DOUBT) if self.has_memory_hog else half_width
+        """A half-width on logarithms with what preemptions and a memory hog put in doubt."""
+        preempted = PREEMPTED_DOUBT if self.preempted > BUSY_SHARE else 0.0
+        hog = HOG_DOUBT if self.has_memory_hog else 0.0
+        return math.hypot(half_width, preempted, hog)
 
     @property
     def warnings(self) -> tuple[str, ...]:

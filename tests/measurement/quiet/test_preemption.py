@@ -136,8 +136,8 @@ def test_bursts_without_usage_have_their_median():
 class Core:
     """A core that others share, in slices; after each of theirs a run finds its caches cold."""
 
-    def __init__(self, generator, loops, cold_ms=0.2):
-        self._generator, self._loops, self._cold_ms = generator, loops, cold_ms
+    def __init__(self, generator, loops):
+        self._generator, self._loops, self.cold_ms = generator, loops, 0.0
         self._left_ms = SLICE_MS * generator.random()
         self._owed_ms = 0.0  # of the last preemption's cost
 
@@ -149,9 +149,9 @@ class Core:
         while self._loops and needed > self._left_ms:
             cpu_ms, needed = cpu_ms + self._left_ms, needed - self._left_ms
             self._left_ms = SLICE_MS * (1 + (self._generator.random() < 0.2))
-            late = needed < self._cold_ms
-            needed += self._cold_ms / (2 if late else 1)
-            self._owed_ms += self._cold_ms / 2 if late else 0.0
+            late = needed < self.cold_ms
+            needed += self.cold_ms / (2 if late else 1)
+            self._owed_ms += self.cold_ms / 2 if late else 0.0
             taken_ms += SLICE_MS * self._loops
             preempted += 1
         self._left_ms -= needed
@@ -160,11 +160,14 @@ class Core:
         )
 
 
-def crowded(target_ms, reference_ms, generator, loops, *, waiting_is_known=True):
-    """A visit on a core that ``loops`` others share."""
+def crowded(
+    target_ms, reference_ms, generator, loops, *, waiting_is_known=True, cold_ms=(0.2, 0.2)
+):
+    """A visit on a core that ``loops`` others share; what each network loses by cold caches."""
     core = Core(generator, loops)
 
     def runs(own_ms):
+        core.cold_ms = cold_ms[own_ms == reference_ms]
         found = [core.run(own_ms) for _ in range(max(2, round(16 / own_ms)) + 1)]
         if not waiting_is_known:
             found = [(ms, usage._replace(waited_us=None)) for ms, usage in found]
@@ -190,6 +193,20 @@ def test_ratios_hold_on_a_crowded_core(loops, target_ms, reference_ms):
     if target_ms > SLICE_MS:
         assert preempted_share(visits[0]) > 0.5
         assert 0 < waiting_share(visits[0]) < 1
+
+
+@pytest.mark.parametrize(("target_ms", "reference_ms"), [(0.2, 0.25), (0.8, 1.6), (2.0, 1.3)])
+@pytest.mark.parametrize("cold_ms", [(0.3, 0.1), (0.1, 0.3)])
+def test_networks_that_lose_more_or_less_by_cold_caches_lose_it_from_no_ratio(
+    cold_ms, target_ms, reference_ms
+):
+    """Left in it would be 0.2 ms of each slice: 5 %."""
+    generator = np.random.default_rng(0)
+    ratios = [
+        visit_ratio(crowded(target_ms, reference_ms, generator, 2, cold_ms=cold_ms))
+        for _ in range(60)
+    ]
+    assert np.mean(ratios) == pytest.approx(target_ms / reference_ms, rel=0.02)
 
 
 def test_a_container_without_schedstat_and_a_niceness_of_19_change_no_ratio():
@@ -223,9 +240,16 @@ def test_a_busy_host_gets_more_visits_until_the_interval_is_narrow_or_they_are_t
     assert not needs_more(8, 8, 2 * BUSY_HALF_WIDTH, unknown)
 
 
+def test_short_runs_that_are_seldom_preempted_tell_a_busy_host_by_their_waiting():
+    generator = np.random.default_rng(0)
+    visits = [crowded(0.1, 0.1, generator, 4) for _ in range(5)]
+    assert preempted_share(visits[0]) < 0.1
+    assert busy_share(visits) > 0.5
+
+
 def test_a_host_that_is_too_busy_gives_no_number():
     refuse_too_busy(TOO_WIDE / 2, 0.9)
     refuse_too_busy(TOO_WIDE * 2, 0.0)
     refuse_too_busy(math.nan, 0.9)
-    with pytest.raises(HostBusyError, match="host too busy: 90% of runs preempted"):
+    with pytest.raises(HostBusyError, match="host too busy: 90% of the runs"):
         refuse_too_busy(TOO_WIDE * 2, 0.9)

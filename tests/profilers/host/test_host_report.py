@@ -141,6 +141,12 @@ def test_another_program_that_uses_the_memorys_bandwidth_is_named():
         assert unnamed.widened(0.01) == 0.01
 
 
+def test_on_a_busy_host_intervals_are_wider_than_the_visits_show():
+    assert HostReport(preempted=0.4).widened(0.01) > 0.02
+    assert HostReport(preempted=0.05).widened(0.01) == 0.01
+    assert HostReport().widened(0.01) == 0.01
+
+
 def test_a_host_without_visits_has_a_report():
     assert HostReport.of(IDLE, [], VisitCounts()).quiet
     assert VisitSeen.of(visit(0.0)).quotient != 2.0
