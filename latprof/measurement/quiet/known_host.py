@@ -96,7 +96,7 @@ class KnownHost:
     # Memory -------------------------------------------------------------------------------------
 
     def memory_quotient(self, processor: str) -> float:
-        """What copying in memory takes beside copying in the cache when quiet; NaN if unknown."""
+        """A copy in memory over one in the cache on the quiet host, by time; NaN if unknown."""
         known = _quotients(self._read()["memory_quotients"].get(processor))
         return median(known) if known else math.nan
 
