@@ -75,7 +75,7 @@ class EvolutionSearch(EvaluatingSearcher):
     mutation_probability: float = 0.15
     crossover_share: float = 0.3
     model: bool = True
-    doubt: float = 0.5
+    doubt: float = 3.0
 
     def propose(self, problem: SearchProblem, generator: np.random.Generator) -> Proposals:
         scores = yield sample_within(problem, self.population, generator)

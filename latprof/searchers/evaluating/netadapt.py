@@ -27,7 +27,7 @@ _MOST_PAIRS = 20_000
 #: Proposals a step in spaces of fewer decisions.
 _LEAST_PROPOSALS = 6
 #: Deviations of the model that are added to its means, on average.
-_DOUBT = 0.5
+_DOUBT = 2.0
 #: The best so many networks are grown again; every so many descents begin anywhere.
 _PARENTS, _FROM_ANYWHERE = 10, 5
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Floats: TypeAlias = NDArray[np.float64]
 
 #: Generations and population of the search on the model's accuracies, which cost next to nothing.
-_MODEL_GENERATIONS = 15
+_MODEL_GENERATIONS = 8
 _MODEL_POPULATION = 60
 #: Share of the children there that come of two parents.
 _CROSSED = 0.5
@@ -73,7 +73,7 @@ class NSGA2Search(EvaluatingSearcher):
     population: int = 50
     children: int = 15
     model: bool = True
-    doubt: float = 0.5
+    doubt: float = 2.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

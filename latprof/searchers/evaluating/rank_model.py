@@ -48,6 +48,7 @@ class RankModel:
         self._encoded = space.encode(np.empty((0, len(space.num_choices)), dtype=np.uint8))
         self._accuracy: Floats = np.empty(0)
         self._whitening: Floats = np.empty((0, 0))
+        self._single = self._whitening.astype(np.float32)
         self._weights: Floats = np.empty(0)
         self._length, self._noise, self._scale = 1.0, _NOISES[0], 1.0
         self._tuned_rows = 0
@@ -84,6 +85,7 @@ class RankModel:
             self._whitening = np.empty((0, 0))
             before, encoded = self._encoded[:0], self._encoded
         self._extend(before, encoded)
+        self._single = self._whitening.astype(np.float32)
         scores = _normal_scores(self._accuracy)
         whitened = self._whitening @ scores
         self._weights = self._whitening.T @ whitened
@@ -119,7 +121,9 @@ class RankModel:
     # Helpers -------------------------------------------------------------------------------
 
     def _deviations(self, across: Floats) -> Floats:
-        explained = np.square(across @ self._whitening.T).sum(axis=1)
+        # In single precision: far more exact than the model is, and twice as fast.
+        whitened = across.astype(np.float32) @ self._single.T
+        explained = np.square(whitened).sum(axis=1).astype(np.float64)
         deviations: Floats = np.sqrt(self._scale * np.maximum(1.0 - explained, 0.0))
         return deviations
 
