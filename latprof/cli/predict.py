@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from latprof.cli.budget_options import AllowOpen, FailIf, finish_within, print_verdicts
+from latprof.cli.commands import finish
 from latprof.cli.console import (
     Json,
-    Shapes,
+    Quiet,
     complete_pack,
     note,
     parse_shapes,
     parse_share,
+    remark,
 )
+from latprof.cli.curve_output import has_range, parse_ranges, print_curve
 from latprof.cli.formats import Form, Format, form_of, print_as, print_junit
 from latprof.cli.predict_output import print_answers, print_operators
+from latprof.cli.run_options import parse_numbers
 from latprof.errors import EXIT_OK, EXIT_PARTIAL, UsageError
 from latprof.measurement.budgets import BudgetResult, read_budgets
 from latprof.predictors.pack.shipped import DEFAULT_PACK
@@ -71,7 +78,28 @@ def predict(
     every: Annotated[
         bool, typer.Option("--all", help="A row for each pack that knows the network.")
     ] = False,
-    shapes: Shapes = None,
+    shapes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--shape",
+            metavar="[INPUT=]N,C,H,W",
+            help="Shape of a model's input with dynamic dimensions; repeat for each input. With a "
+            "range such as 1..32 (doubling) or 128..512..64 (in steps) a curve is printed.",
+        ),
+    ] = None,
+    batch_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="1,2,4", help="Items a run of models; several give a curve over them."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write a page with that curve."),
+    ] = None,
+    png: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the plots of that page as pictures.")
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a model that is not fully covered.")
     ] = False,
@@ -85,6 +113,15 @@ def predict(
             metavar="95%", help="Also print the bound that this share of measurements stays below."
         ),
     ] = "",
+    measure_missing: Annotated[
+        bool,
+        typer.Option(
+            "--measure-missing",
+            help="First measure the kernels that the pack lacks, where its target is this host; "
+            "later predictions know them too.",
+        ),
+    ] = False,
+    quiet: Quiet = False,
     fail_if: FailIf = None,
     allow_open: AllowOpen = False,
     as_json: Json = False,
@@ -102,6 +139,10 @@ def predict(
     predicted time from kernels within the training range; the less it is, the wider is the
     interval, and below 90 % the answer is marked "~". The target that an answer holds for is
     printed with it.
+
+    With a range in a shape, or several batch sizes, the latency at each:
+
+    `latprof predict model.onnx --shape input=1..32,3,224,224 -o page.html`
     """
     from latprof.workflows.budget_checks import OF_ONE, answer_verdicts
 
@@ -110,6 +151,13 @@ def predict(
         raise UsageError("`on` and `every` choose packs by themselves", field="pack")
     budgets = read_budgets(fail_if, OF_ONE, "a prediction")
     networks = [each for word in networks for each in _lines(word)]
+    batches = () if batch_size is None else parse_numbers(batch_size, "batch_size")
+    share = parse_share(upper, "upper") if upper else None
+    if _asks_for_a_curve(shapes, batches, output, png):
+        _check_alone(networks, budgets or operators or measure_missing or on or every)
+        common = {"target": target, "threads": threads, "strict": strict, "upper": share}
+        _curve(networks[0], pack, (shapes, batches), common, (output, png), form)
+        return
     failed: dict[str, LatprofError] = {}
 
     def on_error(name: str, error: LatprofError) -> None:
@@ -118,13 +166,12 @@ def predict(
         failed[name] = error
         note(f"latprof: {name}: {error} [{error.code}]")
 
-    options = {"target": target, "threads": threads, "shapes": parse_shapes(shapes)}
-    asked = _Asked(networks, pack, on, every, options | {"strict": strict})
-    share = parse_share(upper, "upper") if upper else None
-    packs, answers = asked.answers(share, on_error, advise=operators)
-    lost = EXIT_OK
-    if failed:
-        lost = EXIT_PARTIAL if answers else next(iter(failed.values())).exit_status
+    options: dict[str, Any] = {"target": target, "threads": threads, "strict": strict}
+    options |= {"shapes": parse_shapes(shapes)} | _batch(batches)
+    asked = _Asked(networks, pack, on, every, options)
+    with _measuring(measure_missing, alone=not (on or every), quiet=quiet) as measuring:
+        packs, answers = asked.answers(share, on_error, advise=operators, **measuring)
+    lost = _status(failed, answers)
     if failed and not answers and form not in {Form.JSON, Form.JUNIT}:
         raise typer.Exit(lost)
     verdicts = answer_verdicts(
@@ -148,6 +195,13 @@ def predict(
     finish_within(kept, lost)
 
 
+def _status(failed: dict[str, LatprofError], answers: list[Answer]) -> int:
+    """0, 5 where some networks failed, and where all did the first one's."""
+    if not failed:
+        return EXIT_OK
+    return EXIT_PARTIAL if answers else next(iter(failed.values())).exit_status
+
+
 @dataclass(frozen=True)
 class _Asked:
     """What is predicted, and by which packs."""
@@ -159,10 +213,10 @@ class _Asked:
     options: dict[str, Any]
 
     def answers(
-        self, upper: float | None, on_error: OnError, *, advise: bool = False
+        self, upper: float | None, on_error: OnError, **more: Any
     ) -> tuple[list[str], list[Answer]]:
         """The answers; with --on and --all also the names of their packs."""
-        options = self.options | {"upper": upper, "advise": advise, "on_error": on_error}
+        options = self.options | {"upper": upper, "on_error": on_error} | more
         if self.on is None and not self.every:
             from latprof.workflows.predict import predict as predict_networks
 
@@ -171,6 +225,65 @@ class _Asked:
 
         found = predict_on(self.networks, self.on, every=self.every, **options)
         return [name for name, _ in found], [answer for _, answer in found]
+
+
+def _batch(batches: tuple[int, ...]) -> dict[str, int]:
+    """The batch size as an option, where one is given."""
+    return {"batch_size": batches[0]} if batches else {}
+
+
+@contextmanager
+def _measuring(asked: bool, *, alone: bool, quiet: bool) -> Iterator[dict[str, Any]]:
+    """Yield what asks a prediction to measure first, with its progress shown."""
+    if not asked:
+        yield {}
+        return
+    if not alone:
+        raise UsageError("`measure_missing` is for one pack", field="measure_missing")
+    from latprof.cli.progress import progress_display
+
+    with progress_display(quiet=quiet) as show:
+        yield {"measure_missing": True, "on_progress": show, "on_note": remark}
+
+
+def _asks_for_a_curve(
+    shapes: list[str] | None, batches: tuple[int, ...], output: Path | None, png: Path | None
+) -> bool:
+    return has_range(shapes) or len(batches) > 1 or output is not None or png is not None
+
+
+def _check_alone(networks: list[str], more: object) -> None:
+    if more or len(networks) > 1:
+        raise UsageError(
+            "a curve is for one model, without `fail_if`, `operators` and `measure_missing`"
+        )
+
+
+def _curve(
+    network: str,
+    pack: str | None,
+    sizes: tuple[list[str] | None, tuple[int, ...]],
+    common: dict[str, Any],
+    files: tuple[Path | None, Path | None],
+    form: Form,
+) -> None:
+    """Predict one model at several sizes, and print the curve."""
+    from latprof.workflows.predict_curve import predict_curve
+
+    result = predict_curve(
+        network,
+        pack,
+        shapes=parse_ranges(sizes[0]),
+        batch_sizes=sizes[1],
+        output=files[0],
+        png=files[1],
+        **common,
+    )
+    document = result.to_dict()
+    print_as(form, document, lambda: print_curve(result.curve, common["upper"]), rows="points")
+    for path in (*([] if result.page is None else [result.page]), *result.pictures):
+        note(f"{path} written")
+    finish(result)
 
 
 def _lines(word: str) -> list[str]:

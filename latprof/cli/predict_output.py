@@ -46,6 +46,8 @@ def print_answers(answers: list[Answer], upper: float | None, packs: list[str]) 
     for target in () if packs else targets:
         note(f"for {target.describe()}")
     for answer in answers:
+        if answer.measured_here:
+            note(f"{answer.name}: {answer.measured_here} of its kernels were measured on this host")
         if answer.differences:
             note(f"{answer.name} differs from the pack: {'; '.join(answer.differences)}")
         missing = ", ".join(answer.unknown)

@@ -262,7 +262,7 @@ def batched_shapes(path: Path, shapes: Shapes, batch: int) -> dict[str | None, t
     from latprof.graph.model_file import graph_inputs, read_model
 
     given = {name: tuple(shape) for name, shape in (shapes or {}).items()}
-    values = graph_inputs(read_model(path).graph)
+    values = graph_inputs(read_model(path, data=False).graph)
     if None in given and len(values) == 1:
         given[values[0].name] = given.pop(None)
     found: dict[str | None, tuple[int, ...]] = dict(given)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from latprof.common.limits import INNER_SHARE
+from latprof.common.limits import INNER_SHARE, Limit
 
 if TYPE_CHECKING:
     from latprof.predictors.pack.answering import Answer, Answers
-    from latprof.workflows.arguments import AnyPackLike, Shapes
+    from latprof.profilers.campaign.campaign import Progress
+    from latprof.workflows.arguments import AnyPackLike, OnNote, Shapes
     from latprof.workflows.predict_answers import OnError, Predictable
+
+_BATCH_SIZE = Limit(1, 1 << 20, whole=True, optional=True)
 
 
 @overload
@@ -23,9 +26,13 @@ def predict(  # type: ignore[overload-overlap] # text is a sequence of text, and
     target: str | None = ...,
     threads: int | None = ...,
     shapes: Shapes = ...,
+    batch_size: int | None = ...,
     strict: bool = ...,
     upper: float | None = ...,
     advise: bool = ...,
+    measure_missing: bool = ...,
+    on_progress: Callable[[Progress], None] | None = ...,
+    on_note: OnNote | None = ...,
 ) -> Answer: ...
 @overload
 def predict(
@@ -35,9 +42,13 @@ def predict(
     target: str | None = ...,
     threads: int | None = ...,
     shapes: Shapes = ...,
+    batch_size: int | None = ...,
     strict: bool = ...,
     upper: float | None = ...,
     advise: bool = ...,
+    measure_missing: bool = ...,
+    on_progress: Callable[[Progress], None] | None = ...,
+    on_note: OnNote | None = ...,
     on_error: OnError | None = ...,
 ) -> Answers: ...
 def predict(
@@ -47,9 +58,13 @@ def predict(
     target: str | None = None,
     threads: int | None = None,
     shapes: Shapes = None,
+    batch_size: int | None = None,
     strict: bool = False,
     upper: float | None = None,
     advise: bool = False,
+    measure_missing: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_note: OnNote | None = None,
     on_error: OnError | None = None,
 ) -> Answer | Answers:
     """Predict the latency of networks from a pack, without running them.
@@ -74,6 +89,9 @@ def predict(
         The pack must hold for so many threads inside an operator.
     shapes : mapping of str to sequence of int, optional
         Shapes of the models' inputs whose own are dynamic.
+    batch_size : int, optional
+        Of models: the first dimension of each input of two or more. Several, or ranges of other
+        sizes: :func:`latprof.workflows.predict_curve.predict_curve`.
     strict : bool
         Refuse a model with operators outside the range of the training data.
     upper : float, optional
@@ -81,6 +99,12 @@ def predict(
         probability.
     advise : bool
         Also say what to change in models that are answered from kernels.
+    measure_missing : bool
+        First measure the kernels that the pack never saw, where its target is this host, and refit
+        it (:func:`latprof.workflows.measure_missing.measure_missing`). What was measured is used by
+        later predictions from the same pack, too.
+    on_progress, on_note : callable, optional
+        With ``measure_missing``: as of :func:`latprof.collect`.
     on_error : callable, optional
         For a sequence: called for each network that cannot be predicted, which the list then lacks;
         without it the first such error is raised.
@@ -106,16 +130,23 @@ def predict(
 
     if upper is not None:
         INNER_SHARE.check("`upper`", upper)
+    _BATCH_SIZE.check("batch_size", batch_size)
     single = isinstance(networks, str | os.PathLike | Architecture | Network)
     listed: list[Predictable] = [networks] if single else list(networks)  # type: ignore[list-item, arg-type]
     if any(isinstance(each, str | os.PathLike) and Path(each).suffix == ".onnx" for each in listed):
         start_early()
     from latprof.predictors.pack.answering import Answers
-    from latprof.workflows.predict_answers import packs_for, predict_all
+    from latprof.workflows import predict_answers
 
-    packs = packs_for(listed, pack, target, threads)
+    packs = predict_answers.packs_for(listed, pack, target, threads)
+    if measure_missing:
+        how = {"on_progress": on_progress, "on_note": on_note}
+        packs = predict_answers.with_missing_measured(packs, listed, shapes, batch_size, **how)
+    else:
+        packs = predict_answers.with_what_was_measured(packs)
+    predict_all = predict_answers.predict_all
     options = {"strict": strict, "upper": upper, "advise": advise}
     if single:
-        (answer,) = predict_all(packs, listed, None, shapes, options)
+        (answer,) = predict_all(packs, listed, None, shapes, options, batch_size)
         return answer
-    return Answers(predict_all(packs, listed, on_error, shapes, options))
+    return Answers(predict_all(packs, listed, on_error, shapes, options, batch_size))

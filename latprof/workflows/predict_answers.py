@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
@@ -29,7 +29,7 @@ from latprof.predictors.pack.kernel_answers import predict_from_kernels
 from latprof.predictors.pack.kernel_pack import KernelPack
 from latprof.predictors.pack.pack import Pack
 from latprof.predictors.pack.shipped import kernel_pack_names, pack_names, space_pack_names
-from latprof.workflows.arguments import name_of, open_any_pack
+from latprof.workflows.arguments import batched_shapes, name_of, open_any_pack
 
 if TYPE_CHECKING:
     from latprof.measurement.records import Target
@@ -74,6 +74,11 @@ def packs_for(
         profiler_class(target)  # refuses what is none; nothing needs to be installed
     if pack is not None:
         return _given(pack, target, threads)
+    return _bundled(networks, target, threads)
+
+
+def _bundled(networks: Sequence[Predictable], target: str | None, threads: int | None) -> Answering:
+    """Of the packs that come with latprof."""
     spelled = sum(map(_is_spelled, networks))
     kernels = None
     if spelled < len(networks):
@@ -87,6 +92,53 @@ def packs_for(
         space if isinstance(space, Pack) else None,
         kernels if isinstance(kernels, KernelPack) else None,
     )
+
+
+def with_what_was_measured(packs: Answering) -> Answering:
+    """The same with what was measured on this host for the pack of kernels."""
+    if packs.kernels is None:
+        return packs
+    from latprof.predictors.pack.grown_pack import grown_pack
+
+    return dataclasses.replace(packs, kernels=grown_pack(packs.kernels))
+
+
+def with_missing_measured(
+    packs: Answering,
+    networks: Sequence[Predictable],
+    shapes: Shapes,
+    batch_size: int | None,
+    **options: Any,
+) -> Answering:
+    """The same with the kernels of these models that it lacked, measured now.
+
+    A model that cannot be read is left to the answers, which say why. Raises UsageError where no
+    pack of kernels answers, else as
+    :func:`latprof.workflows.measure_missing.measure_missing`, whose options ``options`` are.
+    """
+    from latprof.workflows.measure_missing import AskedModel, measure_missing
+
+    if packs.kernels is None:
+        raise UsageError(
+            "`measure_missing` refits a pack of kernels, and none answers here",
+            field="measure_missing",
+            hint="make one: latprof collect --kernels --store k.db; latprof train k.db "
+            "--output my.pack; then give it as `pack`",
+        )
+    models = []
+    for network in networks:
+        if isinstance(network, Architecture | Network) or _is_spelled(network):
+            continue
+        with contextlib.suppress(LatprofError):
+            several = len(networks) > 1
+            own = _shapes_for(network, shapes, set()) if several else shapes
+            if batch_size is not None:
+                own = _batched(network, own, batch_size)
+            found = read_network(network, shapes=own or None)
+            member = packs.space is not None and packs.members_first
+            if not (member and is_member(packs.space, found)):  # type: ignore[arg-type]
+                models.append(AskedModel(Path(network), own or {}, found))
+    return dataclasses.replace(packs, kernels=measure_missing(packs.kernels, models, **options))
 
 
 def _is_spelled(network: Predictable) -> bool:
@@ -175,6 +227,7 @@ def predict_all(
     on_error: OnError | None,
     shapes: Shapes,
     options: Mapping[str, Any],
+    batch_size: int | None = None,
 ) -> list[Answer]:
     """Architectures in one batch, models one by one; the answers in the order of the networks."""
     answers: dict[int, Answer] = {}
@@ -184,6 +237,8 @@ def predict_all(
     for row, network in enumerate(networks):
         with _one_among_many(name_of(network), on_error):
             own = _shapes_for(network, shapes, unused) if several else shapes
+            if batch_size is not None:
+                own = _batched(network, own, batch_size)
             found = _read(packs.space, network, own)
             if isinstance(found, Architecture):
                 batch[row] = found
@@ -228,7 +283,16 @@ def _shapes_for(network: Predictable, shapes: Shapes, unused: set[str]) -> Shape
     return {name: shape for name, shape in (shapes or {}).items() if name in {None, *names}}
 
 
-@contextmanager
+def _batched(network: Predictable, shapes: Shapes, batch_size: int) -> Shapes:
+    """The shapes of a model's inputs with this many items a run."""
+    if isinstance(network, Architecture | Network) or _is_spelled(network):
+        raise InvalidValueError(
+            "`batch_size` is for models: an architecture has that of the pack", field="batch_size"
+        )
+    return batched_shapes(Path(network), shapes, batch_size)
+
+
+@contextlib.contextmanager
 def _one_among_many(name: str, on_error: OnError | None) -> Iterator[None]:
     try:
         yield

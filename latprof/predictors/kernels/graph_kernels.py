@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from latprof.common.short_reprs import ShortRepr
 from latprof.graph.fusion import VIEWS, fuse
+from latprof.graph.fusion_rules import bundled_rules
 from latprof.graph.runtime_kernels.fused_kernels import (
     AVX2_BLOCK,
     AVX512_BLOCK,
@@ -48,12 +49,15 @@ def kernels_of(network: Network, target: Target | None = None) -> GraphKernels:
     """The kernels of a network on a target, in order; what only renames a shape is none.
 
     ONNX Runtime's on a CPU are those of its own rules, other runtimes' those of
-    :func:`latprof.graph.fusion.fuse`.
+    :func:`latprof.graph.fusion.fuse`, with the rules that come with latprof where it has some of
+    that runtime (``latprof fusion`` finds them out).
     """
     if target is not None and target.spelling == "cpu:onnxruntime":
         operators = onnxruntime_kernels(network, block=_block_of(target))
     else:
-        operators = tuple(op for op in fuse(network).operators if op.op_type not in VIEWS)
+        own = target is not None and target.device == "cpu"
+        rules = bundled_rules(target.runtime) if own and target is not None else None
+        operators = tuple(op for op in fuse(network, rules).operators if op.op_type not in VIEWS)
     around = zip(operators, _after(operators), _distances(operators), strict=True)
     configurations = Configurations.of(configuration_of(*each) for each in around)
     for name in ("weights", "written"):

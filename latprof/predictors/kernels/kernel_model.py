@@ -36,6 +36,8 @@ _HALVED = (
 #: Configurations whose own times a model may hold, and how far these may be from its trees.
 _MOST_SEEN = 100_000
 _LARGEST_SEEN = 20.0
+#: Error of the logarithm of a kernel that was measured.
+_MEASURED_ERROR = 0.1
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -123,6 +125,8 @@ class KernelModel(ShortRepr):
     trees : int
     seen : mapping of int to float
         What to add to the logarithm for configurations that were timed, by their digest.
+    measured : frozenset of int
+        Of these, what was measured after training: covered, whatever the training range is.
     """
 
     roofline: Roofline
@@ -130,6 +134,7 @@ class KernelModel(ShortRepr):
     forest: Forest
     trees: int
     seen: Mapping[int, float] = dataclasses.field(default_factory=dict)
+    measured: frozenset[int] = frozenset()
 
     def predict(self, kernels: Configurations) -> KernelTimes:
         """Times of kernels in ms, none faster than the target was seen to be."""
@@ -148,11 +153,14 @@ class KernelModel(ShortRepr):
         halved, which = _halves(kernels)
         both, covered, error = self._logarithms(kernels.joined(halved))
         count = len(kernels)
-        seen = [self.seen.get(digest, 0.0) for digest in kernels.digests()]
+        digests = kernels.digests()
+        seen = [self.seen.get(digest, 0.0) for digest in digests]
         log_ms = both[:count] + np.array(seen)
         np.maximum.at(log_ms, which, both[count:])
-        floor = self.roofline.floor_ms(kernels)
-        return KernelTimes(np.maximum(np.exp(log_ms), floor), covered[:count], error[:count])
+        own = np.array([digest in self.measured for digest in digests], dtype=bool)
+        floor = np.where(own, 0.0, self.roofline.floor_ms(kernels))
+        error = np.where(own, np.minimum(error[:count], _MEASURED_ERROR), error[:count])
+        return KernelTimes(np.maximum(np.exp(log_ms), floor), covered[:count] | own, error)
 
     def _logarithms(self, kernels: Configurations) -> tuple[Floats, Mask, Floats]:
         """The trees' logarithm of the time, whether it is within range, and its error."""
@@ -202,6 +210,8 @@ def model_files(model: KernelModel) -> tuple[dict[str, Any], bytes]:
         "families": {name: family.to_dict() for name, family in model.families.items()},
         "seen": [[format(d, "016x"), round(v, 4)] for d, v in model.seen.items()],
     }
+    if model.measured:
+        values["measured"] = [format(digest, "016x") for digest in sorted(model.measured)]
     return values, model.forest.to_bytes()
 
 
@@ -224,7 +234,18 @@ def model_of_files(fields: Fields, trees: bytes) -> KernelModel:
         roofline.number("per_value", 0.0),
         roofline.number("per_kernel", 1e-300),
     )
-    return KernelModel(ceilings, families, forest, count, _seen(fields))
+    seen = _seen(fields)
+    return KernelModel(ceilings, families, forest, count, seen, _measured(fields, seen))
+
+
+def _measured(fields: Fields, seen: Mapping[int, float]) -> frozenset[int]:
+    if "measured" not in fields.values:
+        return frozenset()
+    with refusing(f"{fields.what}: field measured"):
+        found = frozenset(int(digest, 16) for digest in fields.texts("measured"))
+    if not found <= seen.keys():
+        fields.wrong("measured", "kernels that were timed")
+    return found
 
 
 def _seen(fields: Fields) -> dict[int, float]:

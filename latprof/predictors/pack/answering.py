@@ -67,8 +67,9 @@ class Answer(ShortRepr, Framed):
     without an interval (NaN, and ``interval_coverage`` 0). ``coverage`` is the share of
     ``latency_ms`` in operators that the pack's measurements know; ``unknown`` names the others.
     ``changes`` are cheaper configurations of its kernels, where they were asked for.
-    ``differences`` says in what the model differs from what the pack was measured with. Latencies
-    in milliseconds.
+    ``differences`` says in what the model differs from what the pack was measured with.
+    ``measured_here`` counts kernels that were measured on this host after the pack was made.
+    Latencies in milliseconds.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Answer(ShortRepr, Framed):
     interval_coverage: float = 0.0
     differences: tuple[str, ...] = ()
     changes: tuple[CheaperKernel, ...] = ()
+    measured_here: int = 0
 
     @property
     def is_guess(self) -> bool:

@@ -86,7 +86,14 @@ def predict_from_kernels(
         upper_ms=None if upper is None else pack.model.upper_ms(found, upper),
         interval_coverage=INTERVAL_COVERAGE,
         changes=_changes(pack, kernels, found) if advise else (),
+        measured_here=_measured_here(pack, kernels),
     )
+
+
+def _measured_here(pack: KernelPack, kernels: GraphKernels) -> int:
+    measured = pack.model.kernels.measured
+    digests = kernels.configurations.digests() if measured else ()
+    return sum(digest in measured for digest in digests)
 
 
 def _costs(kernels: GraphKernels, found: SummedKernels) -> tuple[OperatorCost, ...]:

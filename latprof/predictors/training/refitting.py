@@ -1,0 +1,58 @@
+"""Refitting a kernel pack to kernels that were measured after it was made."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from latprof.predictors.kernels.configurations import Configurations
+from latprof.predictors.kernels.graph_kernels import kernels_of
+from latprof.predictors.kernels.refined_model import refined_model
+from latprof.predictors.training.kernel_training import times_of_kernels
+
+if TYPE_CHECKING:
+    from latprof.graph.operators import Network
+    from latprof.measurement.labels import TargetLabels
+    from latprof.measurement.records import Subject
+    from latprof.predictors.pack.kernel_pack import KernelPack
+
+
+def refit(
+    pack: KernelPack, measured: TargetLabels, graph_of: Callable[[Subject], Network | None]
+) -> KernelPack:
+    """A pack that knows the kernels in a store of its target, too.
+
+    Where store and pack share the reference network, times are in the pack's milliseconds: as far
+    as this host's reference is from the pack's, so are its kernels.
+
+    Parameters
+    ----------
+    pack : KernelPack
+    measured : TargetLabels
+        Of the pack's own target.
+    graph_of : callable
+        The graph of a network in the store; None where nobody knows it.
+    """
+    scale = 1.0
+    if pack.reference_ms and pack.reference == measured.reference:
+        scale = pack.reference_ms / measured.reference_ms
+    parts = []
+    for subject, profile in measured.kernel_profiles():
+        graph = graph_of(subject)
+        if graph is not None:
+            timed = times_of_kernels(kernels_of(graph, pack.target), profile.kernels)
+            parts += [timed] if timed is not None else []
+    if not parts:
+        return pack
+    kernels = Configurations(
+        np.concatenate([each.kernels.families for each in parts]),
+        np.concatenate([each.kernels.numbers for each in parts]),
+    )
+    latency = scale * np.concatenate([each.latency_ms for each in parts])
+    model = dataclasses.replace(
+        pack.model, kernels=refined_model(pack.model.kernels, kernels, latency)
+    )
+    return dataclasses.replace(pack, model=model, kernel_rows=pack.kernel_rows + len(kernels))
