@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latprof.common.extras import require
-from latprof.errors import UnsupportedModelError
+from latprof.errors import RuntimeFailedError, UnsupportedModelError
 from latprof.graph.convert.to_tflite import (
     converter_version,
     is_tflite,
@@ -32,11 +32,15 @@ from latprof.profilers.runtimes.running import (
 _NUMBER = re.compile(r"args_(\d+)")
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from latprof.graph.input_values.input_rules import Rules
     from latprof.graph.model_file import ModelSource
-    from latprof.measurement.records import Target
+    from latprof.measurement.records import KernelTime, Target
+    from latprof.profilers.runtimes.cpu.litert_library import LiteRTCompiledModel
+    from latprof.profilers.runtimes.kernel_events import KernelEvent
 
 
 class CpuLiteRT(Profiler):
@@ -46,7 +50,8 @@ class CpuLiteRT(Profiler):
     channels-last order, as a network deployed with LiteRT takes them. The result is kept for later
     visits (:mod:`latprof.profilers.runtimes.converted_models`); what converted it is part of the
     target's version. A TFLite file is run as it is. The interpreter has no times of single kernels
-    in Python.
+    in Python: those come from LiteRT's C library, which is in the same package and runs the same
+    file with the same delegate (:mod:`latprof.profilers.runtimes.cpu.litert_library`).
     """
 
     spelling = "cpu:litert"
@@ -69,10 +74,7 @@ class CpuLiteRT(Profiler):
         require("litert", self.spelling, "ai_edge_litert")
         from ai_edge_litert.interpreter import Interpreter
 
-        if is_tflite(model):
-            converted = model if isinstance(model, bytes) else Path(model).read_bytes()
-        else:
-            converted = kept_model(model, "tflite", converter_version(), tflite_bytes)
+        converted = _converted(model)
         with silenced():
             try:
                 interpreter = Interpreter(model_content=converted, num_threads=self.options.threads)
@@ -81,8 +83,45 @@ class CpuLiteRT(Profiler):
                 raise UnsupportedModelError(
                     f"LiteRT refuses the model: {first_line(error)}"
                 ) from None
-        names = [v.name for v in graph_inputs(read_model(model).graph)] if self.input_rules else []
-        return LiteRTModel(interpreter, self.input_seed, self.input_rules, names)
+        return LiteRTModel(interpreter, self.input_seed, self.input_rules, self._names(model))
+
+    def load_profiled(self, model: ModelSource) -> CpuLiteRTKernels:
+        require("litert", self.spelling, "ai_edge_litert")
+        from latprof.profilers.runtimes.cpu.litert_library import LiteRTCompiledModel
+
+        converted = _converted(model)
+        with silenced():
+            compiled = LiteRTCompiledModel(converted, self.options.threads)
+        inputs = {name: (shape, dtype) for name, shape, dtype in compiled.inputs}
+        feed = _values(inputs, self.input_seed, self.input_rules, self._names(model))
+        for index, values in enumerate(feed):
+            compiled.feed(index, values)
+        return CpuLiteRTKernels(compiled, None if is_tflite(model) else model)
+
+    def _names(self, model: ModelSource) -> list[str]:
+        """The names of the ONNX model's inputs in order, where there are rules for them."""
+        return [v.name for v in graph_inputs(read_model(model).graph)] if self.input_rules else []
+
+
+def _converted(model: ModelSource) -> bytes:
+    """The TFLite model of an ONNX model, or the model itself where it is one."""
+    if is_tflite(model):
+        return model if isinstance(model, bytes) else Path(model).read_bytes()
+    return kept_model(model, "tflite", converter_version(), tflite_bytes)
+
+
+def _values(
+    inputs: Mapping[str, tuple[Sequence[int], Any]], seed: int, rules: Rules, names: Sequence[str]
+) -> list[NDArray[Any]]:
+    """Values for a converted model's inputs in order; ``names`` are the ONNX model's."""
+    feed = random_inputs(inputs, seed, rules, [_name(each, names) for each in inputs])
+    found = []
+    for name, (shape, _) in inputs.items():
+        values = feed[name]
+        if values.shape != tuple(shape) and values.ndim == 4:  # an image, of a file
+            values = np.ascontiguousarray(values.transpose(0, 2, 3, 1))
+        found.append(values)
+    return found
 
 
 class LiteRTModel:
@@ -99,15 +138,35 @@ class LiteRTModel:
         self.interpreter = interpreter
         details = interpreter.get_input_details()
         inputs = {d["name"]: (d["shape"].tolist(), d["dtype"]) for d in details}
-        feed = random_inputs(inputs, seed, rules, [_name(d["name"], names) for d in details])
-        for detail in details:
-            values = feed[detail["name"]]
-            if values.shape != tuple(detail["shape"]) and values.ndim == 4:  # an image, of a file
-                values = np.ascontiguousarray(values.transpose(0, 2, 3, 1))
+        for detail, values in zip(details, _values(inputs, seed, rules, names), strict=True):
             interpreter.set_tensor(detail["index"], values)
 
     def run(self, times: int) -> list[float]:
         return timed_runs(self.interpreter.invoke, times, "LiteRT")
+
+
+class CpuLiteRTKernels:
+    """A model that LiteRT's C library runs with its profiler on; ``model`` is the ONNX model."""
+
+    def __init__(self, compiled: LiteRTCompiledModel, model: ModelSource | None) -> None:
+        self._compiled, self._model = compiled, model
+        self._runs: list[list[KernelEvent]] = []
+
+    def run(self, times: int) -> list[float]:
+        durations: list[float] = []
+        for _ in range(times):
+            self._compiled.start_profiling()
+            durations += timed_runs(self._compiled.run, 1, "LiteRT")
+            self._runs.append(self._compiled.stop_profiling())
+        return durations
+
+    def kernel_times(self, counted: Collection[int]) -> Sequence[KernelTime]:
+        """XNNPACK's kernels, each the median over the counted runs."""
+        from latprof.profilers.runtimes.xnnpack_kernels import kernel_times
+
+        if not counted or max(counted) >= len(self._runs):
+            raise RuntimeFailedError("LiteRT's profile does not hold every counted run")
+        return kernel_times([self._runs[number] for number in sorted(counted)], self._model)
 
 
 def _name(converted: str, names: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -9,8 +10,10 @@ import pytest
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import DeviceError, UnsupportedModelError
+from latprof.graph.reader import read_network
 from latprof.profilers.base import RunOptions
 from latprof.profilers.runtimes.cpu.cpu_litert import CpuLiteRT
+from latprof.profilers.runtimes.cpu.litert_library import LiteRTCompiledModel, LiteRTLibrary
 from latprof.testing.profiler_contract import ProfilerContract
 
 pytestmark = pytest.mark.skipif(
@@ -40,8 +43,6 @@ def small_model():
 
 
 class TestCpuLiteRT(ProfilerContract):
-    reports_kernels = False
-
     @pytest.fixture
     def make_profiler(self):
         return CpuLiteRT
@@ -94,13 +95,43 @@ def test_the_converter_is_part_of_the_targets_identity():
     assert "litert-torch" in target.runtime_version
 
 
-def test_kernels_are_not_told_apart(small_model):
+def test_kernels_are_xnnpacks_and_know_their_operators(small_model):
+    loaded = CpuLiteRT(RunOptions()).load_profiled(small_model)
+    loaded.run(3)
+    kernels = loaded.kernel_times([1, 2])
+    convolutions = [o for o in read_network(small_model).operators if o.op_type == "Conv"]
+    told = [kernel for kernel in kernels if kernel.kind.startswith(("conv", "depthwise"))]
+    assert len(told) == len(convolutions)
+    assert {name for kernel in told for name in kernel.operators} >= {o.name for o in convolutions}
+    assert all(kernel.latency_ms > 0 and kernel.output_shapes for kernel in told)
+
+
+def test_the_c_library_is_given_what_the_interpreter_is(small_model, monkeypatch):
+    fed = []
+    monkeypatch.setattr(
+        LiteRTCompiledModel, "feed", lambda _model, _index, values: fed.append(values)
+    )
+    interpreter = CpuLiteRT(RunOptions()).load(small_model).interpreter
+    CpuLiteRT(RunOptions()).load_profiled(small_model)
+    (taken,) = interpreter.get_input_details()
+    assert np.array_equal(interpreter.get_tensor(taken["index"]), fed[0])
+
+
+def test_a_library_without_the_calls_is_said_to_tell_no_kernels():
     with pytest.raises(DeviceError, match="per-kernel"):
-        CpuLiteRT(RunOptions()).load_profiled(small_model)
+        LiteRTLibrary(Path(onnxruntime.capi.onnxruntime_pybind11_state.__file__))
+    with pytest.raises(DeviceError, match="cannot be loaded"):
+        LiteRTLibrary(Path(__file__))
+
+
+def test_what_is_no_model_is_refused_by_the_c_library():
+    with pytest.raises(UnsupportedModelError, match="refuses"):
+        LiteRTCompiledModel(b"\0\0\0\0TFL3" + bytes(100), 1)
 
 
 def test_nothing_is_printed(small_model, capfd):
     CpuLiteRT(RunOptions()).load(small_model).run(2)
+    CpuLiteRT(RunOptions()).load_profiled(small_model).run(2)
     with pytest.raises(UnsupportedModelError):
         CpuLiteRT(RunOptions()).load(b"this is no model")
     assert capfd.readouterr() == ("", "")

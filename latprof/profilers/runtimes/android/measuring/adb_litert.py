@@ -14,8 +14,8 @@ from latprof.graph.convert.to_tflite import (
     tflite_skeleton,
 )
 from latprof.profilers.runtimes.android.measuring.adb_profiler import AdbProfiler, PhoneModel
-from latprof.profilers.runtimes.android.measuring.xnnpack_kernels import kernel_times
 from latprof.profilers.runtimes.converted_models import kept_model
+from latprof.profilers.runtimes.xnnpack_kernels import kernel_times
 
 if TYPE_CHECKING:
     from latprof.graph.model_file import ModelSource

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from latprof.common.limits import Limit, check_limits
 from latprof.errors import (
@@ -29,13 +29,16 @@ from latprof.profilers.runtimes.android.runner.runner_lines import (
 )
 from latprof.profilers.runtimes.android.runner.runner_records import (
     Greeting,
-    KernelEvent,
     OpenedLibrary,
     PlanResult,
     RunnerConditions,
     RunnerModel,
     RunnerOutput,
+    read_kernel_event,
 )
+
+if TYPE_CHECKING:
+    from latprof.profilers.runtimes.kernel_events import KernelEvent
 
 _PROGRAMS = Path(__file__).with_name("programs")
 #: The programs by what they run on.
@@ -202,7 +205,7 @@ class RunnerClient:
     def kernels(self, number: int, runs: int) -> tuple[tuple[KernelEvent, ...], ...]:
         """Run LiteRT's model with its profiler on; return each run's kernels in order."""
         answer = self._ask("kernels", self._timeouts.kernels_s, model=number, runs=runs)
-        return answer.parts("events", ";", lambda part: split(part, ",", KernelEvent.read))
+        return answer.parts("events", ";", lambda part: split(part, ",", read_kernel_event))
 
     def profile_file(self, number: int, runs: int) -> str:
         """Run ONNX Runtime's model with its profiler on; return the device's path of its JSON."""

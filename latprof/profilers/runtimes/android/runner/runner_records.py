@@ -11,6 +11,7 @@ from latprof.profilers.runtimes.android.runner.runner_lines import (
     split,
     whole,
 )
+from latprof.profilers.runtimes.kernel_events import KernelEvent
 
 #: Bytes of one value of each dtype that the runner knows.
 VALUE_BYTES = {
@@ -28,8 +29,6 @@ VALUE_BYTES = {
     "bool": 1,
     "unknown": 0,
 }
-#: An operator that a delegate ran, by LiteRT's profiler.
-DELEGATE_OPERATOR_EVENT = 8
 
 
 @dataclass(frozen=True)
@@ -179,22 +178,12 @@ class PlanResult:
         return cls(tuple(bursts), start, end, MemoryUse.read(answer))
 
 
-@dataclass(frozen=True)
-class KernelEvent:
-    """A kernel in one run: LiteRT's type of event, its time, the operator's number, its name."""
-
-    kind: int
-    duration_us: int
-    operator: int
-    name: str
-
-    @classmethod
-    def read(cls, text: str) -> KernelEvent:
-        """Read it from ``type:us:operator:name``."""
-        parts = text.split(":")
-        if len(parts) != 4:
-            raise garbled("with a kernel that is none")
-        return cls(whole(parts[0]), whole(parts[1]), whole(parts[2]), decoded(parts[3]))
+def read_kernel_event(text: str) -> KernelEvent:
+    """Read a kernel from ``type:us:operator:name``."""
+    parts = text.split(":")
+    if len(parts) != 4:
+        raise garbled("with a kernel that is none")
+    return KernelEvent(whole(parts[0]), whole(parts[1]), whole(parts[2]), decoded(parts[3]))
 
 
 @dataclass(frozen=True)

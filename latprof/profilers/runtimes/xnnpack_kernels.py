@@ -16,12 +16,12 @@ from latprof.errors import LatprofError, RuntimeFailedError
 from latprof.graph.fusion import fuse
 from latprof.graph.reader import read_network
 from latprof.measurement.records import KernelTime
-from latprof.profilers.runtimes.android.runner.runner_records import DELEGATE_OPERATOR_EVENT
+from latprof.profilers.runtimes.kernel_events import DELEGATE_OPERATOR_EVENT
 
 if TYPE_CHECKING:
     from latprof.graph.model_file import ModelSource
     from latprof.graph.operators import Operator
-    from latprof.profilers.runtimes.android.runner.runner_records import KernelEvent
+    from latprof.profilers.runtimes.kernel_events import KernelEvent
 
 #: What an operator of the graph, by its type, may be called by XNNPACK: how the name begins.
 _PRODUCTS = ("Convolution", "Fully Connected", "Batch Matrix Multiply", "Deconvolution")

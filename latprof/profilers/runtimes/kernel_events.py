@@ -1,0 +1,18 @@
+"""Kernels as LiteRT's profiler notes them in one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: LiteRT's type of event of a kernel of its delegate.
+DELEGATE_OPERATOR_EVENT = 8
+
+
+@dataclass(frozen=True)
+class KernelEvent:
+    """A kernel in one run: LiteRT's type of event, its time, the operator's number, its name."""
+
+    kind: int
+    duration_us: int
+    operator: int
+    name: str
