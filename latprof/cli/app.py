@@ -22,6 +22,7 @@ from latprof.cli.export import export
 from latprof.cli.farm import farm
 from latprof.cli.history import history
 from latprof.cli.import_runs import import_runs
+from latprof.cli.learn_fusion import fusion
 from latprof.cli.lookup_table import lookup_table
 from latprof.cli.merge import merge
 from latprof.cli.packs import packs
@@ -117,6 +118,7 @@ for command, panel in (
     (merge, "Measure"),
     (datasets, "Measure"),
     (zoo, "Measure"),
+    (fusion, "Measure"),
     (train, "Predict"),
     (transfer, "Predict"),
     (predict, "Predict"),

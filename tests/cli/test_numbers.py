@@ -24,6 +24,7 @@ CALLS = {
     "collect": "--space proxyless --resolution 32 -n 1 --store {}/new.db -q",
     "profile": "{}/m.onnx --shape 1,3,8,8",
     "compare": "{}/m.onnx {}/m.onnx --shape 1,3,8,8",
+    "fusion": "-o {}/rules.json -q",
     "export": "{}/lat.db --csv {}/t.csv",
     "datasets": "",
     "zoo": "squeezenet-1.1",
