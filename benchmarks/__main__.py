@@ -63,6 +63,7 @@ def benchmarks() -> list[Benchmark]:
         Benchmark("imported", (DATA,)),
         Benchmark("published_packs", public),
         Benchmark("kernels", public),
+        Benchmark("kernels", ("--part", "networks")),
         Benchmark("searchers", public),
         Benchmark("cross_target", public),
         Benchmark("mutations"),
