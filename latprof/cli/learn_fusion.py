@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latprof.cli.commands import finish, resumable
-from latprof.cli.console import Json, Quiet, note, print_json, print_table, remark
+from latprof.cli.console import Json, Quiet, note, print_table, remark
+from latprof.cli.formats import Form, Format, form_of, print_as
 from latprof.cli.run_options import (
     Cores,
     Dtype,
@@ -58,6 +59,7 @@ def fusion(
     timeout_s: Timeout = 300.0,
     quiet: Quiet = False,
     as_json: Json = False,
+    form: Format = Form.TABLE,
 ) -> None:
     """Find out which operators a runtime runs as one kernel.
 
@@ -69,6 +71,7 @@ def fusion(
     from latprof.cli.progress import progress_display
     from latprof.workflows.learn_fusion import CHECKED, learn_fusion
 
+    form = form_of(form, as_json=as_json)
     with progress_display(quiet=quiet) as show, resumable():
         found = learn_fusion(
             target,
@@ -86,10 +89,7 @@ def fusion(
         )
     for name, why in found.failures[:10]:
         note(f"latprof: failed: {name}: {why}")
-    if as_json:
-        print_json(found.to_dict())
-    else:
-        _print(found)
+    print_as(form, found.to_dict(), lambda: _print(found))
     finish(found)
 
 

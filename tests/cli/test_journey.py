@@ -111,6 +111,7 @@ def test_another_model_is_predicted_from_its_operators_with_its_coverage(latprof
     path.write_bytes(other.build_onnx(other.sample(1)[0]).SerializeToString())
     # Where kernels of this host come along, they would answer: the pack is of another one here.
     own = load_pack(pack)
+    assert own.target is not None
     elsewhere = dataclasses.replace(own.target, device_name="a processor without kernels")
     pack = tmp_path / "elsewhere.pack"
     save_pack(dataclasses.replace(own, target=elsewhere), pack)
