@@ -6,18 +6,20 @@ The test phone is the real adbd with the x86-64 runner and the library of LiteRT
 ``journey``: N ProxylessNAS networks are measured through it and, in turn with it, directly with
 ``cpu:litert`` and the same library; printed are the mean ratio of the labels and the RMSE of each
 by 5-fold cross-validation. ``visits``: what a visit through it takes beyond its runs, with the
-library's own loading apart. ``skeletons``: the latency of networks whose weights the runner fills
-against the same networks pushed whole.
+library's own loading apart, and by what was asked of the phone. ``skeletons``: the latency of
+networks whose weights the runner fills against the same networks pushed whole.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,12 +38,16 @@ from latprof.predictors.models.by_name import make_predictor
 from latprof.predictors.training.cross_validation import cross_validated_predictions
 from latprof.predictors.training.stored_training import stored_rows
 from latprof.profilers.base import RunOptions
+from latprof.profilers.runtimes.android.answers import OpenShell
 from latprof.profilers.runtimes.android.measuring.adb_litert import AdbLiteRT
+from latprof.profilers.runtimes.android.runner.runner_client import RunnerClient
+from latprof.profilers.runtimes.android.runner.runner_records import PlanResult, RunnerModel
+from latprof.profilers.runtimes.android.transport.services import PhoneServices
 from latprof.profilers.visits.measurer import InProcessMeasurer
 from latprof.profilers.visits.network_source import NetworkSource, reference_network
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -59,12 +65,13 @@ def networks(n: int, seed: int = 0) -> list[NetworkSource]:
 
 
 def journey(place: Any, n: int, visits: int, folder: Path) -> None:
-    """Collect both ways in turn, a tenth of the networks at a time; train; compare."""
+    """Collect both ways in turn, a part of the networks at a time; train; compare."""
     words = ["--space", "proxyless", "--visits", str(visits), "--quiet"]
     ways = {"phone": place.target, "direct": "cpu:litert"}
     stores = {way: folder / f"{way}.db" for way in ways}
-    for part in range(1, 11):
-        count = str(max(1, n * part // 10))
+    parts = min(10, max(1, n // 5))
+    for part in range(1, parts + 1):
+        count = str(n * part // parts)
         for way, target in ways.items():
             more = ["--target", target, "--cores", str(CORE), "--store", str(stores[way])]
             place.run("collect", *words, "-n", count, *more, status=None)
@@ -99,6 +106,49 @@ def _rmse(path: Path) -> float:
 
 # One visit -----------------------------------------------------------------------------------
 
+RUNS, FILLING, LIBRARY = "runs", "reading and filling the file", "the library's loading"
+#: What a visit asks of a phone.
+ASKED = (
+    (OpenShell, "ask", "its shell"),
+    (PhoneServices, "run", "other commands"),
+    (PhoneServices, "push", "files"),
+    (RunnerClient, "load", "loading, beyond these"),
+    (RunnerClient, "conditions", "clocks, by the runner"),
+    (RunnerClient, "run_plan", "plans, beyond their runs"),
+)
+
+
+@contextlib.contextmanager
+def timed_requests() -> Iterator[dict[str, float]]:
+    """Seconds spent in each kind of request; whoever asks may set them back to 0."""
+    spent = dict.fromkeys((RUNS, FILLING, LIBRARY, *(name for _, _, name in ASKED)), 0.0)
+
+    def timing(method: Any, name: str) -> Any:
+        def timed(*arguments: Any, **options: Any) -> Any:
+            start = time.perf_counter()
+            found = method(*arguments, **options)
+            spent[name] += time.perf_counter() - start
+            if isinstance(found, PlanResult):
+                runs_s = sum(run.wall_ns for burst in found.bursts for run in burst.runs) / 1e9
+                spent[name] -= runs_s
+                spent[RUNS] += runs_s
+            elif isinstance(found, RunnerModel):
+                spent[name] -= (found.read_ns + found.load_ns) / 1e9
+                spent[FILLING] += found.read_ns / 1e9
+                spent[LIBRARY] += found.load_ns / 1e9
+            return found
+
+        return timed
+
+    kept = [(owner, name, getattr(owner, name)) for owner, name, _ in ASKED]
+    try:
+        for owner, name, text in ASKED:
+            setattr(owner, name, timing(getattr(owner, name), text))
+        yield spent
+    finally:
+        for owner, name, method in kept:
+            setattr(owner, name, method)
+
 
 def visits(place: Any, n: int) -> None:
     """Visit networks in this process; print what is not spent in runs."""
@@ -110,25 +160,25 @@ def visits(place: Any, n: int) -> None:
         chosen = networks(max(1, n // 4))
         for network in chosen:  # converted, and pushed
             measurer.visit(network)
-        beyond, loads = [], []
-        for number in range(n):
-            start = time.perf_counter()
-            made = measurer.visit(chosen[number % len(chosen)])
-            wall_s = time.perf_counter() - start
-            assert made.samples is not None, made.failure
-            runs_s = sum(map(sum, (*made.samples.target, *made.samples.reference))) / 1e3
-            beyond.append(1e3 * (wall_s - runs_s - _calibration_s(made.samples)))
-            loads.append(1e3 * made.load_s)
+        found: dict[str, list[float]] = defaultdict(list)
+        with timed_requests() as spent:
+            for number in range(n):
+                spent.update(dict.fromkeys((*spent, RUNS), 0.0))
+                start = time.perf_counter()
+                made = measurer.visit(chosen[number % len(chosen)])
+                beyond_s = time.perf_counter() - start - spent.pop(RUNS)
+                assert made.samples is not None, made.failure
+                found["beyond its runs"].append(beyond_s)
+                found["without the library's loading"].append(beyond_s - spent[LIBRARY])
+                for name, seconds in spent.items():
+                    found[f"  {name}"].append(seconds)
+                found["  this computer's own"].append(beyond_s - sum(spent.values()))
         profiler.close()
-    print(f"visits                                {n}")
-    for name, values in (("beyond its runs", beyond), ("of these, loading", loads)):
-        median, tail = np.percentile(values, [50, 99])
-        print(f"{name:20} median {median:8.1f} ms   99th percentile {tail:8.1f} ms")
-
-
-def _calibration_s(samples: Any) -> float:
-    """Two runs before the cycle, the first of them cold: about as long as the first of a burst."""
-    return 2 * float(np.median([burst[0] for burst in samples.target])) / 1e3
+    print(f"visits: {n}; milliseconds")
+    print(f"{'':40} {'median':>8} {'99th percentile':>16}")
+    for name, values in found.items():
+        median, tail = 1e3 * np.percentile(values, [50, 99])
+        print(f"{name:40} {median:8.1f} {tail:16.1f}")
 
 
 # Skeletons -----------------------------------------------------------------------------------

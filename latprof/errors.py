@@ -61,6 +61,17 @@ def shortened(text: str, longest: int = _LONGEST) -> str:
     return text[: room - room // 2] + cut + text[len(text) - room // 2 :]
 
 
+def shown(value: object, longest: int = 80) -> str:
+    """What a message quotes of a value: its ``repr``, or its type where that has none.
+
+    Python writes no whole number of more than 4,300 digits.
+    """
+    try:
+        return repr(value)[:longest]
+    except Exception:  # noqa: BLE001 - a caller's own object
+        return f"a value of type {type(value).__name__}"
+
+
 class LatprofError(Exception):
     """Base of every error that latprof raises on purpose.
 

@@ -30,6 +30,7 @@ from latprof.errors import (
     LatprofError,
     MissingDependencyError,
     UnknownNameError,
+    shown,
 )
 
 if TYPE_CHECKING:
@@ -227,6 +228,9 @@ PROFILERS = Registry(
     kind="target",
     group="latprof.profilers",
     built_in={
+        "adb:SERIAL:benchmark-model": (
+            "latprof.profilers.runtimes.android.measuring.adb_benchmark_model:AdbBenchmarkModel"
+        ),
         "adb:SERIAL:litert": "latprof.profilers.runtimes.android.measuring.adb_litert:AdbLiteRT",
         "adb:SERIAL:onnxruntime": (
             "latprof.profilers.runtimes.android.measuring.adb_onnxruntime:AdbOnnxRuntime"
@@ -380,7 +384,7 @@ def _check_type(what: str, parameter: inspect.Parameter, value: object) -> None:
             f"option {parameter.name!r} of {what} is of another type",
             field=parameter.name,
             expected=f"such as {parameter.default!r}",
-            got=repr(value)[:100],
+            got=shown(value, 100),
         )
 
 

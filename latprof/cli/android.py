@@ -43,7 +43,11 @@ def android(
         ),
     ] = None,
     runtime: Annotated[
-        str | None, typer.Option(help="litert or onnxruntime; where not given, what SOURCE is.")
+        str | None,
+        typer.Option(
+            help="litert or onnxruntime; where not given, what SOURCE is. benchmark-model: the "
+            "official program of that name, for GPUs and NPUs."
+        ),
     ] = None,
     abi: Annotated[
         str | None, typer.Option(help="Which library of several, e.g. arm64-v8a.")

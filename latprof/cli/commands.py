@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, get_args, get_type_hints
@@ -31,11 +32,14 @@ class Commands(TyperGroup):
 
         Else the next file that is opened would be taken for them, and be printed into.
         """
-        for number in range(3):
+        for number, name in enumerate(("stdin", "stdout", "stderr")):
             try:
                 os.fstat(number)
             except OSError:
                 os.open(os.devnull, os.O_RDWR)
+            if getattr(sys, name) is None:  # Python's name for a stream that was closed
+                mode = "w" if number else "r"
+                setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
         return super().main(*arguments, **options)
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:

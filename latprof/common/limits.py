@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from latprof.errors import InvalidValueError
+from latprof.errors import InvalidValueError, shown
 
 #: What every random generator that latprof uses takes.
 LARGEST_SEED = 2**63 - 1
@@ -57,6 +57,8 @@ class Limit:
         if isinstance(value, bool) or not isinstance(value, kind):
             return False
         number: Any = value  # compared as it is: a float of a large whole number is another
+        if not self.whole and not _has_float(number):
+            return False
         above = number > self.low if self.open_low else number >= self.low
         below = number < self.high if self.open_high else number <= self.high
         return bool(above and below)
@@ -65,8 +67,17 @@ class Limit:
         """Raise InvalidValueError, which names the parameter, unless it takes ``value``."""
         if not self.takes(value):
             raise InvalidValueError(
-                f"{name} is out of range", field=name, expected=str(self), got=repr(value)[:80]
+                f"{name} is out of range", field=name, expected=str(self), got=shown(value)
             )
+
+
+def _has_float(number: Any) -> bool:
+    """Whether a number has a float: a whole number may be too large for any."""
+    try:
+        float(number)
+    except OverflowError:
+        return False
+    return True
 
 
 ABOVE_0 = Limit(0, open_low=True)
@@ -140,6 +151,6 @@ def whole_options(
             f"{name} is out of range",
             field=name,
             expected=f"{count} whole numbers",
-            got=repr(values)[:80],
+            got=shown(values),
         )
     return tuple(whole_option(name, value, least, most) for value in values)

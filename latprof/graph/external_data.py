@@ -20,6 +20,8 @@ from latprof.errors import ModelFileError
 from latprof.graph.model_file import MAX_FILE_BYTES, bounded_product, read_model
 from latprof.graph.node_order import all_nodes
 
+#: In a location it tells ONNX Runtime that the values lie in memory, at the offset as an address.
+_IN_MEMORY = "_ORT_MEM_ADDR_"
 _LINK_HINT = "put a copy of the file, and no link, beside the model"
 
 
@@ -104,7 +106,8 @@ def _parts(location: object) -> tuple[str, ...]:
     if not isinstance(location, str) or not location or "\0" in location or "\\" in location:
         return ()
     path = PurePosixPath(location)
-    return () if path.is_absolute() or ".." in path.parts else path.parts
+    outside = path.is_absolute() or ".." in path.parts or _IN_MEMORY in path.parts
+    return () if outside else path.parts
 
 
 def _open_inside(folder: Path, parts: tuple[str, ...]) -> int:

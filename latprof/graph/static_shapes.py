@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
 import onnx
 
+from latprof.common.limits import whole
 from latprof.errors import (
     DynamicShapeError,
     InvalidValueError,
     ModelFileError,
     UnknownCostsError,
+    shown,
 )
 from latprof.graph.guarded.inference import Allowance, inferred
 from latprof.graph.kept_shapes import kept_value_infos
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 #: Shapes by input name; the key None stands for the model's only input.
 InputShapes: TypeAlias = Mapping[str, Sequence[int]] | Mapping[str | None, Sequence[int]]
 
+_SIZE = whole(0, MAX_ELEMENTS)
 #: Rounds of inference and shape arithmetic; each resolves one more chain of reshapes.
 _MAX_PASSES = 8
 _USUAL_IMAGE = (1, 3, 224, 224)
@@ -240,13 +244,14 @@ def _by_name(shapes: InputShapes, names: list[str], label: str) -> dict[str, tup
                 field="shape",
                 hint=f"inputs: {', '.join(names)}",
             )
-        sizes = tuple(int(size) for size in shape)
-        if not sizes or min(sizes) < 0 or bounded_product(sizes) > MAX_ELEMENTS:
+        known = isinstance(shape, Sequence | np.ndarray) and all(map(_SIZE.takes, shape))
+        sizes = tuple(map(int, shape)) if known else ()
+        if not sizes or bounded_product(sizes) > MAX_ELEMENTS:
             raise InvalidValueError(
                 f"impossible shape for input {name!r} of {label}",
                 field="shape",
                 expected=f"sizes of at least 0, and at most {MAX_ELEMENTS} elements",
-                got=",".join(map(str, sizes)) or "nothing",
+                got=",".join(map(shown, shape)) if known else shown(shape),
             )
         result[name] = sizes
     return result

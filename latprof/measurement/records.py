@@ -17,6 +17,8 @@ from latprof.measurement.run_usage import BurstUsage, usage_of_json
 
 #: Kernels of one network.
 MOST_KERNELS = 1_000_000
+#: Mode of targets whose runs are averages: no single run is known.
+AVERAGES = "averages"
 #: Runs of one burst, in the order they ran, in milliseconds. The first run is stored and not used.
 Burst = tuple[float, ...]
 
@@ -72,6 +74,11 @@ class Target:
         if self.device.startswith(f"{self.runtime}-"):
             return self.device
         return f"{self.device}:{self.runtime}"
+
+    @property
+    def tells_averages(self) -> bool:
+        """Whether its runs are averages, since the program that ran them tells no single ones."""
+        return AVERAGES in self.mode.split(",")
 
     @property
     def key(self) -> str:

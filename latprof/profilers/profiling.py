@@ -185,7 +185,12 @@ class Profile(ShortRepr, Framed):
 
     @property
     def raw_percentiles(self) -> RawPercentiles:
-        """Percentiles of all counted runs, without pairing: what was felt on this host."""
+        """Percentiles of all counted runs, without pairing: what was felt on this host.
+
+        Of none where only averages of runs are known.
+        """
+        if self.target.tells_averages:
+            return RawPercentiles.of(())
         bursts = [burst[s.dropped_runs :] for s in self.samples for burst in s.target]
         return RawPercentiles.of([ms for burst in bursts for ms in burst])
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from latprof.common.limits import ABOVE_0, Limit, check_limits, check_seed, whole
 from latprof.common.short_reprs import ShortRepr
-from latprof.errors import InvalidValueError
+from latprof.errors import InvalidValueError, shown
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Architecture, Choices, SearchSpace
@@ -410,7 +410,7 @@ def accuracies_of(source: AccuracySource, architectures: Sequence[Architecture])
             "the accuracy source gave something else than an accuracy for each architecture",
             field="accuracy",
             expected=f"{len(architectures)} finite numbers",
-            got=repr(answer)[:100],
+            got=shown(answer, 100),
         )
     return [float(value) for value in values]
 

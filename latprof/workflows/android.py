@@ -23,6 +23,8 @@ PUBLISHED = {
     "litert": "https://storage.googleapis.com/litert/binaries/latest/android_arm64/libLiteRt.so",
     "onnxruntime": "https://repo1.maven.org/maven2/com/microsoft/onnxruntime/onnxruntime-android"
     "/1.22.0/onnxruntime-android-1.22.0.aar",
+    "benchmark-model": "https://storage.googleapis.com/litert/binaries/latest/android_arm64"
+    "/benchmark_model",
 }
 OnProgress: TypeAlias = Callable[[int, int | None], None]
 _ADDRESS, _CODE = re.compile(r"[A-Za-z0-9._\[\]:%-]{1,120}:\d{1,5}"), re.compile(r"\d{6}")
@@ -84,11 +86,13 @@ def android(
     source : path, URL or str, optional
         For ``setup`` a library (``libLiteRt.so``, ``libtensorflowlite_jni.so``,
         ``libonnxruntime.so``), or an AAR, a wheel or another zip file that holds it, here or over
-        https; where not given, what the runtime's makers publish for arm64 is fetched. For
+        https; with ``runtime="benchmark-model"`` the program of that name. Where not given, what
+        the runtime's makers publish for arm64 is fetched. For
         ``restore`` the phone's serial; may be left out where one phone is there. For ``pair`` the
         HOST:PORT that the phone shows beside the code.
     runtime : str, optional
-        ``"litert"`` or ``"onnxruntime"``; where not given, what ``source`` is, or LiteRT.
+        ``"litert"`` or ``"onnxruntime"``; where not given, what ``source`` is, or LiteRT. Or
+        ``"benchmark-model"``, for GPUs and NPUs.
     abi : str, optional
         Which library of several, for example ``"arm64-v8a"``, which is taken first.
     sha256 : str, optional
@@ -135,6 +139,7 @@ def _set_up(
         SYSTEMS,
         read_library,
     )
+    from latprof.profilers.runtimes.android.libraries.program_file import read_program
     from latprof.profilers.runtimes.android.library import remember_library
 
     _check_word("runtime", runtime, tuple(PUBLISHED))
@@ -144,7 +149,8 @@ def _set_up(
             "not a SHA-256", field="sha256", expected="64 hexadecimal digits", got=sha256[:80]
         )
     named = os.fspath(source) if source is not None else PUBLISHED[runtime or "litert"]
-    library = read_library(_content(named, sha256, *fetching), named, abi=abi)
+    read = read_program if runtime == "benchmark-model" else read_library
+    library = read(_content(named, sha256, *fetching), named, abi=abi)
     if runtime is not None and RUNTIME_OF_API[library.api] != runtime:
         raise InvalidValueError(
             f"{named} is no library of this runtime",

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Union
 
+from latprof.common.limits import NOT_ALL, POSITIVE, whole
 from latprof.errors import UsageError
 
 if TYPE_CHECKING:
@@ -90,7 +91,6 @@ class RunArguments(RuntimeArguments, total=False):
 
 def quiet_of(wait_quiet_s: float | None, *, require_quiet: bool) -> Quiet:
     """What is asked of the host; raises InvalidValueError for what can not be waited for."""
-    from latprof.common.limits import POSITIVE
     from latprof.profilers.host.host_report import Quiet
 
     if wait_quiet_s is not None:
@@ -112,14 +112,17 @@ def protocol_of(
     """The protocol of each visit; raises UsageError for a bound on visits that nothing uses."""
     from latprof.measurement.records import PairedProtocol
 
-    if max_visits is not None and not half_width:
+    wide = 0.0 if half_width is None else half_width
+    whole(1).check("visits", visits)
+    NOT_ALL.check("half_width", wide)
+    if max_visits is not None and not wide:
         raise UsageError(
             "`max_visits` is for `half_width`",
             field="max_visits",
             hint="`visits` sets the number of visits",
         )
     most = max(MAX_VISITS, visits) if max_visits is None else max_visits
-    return PairedProtocol(visits=visits, half_width=half_width or 0.0, max_visits=most, **bursts)
+    return PairedProtocol(visits=visits, half_width=wide, max_visits=most, **bursts)
 
 
 def run_options(
@@ -139,11 +142,14 @@ def run_options(
     words = [word.strip() for word in (mode.split(",") if isinstance(mode, str) else mode)]
     trials = arguments.get("tune_trials")
     if trials is not None:
+        whole(1, (1 << 31) - 1).check("tune_trials", trials)
         words.append(f"tuned={trials}")
     profiler = profiler_class(target)
     cores = arguments.get("cores") or ()
     cluster = cores if isinstance(cores, str) else ""
-    numbers = () if isinstance(cores, str) else tuple(sorted(set(cores)))
+    for core in () if cluster else cores:
+        whole(0, 1 << 16).check("cores", core)
+    numbers = () if cluster else tuple(sorted({int(core) for core in cores}))
     options = RunOptions(
         arguments.get("batch_size", 1),
         arguments.get("threads", 1),

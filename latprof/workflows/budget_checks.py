@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from latprof.common.limits import INNER_SHARE
 from latprof.errors import UsageError
 from latprof.measurement.budgets import (
     Budget,
@@ -54,6 +56,7 @@ def check_budgets(
     """
     from latprof.predictors.pack.answering import Answer
 
+    replace(INNER_SHARE, optional=True).check("upper", upper)
     if not isinstance(found, Answer | Sequence):
         budgets = read_budgets(fail_if, OF_ONE, "a profile")
         verdicts = [profile_verdict(found, budget) for budget in budgets]
@@ -78,6 +81,12 @@ def profile_verdict(found: Profile, budget: Budget) -> BudgetVerdict:
     if budget.percentile is None:
         low, high = found.interval_ms
         return budget.judge(found.name, low, high, "90% interval of the latency")
+    if found.target.tells_averages:
+        raise UsageError(
+            f"{found.target.spelling} tells averages of runs, and no percentiles",
+            field="fail-if",
+            hint="take a budget of the latency",
+        )
     visits = [
         [ms for burst in samples.target for ms in burst[samples.dropped_runs :]]
         for samples in found.samples

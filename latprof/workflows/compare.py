@@ -356,8 +356,9 @@ def _networks(
 def _checked_half_width(half_width: float | None) -> float:
     from latprof.common.limits import Limit
 
-    Limit(0, 1, open_high=True).check("half_width", half_width or 0.0)
-    return half_width or 0.0
+    found = 0.0 if half_width is None else half_width
+    Limit(0, 1, open_high=True).check("half_width", found)
+    return found
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from latprof.workflows.arguments import (
     name_of,
     open_store,
     packs_of,
+    quiet_of,
 )
 from latprof.workflows.report import ReportResult, check_page, write_page
 from latprof.workflows.verify import VISITS, check_visits, target_here
@@ -265,6 +266,7 @@ def search(
     ):
         if given and not verify:
             raise UsageError(f"`{name}` is for `verify`", field=name)
+    quiet_of(wait_quiet_s, require_quiet=require_quiet)
     _check_outputs(output, png, export)
     packs = _packs(request, packs_of(also), verify=verify, other_target=other_target)
     run = _run(request, store, on_progress)

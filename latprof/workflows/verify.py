@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from latprof.common.extras import needs, require
-from latprof.common.limits import whole
+from latprof.common.limits import ABOVE_0, Limit, whole
 from latprof.errors import InvalidValueError, NotEnoughDataError, TargetMismatchError
 from latprof.workflows.arguments import OnNote, PackLike, open_pack, quiet_of, watch_of
 
@@ -90,6 +90,8 @@ def verify(
     from latprof.searchers.verification import Verification
 
     check_visits(visits)
+    ABOVE_0.check("limit_ms", limit_ms)
+    Limit(0, 1, open_low=True).check("half_width", half_width)
     pack = open_pack(pack)
     if isinstance(architecture, str):
         architecture = pack.space.parse(architecture)

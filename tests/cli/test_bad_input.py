@@ -357,3 +357,23 @@ def test_nowhere_to_export_to(refused, collected):
 
 def test_an_unknown_target_of_a_store_lists_what_it_holds(refused, collected):
     refused(2, "onnxruntime", "report", collected, "--target", "cuda")
+
+
+@pytest.mark.parametrize("command", ["profile", "collect", "compare"])
+def test_weights_under_a_second_name_are_not_read(refused, tmp_path, command):
+    """What lies beside a downloaded model may be a hard link to a file of its reader."""
+    folder = tmp_path / "downloaded"
+    folder.mkdir()
+    (tmp_path / "secret").write_bytes(bytes(range(256)))
+    (folder / "w.bin").hardlink_to(tmp_path / "secret")
+    weight = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[8, 8])
+    weight.data_location = TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="w.bin")
+    infos = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 8]) for n in "xy"]
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    graph = helper.make_graph(nodes, "g", infos[:1], infos[1:], [weight])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path = folder / "m.onnx"
+    path.write_bytes(model.SerializeToString())
+    words = {"collect": (path, "--store", tmp_path / "s.db"), "compare": (path, path)}
+    refused(3, "second name (a hard link)", command, *words.get(command, (path,)))

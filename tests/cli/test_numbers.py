@@ -3,38 +3,14 @@
 The options and arguments are read from the commands themselves, so that a later one is tried too.
 """
 
-import shutil
 import typing
 
-import onnx
 import pytest
 import typer
-from onnx import TensorProto, helper
+from calls import CALLS, STARTED, made_folder, stop_what_takes_long
 
 from latprof.cli.app import app
-from latprof.profilers.visits.measuring_process import ProcessMeasurer
-from latprof.workflows import search_request
 
-#: The commands with all that they need; ``collect`` reaches its first visit, ``search`` its first
-#: step, the others their end.
-CALLS = {
-    "android": "setup {}/none.so",
-    "devices": "",
-    "doctor": "",
-    "collect": "--space proxyless --resolution 32 -n 1 --store {}/new.db -q",
-    "profile": "{}/m.onnx --shape 1,3,8,8",
-    "compare": "{}/m.onnx {}/m.onnx --shape 1,3,8,8",
-    "fusion": "-o {}/rules.json -q",
-    "export": "{}/lat.db --csv {}/t.csv",
-    "datasets": "",
-    "zoo": "squeezenet-1.1",
-    "train": "{}/lat.db -o {}/new.pack --predictor linear --no-compare",
-    "transfer": "{}/lat.db --from proxyless-cpu-ort1",
-    "predict": "1,0,6,6,2,0,1,1,5,1,1,1,4,1,1,1,5,5,2,2,5",
-    "lookup-table": "proxyless-cpu-ort1 -o {}/t.csv",
-    "search": "--pack proxyless-cpu-ort1 --accuracy math:fsum --budget 3 --store {}/new.db",
-    "report": "{}/lat.db -o {}/r.html",
-}
 #: What else an option needs.
 WITH = {
     ("collect", "max_visits"): "--half-width 1%",
@@ -74,10 +50,6 @@ SOMETIMES = {
 }
 
 
-#: The status where the first thing that takes time would have begun.
-STARTED = 77
-
-
 def numbers():
     group: typing.Any = typer.main.get_command(app)
     for name, command in group.commands.items():
@@ -111,25 +83,12 @@ def run(latprof, folder, command, option, word):
 
 @pytest.fixture(scope="module")
 def folder(collected, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("numbers")
-    shutil.copy(collected, folder / "lat.db")
-    infos = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 3, None, 8]) for n in "xy"]
-    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", infos[:1], infos[1:])
-    opsets = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), folder / "m.onnx")
-    return folder
+    return made_folder(tmp_path_factory.mktemp("numbers"), collected)
 
 
 @pytest.fixture
 def _stopped(monkeypatch):
-    """Whatever would take long ends the command with a status of its own."""
-
-    def start(*_arguments, **_options):
-        raise SystemExit(STARTED)
-
-    for name in ("start", "await_start", "prepare", "visit", "profile"):
-        monkeypatch.setattr(ProcessMeasurer, name, start)
-    monkeypatch.setattr(search_request, "search_in_store", start)
+    stop_what_takes_long(monkeypatch.setattr)
 
 
 @pytest.mark.usefixtures("_stopped")

@@ -307,6 +307,12 @@ def link(make):
     return lambda folder: make(folder.parent / "outside" / "secret", folder / "link")
 
 
+def in_memory(folder):
+    """A file of the name by which ONNX Runtime takes an offset for an address."""
+    (folder / "*" / "_ORT_MEM_ADDR_").mkdir(parents=True)
+    (folder / "*" / "_ORT_MEM_ADDR_" / "*").write_bytes(bytes(256))
+
+
 PLACES = {
     "parent": ("../outside/secret", None),
     "absolute": ("/etc/passwd", None),
@@ -320,6 +326,7 @@ PLACES = {
     "folder": ("link", lambda folder: (folder / "link").mkdir()),
     "nothing": ("", None),
     "itself, by dots": ("sub/../../models/w.bin", None),
+    "memory": ("*/_ORT_MEM_ADDR_/*", in_memory),
 }
 
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from latprof.datasets.models.layers import Block
     from latprof.graph.operators import Network, Operator
 
+#: Most networks of one sample, and images of one run.
+_MOST_SAMPLES, _MOST_IMAGES = 10**8, 1 << 20
+
 Choices: TypeAlias = NDArray[np.uint8]
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -227,7 +230,7 @@ class SearchSpace(ABC):
         first m of n are the m drawn alone with the same seed. Raises InvalidValueError when
         ``n`` is below 1 or the space holds fewer.
         """
-        whole(1).check("n", n)
+        whole(1, _MOST_SAMPLES).check("n", n)
         total = self.num_architectures
         if n > total:
             raise InvalidValueError(
@@ -409,6 +412,8 @@ class SearchSpace(ABC):
         from latprof.datasets.models.onnx_export import onnx_bytes
         from latprof.datasets.models.pruning import pruned_blocks
 
+        check_seed(seed)
+        whole(1, _MOST_IMAGES).check("batch_size", batch_size)
         blocks = self.blocks(architecture)
         return onnx_bytes(
             pruned_blocks(blocks) if pruned else blocks,

@@ -19,7 +19,7 @@ from latprof.datasets.models.layers import (
 )
 from latprof.datasets.models.steps import GlobalPool, Layer
 from latprof.datasets.spaces.base import Architecture, Choices, Part, SearchSpace
-from latprof.errors import InvalidValueError
+from latprof.errors import InvalidValueError, shown
 from latprof.graph.operators import Operator
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class OFAMobileNetV3Space(SearchSpace):
                 "resolutions are not possible",
                 field="resolutions",
                 expected="1 to 256 rising whole numbers",
-                got=repr(resolutions)[:80],
+                got=shown(resolutions),
             )
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from latprof.common.limits import whole_option, whole_options
 from latprof.datasets.models.layers import (
@@ -17,7 +17,12 @@ from latprof.datasets.spaces.chain import ChainSpace, places_of_stages
 from latprof.graph.fusion import fuse
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from latprof.graph.operators import Network, Operator
+
+#: What tells a convolution apart from another.
+Signature: TypeAlias = tuple[object, ...]
 
 _DEPTHS = (4, 4, 4, 4, 4, 1)
 _STRIDES = (2, 2, 2, 1, 2, 1)
@@ -115,6 +120,20 @@ class ProxylessSpace(ChainSpace):
             (convolution_block(last, kernel=1),),
         )
 
+    @cached_property
+    def _fixed_signatures(self) -> tuple[list[Signature], list[Signature]]:
+        first, last = (
+            [each for block in fixed for each in _signatures(block.operators())]
+            for fixed in self.fixed_blocks
+        )
+        return first, last
+
+    @cached_property
+    def _candidate_signatures(self) -> tuple[tuple[list[Signature], ...], ...]:
+        return tuple(
+            tuple(_signatures(block.operators()) for block in row) for row in self.candidate_blocks
+        )
+
     def recognize(self, network: Network) -> Architecture | None:
         """Return the architecture that ``network`` is, or None.
 
@@ -122,24 +141,15 @@ class ProxylessSpace(ChainSpace):
         who exported it do not matter. Zero operations end up last among blocks that look alike: the
         networks are the same.
         """
-
-        def signature(op: Operator) -> tuple[object, ...]:
-            shapes = (op.weight_shape, op.output_shapes[0][1:])
-            return (op.kind, op.stride, op.dilation, op.activation, *shapes)
-
         fused = fuse(network).operators
-        found = [signature(op) for op in fused if op.op_type == "Conv"]
-        first, last = (
-            [signature(op) for block in fixed for op in block.operators() if op.op_type == "Conv"]
-            for fixed in self.fixed_blocks
-        )
+        found = _signatures(fused)
+        first, last = self._fixed_signatures
         start = len(first)
         if found[:start] != first:
             return None
         choices = []
-        for row in self.candidate_blocks:
-            for choice, block in enumerate(row):
-                wanted = [signature(op) for op in block.operators() if op.op_type == "Conv"]
+        for row in self._candidate_signatures:
+            for choice, wanted in enumerate(row):
                 # The zero operation has no convolutions: it is last, so it fits when nothing did.
                 if found[start : start + len(wanted)] == wanted:
                     choices.append(choice)
@@ -154,3 +164,12 @@ class ProxylessSpace(ChainSpace):
         return (
             architecture if found[start:] == last and same and sizes == [self.num_classes] else None
         )
+
+
+def _signatures(operators: Iterable[Operator]) -> list[Signature]:
+    """What tells convolutions apart, in their order."""
+    return [
+        (op.kind, op.stride, op.dilation, op.activation, op.weight_shape, op.output_shapes[0][1:])
+        for op in operators
+        if op.op_type == "Conv"
+    ]

@@ -25,7 +25,7 @@ from latprof.datasets.models.layers import (
     pool_and_classifier,
 )
 from latprof.datasets.spaces.base import Architecture, SearchSpace
-from latprof.errors import InvalidValueError
+from latprof.errors import InvalidValueError, shown
 
 if TYPE_CHECKING:
     from latprof.graph.operators import Operator
@@ -338,7 +338,7 @@ class ScaledMBConv:
                 "there is no such rounding",
                 field="rounding",
                 expected=" or ".join(get_args(Rounding)),
-                got=repr(self.rounding)[:80],
+                got=shown(self.rounding),
             )
         self.space_of(self.base)  # checks the other options
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latprof.common.limits import check_seed
-from latprof.errors import InvalidValueError
+from latprof.errors import InvalidValueError, shown
 
 Floats: TypeAlias = NDArray[np.float64]
 Indices: TypeAlias = NDArray[np.int64]
@@ -64,7 +64,7 @@ class Metrics:
         for name in names:
             value = math.nan if values[name] is None else values[name]
             if not isinstance(value, int | float) or isinstance(value, bool) or abs(value) > 1e300:
-                raise InvalidValueError(f"metrics: {name} is no number", got=repr(value)[:60])
+                raise InvalidValueError(f"metrics: {name} is no number", got=shown(value, 60))
             numbers[name] = float(value)
         if not (numbers["rows"] >= 1 and numbers["rows"].is_integer()):
             raise InvalidValueError("metrics: rows is no count", got=repr(values["rows"])[:60])

@@ -181,11 +181,16 @@ class OperatorCostModel:
         operators = fuse(network).operators
         if not operators:
             raise InvalidValueError(f"network {network.name!r} has no operators to predict")
+        kinds = [kind_of(operator) for operator in operators]
         works = np.array([work_of(operator) for operator in operators])
-        fitted = self._fitted(operators, works)
+        fitted = self._fitted(kinds, works)
+        floors = self.rates_.floor_ms(works).tolist()
+        guesses: dict[tuple[str, bytes], float] = {}  # many operators are alike
         costs = [
-            self._cost(operator, work, fitted_ms)
-            for operator, work, fitted_ms in zip(operators, works, fitted, strict=True)
+            self._cost(operator, kind, work, fitted_ms, floor_ms, guesses)
+            for operator, kind, work, fitted_ms, floor_ms in zip(
+                operators, kinds, works, fitted, floors, strict=True
+            )
         ]
         latency = sum(cost.latency_ms for cost in costs)
         covered = sum(cost.latency_ms for cost in costs if cost.known)
@@ -203,17 +208,17 @@ class OperatorCostModel:
     def _knows_some(self, kind: str) -> bool:
         return self.costs_[kind].varied or len(self.costs_[kind].kernels) > 0
 
-    def _fitted(self, operators: Sequence[Operator], works: Floats) -> list[float | None]:
+    def _fitted(self, kinds: Sequence[str], works: Floats) -> list[float | None]:
         """Fitted costs of the operators that end-to-end times speak for; None for the others.
 
         Only the sum of a network like the training's is identified. So operators that would be
         faster than the fastest rate take from the costs of the others.
         """
-        if not self._composed_alike(operators, works):
-            return [None] * len(operators)
-        found = [self.costs_.get(kind_of(operator)) for operator in operators]
+        if not self._composed_alike(kinds, works):
+            return [None] * len(kinds)
+        found = [self.costs_.get(kind) for kind in kinds]
         untimed = np.array([cost is not None and not len(cost.kernels) for cost in found])
-        costs = np.zeros(len(operators))
+        costs = np.zeros(len(kinds))
         for row, cost in enumerate(found):
             if cost is not None and untimed[row]:
                 costs[row] = cost.coefficients @ works[row]
@@ -227,40 +232,47 @@ class OperatorCostModel:
         shared = floors + (above * (spare / above.sum()) if above.sum() > 0 else 0.0)
         return [float(cost) if own else None for cost, own in zip(shared, untimed, strict=True)]
 
-    def _composed_alike(self, operators: Sequence[Operator], works: Floats) -> bool:
+    def _composed_alike(self, kinds: Sequence[str], works: Floats) -> bool:
         """Whether each kind's part in the work is what it is in networks of the training."""
-        parts: dict[str, Floats] = {}
-        for operator, work in zip(operators, rated(works), strict=True):
-            parts[kind_of(operator)] = parts.get(kind_of(operator), 0.0) + work
-        total = np.maximum(rated(works).sum(axis=0), 1.0)
-        for kind in {*parts, *self.costs_}:
-            share, cost = parts.get(kind, np.zeros(2)) / total, self.costs_.get(kind)
-            low, high = (0.0, 0.0) if cost is None else (cost.least_share, cost.largest_share)
-            if np.any(share < low - SHARE_TOLERANCE) or np.any(share > high + SHARE_TOLERANCE):
-                return False
-        return True
+        names = list({*kinds, *self.costs_})
+        rows = {kind: row for row, kind in enumerate(names)}
+        parts = np.zeros((len(names), 2))
+        work = rated(works)
+        np.add.at(parts, [rows[kind] for kind in kinds], work)
+        shares = parts / np.maximum(work.sum(axis=0), 1.0)
+        nothing = np.zeros(2)
+        known = [self.costs_.get(kind) for kind in names]
+        low = np.array([nothing if cost is None else cost.least_share for cost in known])
+        high = np.array([nothing if cost is None else cost.largest_share for cost in known])
+        outside = (shares < low - SHARE_TOLERANCE) | (shares > high + SHARE_TOLERANCE)
+        return not outside.any()
 
-    def _cost(self, operator: Operator, work: Floats, fitted_ms: float | None) -> OperatorCost:
-        kind = kind_of(operator)
-        if operator.unknown:
-            return OperatorCost(operator.name, kind, self._guess(kind, work), known=False)
-        if not operator.output_shapes:
-            return OperatorCost(operator.name, kind, self.ms_per_operator_, known=False)
-        found = self.costs_.get(kind)
-        kernel_ms = None if found is None else found.kernel_ms(work)
-        if kernel_ms is not None:
-            return OperatorCost(
-                operator.name, kind, max(kernel_ms, float(self.rates_.floor_ms(work))), known=True
-            )
-        if found is not None and fitted_ms is not None:
-            return OperatorCost(operator.name, kind, fitted_ms, found.varied and found.covers(work))
-        return OperatorCost(operator.name, kind, self._guess(kind, work), known=False)
-
-    def _least_ms(self, work: Floats) -> float:
-        return float(self.rates_.floor_ms(work)) or self.ms_per_operator_
+    def _cost(
+        self,
+        operator: Operator,
+        kind: str,
+        work: Floats,
+        fitted_ms: float | None,
+        floor_ms: float,
+        guesses: dict[tuple[str, bytes], float],
+    ) -> OperatorCost:
+        name = operator.name
+        if not operator.unknown:
+            if not operator.output_shapes:
+                return OperatorCost(name, kind, self.ms_per_operator_, known=False)
+            found = self.costs_.get(kind)
+            kernel_ms = None if found is None else found.kernel_ms(work)
+            if kernel_ms is not None:
+                return OperatorCost(name, kind, max(kernel_ms, floor_ms), known=True)
+            if found is not None and fitted_ms is not None:
+                return OperatorCost(name, kind, fitted_ms, found.varied and found.covers(work))
+        key = kind, work.tobytes()
+        if key not in guesses:
+            guesses[key] = max(self._guess(kind, work), floor_ms or self.ms_per_operator_)
+        return OperatorCost(name, kind, guesses[key], known=False)
 
     def _guess(self, kind: str, work: Floats) -> float:
-        """Cost in ms of an operator that nothing measured speaks for; above 0."""
+        """Cost in ms of an operator that nothing measured speaks for, by what is most like it."""
         found = self.costs_.get(kind)
         alike = [] if found is None else found.nearest_kernel(work)
         likest = kind if found is not None and found.from_kernels else ""
@@ -269,7 +281,7 @@ class OperatorCostModel:
         guess = self.rates_.guess_ms(work, alike)
         if likest:
             guess = max(guess, float(self.costs_[likest].coefficients @ work))
-        return max(guess, self._least_ms(work))
+        return guess
 
     def to_bytes(self) -> bytes:
         """Return the fitted model as JSON."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from latprof.common.checked_json import Fields, to_json
-from latprof.errors import InvalidValueError
+from latprof.errors import InvalidValueError, shown
 from latprof.predictors.base import (
     Batch,
     Choices,
@@ -320,7 +320,7 @@ def _features(
             "the sources are no predictors",
             field="sources",
             expected="a list of fitted predictors",
-            got=repr(sources)[:80],
+            got=shown(sources),
             hint="load_pack(path).predictor is the predictor of a pack",
         )
     for source in sources:

@@ -65,6 +65,8 @@ class RawPercentiles:
 
     def describe(self) -> str:
         """One line for people; ``~`` marks an estimate from too few runs."""
+        if not self.runs:
+            return "not known, only averages"
         words = []
         for each, value in zip(PERCENTILES, self.values_ms, strict=True):
             if value is None:

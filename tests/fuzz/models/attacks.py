@@ -185,7 +185,15 @@ PLACES = {
     "working directory": lambda inside, outside: "secret",
     "process": lambda inside, outside: "/proc/self/cwd/secret",
     "pipe": lambda inside, outside: made(lambda _, path: os.mkfifo(path), None, inside / "w"),
+    "memory": lambda inside, outside: in_memory(inside),
 }
+
+
+def in_memory(inside):
+    """A file of the name by which ONNX Runtime takes an offset for an address."""
+    (inside / "*" / "_ORT_MEM_ADDR_").mkdir(parents=True)
+    (inside / "*" / "_ORT_MEM_ADDR_" / "*").write_bytes(bytes(256))
+    return "*/_ORT_MEM_ADDR_/*"
 
 
 def made(how, source, path):

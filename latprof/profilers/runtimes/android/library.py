@@ -19,7 +19,7 @@ from latprof.profilers.runtimes.android.libraries.library_file import RUNTIME_OF
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: Runtimes of a phone, by the word of a target.
+#: Runtimes of a phone whose library the runner opens, by the word of a target.
 RUNTIMES = ("litert", "onnxruntime")
 
 
@@ -30,9 +30,11 @@ class RuntimeLibrary:
     Parameters
     ----------
     runtime, abi : str
-        One of :data:`RUNTIMES`, and Android's word: ``arm64-v8a`` or ``x86_64``.
+        One of :data:`RUNTIMES` or ``benchmark-model``, and Android's word: ``arm64-v8a`` or
+        ``x86_64``.
     api : str
-        ``litert``, ``tflite`` or ``onnxruntime``: the C API that it has.
+        ``litert``, ``tflite`` or ``onnxruntime``: the C API that it has; of ``benchmark-model``
+        the program's generation, ``litert-benchmark`` or ``tflite-benchmark``.
     name : str
         Of its file, for example ``libLiteRt.so``.
     sha256 : str

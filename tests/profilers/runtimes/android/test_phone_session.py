@@ -1,11 +1,10 @@
 """A phone's session over a link that runs this computer's programs: no adb, no phone."""
 
 import hashlib
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
+from local_phone import FACTS, LocalPhone
 from runners import litert
 from tvm_networks import small_network
 
@@ -28,7 +27,6 @@ from latprof.profilers.runtimes.android.measuring.adb_litert import AdbLiteRT
 from latprof.profilers.runtimes.android.measuring.cooling import throttling, wait_until_cool
 from latprof.profilers.runtimes.android.measuring.phone_conditions import phone_disturbances
 from latprof.profilers.runtimes.android.measuring.phone_lines import PhoneLines
-from latprof.profilers.runtimes.android.phone_facts import Cluster, PhoneFacts
 from latprof.profilers.runtimes.android.thermals import Thermals
 from latprof.profilers.targets import profiler_class, target_spellings
 from latprof.profilers.visits.measurer import InProcessMeasurer
@@ -46,6 +44,7 @@ from latprof.profilers.visits.network_source import NetworkSource
         ("adb:emulator-5554:litert", "emulator-5554"),
         ("adb:litert", ""),
         ("adb:onnxruntime", ""),
+        ("adb:192.168.1.5:5555:benchmark-model", "192.168.1.5:5555"),
     ],
 )
 def test_a_target_names_a_phone_or_the_only_one(spelling, serial):
@@ -151,78 +150,6 @@ def test_what_of_two_readings_disturbed_a_visit():
 # A link to this computer --------------------------------------------------------------------------
 
 
-class LocalStream:
-    """A program of this computer as a stream of a phone."""
-
-    def __init__(self, process):
-        self.process = process
-
-    def read(self, deadline, most=1 << 16):
-        return os.read(self.process.stdout.fileno(), most)
-
-    def write(self, data, deadline):
-        try:
-            self.process.stdin.write(data)
-            self.process.stdin.flush()
-        except OSError as error:
-            raise ConnectionLostError(str(error)) from None
-
-    def close(self):
-        for pipe in (self.process.stdin, self.process.stdout):
-            pipe.close()
-        self.process.wait(60)
-
-
-class LocalPhone:
-    """What a session asks of a phone, done by this computer in a folder."""
-
-    def __init__(self, folder):
-        self.folder, self.link = folder, self
-        self.serial, self.started, self.away = "local", [], 0
-        self.pushed = []
-        self.names = f"OWN\n{FACTS.build}\n1\n"
-
-    def run(self, words, **more):
-        if words[:2] == ["sh", "-c"] and "getprop" in words[2]:
-            return self._ended(self.names)
-        done = subprocess.run(list(words), capture_output=True, text=True, check=False)
-        return self._ended(done.stdout, done.stderr, done.returncode)
-
-    def _ended(self, out, error="", status=0):
-        from latprof.profilers.runtimes.android.transport.services import Ended
-
-        return Ended(status, out, error)
-
-    def push(self, content, path, mode=0o644):
-        self.pushed.append(path)
-        Path(path).write_bytes(content)
-        Path(path).chmod(mode)
-
-    def start(self, words):
-        process = subprocess.Popen(
-            list(words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-        self.started.append(process)
-        return LocalStream(process)
-
-    def close(self):
-        pass
-
-
-FACTS = PhoneFacts(
-    "OWN",
-    "Google",
-    "Pixel 0",
-    "SoC",
-    "g/p/p:14/A.1/2:user/k",
-    "14",
-    34,
-    ("x86_64",),
-    (Cluster((0,), 1_800_000), (Cluster((1,), 2_800_000))),
-)
-THERMALS = {"thermals": "", "battery": ""}
-
-
 @pytest.fixture
 def phone(tmp_path, monkeypatch):
     """A phone of this computer; what is asked of its shell in one trip is not there."""
@@ -251,7 +178,6 @@ def phone(tmp_path, monkeypatch):
     monkeypatch.setattr(phone_session, "open_phone", connect)
     monkeypatch.setattr(phone_session, "prepare_again", lambda *_: None)
     monkeypatch.setattr(phone_session, "_LOOK_EVERY_S", 0.01)
-    monkeypatch.setattr(adb_profiler, "ask_all", lambda *_: THERMALS)
     monkeypatch.setattr(AdbLiteRT, "facts", FACTS)
     monkeypatch.setattr(AdbLiteRT, "_library", library)
     yield made
@@ -324,6 +250,19 @@ def test_another_phone_in_its_place_is_not_measured(profiler, phone, model, monk
     phone.names = "OWN\nother/phone:9/B.2/3:user/k\n1\n"
     with pytest.raises(DeviceOfflineError, match="another phone is in its place"):
         profiler.run_bursts([(loaded, 1)])
+
+
+def test_a_visit_asks_one_shell_that_is_opened_again_where_it_was_lost(profiler, phone, model):
+    loaded = profiler.load(model)
+    for _ in range(3):
+        profiler.run_bursts([(loaded, 1)] * 3)
+        assert profiler.conditions()["phone_available_bytes"] > 0
+    (shell,) = [each for each in phone.started if each.args == ["sh"]]
+    shell.kill()
+    shell.wait()
+    profiler.run_bursts([(loaded, 1)] * 3)
+    assert "phone_load1" in profiler.conditions()
+    assert len([each for each in phone.started if each.args == ["sh"]]) == 2
 
 
 def test_a_phone_that_does_not_come_back_is_offline(profiler, phone, model, monkeypatch):

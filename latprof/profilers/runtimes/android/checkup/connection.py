@@ -54,7 +54,7 @@ def _libraries(found: CheckupAnswers) -> list[Check]:
     """Whether there is a runtime library for the phone."""
     facts = found.facts
     checks, problems = [], []
-    for runtime in RUNTIMES:
+    for runtime in (*RUNTIMES, "benchmark-model"):
         try:
             library = remembered_library(runtime, facts.abis[:1], facts.sdk)
         except LatprofError as error:

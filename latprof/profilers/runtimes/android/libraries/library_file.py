@@ -15,7 +15,7 @@ from latprof.errors import DeviceError, InputFileError
 MOST_BYTES = 512 << 20
 _MOST_ENTRIES = 20_000
 #: ABIs by ELF's class and machine; a runner exists for those in :data:`SYSTEMS`.
-_ABIS = {
+ABIS = {
     (2, 183): "arm64-v8a",
     (2, 62): "x86_64",
     (1, 40): "armeabi-v7a",
@@ -30,7 +30,13 @@ _APIS = {
     "litert": (b"LiteRtCreateEnvironment", (b"LiteRtCreateModelFromFd", b"LiteRtRunCompiledModel")),
     "tflite": (b"TfLiteModelCreate", (b"TfLiteInterpreterInvoke", b"TfLiteTensorData")),
 }
-RUNTIME_OF_API = {"onnxruntime": "onnxruntime", "litert": "litert", "tflite": "litert"}
+RUNTIME_OF_API = {
+    "onnxruntime": "onnxruntime",
+    "litert": "litert",
+    "tflite": "litert",
+    "litert-benchmark": "benchmark-model",
+    "tflite-benchmark": "benchmark-model",
+}
 _OLDEST = {
     "onnxruntime": "ONNX Runtime 1.7",
     "litert": "LiteRT 2.1.6",
@@ -107,7 +113,7 @@ def read_library(content: bytes, source: str, *, abi: str | None = None) -> Libr
         if fitting:
             _check(fitting[0], source, abi)
             return fitting[0]
-    raise _other_abi(source, sorted({each.abi for each in found}), abi)
+    raise other_abi(source, sorted({each.abi for each in found}), abi)
 
 
 def _members(content: bytes, source: str) -> list[LibraryFile]:
@@ -163,7 +169,7 @@ def _described(content: bytes, name: str, source: str) -> LibraryFile:
     return LibraryFile(
         name,
         content,
-        _ABIS.get((content[4], machine), f"machine {machine}"),
+        ABIS.get((content[4], machine), f"machine {machine}"),
         "Linux" if is_linux else "Android",
         api,
         level if level < 1000 else 0,
@@ -178,7 +184,7 @@ def _has(content: bytes, name: bytes) -> bool:
 def _check(library: LibraryFile, source: str, abi: str | None) -> None:
     """Refuse a library that the runner could not use on a phone."""
     if (abi is not None and library.abi != abi) or library.abi not in SYSTEMS:
-        raise _other_abi(source, [library.abi], abi)
+        raise other_abi(source, [library.abi], abi)
     if not library.api:
         raise InputFileError(
             f"{source} is a library, but none of LiteRT, TFLite or ONNX Runtime",
@@ -206,7 +212,8 @@ def _check(library: LibraryFile, source: str, abi: str | None) -> None:
         )
 
 
-def _other_abi(source: str, found: list[str], wanted: str | None) -> DeviceError:
+def other_abi(source: str, found: list[str], wanted: str | None) -> DeviceError:
+    """The error for a file without what a phone's ABI needs."""
     return DeviceError(
         f"{source} has no library for this ABI",
         field="abi",

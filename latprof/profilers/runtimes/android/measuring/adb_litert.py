@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from latprof.profilers.runtimes.android.library import RuntimeLibrary
 
 
+def whole_tflite(model: ModelSource) -> bytes:
+    """A TFLite file as it is, or an ONNX model converted; raises as a profiler's ``load``."""
+    if is_tflite(model):
+        return model if isinstance(model, bytes) else Path(model).read_bytes()
+    return kept_model(model, "tflite", converter_version(), tflite_bytes)
+
+
 class AdbLiteRT(AdbProfiler):
     """Measures on a phone with LiteRT's or TFLite's C API and the XNNPACK delegate.
 
@@ -39,11 +46,9 @@ class AdbLiteRT(AdbProfiler):
         return f"{super().runtime_version(library)} ({converter_version()})"
 
     def content(self, model: ModelSource) -> bytes:
-        if is_tflite(model):
-            return model if isinstance(model, bytes) else Path(model).read_bytes()
-        if self.random_weights:
+        if self.random_weights and not is_tflite(model):
             return tflite_skeleton(model)
-        return kept_model(model, "tflite", converter_version(), tflite_bytes)
+        return whole_tflite(model)
 
     def load_profiled(self, model: ModelSource) -> ProfiledLiteRTModel:
         if self._library.api != "litert":

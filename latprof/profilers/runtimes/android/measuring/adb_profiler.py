@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from latprof.errors import DeviceError, RuntimeFailedError
 from latprof.graph.convert.to_tflite import converter_version
 from latprof.profilers.base import Availability, Profiler
-from latprof.profilers.runtimes.android.answers import ask_all
 from latprof.profilers.runtimes.android.checkup.connection import check_phone
 from latprof.profilers.runtimes.android.checkup.phone_checks import checkup_facts
 from latprof.profilers.runtimes.android.library import (
@@ -62,7 +61,7 @@ FIXED_PERFORMANCE = "fixed-performance"
 _CALIBRATION_BURSTS = 2
 #: Where files of spaces' networks are kept on this computer.
 _SKELETONS = "skeletons"
-#: What a phone told of its heat holds so long, in seconds.
+#: What a phone told of its heat, clocks and memory holds so long, in seconds.
 _FRESH_S = 1.0
 
 
@@ -90,6 +89,7 @@ class AdbProfiler(Profiler):
         self._plan: PlanResult | None = None
         self._cycle: PlanResult | None = None  # not yet told of by conditions()
         self._state: tuple[float, PhoneState] | None = None
+        self._told: tuple[float, RunnerConditions] | None = None
 
     @classmethod
     def at(cls, address: str) -> type[Self]:
@@ -226,18 +226,19 @@ class AdbProfiler(Profiler):
     def prepare(self, model: ModelSource) -> Callable[[], LoadedModel]:
         content = self.content(model)
         if self.network_key:
-            keep_by_name(self.network_key, _SKELETONS, self._made_by(), content)
+            keep_by_name(self.network_key, _SKELETONS, self._made_by, content)
         return partial(PhoneModel, self.session, content)
 
     def prepared_before(self) -> Callable[[], LoadedModel] | None:
         if not self.network_key:
             return None
-        content = kept_by_name(self.network_key, _SKELETONS, self._made_by())
+        content = kept_by_name(self.network_key, _SKELETONS, self._made_by)
         return None if content is None else partial(PhoneModel, self.session, content)
 
     def prefetch(self, model: ModelSource) -> None:
         self.session.push(self.content(model))
 
+    @cached_property
     def _made_by(self) -> str:
         """What makes a network's file, beside the network."""
         return f"{self.runtime} {converter_version()}"
@@ -281,8 +282,9 @@ class AdbProfiler(Profiler):
 
     def conditions(self) -> dict[str, float]:
         plan, self._cycle = self._cycle, None
-        state = self._phone_state(fresh=plan is not None)
-        found = readings(state, self.session.surviving(self._seen), self.cores)
+        is_after = plan is not None
+        seen = self._runner_state(fresh=is_after)
+        found = readings(self._phone_state(fresh=is_after), seen, self.cores)
         return found if plan is None else found | cycle_readings(plan)
 
     def disturbances(
@@ -297,19 +299,25 @@ class AdbProfiler(Profiler):
         with self.session.asking() as client:
             return client.conditions()
 
+    def _runner_state(self, *, fresh: bool) -> RunnerConditions:
+        """Clocks, load and memory: now, or a moment ago."""
+        if fresh or self._told is None or time.monotonic() - self._told[0] > _FRESH_S:
+            self._told = time.monotonic(), self.session.surviving(self._seen)
+        return self._told[1]
+
     def _thermals(self) -> Thermals:
         return self._phone_state(fresh=False).thermals
 
     def _phone_state(self, *, fresh: bool) -> PhoneState:
         """What the phone tells of its heat: now, or a moment ago."""
         if fresh or self._state is None or time.monotonic() - self._state[0] > _FRESH_S:
-            answers = self.session.surviving(self._answers)
+            answers = self.session.surviving(self.answers)
             self._state = time.monotonic(), parse_state(answers)
         return self._state[1]
 
-    def _answers(self) -> dict[str, str]:
-        with self.session.asking():
-            return ask_all(self.session.services, VISIT_QUESTIONS)
+    def answers(self) -> dict[str, str]:
+        """What the phone tells around a visit, by the question's name."""
+        return self.session.ask(VISIT_QUESTIONS)
 
 
 class PhoneModel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,6 +18,7 @@ from latprof.errors import (
     MeasurementTimeoutError,
     RuntimeFailedError,
 )
+from latprof.profilers.runtimes.android.answers import OpenShell
 from latprof.profilers.runtimes.android.measuring.phone_lines import PhoneLines
 from latprof.profilers.runtimes.android.measuring.work_folder import WorkFolder
 from latprof.profilers.runtimes.android.phones import open_phone
@@ -99,6 +100,7 @@ class PhoneSession:
         self._folder: WorkFolder | None = None
         self._stream: ByteStream | None = None
         self._client: RunnerClient | None = None
+        self._shell: OpenShell | None = None
         self._free: list[int] = []
         self._dropped: list[int] = []
         self.library: OpenedLibrary | None = None
@@ -121,13 +123,14 @@ class PhoneSession:
 
     def close(self) -> None:
         """End the runner and the connection."""
-        with contextlib.suppress(LatprofError, OSError):
-            if self._stream is not None:
-                self._stream.close()
+        for opened in (self._stream, self._shell):
+            with contextlib.suppress(LatprofError, OSError):
+                if opened is not None:
+                    opened.close()
         with contextlib.suppress(LatprofError, OSError):
             if self._services is not None:
                 self._services.link.close()
-        self._services = self._folder = self._stream = self._client = None
+        self._services = self._folder = self._stream = self._client = self._shell = None
 
     @property
     def services(self) -> PhoneServices:
@@ -136,25 +139,47 @@ class PhoneSession:
             self._services = self._connected()
         return self._services
 
+    @property
+    def folder(self) -> WorkFolder:
+        """The work folder, looked into after each connection."""
+        services = self.services
+        if self._folder is None:
+            self._folder = WorkFolder(services)
+        return self._folder
+
     @contextlib.contextmanager
-    def asking(self) -> Iterator[RunnerClient]:
-        """The runner, for requests; an error that ends it is raised as what it was."""
-        _ = self.services  # waited for, and given up where it does not come
+    def connected(self) -> Iterator[PhoneServices]:
+        """The phone, waited for; an error that ends the connection is raised as what it was."""
+        services = self.services  # given up where it does not come
         try:
-            if self._client is None:
-                self._start()
-            assert self._client is not None
-            yield self._client
+            yield services
         except DeviceOfflineError as error:  # it was there a moment ago
             self.close()
             raise ConnectionLostError(error.problem, hint=error.hint) from None
         except (ConnectionLostError, DeviceUnauthorizedError, MeasurementTimeoutError):
             self.close()
             raise
-        except RuntimeFailedError as error:
-            if error.field in {"gone", "garbled", "crashed"} or not error.field:
-                raise self._lost(error) from None
-            raise
+
+    def ask(self, questions: Mapping[str, str]) -> dict[str, str]:
+        """What commands of the phone's shell print; raises as :meth:`connected`."""
+        with self.connected() as services:
+            if self._shell is None:
+                self._shell = OpenShell(services)
+            return self._shell.ask(questions, timeout_s=TIMES.run_s)
+
+    @contextlib.contextmanager
+    def asking(self) -> Iterator[RunnerClient]:
+        """The runner, for requests; raises as :meth:`connected`, and where the runner is lost."""
+        with self.connected():
+            try:
+                if self._client is None:
+                    self._start()
+                assert self._client is not None
+                yield self._client
+            except RuntimeFailedError as error:
+                if error.field in {"gone", "garbled", "crashed"} or not error.field:
+                    raise self._lost(error) from None
+                raise
 
     def load(self, content: bytes, *, profile: str | None = None) -> tuple[int, RunnerModel]:
         """Load a model, or a skeleton of one; its number and what the runner says of it."""
@@ -194,7 +219,7 @@ class PhoneSession:
     def _unload(self, client: RunnerClient) -> None:
         while self._dropped:
             number = self._dropped.pop()
-            client.unload(number)
+            client.drop(number)
             self._free.append(number)
 
     # Starting ------------------------------------------------------------------------------------

@@ -1,0 +1,55 @@
+"""Every command with all that it needs, for tests that try something with each."""
+
+import shutil
+
+import onnx
+from onnx import TensorProto, helper
+
+#: The commands with all that they need; ``collect`` reaches its first visit, ``search`` its first
+#: step, the others their end.
+CALLS = {
+    "android": "setup {}/none.so",
+    "devices": "",
+    "doctor": "",
+    "collect": "--space proxyless --resolution 32 -n 1 --store {}/new.db -q",
+    "profile": "{}/m.onnx --shape 1,3,8,8",
+    "compare": "{}/m.onnx {}/m.onnx --shape 1,3,8,8",
+    "fusion": "-o {}/rules.json -q",
+    "export": "{}/lat.db --csv {}/t.csv",
+    "datasets": "",
+    "zoo": "squeezenet-1.1",
+    "train": "{}/lat.db -o {}/new.pack --predictor linear --no-compare",
+    "transfer": "{}/lat.db --from proxyless-cpu-ort1",
+    "predict": "1,0,6,6,2,0,1,1,5,1,1,1,4,1,1,1,5,5,2,2,5",
+    "merge": "{}/lat.db {}/other.db -o {}/merged.db",
+    "packs": "",
+    "lookup-table": "proxyless-cpu-ort1 -o {}/t.csv",
+    "search": "--pack proxyless-cpu-ort1 --accuracy math:fsum --budget 3 --store {}/new.db",
+    "report": "{}/lat.db -o {}/r.html",
+}
+#: The status where the first thing that takes time would have begun.
+STARTED = 77
+
+
+def made_folder(folder, store):
+    """The folder that the calls speak of: a store, and a model of which one size is dynamic."""
+    for name in ("lat.db", "other.db"):
+        shutil.copy(store, folder / name)
+    infos = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 3, None, 8]) for n in "xy"]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", infos[:1], infos[1:])
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), folder / "m.onnx")
+    return folder
+
+
+def stop_what_takes_long(replace):
+    """Whatever would take long ends the command with a status; ``replace`` is a ``setattr``."""
+    from latprof.profilers.visits.measuring_process import ProcessMeasurer
+    from latprof.workflows import search_request
+
+    def start(*_arguments, **_options):
+        raise SystemExit(STARTED)
+
+    for name in ("start", "await_start", "prepare", "visit", "profile"):
+        replace(ProcessMeasurer, name, start)
+    replace(search_request, "search_in_store", start)
