@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol, get_args, get_type_hints
 
 import typer
@@ -38,8 +39,7 @@ class Commands(TyperGroup):
             except OSError:
                 os.open(os.devnull, os.O_RDWR)
             if getattr(sys, name) is None:  # Python's name for a stream that was closed
-                mode = "w" if number else "r"
-                setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+                setattr(sys, name, Path(os.devnull).open("w" if number else "r", encoding="utf-8"))  # noqa: SIM115
         return super().main(*arguments, **options)
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:

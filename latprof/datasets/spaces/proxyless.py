@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from latprof.graph.operators import Network, Operator
 
-#: What tells a convolution apart from another.
+#: What distinguishes one convolution from another.
 Signature: TypeAlias = tuple[object, ...]
 
 _DEPTHS = (4, 4, 4, 4, 4, 1)
@@ -167,7 +167,7 @@ class ProxylessSpace(ChainSpace):
 
 
 def _signatures(operators: Iterable[Operator]) -> list[Signature]:
-    """What tells convolutions apart, in their order."""
+    """What distinguishes convolutions, in their order."""
     return [
         (op.kind, op.stride, op.dilation, op.activation, op.weight_shape, op.output_shapes[0][1:])
         for op in operators
