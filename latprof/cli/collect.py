@@ -170,6 +170,13 @@ def collect(
             "cpu:onnxruntime@HOST is one host's, adb:litert any phone's.",
         ),
     ] = None,
+    pool: Annotated[
+        bool,
+        typer.Option(
+            "--pool",
+            help="With --farm: devices of one kind share the visits and have one target.",
+        ),
+    ] = False,
     keys: Keys = None,
     queue_timeout: Annotated[
         str,
@@ -283,6 +290,7 @@ def collect(
             shard=parse_shard(shard),
             host_label=host_label,
             farm=farm,
+            pool=pool,
             keys=keys,
             queue_timeout_s=parse_duration(queue_timeout, "queue_timeout"),
             tag=tag,

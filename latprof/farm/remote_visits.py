@@ -39,6 +39,8 @@ class RemoteMeasurer:
     session : mapping
         See :func:`latprof.farm.device_tasks.visit`.
     reference_runs : mapping of str to int
+    specimen : bool
+        Whether each visit says which device made it: of several that share a target.
     """
 
     def __init__(
@@ -47,7 +49,10 @@ class RemoteMeasurer:
         device: FarmDevice,
         session: Mapping[str, Any],
         reference_runs: Mapping[str, int],
+        *,
+        specimen: bool = False,
     ) -> None:
+        self._own = {"specimen": device.name} if specimen else {}
         self._farm, self._device, self._session = farm, device, dict(session)
         self._share = {"token": uuid.uuid4().hex, "reference_runs": dict(reference_runs)}
         self._following: Sequence[NetworkSource] = ()
@@ -135,7 +140,11 @@ class RemoteMeasurer:
         return off if abs(off) > _CLOCK_S else 0.0
 
     def _in_our_time(self, visit: Visit) -> Visit:
-        return dataclasses.replace(visit, started_at=visit.started_at + self._off())
+        return dataclasses.replace(
+            visit,
+            started_at=visit.started_at + self._off(),
+            conditions={**visit.conditions, **self._own},
+        )
 
     def close(self) -> None:
         """Wait for no more visits; the device stays in this collection's hands."""

@@ -21,7 +21,7 @@ from latprof.measurement.label_table import (
     repeats_table,
     stopped_by,
 )
-from latprof.measurement.quiet.finding import Moment, find_constant
+from latprof.measurement.quiet.finding import Moment, find_constant, find_pooled_constant
 from latprof.measurement.quiet.target_constant import Constant, Tie, is_better
 from latprof.measurement.records import Target
 from latprof.measurement.statistics import interval_around, quiet_kernels
@@ -130,7 +130,7 @@ class TargetLabels:
             ]
         own = [moment for moment in moments if not moment.name]
         if own:
-            found = find_constant(own)
+            found = find_pooled_constant(own)
         elif moments:  # only siblings so far, which are tied to nothing
             found = find_constant(moments)
         else:
@@ -155,6 +155,18 @@ class TargetLabels:
         known = self.constant.ties if reference in self.constant.ties else self.found_constant.ties
         return known[reference].ratio
 
+    @cached_property
+    def specimens(self) -> dict[str, float]:
+        """By how much the ratios of each specimen differ from their mean, where devices are pooled.
+
+        Factors, which are divided out of the labels; empty where one device made all visits.
+        """
+        visits = self.visits
+        if "specimen" not in visits:
+            return {}
+        made = visits[visits["failure_code"].isna()].groupby("specimen")["specimen_effect"]
+        return {str(name): float(effect) for name, effect in made.first().items()}
+
     # End to end ---------------------------------------------------------------------------------
 
     @cached_property
@@ -172,7 +184,8 @@ class TargetLabels:
         (share of their time that they waited for a core; both NaN where unknown), disturbed,
         unusable (never part of a label), failure_code, failure_message, process_effect (the factor
         by which all ratios of the visit's process are off, see
-        :mod:`latprof.measurement.process_effects`), and on a GPU or a phone its readings after the
+        :mod:`latprof.measurement.process_effects`), where devices are pooled specimen and
+        specimen_effect (a part of process_effect), and on a GPU or a phone its readings after the
         visit, ``gpu_...`` and ``phone_...``.
 
         Raises NotEnoughDataError where there is none.

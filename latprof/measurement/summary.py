@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -32,6 +33,7 @@ class Summary:
 
     ``networks_an_hour`` and ``untimed_fraction`` count all time from a visit's start to the next
     one's (pauses left out): building, loading, warm-up, starting processes and writing.
+    ``specimens`` are the factors of :attr:`TargetLabels.specimens`.
     """
 
     target: Target
@@ -43,6 +45,7 @@ class Summary:
     noise_floor: NoiseFloor | None
     networks_an_hour: float
     untimed_fraction: float
+    specimens: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def reference_ms(self) -> float:
@@ -66,6 +69,7 @@ class Summary:
             "noise_floor_method": None if floor is None else floor.method,
             "networks_an_hour": self.networks_an_hour,
             "untimed_fraction": self.untimed_fraction,
+            "specimens": dict(self.specimens),
         }
 
     def lines(self, batch: str = "") -> list[str]:
@@ -82,7 +86,15 @@ class Summary:
                 f"cost            {self.networks_an_hour:.0f} networks an hour, "
                 f"{self.untimed_fraction:.0%} of the time outside timed runs"
             ),
+            *self._specimen_lines(),
         ]
+
+    def _specimen_lines(self) -> list[str]:
+        if not self.specimens:
+            return []
+        spread = max(self.specimens.values()) / min(self.specimens.values()) - 1
+        each = ", ".join(f"{name} {factor - 1:+.2%}" for name, factor in self.specimens.items())
+        return [f"specimens       {spread:.2%} between {len(self.specimens)}: {each}"]
 
 
 def describe_noise_floor(floor: NoiseFloor | None) -> str:
@@ -114,6 +126,7 @@ def summarize(measured: TargetLabels) -> Summary:
         noise_floor=measured.noise_floor,
         networks_an_hour=rate,
         untimed_fraction=untimed,
+        specimens=measured.specimens,
     )
 
 

@@ -72,6 +72,8 @@ def visit_row(measurement: Measurement) -> dict[str, Any]:
         "failure_code": None if failure is None else failure.code,
         "failure_message": None if failure is None else failure.message,
     }
+    if conditions.get("specimen"):
+        row["specimen"] = str(conditions["specimen"])
     of_device = ("gpu_", "phone_")
     row |= {name: value for name, value in after.items() if name.startswith(of_device)}
     return row if samples is None else row | _statistics(samples)
@@ -135,16 +137,33 @@ def _compare_like_bursts(
 
 
 def _process_effects(visits: pd.DataFrame) -> pd.Series[float]:
-    """Each visit's process effect, from undisturbed visits; 1 where these do not identify it."""
+    """Each visit's process effect, from undisturbed visits; 1 where these do not identify it.
+
+    Where several specimens of a device made the visits, that of its specimen is a part of it.
+    """
+    if "specimen" not in visits:
+        return _effects_of(_processes(visits), visits, visits["ratio"])
+    visits["specimen_effect"] = _effects_of(visits["specimen"].fillna(""), visits, visits["ratio"])
+    ratios = visits["ratio"] / visits["specimen_effect"]
+    return visits["specimen_effect"] * _effects_of(_processes(visits), visits, ratios)
+
+
+def _processes(visits: pd.DataFrame) -> pd.Series[str]:
     # The loads of each reference have a bias of their own in a process.
-    process = visits["process"] + visits["reference"].where(
+    return visits["process"] + visits["reference"].where(
         visits["reference"] == "", "/" + visits["reference"]
     )
+
+
+def _effects_of(
+    makers: pd.Series[str], visits: pd.DataFrame, ratios: pd.Series[float]
+) -> pd.Series[float]:
+    """The effect of whatever made each visit, estimated from the undisturbed ones."""
     counts = visits["failure_code"].isna() & ~visits["disturbed"]
     clean = visits[counts]
     networks = clean.groupby(NETWORK, sort=False).ngroup().to_numpy()
-    names = process[counts].to_numpy(str)
-    processes, first = np.unique(names, return_index=True)
-    effects = process_effects(networks, names, clean["ratio"])
-    of_process = dict(zip(processes.tolist(), effects[first].tolist(), strict=True))
-    return process.map(of_process).fillna(1.0)
+    names = makers[counts].to_numpy(str)
+    distinct, first = np.unique(names, return_index=True)
+    effects = process_effects(networks, names, ratios[counts])
+    of_maker = dict(zip(distinct.tolist(), effects[first].tolist(), strict=True))
+    return makers.map(of_maker).fillna(1.0)

@@ -70,6 +70,7 @@ def collect(
     shard: tuple[int, int] = (1, 1),
     host_label: str = "",
     farm: str | None = None,
+    pool: bool = False,
     keys: PathLike | None = None,
     queue_timeout_s: float = QUEUE_TIMEOUT_S,
     tag: str = "",
@@ -141,6 +142,9 @@ def collect(
     farm : str, optional
         Address of a farm's scheduler (``tls://HOST:PORT``): measure there, on every device that has
         the target; ``cpu:onnxruntime@HOST`` is that of one host, ``adb:litert`` of any phone.
+    pool : bool
+        With ``farm``: the devices, which have to be of one kind, share the visits and have one
+        target; what each specimen is off by is divided out of the labels.
     keys : path, optional
         With ``farm``: folder of its keys, where not the default one.
     queue_timeout_s : float
@@ -209,6 +213,8 @@ def collect(
         collection = Collection.of_models(
             paths, shapes=shapes or None, inputs=inputs or None, **rest
         )
+    asked_here = [host_label, wait_quiet_s, require_quiet, isinstance(store, Store)]
+    _check_farm(farm, asked_here, pool=pool)
     if repeat_fraction is None:
         repeat_fraction = 0.0 if paths else REPEAT_FRACTION
     # All that can be refused is refused before a store is made.
@@ -222,18 +228,14 @@ def collect(
     if farm is not None:
         from latprof.workflows.collect_farm import collect_on_farm
 
-        if host_label or wait_quiet_s is not None or require_quiet or isinstance(store, Store):
-            raise UsageError(
-                "`farm` takes a store's file or URL, and neither `host_label`, `wait_quiet` nor "
-                "`require_quiet`",
-                field="farm",
-            )
+        assert not isinstance(store, Store)
         return collect_on_farm(
             collection,
             collection.plan(**planned),
             store,
             target=target,
             farm=farm,
+            pool=pool,
             keys=keys,
             queue_timeout_s=queue_timeout_s,
             timeout_s=timeout_s,
@@ -296,6 +298,18 @@ def _host(known: TargetLabels, checks: tuple[Check, ...], tries: int) -> HostRep
         memory=memory,
         quiet_memory=quiet_memory(seen),
     )
+
+
+def _check_farm(farm: str | None, asked_here: Sequence[object], *, pool: bool) -> None:
+    """Raise UsageError for what is only for a farm, and what no farm takes."""
+    if pool and farm is None:
+        raise UsageError("`pool` is for `farm`", field="pool")
+    if farm is not None and any(asked_here):
+        raise UsageError(
+            "`farm` takes a store's file or URL, and neither `host_label`, `wait_quiet` nor "
+            "`require_quiet`",
+            field="farm",
+        )
 
 
 def _check_subject(

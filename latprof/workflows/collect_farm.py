@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 from latprof.common.extras import require
 from latprof.common.limits import TIMEOUT
 from latprof.common.short_reprs import ShortRepr
-from latprof.errors import EXIT_DEVICE, EXIT_OK, EXIT_PARTIAL, LatprofError
+from latprof.errors import (
+    EXIT_DEVICE,
+    EXIT_OK,
+    EXIT_PARTIAL,
+    LatprofError,
+    TargetMismatchError,
+)
 from latprof.workflows.collect_result import CollectResult, costs_of, labels_of
 
 if TYPE_CHECKING:
@@ -73,6 +79,7 @@ def collect_on_farm(
     *,
     target: str,
     farm: str,
+    pool: bool,
     keys: PathLike | None,
     queue_timeout_s: float,
     timeout_s: float,
@@ -81,12 +88,15 @@ def collect_on_farm(
 ) -> FarmCollectResult:
     """Make a plan's visits on every device of a farm that has a target; see ``collect``.
 
+    With ``pool`` the devices share them, and have one target.
+
     Raises
     ------
     DeviceOfflineError
         Where no such device is there, or no scheduler answers, within the queue's time-out.
     UsageError
-        For an address or options that cannot be.
+        For an address or options that cannot be; TargetMismatchError for devices that differ in
+        more than their names and are to be pooled.
     """
     require("farm", "latprof collect --farm", "distributed", "cryptography")
     from latprof.farm.farm_client import FarmClient
@@ -113,12 +123,27 @@ def collect_on_farm(
                     store=opened,
                     timeout_s=timeout_s,
                     show=show,
+                    pool=pool,
                 )
                 for each in found
             ]
             say(f"measuring on {', '.join(each.device.name for each in found)}")
+            if pool:
+                _check_alike(runs)
             _run_all(runs, client)
             return FarmCollectResult(tuple(run.device_result(opened) for run in runs))
+
+
+def _check_alike(runs: Sequence[_DeviceRun]) -> None:
+    """Raise TargetMismatchError unless all devices are of one kind."""
+    targets = [run.identify()[0] for run in runs]
+    for target in targets[1:]:
+        if target != targets[0]:
+            raise TargetMismatchError(
+                "the devices are not of one kind, and cannot be pooled",
+                got="; ".join(targets[0].differences(target)),
+                hint="name one kind with --target, or collect without --pool",
+            )
 
 
 def _run_all(runs: Sequence[_DeviceRun], client: FarmClient) -> None:
@@ -181,7 +206,10 @@ class _DeviceRun:
         store: Store,
         timeout_s: float,
         show: _Together,
+        pool: bool,
     ) -> None:
+        self._pool = pool
+        self._identity: tuple[Target, Mapping[str, Any]] | None = None
         self._client, self._device, self._spelling = client, device, spelling
         self._collection, self._plan, self._store = collection, plan, store
         self._timeout_s, self._show = timeout_s, show
@@ -201,26 +229,40 @@ class _DeviceRun:
             self.fault = fault
         self._client.release(self._device, owner)
 
-    def _collect(self, owner: str) -> tuple[Target, CampaignResult]:
+    def identify(self) -> tuple[Target, Mapping[str, Any]]:
+        """The device's target, and what else its worker says of it; asked once."""
         from latprof.farm.device_tasks import identify
-        from latprof.farm.remote_visits import RemoteMeasurer
         from latprof.measurement.records import Target
         from latprof.measurement.visits import Failure
+
+        if self._identity is None:
+            asked = self._collection
+            shape = None if asked.input_shape is None else list(asked.input_shape)
+            options = asked.options.to_dict()
+            there = self._client.call(self._device, identify, self._spelling, options, shape)
+            if "failure" in there:
+                raise Failure.from_dict(there["failure"]).error()
+            target = Target.from_dict(there["target"])
+            if self._pool:  # a phone's serial is that of one specimen
+                kind = target.device.partition(":")[0] if not self._device.host else target.device
+                target = dataclasses.replace(target, device=kind)
+            else:  # phones have a name of their own, hosts of one kind do not
+                target = dataclasses.replace(target, host=self._device.host)
+            self._identity = target, there
+        return self._identity
+
+    def _collect(self, owner: str) -> tuple[Target, CampaignResult]:
+        from latprof.farm.remote_visits import RemoteMeasurer
         from latprof.profilers.campaign.campaign import collect
         from latprof.profilers.visits.network_source import reference_network
 
         asked = self._collection
-        options, shape = asked.options.to_dict(), asked.input_shape
-        there = self._client.call(
-            self._device, identify, self._spelling, options, None if shape is None else list(shape)
-        )
-        if "failure" in there:
-            raise Failure.from_dict(there["failure"]).error()
+        target, there = self.identify()
         name, reference = reference_network(asked.reference_resolution)
         session = {
             "owner": owner,
             "target": self._spelling,
-            "options": options,
+            "options": asked.options.to_dict(),
             "reference": reference.to_dict(),
             "protocol": asked.protocol.to_dict(),
             "timeout_s": self._timeout_s,
@@ -228,14 +270,12 @@ class _DeviceRun:
         host: Mapping[str, Any] = there["surroundings"]
         if there["caution"]:
             host = {**host, "caution": there["caution"]}
-        # Phones have a name of their own, hosts of one kind do not.
-        target = dataclasses.replace(Target.from_dict(there["target"]), host=self._device.host)
         outcome = collect(
             self._plan,
             self._store,
             target,
             name,
-            partial(RemoteMeasurer, self._client, self._device, session),
+            partial(RemoteMeasurer, self._client, self._device, session, specimen=self._pool),
             host=host,
             on_progress=partial(self._show.note, self._device.name),
             networks_per_process=there["networks_per_process"],

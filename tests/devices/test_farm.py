@@ -69,6 +69,21 @@ def test_devices_measure_side_by_side_into_targets_of_their_own(folder):
         assert "sim@a" in (folder / "page.html").read_text()
 
 
+def test_pooled_devices_share_the_visits_to_one_target(folder):
+    with (
+        scheduler(folder) as (_, address),
+        worker(folder, address, "a", seconds=0.05),
+        worker(folder, address, "b", seconds=0.05),
+    ):
+        done = collect(folder, address, "--pool")
+    assert done.returncode == 0, done.stderr
+    devices = json.loads(done.stdout)["devices"]
+    assert sum(each["visits_made"] for each in devices) == VISITS
+    assert min(each["visits_made"] for each in devices) > 0
+    assert devices[0]["specimens"].keys() == {"sim@a", "sim@b"}
+    check_whole(folder / "lab.db", "")
+
+
 def test_a_target_that_is_not_there_is_an_error_with_what_is(folder):
     with scheduler(folder) as (_, address), worker(folder, address, "a"):
         start = time.monotonic()

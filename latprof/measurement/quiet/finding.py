@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,6 +48,7 @@ class Moment:
     preempted: float
     other_load: float
     withheld: float
+    specimen: str = ""
 
     @classmethod
     def of(cls, samples: PairedSamples, conditions: Mapping[str, Any]) -> Moment:
@@ -61,6 +62,7 @@ class Moment:
             preempted_share(samples),
             other_load(before, after),
             withheld_fraction(before, after),
+            str(conditions.get("specimen", "")),
         )
 
     @property
@@ -89,6 +91,16 @@ def find_constant(moments: Sequence[Moment]) -> Constant:
         doubt += BUSY_DOUBT + PREEMPTED_DOUBT * (means["preempted"] or 0.0)
     found = {"bursts": bursts, "quiet_bursts": quiet_bursts, "spread": spread, **means}
     return Constant(reference_ms, doubt=doubt, found=found)
+
+
+def find_pooled_constant(moments: Sequence[Moment]) -> Constant:
+    """As :func:`find_constant`; of several specimens the geometric mean of theirs."""
+    specimens = {moment.specimen for moment in moments}
+    if len(specimens) == 1:
+        return find_constant(moments)
+    every = [find_constant([m for m in moments if m.specimen == name]) for name in specimens]
+    reference_ms = math.exp(sum(math.log(each.reference_ms) for each in every) / len(every))
+    return replace(max(every, key=lambda each: each.doubt), reference_ms=reference_ms)
 
 
 def _own_ms(moment: Moment, runs: int) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -64,12 +65,15 @@ class SharedWork:
             self._refresh()
 
     def claim(self, queue: deque[PlannedVisit]) -> bool:
-        """Claim the first visit of a queue; those that others make are taken out of it."""
+        """Claim the first visits of a queue; those that others make are taken out of it.
+
+        Two of them, so that a device at a distance can be told of the next one ahead.
+        """
         while queue:
-            if queue[0].key in self._ours:
+            if all(visit.key in self._ours for visit in itertools.islice(queue, 2)):
                 return True
             size = _AMONG_OTHERS if self._claims.others else _ALONE
-            most = min(size, 1 + len(queue) // 8)
+            most = max(min(size, 1 + len(queue) // 8), 2)
             looked = [queue.popleft() for _ in range(min(_AT_ONCE, len(queue)))]
             taken = self._claims.take([visit.key for visit in looked], most)
             if self._is_shared():
