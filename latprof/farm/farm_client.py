@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _LOOK_EVERY_S = 2.0
 #: What the scheduler knew so long ago is asked anew, in seconds.
 _FRESH_S = 1.0
+#: What a call raises whose connection is lost; the last one where another thread has closed it.
+_LOST = (CancelledError, OSError, RuntimeError, UnboundLocalError)
 
 
 class Task:
@@ -165,7 +167,7 @@ class FarmClient:
         with self._lock:
             try:
                 return do(self._client)
-            except (OSError, RuntimeError):
+            except _LOST:
                 self._renew(self._number)
                 return do(self._client)
 
@@ -209,14 +211,14 @@ class FarmClient:
                     ) from None
             except KilledWorker as error:
                 raise RuntimeFailedError(f"a visit ended its worker: {error}") from None
-            except (CancelledError, OSError):
+            except _LOST:
                 self._renew(task.connection)
                 self._send(task)
 
     def cancel(self, task: Task) -> None:
         """Do not wait for a task any more; one that runs ends by itself."""
         if task.future is not None:
-            with contextlib.suppress(OSError, RuntimeError, CancelledError, TimeoutError):
+            with contextlib.suppress(*_LOST):
                 task.future.cancel()
 
     def call(self, device: FarmDevice, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -225,8 +227,7 @@ class FarmClient:
 
     def release(self, device: FarmDevice, owner: str) -> None:
         """Tell a device's worker that a collection is over."""
-        with contextlib.suppress(DeviceOfflineError, OSError, RuntimeError):
+        with contextlib.suppress(DeviceOfflineError, *_LOST):
             task = self.submit(device, device_tasks.release, owner)
             assert task.future is not None
-            with contextlib.suppress(TimeoutError, CancelledError):
-                task.future.result(timeout=_LOOK_EVERY_S * 5)
+            task.future.result(timeout=_LOOK_EVERY_S * 5)

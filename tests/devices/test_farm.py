@@ -215,12 +215,16 @@ def test_a_device_that_stays_away_ends_its_visits_and_not_the_others(folder):
 def test_a_killed_scheduler_is_followed_by_the_next_one(folder):
     with scheduler(folder) as (first, address):
         port = int(address.rpartition(":")[2])
-        with worker(folder, address, "a", seconds=0.1) as one, begin(folder, address) as client:
-            wait_for_visits(folder / "lab.db", 4, client)
+        with (
+            worker(folder, address, "a", seconds=0.1) as one,
+            worker(folder, address, "b", seconds=0.1),
+            begin(folder, address) as client,
+        ):
+            wait_for_visits(folder / "lab.db", 8, client)
             first.kill()
             with scheduler(folder, port=port):
                 assert client.ended() == 0, client.lines + one.lines
-    check_whole(folder / "lab.db", "a")
+    check_whole(folder / "lab.db", "a", "b")
 
 
 def test_a_killed_collection_resumes(folder):
