@@ -3,6 +3,7 @@ from latprof.graph.convert.quantization import to_int8 as to_int8
 from latprof.graph.convert.to_tflite import tflite_bytes as tflite_bytes
 from latprof.graph.convert.to_torch import torch_module as torch_module
 from latprof.graph.fusion import fuse as fuse
+from latprof.graph.fusion_rules import FusionRules as FusionRules
 from latprof.graph.operators import Network as Network
 from latprof.graph.operators import Operator as Operator
 from latprof.graph.reader import load_model as load_model

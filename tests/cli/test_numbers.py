@@ -42,7 +42,7 @@ TEXTS = {
 #: Values that nothing takes (tests/common/test_limits.py has more spellings), and some do.
 NEVER = ["nan", "1e400", "-1", "1_000", "\uff11\uff12", "one"]
 SOMETIMES = {
-    "": {"time_limit", "half_width", "wait_quiet", "streams", "cores"},
+    "": {"time_limit", "half_width", "wait_quiet", "streams", "cores", "predict upper"},
     "inf": {"limit_ms"},
     "1" * 30: {"limit_ms"},
     "0": {"repeat_fraction", "seed", "cores", "shapes", "search upper"},
