@@ -10,6 +10,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from command_line import run_latprof
 from computed_store import COLLECT, fill_store
+from hypothesis import HealthCheck, settings
+
+# No test fails because the machine is slow.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 #: Reasons to skip a test in continuous integration too: hardware, and data that no package brings.
 ALLOWED_TO_SKIP = ("GPU", "NVIDIA", "onnxruntime-gpu", "tensorrt", "public data", "two cores")
