@@ -86,6 +86,7 @@ def benchmarks() -> list[Benchmark]:
         Benchmark("zoo"),
         Benchmark("mixed_precision"),
         Benchmark("verify"),
+        Benchmark("own_space"),
         Benchmark("gpu", gpu=True),
     ]
 

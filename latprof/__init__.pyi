@@ -3,6 +3,7 @@ from latprof.datasets.spaces.base import Architecture as Architecture
 from latprof.datasets.spaces.base import SearchSpace as SearchSpace
 from latprof.datasets.spaces.named import get_space as get_space
 from latprof.datasets.spaces.named import space_names as space_names
+from latprof.datasets.spaces.own.function_space import space_from_function as space_from_function
 from latprof.datasets.spaces.proxyless import ProxylessSpace as ProxylessSpace
 from latprof.errors import LatprofError as LatprofError
 from latprof.graph.operators import Network as Network
@@ -12,7 +13,6 @@ from latprof.measurement.labels import labels as labels
 from latprof.measurement.records import PairedProtocol as PairedProtocol
 from latprof.measurement.records import Target as Target
 from latprof.measurement.store.store import Store as Store
-from latprof.measurement.visits import Measurement as Measurement
 from latprof.predictors.base import Predictor as Predictor
 from latprof.predictors.models.boosted_trees import XGBoostPredictor as XGBoostPredictor
 from latprof.predictors.models.hybrid import HybridPredictor as HybridPredictor

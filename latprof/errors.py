@@ -6,6 +6,7 @@
     ├── UsageError                        usage            2
     │   ├── UnknownNameError              unknown-name     2
     │   ├── InvalidValueError             invalid-value    2
+    │   │   └── UnreachableLimitError     unreachable-limit 1
     │   ├── MissingDependencyError        missing-extra    2
     │   ├── EntryPointError               entry-point      2
     │   ├── TargetMismatchError           target-mismatch  2
@@ -156,6 +157,13 @@ class InvalidValueError(UsageError):
     """A value of the right kind outside its limits."""
 
     code = "invalid-value"
+
+
+class UnreachableLimitError(InvalidValueError):
+    """A latency limit that no network was found to keep; that is a finding, not a wrong call."""
+
+    code = "unreachable-limit"
+    exit_status = 1
 
 
 class MissingDependencyError(UsageError):

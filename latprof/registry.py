@@ -30,6 +30,7 @@ from latprof.errors import (
     LatprofError,
     MissingDependencyError,
     UnknownNameError,
+    UsageError,
     shown,
 )
 
@@ -136,6 +137,15 @@ class Registry:
             given = getattr(found, self.named_by)
             raise self._broken(entry, f"the {self.named_by} of {entry.place} is {given!r}")
         return found
+
+    def leads_to(self, name: str, found: type) -> bool:
+        """Whether ``name`` is registered, and is the name of this very class."""
+        if name in self._own:
+            return self._own[name] == f"{found.__module__}:{found.__qualname__}"
+        try:
+            return self.load(name, object) is found
+        except UsageError:
+            return False
 
     def distribution(self, name: str) -> str:
         """The distribution that brings ``name``; empty for latprof's own and for unknown names."""

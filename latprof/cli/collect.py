@@ -62,7 +62,10 @@ def collect(
     ] = None,
     space: Annotated[
         str | None,
-        typer.Option(help="Search space to sample from: {spaces}.", autocompletion=complete_space),
+        typer.Option(
+            help="Search space to sample from: {spaces}, or your own as MODULE:NAME.",
+            autocompletion=complete_space,
+        ),
     ] = None,
     zoo: Annotated[
         bool | None,

@@ -12,6 +12,7 @@ from latprof.cli.commands import finish
 from latprof.cli.console import (
     Inputs,
     Json,
+    OwnSpace,
     Quiet,
     Shapes,
     complete_target,
@@ -66,6 +67,7 @@ def compare(
             autocompletion=complete_target,
         ),
     ] = None,
+    space: OwnSpace = None,
     fail_if: Annotated[
         list[str] | None,
         typer.Option(
@@ -126,6 +128,7 @@ def compare(
             a,
             b,
             against=against,
+            space=space,
             target=target,
             fail_if=fail_if,
             allow_open=allow_open,

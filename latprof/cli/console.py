@@ -75,6 +75,14 @@ Inputs = Annotated[
         help="NumPy file with the values of a model's input; repeat for each input.",
     ),
 ]
+OwnSpace = Annotated[
+    str | None,
+    typer.Option(
+        "--space",
+        metavar="MODULE:NAME",
+        help="Your own search space: a class, a space, or a function that returns one.",
+    ),
+]
 StoreFile = Annotated[
     str, typer.Argument(metavar="STORE", help="A store: a file or a database URL.")
 ]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from latprof.cli.console import complete_pack, note, remark
+from latprof.cli.console import OwnSpace, complete_pack, note, remark
 
 
 def complete_format() -> list[str]:
@@ -27,31 +27,33 @@ def lookup_table(
         ),
     ],
     table_format: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="proxyless: YAML of ProxylessNAS and Once-for-All. single-path: JSON of "
-            "Single-Path NAS.",
+            help="yaml or json: latprof's plain format, for any search space. proxyless: YAML of "
+            "ProxylessNAS and Once-for-All, for their spaces and the default there. single-path: "
+            "JSON of Single-Path NAS, for ProxylessNAS's.",
             autocompletion=complete_format,
         ),
-    ] = "proxyless",
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to this file.")
     ] = None,
+    space: OwnSpace = None,
 ) -> None:
-    """Write a pack's lookup table in the format that other search codes read.
+    """Write a pack's lookup table: in a plain format, or in one that other search codes read.
 
-    The space is ProxylessNAS's or, for `proxyless`, Once-for-All's MobileNetV3. How far sums of the
-    table are from the pack's predictions is printed on stderr, with the remaining caveats.
+    How far sums of the table are from the pack's predictions is printed on stderr, with the
+    remaining caveats.
 
     For example:
 
-    `latprof lookup-table cpu.pack --format proxyless --output table.yaml`
+    `latprof lookup-table cpu.pack --format yaml --output table.yaml`
     """
     from latprof.workflows.lookup_table import lookup_table as run
 
-    result = run(pack, table_format, output)
+    result = run(pack, table_format, output, space=space)
     for each in result.notes:
         remark(each)
     if result.path is None:

@@ -15,6 +15,7 @@ from latprof.cli.budget_options import AllowOpen, FailIf, finish_within, print_v
 from latprof.cli.commands import finish
 from latprof.cli.console import (
     Json,
+    OwnSpace,
     Quiet,
     complete_pack,
     note,
@@ -58,6 +59,7 @@ def predict(
             autocompletion=complete_pack,
         ),
     ] = None,
+    space: OwnSpace = None,
     target: Annotated[
         str | None,
         typer.Option(
@@ -144,10 +146,11 @@ def predict(
 
     `latprof predict model.onnx --shape input=1..32,3,224,224 -o page.html`
     """
+    from latprof.workflows.arguments import space_of
     from latprof.workflows.budget_checks import OF_ONE, answer_verdicts
 
     form = form_of(form, as_json=as_json, budgets=fail_if or ())
-    if pack is not None and (on is not None or every):
+    if (pack or space) and (on is not None or every):
         raise UsageError("`on` and `every` choose packs by themselves", field="pack")
     budgets = read_budgets(fail_if, OF_ONE, "a prediction")
     networks = [each for word in networks for each in _lines(word)]
@@ -167,6 +170,7 @@ def predict(
         note(f"latprof: {name}: {error} [{error.code}]")
 
     options: dict[str, Any] = {"target": target, "threads": threads, "strict": strict}
+    options |= {"space": space_of(space)}
     options |= {"shapes": parse_shapes(shapes)} | _batch(batches)
     asked = _Asked(networks, pack, on, every, options)
     with _measuring(measure_missing, alone=not (on or every), quiet=quiet) as measuring:
@@ -223,6 +227,7 @@ class _Asked:
             return [], predict_networks(self.networks, self.pack, **options)
         from latprof.workflows.predict_on import predict_on
 
+        del options["space"]  # there is none
         found = predict_on(self.networks, self.on, every=self.every, **options)
         return [name for name, _ in found], [answer for _, answer in found]
 

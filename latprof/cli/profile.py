@@ -14,6 +14,7 @@ from latprof.cli.commands import finish
 from latprof.cli.console import (
     Inputs,
     Json,
+    OwnSpace,
     Quiet,
     Shapes,
     note,
@@ -64,10 +65,12 @@ def profile(
         str,
         typer.Argument(
             metavar="MODEL.onnx|SPACE:ARCHITECTURE",
-            help="An ONNX file, or an architecture with its space before a colon.",
+            help="An ONNX file, or an architecture with its space before a colon, which --space "
+            "makes needless.",
         ),
     ],
     target: Target = "cpu:onnxruntime",
+    space: OwnSpace = None,
     by: Annotated[
         Order,
         typer.Option(help="List kernels in the order they run, by their time, or summed by kind."),
@@ -150,6 +153,7 @@ def profile(
         "streams": parse_numbers(streams, "streams") if streams else (),
     }
     common: dict[str, Any] = {
+        "space": space,
         "shapes": parse_shapes(shapes),
         "inputs": parse_inputs(inputs),
         "visits": visits,

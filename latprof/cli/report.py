@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from latprof.cli.console import Json, StoredTargetName, complete_pack, note
+from latprof.cli.console import Json, OwnSpace, StoredTargetName, complete_pack, note
 from latprof.cli.formats import Form, Format, form_of, print_as
 
 
@@ -27,6 +27,7 @@ def report(
             autocompletion=complete_pack,
         ),
     ] = None,
+    space: OwnSpace = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="The page to write.")
     ] = Path("report.html"),
@@ -55,7 +56,14 @@ def report(
 
     form = form_of(form, as_json=as_json)
     result = run(
-        stores, output, pack=pack, png=png, target=target, side_by_side=side_by_side, static=static
+        stores,
+        output,
+        pack=pack,
+        space=space,
+        png=png,
+        target=target,
+        side_by_side=side_by_side,
+        static=static,
     )
     note(f"report written to {result.page}")
 

@@ -33,8 +33,8 @@ def search(
     space: Annotated[
         str | None,
         typer.Option(
-            help="Search space ({spaces}); without --pack, the one that comes with latprof "
-            "answers.",
+            help="Search space ({spaces}, or your own as MODULE:NAME); without --pack, the one "
+            "that comes with latprof answers.",
             autocompletion=complete_space,
         ),
     ] = None,

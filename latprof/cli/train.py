@@ -9,6 +9,7 @@ import typer
 
 from latprof.cli.console import (
     Json,
+    OwnSpace,
     Seed,
     StoredTargetName,
     complete_predictor,
@@ -38,6 +39,7 @@ def train(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="PACK", help="Where to save the predictor.")
     ],
+    space: OwnSpace = None,
     published: Annotated[
         str | None,
         typer.Option(
@@ -98,6 +100,7 @@ def train(
         pack = run(
             store,
             output,
+            space=space,
             published=published,
             device_name=device_name,
             predictor=predictor,

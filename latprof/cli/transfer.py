@@ -9,6 +9,7 @@ import typer
 
 from latprof.cli.console import (
     Json,
+    OwnSpace,
     StoredTargetName,
     complete_pack,
     note,
@@ -39,6 +40,7 @@ def transfer(
         Path | None,
         typer.Option("--output", "-o", metavar="PACK", help="Where to save the predictor."),
     ] = None,
+    space: OwnSpace = None,
     target: StoredTargetName = None,
     as_json: Json = False,
     form: Format = Form.TABLE,
@@ -58,7 +60,7 @@ def transfer(
     from latprof.workflows.transfer import transfer_values
 
     form = form_of(form, as_json=as_json)
-    pack = run(sources or (), store, output, target=target)
+    pack = run(sources or (), store, output, space=space, target=target)
     predictor = pack.predictor
     assert isinstance(predictor, TransferPredictor)
     values = transfer_values(pack, sources or [], output)

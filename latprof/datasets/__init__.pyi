@@ -29,6 +29,12 @@ from latprof.datasets.importers.mobile_ml import (
 from latprof.datasets.importers.mobile_ml import mobile_ml_columns as mobile_ml_columns
 from latprof.datasets.importers.tinynas import ConvolutionLatencies as ConvolutionLatencies
 from latprof.datasets.importers.tinynas import load_tinynas as load_tinynas
+from latprof.datasets.models.layers import Block as Block
+from latprof.datasets.models.layers import Layer as Layer
+from latprof.datasets.models.layers import Place as Place
+from latprof.datasets.models.layers import convolution_block as convolution_block
+from latprof.datasets.models.layers import mobile_inverted_block as mobile_inverted_block
+from latprof.datasets.models.layers import pool_and_classifier as pool_and_classifier
 from latprof.datasets.published.loading import dataset_names as dataset_names
 from latprof.datasets.published.loading import datasheet as datasheet
 from latprof.datasets.published.loading import load as load
@@ -38,6 +44,7 @@ from latprof.datasets.published.publishing import publish as publish
 from latprof.datasets.published.splits import split_rows as split_rows
 from latprof.datasets.spaces.base import Architecture as Architecture
 from latprof.datasets.spaces.base import SearchSpace as SearchSpace
+from latprof.datasets.spaces.chain import ChainSpace as ChainSpace
 from latprof.datasets.spaces.fbnet import FBNetSpace as FBNetSpace
 from latprof.datasets.spaces.mixed_precision import MixedPrecisionSpace as MixedPrecisionSpace
 from latprof.datasets.spaces.mnasnet import MnasNetSpace as MnasNetSpace
@@ -47,6 +54,8 @@ from latprof.datasets.spaces.named import space_names as space_names
 from latprof.datasets.spaces.nasbench201 import NASBench201Space as NASBench201Space
 from latprof.datasets.spaces.nasbench_macro import NASBenchMacroSpace as NASBenchMacroSpace
 from latprof.datasets.spaces.ofa_mobilenetv3 import OFAMobileNetV3Space as OFAMobileNetV3Space
+from latprof.datasets.spaces.own.function_space import FunctionSpace as FunctionSpace
+from latprof.datasets.spaces.own.function_space import space_from_function as space_from_function
 from latprof.datasets.spaces.proxyless import ProxylessSpace as ProxylessSpace
 from latprof.datasets.spaces.proxyless_cifar import ProxylessCifarSpace as ProxylessCifarSpace
 from latprof.datasets.spaces.scaled import MBConvStagesSpace as MBConvStagesSpace

@@ -151,7 +151,8 @@ class DeviceDesk:
 
     def visit(self, name: str, session: Mapping[str, Any], ask: Mapping[str, Any]) -> Any:
         """Make a visit, or time kernels; see :func:`visit`."""
-        state, network = self.states[name], NetworkSource.from_dict(ask["network"])
+        network = NetworkSource.from_dict(ask["network"], ask.get("model", b""))
+        state = self.states[name]
         with self._locks[name]:
             if why := state.aside():
                 return {"aside": why}

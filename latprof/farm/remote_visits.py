@@ -121,7 +121,8 @@ class RemoteMeasurer:
     def _submit(
         self, do: str, network: NetworkSource, content: bytes | None = None, gone: str = ""
     ) -> Task:
-        ask: dict[str, Any] = {"do": do, "network": network.to_dict(), **self._share}
+        told, model = network.handed_over(self._session["options"]["batch_size"])
+        ask: dict[str, Any] = {"do": do, "network": told, "model": model, **self._share}
         ask |= {"client": self._farm.client_id}
         if network.path is not None:
             ask |= {"file": _digest(network.path), "content": content}

@@ -105,9 +105,20 @@ def load_model(
     other places and links are refused. Raises as :func:`read_network`.
     """
     model = read_model(path)
-    held = fix_inputs(model, shapes, os.fspath(path), sequences=True)
+    fix_shapes(model, shapes, os.fspath(path))
+    if external_data:
+        load_external_data(model, Path(path).parent, os.fspath(path))
+    return model
+
+
+def fix_shapes(model: onnx.ModelProto, shapes: InputShapes | None, label: str) -> None:
+    """Fix the sizes of a model's inputs, in place, and those of its outputs where they are known.
+
+    Raises as :func:`read_network`.
+    """
+    held = fix_inputs(model, shapes, label, sequences=True)
     try:
-        known = infer_shapes(model, os.fspath(path), held, resolver=resolved).shapes
+        known = infer_shapes(model, label, held, resolver=resolved).shapes
     except UnknownCostsError:
         known = {}
     for output in model.graph.output:
@@ -116,9 +127,6 @@ def load_model(
             output.type.tensor_type.shape.ClearField("dim")
             for size in shape:
                 output.type.tensor_type.shape.dim.add().dim_value = size
-    if external_data:
-        load_external_data(model, Path(path).parent, os.fspath(path))
-    return model
 
 
 def model_bytes(path: str | os.PathLike[str], *, shapes: InputShapes | None = None) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from latprof.datasets.spaces.named import space_from_description
-from latprof.errors import NotEnoughDataError, TargetMismatchError
+from latprof.errors import NotEnoughDataError, TargetMismatchError, UsageError
 from latprof.measurement.summary import campaign_cost
 from latprof.predictors.models.lookup_table_predictor import LookupTablePredictor
 from latprof.reports.data import BLOCK_COST_COLUMNS, ReportData
@@ -13,12 +13,15 @@ from latprof.reports.data import BLOCK_COST_COLUMNS, ReportData
 if TYPE_CHECKING:
     import pandas as pd
 
+    from latprof.datasets.spaces.base import SearchSpace
     from latprof.measurement.labels import TargetLabels
     from latprof.predictors.pack.pack import Pack
 
 
-def report_data(measured: TargetLabels, pack: Pack | None = None) -> ReportData:
-    """Gather what a report on one target shows.
+def report_data(
+    measured: TargetLabels, pack: Pack | None = None, space: SearchSpace | None = None
+) -> ReportData:
+    """Gather what a report on one target shows; ``space`` is the store's, where it is a user's own.
 
     The host's facts are those of the target's last campaign, not of the host that writes the
     report. Raises TargetMismatchError for a pack of another target.
@@ -32,7 +35,7 @@ def report_data(measured: TargetLabels, pack: Pack | None = None) -> ReportData:
     visits = measured.visits
     rate, untimed = campaign_cost(visits)
     with measured.store.reading("an architecture"):
-        block_costs = _block_costs(measured.labels)
+        block_costs = _block_costs(measured.labels, space, pack)
     return ReportData(
         target=target,
         reference=measured.reference,
@@ -62,7 +65,9 @@ def report_data(measured: TargetLabels, pack: Pack | None = None) -> ReportData:
     )
 
 
-def _block_costs(labels: pd.DataFrame) -> pd.DataFrame:
+def _block_costs(
+    labels: pd.DataFrame, space: SearchSpace | None, pack: Pack | None
+) -> pd.DataFrame:
     """Where the time goes by block: the entries of a lookup table fitted to all labels."""
     import pandas as pd
 
@@ -70,7 +75,12 @@ def _block_costs(labels: pd.DataFrame) -> pd.DataFrame:
     nothing = pd.DataFrame(columns=list(BLOCK_COST_COLUMNS))
     if len(set(rows["space"])) != 1:
         return nothing
-    space = space_from_description(rows["space"].iloc[0])
+    description = rows["space"].iloc[0]
+    if space is None and pack is not None and not pack.space.difference_from(description):
+        space = pack.space
+    space = space or space_from_description(description)
+    if difference := space.difference_from(description):
+        raise UsageError(f"the store is of another search space: {difference}", field="space")
     table = LookupTablePredictor(space)
     try:
         table.fit([space.parse(key) for key in rows["subject"]], rows["latency_ms"])

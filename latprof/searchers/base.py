@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from latprof.common.limits import ABOVE_0, Limit, check_limits, check_seed, whole
 from latprof.common.short_reprs import ShortRepr
-from latprof.errors import InvalidValueError, shown
+from latprof.errors import InvalidValueError, UnreachableLimitError, shown
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Architecture, Choices, SearchSpace
@@ -322,7 +322,7 @@ def sample_within(
 
     Each decision is drawn uniformly and what exceeds the limit is drawn again, at most ``draws``
     times in all. Where none of these keeps it, single changes lead from some of them to faster
-    ones. Raises InvalidValueError, with the least bound seen, where that does not help either.
+    ones. Raises UnreachableLimitError, with the least bound seen, where that does not help either.
     """
     kept: list[Choices] = []
     found, drawn = 0, 0
@@ -336,7 +336,7 @@ def sample_within(
         ends = np.array([_fastest_near(problem, row) for row in choices[: min(n, _DESCENTS)]])
         kept.append(ends[problem.keeps_limit(ends)])
         if not len(kept[-1]):
-            raise InvalidValueError(
+            raise UnreachableLimitError(
                 f"no architecture was found that keeps {problem.limit_ms:g} ms",
                 field="limit_ms",
                 got=f"{problem.bound_ms(ends).min():.3f} ms at best",

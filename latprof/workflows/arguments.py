@@ -41,6 +41,8 @@ PackLike: TypeAlias = Union[PathLike, "Pack"]
 AnyPackLike: TypeAlias = Union[PackLike, "KernelPack"]
 #: A model's file, an architecture, or its spelling.
 NetworkLike: TypeAlias = Union[PathLike, "Architecture"]
+#: A search space, its name, or ``"module:name"`` of one of your own.
+SpaceLike: TypeAlias = Union[str, "SearchSpace"]
 #: Shapes of a model's inputs, by name; the key None is the shape of the only input.
 Shapes: TypeAlias = Mapping[str | None, Sequence[int]] | None
 #: NumPy files with the values of models' inputs, by name.
@@ -218,20 +220,36 @@ def open_store(store: StoreLike, *, create: bool = False) -> Iterator[Store]:
         yield opened
 
 
-def open_pack(pack: PackLike) -> Pack:
-    """Return the pack that is given, or read from a file or from those that come with latprof."""
+def space_of(space: SpaceLike | None, **options: Any) -> SearchSpace | None:
+    """The search space that is given, or made by its name; raises as :func:`latprof.get_space`."""
+    from latprof.datasets.spaces.named import get_space
+
+    return get_space(space, **options) if isinstance(space, str) else space
+
+
+def open_pack(pack: PackLike, space: SearchSpace | None = None) -> Pack:
+    """Return the pack that is given, or read from a file or from those that come with latprof.
+
+    Raises PackSpaceError for a pack of another search space than ``space``, where that is given.
+    """
     from latprof.predictors.pack.pack import Pack
     from latprof.predictors.pack.saving import load_pack
 
-    return pack if isinstance(pack, Pack) else load_pack(pack)
+    if not isinstance(pack, Pack):
+        return load_pack(pack, space)
+    if space is not None:
+        pack.check_space(space)
+    return pack
 
 
-def open_any_pack(pack: AnyPackLike) -> Pack | KernelPack:
-    """As :func:`open_pack`, for packs of kernels too."""
+def open_any_pack(pack: AnyPackLike, space: SearchSpace | None = None) -> Pack | KernelPack:
+    """As :func:`open_pack`, for packs of kernels too, which are of no space."""
     from latprof.predictors.pack.kernel_pack import KernelPack, load_any_pack
     from latprof.predictors.pack.pack import Pack
 
-    return pack if isinstance(pack, Pack | KernelPack) else load_any_pack(pack)
+    if isinstance(pack, KernelPack):
+        return pack
+    return open_pack(pack, space) if isinstance(pack, Pack) else load_any_pack(pack, space)
 
 
 def name_of(given: object) -> str:
@@ -241,9 +259,12 @@ def name_of(given: object) -> str:
     return str(getattr(given, "location", "") or getattr(given, "name", "") or given)
 
 
-def network_of(network: NetworkLike) -> Path | tuple[SearchSpace, Architecture]:
+def network_of(
+    network: NetworkLike, own: SearchSpace | None = None
+) -> Path | tuple[SearchSpace, Architecture]:
     """A network to be measured: ``space:architecture`` for a space that exists, else a file.
 
+    With ``own``, a space, what is neither an ONNX file nor any other is an architecture of it.
     Raises InvalidValueError for an architecture that is none.
     """
     from latprof.common.files import what_is_at
@@ -251,8 +272,10 @@ def network_of(network: NetworkLike) -> Path | tuple[SearchSpace, Architecture]:
     from latprof.datasets.spaces.named import get_space, space_names
 
     if isinstance(network, Architecture):
-        return get_space(network.space), network
+        return own or get_space(network.space), network
     text = os.fspath(network)
+    if own is not None and not text.endswith(".onnx") and not what_is_at(Path(text)):
+        return own, own.parse(text)
     name, colon, _ = text.partition(":")
     if colon and name in space_names() and not what_is_at(Path(text)):
         space = get_space(name)
@@ -293,8 +316,8 @@ def packs_of(packs: PackLike | Sequence[PackLike]) -> list[PackLike]:
     return [packs] if isinstance(packs, str | os.PathLike | Pack) else list(packs)
 
 
-def source_packs(sources: Sequence[PackLike]) -> list[Pack]:
-    """Open the packs of other devices.
+def source_packs(sources: Sequence[PackLike], space: SearchSpace | None = None) -> list[Pack]:
+    """Open the packs of other devices, of ``space`` where that is given.
 
     Raises UsageError for none, PackSpaceError for packs of several spaces, and as
     :func:`~latprof.predictors.pack.saving.load_pack`.
@@ -305,7 +328,7 @@ def source_packs(sources: Sequence[PackLike]) -> list[Pack]:
             field="sources",
             expected="`sources` with one pack or more",
         )
-    packs = [open_pack(source) for source in sources]
+    packs = [open_pack(source, space) for source in sources]
     for pack in packs[1:]:
         packs[0].check_space(pack.space)
     return packs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -14,6 +15,7 @@ from latprof.workflows.arguments import (
     PathLike,
     RunArguments,
     Shapes,
+    SpaceLike,
     StoreLike,
     name_of,
     open_store,
@@ -23,6 +25,7 @@ from latprof.workflows.arguments import (
     quiet_of,
     run_options,
     source_packs,
+    space_of,
 )
 from latprof.workflows.collect_result import CollectResult, costs_of, labels_of
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
     from latprof.measurement.labels import TargetLabels
     from latprof.measurement.quiet.target_constant import Constant
+    from latprof.measurement.store.store import Store
     from latprof.profilers.campaign.campaign import Progress
     from latprof.profilers.campaign.collection import Collection
     from latprof.profilers.host.checks import Check
@@ -48,7 +52,7 @@ QUEUE_TIMEOUT_S = 300.0
 def collect(
     models: PathLike | Sequence[PathLike] = (),
     *,
-    space: str | SearchSpace | None = None,
+    space: SpaceLike | None = None,
     zoo: bool = False,
     store: StoreLike = "latprof.db",
     target: str = "cpu:onnxruntime",
@@ -91,8 +95,9 @@ def collect(
     ----------
     models : path, or sequence of path
         ONNX files to measure, in place of ``space``.
-    space : str or SearchSpace, optional
-        Search space to sample from.
+    space : SearchSpace or str, optional
+        Search space to sample from; ``"module:Class"`` is one of your own. With
+        ``plan="transfer"``, that of the packs where it is one of your own.
     zoo : bool
         Measure networks of :mod:`latprof.datasets.zoo`: those that ``models`` names, such as
         ``"resnet-18"`` or ``"resnet-18@160x0.5"`` (resolution and width), or all.
@@ -204,7 +209,7 @@ def collect(
     rest["host_label"] = host_label
     number = NUMBERS[plan] if n is None else n
     if plan == "transfer":
-        collection = _most_informative(packs, number, seed, rest)
+        collection = _most_informative(packs, space_of(space), number, seed, rest)
     elif space is not None:
         collection = _sampled(space, resolution, number, seed, rest)
     elif zoo:
@@ -245,6 +250,7 @@ def collect(
     prepared = collection.prepare(timeout_s=timeout_s, **planned)
     watch = Watch(quiet, on_note=on_note or (lambda _text: None))
     with open_store(store, create=True) as opened:
+        _check_source(opened, collection)
         checks = watch.before(profiler_class(target)(how))
         found, outcome = prepared.run(opened, revision=revision_here(tag), on_progress=on_progress)
         costs = costs_of(collection)
@@ -324,7 +330,9 @@ def _check_subject(
     """Raise UsageError unless the arguments name one thing to measure."""
     if plan not in NUMBERS:
         raise UsageError("no such plan", field="plan", expected=" or ".join(NUMBERS), got=plan)
-    given = [bool(models) or zoo, space is not None, plan == "transfer"]
+    named = isinstance(space, str) and ":" not in space
+    sampled = space is not None and (plan != "transfer" or named)
+    given = [bool(models) or zoo, sampled, plan == "transfer"]
     if sum(given) != 1:
         raise UsageError(
             "several things to measure" if any(given) else "nothing to measure",
@@ -337,24 +345,40 @@ def _check_subject(
 
 
 def _sampled(
-    space: str | SearchSpace, resolution: int | None, n: int, seed: int, rest: dict[str, Any]
+    space: SpaceLike, resolution: int | None, n: int, seed: int, rest: dict[str, Any]
 ) -> Collection:
-    from latprof.datasets.spaces.named import get_space
     from latprof.profilers.campaign.collection import Collection
 
-    if isinstance(space, str):
-        space = get_space(space, **({} if resolution is None else {"resolution": resolution}))
-    return Collection.of_space(space, n, seed=seed, **rest)
+    found = space_of(space, **({} if resolution is None else {"resolution": resolution}))
+    assert found is not None
+    return Collection.of_space(found, n, seed=seed, **rest)
+
+
+def _check_source(store: Store, collection: Collection) -> None:
+    """Refuse a store with measurements of a user's space whose source was changed since."""
+    spaces = {id(n.space): n.space for n in collection.networks if n.space is not None}
+    for space in spaces.values():
+        own = json.loads(space.description)
+        for description in store.spaces():
+            with store.reading("a search space"):
+                other = dict(json.loads(description))
+            if other | {"source": own.get("source")} == own and other != own:
+                raise UsageError(
+                    f"{store.location} holds measurements of another {space.name}: "
+                    f"{space.difference_from(description)}",
+                    field="space",
+                    hint="keep each version of a space in a store of its own",
+                )
 
 
 def _most_informative(
-    packs: Sequence[PackLike], n: int, seed: int, rest: dict[str, Any]
+    packs: Sequence[PackLike], own: SearchSpace | None, n: int, seed: int, rest: dict[str, Any]
 ) -> Collection:
     """The architectures that say most about a new device, given packs of others."""
     from latprof.predictors.models.transfer_predictor import choose_for_transfer
     from latprof.profilers.campaign.collection import Collection
 
-    loaded = source_packs(packs)
+    loaded = source_packs(packs, own)
     space = loaded[0].space
     chosen = choose_for_transfer(space, [pack.predictor for pack in loaded], n, seed=seed)
     source = {"n": n, "seed": seed, "plan": "transfer", "from": [name_of(p) for p in packs]}

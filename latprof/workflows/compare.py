@@ -24,17 +24,20 @@ from latprof.workflows.arguments import (
     OnNote,
     RunArguments,
     Shapes,
+    SpaceLike,
     StoreLike,
     name_of,
     network_of,
     open_store,
     quiet_of,
     run_options,
+    space_of,
     watch_of,
 )
 from latprof.workflows.budget_checks import OF_TWO, comparison_verdicts
 
 if TYPE_CHECKING:
+    from latprof.datasets.spaces.base import SearchSpace
     from latprof.measurement.across.differing_conditions import DifferingCondition
     from latprof.measurement.comparison import Comparison
     from latprof.measurement.records import Target
@@ -147,6 +150,7 @@ def compare(
     b: NetworkLike | StoreLike | None = None,
     *,
     against: str = "",
+    space: SpaceLike | None = None,
     target: str | None = None,
     fail_if: str | Sequence[str] | None = None,
     allow_open: bool = False,
@@ -179,6 +183,8 @@ def compare(
     against : str
         A branch, a tag or a commit: the models that the store has of the present commit are
         compared with those that it has of this one.
+    space : SearchSpace or str, optional
+        The space of two architectures, where it is one of your own.
     target : str, optional
         What to measure on (``"cpu:onnxruntime"`` where not given), or which of the stores' targets.
     fail_if : str or sequence of str, optional
@@ -264,7 +270,7 @@ def compare(
         }
         quiet = quiet_of(wait_quiet_s, require_quiet=require_quiet)
         watch = watch_of(quiet, on_progress, on_note)
-        networks = _networks((a, b), options, shapes, inputs)  # type: ignore[arg-type]
+        networks = _networks((a, b), space_of(space), options, shapes, inputs)  # type: ignore[arg-type]
         unknown = {
             each.subject.name: each.costs.unknown
             for each in networks
@@ -338,11 +344,15 @@ def _compare_stores(
 
 
 def _networks(
-    given: Sequence[NetworkLike], options: RunOptions, shapes: Shapes, inputs: Inputs
+    given: Sequence[NetworkLike],
+    space: SearchSpace | None,
+    options: RunOptions,
+    shapes: Shapes,
+    inputs: Inputs,
 ) -> list[NetworkSource]:
     from latprof.profilers.visits.network_source import NetworkSource, check_batch_size_of_models
 
-    found = [network_of(each) for each in given]
+    found = [network_of(each, space) for each in given]
     paths = [each for each in found if isinstance(each, Path)]
     if paths:
         check_batch_size_of_models(options.batch_size)

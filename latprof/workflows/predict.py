@@ -12,7 +12,7 @@ from latprof.common.limits import INNER_SHARE, Limit
 if TYPE_CHECKING:
     from latprof.predictors.pack.answering import Answer, Answers
     from latprof.profilers.campaign.campaign import Progress
-    from latprof.workflows.arguments import AnyPackLike, OnNote, Shapes
+    from latprof.workflows.arguments import AnyPackLike, OnNote, Shapes, SpaceLike
     from latprof.workflows.predict_answers import OnError, Predictable
 
 _BATCH_SIZE = Limit(1, 1 << 20, whole=True, optional=True)
@@ -23,6 +23,7 @@ def predict(  # type: ignore[overload-overlap] # text is a sequence of text, and
     networks: Predictable,
     pack: AnyPackLike | None = ...,
     *,
+    space: SpaceLike | None = ...,
     target: str | None = ...,
     threads: int | None = ...,
     shapes: Shapes = ...,
@@ -39,6 +40,7 @@ def predict(
     networks: Sequence[Predictable],
     pack: AnyPackLike | None = ...,
     *,
+    space: SpaceLike | None = ...,
     target: str | None = ...,
     threads: int | None = ...,
     shapes: Shapes = ...,
@@ -55,6 +57,7 @@ def predict(
     networks: Predictable | Sequence[Predictable],
     pack: AnyPackLike | None = None,
     *,
+    space: SpaceLike | None = None,
     target: str | None = None,
     threads: int | None = None,
     shapes: Shapes = None,
@@ -83,6 +86,8 @@ def predict(
         Of a file, or the name of a pack that comes with latprof. Unless given, models are answered
         by the first bundled kernels for ``target`` and ``threads``, architectures by the first
         bundled pack of a search space, ``"proxyless-cpu-ort1"`` without either.
+    space : SearchSpace or str, optional
+        The pack's search space, where it is one of your own.
     target : str, optional
         The pack must hold for this target, such as ``"cpu:onnxruntime"``.
     threads : int, optional
@@ -137,8 +142,9 @@ def predict(
         start_early()
     from latprof.predictors.pack.answering import Answers
     from latprof.workflows import predict_answers
+    from latprof.workflows.arguments import space_of
 
-    packs = predict_answers.packs_for(listed, pack, target, threads)
+    packs = predict_answers.packs_for(listed, pack, target, threads, space_of(space))
     if measure_missing:
         how = {"on_progress": on_progress, "on_note": on_note}
         packs = predict_answers.with_missing_measured(packs, listed, shapes, batch_size, **how)

@@ -32,6 +32,7 @@ from latprof.predictors.pack.shipped import kernel_pack_names, pack_names, space
 from latprof.workflows.arguments import batched_shapes, name_of, open_any_pack
 
 if TYPE_CHECKING:
+    from latprof.datasets.spaces.base import SearchSpace
     from latprof.measurement.records import Target
     from latprof.predictors.pack.answering import Answer
     from latprof.workflows.arguments import AnyPackLike, NetworkLike, Shapes
@@ -62,6 +63,7 @@ def packs_for(
     pack: AnyPackLike | None,
     target: str | None = None,
     threads: int | None = None,
+    space: SearchSpace | None = None,
 ) -> Answering:
     """Open the pack that is given, or those that come with latprof, and check what they hold for.
 
@@ -73,7 +75,9 @@ def packs_for(
 
         profiler_class(target)  # refuses what is none; nothing needs to be installed
     if pack is not None:
-        return _given(pack, target, threads)
+        return _given(pack, target, threads, space)
+    if space is not None:
+        raise UsageError("a `space` is given for a `pack` of it", field="pack")
     return _bundled(networks, target, threads)
 
 
@@ -83,13 +87,13 @@ def _bundled(networks: Sequence[Predictable], target: str | None, threads: int |
     kernels = None
     if spelled < len(networks):
         kernels = _first_bundled(kernel_pack_names(), target, threads)
-    space = None
+    bundled = None
     if spelled or kernels is None:
-        space = _first_bundled(space_pack_names(), target, threads)
-    if space is None and (kernels is None or spelled == len(networks)):
+        bundled = _first_bundled(space_pack_names(), target, threads)
+    if bundled is None and (kernels is None or spelled == len(networks)):
         raise _none_bundled(target, threads)
     return Answering(
-        space if isinstance(space, Pack) else None,
+        bundled if isinstance(bundled, Pack) else None,
         kernels if isinstance(kernels, KernelPack) else None,
     )
 
@@ -151,8 +155,10 @@ def _is_spelled(network: Predictable) -> bool:
     return path.suffix != ".onnx" and not what_is_at(path)
 
 
-def _given(pack: AnyPackLike, target: str | None, threads: int | None) -> Answering:
-    loaded = open_any_pack(pack)
+def _given(
+    pack: AnyPackLike, target: str | None, threads: int | None, own: SearchSpace | None
+) -> Answering:
+    loaded = open_any_pack(pack, own)
     wrong = _other_than_asked(loaded, target, threads)
     if wrong:
         raise TargetMismatchError(

@@ -14,16 +14,17 @@ from latprof.workflows.arguments import (
     PathLike,
     RunArguments,
     Shapes,
+    SpaceLike,
     batched_shapes,
     network_of,
     protocol_of,
     quiet_of,
     run_options,
+    space_of,
     watch_of,
 )
 
 if TYPE_CHECKING:
-    from latprof.datasets.spaces.base import SearchSpace
     from latprof.profilers.profiling import Profile
     from latprof.profilers.visits.schedule import OnVisit
 
@@ -33,7 +34,7 @@ def profile(
     network: NetworkLike,
     target: str = "cpu:onnxruntime",
     *,
-    space: SearchSpace | None = None,
+    space: SpaceLike | None = None,
     shapes: Shapes = None,
     inputs: Inputs = None,
     kernels: bool = True,
@@ -60,8 +61,9 @@ def profile(
         An ONNX file, or an architecture: its spelling with the space before a colon.
     target : str
         What to measure on; :func:`latprof.devices` lists the spellings.
-    space : SearchSpace, optional
-        The architecture's space, where it is not the one of :func:`latprof.get_space`.
+    space : SearchSpace or str, optional
+        The architecture's space, where its name does not say it: one of your own, or with options.
+        ``network`` may then leave the space's name out.
     shapes : mapping of str to sequence of int, optional
         Shapes of the model's inputs whose own are dynamic.
     inputs : mapping of str to path, optional
@@ -115,7 +117,8 @@ def profile(
     quiet = quiet_of(wait_quiet_s, require_quiet=require_quiet)
     batch_size = run.get("batch_size", 1)
     whole(1, 1 << 20).check("batch_size", batch_size)
-    asked = network if isinstance(network, Architecture) else network_of(network)
+    own = space_of(space)
+    asked = network if isinstance(network, Architecture) else network_of(network, own)
     if annotated is not None and not (isinstance(asked, Path) and asked.suffix == ".onnx"):
         raise UsageError("`annotated` is for an ONNX file", field="annotated")
     if isinstance(asked, Path) and batch_size != 1:
@@ -123,7 +126,7 @@ def profile(
     measured = measure(
         asked[1] if isinstance(asked, tuple) else asked,
         target,
-        space=space,
+        space=own or (asked[0] if isinstance(asked, tuple) else None),
         options=run_options(target, run, on_note),
         shapes=shapes or None,
         inputs=inputs or None,

@@ -15,10 +15,12 @@ from latprof.errors import UsageError
 from latprof.workflows.arguments import (
     PackLike,
     PathLike,
+    SpaceLike,
     StoreLike,
     name_of,
     open_pack,
     open_store,
+    space_of,
 )
 
 if TYPE_CHECKING:
@@ -73,6 +75,7 @@ def report(
     output: PathLike | None = None,
     *,
     pack: PackLike | None = None,
+    space: SpaceLike | None = None,
     png: PathLike | None = None,
     target: str | None = None,
     side_by_side: bool = False,
@@ -90,6 +93,8 @@ def report(
         The page to write.
     pack : Pack, path or str, optional
         A predictor to show beside the measurements.
+    space : SearchSpace or str, optional
+        The store's search space, where it is one of your own.
     png : path, optional
         A folder where every plot is written as a picture.
     target : str, optional
@@ -115,7 +120,9 @@ def report(
     several = [stores] if isinstance(stores, str | os.PathLike | Store) else list(stores)
     _check(several, pack, target, side_by_side=side_by_side)
     check_page(output, png)
-    content = _all_targets(several) if side_by_side else _one_target(several[0], target, pack)
+    content = (
+        _all_targets(several) if side_by_side else _one_target(several[0], target, pack, space)
+    )
     return write_page(content, output, png, is_static=static)
 
 
@@ -158,18 +165,21 @@ def _check(
         )
 
 
-def _one_target(store: StoreLike, target: str | None, pack: PackLike | None) -> Report:
+def _one_target(
+    store: StoreLike, target: str | None, pack: PackLike | None, space: SpaceLike | None
+) -> Report:
     from latprof.measurement.labels import TargetLabels
     from latprof.reports.gathering import report_data
     from latprof.reports.target_report import build_report
 
-    loaded = None if pack is None else open_pack(pack)
+    own = space_of(space)
+    loaded = None if pack is None else open_pack(pack, own)
     with open_store(store) as opened:
         if pack is None and target is None and not any(t.measurements for t in opened.targets()):
             from latprof.workflows.stored_searches import searches_report
 
             return searches_report(opened)
-        return build_report(report_data(TargetLabels.of(opened, target), loaded))
+        return build_report(report_data(TargetLabels.of(opened, target), loaded, own))
 
 
 def _all_targets(stores: Sequence[StoreLike]) -> Report:

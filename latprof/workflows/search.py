@@ -16,6 +16,7 @@ from latprof.workflows.arguments import (
     OnNote,
     PackLike,
     PathLike,
+    SpaceLike,
     StoreLike,
     name_of,
     open_store,
@@ -143,7 +144,7 @@ class SearchResult(ShortRepr):
 @needs("search", "pandas", "scipy", "sqlalchemy")
 def search(
     *,
-    space: str | None = None,
+    space: SpaceLike | None = None,
     pack: PackLike | None = None,
     latency: PathLike | None = None,
     limit_ms: float = math.inf,
@@ -177,8 +178,9 @@ def search(
 
     Parameters
     ----------
-    space : str, optional
-        Search space; without ``pack`` the one that comes with latprof for it answers.
+    space : SearchSpace or str, optional
+        Search space; without ``pack`` the one that comes with latprof for it answers. One of your
+        own is needed to open its packs.
     pack : Pack, path or str, optional
         Predictor of the latencies.
     latency : str or path, optional
@@ -345,7 +347,7 @@ def _packs(
         raise UsageError("`verify` and `also` are for predictors", expected="`pack`")
     if also and request.gradient:
         raise UsageError("`also` is for methods without gradients", field="also")
-    others = [of_pack(each) for each in also]
+    others = [of_pack(each, None if own.space.is_found_by_name else own.space) for each in also]
     files = [each.digest for each in (own, *others)]
     if len(set(files)) < len(files):
         raise UsageError("one target twice", field="also", got=", ".join(map(name_of, also)))

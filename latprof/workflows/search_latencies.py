@@ -17,7 +17,14 @@ from latprof.errors import (
     UnknownNameError,
     UsageError,
 )
-from latprof.workflows.arguments import PackLike, PathLike, name_of, open_pack
+from latprof.workflows.arguments import (
+    PackLike,
+    PathLike,
+    SpaceLike,
+    name_of,
+    open_pack,
+    space_of,
+)
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
@@ -43,7 +50,7 @@ class Latencies(ShortRepr):
 
 
 def open_latencies(
-    pack: PackLike | None = None, table: PathLike | None = None, space: str | None = None
+    pack: PackLike | None = None, table: PathLike | None = None, space: SpaceLike | None = None
 ) -> Latencies:
     """Latencies of a pack, or of a data set that holds every network that is asked about.
 
@@ -54,8 +61,8 @@ def open_latencies(
         latprof for ``space``.
     table : str or path, optional
         A data set's name or its ``.parquet`` file.
-    space : str, optional
-        Name of the space that it must be of.
+    space : SearchSpace or str, optional
+        The space that it must be of, or its name; one of your own is needed to open it.
 
     Raises
     ------
@@ -66,27 +73,29 @@ def open_latencies(
     """
     from latprof.datasets.spaces.named import space_names
 
-    if space is not None and space not in space_names():
-        raise UnknownNameError("search space", space, space_names())
+    own = space_of(space) if not isinstance(space, str) or ":" in space else None
+    if own is None and space is not None and space not in space_names():
+        raise UnknownNameError("search space", str(space), space_names())
+    name = own.name if own is not None else space if isinstance(space, str) else None
     if pack is not None and table is not None:
         raise UsageError("latencies come from `pack` or from `latency`, not from both")
     if table is not None:
-        found = _table(os.fspath(table))
+        found = _table(os.fspath(table), own)
     else:
-        found = of_pack(pack if pack is not None else _shipped_pack(space))
-    if space is not None and space != found.space.name:
+        found = of_pack(pack if pack is not None else _shipped_pack(name), own)
+    if name is not None and name != found.space.name:
         raise PackSpaceError(
-            f"{found.name} is of another search space", expected=space, got=found.space.name
+            f"{found.name} is of another search space", expected=name, got=found.space.name
         )
     return found
 
 
-def of_pack(pack: PackLike) -> Latencies:
-    """Latencies that a pack predicts."""
+def of_pack(pack: PackLike, space: SearchSpace | None = None) -> Latencies:
+    """Latencies that a pack predicts; ``space`` is its own, where that is not found by its name."""
     from latprof.predictors.pack.manifest import pack_to_files
     from latprof.predictors.pack.shipped import resolve
 
-    loaded = open_pack(pack)
+    loaded = open_pack(pack, space)
     if isinstance(pack, str | os.PathLike):
         identity, name = digest(resolve(os.fspath(pack))), Path(pack).name
     else:
@@ -108,7 +117,7 @@ def _shipped_pack(space: str | None) -> str:
     )
 
 
-def _table(name: str) -> Latencies:
+def _table(name: str, own: SearchSpace | None) -> Latencies:
     from latprof.datasets.published.loading import load
     from latprof.datasets.spaces.named import space_from_description
     from latprof.measurement.records import Target
@@ -116,7 +125,10 @@ def _table(name: str) -> Latencies:
 
     frame = load(name)
     try:
-        space = space_from_description(frame.attrs["space"])
+        description = frame.attrs["space"]
+        space = own or space_from_description(description)
+        if difference := space.difference_from(description):
+            raise PackSpaceError(f"{name} is of another search space: {difference}")
         rows = [space.parse(text) for text in frame["architecture"]]
         target = Target.from_dict(frame.attrs["target"])
         table = LatencyTable(space, rows, frame["latency_ms"].to_numpy())

@@ -22,16 +22,19 @@ from latprof.workflows.arguments import (
     PathLike,
     RuntimeArguments,
     Shapes,
+    SpaceLike,
     batched_shapes,
     network_of,
     protocol_of,
     quiet_of,
     run_options,
+    space_of,
     watch_of,
 )
 from latprof.workflows.report import check_page, write_page
 
 if TYPE_CHECKING:
+    from latprof.datasets.spaces.base import SearchSpace
     from latprof.profilers.base import RunOptions
     from latprof.profilers.sessions.streams import StreamFigures
     from latprof.profilers.sweeping import Sweep
@@ -68,6 +71,7 @@ def sweep(
     network: NetworkLike,
     target: str = "cpu:onnxruntime",
     *,
+    space: SpaceLike | None = None,
     batch_sizes: Sequence[int] = (1,),
     threads: Sequence[int] = (1,),
     streams: Sequence[int] = (),
@@ -93,6 +97,8 @@ def sweep(
         An ONNX file, or an architecture: its spelling with the space before a colon.
     target : str
         What to measure on; :func:`latprof.devices` lists the spellings.
+    space : SearchSpace or str, optional
+        The architecture's space, where it is one of your own.
     batch_sizes : sequence of int
         Items a run. Of a model, the first dimension of each input of two or more is set.
     threads : sequence of int
@@ -151,7 +157,7 @@ def sweep(
     if streams and not profiler_class(target).runs_here:
         raise UsageError("`streams` are for targets of this computer", field="streams", got=target)
     cores = len(options.cores) or _cores()
-    with _sources(network, batch_sizes, shapes, inputs) as (name, sources):
+    with _sources(network, space_of(space), batch_sizes, shapes, inputs) as (name, sources):
         found = sweep_network(
             name,
             sources,
@@ -186,13 +192,17 @@ def _cores() -> int:
 
 @contextmanager
 def _sources(
-    network: NetworkLike, batch_sizes: Sequence[int], shapes: Shapes, inputs: Inputs
+    network: NetworkLike,
+    own: SearchSpace | None,
+    batch_sizes: Sequence[int],
+    shapes: Shapes,
+    inputs: Inputs,
 ) -> Iterator[tuple[str, dict[int, NetworkSource]]]:
     """The network's name, and what is measured at each batch size."""
     from latprof.datasets.spaces.base import Architecture
     from latprof.profilers.visits.network_source import NetworkSource
 
-    asked = network_of(network)
+    asked = network_of(network, own)
     if isinstance(asked, Path):
         if inputs and len(batch_sizes) > 1:
             raise UsageError("`inputs` hold one batch", field="inputs", hint="give one batch size")

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import needs
 from latprof.errors import UsageError
-from latprof.workflows.arguments import OnNote, PathLike, StoreLike, open_store
+from latprof.workflows.arguments import (
+    OnNote,
+    PathLike,
+    SpaceLike,
+    StoreLike,
+    open_store,
+    space_of,
+)
 
 if TYPE_CHECKING:
     from latprof.predictors.pack.pack import Pack
@@ -23,6 +30,7 @@ def train(
     store: StoreLike | None = None,
     output: PathLike | None = None,
     *,
+    space: SpaceLike | None = None,
     published: str | None = None,
     device_name: str = "",
     predictor: str = "hybrid",
@@ -45,6 +53,8 @@ def train(
         Left out with ``published``.
     output : path, optional
         Where the pack is saved too.
+    space : SearchSpace or str, optional
+        The store's search space, where it is one of your own: a store has its description only.
     published : str, optional
         A column of a public collection in place of a store, for example
         ``"help:FOLDER/nasbench201/pixel3"``; the forms are those of
@@ -76,7 +86,8 @@ def train(
     StoreError, NotEnoughDataError
         For a store that is none, or that holds too little.
     UsageError
-        For a store with several targets or several search spaces, for neither a store nor a
+        For a store with several targets or several search spaces, or of another space than
+        ``space`` (also where its source was changed since), for neither a store nor a
         published column, or both, and for a column that no predictor can be fitted to.
     DataSetError
         For a published file that is missing or malformed.
@@ -88,6 +99,7 @@ def train(
     from latprof.predictors.training.stored_training import train_on_labels
 
     predictor_class(predictor)
+    own = space_of(space)
     if output is not None:
         check_output(output)
     options: dict[str, Any] = {
@@ -101,14 +113,14 @@ def train(
         from latprof.datasets.importers.columns import load_column
         from latprof.predictors.training.imported_training import train_on_column
 
-        if store is not None or target is not None:
-            raise UsageError("`published` takes no store and no target")
+        if store is not None or target is not None or space is not None:
+            raise UsageError("`published` takes no store, no target and no space")
         pack = train_on_column(load_column(published), device_name=device_name, **options)
     elif store is None:
         raise UsageError("a store is needed, or `published` measurements")
     else:
         with open_store(store) as opened:
-            pack = train_on_labels(TargetLabels.of(opened, target), **options)
+            pack = train_on_labels(TargetLabels.of(opened, target), space=own, **options)
     if output is not None:
         save_pack(pack, output)
     held_out = 0 if pack.metrics is None else pack.metrics.rows

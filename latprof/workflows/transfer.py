@@ -12,10 +12,12 @@ from latprof.common.extras import needs
 from latprof.workflows.arguments import (
     PackLike,
     PathLike,
+    SpaceLike,
     StoreLike,
     open_store,
     packs_of,
     source_packs,
+    space_of,
 )
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ def transfer(
     store: StoreLike,
     output: PathLike | None = None,
     *,
+    space: SpaceLike | None = None,
     target: str | None = None,
 ) -> Pack:
     """Learn a new device from a few measurements and the packs of other devices.
@@ -45,6 +48,8 @@ def transfer(
         The new device's.
     output : path, optional
         Where the pack is saved too.
+    space : SearchSpace or str, optional
+        The packs' search space, where it is one of your own.
     target : str, optional
         Which of the store's targets, where it holds several.
 
@@ -64,7 +69,7 @@ def transfer(
     from latprof.predictors.pack.saving import save_pack
     from latprof.predictors.training.transfer_training import transfer_to_labels
 
-    packs = source_packs(packs_of(sources))
+    packs = source_packs(packs_of(sources), space_of(space))
     if output is not None:
         check_output(output)
     with open_store(store) as opened:

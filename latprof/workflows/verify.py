@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 from latprof.common.extras import needs, require
 from latprof.common.limits import ABOVE_0, Limit, whole
 from latprof.errors import InvalidValueError, NotEnoughDataError, TargetMismatchError
-from latprof.workflows.arguments import OnNote, PackLike, open_pack, quiet_of, watch_of
+from latprof.workflows.arguments import (
+    OnNote,
+    PackLike,
+    SpaceLike,
+    open_pack,
+    quiet_of,
+    space_of,
+    watch_of,
+)
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Architecture
@@ -35,6 +43,7 @@ def verify(
     pack: PackLike,
     architecture: Architecture | str,
     *,
+    space: SpaceLike | None = None,
     limit_ms: float = math.inf,
     visits: int = VISITS,
     half_width: float = HALF_WIDTH,
@@ -56,6 +65,8 @@ def verify(
         With a target.
     architecture : Architecture or str
         Of the pack's space, or its spelling.
+    space : SearchSpace or str, optional
+        The pack's search space, where it is one of your own.
     limit_ms : float
         In milliseconds.
     visits : int
@@ -92,7 +103,7 @@ def verify(
     check_visits(visits)
     ABOVE_0.check("limit_ms", limit_ms)
     Limit(0, 1, open_low=True).check("half_width", half_width)
-    pack = open_pack(pack)
+    pack = open_pack(pack, space_of(space))
     if isinstance(architecture, str):
         architecture = pack.space.parse(architecture)
     here = target_here(pack, other_target=other_target)

@@ -70,7 +70,7 @@ def test_bad_input_ends_in_one_line(latprof, packs, tmp_path):
         (2, "unknown format 'proxy'", (good, "--format", "proxy")),
         (3, "none.pack", (tmp_path / "none.pack",)),
         (3, "lookup_table_command.py", (__file__,)),
-        (2, "no keys for this search space", (packs / "fbnet.pack",)),
+        (2, "no keys for this search space", (packs / "fbnet.pack", "--format", "proxyless")),
         (2, "another resolution", (packs / "small.pack", "--format", "single-path")),
         (2, "cannot write", (good, "-o", tmp_path / "none" / "table.yaml")),
     ):

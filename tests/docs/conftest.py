@@ -43,6 +43,8 @@ def prepared(collected, tmp_path_factory):
     (folder / "defects.md").write_text("- A defect.\n", encoding="utf-8")
     (mine,) = (block for block in blocks() if "`mine.py`" in block.before)
     (folder / "mine.py").write_text(mine.text, encoding="utf-8")
+    (own,) = (block for block in blocks() if "`my_space.py`" in block.before)
+    (folder / "my_space.py").write_text(own.text, encoding="utf-8")
     return folder
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latprof.datasets.spaces.named import get_space
-from latprof.errors import CoverageError, InvalidValueError, UnknownNameError
+from latprof.errors import CoverageError, InvalidValueError, UnknownNameError, UnreachableLimitError
 from latprof.searchers import (
     ArchitectureTable,
     LatencyTable,
@@ -127,7 +127,7 @@ def test_the_bound_must_keep_the_limit_not_the_prediction():
 
 
 def test_an_impossible_limit_says_what_would_be_possible():
-    with pytest.raises(InvalidValueError, match=r"1\.000 ms at best"):
+    with pytest.raises(UnreachableLimitError, match=r"1\.000 ms at best"):
         RandomSearch().run(SearchProblem(LATENCY, Counting(), limit_ms=0.5), budget=5)
 
 

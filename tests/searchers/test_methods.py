@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from known_problem import optimum, problem
 
-from latprof.errors import InvalidValueError
+from latprof.errors import InvalidValueError, UnreachableLimitError
 from latprof.registry import SEARCHERS
 from latprof.searchers import get_searcher
 from latprof.searchers.base import EvaluatingSearcher
@@ -35,7 +35,7 @@ class TestNetAdapt(EvaluatingSearcherContract):
 
 @pytest.mark.parametrize("name", sorted(set(METHODS) - {"mnas", "netadapt"}))
 def test_a_limit_that_nothing_keeps_is_refused(name):
-    with pytest.raises(InvalidValueError, match="at best"):
+    with pytest.raises(UnreachableLimitError, match="at best"):
         get_searcher(name).run(problem(0.5), 10)
 
 

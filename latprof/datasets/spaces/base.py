@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from latprof.common.limits import check_seed, whole
 from latprof.common.short_reprs import short
+from latprof.common.source_digest import source_digest
 from latprof.errors import InvalidValueError
-from latprof.registry import option_names
+from latprof.registry import SPACES, option_names
 
 if TYPE_CHECKING:
     import onnx
@@ -145,8 +146,50 @@ class SearchSpace(ABC):
 
     @property
     def description(self) -> str:
-        """Canonical JSON of name and options: the identity that stores and packs carry."""
-        return json.dumps({"name": self.name, "options": dict(self.options)}, sort_keys=True)
+        """Canonical JSON of name and options: the identity that stores and packs carry.
+
+        That of a space of your own has the digest of its source too.
+        """
+        source = {"source": self.source_digest} if self.source_digest else {}
+        values = {"name": self.name, "options": dict(self.options), **source}
+        return json.dumps(values, sort_keys=True)
+
+    @cached_property
+    def is_found_by_name(self) -> bool:
+        """Whether the name leads to this class: latprof has it, or a package with an entry point.
+
+        Any other is a space of your own, which only your own process can build.
+        """
+        return SPACES.leads_to(self.name, type(self))
+
+    @cached_property
+    def source_digest(self) -> str:
+        """The digest of the source of a space of your own; empty where its name says all."""
+        own = type(self).__module__.partition(".")[0] != "latprof" and not self.is_found_by_name
+        return source_digest(type(self)) if own else ""
+
+    def difference_from(self, description: str) -> str:
+        """Why the networks of a description are not this space's, in words; empty where they are.
+
+        Descriptions of earlier versions say nothing of the source.
+        """
+        if description == self.description:
+            return ""
+        try:
+            other = json.loads(description)
+            name, options, source = other["name"], dict(other["options"]), other.get("source")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return "it is not described as one"
+        if name != self.name:
+            return f"it is {str(name)[:80]!r}, not {self.name!r}"
+        own = json.loads(self.description)["options"]
+        if options != own:
+            names = [n for n in sorted({*options, *own}) if options.get(n) != own.get(n)]
+            return f"its options differ: {', '.join(map(str, names))[:200]}"
+        known = self.source_digest or source_digest(type(self))
+        if source is None or source == known:
+            return ""
+        return f"its source was changed since (digest {str(source)[:16]}, now {known})"
 
     @cached_property
     def num_choices(self) -> NDArray[np.int64]:

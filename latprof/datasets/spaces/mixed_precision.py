@@ -71,6 +71,16 @@ class MixedPrecisionSpace(SearchSpace):
         return {"base": {"name": self.base.name, "options": dict(self.base.options)}}
 
     @cached_property
+    def is_found_by_name(self) -> bool:
+        """Whether the other space is."""
+        return self.base.is_found_by_name
+
+    @cached_property
+    def source_digest(self) -> str:
+        """That of the other space."""
+        return self.base.source_digest
+
+    @cached_property
     def _quantizable(self) -> tuple[tuple[int, ...], ...]:
         """The candidates of each decision that hold convolutions."""
         return tuple(

@@ -318,6 +318,12 @@ class StoreReader:
                     samples = samples_of(row["samples"])
                 yield self._subject(subjects, row), samples
 
+    def spaces(self) -> set[str]:
+        """Descriptions of the search spaces of whose architectures the store knows some."""
+        with self.snapshot() as connection:
+            subjects = self._subjects(connection).values()
+        return {each.space for each in subjects if each.kind == "architecture"}
+
     def _subjects(self, connection: sa.Connection) -> dict[int, Subject]:
         """Every network by the number of its row."""
         found = {}

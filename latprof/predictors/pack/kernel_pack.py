@@ -32,6 +32,7 @@ from latprof.predictors.pack.pack import now_as_text
 from latprof.predictors.pack.shipped import resolve
 
 if TYPE_CHECKING:
+    from latprof.datasets.spaces.base import SearchSpace
     from latprof.measurement.quiet.target_constant import Constant
     from latprof.measurement.records import Target
     from latprof.measurement.statistics import NoiseFloor
@@ -125,13 +126,15 @@ def save_kernel_pack(pack: KernelPack, path: str | os.PathLike[str]) -> None:
     write_archive(path, to_json(manifest), files)
 
 
-def load_any_pack(path: str | os.PathLike[str]) -> Pack | KernelPack:
-    """Read a pack of a search space or of kernels; raises as :func:`latprof.load_pack`."""
+def load_any_pack(
+    path: str | os.PathLike[str], space: SearchSpace | None = None
+) -> Pack | KernelPack:
+    """Read a pack of a search space or of kernels; as :func:`latprof.load_pack`."""
     name = resolve(os.fspath(path))
     files = read_archive(name)
     manifest = Fields.of_json(f"the manifest of {name}", files[MANIFEST])
     if manifest.values.get("content") != KERNELS:
-        return pack_from_files(name, files, None)
+        return pack_from_files(name, files, space)
     if manifest.integer("format_version", 1) > FORMAT_VERSION:
         return pack_from_files(name, files, None)  # which says that it is newer
     others = {each: data for each, data in files.items() if each != MANIFEST}

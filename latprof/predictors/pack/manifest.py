@@ -286,9 +286,9 @@ def _remedy(manifest: Fields, what: str) -> str:
 def _space(path: str, manifest: Fields, given: SearchSpace | None) -> SearchSpace:
     description = manifest.text("space")
     if given is not None:
-        if given.description != description:
+        if difference := given.difference_from(description):
             raise PackSpaceError(
-                f"{path} was trained on another search space",
+                f"{path} was trained on another search space: {difference}",
                 expected=given.description,
                 got=description[:500],
             )
@@ -299,7 +299,7 @@ def _space(path: str, manifest: Fields, given: SearchSpace | None) -> SearchSpac
         raise PackError(
             f"{path} is for a search space that is not known here",
             got=error.problem,
-            hint=_remedy(manifest, "space") or "pass the space to load_pack",
+            hint=_remedy(manifest, "space") or "give the space itself as `space`, MODULE:CLASS",
         ) from None
     if space.description != description:
         raise PackAlteredError(f"{path}: the description of its space is not canonical")

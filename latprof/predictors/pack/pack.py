@@ -236,9 +236,9 @@ class Pack:
 
     def check_space(self, space: SearchSpace) -> None:
         """Raise PackSpaceError unless the pack is for ``space``."""
-        if space.description != self.space.description:
+        if difference := space.difference_from(self.space.description):
             raise PackSpaceError(
-                "the pack was trained on another search space",
+                f"the pack was trained on another search space: {difference}",
                 expected=space.description,
                 got=self.space.description,
                 hint="train a pack for this space, or ask about the pack's",

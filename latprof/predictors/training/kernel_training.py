@@ -249,11 +249,14 @@ def _table_of(target: Target, networks: Iterable[_ProfiledNetwork]) -> KernelTab
 
 
 def graph_of(subject: Subject) -> Network | None:
-    """The graph of a measured network; None for a model file, of which a store has no copy."""
+    """The graph of a measured network; None where a store has no copy: files, a user's spaces."""
     if subject.kind == "built":
         return read_network(built_model(subject.key))
     if subject.kind == "architecture":
-        space = space_from_description(subject.space)
+        try:
+            space = space_from_description(subject.space)
+        except UnknownNameError:
+            return None
         return read_network(space.onnx_bytes(space.parse(subject.key)))
     return None
 

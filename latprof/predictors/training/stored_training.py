@@ -47,9 +47,9 @@ def stored_rows(measured: TargetLabels, space: SearchSpace | None = None) -> Sto
     ``space``, where that is given.
     """
     description = measured.one_space()
-    if space is not None and description != space.description:
+    if space is not None and (difference := space.difference_from(description)):
         raise UsageError(
-            f"{measured.store.location} holds architectures of another space",
+            f"{measured.store.location} holds architectures of another space: {difference}",
             expected=space.description,
             got=description[:500],
         )
@@ -79,7 +79,7 @@ def _kernel_profiles(measured: TargetLabels, space: SearchSpace) -> list[_Kernel
     kernels = {
         subject.key: [(kernel.name, kernel.latency_ms) for kernel in profile.kernels]
         for subject, profile in measured.kernel_profiles()
-        if subject.space == space.description
+        if not space.difference_from(subject.space)
     }
     with measured.store.reading("an architecture"):
         return [(space.parse(key), times) for key, times in kernels.items()]
@@ -93,8 +93,9 @@ def train_on_labels(
     seed: int = 0,
     compare: bool = True,
     on_progress: OnFit | None = None,
+    space: SearchSpace | None = None,
 ) -> Pack:
-    """Fit a predictor to what a store holds of one target.
+    """Fit a predictor to what a store holds of one target, architectures of ``space`` if given.
 
     Raises
     ------
@@ -103,10 +104,10 @@ def train_on_labels(
     NotEnoughDataError
         For too few architectures.
     UsageError
-        When the store holds architectures of several spaces.
+        When the store holds architectures of several spaces, or of another than ``space``.
     """
     predictor_class(predictor)
-    rows = stored_rows(measured)
+    rows = stored_rows(measured, space)
     profiles = _kernel_profiles(measured, rows.space)
     pack = train(
         rows.space,

@@ -193,6 +193,8 @@ class Collection(ShortRepr):
             Where the target cannot be measured here.
         """
         check_formats(self.networks, profiler_class(self.target))
+        for network in self.networks[:1]:
+            network.handed_over(self.options.batch_size)  # what a user's space cannot build
         target = self.identity()
         plan = self.plan(**options)
         check_timeout(timeout_s)

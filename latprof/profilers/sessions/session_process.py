@@ -53,11 +53,12 @@ class SessionProcess:
         timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> None:
         self._timeout_s = timeout_s
+        told, content = network.handed_over(options.batch_size)
         try:
             self._child = Child(_WORKER)
         except OSError as error:
             raise DeviceError(f"a session's process cannot start: {error.strerror}") from None
-        self._send({"target": target, "options": options.to_dict(), "network": network.to_dict()})
+        self._send({"target": target, "options": options.to_dict(), "network": told}, content)
 
     def load(self) -> LoadFigures:
         """Wait until the model is loaded and ran; raises what the runtime said otherwise."""
@@ -86,9 +87,9 @@ class SessionProcess:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _send(self, values: Mapping[str, Any]) -> None:
+    def _send(self, values: Mapping[str, Any], content: bytes = b"") -> None:
         with self._translated():
-            self._child.write(json.dumps(values).encode() + b"\n", self._timeout_s)
+            self._child.write(json.dumps(values).encode() + b"\n" + content, self._timeout_s)
 
     def _receive(self, timeout_s: float) -> Fields:
         with self._translated():

@@ -31,25 +31,27 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     try:
-        model, figures = loaded(json.loads(sys.stdin.readline()))
+        configuration = json.loads(sys.stdin.buffer.readline())
+        content = sys.stdin.buffer.read(configuration["network"]["bytes"])
+        model, figures = loaded(configuration, content)
         _answer(answers, figures)
         gc.collect()
         gc.freeze()
         gc.disable()
-        for line in sys.stdin:
+        for line in sys.stdin.buffer:
             request = json.loads(line)
             _answer(answers, {"runs_ms": run_between(model, request["start_s"], request["end_s"])})
     except LatprofError as error:
         _answer(answers, {"failure": Failure.of(error).to_dict()})
 
 
-def loaded(configuration: dict[str, Any]) -> tuple[LoadedModel, dict[str, Any]]:
+def loaded(configuration: dict[str, Any], given: bytes = b"") -> tuple[LoadedModel, dict[str, Any]]:
     """Load the model; return it and what that cost."""
     options = RunOptions.from_dict(configuration["options"])
     profiler = profiler_class(configuration["target"])(options)
     if options.cores and profiler.runs_here and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, options.cores)
-    network = NetworkSource.from_dict(configuration["network"])
+    network = NetworkSource.from_dict(configuration["network"], given)
     content = network.model(options.batch_size)
     _load_runtime(profiler)
     memory = ProcessMemory()

@@ -89,6 +89,7 @@ class ProcessMeasurer:
             "host": platform.node(),
             "reference_runs": dict(reference_runs or {}),
         }
+        self._batch_size = options.batch_size
         self._timeout_s = timeout_s
         self._process: Child | None = None
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as this object
@@ -118,7 +119,7 @@ class ProcessMeasurer:
         """Have the process do ``Bench.prepare``; do not wait for it."""
         self.start()
         with self._starting_over():
-            self._send({"do": "prepare", "network": network.to_dict()})
+            self._send({"do": "prepare"}, network.handed_over(self._batch_size))
 
     @contextlib.contextmanager
     def _starting_over(self) -> Iterator[None]:
@@ -162,12 +163,13 @@ class ProcessMeasurer:
 
     def _ask(self, what: str, network: NetworkSource, read: Callable[[Fields], _Answer]) -> _Answer:
         """The process's answer; raises what ended it, one of ``_ENDINGS``."""
+        told = network.handed_over(self._batch_size)  # what cannot be built ends no process
         try:
             if self._process is None:
                 self._start()
             self._collect_answers()
             following = [each.to_dict() for each in self._following]
-            self._send({"do": what, "network": network.to_dict(), "following": following})
+            self._send({"do": what, "following": following}, told)
             return read(self._receive())
         except InvalidValueError as error:  # what a profiler of another package may bring
             self.close()
@@ -197,10 +199,17 @@ class ProcessMeasurer:
         self._owed = 0
         self._send(self._configuration)  # it says when it is ready
 
-    def _send(self, values: Mapping[str, Any]) -> None:
+    def _send(
+        self, values: Mapping[str, Any], told: tuple[dict[str, Any], bytes] | None = None
+    ) -> None:
+        """Write one request; ``told`` is a network as it is handed over."""
         assert self._process is not None
+        content = b""
+        if told is not None:
+            network, content = told
+            values = {**values, "network": network}
         with self._translated():
-            self._process.write(json.dumps(values).encode() + b"\n", self._timeout_s)
+            self._process.write(json.dumps(values).encode() + b"\n" + content, self._timeout_s)
         self._owed += 1
 
     def _receive(self) -> Fields:

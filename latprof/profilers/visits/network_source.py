@@ -28,6 +28,7 @@ from latprof.errors import (
 )
 from latprof.graph.input_values.input_rules import InputRule, Rules, input_rules
 from latprof.measurement.records import Subject
+from latprof.profilers.visits.finished_models import finished_model
 
 if TYPE_CHECKING:
     from latprof.profilers.base import Profiler
@@ -73,7 +74,9 @@ class NetworkSource:
     :meth:`of_models`. ``rules`` say how values of a model's inputs are made, where they are not the
     usual ones; ``costs`` what is known of it; ``zoo`` is its spelling there.
     ``reference`` names the reference of the target's family that it is measured against, where an
-    earlier visit has settled that (:mod:`latprof.profilers.visits.references`).
+    earlier visit has settled that (:mod:`latprof.profilers.visits.references`). ``space`` is there
+    where no other process finds it by its name: its models are built in this process and handed
+    over (:meth:`handed_over`), as ``content`` there.
     """
 
     subject: Subject
@@ -83,12 +86,15 @@ class NetworkSource:
     costs: Costs | None = field(default=None, compare=False)
     reference: str | None = field(default=None, compare=False)
     zoo: str = ""
+    space: SearchSpace | None = field(default=None, compare=False, repr=False)
+    content: bytes | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of_architecture(cls, space: SearchSpace, architecture: Architecture) -> NetworkSource:
         """The network of an architecture; ``space`` gives it shapes."""
         key = ",".join(map(str, architecture.choices))
-        return cls(Subject("architecture", key, str(architecture), space.description))
+        subject = Subject("architecture", key, str(architecture), space.description)
+        return cls(subject, space=None if space.is_found_by_name else space)
 
     @classmethod
     def of_built(cls, key: str) -> NetworkSource:
@@ -208,18 +214,35 @@ class NetworkSource:
         if self.zoo:
             return ZooVariant.parse(self.zoo).onnx_bytes(batch_size)
         if self.path is None:
-            space = space_from_description(self.subject.space)
-            architecture = space.parse(self.subject.key)
-            return space.onnx_bytes(architecture, batch_size=batch_size)
+            return self._architecture_model(batch_size)
         if not self.shapes:
             return self.path
         from latprof.graph.reader import model_bytes
 
         return model_bytes(self.path, shapes={**self.shapes})
 
+    def _architecture_model(self, batch_size: int) -> bytes:
+        if self.content is not None:
+            return self.content
+        if self.space is not None:
+            return finished_model(self.space, self.subject.key, batch_size)
+        space = space_from_description(self.subject.space)
+        return space.onnx_bytes(space.parse(self.subject.key), batch_size=batch_size)
+
     def made_from(self, batch_size: int) -> str:
         """Names all that :meth:`model` makes an architecture's network from."""
         return "\n".join((self.subject.space, self.subject.key, str(batch_size), __version__))
+
+    def handed_over(self, batch_size: int) -> tuple[dict[str, Any], bytes]:
+        """What another process is told of the network: JSON values, and content that follows.
+
+        The content is the model of a space that only this process can build, else empty; ``bytes``
+        of the values is its length.
+        """
+        content = self.content or b""
+        if self.space is not None:
+            content = finished_model(self.space, self.subject.key, batch_size)
+        return self.to_dict() | {"bytes": len(content)}, content
 
     def to_dict(self) -> dict[str, Any]:
         """Return the network as plain JSON values."""
@@ -234,8 +257,8 @@ class NetworkSource:
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> NetworkSource:
-        """Rebuild a network from :meth:`to_dict`."""
+    def from_dict(cls, values: Mapping[str, Any], content: bytes = b"") -> NetworkSource:
+        """Rebuild a network from :meth:`to_dict`, or from what was :meth:`handed_over`."""
         path = values["path"]
         return cls(
             Subject(*values["subject"]),
@@ -244,6 +267,7 @@ class NetworkSource:
             {name: InputRule.from_dict(rule) for name, rule in values["rules"].items()},
             reference=values["reference"],
             zoo=values["zoo"],
+            content=content or None,
         )
 
 

@@ -4,7 +4,8 @@ Started by :class:`latprof.profilers.visits.measuring_process.ProcessMeasurer` a
 latprof.profilers.visits.worker``. It reads one request a line from stdin and answers one line each
 on what was its stdout, after any number of lines that say what it waits for; anything that a
 runtime prints goes to stderr. It ends when stdin does, so it never outlives the process that
-started it by more than one visit.
+started it by more than one visit. The content of a model follows its request where ``bytes`` of its
+network says how long it is: no code of a search space of the user's runs here.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def main() -> None:
     # The campaign decides what an interruption means; it is sent to the whole terminal group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        configuration = json.loads(sys.stdin.readline())
+        configuration = json.loads(sys.stdin.buffer.readline())
         if profiler_class(configuration["target"]).runs_on_host:
             take_precedence()  # before a runtime starts threads
         measurer = make_measurer(configuration, lambda text: _answer(answers, {"waiting": text}))
@@ -46,8 +47,10 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     _answer(answers, {"ready": True})
-    for line in sys.stdin:
-        _answer(answers, serve(measurer, json.loads(line)))
+    for line in sys.stdin.buffer:
+        request = json.loads(line)
+        content = sys.stdin.buffer.read(request["network"]["bytes"])
+        _answer(answers, serve(measurer, request, content))
 
 
 def make_measurer(
@@ -69,9 +72,11 @@ def make_measurer(
     )
 
 
-def serve(measurer: InProcessMeasurer, request: dict[str, Any]) -> dict[str, Any]:
+def serve(
+    measurer: InProcessMeasurer, request: dict[str, Any], content: bytes = b""
+) -> dict[str, Any]:
     """Answer one request with plain JSON values; a failed visit is a visit."""
-    network = NetworkSource.from_dict(request["network"])
+    network = NetworkSource.from_dict(request["network"], content)
     if request["do"] == "kernels":
         found = measurer.profile(network)
         return {"failure" if isinstance(found, Failure) else "profile": found.to_dict()}

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import require
 from latprof.common.files import digest
+from latprof.common.users_code import folder_searched_last, load_named
 from latprof.errors import DataSetError, InputFileError, InvalidValueError, UsageError
 from latprof.searchers.accuracy.tables import ArchitectureTable
 
@@ -127,28 +126,12 @@ def _of_space(found: ImportedAccuracies, space: SearchSpace, path: Path) -> pd.D
 
 def _function(text: str) -> Callable[[Any], Any]:
     """``module:function``, imported as the user's own code."""
-    module, colon, name = text.partition(":")
-    if not colon or not module or not name:
+    module, _, name = text.partition(":")
+    if not module or not name:
         raise UsageError(
             "an accuracy is a table's file or module:function", field="accuracy", got=text[:200]
         )
-    if module.endswith(".py") or "/" in module:
-        hint = f"{Path(module).stem}:{name}, in the folder of that file"
-        raise UsageError("a module is written without its path", field="accuracy", hint=hint)
-    found: Any = None
-    try:
-        with _folder_searched_last(Path.cwd()):
-            found = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a module may raise whatever it likes
-        where = getattr(sys.modules.get(module), "__file__", None)
-        raise UsageError(
-            f"{text} cannot be imported: {type(error).__name__}: {error}"
-            + (f" (found {where})" if where else ""),
-            field="accuracy",
-            hint="modules are searched where Python is installed, then in the working directory",
-        ) from None
+    found = load_named(text, "accuracy")
     if not callable(found):
         raise UsageError(f"{text} is no function", field="accuracy", got=type(found).__name__)
     function: Callable[[Any], Any] = found
@@ -156,27 +139,12 @@ def _function(text: str) -> Callable[[Any], Any]:
 
     def ask(architectures: Any) -> Any:
         try:
-            with _folder_searched_last(folder):
+            with folder_searched_last(folder):
                 return function(architectures)
         except SystemExit:
             raise InvalidValueError(f"{text} ended the program", field="accuracy") from None
 
     return ask
-
-
-@contextmanager
-def _folder_searched_last(folder: Path) -> Iterator[None]:
-    """Find modules in a folder too, for the time of a user's own code, behind all others."""
-    entry = str(folder)
-    if entry in sys.path:
-        yield
-        return
-    sys.path.append(entry)
-    try:
-        yield
-    finally:
-        if entry in sys.path:
-            sys.path.remove(entry)
 
 
 def accuracy_identity(given: str | os.PathLike[str] | AccuracySource) -> str:

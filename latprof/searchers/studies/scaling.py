@@ -28,7 +28,12 @@ from latprof.datasets.spaces.scaled import (
     ScaledNetwork,
     compound_scaling,
 )
-from latprof.errors import CoverageError, InvalidValueError, PackSpaceError
+from latprof.errors import (
+    CoverageError,
+    InvalidValueError,
+    PackSpaceError,
+    UnreachableLimitError,
+)
 from latprof.graph.operators import Network
 from latprof.searchers.base import check_budget, pareto_front
 
@@ -172,7 +177,7 @@ def scale_to_latency(
     Raises
     ------
     InvalidValueError
-        For a limit not above 0, and one that the smallest network does not keep.
+        For a limit not above 0; UnreachableLimitError for one that no network keeps.
     CoverageError
         Where the pack knows too little of the networks around the limit.
     """
@@ -377,7 +382,7 @@ def _largest(
         kept, above = above, min(above + step, high)
     while not keeps(kept):
         if kept <= low:
-            raise InvalidValueError(
+            raise UnreachableLimitError(
                 f"no network of the family was found that keeps {limit_ms:g} ms",
                 field="limit_ms",
                 got=f"{network(low).latency_ms:.3f} ms at best",

@@ -19,6 +19,7 @@ from latprof.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Choices, SearchSpace
+    from latprof.graph.operators import Operator
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,8 @@ class Supernet(nn.Module):
     Parameters
     ----------
     space : SearchSpace
-        One whose parts have one decision each and stand in a row: proxyless, fbnet, nasbench-macro.
+        One whose parts have one decision each and stand in a row, before a pool and a classifier: a
+        :class:`~latprof.datasets.spaces.chain.ChainSpace` is one, whoever wrote it.
     seed : int
         Of the weights.
 
@@ -73,7 +75,7 @@ class Supernet(nn.Module):
         self.shortcuts = nn.ModuleDict()
         #: The decision of each stage, None for a fixed block.
         self.decisions: list[int | None] = []
-        _check_chain(space, space.blocks(first))
+        _check_chain(space, space.blocks(first), space.head(first))
         for block in space.blocks(first):
             if block.position is None:
                 self.stages.append(BlockModule(block, source))
@@ -153,7 +155,10 @@ def proxy_space(space: SearchSpace, image_shape: tuple[int, int, int], classes: 
     options = dict(space.options)
     wanted = {"resolution": height, "num_classes": classes}
     if not set(wanted) <= set(options):
-        raise InvalidValueError(f"space {space.name} has no variant for other images")
+        raise InvalidValueError(
+            f"space {space.name} has no variant for other images",
+            expected="arguments `resolution` and `num_classes`",
+        )
     if options["resolution"] > 2 * height and "widths" in options:
         options["widths"] = _narrowed(options["widths"])
     return type(space)(**options | wanted)
@@ -216,17 +221,20 @@ def _zeros(space: SearchSpace) -> Choices:
     return np.zeros((1, len(space.num_choices)), dtype=np.uint8)
 
 
-def _check_chain(space: SearchSpace, blocks: Sequence[Block]) -> None:
+def _check_chain(space: SearchSpace, blocks: Sequence[Block], head: Sequence[Operator]) -> None:
     positions = [block.position for block in blocks if block.position is not None]
     decisions = [part.decisions for part in space.parts]
-    if (
-        any(block.inputs for block in blocks)
-        or positions != list(range(len(decisions)))
-        or any(len(owned) != 1 for owned in decisions)
-    ):
+    wrong = {
+        "blocks that are joined by name": any(block.inputs for block in blocks),
+        "parts with several decisions": any(len(owned) != 1 for owned in decisions),
+        "parts that are not one block each, in order": positions != list(range(len(decisions))),
+        "no classifier at its end": not head or len(head[-1].weight_shape) != 2,
+    }
+    if any(wrong.values()):
         raise InvalidValueError(
             f"space {space.name} is no chain of blocks with one decision each",
-            expected="proxyless, fbnet or nasbench-macro",
+            expected="a subclass of latprof.datasets.ChainSpace, or a space built like one",
+            got=", ".join(what for what, so in wrong.items() if so),
         )
 
 

@@ -16,6 +16,7 @@ from latprof.errors import (
     InvalidValueError,
     MissingDependencyError,
     PackSpaceError,
+    UnreachableLimitError,
 )
 from latprof.graph.reader import read_network
 from latprof.measurement.records import PairedProtocol
@@ -125,7 +126,7 @@ def test_limits_that_are_none_are_refused(limit_ms):
 
 
 def test_a_limit_below_the_smallest_network_is_refused_with_its_latency():
-    with pytest.raises(InvalidValueError, match=r"0\.0\d+ ms at best"):
+    with pytest.raises(UnreachableLimitError, match=r"0\.0\d+ ms at best"):
         scale_to_latency(Cube(), 1e-3, cost)
 
 

@@ -9,6 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import latprof
+from latprof.datasets import ChainSpace, Layer, Place, convolution_block
 from latprof.datasets.spaces.fbnet import FBNetSpace
 from latprof.datasets.spaces.mnasnet import MnasNetSpace
 from latprof.datasets.spaces.nasbench201 import NASBench201Space
@@ -24,11 +26,43 @@ from latprof.datasets.spaces.proxyless_cifar import ProxylessCifarSpace
 from latprof.errors import InvalidValueError
 from latprof.searchers.supernets.supernet import Mixture, Supernet, proxy_space
 
-#: Chains of blocks, small: all parts of all three are there.
+
+class OwnChain(ChainSpace):
+    """As a user writes one."""
+
+    name = "own-chain"
+
+    def __init__(self, resolution: int = 8, num_classes: int = 3) -> None:
+        self.resolution, self.num_classes = resolution, num_classes
+
+    @property
+    def candidates(self):
+        return (("w4", "w8", "w12"),) * 2
+
+    @property
+    def candidate_blocks(self):
+        places = (Place("one", 0, 8, 8, 4), Place("two", 1, 8, 16, 4, 2))
+        return tuple(tuple(self.block(place, width) for width in (4, 8, 12)) for place in places)
+
+    @staticmethod
+    def block(place, width):
+        first = Layer(f"{place.name}.first", place.in_channels, width, 3, place.stride)
+        last = Layer(f"{place.name}.last", width, place.out_channels, 1, activation=None)
+        return place.block(f"w{width}", (first, last), kernel=3, residual=place.keeps_shape)
+
+    @property
+    def fixed_blocks(self):
+        stem = Place("stem", None, 3, 8, self.resolution, 2)
+        last = Place("last", None, 16, 16, self.resolution // 4)
+        return (convolution_block(stem, kernel=3),), (convolution_block(last, kernel=1),)
+
+
+#: Chains of blocks, small: all parts of all of latprof's are there, and a user's own.
 CHAINS = {
     "nasbench-macro": NASBenchMacroSpace(resolution=8, num_classes=3),
     "proxyless": ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=3),
     "fbnet": FBNetSpace(resolution=32, num_classes=3, head_width=16),
+    "own": OwnChain(),
 }
 MACRO = CHAINS["nasbench-macro"]
 PATH = [0, 1, 2, 0, 1, 2, 0, 1]
@@ -264,6 +298,9 @@ def test_in_an_architecture_step_inactive_candidates_save_nothing_of_their_own(n
         NASBench201Space(),
         OFAMobileNetV3Space(),
         ProxylessCifarSpace(blocks_per_stage=1, final_channels=64),
+        latprof.space_from_function(
+            lambda widths: torch.nn.Conv2d(3, widths[0], 3), [(4, 8)], (3, 8, 8), name="of-function"
+        ),
     ],
     ids=lambda space: space.name,
 )

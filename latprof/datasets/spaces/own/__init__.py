@@ -1,0 +1,1 @@
+"""Search spaces of a user's own, made of what they have."""

@@ -1,0 +1,109 @@
+"""What a user's function builds, as an ONNX model: a torch module is exported, a model checked."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latprof.common.users_code import folder_searched_last
+from latprof.errors import InvalidValueError, LatprofError
+from latprof.graph.model_file import read_model
+from latprof.graph.reader import fix_shapes
+
+if TYPE_CHECKING:
+    from latprof.graph.operators import Shape
+
+_OPSET = 17
+
+
+def call_build(
+    build: Callable[[Any], Any], values: tuple[Any, ...], folder: Path, seed: int
+) -> Any:
+    """What ``build(values)`` returns, torch's random numbers beginning with ``seed``.
+
+    Modules are found in ``folder`` too, for the time of the call. Raises InvalidValueError for
+    whatever the function raises.
+    """
+    try:
+        with folder_searched_last(folder):
+            known = "torch" in sys.modules
+            with _seeded(seed):
+                made = build(values)
+            if not known and "torch" in sys.modules:  # by the call: its numbers began anywhere
+                with _seeded(seed):
+                    made = build(values)
+    except LatprofError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise InvalidValueError(
+            f"build({values}) raised {type(error).__name__}: {error}", field="build"
+        ) from error
+    return made
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    torch: Any = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def is_module(made: object) -> bool:
+    """Whether something is a torch module; torch is not imported for it."""
+    torch: Any = sys.modules.get("torch")
+    return torch is not None and isinstance(made, torch.nn.Module)
+
+
+def onnx_of(made: Any, shape: Shape) -> bytes:
+    """The ONNX model of a torch module or an ONNX model, for inputs of this shape.
+
+    Raises InvalidValueError for anything else, and for a model of another input; ModelFileError for
+    a model that cannot be read.
+    """
+    if is_module(made):
+        return _exported(made, shape)
+    if isinstance(made, str | os.PathLike):
+        made = Path(made).read_bytes() if Path(made).is_file() else made
+    if not isinstance(made, bytes) and not hasattr(made, "SerializeToString"):
+        raise InvalidValueError(
+            "build returned neither a torch module nor an ONNX model",
+            field="build",
+            expected="torch.nn.Module, onnx.ModelProto, its bytes, or the path of its file",
+            got=type(made).__name__,
+        )
+    model = read_model(made)
+    shapes: dict[str | None, Shape] = {None: shape}
+    fix_shapes(model, shapes, "what build returned")
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def _exported(module: Any, shape: Shape) -> bytes:
+    """As torch's exporter writes a module in eval mode: normalisation folded."""
+    import torch
+
+    options: dict[str, Any] = {"opset_version": _OPSET, "input_names": ["input"]}
+    if "dynamo" in inspect.signature(torch.onnx.export).parameters:
+        options["dynamo"] = False  # it names operators after their modules, and needs no package
+    buffer = io.BytesIO()
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(module.eval(), (torch.zeros(shape),), buffer, **options)
+    except Exception as error:
+        raise InvalidValueError(
+            f"torch cannot export what build returned: {type(error).__name__}: {error}",
+            field="build",
+        ) from error
+    return buffer.getvalue()
