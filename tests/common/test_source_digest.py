@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from latprof.common.source_digest import source_digest
+from latprof.common.own_code.source_digest import source_digest
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 
 BLOCKS = """

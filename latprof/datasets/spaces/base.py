@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.common.limits import check_seed, whole
+from latprof.common.own_code.source_digest import source_digest
 from latprof.common.short_reprs import short
-from latprof.common.source_digest import source_digest
 from latprof.errors import InvalidValueError
 from latprof.registry import SPACES, option_names
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from latprof.common.users_code import folder_searched_last, load_named
+from latprof.common.own_code.users_code import folder_searched_last, load_named
 from latprof.datasets.spaces.base import SearchSpace
 from latprof.errors import InvalidValueError, LatprofError, UnknownNameError, UsageError
 from latprof.registry import SPACES, make

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import require
 from latprof.common.files import digest
-from latprof.common.users_code import folder_searched_last, load_named
+from latprof.common.own_code.users_code import folder_searched_last, load_named
 from latprof.errors import DataSetError, InputFileError, InvalidValueError, UsageError
 from latprof.searchers.accuracy.tables import ArchitectureTable
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latprof.common.users_code import folder_searched_last
+from latprof.common.own_code.users_code import folder_searched_last
 from latprof.errors import InvalidValueError, LatprofError
 from latprof.graph.model_file import read_model
 from latprof.graph.reader import fix_shapes

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from latprof.common.limits import whole
-from latprof.common.source_digest import source_digest
+from latprof.common.own_code.source_digest import source_digest
 from latprof.datasets.spaces.base import Architecture, Part, SearchSpace
 from latprof.datasets.spaces.own.built_networks import call_build, is_module, onnx_of
 from latprof.datasets.spaces.own.graph_blocks import GraphBlock
