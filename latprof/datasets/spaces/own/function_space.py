@@ -165,12 +165,13 @@ class FunctionSpace(SearchSpace):
         batch_size: int = 1,
         seed: int = 0,
         batch_norm: Literal["folded", "kept"] = "folded",
+        pruned: bool = False,
     ) -> bytes:
         """The model that the function builds, or torch's export of its module.
 
-        ``batch_norm`` is as the function has it: exports fold it, whatever is asked for.
+        ``batch_norm`` and ``pruned`` change nothing: the model is as the function has it.
         """
-        del batch_norm
+        del batch_norm, pruned
         choices = self.choices([architecture])[0].tolist()
         return onnx_of(self._made(choices, seed), (batch_size, *self._shape))
 
