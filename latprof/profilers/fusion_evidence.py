@@ -82,13 +82,14 @@ class NetworkAgreement:
 def ran_fused(kernels: Sequence[KernelTime], last: str) -> bool | None:
     """Whether an operator ran in a kernel with others; None where no kernel names an operator.
 
-    One that no kernel names was folded into another, or taken out.
+    One that no kernel names was folded into another, or taken out. A kernel that runs alone may
+    bear its name alone.
     """
     named = [kernel.operators for kernel in kernels if kernel.operators]
     if not named:
         return None
     own = [names for names in named if last in names]
-    return not own or any(len(names) > 1 for names in own)
+    return not own or len(named) == 1 or any(len(names) > 1 for names in own)
 
 
 def agreement(

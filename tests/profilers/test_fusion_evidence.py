@@ -31,6 +31,7 @@ def test_an_operator_ran_fused_where_it_has_no_kernel_of_its_own():
     assert ran_fused([kernel("a", "b")], "b") is True
     assert ran_fused([kernel("a"), kernel("b")], "b") is False
     assert ran_fused([kernel("a")], "b") is True
+    assert ran_fused([kernel("b"), kernel()], "b") is True
     assert ran_fused([kernel()], "b") is None
     assert ran_fused([], "b") is None
 
