@@ -52,7 +52,7 @@ def numeric(name):
                 text = str(RunArguments.__annotations__[each])
                 if _NUMBER.search(text):
                     yield each, "Sequence" in text
-        elif _NUMBER.search(kind) and "Callable" not in kind:
+        elif _NUMBER.search(kind) and not re.search("Callable|tuple", kind):
             yield parameter.name, "Sequence" in kind
         elif parameter.name == "shapes":
             yield "shapes", False
