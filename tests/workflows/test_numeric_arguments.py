@@ -52,6 +52,8 @@ def numeric(name):
                 text = str(RunArguments.__annotations__[each])
                 if _NUMBER.search(text):
                     yield each, "Sequence" in text
+        elif parameter.name == "queue_timeout_s":  # read only where a queue is waited for
+            continue
         elif _NUMBER.search(kind) and not re.search("Callable|tuple", kind):
             yield parameter.name, "Sequence" in kind
         elif parameter.name == "shapes":
