@@ -32,6 +32,9 @@ _TELLING_ROWS = 1000
 #: Rows from which one hypothesis is taken alone unless both together are clearly better; below,
 #: each counts as much as it is likely.
 _MANY_ROWS = 200
+#: How much more likely it is beforehand that every operator is run: as most runtimes do, and since
+#: the error of few rows left out says little.
+_PRIOR_ODDS = 10.0
 #: Weights below this are none.
 _LEAST_WEIGHT = 0.02
 #: A blend counts as clearly better where its squared error is lower by more standard errors.
@@ -140,6 +143,7 @@ def _weights(held_ms: Floats, latency_ms: Floats, *, together: bool) -> Floats:
         return alone
     if len(latency_ms) < _MANY_ROWS:
         likely = np.exp(-0.5 * len(latency_ms) * np.log(errors / errors[best]))
+        likely[1:] /= _PRIOR_ODDS
         likely[likely < _LEAST_WEIGHT * likely.sum()] = 0.0
         weights: Floats = likely / likely.sum()
         return weights
