@@ -47,7 +47,8 @@ class OpenShell:
 
     def __init__(self, services: PhoneServices) -> None:
         self._serial = services.link.serial
-        self._stream = services.start(["sh"])
+        # adbd gives it a terminal, on which a shell would prompt and repeat what it reads.
+        self._stream = services.start(["sh", "-c", 'while read -r line; do eval "$line"; done'])
 
     def ask(self, questions: Mapping[str, str], *, timeout_s: float) -> dict[str, str]:
         """What each shell command prints, as :func:`ask_all`."""
@@ -76,7 +77,7 @@ def _script(questions: Mapping[str, str]) -> tuple[str, str]:
         f"echo; echo {mark} {name}; {{ {text}; }} 2>/dev/null </dev/null"
         for name, text in questions.items()
     ]
-    return mark, "\n".join([*lines, f"echo; echo {mark}"])
+    return mark, "; ".join([*lines, f"echo; echo {mark}"])
 
 
 def _answers(text: str, mark: str, questions: Mapping[str, str], serial: str) -> dict[str, str]:

@@ -257,12 +257,12 @@ def test_a_visit_asks_one_shell_that_is_opened_again_where_it_was_lost(profiler,
     for _ in range(3):
         profiler.run_bursts([(loaded, 1)] * 3)
         assert profiler.conditions()["phone_available_bytes"] > 0
-    (shell,) = [each for each in phone.started if each.args == ["sh"]]
+    (shell,) = [each for each in phone.started if each.args[0] == "sh"]
     shell.kill()
     shell.wait()
     profiler.run_bursts([(loaded, 1)] * 3)
     assert "phone_load1" in profiler.conditions()
-    assert len([each for each in phone.started if each.args == ["sh"]]) == 2
+    assert len([each for each in phone.started if each.args[0] == "sh"]) == 2
 
 
 def test_a_phone_that_does_not_come_back_is_offline(profiler, phone, model, monkeypatch):
