@@ -113,6 +113,7 @@ ASKED = (
     (PhoneServices, "run", "other commands"),
     (PhoneServices, "push", "files"),
     (RunnerClient, "load", "loading, beyond these"),
+    (RunnerClient, "unload", "unloading"),
     (RunnerClient, "conditions", "clocks, by the runner"),
     (RunnerClient, "run_plan", "plans, beyond their runs"),
 )

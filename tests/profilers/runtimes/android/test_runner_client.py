@@ -61,28 +61,6 @@ def test_the_greeting_is_read():
     assert (greeting.abi, greeting.pid, greeting.cores) == ("arm64-android", 7, (0, 1, 2))
 
 
-def test_what_is_dropped_goes_with_the_next_request():
-    said = Scripted(HELLO, sealed(b"1 ok"), sealed(b"2 ok"), sealed(b"3 ok cores=0"))
-    client = RunnerClient(said)
-    client.drop(4)
-    client.drop(5)
-    assert said.written == b""
-    assert client.set_affinity([0]) == (0,)
-    assert [line.split()[1] for line in said.written.splitlines()] == [
-        *(b"unload", b"unload"),
-        b"affinity",
-    ]
-
-
-def test_what_cannot_be_dropped_ends_the_conversation():
-    client = asked(sealed(b"1 err code=not-loaded text=no"), sealed(b"2 ok cores=0"))
-    client.drop(4)
-    with pytest.raises(DeviceError, match="no"):
-        client.set_affinity([0])
-    with pytest.raises(RuntimeFailedError, match="cannot be asked any more"):
-        client.conditions()
-
-
 def test_another_protocol_is_refused():
     with pytest.raises(DeviceError, match="another version of the protocol"):
         RunnerClient(Scripted(sealed(b"0 hello protocol=2 abi=a pid=1 cores=")))

@@ -219,7 +219,7 @@ class PhoneSession:
     def _unload(self, client: RunnerClient) -> None:
         while self._dropped:
             number = self._dropped.pop()
-            client.drop(number)
+            client.unload(number)
             self._free.append(number)
 
     # Starting ------------------------------------------------------------------------------------

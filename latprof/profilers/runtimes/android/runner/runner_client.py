@@ -131,7 +131,6 @@ class RunnerClient:
         self._stream = stream
         self._timeouts = timeouts or RunnerTimeouts()
         self._number = 0
-        self._ahead: list[tuple[int, bytes]] = []
         self._lost = ""
         hello = self._receive(self._timeouts.start_s)
         if hello.kind != "hello":
@@ -191,11 +190,6 @@ class RunnerClient:
         """Drop a model."""
         self._ask("unload", self._timeouts.ask_s, model=number)
 
-    def drop(self, number: int) -> None:
-        """Drop a model together with the next request: one round trip for both."""
-        self._number += 1
-        self._ahead.append((self._number, request_line(self._number, "unload", {"model": number})))
-
     def set_input(self, number: int, index: int, path: str, sha256: str | None = None) -> None:
         """Set a model's input from a file of raw values on the device."""
         self._ask(
@@ -241,24 +235,16 @@ class RunnerClient:
         number = self._number + 1
         line = request_line(number, verb, {**fields, "deadline_ms": round(timeout_s * 1000)})
         self._number = number
-        ahead, self._ahead = self._ahead, []
         try:
-            self._stream.write(b"".join([*(each for _, each in ahead), line]), timeout_s)
+            self._stream.write(line, timeout_s)
         except TimeoutError:
             raise self._timed_out(timeout_s) from None
         except OSError:  # its last words may still be there
             with suppress(LatprofError):
                 self._refuse(self._receive(_TRANSFER_S))
             raise self._ended() from None
-        for before, _ in ahead:
-            self._answer(before, timeout_s, is_last=False)
-        return self._answer(number, timeout_s)
-
-    def _answer(self, number: int, timeout_s: float, *, is_last: bool = True) -> RunnerAnswer:
         answer = self._receive(timeout_s + _TRANSFER_S)
         if answer.kind == "err" and answer.number in {0, number}:
-            if not is_last:
-                self._lost = "a model could not be dropped"
             self._refuse(answer)
         if answer.kind != "ok" or answer.number != number:
             self._lost = "an answer did not belong to its request"
