@@ -1,5 +1,6 @@
 """A store and a pack, made once, and a way to run the command line as a user does."""
 
+import dataclasses
 import os
 import signal
 
@@ -98,4 +99,16 @@ def pack(latprof, collected):
     path = collected.with_name("cpu.pack")
     done = latprof("train", collected, "-o", path)
     assert done.returncode == 0, done.stderr
+    return path
+
+
+@pytest.fixture(scope="session")
+def pack_elsewhere(pack):
+    """The same of a processor whose kernels do not come along, so that none answer beside it."""
+    from latprof.predictors.pack.saving import load_pack, save_pack
+
+    own = load_pack(pack)
+    elsewhere = dataclasses.replace(own.target, device_name="a processor without kernels")
+    path = pack.with_name("elsewhere.pack")
+    save_pack(dataclasses.replace(own, target=elsewhere), path)
     return path

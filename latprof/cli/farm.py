@@ -10,7 +10,10 @@ import typer
 
 from latprof.cli.console import Json, note, one_line, print_table, remark
 from latprof.cli.formats import Form, Format, form_of, print_as
+from latprof.common.limits import whole
 from latprof.errors import UsageError
+
+_DAYS, _PORT = whole(1, 36_500), whole(0, 65_535)
 
 
 class FarmAction(StrEnum):
@@ -98,6 +101,8 @@ def farm(
     `latprof collect --space proxyless --farm tls://HOST:8786 --target adb:litert --store lab.db`
     """
     form = form_of(form, as_json=as_json)
+    _DAYS.check("days", days)
+    _PORT.check("port", port)
     if action in {FarmAction.JOIN, FarmAction.STATUS} and address is None:
         raise UsageError("no address of a farm", field="address", expected="tls://HOST:PORT")
     if action is FarmAction.KEYS:

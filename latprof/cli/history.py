@@ -11,6 +11,7 @@ import typer
 from latprof.cli.commands import finish
 from latprof.cli.console import Json, StoredTargetName, note, one_line, print_table, remark
 from latprof.cli.formats import Form, Format, form_of, print_as
+from latprof.common.limits import whole
 from latprof.errors import UsageError
 from latprof.workflows.formatting import interval, milliseconds
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from latprof.workflows.bisection import BisectionResult, BisectionStep
     from latprof.workflows.history import HistoryPoint, HistoryResult
 
+_COUNT = whole(1, 10_000)
 #: Characters of the drawing.
 _WIDTH = 24
 
@@ -81,7 +83,12 @@ def history(
 
     `latprof history --model model.onnx --bisect v1.0 main --run 'make model'`
     """
+    from latprof.measurement.comparison import check_alpha
+
     form = form_of(form, as_json=as_json)
+    check_alpha(alpha)
+    for name, value in (("processes", processes), ("visits", visits)):
+        _COUNT.check(name, value)
     if not model:
         raise UsageError("`model` is missing", field="model")
     if bisect is not None or run:

@@ -42,6 +42,7 @@ from latprof.cli.run_options import (
     parse_cores,
     parse_numbers,
 )
+from latprof.common.limits import whole
 from latprof.errors import UsageError
 from latprof.measurement.budgets import BudgetResult, read_budgets
 from latprof.workflows.budget_checks import OF_ONE, profile_verdict
@@ -50,6 +51,9 @@ from latprof.workflows.formatting import interval, milliseconds
 if TYPE_CHECKING:
     from latprof.measurement.records import KernelTime
     from latprof.profilers.profiling import Profile
+
+
+_TOP = whole(1, 1_000_000)
 
 
 class Order(enum.StrEnum):
@@ -88,7 +92,7 @@ def profile(
         ),
     ] = None,
     top: Annotated[
-        int | None, typer.Option(min=1, help="List only so many kernels, those of most time.")
+        int | None, typer.Option(help="List only so many kernels, those of most time.")
     ] = None,
     output: Annotated[
         Path | None,
@@ -147,6 +151,8 @@ def profile(
     `latprof profile model.onnx --batch-size 1,2,4,8 --threads 1,2 --streams 1,2 -o page.html`
     """
     form = form_of(form, as_json=as_json, budgets=fail_if or ())
+    if top is not None:
+        _TOP.check("top", top)
     numbers = {
         "batch_size": parse_numbers(batch_size, "batch_size"),
         "threads": parse_numbers(threads, "threads"),

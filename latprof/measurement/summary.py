@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.common.short_reprs import ShortRepr
 from latprof.measurement.quiet.target_constant import QUIET_DOUBT
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ _PAUSE_S = 60.0
 _OVERLAP_S = 0.05
 
 
-@dataclass(frozen=True)
-class Summary:
+@dataclass(frozen=True, repr=False)
+class Summary(ShortRepr):
     """A target's measurements in figures.
 
     ``networks_an_hour`` and ``untimed_fraction`` count all time from a visit's start to the next

@@ -96,7 +96,7 @@ def test_an_operator_the_runtime_lacks(latprof, tmp_path):
         (("--space", "proxyless", "-n", "-3"), "-n is out of range|from 1 to|[invalid-value]"),
         (("--space", "proxyless", "--threads", "0"), "--threads|from 1 to"),
         (("--space", "proxyless", "--batch-size", "0"), "--batch-size|from 1 to"),
-        (("--space", "proxyless", "--visits", "0"), "--visits|from 1 to"),
+        (("--space", "proxyless", "--visits", "0"), "--visits|at least 1"),
         (("--space", "proxyless", "--repeat-fraction", "2"), "--repeat-fraction|0 to 1"),
         (("--space", "proxyless", "--burst-ms", "inf"), "--burst-ms|60000"),
         (("--space", "proxyless", "--timeout", "0"), "timeout"),
@@ -296,9 +296,9 @@ def test_an_architecture_of_another_space_or_none(refused, pack):
     refused(2, "no candidate 9", "predict", "9" + ARCHITECTURE[1:], "--pack", pack)
 
 
-def test_strict_refuses_what_the_pack_does_not_know(refused, pack, tmp_path):
+def test_strict_refuses_what_the_pack_does_not_know(refused, pack_elsewhere, tmp_path):
     path = write_model(tmp_path / "odd.onnx", [1, 3, 64, 64], "Erf")
-    refused(1, "erf|[coverage]", "predict", path, "--pack", pack, "--strict")
+    refused(1, "erf|[coverage]", "predict", path, "--pack", pack_elsewhere, "--strict")
 
 
 @pytest.mark.parametrize("where", ["missing/out", "."])

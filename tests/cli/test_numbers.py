@@ -27,6 +27,7 @@ INSTEAD = {
     ("compare", "shapes"): "{}/m.onnx {}/m.onnx",
     ("predict", "shapes"): "{}/m.onnx",
 }
+CALLS = CALLS | {"farm": "keys", "history": "{}/lat.db --model m"}
 #: Text that holds numbers, by its metavar, with how a number stands in it.
 TEXTS = {
     "I,J": "{}",
@@ -45,8 +46,8 @@ SOMETIMES = {
     "": {"time_limit", "half_width", "wait_quiet", "streams", "cores", "predict upper"},
     "inf": {"limit_ms"},
     "1" * 30: {"limit_ms"},
-    "0": {"repeat_fraction", "seed", "cores", "shapes", "search upper"},
-    "-0": {"repeat_fraction", "seed", "cores", "search upper"},
+    "0": {"repeat_fraction", "seed", "cores", "shapes", "search upper", "farm port"},
+    "-0": {"repeat_fraction", "seed", "cores", "search upper", "farm port"},
 }
 
 

@@ -44,6 +44,7 @@ def made_folder(folder, store):
 
 def stop_what_takes_long(replace):
     """Whatever would take long ends the command with a status; ``replace`` is a ``setattr``."""
+    from latprof.farm import farm_keys
     from latprof.profilers.visits.measuring_process import ProcessMeasurer
     from latprof.workflows import search_request
 
@@ -53,3 +54,4 @@ def stop_what_takes_long(replace):
     for name in ("start", "await_start", "prepare", "visit", "profile"):
         replace(ProcessMeasurer, name, start)
     replace(search_request, "search_in_store", start)
+    replace(farm_keys, "make_keys", start)

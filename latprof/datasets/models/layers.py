@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.models.steps import Activation, Gate, Layer, Shuffle, SqueezeExcite, Step
 from latprof.graph.operators import Operator
 
@@ -25,8 +26,8 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Block:
+@dataclass(frozen=True, repr=False)
+class Block(ShortRepr):
     """One block of an architecture on square feature maps; without steps its input is its output.
 
     Parameters

@@ -15,6 +15,9 @@ from latprof.graph.fusion import VIEWS
 from latprof.predictors.pack.comparing_models import compared
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from latprof.datasets.spaces.base import Architecture
     from latprof.graph.operators import Network
     from latprof.measurement.records import Target
@@ -176,11 +179,18 @@ def predict_architectures(
             how="architecture",
             architecture=str(architecture),
             upper_ms=bounds[row],
-            distance=None if predicted.distance is None else float(predicted.distance[row]),
+            distance=None
+            if predicted.distance is None
+            else round(float(predicted.distance[row]), 9),
             interval_coverage=predicted.coverage,
         )
         for row, architecture in enumerate(architectures)
     ]
+
+
+def _rounded(distance: NDArray[np.float64] | None, row: int) -> float | None:
+    """One row's, without digits that depend on the rows beside it."""
+    return None if distance is None else round(float(distance[row]), 9)
 
 
 def is_member(pack: Pack, network: Network) -> bool:
