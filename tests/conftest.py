@@ -108,6 +108,7 @@ def pack_elsewhere(pack):
     from latprof.predictors.pack.saving import load_pack, save_pack
 
     own = load_pack(pack)
+    assert own.target is not None
     elsewhere = dataclasses.replace(own.target, device_name="a processor without kernels")
     path = pack.with_name("elsewhere.pack")
     save_pack(dataclasses.replace(own, target=elsewhere), path)
