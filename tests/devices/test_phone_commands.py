@@ -187,7 +187,7 @@ def test_phones_that_cannot_be_used_are_listed_with_what_to_do(well, tmp_path, s
         assert "Allow USB debugging" in found[locked.serial].remedy
         with pytest.raises(DeviceUnauthorizedError, match="Allow USB debugging"):
             open_phone(locked.serial, LONG)
-        shown = run_latprof("devices").stdout
+        shown = " ".join(run_latprof("devices").stdout.split())  # the table is wrapped
         assert "unauthorized" in shown
         assert "Pixel 6 (Tensor, 4x1.80 GHz + 2x2.25 GHz + 2x2.80 GHz, Android 14)" in shown
         listed = [
