@@ -137,10 +137,9 @@ def predict(
 
     With a pack of kernels (`kernels-epyc-ort1` comes along; `latprof collect --kernels`, then
     `train`, make one for your device) any model is predicted from its kernels, with a 90 %
-    interval. Coverage is the share of the
-    predicted time from kernels within the training range; the less it is, the wider is the
-    interval, and below 90 % the answer is marked "~". The target that an answer holds for is
-    printed with it.
+    interval. Coverage is the share of the predicted time from kernels within the training range;
+    the less it is, the wider is the interval, and below 90 % the answer is marked "~". The target
+    that an answer holds for is printed with it.
 
     With a range in a shape, or several batch sizes, the latency at each:
 

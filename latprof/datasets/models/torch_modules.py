@@ -148,7 +148,7 @@ def _normalization(channels: int, weights: dict[str, Array]) -> nn.Module:
 class _SqueezeExcite(nn.Module):
     def __init__(self, step: SqueezeExcite, source: WeightSource) -> None:
         super().__init__()
-        # Weights are drawn in the order of the ONNX writer.
+        # Random weights come in the order of the ONNX writer.
         squeeze, excite = (_convolution(layer, source) for layer in (step.squeeze, step.excite))
         self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), squeeze, excite, _GATES[step.gate]())
 

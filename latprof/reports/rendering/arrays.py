@@ -14,7 +14,7 @@ from latprof.reports.rendering.content import Series
 
 Floats = NDArray[np.float64]
 
-#: Most points drawn in one cloud: what a browser shows without stutter.
+#: Most points of one cloud: what a browser shows without stutter.
 MAX_POINTS = 2000
 
 
