@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: LiteRT's type of event of a kernel of its delegate.
-DELEGATE_OPERATOR_EVENT = 8
+#: LiteRT's types of events: an operator of the model, and a kernel of a delegate.
+OPERATOR_EVENT, DELEGATE_OPERATOR_EVENT = 2, 8
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """XNNPACK's kernels as LiteRT's profiler names them, each with the operators of the graph it ran.
 
 The profiler tells kernels in the order of the graph, by names such as ``Convolution (NHWC, F32)
-DWConv``, and no operators. Both sequences are aligned by what a kernel can be.
+DWConv``, and no operators. Both sequences are aligned by what a kernel can be, and
+the names joined. Operators that XNNPACK did not take are LiteRT's own, by names such as ``GATHER``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from latprof.errors import LatprofError, RuntimeFailedError
 from latprof.graph.fusion import fuse
 from latprof.graph.reader import read_network
 from latprof.measurement.records import KernelTime
-from latprof.profilers.runtimes.kernel_events import DELEGATE_OPERATOR_EVENT
+from latprof.profilers.runtimes.kernel_events import DELEGATE_OPERATOR_EVENT, OPERATOR_EVENT
 
 if TYPE_CHECKING:
     from latprof.graph.model_file import ModelSource
@@ -63,8 +64,7 @@ def kernel_times(
     RuntimeFailedError
         Where the runs have no kernels, or not the same.
     """
-    kernels = [[event for event in run if event.kind == DELEGATE_OPERATOR_EVENT] for run in runs]
-    kernels = [run or [*events] for run, events in zip(kernels, runs, strict=True)]
+    kernels = [[*filter(_is_kernel, run)] or [*run] for run in runs]
     names = [event.name for event in kernels[0]] if kernels else []
     if not names or any([event.name for event in run] != names for run in kernels):
         raise RuntimeFailedError("LiteRT's profile does not hold the same kernels in every run")
@@ -75,6 +75,12 @@ def kernel_times(
         _kernel(position, name, float(ms), operator)
         for position, (name, ms, operator) in enumerate(zip(names, times, operators, strict=True))
     ]
+
+
+def _is_kernel(event: KernelEvent) -> bool:
+    """Whether this is a kernel, of XNNPACK or LiteRT, and not XNNPACK as a whole."""
+    own = event.kind == OPERATOR_EVENT and "delegate" not in event.name.lower()
+    return own or event.kind == DELEGATE_OPERATOR_EVENT
 
 
 def _operators(model: ModelSource | None) -> Sequence[Operator]:
@@ -93,7 +99,7 @@ def _kernel(position: int, name: str, ms: float, operator: Operator | None) -> K
     return KernelTime(
         position,
         operator.kind,
-        operator.name,
+        f"{operator.name}.{name}",
         operator.parts or (operator.name,),
         ms,
         operator.input_shapes,
