@@ -103,9 +103,12 @@ def test_a_command_and_its_function_share_their_name(name):
     """And the function documents each of its parameters."""
     import inspect
 
+    import typer
+
     from latprof.cli.main import app
 
-    commands = {command.callback.__name__ for command in app.registered_commands}
+    group = typer.main.get_command(app)
+    commands = {c.callback.__name__ for c in group.commands.values()}  # type: ignore[attr-defined]
     # Options of search, and of profile.
     assert name in commands | {"verify", "sweep"}
     function = getattr(latprof, name)

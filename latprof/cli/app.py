@@ -4,35 +4,14 @@ from __future__ import annotations
 
 import errno
 import sys
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
 from latprof._version import __version__
-from latprof.cli.android import android
-from latprof.cli.collect import collect
-from latprof.cli.commands import Command, Commands
-from latprof.cli.compare import compare
+from latprof.cli.commands import Commands
 from latprof.cli.configuration import dumped
 from latprof.cli.console import print_error
-from latprof.cli.datasets import datasets
-from latprof.cli.devices import devices
-from latprof.cli.doctor import doctor
-from latprof.cli.export import export
-from latprof.cli.farm import farm
-from latprof.cli.history import history
-from latprof.cli.import_runs import import_runs
-from latprof.cli.learn_fusion import fusion
-from latprof.cli.lookup_table import lookup_table
-from latprof.cli.merge import merge
-from latprof.cli.packs import packs
-from latprof.cli.predict import predict
-from latprof.cli.profile import profile
-from latprof.cli.report import report
-from latprof.cli.search import search
-from latprof.cli.train import train
-from latprof.cli.transfer import transfer
-from latprof.cli.zoo import zoo
 from latprof.common.extras import missing_extra
 from latprof.errors import (
     EXIT_OK,
@@ -48,8 +27,37 @@ NO_TEMPORARY_FOLDER = OutputPathError(
     hint="set TMPDIR to a folder that you may write to",
 )
 
+
+class _Commands(Commands):
+    """Those of latprof, by their headings in ``--help``."""
+
+    table: ClassVar[dict[str, tuple[str, str]]] = {
+        "devices": ("This host", "devices:devices"),
+        "doctor": ("This host", "doctor:doctor"),
+        "android": ("This host", "android:android"),
+        "farm": ("This host", "farm:farm"),
+        "collect": ("Measure", "collect:collect"),
+        "profile": ("Measure", "profile:profile"),
+        "compare": ("Measure", "compare:compare"),
+        "history": ("Measure", "history:history"),
+        "export": ("Measure", "export:export"),
+        "import": ("Measure", "import_runs:import_runs"),
+        "merge": ("Measure", "merge:merge"),
+        "datasets": ("Measure", "datasets:datasets"),
+        "zoo": ("Measure", "zoo:zoo"),
+        "fusion": ("Measure", "learn_fusion:fusion"),
+        "train": ("Predict", "train:train"),
+        "transfer": ("Predict", "transfer:transfer"),
+        "predict": ("Predict", "predict:predict"),
+        "packs": ("Predict", "packs:packs"),
+        "lookup-table": ("Predict", "lookup_table:lookup_table"),
+        "search": ("Search", "search:search"),
+        "report": ("Predict", "report:report"),
+    }
+
+
 app = typer.Typer(
-    cls=Commands,
+    cls=_Commands,
     name="latprof",
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -102,33 +110,6 @@ def latprof(
     see how far to trust the results (**report**). Start
     with **doctor**: it finds what spoils timings on this host.
     """
-
-
-for command, panel in (
-    (devices, "This host"),
-    (doctor, "This host"),
-    (android, "This host"),
-    (farm, "This host"),
-    (collect, "Measure"),
-    (profile, "Measure"),
-    (compare, "Measure"),
-    (history, "Measure"),
-    (export, "Measure"),
-    (import_runs, "Measure"),
-    (merge, "Measure"),
-    (datasets, "Measure"),
-    (zoo, "Measure"),
-    (fusion, "Measure"),
-    (train, "Predict"),
-    (transfer, "Predict"),
-    (predict, "Predict"),
-    (packs, "Predict"),
-    (lookup_table, "Predict"),
-    (search, "Search"),
-    (report, "Predict"),
-):
-    name = "import" if command is import_runs else None  # "import" is a word of Python
-    app.command(name, cls=Command, rich_help_panel=panel)(command)
 
 
 def run() -> None:

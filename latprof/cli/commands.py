@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, get_args, get_type_hints
+from typing import Any, ClassVar, Protocol, get_args, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
@@ -26,7 +28,33 @@ _NAMED = re.compile(r"`(\w+)`")
 
 
 class Commands(TyperGroup):
-    """All commands; a message about how they are called quotes no more than a line or two."""
+    """All commands, each imported and read when it is called.
+
+    A message about how they are called quotes no more than a line or two.
+    """
+
+    #: Of each command its heading in ``--help``, and ``module:function`` within ``latprof.cli``.
+    table: ClassVar[dict[str, tuple[str, str]]] = {}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = _Loaded(self.table)  # type: ignore[assignment] - none is added
+
+    def list_commands(self, _ctx: Any) -> list[str]:
+        """Their names, none of them loaded."""
+        return list(self.table)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the page, for which nobody needs the commands' own options."""
+        loaded, self.commands = self.commands, {name: self._line(name) for name in self.table}
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self.commands = loaded
+
+    def _line(self, name: str) -> TyperCommand:
+        panel, where = self.table[name]
+        return TyperCommand(name, help=inspect.getdoc(_function(where)), rich_help_panel=panel)
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         """Run the command line, standard streams that are closed first put to nothing.
@@ -51,6 +79,34 @@ class Commands(TyperGroup):
         """Read the command's own words and run it."""
         with _short_messages():
             return super().invoke(ctx)
+
+
+class _Loaded(Mapping[str, Any]):
+    """Commands of a table by their names, each made when it is first asked for."""
+
+    def __init__(self, table: Mapping[str, tuple[str, str]]) -> None:
+        self._table, self._made = table, dict[str, Any]()
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            panel, where = self._table[name]
+            alone = typer.Typer(
+                add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False
+            )
+            alone.command(name, cls=Command, rich_help_panel=panel)(_function(where))
+            self._made[name] = typer.main.get_command(alone)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+
+def _function(where: str) -> Any:
+    module, _, name = where.partition(":")
+    return getattr(import_module(f"latprof.cli.{module}"), name)
 
 
 @contextmanager
