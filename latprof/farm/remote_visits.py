@@ -70,13 +70,7 @@ class RemoteMeasurer:
         try:
             return self._in_our_time(Visit.from_dict(self._answer("visit", network)["visit"]))
         except LatprofError as error:
-            return Visit(
-                started_at=started_at,
-                wall_s=time.perf_counter() - start,
-                load_s=0.0,
-                process="",
-                failure=Failure.of(error),
-            )
+            return Visit.failed(error, started_at, time.perf_counter() - start)
 
     def profile(self, network: NetworkSource) -> KernelProfile | Failure:
         """Time a network's kernels."""

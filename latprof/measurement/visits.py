@@ -73,6 +73,12 @@ class Visit(ShortRepr):
         if (self.samples is None) == (self.failure is None):
             raise InvalidValueError("a visit has either samples or a failure")
 
+    @staticmethod
+    def failed(error: LatprofError, started_at: float, wall_s: float) -> Visit:
+        """The visit that an error ended before a measuring process could say anything of it."""
+        failure = Failure.of(error)
+        return Visit(started_at=started_at, wall_s=wall_s, load_s=0.0, process="", failure=failure)
+
     @property
     def ok(self) -> bool:
         """Whether the visit produced samples."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import shutil
 import subprocess
@@ -246,11 +245,6 @@ def bisect(
     return BisectionResult(
         commits[0], commits[-1], len(commits) - 1, ends, first, several, tuple(steps)
     )
-
-
-def most_measured(commits: int) -> int:
-    """How many of so many commits after the good one are measured at most, besides the ends."""
-    return math.ceil(math.log2(commits)) if commits > 1 else 0
 
 
 def _commits(good: str, bad: str) -> list[str]:

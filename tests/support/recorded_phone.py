@@ -1,9 +1,19 @@
 """A phone played back: a profile made of what `latprof doctor adb:SERIAL --record` wrote."""
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from latprof.profilers.runtimes.android.checkup.phone_recording import read_recording
+from latprof.profilers.runtimes.android.checkup.phone_questions import QUESTIONS, read_answers
+
+
+def read_recording(path):
+    """What the recorded phone answered."""
+    with zipfile.ZipFile(path) as archive:
+        names = {name: f"answers/{name}.txt" for name in QUESTIONS}
+        there = set(archive.namelist())
+        raw = {n: archive.read(file).decode() for n, file in names.items() if file in there}
+    return read_answers(raw, str(path))
 
 
 @dataclass(frozen=True)

@@ -205,7 +205,7 @@ def test_bisection_names_the_first_slower_commit_with_few_measurements(
     found = bisection.bisect(names[0], "main", "cp source.txt model.onnx", "model.onnx")
     assert found.first == names[5]
     assert found.exit_status == 0
-    assert found.measured == len(measured) - 1 <= bisection.most_measured(8) == 3
+    assert found.measured == len(measured) - 1 <= 3  # of 8: half as many are left each time
     assert run(repository, "status", "--porcelain") == ""
     assert run(repository, "worktree", "list").count("\n") == 0
 

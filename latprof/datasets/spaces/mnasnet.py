@@ -13,22 +13,18 @@ from latprof.datasets.models.layers import (
     Block,
     MobileKind,
     Place,
-    convolution_block,
     mobile_inverted_block,
-    pool_and_classifier,
     sum_block,
 )
 from latprof.datasets.models.steps import Layer, Pool, SqueezeExcite, Step
-from latprof.datasets.spaces.base import Architecture, Choices, Part, SearchSpace
+from latprof.datasets.spaces.base import Choices, Part
+from latprof.datasets.spaces.chain import StagedSpace
 from latprof.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from latprof.graph.operators import Operator
-
 _STRIDES = (1, 2, 2, 2, 1, 2, 1)
-_STEM_WIDTH, _LAST_WIDTH = 32, 1280
 _CONVOLUTIONS = ("regular", "sepconv", "mbconv3", "mbconv6")
 _KERNELS = (3, 5)
 _SQUEEZES = (0.0, 0.25)
@@ -58,7 +54,7 @@ MNASNET_A1_CHOICES = (
 )
 
 
-class MnasNetSpace(SearchSpace):
+class MnasNetSpace(StagedSpace):
     """Seven blocks of like layers; each block has six decisions.
 
     Decisions of a block, in this order, with their candidates:
@@ -94,6 +90,8 @@ class MnasNetSpace(SearchSpace):
     """
 
     name = "mnasnet"
+    strides = _STRIDES
+    activation = "relu"
 
     def __init__(
         self,
@@ -114,10 +112,6 @@ class MnasNetSpace(SearchSpace):
                 got=str(self.base_widths),
             )
 
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        return (3, self.resolution, self.resolution)
-
     @cached_property
     def candidates(self) -> tuple[tuple[str, ...], ...]:
         return tuple(
@@ -137,7 +131,7 @@ class MnasNetSpace(SearchSpace):
 
     def _width(self, block: int, choice: int) -> int:
         """Output channels of a block (the stem's for block -1) under a choice of filters."""
-        return int(self.base_widths[block] * _FILTERS[choice]) if block >= 0 else _STEM_WIDTH
+        return int(self.base_widths[block] * _FILTERS[choice]) if block >= 0 else self.stem_width
 
     def _depth(self, block: int, choice: int) -> int:
         """Layers of a block under a choice of layers."""
@@ -202,42 +196,13 @@ class MnasNetSpace(SearchSpace):
 
     # Blocks --------------------------------------------------------------------------------
 
-    @cached_property
-    def _sizes(self) -> tuple[int, ...]:
-        """Height and width of each block's input, and of the last block's output."""
-        sizes = [-(-self.resolution // 2)]
-        for stride in _STRIDES:
-            sizes.append(-(-sizes[-1] // stride))
-        return tuple(sizes)
-
-    @cached_property
-    def _stem(self) -> Block:
-        place = Place("stem", None, 3, _STEM_WIDTH, self.resolution, 2)
-        return convolution_block(place, kernel=3, activation="relu")
-
-    def blocks(self, architecture: Architecture) -> tuple[Block, ...]:
-        choices = self.choices([architecture])[0].tolist()
-        return (
-            self._stem,
-            *(
-                block
-                for index, part in enumerate(self.parts)
-                for block in self._part(index, tuple(choices[d] for d in part.decisions))
-            ),
-        )
-
-    def part_blocks(self, part: int, local_choices: tuple[int, ...]) -> tuple[Block, ...]:
-        self.check_part(part, local_choices)
-        return self._part(part, local_choices)
-
-    def _part(self, part: int, local_choices: tuple[int, ...]) -> tuple[Block, ...]:
+    def chosen_blocks(self, part: int, local_choices: tuple[int, ...]) -> tuple[Block, ...]:
         if part == len(_STRIDES):
             channels = self._width(part - 1, local_choices[0])
-            place = Place("head", part, channels, _LAST_WIDTH, self._sizes[-1])
-            return (convolution_block(place, kernel=1, activation="relu"),)
+            return self.last_blocks(part, channels)
         convolution, kernel, squeeze, skip, filters, layers, *before = local_choices
         channels = self._width(part - 1, before[0] if before else 0)
-        width, size = self._width(part, filters), self._sizes[part]
+        width, size = self._width(part, filters), self.sizes[part]
         blocks: list[Block] = []
         for index in range(self._depth(part, layers)):
             stride = _STRIDES[part] if index == 0 else 1
@@ -247,13 +212,6 @@ class MnasNetSpace(SearchSpace):
             blocks += _layer_blocks(place, *what, _SKIPS[skip])
             channels, size = width, place.out_size
         return tuple(blocks)
-
-    def head(
-        self,
-        architecture: Architecture,  # noqa: ARG002 - the head is the same for all here
-        batch_size: int = 1,
-    ) -> tuple[Operator, ...]:
-        return pool_and_classifier(_LAST_WIDTH, self._sizes[-1], self.num_classes, batch_size)
 
 
 def _layer_blocks(

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from latprof.common.limits import whole_option, whole_options
 from latprof.datasets.models.layers import (
     Block,
     Place,
-    convolution_block,
     make_divisible,
-    pool_and_classifier,
     sum_block,
 )
 from latprof.datasets.models.steps import Layer, Normalize, Pool, SqueezeExcite, Step
 from latprof.datasets.models.token_steps import AttentionPool, TokenLayer
-from latprof.datasets.spaces.base import Architecture, Part, SearchSpace
+from latprof.datasets.spaces.base import Part
+from latprof.datasets.spaces.chain import StagedSpace
 from latprof.errors import InvalidValueError
 
-if TYPE_CHECKING:
-    from latprof.graph.operators import Operator
-
-_STEM_WIDTH, _LAST_WIDTH = 32, 1280
 #: Of the down-sampling module before each stage but the first.
 _STRIDES = (1, 2, 2, 2, 1, 2)
 _STAGES = len(_STRIDES)
@@ -51,7 +45,7 @@ B0_CHOICES = (
 )
 
 
-class UniNetSpace(SearchSpace):
+class UniNetSpace(StagedSpace):
     """Six stages of like layers, each of one operator, with a down-sampling module before each.
 
     Decisions of a stage, in this order; the first stage has no down-sampling module:
@@ -86,6 +80,8 @@ class UniNetSpace(SearchSpace):
     """
 
     name = "uninet"
+    strides = _STRIDES
+    activation = "gelu"
 
     def __init__(
         self,
@@ -106,19 +102,7 @@ class UniNetSpace(SearchSpace):
             )
         self.repeats = whole_options("repeats", repeats, _STAGES, 1, 64)
 
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        return (3, self.resolution, self.resolution)
-
     # What the decisions mean ---------------------------------------------------------------
-
-    @cached_property
-    def _sizes(self) -> tuple[int, ...]:
-        """Height and width before the first stage, and of each stage."""
-        sizes = [-(-self.resolution // 2)]
-        for stride in _STRIDES:
-            sizes.append(-(-sizes[-1] // stride))
-        return tuple(sizes)
 
     def _choices_of_channels(self, stage: int) -> tuple[int, ...]:
         base = self.channels[stage]
@@ -134,7 +118,7 @@ class UniNetSpace(SearchSpace):
     def candidates(self) -> tuple[tuple[str, ...], ...]:
         names: list[tuple[str, ...]] = []
         for stage in range(_STAGES):
-            before, inside = (size**2 <= _MOST_TOKENS for size in self._sizes[stage : stage + 2])
+            before, inside = (size**2 <= _MOST_TOKENS for size in self.sizes[stage : stage + 2])
             if stage:
                 names.append(_DOWN if before else _DOWN[:1])
             names += [
@@ -159,32 +143,11 @@ class UniNetSpace(SearchSpace):
 
     # Blocks --------------------------------------------------------------------------------
 
-    @cached_property
-    def _stem(self) -> Block:
-        place = Place("stem", None, 3, _STEM_WIDTH, self.resolution, 2)
-        return convolution_block(place, kernel=3, activation="gelu")
-
-    def blocks(self, architecture: Architecture) -> tuple[Block, ...]:
-        choices = self.choices([architecture])[0].tolist()
-        return (
-            self._stem,
-            *(
-                block
-                for index, part in enumerate(self.parts)
-                for block in self._part(index, tuple(choices[d] for d in part.decisions))
-            ),
-        )
-
-    def part_blocks(self, part: int, local_choices: tuple[int, ...]) -> tuple[Block, ...]:
-        self.check_part(part, local_choices)
-        return self._part(part, local_choices)
-
-    def _part(self, part: int, local_choices: tuple[int, ...]) -> tuple[Block, ...]:
+    def chosen_blocks(self, part: int, local_choices: tuple[int, ...]) -> tuple[Block, ...]:
         stage, is_stage = (part + 1) // 2, part % 2 == 0
         if part == 2 * _STAGES - 1:
             channels = self._choices_of_channels(_STAGES - 1)[local_choices[0]]
-            place = Place("head", part, channels, _LAST_WIDTH, self._sizes[-1])
-            return (convolution_block(place, kernel=1, activation="gelu"),)
+            return self.last_blocks(part, channels)
         if is_stage:
             return self._stage(stage, part, local_choices)
         module, before, after = local_choices
@@ -193,18 +156,18 @@ class UniNetSpace(SearchSpace):
             part,
             self._choices_of_channels(stage - 1)[before],
             self._choices_of_channels(stage)[after],
-            self._sizes[stage],
+            self.sizes[stage],
             _STRIDES[stage],
         )
         return _down_blocks(place, _DOWN[module], f"stage{stage}.out")
 
     def _stage(self, stage: int, part: int, local_choices: tuple[int, ...]) -> tuple[Block, ...]:
         operator, expansion, channels, repeats = local_choices
-        width, size = self._choices_of_channels(stage)[channels], self._sizes[stage + 1]
+        width, size = self._choices_of_channels(stage)[channels], self.sizes[stage + 1]
         count = self._choices_of_repeats(stage)[repeats]
         blocks: list[Block] = []
         for index in range(count):
-            before = _STEM_WIDTH if stage == index == 0 else width
+            before = self.stem_width if stage == index == 0 else width
             place = Place(f"stage{stage + 1}.layer{index}", part, before, width, size)
             blocks += _layer_blocks(place, _OPERATORS[operator], _EXPANSIONS[expansion])
         end = f"stage{stage + 1}.out"
@@ -212,13 +175,6 @@ class UniNetSpace(SearchSpace):
             *blocks,
             sum_block(end, (blocks[-1].name,), channels=width, size=size, position=part),
         )
-
-    def head(
-        self,
-        architecture: Architecture,  # noqa: ARG002 - the head is the same for all here
-        batch_size: int = 1,
-    ) -> tuple[Operator, ...]:
-        return pool_and_classifier(_LAST_WIDTH, self._sizes[-1], self.num_classes, batch_size)
 
 
 def _first_decision(stage: int) -> int:

@@ -134,13 +134,7 @@ class ProcessMeasurer:
         try:
             return self._ask("visit", network, _visit)
         except _ENDINGS as error:
-            return Visit(
-                started_at=started_at,
-                wall_s=time.perf_counter() - start,
-                load_s=0.0,
-                process="",
-                failure=Failure.of(error),
-            )
+            return Visit.failed(error, started_at, time.perf_counter() - start)
 
     def profile(self, network: NetworkSource) -> KernelProfile | Failure:
         try:

@@ -92,11 +92,6 @@ class Journal:
             )
 
 
-def left_journals() -> list[Path]:
-    """Journals on this computer: of phones that were not put back yet."""
-    return sorted(phones_folder().glob("*.json"))
-
-
 def read_changes(content: bytes) -> list[Change]:
     """The changes of a journal; what is none of a change's own form is left out.
 

@@ -1,23 +1,17 @@
 """The check-up of a phone: each profile, each thing that spoils timings, and recordings."""
 
-import io
 import zipfile
 
 import pytest
 from phone_profiles import BATTERY, PROFILES
-from recorded_phone import RecordedProfile
+from recorded_phone import RecordedProfile, read_recording
 
-from latprof.errors import InputFileError
 from latprof.profilers.runtimes.android.checkup.phone_checks import run_phone_checks
 from latprof.profilers.runtimes.android.checkup.phone_questions import (
-    MOST_ANSWER_BYTES,
     read_answers,
     read_files,
 )
-from latprof.profilers.runtimes.android.checkup.phone_recording import (
-    read_recording,
-    write_recording,
-)
+from latprof.profilers.runtimes.android.checkup.phone_recording import write_recording
 
 LOAD = "cpu  100 0 100 1000 0 0 0 0 0 0\ncpu  101 0 101 1100 0 0 0 0 0 0"
 ARM64 = "[ro.product.cpu.abilist]: [arm64-v8a,armeabi-v7a]"
@@ -144,33 +138,6 @@ def test_a_recording_is_played_back_as_a_profile(tmp_path):
             assert answers[name] == text
     assert "[ro.product.model]: [SM-S911B]" in answers["answers/getprop"]
     assert "[ro.product.cpu.abilist]: [x86_64]" in answers["answers/getprop"]
-
-
-def _zip(**files):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as made:
-        for name, text in files.items():
-            made.writestr(name.replace("__", "/").replace("_json", ".json"), text)
-    return buffer.getvalue()
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"PK\x03\x04 no zip",
-        _zip(a=b"b"),
-        _zip(recording_json=b"[]"),
-        _zip(recording_json=b'{"format": 99}'),
-        _zip(recording_json=b'{"format": 1}'),
-        _zip(recording_json=b" " * (MOST_ANSWER_BYTES * 5)),
-    ],
-)
-def test_what_is_no_recording_is_refused(tmp_path, content):
-    path = tmp_path / "phone.zip"
-    path.write_bytes(content)
-    with pytest.raises(InputFileError, match=r"phone\.zip"):
-        read_recording(path)
 
 
 def test_files_of_a_recording_stay_below_sys_and_proc():
