@@ -45,9 +45,9 @@ demo: $(VENV)/.installed ## Measure 150 networks on this computer, learn from th
 test: $(VENV)/.developer ## Run the test suite.
 	$(BIN)/pytest --numprocesses auto --dist loadfile $(PYTEST_ARGS)
 
-# As `make test` does, but one after the other: some have a network or a clock of their own.
+# Two files at a time, in the order of their names: each has ports, phones and servers of its own.
 test-devices: $(VENV)/.developer ## Run the tests that need Debian's packages: `make debian-packages` first.
-	$(BIN)/pytest tests/devices $(PYTEST_ARGS)
+	$(BIN)/pytest tests/devices --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 debian-packages: ## Install the Debian packages that `make test-devices` needs (as root).
 	apt-get update -qq

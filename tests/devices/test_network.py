@@ -1,5 +1,7 @@
 """Commands and their processes make no connection: all calls of sockets, counted by strace."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from network_calls import COMMANDS, calls_of_command, calls_of_session, found_calls, make_place
 
@@ -27,12 +29,16 @@ def place(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("telemetry", ["off", "on"])
-def test_a_session_of_half_a_minute(place, tmp_path, telemetry):
-    """Off as latprof's modules leave it; the same count sees what happens otherwise."""
-    calls, done = calls_of_session(telemetry, tmp_path, place)
-    assert done.returncode == 0, done.stderr
-    assert bool(calls) == (telemetry == "on"), calls[:5]
+@pytest.fixture(scope="module", autouse=True)
+def sessions(place, tmp_path_factory):
+    """What sessions of half a minute ask, waited for beside the commands."""
+    with ThreadPoolExecutor(2) as pool:
+        yield {
+            telemetry: pool.submit(
+                calls_of_session, telemetry, tmp_path_factory.mktemp(telemetry), place
+            )
+            for telemetry in ("off", "on")
+        }
 
 
 @pytest.mark.parametrize("words", COMMANDS)
@@ -43,3 +49,11 @@ def test_no_command_asks_the_network_for_anything(place, tmp_path, words):
     fine = done.returncode in {0, 1, 5} or "[host-busy]" in done.stderr
     assert fine, done.stderr
     assert calls == []
+
+
+@pytest.mark.parametrize("telemetry", ["off", "on"])
+def test_a_session_of_half_a_minute(sessions, telemetry):
+    """Off as latprof's modules leave it; the same count sees what happens otherwise."""
+    calls, done = sessions[telemetry].result()
+    assert done.returncode == 0, done.stderr
+    assert bool(calls) == (telemetry == "on"), calls[:5]

@@ -17,6 +17,7 @@ import psutil
 import pytest
 from adb_phone import Phone
 from command_line import COMMAND, run_latprof
+from free_port import free_port
 from phone_profiles import PROFILES
 from recorded_phone import RecordedProfile
 
@@ -48,7 +49,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("DATA", "STATE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
-    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(20000 + (os.getpid() + 1) % 20000))
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(free_port()))
     monkeypatch.delenv("ADB_VENDOR_KEYS", raising=False)
     monkeypatch.setattr(phones, "adb_program", lambda: None)
     return tmp_path

@@ -107,7 +107,8 @@ def test_both_ways_and_both_runtimes_are_one_phone(station, tmp_path):
     for runtime in ("litert", "onnxruntime"):
         for serial in (f"{station.phone.serial}:", "0A1B2C3D4E5F:", ""):
             target = f"adb:{serial}{runtime}"
-            found = station.json("profile", model, "--target", target, status=STATUS)
+            words = ("profile", model, "--target", target, "--visits", "2")
+            found = station.json(*words, status=STATUS)
             assert found["target"]["device"] == "adb:0A1B2C3D4E5F"
             assert found["kernels"], found["without_kernels"]
 
@@ -180,9 +181,8 @@ def test_a_phone_is_put_back_however_a_collection_ends(station, tmp_path, how):
     os.kill(process.pid, how)
     process.communicate(timeout=LONG_S)
     if how == signal.SIGKILL:  # the next start puts it back
-        station.run(
-            "profile", small_model(tmp_path / "m.onnx"), "--target", "adb:litert", status=STATUS
-        )
+        words = ("profile", small_model(tmp_path / "m.onnx"), "--visits", "2")
+        station.run(*words, "--target", "adb:litert", status=STATUS)
     assert station.phone.asked("fixed-performance-mode") == "false\n"
     (station.phone.root / "answers/fixed-performance-mode").unlink()
     assert station.files_outside() == before

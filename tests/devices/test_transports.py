@@ -8,6 +8,7 @@ import time
 
 import pytest
 from adb_phone import Phone
+from free_port import free_port
 from phone_profiles import PROFILES
 
 from latprof.errors import (
@@ -48,7 +49,7 @@ def phone(tmp_path_factory, home):
 def server(home):
     """The adb server of Debian's package, at a port of its own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ANDROID_ADB_SERVER_PORT", str(20000 + os.getpid() % 20000))
+        patch.setenv("ANDROID_ADB_SERVER_PORT", str(free_port()))
         subprocess.run([shutil.which("adb"), "start-server"], check=True, capture_output=True)
         yield AdbServer()
         subprocess.run([shutil.which("adb"), "kill-server"], check=True, capture_output=True)

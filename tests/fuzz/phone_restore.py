@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from adb_phone import Phone
+from free_port import free_port
 from phone_profiles import PROFILES
 
 from tests.fuzz.outcomes import BAD
@@ -76,7 +77,7 @@ def put_back(numbers, seed, folder):
     """End preparations, so often; yields what became of each."""
     home = folder / "home"
     home.mkdir()
-    port = 20000 + os.getpid() % 20000
+    port = free_port()
     environment = os.environ | {
         "HOME": str(home),
         "XDG_STATE_HOME": str(home / "state"),

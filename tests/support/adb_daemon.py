@@ -4,6 +4,7 @@ Neither its source nor the program is in this repository: ``build_adbd`` fetches
 apt, compiles 33 files of it (half a minute) and keeps the result in ``build/adbd``.
 """
 
+import fcntl
 import re
 import shutil
 import subprocess
@@ -78,12 +79,14 @@ _LIBRARY_FOLDER = "/usr/lib/x86_64-linux-gnu/android"
 def build_adbd() -> dict[bool, Path]:
     """The two programs, by whether they ask for a key; built where they are not there yet."""
     programs = {True: BUILT / "adbd-with-keys", False: BUILT / "adbd-for-anybody"}
-    if not all(program.exists() for program in programs.values()):
-        BUILT.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="adbd-") as folder:
-            source = _fetch(Path(folder))
-            for with_keys, program in programs.items():
-                _compile(source, Path(folder) / program.name, program, with_keys=with_keys)
+    BUILT.mkdir(parents=True, exist_ok=True)
+    with (BUILT / "lock").open("w") as lock:  # of test processes side by side one builds
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not all(program.exists() for program in programs.values()):
+            with tempfile.TemporaryDirectory(prefix="adbd-") as folder:
+                source = _fetch(Path(folder))
+                for with_keys, program in programs.items():
+                    _compile(source, Path(folder) / program.name, program, with_keys=with_keys)
     return programs
 
 

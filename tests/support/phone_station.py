@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from adb_phone import Phone
+from free_port import free_port
 from phone_profiles import PROFILES
 
 from latprof.errors import LatprofError
@@ -54,7 +55,7 @@ class Station:
         self.home.mkdir(parents=True)
         self.phone = Phone(PROFILES[profile], self.folder / "phone", **phone)
         self._with_keys = phone.get("with_keys", False)
-        self.port = server_port or 20000 + os.getpid() % 20000
+        self.port = server_port or free_port()
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "ANDROID_"))},
             "HOME": str(self.home),

@@ -4,12 +4,12 @@ import contextlib
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
+from free_port import free_port
 
 #: A guard against hangs in seconds, far above what a busy machine takes.
 LONGEST_S = 300
@@ -72,10 +72,7 @@ def server():
     if os.geteuid() == 0:  # the server refuses to be root
         user = "postgres"
         os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    found = Server(folder, user, port)
+    found = Server(folder, user, free_port())
     try:
         (folder / "password").write_text("hush", encoding="utf-8")
         (folder / "password").chmod(0o644)

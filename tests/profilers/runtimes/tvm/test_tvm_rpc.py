@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+from free_port import free_port
 from tvm_networks import assert_same_scores, scores, small_network
 
 from latprof.errors import DeviceError, InvalidValueError, RuntimeFailedError
@@ -24,12 +25,6 @@ pytest.importorskip("tvm", reason="Apache TVM is not installed")
 pytest.importorskip("tornado", reason="tornado, which TVM's tracker needs, is not installed")
 
 KEY = "this-computer"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def start(module, *arguments):
