@@ -35,8 +35,9 @@ Floats: TypeAlias = NDArray[np.float64]
 #: Choices, shape (n, decisions), and latencies in ms, shape (n,).
 Rows: TypeAlias = tuple[Choices, Floats]
 
-#: What the suite has fitted last.
+#: What the suite has fitted last: as many as take turns where one suite is run on several.
 _FITTED: dict[object, Predictor] = {}
+_MOST_FITTED = 8
 
 
 class PredictorContract:
@@ -73,7 +74,8 @@ class PredictorContract:
         space = predictor.space.description
         key = (type(predictor), repr(parameters), space, rows[0].tobytes(), rows[1].tobytes())
         if key not in _FITTED:
-            _FITTED.clear()
+            if len(_FITTED) == _MOST_FITTED:
+                del _FITTED[next(iter(_FITTED))]
             _FITTED[key] = predictor.clone().fit(*rows)
         return _FITTED[key]
 

@@ -20,13 +20,17 @@ import pytest
 from latprof.datasets.spaces.mnasnet import MnasNetSpace
 from latprof.datasets.spaces.ofa_mobilenetv3 import OFAMobileNetV3Space
 from latprof.errors import InvalidValueError
-from latprof.searchers.base import Searcher, SearchProblem, best_of
+from latprof.searchers.base import Found, Searcher, SearchProblem, best_of
 from latprof.testing.problems import AnyLatencies, CountingAccuracy, TinySpace, known_problem
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Architecture, SearchSpace
 
 ProblemUnder: TypeAlias = Callable[[float], SearchProblem]
+
+#: The last searches of :meth:`SearcherContract.whole`, by suite and parameters.
+_WHOLE: dict[object, Found] = {}
+_MOST_WHOLE = 8
 
 
 class SearcherContract:
@@ -60,21 +64,31 @@ class SearcherContract:
         """The problem with the limit that many architectures keep."""
         return problem_under(self.limit_ms)
 
+    @pytest.fixture
+    def whole(
+        self, request: pytest.FixtureRequest, searcher: Searcher, problem: SearchProblem
+    ) -> Found:
+        """What the search finds, which is made once for several tests."""
+        key = (type(self), request.node.name.partition("[")[2])
+        if key not in _WHOLE:
+            if len(_WHOLE) == _MOST_WHOLE:
+                del _WHOLE[next(iter(_WHOLE))]
+            _WHOLE[key] = searcher.run(problem, self.budget)
+        return _WHOLE[key]
+
     def test_it_has_a_name(self, searcher: Searcher) -> None:
         assert searcher.name
 
     def test_steps_are_networks_of_the_space_with_the_sources_latencies(
-        self, searcher: Searcher, problem: SearchProblem
+        self, whole: Found, problem: SearchProblem
     ) -> None:
-        found = searcher.run(problem, self.budget)
-
-        choices = problem.space.choices([step.architecture for step in found.trail])
+        choices = problem.space.choices([step.architecture for step in whole.trail])
         assert np.array_equal(problem.space.canonical(choices), choices)
-        latency = [step.latency_ms for step in found.trail]
+        latency = [step.latency_ms for step in whole.trail]
         np.testing.assert_allclose(latency, problem.latency_ms(choices), rtol=1e-9)
-        bound = [step.bound_ms for step in found.trail]
+        bound = [step.bound_ms for step in whole.trail]
         np.testing.assert_allclose(bound, problem.bound_ms(choices), rtol=1e-9)
-        assert 0 < len(found.trail) <= self.budget
+        assert 0 < len(whole.trail) <= self.budget
 
     def test_the_answer_keeps_the_limit_and_is_one_of_the_steps(
         self, searcher: Searcher, problem: SearchProblem
@@ -95,19 +109,15 @@ class SearcherContract:
         assert (first != other) == self.random
 
     def test_an_interrupted_search_is_resumed(
-        self, searcher: Searcher, problem: SearchProblem
+        self, searcher: Searcher, problem: SearchProblem, whole: Found
     ) -> None:
-        whole = searcher.run(problem, self.budget)
-
         for made in (1, len(whole.trail) // 2, len(whole.trail)):
             again = searcher.run(problem, self.budget, trail=whole.trail[:made])
             assert again == whole
 
     def test_a_search_may_be_stopped_after_any_step(
-        self, searcher: Searcher, problem: SearchProblem
+        self, searcher: Searcher, problem: SearchProblem, whole: Found
     ) -> None:
-        whole = searcher.run(problem, self.budget)
-
         steps = searcher.search(problem, self.budget)
         assert list(itertools.islice(steps, 2)) == list(whole.trail[:2])
         if isinstance(steps, Generator):

@@ -8,6 +8,7 @@ import time
 
 import psutil
 import pytest
+from command_line import COMMAND
 
 LONG_S = 120.0
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
@@ -93,18 +94,23 @@ def test_work_of_any_kind_ends(tmp_path, work, number):
     assert not any(map(psutil.pid_exists, pids))
 
 
+@pytest.fixture(scope="module")
+def seconds_of_help():
+    """What the command takes of which signals interrupt a share, about: any moment will do."""
+    begun = time.monotonic()
+    subprocess.run([*COMMAND, "predict", "--help"], capture_output=True, check=True)
+    return time.monotonic() - begun
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.8])
-def test_from_the_first_line_on(tmp_path, number, share):
+def test_from_the_first_line_on(tmp_path, seconds_of_help, number, share):
     """The imports of the command, interrupted at several moments of theirs."""
     text = (
         "print('first', flush=True)\nfrom latprof.cli.main import main\n"
         "print('main', flush=True)\nmain()"
     )
     command = [sys.executable, "-c", text, "predict", "--help"]
-    begun = time.monotonic()
-    subprocess.run(command, capture_output=True, check=True)
-    whole = time.monotonic() - begun
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -114,7 +120,7 @@ def test_from_the_first_line_on(tmp_path, number, share):
     ) as process:
         assert process.stdout.readline() == "first\n"
         assert process.stdout.readline() == "main\n"
-        time.sleep(0.002 + share * whole)
+        time.sleep(0.002 + share * seconds_of_help)
         process.send_signal(number)
         _, errors = process.communicate(timeout=LONG_S)
     assert process.returncode in {128 + number, 0}  # 0: it was done

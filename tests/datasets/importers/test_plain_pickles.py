@@ -40,18 +40,22 @@ def test_plain_data_comes_out_as_it_was(protocol):
 
 @pytest.mark.parametrize("old", [True, False])
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-@pytest.mark.parametrize("name", ["f8", ">f8", "f4", "i8", ">i4", "u1", "i2", "bool"])
-def test_numbers_and_arrays_of_numpy_come_out_as_python_numbers(name, protocol, old):
-    array = np.array([0, 1, 1, 0, 1], dtype=name)
-    value = {"scalars": list(array), "array": array, "empty": array[:0]}
-    if protocol == 5:  # its arrays are in buffers beside the pickle
-        value = {"scalars": list(array)}
-    found = read_pickle("it", pickled(value, old_numpy=old, protocol=protocol))
-    assert found["scalars"] == array.tolist()
-    assert [type(x) for x in found["scalars"]] == [type(x) for x in array.tolist()]
-    if "array" in value:
-        assert found["array"] == array.tolist()
-        assert found["empty"] == []
+def test_numbers_and_arrays_of_numpy_come_out_as_python_numbers(protocol, old):
+    values = {}
+    for name in ("f8", ">f8", "f4", "i8", ">i4", "u1", "i2", "bool"):
+        array = np.array([0, 1, 1, 0, 1], dtype=name)
+        values[name] = {"scalars": list(array)}
+        if protocol < 5:  # whose arrays are in buffers beside the pickle
+            values[name] |= {"array": array, "empty": array[:0]}
+    read = read_pickle("it", pickled(values, old_numpy=old, protocol=protocol))
+    assert read.keys() == values.keys()
+    for name, found in read.items():
+        expected = np.array([0, 1, 1, 0, 1], dtype=name).tolist()
+        assert found["scalars"] == expected, name
+        assert [type(x) for x in found["scalars"]] == [type(x) for x in expected], name
+        assert found.keys() == values[name].keys()
+        assert found.get("array", expected) == expected, name
+        assert found.get("empty", []) == [], name
 
 
 def test_keys_that_are_tuples_of_whole_numbers_are_text():
@@ -138,13 +142,23 @@ BOMBS = {
 }
 
 
+@pytest.fixture
+def _little(monkeypatch):
+    """Little processor time and memory: some bombs would take any amount of them."""
+    monkeypatch.setattr(plain_pickle, "CPU_S", 1)
+    monkeypatch.setattr(plain_pickle, "MEMORY_BYTES", 128 << 20)
+
+
+@pytest.mark.usefixtures("_little")
 @pytest.mark.parametrize("name", BOMBS)
-def test_small_files_that_ask_for_much_are_refused(name, monkeypatch):
-    """With little processor time: some would take it for ever; a full memory needs most of it."""
-    monkeypatch.setattr(plain_pickle, "CPU_S", 3)
-    monkeypatch.setattr(plain_pickle, "MEMORY_BYTES", 256 << 20)
+def test_small_files_that_ask_for_much_are_refused(name):
     with pytest.raises(DataSetError, match="it cannot be read: "):
         read_pickle("it", BOMBS[name])
+
+
+@pytest.mark.usefixtures("_little")
+def test_plain_data_needs_little():
+    assert read_pickle("it", pickle.dumps(PLAIN)) == as_json(PLAIN)
 
 
 def test_the_reader_opens_no_file_and_imports_nothing_from_here(tmp_path, monkeypatch):
