@@ -18,6 +18,7 @@ FILES = ("my_space", "my_function", "my_accuracy")
 SMALL = {
     "collect": "-n 28 --visits 1 --rounds 2 --burst-ms 2 --repeat-fraction 0.1 -q",
     "profile": "--visits 2 -q",
+    "train": "--no-compare",
     "search": "--visits 2 --budget 20 -q",
 }
 

@@ -39,6 +39,8 @@ def small(words):
         verify = ["--visits", "2"] if has("--verify") else []
         budget = ["--budget", "1"] if has("--data") else ["--budget", "20"]
         return [*budget, *verify, "-q"]
+    if command == "train" and has("--predictor"):
+        return ["--no-compare"]  # the line without says how all do
     found = ["--wait-quiet", "1"] if has("--wait-quiet") else []
     if command == "profile" and (has("--batch-size") or has("--streams")):
         found += "--batch-size 1 --threads 1 --streams 1 --visits 1 -q".split()
