@@ -27,10 +27,17 @@ def of_kind(name, sources):
     return kind(SPACE, sources) if kind is TransferPredictor else kind(SPACE)
 
 
+@pytest.fixture(scope="session")
+def _fits():
+    return {}
+
+
 @pytest.fixture(scope="session", params=PREDICTORS.names(special=True))
-def fitted(request, rows, sources):
-    """Each predictor, fitted on the rows; not to be changed."""
-    return of_kind(request.param, sources).fit(*rows)
+def fitted(request, rows, sources, _fits):
+    """Each predictor, fitted on the rows once for all modules; not to be changed."""
+    if request.param not in _fits:
+        _fits[request.param] = of_kind(request.param, sources).fit(*rows)
+    return _fits[request.param]
 
 
 @pytest.fixture(params=PREDICTORS.names(special=True))
