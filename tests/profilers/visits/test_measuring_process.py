@@ -199,11 +199,16 @@ def test_whatever_comes_in_place_of_an_answer_is_a_failure(wicked, kind):
 
 def test_what_a_hung_runtime_had_started_ends_at_the_time_out(wicked, monkeypatch):
     monkeypatch.setenv("PIDS", str(wicked / "pids"))
-    with bench("fake:forking", timeout_s=4.0) as remote:
-        assert remote.visit(NETWORK).failure.code == "timeout"
-        pids = [int(line) for line in (wicked / "pids").read_text().split()]
-        assert len(pids) == 2
-        assert not any(map(psutil.pid_exists, pids))
+    (wicked / "pids").touch()
+    pids = []
+    for timeout_s in (2.0, 8.0, 32.0, 128.0):  # a busy machine starts nothing within the first
+        with bench("fake:forking", timeout_s=timeout_s) as remote:
+            assert remote.visit(NETWORK).failure.code == "timeout"
+            pids = [int(line) for line in (wicked / "pids").read_text().split()]
+            assert not any(map(psutil.pid_exists, pids))
+        if len(pids) >= 2:
+            break
+    assert len(pids) >= 2
 
 
 def test_what_lies_in_the_working_directory_is_not_imported(tmp_path, monkeypatch):
@@ -215,10 +220,10 @@ def test_what_lies_in_the_working_directory_is_not_imported(tmp_path, monkeypatc
 
 
 def test_a_hang_ends_at_the_time_out(wicked):
-    with bench("fake:hanging", timeout_s=3.0) as remote:
+    with bench("fake:hanging", timeout_s=1.0) as remote:
         visit = remote.visit(NETWORK)
     assert visit.failure.code == "timeout"
-    assert "3 s" in visit.failure.message
+    assert "longer than 1 s" in visit.failure.message
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs core affinity")
