@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import TYPE_CHECKING
 
 import typer
 
 from latprof.cli.console import note, one_line, print_table
+from latprof.cli.predict_output import answer_cells
 from latprof.common.short_reprs import whole_percent
 from latprof.errors import InvalidValueError
 from latprof.workflows.formatting import milliseconds
@@ -16,7 +16,6 @@ from latprof.workflows.formatting import milliseconds
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from latprof.predictors.pack.answering import Answer
     from latprof.predictors.pack.curve import Curve, CurvePoint
     from latprof.workflows.predict_curve import Dimension
 
@@ -116,20 +115,8 @@ def _row(curve: Curve, point: CurvePoint, *, bounded: bool) -> tuple[str, ...]:
         rates = (milliseconds(answer.latency_ms / batch) if batch else "n/a", f"{rate:.1f}")
     return (
         *sizes,
-        f"{'~ ' if answer.is_guess else ''}{milliseconds(answer.latency_ms)}",
-        _interval(answer),
-        *((_bound(answer),) if bounded else ()),
+        *answer_cells(answer, bounded=bounded),
         *rates,
         whole_percent(answer.coverage),
         "",
     )
-
-
-def _bound(answer: Answer) -> str:
-    return "n/a" if answer.upper_ms is None else milliseconds(answer.upper_ms)
-
-
-def _interval(answer: Answer) -> str:
-    if math.isnan(answer.low_ms):
-        return "n/a"
-    return f"{milliseconds(answer.low_ms)} to {milliseconds(answer.high_ms)}"

@@ -27,9 +27,7 @@ def print_answers(answers: list[Answer], upper: float | None, packs: list[str]) 
             (
                 answer.name,
                 *(_where(answer, packs[row]) if packs else ()),
-                ("~ " if answer.is_guess else "") + milliseconds(answer.latency_ms),
-                _interval(answer),
-                *([_bound(answer)] if bound else []),
+                *answer_cells(answer, bounded=bool(bound)),
                 whole_percent(answer.coverage),
             )
             for row, answer in enumerate(answers)
@@ -69,14 +67,16 @@ def _where(answer: Answer, pack: str) -> tuple[str, str, str]:
     return short_device(target.device_name), f"{target.runtime}{threads}", pack
 
 
-def _bound(answer: Answer) -> str:
-    return "n/a" if answer.upper_ms is None else milliseconds(answer.upper_ms)
-
-
-def _interval(answer: Answer) -> str:
-    if math.isnan(answer.low_ms):
-        return "n/a"
-    return f"{milliseconds(answer.low_ms)} to {milliseconds(answer.high_ms)}"
+def answer_cells(answer: Answer, *, bounded: bool) -> tuple[str, ...]:
+    """An answer's milliseconds, its interval and, where ``bounded``, its upper bound."""
+    guess = "~ " if answer.is_guess else ""
+    interval = f"{milliseconds(answer.low_ms)} to {milliseconds(answer.high_ms)}"
+    bound = "n/a" if answer.upper_ms is None else milliseconds(answer.upper_ms)
+    return (
+        f"{guess}{milliseconds(answer.latency_ms)}",
+        "n/a" if math.isnan(answer.low_ms) else interval,
+        *((bound,) if bounded else ()),
+    )
 
 
 def print_operators(answer: Answer) -> None:
