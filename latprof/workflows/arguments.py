@@ -2,7 +2,7 @@
 
 A sentence about arguments names each in backquotes (```max_visits` needs `half_width```): Python
 shows it so, and the command line puts its own options in their place
-(:func:`latprof.cli.console.spelled`).
+(:func:`latprof.cli.commands.spelled`).
 """
 
 from __future__ import annotations
