@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import zipfile
 
 import numpy as np
@@ -297,14 +298,15 @@ def test_forged_numbers_in_any_file_are_refused_or_usable(with_trees, tmp_path):
     save_pack(with_trees, tmp_path / "a.pack")
     generator = np.random.default_rng(0)
     values = [b"-1", b"1e999", b"null", b'"x"', b"[]", b"99999999999", b"0.5", b"{}", b"true"]
-    usable = 0
-    for _ in range(300):
+    digits, usable = {}, 0
+    for _ in range(100):  # python -m tests.fuzz packs forges thousands
 
         def change(_manifest, members):
             name = sorted(members)[int(generator.integers(len(members)))]
             text = members[name]
-            digits = [i for i in range(1, len(text)) if text[i : i + 1].isdigit()]
-            at = digits[int(generator.integers(len(digits)))]
+            if name not in digits:
+                digits[name] = [found.start() for found in re.finditer(rb"(?<!^)[0-9]", text)]
+            at = digits[name][int(generator.integers(len(digits[name])))]
             value = values[int(generator.integers(len(values)))]
             members[name] = text[:at] + value + text[at + 1 :]
 
@@ -315,7 +317,7 @@ def test_forged_numbers_in_any_file_are_refused_or_usable(with_trees, tmp_path):
             continue
         usable += 1
         assert np.isfinite(predicted).all()
-    assert usable < 250
+    assert 0 < usable < 85
 
 
 def test_a_newer_format_says_to_update(saved, tmp_path):
