@@ -38,7 +38,7 @@ class Commands(TyperGroup):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.commands = _Loaded(self.table)  # type: ignore[assignment] - none is added
+        self.commands = _Loaded(self.table)  # type: ignore[assignment] # nothing is added
 
     def list_commands(self, _ctx: Any) -> list[str]:
         """Their names, none of them loaded."""

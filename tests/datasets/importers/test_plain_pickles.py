@@ -44,9 +44,9 @@ def test_numbers_and_arrays_of_numpy_come_out_as_python_numbers(protocol, old):
     values = {}
     for name in ("f8", ">f8", "f4", "i8", ">i4", "u1", "i2", "bool"):
         array = np.array([0, 1, 1, 0, 1], dtype=name)
-        values[name] = {"scalars": list(array)}
-        if protocol < 5:  # whose arrays are in buffers beside the pickle
-            values[name] |= {"array": array, "empty": array[:0]}
+        # Arrays of protocol 5 are in buffers beside the pickle.
+        arrays = {"array": array, "empty": array[:0]} if protocol < 5 else {}
+        values[name] = {"scalars": list(array), **arrays}
     read = read_pickle("it", pickled(values, old_numpy=old, protocol=protocol))
     assert read.keys() == values.keys()
     for name, found in read.items():
