@@ -56,11 +56,11 @@ def test_a_stopped_collection_resumes(latprof, tmp_path, how, status):
     if how != signal.SIGKILL:
         assert "rerun the same command to resume" in errors
         assert "Traceback" not in errors
-    kept = stored(path)
-    assert kept >= 4
+    assert stored(path) >= 4
+    with Store.open(path) as store:  # what a busy machine disturbed is made again
+        kept = len(store.finished_visits(store.only_target().target))
     done = latprof(*COLLECT, "--store", path, "--json", "-q")
     assert done.returncode == 0, done.stderr
     values = json.loads(done.stdout)
-    disturbed = values["tries_repeated"] + values["visits_disturbed"]
-    assert values["visits_resumed"] >= kept - disturbed - 1
+    assert values["visits_resumed"] == kept
     assert values["visits_made"] + values["visits_resumed"] == 12
