@@ -68,6 +68,7 @@ def benchmarks() -> list[Benchmark]:
         Benchmark("cross_target", public),
         Benchmark("mutations"),
         Benchmark("fusion"),
+        Benchmark("exports"),
         Benchmark("predictors"),
         Benchmark("speed"),
         Benchmark("startup"),

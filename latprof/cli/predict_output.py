@@ -14,6 +14,9 @@ from latprof.workflows.formatting import milliseconds, short_device
 if TYPE_CHECKING:
     from latprof.predictors.pack.answering import Answer
 
+#: Lines about what is not certain of one model.
+_MOST_UNCERTAIN = 3
+
 
 def print_answers(answers: list[Answer], upper: float | None, packs: list[str]) -> None:
     """Print the answers, each with its device where ``packs`` names theirs; notes on stderr."""
@@ -44,19 +47,28 @@ def print_answers(answers: list[Answer], upper: float | None, packs: list[str]) 
     for target in () if packs else targets:
         note(f"for {target.describe()}")
     for answer in answers:
-        if answer.measured_here:
-            note(f"{answer.name}: {answer.measured_here} of its kernels were measured on this host")
-        if answer.differences:
-            note(f"{answer.name} differs from the pack: {'; '.join(answer.differences)}")
-        missing = ", ".join(answer.unknown)
-        if answer.how == "operators":
-            missing = f"; not covered: {missing}" if missing else ""
-            note(
-                f"{answer.name} is outside the pack's search space: rough estimate, summed from "
-                f"per-operator costs{missing}"
-            )
-        elif answer.is_guess and missing:
-            note(f"{answer.name}: kernels outside the training range: {missing}")
+        _print_notes(answer)
+
+
+def _print_notes(answer: Answer) -> None:
+    """What is to be known of one answer beside its numbers."""
+    if answer.measured_here:
+        note(f"{answer.name}: {answer.measured_here} of its kernels were measured on this host")
+    for each in answer.uncertain[:_MOST_UNCERTAIN]:
+        note(f"{answer.name}: {each}")
+    if len(answer.uncertain) > _MOST_UNCERTAIN:
+        note(f"{answer.name}: and {len(answer.uncertain) - _MOST_UNCERTAIN} more such")
+    if answer.differences:
+        note(f"{answer.name} differs from the pack: {'; '.join(answer.differences)}")
+    missing = ", ".join(answer.unknown)
+    if answer.how == "operators":
+        missing = f"; not covered: {missing}" if missing else ""
+        note(
+            f"{answer.name} is outside the pack's search space: rough estimate, summed from "
+            f"per-operator costs{missing}"
+        )
+    elif answer.is_guess and missing:
+        note(f"{answer.name}: kernels outside the training range: {missing}")
 
 
 def _where(answer: Answer, pack: str) -> tuple[str, str, str]:

@@ -49,7 +49,7 @@ def sort_nodes(graph: onnx.GraphProto, label: str) -> None:
                 raise ModelFileError(
                     f"{label}: {_label(node)} reads {name[:200]!r}, which nothing produces"
                 )
-        names = _read_names(node)
+        names = read_names(node)
         needs.append({producer[n] for n in names if n not in given and n in producer})
     order = _topological_order(needs)
     if len(order) < len(nodes):
@@ -62,7 +62,7 @@ def sort_nodes(graph: onnx.GraphProto, label: str) -> None:
         graph.node.extend(copies)
 
 
-def _read_names(node: onnx.NodeProto) -> list[str]:
+def read_names(node: onnx.NodeProto) -> list[str]:
     """Names a node reads, those its subgraphs take from outside included."""
     inner = (each for graph in subgraphs(node) for each in all_nodes(graph.node))
     return [name for each in (node, *inner) for name in each.input if name]

@@ -72,7 +72,7 @@ def read_network(
     without_data(model)
     held = fix_inputs(model, shapes, label)
     allowance = Allowance()
-    found = infer_shapes(model, label, held, allowance=allowance, resolver=resolved)
+    found = infer_shapes(model, label, held, allowance=allowance, resolver=resolved, assume=True)
     known, graph = found.shapes, model.graph
     operators = tuple(GraphReading(label, model.opset_import, allowance).operators(found))
     if not operators:

@@ -8,9 +8,9 @@ graph as initialisers.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,21 +28,30 @@ MAX_VALUES = 1024
 #: Largest dimension-wise product that one evaluation may run over.
 _MAX_WORK = MAX_VALUES**2
 _EVALUATED = frozenset({
-    "Abs", "Add", "And", "Cast", "Ceil", "Concat", "Constant", "Div", "Equal", "Floor",
-    "Gather", "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Max", "Min",
-    "Mod", "Mul", "Neg", "Not", "Or", "ReduceProd", "ReduceSum", "Reshape", "Round",
-    "Slice", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where"})  # fmt: skip
-_FILLING = frozenset({"ConstantOfShape", "Expand", "Range"})
+    "Abs", "Add", "And", "ArgMax", "ArgMin", "Cast", "CastLike", "Ceil", "Clip", "Compress",
+    "Concat", "Constant", "CumSum", "Div", "Equal", "Exp", "Flatten", "Floor", "Gather",
+    "GatherElements", "GatherND", "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual",
+    "Log", "Max", "Min", "Mod", "Mul", "Neg", "NonZero", "Not", "Or", "Pow", "Reciprocal",
+    "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Relu", "Reshape", "Round",
+    "ScatterElements", "ScatterND", "Sign", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Sum",
+    "TopK", "Transpose", "Trilu", "Unsqueeze", "Where", "Xor"})  # fmt: skip
+#: Those whose result is as large as a value of their input says.
+_FILLING = frozenset({"ConstantOfShape", "Expand", "Range", "Tile"})
 
 Array = NDArray[Any]
+Attributes: TypeAlias = Mapping[str, Any]
 
 
 @dataclass
 class Effort:
-    """What is left to all rounds about one model: evaluations, and elements they run over."""
+    """What is left to all rounds about one model.
+
+    Evaluations, elements that they run over, and nodes whose shapes are inferred.
+    """
 
     evaluations: int = 10_000
     elements: int = 100_000_000
+    nodes: int = 800_000
 
 
 def fold_shape_arithmetic(
@@ -57,27 +66,24 @@ def fold_shape_arithmetic(
     values = {
         tensor.name: array
         for tensor in graph.initializer
-        if (array := _small_array(tensor)) is not None
+        if (array := small_array(tensor)) is not None
     }
     opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
-    kept = []
-    for node in graph.node:
-        result = _evaluate(node, values, shapes, opset, effort)
-        if result is None or result.size > MAX_VALUES:
-            kept.append(node)
-        else:
-            name = node.output[0]
-            values[name] = result
-            graph.initializer.append(numpy_helper.from_array(result, name))
-    changed = len(kept) < len(graph.node)
-    if changed:
-        copies = [type(node).FromString(node.SerializeToString()) for node in kept]
-        del graph.node[:]
-        graph.node.extend(copies)
-    return changed
+    worked_out = []
+    for index, node in enumerate(graph.node):
+        results = _evaluate(node, values, shapes, opset, effort)
+        if results and all(result.size <= MAX_VALUES for result in results):
+            worked_out.append(index)
+            for name, result in zip(node.output, results, strict=True):
+                if name:
+                    values[name] = result
+                    graph.initializer.append(numpy_helper.from_array(result, name))
+    for index in reversed(worked_out):
+        del graph.node[index]
+    return bool(worked_out)
 
 
-def _small_array(tensor: TensorProto) -> Array | None:
+def small_array(tensor: TensorProto) -> Array | None:
     """Values of a small initialiser, None where it is large, elsewhere or malformed."""
     if (
         tensor.data_location == TensorProto.EXTERNAL
@@ -97,23 +103,24 @@ def _evaluate(
     shapes: Mapping[str, Shape | None],
     opset: int,
     effort: Effort,
-) -> Array | None:
-    """Value of a node's only output, or None."""
-    if node.domain not in ("", "ai.onnx") or len(node.output) != 1:
-        return None
+) -> list[Array]:
+    """Values of a node's outputs; none where they are not known."""
+    if node.domain not in ("", "ai.onnx") or not node.output:
+        return []
     if any(a.t.data_location == TensorProto.EXTERNAL for a in node.attribute if a.HasField("t")):
-        return None  # onnx would read it from the working directory
+        return []  # onnx would read it from the working directory
     if node.op_type in ("Shape", "Size"):
-        return _shape_value(node, shapes)
+        size = _shape_value(node, shapes)
+        return [] if size is None else [size]
     inputs = {name: values.get(name) for name in node.input if name}
     work = _work(node, inputs)
     if any(value is None for value in inputs.values()) or work > _MAX_WORK:
-        return None
+        return []
     allowed = node.op_type in _EVALUATED or (
         node.op_type in _FILLING and _fills_little(node, inputs)
     )
     if not allowed or not effort.evaluations or work > effort.elements:
-        return None
+        return []
     effort.evaluations -= 1
     effort.elements -= work
     return _run(node, inputs, opset)
@@ -144,13 +151,21 @@ def _fills_little(node: onnx.NodeProto, inputs: Mapping[str, Array | None]) -> b
             start, limit, delta = (float(value) for value in given if value is not None)
             return delta != 0 and (limit - start) / delta <= MAX_VALUES
         size = given[-1]
+        if node.op_type == "Tile":
+            times = math.prod(max(int(v), 1) for v in (size if size is not None else ()))
+            return given[0] is not None and times * given[0].size <= MAX_VALUES
         return size is not None and math.prod(max(int(v), 1) for v in size.ravel()) <= MAX_VALUES
     except (TypeError, ValueError, IndexError, OverflowError):
         return False
 
 
-def _run(node: onnx.NodeProto, inputs: Mapping[str, Array | None], opset: int) -> Array | None:
-    """Run onnx's reference implementation of one node."""
+def _run(node: onnx.NodeProto, inputs: Mapping[str, Array | None], opset: int) -> list[Array]:
+    """Run NumPy, or onnx's reference implementation, on one node; nothing where that fails."""
+    direct = _DIRECT.get(node.op_type)
+    if direct is not None and len(node.output) == 1:
+        given = [inputs.get(name) for name in node.input]
+        known = [array for array in given if array is not None]
+        return _directly(node, direct, known) if len(known) == len(given) else []
     from onnx import helper
     from onnx.reference import ReferenceEvaluator
 
@@ -158,13 +173,59 @@ def _run(node: onnx.NodeProto, inputs: Mapping[str, Array | None], opset: int) -
         [node],
         "constant",
         [helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in inputs],
-        [helper.make_tensor_value_info(node.output[0], TensorProto.UNDEFINED, None)],
+        [helper.make_tensor_value_info(n, TensorProto.UNDEFINED, None) for n in node.output if n],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
     try:
         with np.errstate(all="ignore"):
-            result = ReferenceEvaluator(model).run(None, dict(inputs))[0]
+            results = map(np.asarray, ReferenceEvaluator(model).run(None, dict(inputs)))
+            arrays: dict[str, Array] = dict(zip(filter(None, node.output), results, strict=True))
     except Exception:  # noqa: BLE001 - whatever a malformed node sets off, it has no value
-        return None
-    array: Array = np.asarray(result)
-    return array if array.dtype.kind in "biuf" else None
+        return []
+    if any(array.dtype.kind not in "biuf" for array in arrays.values()):
+        return []
+    return [arrays.get(name, np.empty(0)) for name in node.output]
+
+
+def _directly(
+    node: onnx.NodeProto, rule: Callable[[list[Array], Attributes], Any], arrays: list[Array]
+) -> list[Array]:
+    attributes = {a.name: list(a.ints) if a.ints else a.i for a in node.attribute}
+    try:
+        with np.errstate(all="ignore"):
+            return [np.asarray(rule(arrays, attributes))]
+    except (TypeError, ValueError, LookupError):  # a malformed node has no value
+        return []
+
+
+def _axes(arrays: list[Array], attributes: Attributes) -> tuple[int, ...] | None:
+    """Axes of Squeeze and Unsqueeze: an input since version 13, an attribute before."""
+    if len(arrays) > 1:
+        return tuple(map(int, arrays[1].ravel()))
+    return tuple(attributes["axes"]) if "axes" in attributes else None
+
+
+def _expanded(arrays: list[Array], attributes: Attributes) -> Array:
+    axes = _axes(arrays, attributes)
+    if axes is None:
+        raise ValueError
+    return np.expand_dims(arrays[0], axes)
+
+
+def _added_up(arrays: list[Array], _: Attributes) -> Array:
+    first, second = arrays
+    if first.dtype != second.dtype:
+        raise TypeError
+    total: Array = first + second
+    return total
+
+
+#: What arithmetic on sizes mostly consists of.
+_DIRECT: Mapping[str, Callable[[list[Array], Attributes], Any]] = {
+    "Identity": lambda arrays, _: arrays[0],
+    "Add": _added_up,
+    "Gather": lambda arrays, a: np.take(arrays[0], arrays[1], axis=a.get("axis", 0)),
+    "Concat": lambda arrays, a: np.concatenate(arrays, axis=a["axis"]),
+    "Squeeze": lambda arrays, a: np.squeeze(arrays[0], _axes(arrays, a)),
+    "Unsqueeze": _expanded,
+}

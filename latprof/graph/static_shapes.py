@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import onnx
 
 from latprof.common.limits import whole
 from latprof.errors import (
@@ -17,24 +15,22 @@ from latprof.errors import (
     UnknownCostsError,
     shown,
 )
-from latprof.graph.guarded.inference import Allowance, inferred
+from latprof.graph.guarded.inference import Allowance
+from latprof.graph.inferring.rounds import Inference, Inferred, Resolver, static_shape
 from latprof.graph.kept_shapes import kept_value_infos
-from latprof.graph.known_branches import write_out_known_branches
 from latprof.graph.model_file import MAX_ELEMENTS, bounded_product, graph_inputs, light_copy
-from latprof.graph.shape_arithmetic import Effort, fold_shape_arithmetic
-from latprof.graph.work.stand_ins import with_stand_ins
+from latprof.graph.shape_arithmetic import Effort
 
 if TYPE_CHECKING:
+    import onnx
+
     from latprof.graph.operators import Shape
 
 #: Shapes by input name; the key None stands for the model's only input.
 InputShapes: TypeAlias = Mapping[str, Sequence[int]] | Mapping[str | None, Sequence[int]]
 
 _SIZE = whole(0, MAX_ELEMENTS)
-#: Rounds of inference and shape arithmetic; each resolves one more chain of reshapes.
-_MAX_PASSES = 8
 _USUAL_IMAGE = (1, 3, 224, 224)
-_FLOAT = onnx.TensorProto.FLOAT
 
 
 def parse_shape(text: str) -> tuple[str | None, Shape]:
@@ -94,24 +90,6 @@ def fix_inputs(
     return held
 
 
-@dataclass(frozen=True)
-class Inferred:
-    """A graph as it runs at these sizes, and what is known of its values.
-
-    In ``graph`` arithmetic on shapes is initialisers, and of an If with a constant condition there
-    is the branch taken. ``shapes`` has None where one stays unknown, ``dtypes`` ONNX's element
-    types.
-    """
-
-    graph: onnx.GraphProto
-    shapes: dict[str, Shape | None]
-    dtypes: dict[str, int]
-
-
-#: Shapes of a node's outputs from those of its inputs and weights, for what onnx does not know.
-Resolver: TypeAlias = Callable[[onnx.NodeProto, Mapping[str, "Shape | None"]], "list[Shape]"]
-
-
 def infer_shapes(
     model: onnx.ModelProto,
     label: str,
@@ -119,11 +97,13 @@ def infer_shapes(
     *,
     allowance: Allowance | None = None,
     resolver: Resolver | None = None,
+    assume: bool = False,
 ) -> Inferred:
     """Infer the shape of every value of a model with static inputs.
 
     ``held`` is what was known of values before; it is used, and added to ``model``, only for those
-    that inference does not resolve. Raises ModelFileError where a size is absurd, and
+    that inference does not resolve. With ``assume`` sizes that are decided as the model runs are
+    taken as the largest that they can be. Raises ModelFileError where a size is absurd, and
     UnknownCostsError where nothing can be inferred.
     """
     light = light_copy(model)
@@ -132,97 +112,15 @@ def infer_shapes(
             name=sparse.values.name, data_type=sparse.values.data_type, dims=sparse.dims
         )
     light.graph.ClearField("sparse_initializer")
-    inference = _Inference(light, label, allowance or Allowance(), Effort(), resolver)
+    inference = Inference(light, label, allowance or Allowance(), Effort(), resolver)
     found = inference.resolve()
-    added = [v for v in held if v.name in found.shapes or _static_shape(v) is not None]
+    added = [v for v in held if v.name in found.shapes or static_shape(v) is not None]
     added = [value for value in added if found.shapes.get(value.name) is None]
     if added:
         for each in (light, model):
             each.graph.value_info.extend(added)
         found = inference.resolve()
-    return found
-
-
-@dataclass(frozen=True)
-class _Inference:
-    """Rounds of inference about one model, which is changed in place as more of it is known."""
-
-    model: onnx.ModelProto
-    label: str
-    allowance: Allowance
-    effort: Effort
-    resolver: Resolver | None
-
-    def resolve(self) -> Inferred:
-        """Infer shapes, and work out what depends on them, as long as that resolves more."""
-        found = self._once()
-        for _ in range(_MAX_PASSES):
-            graph = self.model.graph
-            asks = {"If", "Loop"}.intersection(node.op_type for node in graph.node)
-            open_ends = [
-                n for n in graph.node if any(found.shapes.get(o) is None for o in n.output)
-            ]
-            if not (open_ends or asks):
-                break
-            changed = fold_shape_arithmetic(self.model, found.shapes, self.effort)
-            changed |= write_out_known_branches(graph)
-            changed |= self._ask_handlers(open_ends, found.shapes)
-            if not changed:
-                break
-            found = self._once()
-        return found
-
-    def _ask_handlers(
-        self, nodes: Sequence[onnx.NodeProto], shapes: Mapping[str, Shape | None]
-    ) -> bool:
-        """Note the shapes that handlers know of outputs of operators that onnx does not know."""
-        known = []
-        for node in nodes if self.resolver else ():
-            if node.domain not in ("", "ai.onnx"):
-                assert self.resolver is not None
-                given = self.resolver(node, shapes)
-                known += [
-                    onnx.helper.make_tensor_value_info(name, _FLOAT, shape)
-                    for name, shape in zip(node.output, given, strict=False)
-                    if name and shapes.get(name) is None
-                ]
-        self.model.graph.value_info.extend(known)
-        return bool(known)
-
-    def _once(self) -> Inferred:
-        """Infer in the guarded child; sizes are checked before it, and what comes back."""
-        graph, label = self.model.graph, self.label
-        weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-        _check_sizes(_shapes_of(graph) | weights, label)
-        sent = with_stand_ins(self.model, weights)
-        answer = inferred(sent.SerializeToString(), label, self.allowance)
-        try:
-            values = onnx.ModelProto.FromString(answer).graph
-            shapes = _shapes_of(values) | weights
-        except Exception:  # noqa: BLE001 - protobuf's own error
-            raise ModelFileError(f"{label}: shapes cannot be inferred") from None
-        _check_sizes(shapes, label)
-        dtypes = {
-            value.name: value.type.tensor_type.elem_type
-            for value in (*values.input, *values.value_info, *values.output)
-        } | {tensor.name: tensor.data_type for tensor in graph.initializer}
-        return Inferred(graph, shapes, dtypes)
-
-
-def _shapes_of(graph: onnx.GraphProto) -> dict[str, Shape | None]:
-    """Shapes of the values that a graph tells of; None for one that is not static."""
-    values = (*graph.input, *graph.value_info, *graph.output)
-    return {value.name: _static_shape(value) for value in values}
-
-
-def _check_sizes(shapes: Mapping[str, Shape | None], label: str) -> None:
-    for name, known in shapes.items():
-        if known is not None and bounded_product(known) > MAX_ELEMENTS:
-            raise ModelFileError(
-                f"{label}: the value {name[:200]!r} has an impossible shape",
-                expected=f"sizes from 0, and at most {MAX_ELEMENTS} elements",
-                got=str(known),
-            )
+    return inference.assuming(found) if assume else found
 
 
 def _by_name(shapes: InputShapes, names: list[str], label: str) -> dict[str, tuple[int, ...]]:
@@ -267,22 +165,12 @@ def _set_shape(value: onnx.ValueInfoProto, sizes: Shape, label: str) -> bool:
             expected=str(len(tensor_type.shape.dim)),
             got=str(len(sizes)),
         )
-    if _static_shape(value) == sizes:
+    if static_shape(value) == sizes:
         return False
     tensor_type.shape.ClearField("dim")
     for size in sizes:
         tensor_type.shape.dim.add().dim_value = size
     return True
-
-
-def _static_shape(value: onnx.ValueInfoProto) -> Shape | None:
-    """Return the shape of a tensor whose dimensions all have a size, else None."""
-    tensor_type = value.type.tensor_type
-    if not value.type.HasField("tensor_type") or not tensor_type.HasField("shape"):
-        return None
-    if not all(dim.HasField("dim_value") for dim in tensor_type.shape.dim):
-        return None
-    return tuple(dim.dim_value for dim in tensor_type.shape.dim)
 
 
 def _check_static(value: onnx.ValueInfoProto, label: str, *, given: bool) -> None:

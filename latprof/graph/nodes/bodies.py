@@ -11,8 +11,8 @@ from latprof.graph.node_order import subgraphs
 from latprof.graph.nodes.value_facts import ValueFacts
 
 if TYPE_CHECKING:
+    from latprof.graph.inferring.rounds import Inferred
     from latprof.graph.nodes.node_view import NodeView
-    from latprof.graph.static_shapes import Inferred
 
 
 def trips_of(view: NodeView) -> tuple[int, str]:

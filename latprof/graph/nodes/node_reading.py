@@ -19,11 +19,12 @@ from latprof.graph.nodes.node_view import NodeView, resolved, shaped
 from latprof.graph.nodes.value_facts import ValueFacts
 from latprof.graph.nodes.windows import windows_of
 from latprof.graph.operators import Operator, Shape
-from latprof.graph.static_shapes import Inferred, infer_shapes
+from latprof.graph.static_shapes import infer_shapes
 from latprof.graph.work.handlers import work_of_node
 
 if TYPE_CHECKING:
     from latprof.graph.guarded.inference import Allowance
+    from latprof.graph.inferring.rounds import Inferred
 
 #: Operators that move no data at inference: their output is their first input.
 _NOTHING = frozenset({"Identity", "Dropout"})
@@ -72,13 +73,13 @@ class GraphReading:
                 same[node.output[0]] = inputs[0]
             else:
                 view = NodeView(node, inputs, found.shapes, constant, facts)
-                operator = self._operator(view)
+                operator = self._operator(view, found.assumed)
                 yield operator
                 if node.op_type in _HAS_BODIES:
                     yield from self._body_operators(view, found, operator, depth)
             facts.follow(node, inputs)
 
-    def _operator(self, view: NodeView) -> Operator:
+    def _operator(self, view: NodeView, assumed: Mapping[str, str]) -> Operator:
         node, shapes = view.node, view.shapes
         weights = view.weights
         weight = next((shape for _, shape in weights), ())
@@ -120,7 +121,7 @@ class GraphReading:
             ),
             counted_macs=work.macs,
             handled=work.kind,
-            unknown=work.unknown,
+            unknown=work.unknown or _assumed_size(view, assumed),
             attributes=view.seen.attributes,
             constants=view.seen.values,
         )
@@ -166,7 +167,9 @@ class GraphReading:
             if self.bodies > _MAX_BODIES or depth >= _MAX_DEPTH:
                 raise UnknownCostsError("too many bodies of If and Loop")
             model, outside = self._body_model(body, view, found)
-            inner = infer_shapes(model, self.label, allowance=self.allowance, resolver=resolved)
+            inner = infer_shapes(
+                model, self.label, allowance=self.allowance, resolver=resolved, assume=True
+            )
             operators = list(self.operators(inner, depth=depth + 1))
         except LatprofError as error:
             why = f"a body of {node_name(view.node)} is not known: {error}"[:200]
@@ -234,6 +237,18 @@ class GraphReading:
                     f"{where} has a weight that does not fit its input",
                     got=f"input {data}, weight {weight}, {groups} groups",
                 )
+
+
+def _assumed_size(view: NodeView, assumed: Mapping[str, str]) -> str:
+    """Why the sizes that a node has are not certain; empty where they are."""
+    names = (*view.node.output, *view.inputs)
+    why = next((assumed[name] for name in names if name in assumed), "")
+    if why:
+        return why
+    lost = view.node.op_type not in _HAS_BODIES and any(
+        value is not None and value.shape is None and value.dtype for value in view.seen.outputs
+    )
+    return f"{node_name(view.node)} has a size that is not known" if lost else ""
 
 
 def _is_constant(node: onnx.NodeProto, inputs: list[str], constant: set[str]) -> bool:

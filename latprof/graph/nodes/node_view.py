@@ -92,6 +92,7 @@ def _graph_node(
         tuple(map(value, node.output)),
         _attributes(node),
         values,
+        _lengths(node) if node.domain else {},
     )
 
 
@@ -125,6 +126,12 @@ def _text(content: bytes) -> str:
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
     """Attributes as plain values, the first of long lists; no tensors, no graphs."""
     return {a.name: plain(a) for a in node.attribute if (plain := _PLAIN.get(a.type))}
+
+
+def _lengths(node: onnx.NodeProto) -> dict[str, int]:
+    """Lengths of attributes that are lists."""
+    each = {a.name: len(a.ints) + len(a.floats) + len(a.strings) for a in node.attribute}
+    return {name: length for name, length in each.items() if length}
 
 
 def shaped(value: Value | None) -> Value | None:

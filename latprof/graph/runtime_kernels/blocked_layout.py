@@ -16,7 +16,7 @@ from latprof.graph.runtime_kernels.patterns import one_a_channel
 if TYPE_CHECKING:
     from latprof.graph.runtime_kernels.kernel_graph import KernelGraph
 
-_DOMAIN = "com.microsoft.nchwc"
+NCHWC = "com.microsoft.nchwc"
 _ALIGNMENT = 4
 _POOLS = frozenset({"MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool"})
 _PASSES = frozenset({"Relu", "Sigmoid", "Tanh", "HardSigmoid", "QuickGelu", "Gelu"})
@@ -85,7 +85,7 @@ class BlockedLayout:
             reads = False
         elif inputs % _ALIGNMENT:
             return
-        node.op_type, node.domain = "Conv", _DOMAIN
+        node.op_type, node.domain = "Conv", NCHWC
         self._take(node, reads=reads)
 
     def _pool(self, node: KernelNode) -> None:
@@ -95,7 +95,7 @@ class BlockedLayout:
         if node.op_type.startswith("Global") and computed and name not in self.blocked:
             return
         if len(node.outputs) == 1 and len(shape) == 4 and shape[1] % self.block == 0:
-            node.domain = _DOMAIN
+            node.domain = NCHWC
             self._take(node)
 
     def _binary(self, node: KernelNode) -> None:
@@ -113,7 +113,7 @@ class BlockedLayout:
         if node.op_type != "Mul" and len(names) == 2:
             for name in names:
                 writer = graph.writer(name)
-                fits = writer is not None and writer.domain == _DOMAIN and writer.op_type == "Conv"
+                fits = writer is not None and writer.domain == NCHWC and writer.op_type == "Conv"
                 if not fits or writer is None or writer.activation or id(writer) in self.summed:
                     continue
                 if graph.only_reader(writer) is node:
@@ -146,7 +146,7 @@ class BlockedLayout:
     def _applies(self, writer: KernelNode, node: KernelNode) -> bool:
         """Whether a convolution applies the activation that reads its result."""
         return (
-            writer.domain == _DOMAIN
+            writer.domain == NCHWC
             and writer.op_type == "Conv"
             and writer.activation in ("", "add")
             and node.op_type in _FUSES
@@ -169,7 +169,7 @@ class BlockedLayout:
 
     def _scale(self, node: KernelNode) -> None:
         """Make a node a depthwise convolution with a window of 1, as a scale a channel becomes."""
-        node.op_type, node.domain = "Conv", _DOMAIN
+        node.op_type, node.domain = "Conv", NCHWC
         channels = self.graph.shape(node.outputs[0])[1]
         one = (1, 1)
         node.operator = dataclasses.replace(
@@ -186,7 +186,7 @@ class BlockedLayout:
         if attributes.get("mode", "nearest") not in ("nearest", "linear"):
             return
         if all(b and a % b == 0 for b, a in zip(before[2:], after[2:], strict=True)):
-            node.op_type, node.domain = "Upsample", _DOMAIN
+            node.op_type, node.domain = "Upsample", NCHWC
             self._take(node)
 
     def _reorder(self) -> None:
@@ -216,12 +216,12 @@ class BlockedLayout:
         """Let a node read a value in its layout; a transposition on the way is done along."""
         graph = self.graph
         if op_type == "ReorderOutput" and _transposes(node, _TO_LAST):
-            node.op_type, node.domain = op_type, _DOMAIN
+            node.op_type, node.domain = op_type, NCHWC
             return
         writer = graph.writer(name)
         wanted = all(position in self._wants.get(id(r), ()) for r in graph.readers(name))
         if writer is not None and _transposes(writer, _TO_FIRST) and wanted:
-            writer.op_type, writer.domain = op_type, _DOMAIN
+            writer.op_type, writer.domain = op_type, NCHWC
             self.blocked.add(name)
             return
         if (op_type, name) not in made:
@@ -239,9 +239,9 @@ class BlockedLayout:
         output = f"{name}/{op_type}"
         writer = graph.writer(name) or before or graph.nodes[0]
         plain = type(writer.operator)(
-            output, op_type, (), (), domain=_DOMAIN, precision=writer.operator.precision
+            output, op_type, (), (), domain=NCHWC, precision=writer.operator.precision
         )
-        node = KernelNode(plain, op_type, _DOMAIN, {0: name}, [output])
+        node = KernelNode(plain, op_type, NCHWC, {0: name}, [output])
         graph.shapes[output] = graph.shape(name)
         graph.add(node, before)
         made[op_type, name] = output

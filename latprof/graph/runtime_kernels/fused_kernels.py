@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from latprof.graph.runtime_kernels import patterns
-from latprof.graph.runtime_kernels.blocked_layout import BlockedLayout
+from latprof.graph.runtime_kernels.blocked_layout import NCHWC, BlockedLayout
+from latprof.graph.runtime_kernels.function_bodies import expand_functions
 from latprof.graph.runtime_kernels.kernel_graph import KernelGraph
+from latprof.graph.runtime_kernels.quantized import quantized_kernels
 from latprof.graph.runtime_kernels.transposes import (
     VIEWS,
     join_transposes,
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 AVX2_BLOCK, AVX512_BLOCK = 8, 16
 #: Operators that change a shape and copy nothing.
 _FREE = VIEWS
+#: Number formats without kernels on x86 processors.
+_CAST = frozenset({"float16", "bfloat16"})
 
 
 def onnxruntime_kernels(network: Network, *, block: int = AVX2_BLOCK) -> tuple[Operator, ...]:
@@ -46,6 +50,7 @@ def onnxruntime_kernels(network: Network, *, block: int = AVX2_BLOCK) -> tuple[O
     graph = KernelGraph(network)
     patterns.remove_what_does_nothing(graph)
     patterns.merge_what_is_the_same(graph)
+    quantized_kernels(graph)
     patterns.fold_into_convolutions(graph)
     patterns.sums_into_gemm(graph)
     patterns.products_with_a_bias(graph)
@@ -57,14 +62,24 @@ def onnxruntime_kernels(network: Network, *, block: int = AVX2_BLOCK) -> tuple[O
     join_transposes(graph)
     patterns.layer_normalization(graph, merge=True)
     join_transposes(graph)
+    cast = sum(operator.precision in _CAST for operator in network.operators)
+    if 2 * cast < len(network.operators):
+        _for_this_processor(graph, block)
+    return tuple(graph.kernel(node) for node in graph.nodes if node.op_type not in _FREE)
+
+
+def _for_this_processor(graph: KernelGraph, block: int) -> None:
+    """What is done once operators are assigned to the CPU provider.
+
+    In 16 bits most have no kernel there: they are cast to float32 afterwards, as they are.
+    """
     patterns.activations(graph)
     patterns.simplified_layer_normalization(graph)
     patterns.scaled_and_transposed_products(graph)
     patterns.skip_layer_normalization(graph)
     patterns.fast_gelu(graph)
     patterns.quick_gelu(graph)
-    patterns.expand_functions(graph)
-    if block:
+    expand_functions(graph)
+    if block and not any(node.domain == NCHWC for node in graph.nodes):
         BlockedLayout(graph, block).apply()
     patterns.sums_into_convolutions(graph)
-    return tuple(graph.kernel(node) for node in graph.nodes if node.op_type not in _FREE)

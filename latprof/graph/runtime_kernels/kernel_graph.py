@@ -60,6 +60,7 @@ class KernelGraph:
                 operator, operator.op_type, operator.domain, inputs, list(operator.writes)
             )
             node.parts = [operator.name]
+            node.activation = _applied(operator)
             known = len(operator.writes) == len(operator.output_shapes)
             if known:
                 self.shapes.update(zip(operator.writes, operator.output_shapes, strict=True))
@@ -118,6 +119,10 @@ class KernelGraph:
             self._readers[node.inputs[position]].remove(node)
         node.inputs[position] = name
         self._readers.setdefault(name, []).append(node)
+
+    def forget(self, node: KernelNode, position: int) -> None:
+        """Let a node read no value at a position any more."""
+        self._readers[node.inputs.pop(position)].remove(node)
 
     def bypass(self, node: KernelNode, position: int = 0) -> None:
         """Take a node out that changes nothing: its readers read its input."""
@@ -184,3 +189,11 @@ class KernelGraph:
             activation=node.activation,
             parts=tuple(node.parts),
         )
+
+
+def _applied(operator: Operator) -> str:
+    """What a kernel of a file that the runtime saved applies: it says so in attributes."""
+    name = operator.attributes.get("activation")
+    sums = operator.op_type in ("Conv", "FusedConv") and 3 in operator.positions
+    words = ("add" if sums else "", name.lower() if isinstance(name, str) else "")
+    return "+".join(filter(None, words))

@@ -21,7 +21,6 @@ _GEMM_ACTIVATIONS = frozenset(
     {"Relu", "Sigmoid", "Tanh", "LeakyRelu", "Elu", "HardSigmoid", "Softplus", "Softsign"}
     | {"ThresholdedRelu", "ParametricSoftplus", "Celu", "Selu"}
 )
-_EXPANDED = frozenset({"HardSwish"})
 
 
 def remove_what_does_nothing(graph: KernelGraph) -> None:
@@ -464,14 +463,3 @@ def _merge_into_split(graph: KernelGraph, nodes: list[KernelNode], source: str) 
     graph.add(split, before=first)
     for node in nodes:
         graph.remove(node)
-
-
-def expand_functions(graph: KernelGraph) -> None:
-    """HardSwish has no kernel of its own: HardSigmoid, then Mul."""
-    for node in graph.of(*_EXPANDED):
-        gate = f"{node.outputs[0]}/gate"
-        sigmoid = type(node)(node.operator, "HardSigmoid", "", dict(node.inputs), [gate])
-        graph.shapes[gate] = graph.shape(node.outputs[0])
-        graph.add(sigmoid, before=node)
-        node.op_type = "Mul"
-        graph.read_instead(node, 1, gate)

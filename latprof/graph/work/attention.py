@@ -74,6 +74,49 @@ def _group_query(node: GraphNode) -> int:
     return batch * heads * queries * (queries + before) * 2 * size
 
 
+def _packed(node: GraphNode) -> int:
+    """com.microsoft's PackedAttention: tokens of all sequences in a row, without padding."""
+    tokens, inputs = node.shape(0)
+    outputs = node.shape(1)[1]
+    batch, length = node.shape(3)
+    sizes = node.attributes.get("qkv_hidden_sizes") or (outputs // 3,) * 3
+    return tokens * inputs * outputs + batch * length * length * (sizes[0] + sizes[2])
+
+
+def _packed_multi_head(node: GraphNode) -> int:
+    """The same without projections; the query may hold all three."""
+    query = node.shape(0)
+    batch, length = node.shape(4)
+    width = query[1] * query[3] if len(query) == 4 else query[1]
+    value = node.shape(2)[1] if node.has(2) else width
+    return batch * length * length * (width + value)
+
+
+def _cross(node: GraphNode) -> int:
+    """com.microsoft's DecoderAttention: (length, batch, size), projections in two weights."""
+    queries, batch, size = node.shape(0)
+    keys = node.shape(1)[0]
+    projected = batch * size * (queries * size + keys * 2 * size)
+    return projected + batch * queries * keys * 2 * size
+
+
+def _windowed(node: GraphNode) -> int:
+    """com.microsoft's LongformerAttention: keys within a window to both sides."""
+    batch, length, size = node.shape(0)
+    near = min(2 * node.number("window", length), length)
+    return batch * length * (size * node.shape(1)[1] + near * 2 * size)
+
+
+def _linear(node: GraphNode) -> int:
+    """LinearAttention: each step adds to a state of d_k x d_v a head, and reads it."""
+    batch, steps, width = node.shape(0)
+    heads, key_heads = node.number("q_num_heads", 1), node.number("kv_num_heads", 1)
+    state = (width // heads) * (node.shape(2)[2] // key_heads)
+    rule = str(node.attributes.get("update_rule", "gated_delta"))
+    updates = 2 if rule.endswith("delta") else 1  # a delta rule reads the state first
+    return batch * steps * state * (heads + updates * key_heads)
+
+
 def _relative_bias(node: GraphNode) -> int:
     """The gate of GatedRelativePositionBias: each query's head with a weight of size x D."""
     batch, length, hidden = node.shape(0)
@@ -88,4 +131,13 @@ ATTENTION: dict[str, MacCounter] = {
     "com.microsoft:DecoderMaskedMultiHeadAttention": _masked_multi_head,
     "com.microsoft:GroupQueryAttention": _group_query,
     "com.microsoft:GatedRelativePositionBias": _relative_bias,
+    "com.microsoft:SparseAttention": _group_query,
+    "com.microsoft:DecoderMaskedSelfAttention": _projecting,
+    "com.microsoft:DecoderAttention": _cross,
+    "com.microsoft:PackedAttention": _packed,
+    "com.microsoft:PackedMultiHeadAttention": _packed_multi_head,
+    "com.microsoft:LongformerAttention": _windowed,
+    "com.microsoft:LinearAttention": _linear,
+    "LinearAttention": _linear,
+    "ai.onnx.preview:FlexAttention": _standard,
 }

@@ -24,16 +24,16 @@ Unsqueeze Upsample Where Xor
 """
 _MICROSOFT = """
 BiasAdd BiasDropout BiasGelu BiasSoftmax BiasSplitGelu BifurcationDetector BitmaskBiasDropout
-BitmaskDropout BranchwiseRMSNorm CDist ComplexMul ComplexMulConj CropAndResize DequantizeBFP
+BitmaskDropout BranchwiseRMSNorm ComplexMul ComplexMulConj CropAndResize DequantizeBFP
 DequantizeLinear DequantizeWithOrder DynamicTimeWarping EmbedLayerNormalization ExpandDims FastGelu
 GatedAdd GatedRMSNorm GatherBlockQuantized GatherND Gelu GemmaRotaryEmbedding GridSample GroupNorm
-Inverse IsAllFinite MRotaryEmbedding MaxpoolWithMask MulInteger MurmurHash3 NGramRepeatBlock
+IsAllFinite MRotaryEmbedding MaxpoolWithMask MulInteger MurmurHash3 NGramRepeatBlock
 NhwcMaxPool Pad QEmbedLayerNormalization QLinearAdd QLinearAveragePool QLinearConcat
 QLinearGlobalAveragePool QLinearLeakyRelu QLinearMul QLinearReduceMean QLinearSigmoid QLinearSoftmax
 QLinearWhere QOrderedGelu QOrderedLayerNormalization QuantizeBFP QuantizeLinear QuantizeWithOrder
 QuickGelu Range ReduceSumInteger RelativePositionBias RemovePadding RestorePadding RotaryEmbedding
 SampleOp ScaledSiLU SkipGroupNorm SkipLayerNormalization SkipSimplifiedLayerNormalization Tokenizer
-Trilu UnfoldTensor Unique
+TorchEmbedding Trilu UnfoldTensor Unique
 """
 _BLOCKED = "AveragePool GlobalAveragePool GlobalMaxPool MaxPool ReorderInput ReorderOutput Upsample"
 

@@ -26,7 +26,8 @@ class GraphNode(ShortRepr):
     """An operator of a graph.
 
     ``inputs`` and ``outputs`` are in the order of the operator's definition; None where an optional
-    one is left out. ``attributes`` are plain values: numbers, text, or tuples of them. ``values``
+    one is left out. ``attributes`` are plain values: numbers, text, or tuples of them, of long
+    lists the first 64; ``lengths`` are those of the lists, outside ONNX's own domain. ``values``
     holds those of small constant inputs, by position.
     """
 
@@ -36,6 +37,7 @@ class GraphNode(ShortRepr):
     outputs: tuple[Value | None, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict)
     values: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
+    lengths: Mapping[str, int] = field(default_factory=dict)
 
     def has(self, position: int) -> bool:
         """Whether an input is given."""
@@ -52,6 +54,10 @@ class GraphNode(ShortRepr):
     def number(self, attribute: str, default: int = 0) -> int:
         """An attribute that is a whole number."""
         return int(self.attributes.get(attribute, default))
+
+    def length(self, attribute: str) -> int:
+        """How many values an attribute has that is a list; 0 where it is not given."""
+        return self.lengths.get(attribute, 0)
 
 
 MacCounter: TypeAlias = Callable[[GraphNode], int]

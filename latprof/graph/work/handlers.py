@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 from latprof.errors import InvalidValueError
 from latprof.graph.work.attention import ATTENTION
 from latprof.graph.work.data_movement import MOVES_DATA
+from latprof.graph.work.machine_learning import LEARNED
 from latprof.graph.work.products import PRODUCTS
 from latprof.registry import OPERATORS
 
 if TYPE_CHECKING:
     from latprof.graph.operators import Shape
     from latprof.graph.work.graph_node import GraphNode, MacCounter
+    from latprof.graph.work.machine_learning import ShapeRule
 
 
 class OperatorHandler:
@@ -50,6 +52,7 @@ class _Counted(OperatorHandler):
     """One of latprof's own, which counts with a function; its kind is the operator's own."""
 
     count: MacCounter
+    shapes: ShapeRule | None = None
 
     def macs(self, node: GraphNode) -> int:
         return self.count(node)
@@ -57,12 +60,16 @@ class _Counted(OperatorHandler):
     def kind(self, node: GraphNode) -> str:  # noqa: ARG002 - the operator says
         return ""
 
+    def output_shapes(self, node: GraphNode) -> Sequence[Shape] | None:
+        return self.shapes(node) if self.shapes else None
+
 
 Handler = TypeVar("Handler", bound=type[OperatorHandler])
 
 _own: Mapping[str, OperatorHandler] = {
     **dict.fromkeys(MOVES_DATA, _Counted(lambda _: 0)),
     **{name: _Counted(count) for name, count in {**PRODUCTS, **ATTENTION}.items()},
+    **{name: _Counted(*both) for name, both in LEARNED.items()},
 }
 _registered: dict[str, OperatorHandler] = {}
 _foreign: dict[str, OperatorHandler | None] = {}

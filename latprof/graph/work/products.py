@@ -71,6 +71,12 @@ def _sides(term: str, shape: tuple[int, ...]) -> dict[str | int, int]:
     return dict(zip(names, shape, strict=True))
 
 
+def _inverse(node: GraphNode) -> int:
+    """Gaussian elimination: n^3 of each matrix."""
+    data = node.shape(0)
+    return math.prod(data) * data[-1]
+
+
 def _recurrent(node: GraphNode) -> int:
     """Every step of every sequence is multiplied with all input and recurrent weights."""
     steps, batch = node.shape(0)[:2]
@@ -149,6 +155,9 @@ PRODUCTS: dict[str, MacCounter] = {
             "MatMulBnb4": _blockwise_product,
             "MatMulFpQ4": _matrix_product,
             "DynamicQuantizeLSTM": _recurrent,
+            "CDist": _matrix_product,
+            "Inverse": _inverse,
+            "QOrderedMatMul": _matrix_product,
             "MoE": _experts,
             "QMoE": _experts,
             "Rfft": _fourier,

@@ -24,7 +24,7 @@ _LIKE_FIRST: Mapping[str, tuple[int, ...]] = {
     **dict.fromkeys(
         """
         BiasAdd BiasDropout BiasGelu BiasSoftmax DecoderMaskedMultiHeadAttention FastGelu Gelu
-        GemmaRotaryEmbedding GroupNorm GroupQueryAttention MoE NGramRepeatBlock QLinearLeakyRelu
+        GemmaRotaryEmbedding GroupNorm MoE NGramRepeatBlock QLinearLeakyRelu
         QLinearSigmoid QLinearSoftmax QMoE QuickGelu ReorderInput RotaryEmbedding ScaledSiLU
         SimplifiedLayerNormalization Trilu
         """.split(),  # noqa: SIM905 - a table
@@ -54,6 +54,14 @@ _ALIKE: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "AveragePool": ("AveragePool", (0,)),
     "GlobalAveragePool": ("GlobalAveragePool", (0,)),
     "GlobalMaxPool": ("GlobalMaxPool", (0,)),
+    "NhwcMaxPool": ("MaxPool", (0,)),
+    "NhwcConv": ("Conv", (0, 1)),
+    "NhwcFusedConv": ("Conv", (0, 1)),
+    "CDist": ("MatMul", (0, 1)),
+    "QEmbedLayerNormalization": ("Gather", (2, 0)),
+    "EmbedLayerNormalization": ("Gather", (2, 0)),
+    "GemmFloat8": ("Gemm", (0, 1)),
+    "MaxpoolWithMask": ("MaxPool", (0,)),
     "GridSample": ("GridSample", (0, 1)),
     "GatherND": ("GatherND", (0, 1)),
     "ConvTransposeWithDynamicPads": ("ConvTranspose", (0, 1)),
@@ -62,6 +70,8 @@ _ALIKE: Mapping[str, tuple[str, tuple[int, ...]]] = {
 }
 #: Attributes that ONNX's operator lacks.
 _NOT_ONNX = frozenset({"activation", "activation_params", "alpha", "beta", "channels_last"})
+#: Sides of values whose channels are last, where neither weight nor window tells.
+_SIDES = 4
 
 Nodes: TypeAlias = "list[onnx.NodeProto]"
 
@@ -97,7 +107,9 @@ def _stand_in(
                 if node.output[p]
             ]
         if node.op_type in _ALIKE:
-            return [_alike(node, attributes)]
+            last = attributes.get("channels_last") or node.op_type.startswith("Nhwc")
+            alike = _alike(node, attributes)
+            return _channels_last(alike, weights) if last else [alike]
         special = _SPECIAL.get(node.op_type)
         return special(_Place(node, attributes, weights, graph)) if special else []
     except (IndexError, KeyError, TypeError, ValueError):
@@ -110,6 +122,23 @@ def _alike(node: onnx.NodeProto, attributes: Mapping[str, Any]) -> onnx.NodeProt
     if op_type == "MatMul":
         kept = {}
     return make_node(op_type, [node.input[p] for p in positions], [node.output[0]], **kept)
+
+
+def _channels_last(node: onnx.NodeProto, weights: Mapping[str, Shape | None]) -> Nodes:
+    """ONNX's operator, which wants the channels second, between transpositions."""
+    place = 3 if node.op_type == "QLinearConv" else 1
+    weight = weights.get(node.input[place]) if len(node.input) > place else None
+    kernel = next((a.ints for a in node.attribute if a.name == "kernel_shape"), ())
+    sides = len(weight or ()) or (len(kernel) + 2 if kernel else _SIDES)
+    source, result = node.input[0], node.output[0]
+    node.input[0], node.output[0] = f"{result}/data", f"{result}/result"
+    to_second = [0, sides - 1, *range(1, sides - 1)]
+    to_last = [0, *range(2, sides), 1]
+    return [
+        make_node("Transpose", [source], [node.input[0]], perm=to_second),
+        node,
+        make_node("Transpose", [node.output[0]], [result], perm=to_last),
+    ]
 
 
 @dataclass(frozen=True)
@@ -171,14 +200,41 @@ def _projecting_attention(place: _Place) -> Nodes:
 def _multi_head_attention(place: _Place) -> Nodes:
     """MultiHeadAttention with three inputs: as wide as the query, whose heads it has."""
     node = place.node
-    separate = len(node.input) > 2 and node.input[2]
-    return [make_node("Identity", [node.input[0]], [node.output[0]])] if separate else []
+    if len(node.input) > 1 and node.input[1]:
+        separate = len(node.input) > 2 and node.input[2]
+        return [make_node("Identity", [node.input[0]], [node.output[0]])] if separate else []
+    return _first_of(place, node.input[0], 3, 1)  # (batch, length, heads, 3, size)
 
 
-def _embedding(place: _Place) -> Nodes:
-    """EmbedLayerNormalization: rows of a table."""
-    node = place.node
-    return [make_node("Gather", [node.input[2], node.input[0]], [node.output[0]])]
+def _group_query_attention(place: _Place) -> Nodes:
+    """GroupQueryAttention: as wide as the query, behind whose heads the others may be packed."""
+    node, given = place.node, place.attributes
+    if len(node.input) > 1 and node.input[1]:
+        return [make_node("Identity", [node.input[0]], [node.output[0]])]
+    heads = given["num_heads"]
+    split, name = place.numbers("heads", [0, 0, heads + 2 * given["kv_num_heads"], -1])
+    packed = make_node("Reshape", [node.input[0], name], [place.made("packed")])
+    return [split, packed, *_first_of(place, place.made("packed"), 2, heads)]
+
+
+def _first_of(place: _Place, name: str, axis: int, count: int) -> Nodes:
+    """The first of a side, and all sides from the third on in one."""
+    parts = (("starts", [0]), ("ends", [count]), ("axes", [axis]), ("joined", [0, 0, -1]))
+    made = [place.numbers(*part) for part in parts]
+    *bounds, joined = (each for _, each in made)
+    cut = place.made("cut")
+    return [
+        *(node for node, _ in made),
+        make_node("Slice", [name, *bounds], [cut]),
+        make_node("Reshape", [cut, joined], [place.node.output[0]]),
+    ]
+
+
+def _recurrent(place: _Place) -> Nodes:
+    """DynamicQuantizeLSTM: as LSTM, whose shapes do not depend on its weights'."""
+    node, given = place.node, place.attributes
+    kept = {name: given[name] for name in ("hidden_size", "direction") if name in given}
+    return [make_node("LSTM", list(node.input[:3]), list(node.output), **kept)]
 
 
 def _joined(place: _Place) -> Nodes:
@@ -214,7 +270,9 @@ _SPECIAL: Mapping[str, Callable[[_Place], Nodes]] = {
     "Attention": _projecting_attention,
     "QAttention": _projecting_attention,
     "MultiHeadAttention": _multi_head_attention,
-    "EmbedLayerNormalization": _embedding,
+    "GroupQueryAttention": _group_query_attention,
+    "SparseAttention": _group_query_attention,
+    "DynamicQuantizeLSTM": _recurrent,
     "QLinearConcat": _joined,
     "QLinearReduceMean": _mean,
     "ReorderOutput": _reordered,

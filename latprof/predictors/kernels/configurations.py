@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.common.short_reprs import ShortRepr
+from latprof.predictors.kernels.nearest_families import nearest_family
 
 if TYPE_CHECKING:
     from latprof.graph.operators import Operator, Shape
@@ -65,6 +66,8 @@ _BLOCKED = "com.microsoft.nchwc"
 #: Operators that move data and compute nothing.
 _LAYOUT = frozenset({"Transpose", "ReorderInput", "ReorderOutput", "DepthToSpace", "SpaceToDepth"})
 _ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "Where", "Pow"})
+#: Exponents that are products, and not powers.
+_PRODUCTS = ((2.0,), (3.0,))
 _PLAIN = frozenset({"Clip", "Relu", "LeakyRelu", "HardSigmoid", "Neg", "Abs", "Floor", "PRelu"})
 _SIGMOIDS = frozenset({"Sigmoid", "Tanh", "HardSwish", "Erf", "Exp", "Sqrt", "Log", "Softplus",
                        "Gelu", "FastGelu", "BiasGelu", "QuickGelu", "Elu", "Selu", "Mish", "Swish",
@@ -154,6 +157,8 @@ def configuration_of(
 def family_of(operator: Operator) -> str:
     """Which kernels an operator's are compared with, whatever their sizes and number format."""
     op_type = operator.op_type
+    if op_type == "Pow" and operator.constants.get(1) not in _PRODUCTS:
+        return "pow"
     if op_type in ("Conv", "FusedConv", "ConvInteger", "QLinearConv"):
         per_group = operator.weight_shape[1] if len(operator.weight_shape) > 1 else 0
         dense = "conv" if operator.groups == 1 else "grouped"
@@ -203,7 +208,8 @@ def _weights(operator: Operator) -> int:
 
 
 def _sizes(family: str, operator: Operator) -> dict[str, float]:
-    """Batch, image and channels as the family means them."""
+    """Batch, image and channels as the family, or the nearest that has trees, means them."""
+    family = nearest_family(family)
     data = operator.input_shapes[0] if operator.input_shapes else ()
     out = operator.output_shapes[0] if operator.output_shapes else ()
     if family in ("linear", "matmul"):
@@ -269,7 +275,7 @@ def _rows_and_columns(data: Shape, out: Shape) -> dict[str, float]:
 
 def _along_last(operator: Operator, data: Shape) -> float:
     """1 where an operator works along, or broadcasts over, the last dimension; 0 elsewhere."""
-    if operator.op_type in _ELEMENTWISE:
+    if nearest_family(family_of(operator)) == "elementwise":
         sizes = {math.prod(s) for s in (*operator.input_shapes, *operator.weight_shapes)}
         return float(len(sizes) > 1)
     if operator.op_type == "Transpose":

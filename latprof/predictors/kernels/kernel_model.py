@@ -19,6 +19,7 @@ from latprof.common.short_reprs import ShortRepr
 from latprof.predictors.kernels.configurations import CONTEXT, NUMBERS, Configurations
 from latprof.predictors.kernels.forests import Forest
 from latprof.predictors.kernels.kernel_features import FEATURES, Roofline, features
+from latprof.predictors.kernels.nearest_families import nearest_family
 
 Floats: TypeAlias = NDArray[np.float64]
 Mask: TypeAlias = NDArray[np.bool_]
@@ -36,8 +37,9 @@ _HALVED = (
 #: Configurations whose own times a model may hold, and how far these may be from its trees.
 _MOST_SEEN = 100_000
 _LARGEST_SEEN = 20.0
-#: Error of the logarithm of a kernel that was measured.
-_MEASURED_ERROR = 0.1
+#: Error of the logarithm of a kernel that was measured, and the least where a family speaks for
+#: another.
+_MEASURED_ERROR, _FOREIGN_ERROR = 0.1, 0.4
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -154,13 +156,26 @@ class KernelModel(ShortRepr):
         both, covered, error = self._logarithms(kernels.joined(halved))
         count = len(kernels)
         digests = kernels.digests()
-        seen = [self.seen.get(digest, 0.0) for digest in digests]
+        families = kernels.families.tolist()
+        # What was timed of a family without trees of its own was compared with those of all.
+        seen = [
+            self.seen.get(digest, 0.0)
+            if family in self.families or digest in self.measured
+            else 0.0
+            for digest, family in zip(digests, families, strict=True)
+        ]
         log_ms = both[:count] + np.array(seen)
         np.maximum.at(log_ms, which, both[count:])
         own = np.array([digest in self.measured for digest in digests], dtype=bool)
         floor = np.where(own, 0.0, self.roofline.floor_ms(kernels))
         error = np.where(own, np.minimum(error[:count], _MEASURED_ERROR), error[:count])
         return KernelTimes(np.maximum(np.exp(log_ms), floor), covered[:count] | own, error)
+
+    def speaker(self, family: str) -> FamilyModel:
+        """The trees that answer for a family: its own, the nearest's, or those of all."""
+        names = (family, family.partition(" ")[0], nearest_family(family))
+        known = (self.families[name] for name in names if name in self.families)
+        return next(known, self.families[ANY])
 
     def _logarithms(self, kernels: Configurations) -> tuple[Floats, Mask, Floats]:
         """The trees' logarithm of the time, whether it is within range, and its error."""
@@ -173,9 +188,10 @@ class KernelModel(ShortRepr):
             inside = np.zeros(len(which), dtype=bool)
             if model is not None:
                 inside = model.covers(kernels.numbers[which])
-            other = model or self.families[ANY]
+            other = self.speaker(family)
+            least = 0.15 if model is not None else _FOREIGN_ERROR
             first[which], base[which], covered[which] = other.first, other.base, inside
-            error[which] = np.where(inside, other.error, 2 * max(other.error, 0.15))
+            error[which] = np.where(inside, other.error, 2 * max(other.error, least))
         grown = self.forest.sums(features(kernels, expected), first, self.trees)
         return np.log(expected) + base + grown, covered, error
 

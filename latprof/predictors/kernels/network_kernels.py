@@ -7,6 +7,7 @@ expected errors of the kernels and is larger for those outside the training rang
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -31,6 +32,8 @@ INTERVAL_COVERAGE = 0.9
 _COMMON, _COMMON_OUTSIDE = 0.25, 0.6
 #: A network's error that no kernel explains.
 _OWN = 0.02
+#: The error of a kernel's logarithm where its work or the number of its runs is not known.
+_UNCERTAIN = 1.5
 #: With fewer left-out networks than this, errors are taken as normal, and wider.
 _FEWEST_SCORES = 19
 _WIDER = 1.5
@@ -86,12 +89,24 @@ class NetworkKernelModel(ShortRepr):
     constant_ms: float
     scores: Floats
 
-    def predict(self, kernels: Configurations, trips: Floats | None = None) -> SummedKernels:
+    def predict(
+        self,
+        kernels: Configurations,
+        trips: Floats | None = None,
+        certain: NDArray[np.bool_] | None = None,
+    ) -> SummedKernels:
         """Predict one network of n kernels, n of at least 1.
 
-        ``trips`` says how often each runs, shape (n,); once unless given.
+        ``trips`` says how often each runs, shape (n,); once unless given. Those that are not
+        ``certain``, whose work or number of runs nobody knows, count as not covered.
         """
         times = self.kernels.predict(kernels)
+        if certain is not None:
+            times = dataclasses.replace(
+                times,
+                covered=times.covered & certain,
+                error=np.where(certain, times.error, np.maximum(times.error, _UNCERTAIN)),
+            )
         floor, each = self.kernels.roofline.floor_ms(kernels), times.latency_ms
         if trips is not None:
             each, floor = each * trips, floor * trips

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.predictors.kernels.kernel_model import ANY, FamilyModel, KernelModel, window_of
+from latprof.predictors.kernels.kernel_model import FamilyModel, KernelModel, window_of
 
 if TYPE_CHECKING:
     from latprof.predictors.kernels.configurations import Configurations
@@ -63,10 +63,10 @@ def _new_families(
         count = len(rows)
         if family in model.families or count < _FEWEST:
             continue
-        any_, own, numbers = model.families[ANY], rest[rows], kernels.numbers[rows]
+        before, own, numbers = model.speaker(family), rest[rows], kernels.numbers[rows]
         found[family] = FamilyModel(
-            any_.first,
-            any_.base + float(own.mean()) * count / (count + 1),
+            before.first,
+            before.base + float(own.mean()) * count / (count + 1),
             numbers.min(axis=0),
             numbers.max(axis=0),
             frozenset(map(tuple, window_of(numbers).tolist())),

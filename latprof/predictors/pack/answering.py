@@ -72,6 +72,8 @@ class Answer(ShortRepr, Framed):
     ``changes`` are cheaper configurations of its kernels, where they were asked for.
     ``differences`` says in what the model differs from what the pack was measured with.
     ``measured_here`` counts kernels that were measured on this host after the pack was made.
+    ``uncertain`` says what of the model's work cannot be told without running it, such as how often
+    a loop runs; what depends on it counts as not covered.
     Latencies in milliseconds.
     """
 
@@ -91,6 +93,7 @@ class Answer(ShortRepr, Framed):
     differences: tuple[str, ...] = ()
     changes: tuple[CheaperKernel, ...] = ()
     measured_here: int = 0
+    uncertain: tuple[str, ...] = ()
 
     @property
     def is_guess(self) -> bool:
@@ -113,6 +116,7 @@ class Answer(ShortRepr, Framed):
         rows.append(("coverage", f"{whole_percent(self.coverage)}: {self._coverage_meaning}"))
         if self.unknown:
             rows.append(("not covered", ", ".join(self.unknown)))
+        rows += [("not certain", each) for each in self.uncertain]
         rows += [("differs", difference) for difference in self.differences]
         rows.append(("target", "unknown" if self.target is None else self.target.describe()))
         return html_table(self.name, rows)

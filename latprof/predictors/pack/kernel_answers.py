@@ -26,6 +26,8 @@ _CONSIDERED, _NAMED = 12, 3
 #: A change that saves less than this part of the network is not worth a line.
 _LEAST_SAVING = 0.005
 _DIVISORS = (8, 16)
+#: Activations that are kernels of their own, and cost more than ReLU.
+_SMOOTH = frozenset({"BiasGelu", "FastGelu", "Gelu", "HardSwish", "Mish", "QuickGelu", "Swish"})
 
 
 def predict_from_kernels(
@@ -62,15 +64,18 @@ def predict_from_kernels(
     kernels = kernels_of(network, pack.target)
     if not kernels.operators:
         raise ModelFileError(f"{name} has no operators to predict", expected="operators that work")
-    found = pack.model.predict(kernels.configurations, kernels.trips)
+    certain = np.array([not operator.unknown for operator in kernels.operators], dtype=bool)
+    found = pack.model.predict(kernels.configurations, kernels.trips, certain)
+    outside = ~found.covered & certain
     unknown = tuple(
-        sorted({op.kind for op, c in zip(kernels.operators, found.covered, strict=True) if not c})
+        sorted({op.kind for op, out in zip(kernels.operators, outside, strict=True) if out})
     )
     if strict and found.coverage < 1:
+        missing = (*unknown, *network.unknown)
         raise CoverageError(
             f"the pack knows only {whole_percent(found.coverage)} of {name}; outside the training "
-            f"range: {', '.join(unknown)}",
-            unknown,
+            f"range, or not certain: {', '.join(missing)}",
+            missing,
             hint="leave out --strict for an estimate with an interval",
         )
     return Answer(
@@ -87,6 +92,7 @@ def predict_from_kernels(
         interval_coverage=INTERVAL_COVERAGE,
         changes=_changes(pack, kernels, found) if advise else (),
         measured_here=_measured_here(pack, kernels),
+        uncertain=network.unknown,
     )
 
 
@@ -113,21 +119,24 @@ def _changes(
     """The cheaper configurations nearest to the kernels that cost most above their roofline."""
     above = found.kernel_ms - found.floor_ms
     considered = np.argsort(-above)[:_CONSIDERED].tolist()
-    tried: list[tuple[int, str, NDArray[np.float64]]] = []
+    tried: list[tuple[int, str, str, NDArray[np.float64]]] = []
     for index in considered:
         family = str(kernels.configurations.families[index])
-        for words, numbers in _cheaper(family, kernels.configurations.numbers[index]):
-            tried.append((index, words, numbers))
+        numbers = kernels.configurations.numbers[index]
+        tried += [(index, words, family, other) for words, other in _cheaper(family, numbers)]
+        if kernels.operators[index].op_type in _SMOOTH:
+            tried.append((index, "ReLU in its place", "activation", numbers))
     if not tried:
         return ()
-    rows = [index for index, _, _ in tried]
+    rows = [index for index, *_ in tried]
     asked = Configurations(
-        kernels.configurations.families[rows], np.array([numbers for *_, numbers in tried])
+        np.array([family for _, _, family, _ in tried], dtype=np.str_),
+        np.array([numbers for *_, numbers in tried]),
     )
     instead = pack.model.kernels.predict(asked).latency_ms
     instead = instead * kernels.trips[rows]
     best: dict[int, CheaperKernel] = {}
-    for (index, words, _), ms in zip(tried, instead.tolist(), strict=True):
+    for (index, words, *_), ms in zip(tried, instead.tolist(), strict=True):
         operator, now = kernels.operators[index], float(found.kernel_ms[index])
         change = CheaperKernel(operator.name, operator.kind, _place(operator), now, words, ms)
         if index not in best or ms < best[index].instead_ms:

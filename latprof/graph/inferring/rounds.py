@@ -1,0 +1,251 @@
+"""Shapes inferred in rounds: onnx's inference, arithmetic on sizes, handlers, assumptions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+import onnx
+
+from latprof.errors import ModelFileError
+from latprof.graph.guarded.inference import Allowance, inferred
+from latprof.graph.inferring.assumed_sizes import assumed_shapes
+from latprof.graph.known_branches import write_out_known_branches
+from latprof.graph.model_file import MAX_ELEMENTS, bounded_product, node_name
+from latprof.graph.node_order import read_names
+from latprof.graph.shape_arithmetic import Effort, fold_shape_arithmetic, small_array
+from latprof.graph.work.stand_ins import with_stand_ins
+
+if TYPE_CHECKING:
+    from latprof.graph.operators import Shape
+
+#: Rounds in which sizes are assumed that are decided as a model runs.
+_MAX_ASSUMED = 16
+#: Whole numbers of at most so many elements may be arithmetic on sizes.
+_MOST_SIZES = 64
+_WHOLE = frozenset({onnx.TensorProto.INT32, onnx.TensorProto.INT64})
+#: What a round costs beside its nodes, in nodes.
+_ROUND = 1000
+_FLOAT = onnx.TensorProto.FLOAT
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """A graph as it runs at these sizes, and what is known of its values.
+
+    In ``graph`` arithmetic on shapes is initialisers, and of an If with a constant condition there
+    is the branch taken. ``shapes`` has None where one stays unknown, ``dtypes`` ONNX's element
+    types. ``assumed`` says why, by the names of values whose sizes are decided as the model runs.
+    """
+
+    graph: onnx.GraphProto
+    shapes: dict[str, Shape | None]
+    dtypes: dict[str, int]
+    assumed: Mapping[str, str] = field(default_factory=dict)
+
+
+#: Shapes of a node's outputs from those of its inputs and weights, for what onnx does not know.
+Resolver: TypeAlias = Callable[[onnx.NodeProto, Mapping[str, "Shape | None"]], "list[Shape]"]
+
+
+@dataclass
+class Inference:
+    """Rounds of inference about one model, which is changed in place as more of it is known.
+
+    ``partial`` are the dimensions of values of which some are known; ``told`` are values whose
+    sizes were noted, which is tried once.
+    """
+
+    model: onnx.ModelProto
+    label: str
+    allowance: Allowance
+    effort: Effort
+    resolver: Resolver | None
+    partial: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
+
+    def resolve(self) -> Inferred:
+        """Infer shapes, and work out what depends on them, as long as that resolves more."""
+        return self._rounds(self._infer(self.model))
+
+    def _rounds(self, found: Inferred) -> Inferred:
+        """Each round resolves one more chain of reshapes, of which a deep model has many."""
+        while self.effort.nodes > 0:
+            graph = self.model.graph
+            asks = {"If", "Loop"}.intersection(node.op_type for node in graph.node)
+            open_ends = _open_ends(graph, found)
+            if not (open_ends or asks):
+                break
+            changed = fold_shape_arithmetic(self.model, found.shapes, self.effort)
+            written_out = write_out_known_branches(graph)
+            changed |= self._ask_handlers(open_ends, found)
+            if not (changed or written_out):
+                break
+            found = self._again(found)
+        return found
+
+    def _again(self, found: Inferred) -> Inferred:
+        """Infer what is not known yet, beginning with what is."""
+        part = _open_part(self.model, found)
+        more = self._infer(part or self.model)
+        if part is None:
+            return more
+        known = {name: shape for name, shape in more.shapes.items() if shape is not None}
+        dtypes = {name: dtype for name, dtype in more.dtypes.items() if dtype}
+        weights: dict[str, Shape | None] = {
+            tensor.name: tuple(tensor.dims) for tensor in self.model.graph.initializer
+        }
+        return Inferred(
+            self.model.graph,
+            more.shapes | found.shapes | known | weights,
+            more.dtypes | found.dtypes | dtypes,
+        )
+
+    def assuming(self, found: Inferred) -> Inferred:
+        """Assume what is decided as the model runs, value by value, and infer what follows."""
+        assumed: dict[str, str] = {}
+        for _ in range(_MAX_ASSUMED):
+            unknown = {o for n in _open_ends(self.model.graph, found) for o in n.output if o}
+            names = self._assume(found) if unknown else []
+            if not names or self.effort.nodes <= 0:
+                break
+            found = self._rounds(self._again(found))
+            reason = f"sizes after {names[0]} are decided as the model runs: the largest are taken"
+            resolved = (name for name in unknown if found.shapes.get(name) is not None)
+            assumed |= dict.fromkeys(resolved, reason)
+        return Inferred(found.graph, found.shapes, found.dtypes, assumed)
+
+    def _assume(self, found: Inferred) -> list[str]:
+        """Note sizes for the first values that lack them; what makes these is returned."""
+        graph, names = self.model.graph, []
+        constants = {t.name: t for t in graph.initializer}
+        for node in _open_ends(graph, found):
+            if any(name and found.shapes.get(name) is None for name in node.input):
+                continue
+            values = {
+                position: array.ravel().tolist()
+                for position, name in enumerate(node.input)
+                if name in constants and (array := small_array(constants[name])) is not None
+            }
+            partial = [self.partial.get(name) for name in node.output]
+            shapes = assumed_shapes(node, found.shapes, partial, values)
+            for name, shape in zip(node.output, shapes, strict=False):
+                dtype = found.dtypes.get(name, 0)
+                if name and shape is not None and dtype and self._tell(name, dtype, shape):
+                    names.append(node_name(node))
+        return names
+
+    def _tell(self, name: str, dtype: int, shape: Shape) -> bool:
+        """Note a value's shape for inference; False for one that was noted before."""
+        new = name not in self.told
+        if new:
+            self.told.add(name)
+            info = onnx.helper.make_tensor_value_info(name, dtype, shape)
+            self.model.graph.value_info.append(info)
+        return new
+
+    def _ask_handlers(self, nodes: Sequence[onnx.NodeProto], found: Inferred) -> bool:
+        """Note the shapes that handlers know of outputs of operators that onnx does not know."""
+        new = False
+        for node in nodes if self.resolver else ():
+            if node.domain not in ("", "ai.onnx"):
+                assert self.resolver is not None
+                for name, shape in zip(
+                    node.output, self.resolver(node, found.shapes), strict=False
+                ):
+                    if name and found.shapes.get(name) is None:
+                        new |= self._tell(name, found.dtypes.get(name) or _FLOAT, shape)
+        return new
+
+    def _infer(self, model: onnx.ModelProto) -> Inferred:
+        """Infer in the guarded child; sizes are checked before it, and what comes back."""
+        graph, label = model.graph, self.label
+        self.effort.nodes -= len(graph.node) + _ROUND
+        weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+        check_sizes(shapes_of(graph) | weights, label)
+        sent = with_stand_ins(model, weights)
+        answer = inferred(sent.SerializeToString(), label, self.allowance)
+        try:
+            values = onnx.ModelProto.FromString(answer).graph
+            shapes = shapes_of(values) | weights
+        except Exception:  # noqa: BLE001 - protobuf's own error
+            raise ModelFileError(f"{label}: shapes cannot be inferred") from None
+        check_sizes(shapes, label)
+        self.partial = {
+            value.name: tuple(
+                dim.dim_value if dim.HasField("dim_value") else None
+                for dim in value.type.tensor_type.shape.dim
+            )
+            for value in (*values.value_info, *values.output)
+            if shapes.get(value.name) is None and value.type.tensor_type.HasField("shape")
+        }
+        dtypes = {
+            value.name: value.type.tensor_type.elem_type
+            for value in (*values.input, *values.value_info, *values.output)
+        } | {tensor.name: tensor.data_type for tensor in graph.initializer}
+        return Inferred(graph, shapes, dtypes)
+
+
+def _open_ends(graph: onnx.GraphProto, found: Inferred) -> list[onnx.NodeProto]:
+    """Nodes with an output of unknown shape."""
+    return [n for n in graph.node if any(o and found.shapes.get(o) is None for o in n.output)]
+
+
+def _open_part(model: onnx.ModelProto, found: Inferred) -> onnx.ModelProto | None:
+    """What is open of a model as a model of its own; None where it needs more than tensors.
+
+    Arithmetic on sizes comes along, since inference follows its values.
+    """
+    graph, shapes, dtypes = model.graph, found.shapes, found.dtypes
+
+    def sizes(name: str) -> bool:
+        shape = shapes.get(name)
+        few = shape is not None and bounded_product(shape, _MOST_SIZES) <= _MOST_SIZES
+        return few and dtypes.get(name) in _WHOLE
+
+    nodes = [n for n in graph.node if any(shapes.get(o) is None or sizes(o) for o in n.output if o)]
+    made = {name for node in nodes for name in node.output}
+    read = {name for node in nodes for name in read_names(node)} - made
+    initial = [tensor for tensor in graph.initializer if tensor.name in read]
+    given = read.intersection(shapes).difference(tensor.name for tensor in initial)
+    if any(not dtypes.get(name) for name in given):
+        return None
+    part = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    part.graph.name = "part"
+    part.graph.node.extend(nodes)
+    part.graph.initializer.extend(initial)
+    part.graph.input.extend(
+        onnx.helper.make_tensor_value_info(name, dtypes[name], shapes[name])
+        for name in sorted(given)
+    )
+    part.graph.value_info.extend(value for value in graph.value_info if value.name in made)
+    part.graph.output.extend(value for value in graph.output if value.name in made)
+    return part
+
+
+def shapes_of(graph: onnx.GraphProto) -> dict[str, Shape | None]:
+    """Shapes of the values that a graph tells of; None for one that is not static."""
+    values = (*graph.input, *graph.value_info, *graph.output)
+    return {value.name: static_shape(value) for value in values}
+
+
+def check_sizes(shapes: Mapping[str, Shape | None], label: str) -> None:
+    """Raise ModelFileError for a shape that no tensor can have."""
+    for name, known in shapes.items():
+        if known is not None and bounded_product(known) > MAX_ELEMENTS:
+            raise ModelFileError(
+                f"{label}: the value {name[:200]!r} has an impossible shape",
+                expected=f"sizes from 0, and at most {MAX_ELEMENTS} elements",
+                got=str(known),
+            )
+
+
+def static_shape(value: onnx.ValueInfoProto) -> Shape | None:
+    """Return the shape of a tensor whose dimensions all have a size, else None."""
+    tensor_type = value.type.tensor_type
+    if not value.type.HasField("tensor_type") or not tensor_type.HasField("shape"):
+        return None
+    if not all(dim.HasField("dim_value") for dim in tensor_type.shape.dim):
+        return None
+    return tuple(dim.dim_value for dim in tensor_type.shape.dim)
