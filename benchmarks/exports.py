@@ -92,7 +92,8 @@ def exports() -> Iterator[Export]:
 
 
 def _module(build: Any, opset: int, path: Path, *, dynamic: bool = False) -> None:
-    _export(*build(), path, opset, dynamic=dynamic)
+    module, inputs = build()
+    _export(module, inputs, path, opset, dynamic=dynamic)
 
 
 def _export(
@@ -242,7 +243,7 @@ def _inputs(model: onnx.ModelProto) -> dict[str, Any]:
     return found
 
 
-def measured_ms(path: Path, shapes: dict[str, tuple[int, ...]], seconds: float) -> float:
+def measured_ms(path: Path, shapes: dict[str | None, tuple[int, ...]], seconds: float) -> float:
     """The lower quartile of CPU time of single runs, in ms."""
     import onnxruntime as ort
 
@@ -267,7 +268,7 @@ def measured_ms(path: Path, shapes: dict[str, tuple[int, ...]], seconds: float) 
     return float(np.quantile(times, 0.25))
 
 
-def _sizes(build: Any) -> dict[str, tuple[int, ...]]:
+def _sizes(build: Any) -> dict[str | None, tuple[int, ...]]:
     """Sizes for the inputs of a model with dynamic ones: those that it was exported with."""
     _, inputs = build()
     return {f"input{i}": tuple(tensor.shape) for i, tensor in enumerate(inputs)}
@@ -287,7 +288,7 @@ def _checked(export: Export, folder: Path, seconds: float) -> tuple[str, str]:
     shapes = _sizes(MODULES[export.name.split()[1]]) if dynamic else {}
     begun = time.process_time()
     try:
-        answer = predict(path, shapes={**shapes} or None, advise=True)
+        answer = predict(path, shapes=shapes or None, advise=True)
     except LatprofError as error:
         return f"REFUSED {error}"[:200], "refused"
     except Exception:  # noqa: BLE001 - what this looks for

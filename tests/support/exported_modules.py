@@ -45,7 +45,7 @@ def _unet() -> Any:
                 nn.Sequential(_conv(a, b), _conv(b, b)) for a, b in itertools.pairwise(sizes)
             )
             self.up = nn.ModuleList(
-                nn.ConvTranspose2d(b, a, 2, 2) for a, b in itertools.pairwise(sizes)
+                nn.ConvTranspose2d(b, a, 2, 2) for a, b in itertools.pairwise(sizes[1:])
             )
             self.join = nn.ModuleList(_conv(2 * a, a) for a in sizes[1:-1])
             self.head = nn.Conv2d(16, 2, 1)
