@@ -50,9 +50,12 @@ def bench(one_of, load_noise):
 
 
 @pytest.mark.parametrize(
-    ("one_of", "load_noise", "made"), [(BUSY, 0.03, 24), (BUSY, 0.0, 8), (QUIET, 0.03, 8)]
+    ("one_of", "load_noise", "made"),
+    [(BUSY, 0.03, 24), (BUSY, 0.0, 8), (QUIET, 0.1, 24), (QUIET, 0.01, 8)],
 )
-def test_a_comparison_on_a_busy_host_starts_more_processes(one_of, load_noise, made):
+def test_a_comparison_whose_processes_disagree_starts_more_and_sooner_on_a_busy_host(
+    one_of, load_noise, made
+):
     found = measure_in_turn(A, B, bench(one_of, load_noise), processes=4, visits=1)
     assert found.visits.made == made
 
@@ -87,9 +90,10 @@ def test_the_milliseconds_of_a_comparison_are_wider_by_what_is_in_doubt():
 
 
 @pytest.mark.parametrize(
-    ("one_of", "load_noise", "more"), [(BUSY, 0.02, True), (BUSY, 0.0, False), (QUIET, 0.02, False)]
+    ("one_of", "load_noise", "more"),
+    [(BUSY, 0.02, True), (BUSY, 0.0, False), (QUIET, 0.1, True), (QUIET, 0.005, False)],
 )
-def test_a_campaign_on_a_busy_host_visits_again_what_is_not_narrow(
+def test_a_campaign_visits_again_what_is_not_narrow_and_sooner_on_a_busy_host(
     tmp_path, one_of, load_noise, more
 ):
     progress = []

@@ -1,4 +1,4 @@
-"""When a busy host needs more visits to a network, and when it gives no number at all."""
+"""When a network needs more visits, as on a busy host, and when there is no number at all."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 #: A host is busy where others take more than this share of the runs, or of their time.
 BUSY_SHARE = 0.1
-#: On a busy host visits are added until the interval reaches so far to either side, on logarithms,
-#: or there are so many times the visits of a quiet host.
-BUSY_HALF_WIDTH, MOST_TIMES = 0.015, 3
+#: Visits are added until the interval reaches so far to either side, on logarithms, on a busy host
+#: and on any other, or there are so many times the usual visits.
+BUSY_HALF_WIDTH, WIDE_HALF_WIDTH, MOST_TIMES = 0.015, 0.03, 3
 #: By which a ratio is in doubt on a busy host, on logarithms, beyond what its visits show: networks
 #: lose more or less by cold caches than their reference does.
 PREEMPTED_DOUBT = 0.02
@@ -45,11 +45,13 @@ def taken_share(visit: PairedSamples) -> float:
 
 
 def needs_more(planned: int, usual: int, half_width: float, share: float) -> bool:
-    """Whether a busy host has left too wide an interval after so many visits.
+    """Whether the interval is too wide after so many visits.
 
-    ``usual`` is the number of visits on a quiet host, ``share`` that of the preempted runs.
+    On a quiet host, too, processes may disagree: memory lies otherwise in each. ``usual`` is the
+    number of visits that a network has anyway, ``share`` that of the preempted runs.
     """
-    return share > BUSY_SHARE and half_width > BUSY_HALF_WIDTH and planned < MOST_TIMES * usual
+    wanted = BUSY_HALF_WIDTH if share > BUSY_SHARE else WIDE_HALF_WIDTH
+    return half_width > wanted and planned < MOST_TIMES * usual
 
 
 def is_too_busy(half_width: float, share: float) -> bool:

@@ -20,7 +20,7 @@ import numpy as np
 
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import DeviceError
-from latprof.measurement.quiet.busy import BUSY_SHARE, FEWEST_JUDGED, needs_more, taken_share
+from latprof.measurement.quiet.busy import FEWEST_JUDGED, needs_more, taken_share
 from latprof.measurement.statistics import burst_medians, visit_ratio
 from latprof.measurement.visits import Failure
 from latprof.profilers.base import NETWORKS_PER_PROCESS
@@ -213,13 +213,13 @@ class _Run:
     def _wants_more(self, network: NetworkSource, label: int) -> bool:
         """Whether the interval around a network's latency is still too wide.
 
-        For the half-width that is asked for, or where none is for a busy host.
+        For the half-width that is asked for, or where none is for a host like this.
         """
         subject, protocol = network.subject, self._plan.protocol
         shares = [share for share in self._taken[subject, label] if not math.isnan(share)]
         share = sum(shares) / len(shares) if shares else 0.0
-        is_busy = share > BUSY_SHARE and protocol.visits >= FEWEST_JUDGED
-        if subject in self._schedule.given_up or not (protocol.half_width or is_busy):
+        is_judged = protocol.half_width or protocol.visits >= FEWEST_JUDGED
+        if subject in self._schedule.given_up or not is_judged:
             return False
         counted = self._intervals.ratios(subject, label)
         made = len(counted) + self._schedule.kept_disturbed[subject, label]

@@ -11,6 +11,7 @@ from latprof.measurement.quiet.busy import (
     BUSY_HALF_WIDTH,
     MOST_TIMES,
     TOO_WIDE,
+    WIDE_HALF_WIDTH,
     busy_share,
     needs_more,
     refuse_too_busy,
@@ -229,13 +230,14 @@ def samples_of_share(share):
     return PairedSamples(((1.0,) * 10,), ((1.0,) * 10,) * 2, 0, (usage,), (usage,) * 2)
 
 
-def test_a_busy_host_gets_more_visits_until_the_interval_is_narrow_or_they_are_too_many():
+def test_a_network_gets_more_visits_until_the_interval_is_narrow_or_they_are_too_many():
     busy, quiet = (busy_share([samples_of_share(share)]) for share in (0.4, 0.0))
     assert busy == pytest.approx(0.4)
     assert needs_more(8, 8, 2 * BUSY_HALF_WIDTH, busy)
     assert not needs_more(8, 8, BUSY_HALF_WIDTH / 2, busy)
     assert not needs_more(8 * MOST_TIMES, 8, 2 * BUSY_HALF_WIDTH, busy)
     assert not needs_more(8, 8, 2 * BUSY_HALF_WIDTH, quiet)
+    assert needs_more(8, 8, 2 * WIDE_HALF_WIDTH, quiet)
     unknown = busy_share([PairedSamples(((1.0,),), ((1.0,),) * 2, 0)])
     assert not needs_more(8, 8, 2 * BUSY_HALF_WIDTH, unknown)
 
