@@ -64,15 +64,15 @@ CONTEXT = NUMBERS[-3:]
 #: The domain of ONNX Runtime's kernels in its blocked layout.
 _BLOCKED = "com.microsoft.nchwc"
 #: Operators that move data and compute nothing.
-_LAYOUT = frozenset({"Transpose", "ReorderInput", "ReorderOutput", "DepthToSpace", "SpaceToDepth"})
+_LAYOUT = frozenset({"Transpose", "ReorderInput", "ReorderOutput", "SpaceToDepth"})
 _ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "Where", "Pow"})
 #: Exponents that are products, and not powers.
 _PRODUCTS = ((2.0,), (3.0,))
 _PLAIN = frozenset({"Clip", "Relu", "LeakyRelu", "HardSigmoid", "Neg", "Abs", "Floor", "PRelu"})
-_SIGMOIDS = frozenset({"Sigmoid", "Tanh", "HardSwish", "Erf", "Exp", "Sqrt", "Log", "Softplus",
-                       "Gelu", "FastGelu", "BiasGelu", "QuickGelu", "Elu", "Selu", "Mish", "Swish",
-                       "Reciprocal", "Sin", "Cos"})  # fmt: skip
-_WINDOWS = frozenset({"MaxPool", "AveragePool", "LpPool"})
+_SIGMOIDS = frozenset({"Sigmoid", "Tanh", "HardSwish", "Erf", "Exp", "Sqrt",
+                       "Gelu", "FastGelu", "BiasGelu", "QuickGelu", "Elu", "Mish", "Swish",
+                       "Reciprocal"})  # fmt: skip
+_WINDOWS = frozenset({"MaxPool", "AveragePool"})
 _WHOLE = frozenset({"GlobalAveragePool", "GlobalMaxPool"})
 _NORMALIZATIONS = frozenset({"LayerNormalization", "SimplifiedLayerNormalization",
                              "SkipLayerNormalization", "InstanceNormalization",
@@ -214,7 +214,7 @@ def _sizes(family: str, operator: Operator) -> dict[str, float]:
     out = operator.output_shapes[0] if operator.output_shapes else ()
     if family in ("linear", "matmul"):
         return _product_sizes(data, operator)
-    if family in ("conv", "depthwise", "grouped", "convtranspose", "pool") or (
+    if family in ("conv", "depthwise", "grouped", "pool") or (
         len(data) >= 4 and family in ("reduction", "resize", "upsample", "interpolation")
     ):
         return _image_sizes(data, out) | _window_sizes(operator)

@@ -7,6 +7,7 @@ target, and never less than for half of the images, rows or channels of the same
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -19,7 +20,7 @@ from latprof.common.short_reprs import ShortRepr
 from latprof.predictors.kernels.configurations import CONTEXT, NUMBERS, Configurations
 from latprof.predictors.kernels.forests import Forest
 from latprof.predictors.kernels.kernel_features import FEATURES, Roofline, features
-from latprof.predictors.kernels.nearest_families import nearest_family
+from latprof.predictors.kernels.nearest_families import level_of, nearest_family
 
 Floats: TypeAlias = NDArray[np.float64]
 Mask: TypeAlias = NDArray[np.bool_]
@@ -39,7 +40,7 @@ _MOST_SEEN = 100_000
 _LARGEST_SEEN = 20.0
 #: Error of the logarithm of a kernel that was measured, and the least where a family speaks for
 #: another.
-_MEASURED_ERROR, _FOREIGN_ERROR = 0.1, 0.4
+_MEASURED_ERROR, _FOREIGN_ERROR = 0.1, 0.5
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -190,7 +191,8 @@ class KernelModel(ShortRepr):
                 inside = model.covers(kernels.numbers[which])
             other = self.speaker(family)
             least = 0.15 if model is not None else _FOREIGN_ERROR
-            first[which], base[which], covered[which] = other.first, other.base, inside
+            level = 0.0 if model is not None else math.log(level_of(family))
+            first[which], base[which], covered[which] = other.first, other.base + level, inside
             error[which] = np.where(inside, other.error, 2 * max(other.error, least))
         grown = self.forest.sums(features(kernels, expected), first, self.trees)
         return np.log(expected) + base + grown, covered, error

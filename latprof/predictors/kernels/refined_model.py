@@ -7,12 +7,14 @@ A family that training never saw, or hardly, gets a level, a range and an error 
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latprof.predictors.kernels.kernel_model import FamilyModel, KernelModel, window_of
+from latprof.predictors.kernels.nearest_families import level_of
 
 if TYPE_CHECKING:
     from latprof.predictors.kernels.configurations import Configurations
@@ -66,7 +68,7 @@ def _new_families(
         before, own, numbers = model.speaker(family), rest[rows], kernels.numbers[rows]
         found[family] = FamilyModel(
             before.first,
-            before.base + float(own.mean()) * count / (count + 1),
+            before.base + math.log(level_of(family)) + float(own.mean()) * count / (count + 1),
             numbers.min(axis=0),
             numbers.max(axis=0),
             frozenset(map(tuple, window_of(numbers).tolist())),
