@@ -43,10 +43,16 @@ An interruption by the user is Python's own ``KeyboardInterrupt`` (exit status 1
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 #: Characters of each part of a message, at most.
 _LONGEST = 1000
+#: What databases' URLs begin with, also where the slashes are forgotten.
+_DATABASES = ("postgres", "mysql", "mariadb", "mssql", "oracle", "sqlite")
+_IN_A_QUERY = re.compile(
+    r"([?&][^=&?\s]{0,60}(?:pass|secret|token|key)[^=&?\s]{0,60}=)[^&\s]*", re.IGNORECASE
+)
 
 
 def shortened(text: str, longest: int = _LONGEST) -> str:
@@ -60,6 +66,28 @@ def shortened(text: str, longest: int = _LONGEST) -> str:
     cut = f"... ({len(text) - longest} more characters) ..."
     room = max(longest - len(cut), 2)
     return text[: room - room // 2] + cut + text[len(text) - room // 2 :]
+
+
+def without_passwords(text: str) -> str:
+    """A text with ``***`` for what may be a password in an address, malformed ones included."""
+    if ":" in text:
+        text = "".join(map(_without_user, re.split(r"(\s+)", text)))
+    return _IN_A_QUERY.sub(r"\1***", text)
+
+
+def _without_user(word: str) -> str:
+    """A word without what stands between an address's scheme and its host."""
+    scheme, _, rest = word.partition("://")
+    if "@" in rest:
+        return f"{scheme}://***@{rest.rpartition('@')[2]}"
+    scheme, _, rest = word.partition(":")
+    if scheme.lstrip("'\"(").lower().startswith(_DATABASES):
+        if "@" in rest:
+            return f"{scheme}:***@{rest.rpartition('@')[2]}"
+        server = "" if "sqlite" in scheme else rest.lstrip("/").partition("/")[0]
+        if ":" in server and not server.rpartition(":")[2].isdigit():  # no host and port
+            return f"{scheme}://***"
+    return word
 
 
 def shown(value: object, longest: int = 80) -> str:
@@ -100,12 +128,12 @@ class LatprofError(Exception):
         got: str | None = None,
         hint: str | None = None,
     ) -> None:
-        super().__init__(problem)
-        self.problem = problem
+        self.problem = without_passwords(str(problem))
+        super().__init__(self.problem)
         self.field = field
-        self.expected = expected
-        self.got = got
-        self.hint = hint
+        self.expected, self.got, self.hint = (
+            None if part is None else without_passwords(str(part)) for part in (expected, got, hint)
+        )
 
     def __str__(self) -> str:
         detail = ", ".join(

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import math
 import numbers
 import re
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -407,7 +407,7 @@ def _fits(value: Any, default: object, *, any_length: bool = False) -> bool:
             fits = isinstance(value, numbers.Integral) and not isinstance(value, bool)
         case float():
             number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-            fits = number and math.isfinite(value)
+            fits = number and abs(value) <= sys.float_info.max  # a whole number may have no float
         case tuple():
             fits = isinstance(value, tuple | list)
             if fits and any_length:

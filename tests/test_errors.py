@@ -106,3 +106,22 @@ def test_a_code_and_a_message_make_the_error_again(kind):
 
 def test_a_code_of_nobody_is_a_failure_of_the_runtime():
     assert type(errors.error_from_code("a-profilers-own", "odd")) is errors.RuntimeFailedError
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("no store at postgresql://me:hu@sh@h/db", "no store at postgresql://***@h/db"),
+        ("'postgresql:/me:hush@h/db'", "'postgresql:***@h/db'"),
+        ("mysql://me:hush", "mysql://***"),
+        ("mysql://h:3306/db", "mysql://h:3306/db"),
+        ("https://h/lib.aar?v=1&X-Amz-Security-Token=hush", None),
+        ("x://h/y?password=hush&v=1", "x://h/y?password=***&v=1"),
+        ("cpu:onnxruntime@lab and a@b", "cpu:onnxruntime@lab and a@b"),
+    ],
+)
+def test_no_password_of_an_address_is_in_an_error(text, hidden):
+    error = errors.UsageError(text, got=text)
+    assert hidden in (None, error.problem)
+    assert error.to_dict()["got"] == error.problem
+    assert "hush" not in str(error)

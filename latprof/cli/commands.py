@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import os
 import re
 import sys
@@ -20,7 +21,13 @@ from latprof.cli.console import note, one_line, print_error
 from latprof.cli.registered import NamingCommand
 from latprof.cli.signals import say_when_left
 from latprof.common.limits import read_number
-from latprof.errors import EXIT_INTERRUPTED, InvalidValueError, LatprofError, shortened
+from latprof.errors import (
+    EXIT_INTERRUPTED,
+    InvalidValueError,
+    LatprofError,
+    shortened,
+    without_passwords,
+)
 
 _RESUME = "latprof: interrupted; rerun the same command to resume"
 _NUMBERS = {int, float}
@@ -59,7 +66,8 @@ class Commands(TyperGroup):
     def main(self, *arguments: Any, **options: Any) -> Any:
         """Run the command line, standard streams that are closed first put to nothing.
 
-        Else the next file that is opened would be taken for them, and be printed into.
+        Else the next file that is opened would be taken for them, and be printed into. Letters that
+        a terminal's encoding lacks are escaped.
         """
         for number, name in enumerate(("stdin", "stdout", "stderr")):
             try:
@@ -68,6 +76,8 @@ class Commands(TyperGroup):
                 os.open(os.devnull, os.O_RDWR)
             if getattr(sys, name) is None:  # Python's name for a stream that was closed
                 setattr(sys, name, Path(os.devnull).open("w" if number else "r", encoding="utf-8"))  # noqa: SIM115
+            if number and isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         return super().main(*arguments, **options)
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
@@ -116,7 +126,7 @@ def _short_messages() -> Iterator[None]:
     except Exception as error:
         # Of typer's own exceptions; their classes are no public names.
         if isinstance(message := getattr(error, "message", None), str):
-            error.message = one_line(shortened(message))  # type: ignore[attr-defined]
+            error.message = one_line(shortened(without_passwords(message)))  # type: ignore[attr-defined]
         raise
 
 

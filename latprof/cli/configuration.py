@@ -8,19 +8,21 @@ neither.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from latprof.cli.console import note
 from latprof.common.limits import read_number
-from latprof.errors import InputFileError, UsageError
+from latprof.errors import InputFileError, UsageError, shown, without_passwords
 
 FILE = "latprof.toml"
 _MOST_BYTES = 1 << 16
 _LARGEST_THREADS = 1024
-#: Targets that are reached over a network: a downloaded folder must not send a model anywhere.
-_REMOTE = ("tvm-rpc", "ssh")
+#: What is reached over a network: a downloaded folder must not send a model anywhere. Targets and
+#: URLs, a phone by HOST:PORT, and URLs with a slash forgotten.
+_REMOTE = re.compile(r"(tvm-rpc|ssh):|.*://|adb:.+:[0-9]+:|.*:.*@", re.DOTALL)
 
 
 class Setting(NamedTuple):
@@ -80,7 +82,10 @@ def _read() -> Mapping[str, Any]:
 
     try:
         with open(FILE, "rb") as file:  # noqa: PTH123 - the same
-            found = tomllib.loads(file.read(_MOST_BYTES).decode())
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise ValueError(f"it has more than {_MOST_BYTES} bytes")
+        found = tomllib.loads(content.decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputFileError(f"{FILE} cannot be read: {error}") from None
     unknown = sorted(found.keys() - SETTINGS.keys())
@@ -93,22 +98,22 @@ def _read() -> Mapping[str, Any]:
 
 def _checked(name: str, value: object, source: str) -> str:
     if name == "threads":
-        text = str(value) if type(value) is int else value
-        number = read_number(text, is_whole=True) if isinstance(text, str) else None
+        number: float | None = value if type(value) is int else None
+        if isinstance(value, str):
+            number = read_number(value, is_whole=True)
         if number is None or not 1 <= number <= _LARGEST_THREADS:
             raise UsageError(
                 f"{name} in {source} is wrong",
                 expected=f"a whole number from 1 to {_LARGEST_THREADS}",
-                got=repr(value),
+                got=shown(value),
             )
         return str(number)
     if not isinstance(value, str) or not value.strip():
-        raise UsageError(f"{name} in {source} is wrong", expected="text", got=repr(value))
-    remote = "://" in value or value.partition(":")[0] in _REMOTE
-    if source == FILE and remote:
-        raise UsageError(
+        raise UsageError(f"{name} in {source} is wrong", expected="text", got=shown(value))
+    if source == FILE and _REMOTE.match(value):
+        raise UsageError(  # it may hold a password
             f"{name} in {FILE} leads to another computer",
-            got=value,
+            field=name,
             hint=f"give it as LATPROF_{name.upper()} or --{name}",
         )
     return value
@@ -146,7 +151,7 @@ def _counts(name: str, command: str, given: Mapping[str, Any]) -> bool:
 
 
 def dumped() -> str:
-    """Every setting as TOML, with where it comes from."""
+    """Every setting as TOML, with where it comes from; without passwords."""
     from latprof.predictors.pack.shipped import DEFAULT_PACK
 
     found = configuration()
@@ -154,8 +159,8 @@ def dumped() -> str:
     for name, setting in SETTINGS.items():
         default = Configured(setting.default or DEFAULT_PACK, "default")
         value, source = found.get(name, default)
-        shown = value if name == "threads" else _quoted(value)
-        lines.append(f"{name} = {shown}  # {source}\n")
+        text = value if name == "threads" else _quoted(without_passwords(value))
+        lines.append(f"{name} = {text}  # {source}\n")
     return "".join(lines)
 
 

@@ -183,8 +183,10 @@ def one_line(text: str) -> str:
 
 def note(text: str) -> None:
     """Print a line for people to stderr; a stderr that is full or closed ends no work."""
+    from latprof.errors import without_passwords
+
     with contextlib.suppress(OSError):
-        typer.echo(one_line(text), err=True)
+        typer.echo(one_line(without_passwords(text)), err=True)
 
 
 def remark(text: str) -> None:

@@ -196,4 +196,4 @@ def print_junit(
     root.append(suite)
     ET.indent(root)
     typer.echo('<?xml version="1.0" encoding="UTF-8"?>')
-    typer.echo(ET.tostring(root, encoding="unicode"))
+    typer.echo(ET.tostring(root, encoding="us-ascii").decode())  # in any terminal's encoding

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,12 @@ def axes_of(ax: Axes | None) -> Axes:
 
     found: Axes = plt.subplots(layout="constrained")[1]
     return found
+
+
+def drawn_text(text: str) -> str:
+    """A name as matplotlib draws it: ``$`` begins no formula, and no character is a command."""
+    found = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(found).replace("$", r"\$")
 
 
 def errors_of(
@@ -77,7 +84,7 @@ def draw_intervals(
     ax.errorbar(values, rows, xerr=errors_of(values, ends), **look)
     ax.set_xlabel(label)
     if len(names) <= _MOST_NAMES:
-        ax.set_yticks([*rows], [*names])
+        ax.set_yticks([*rows], [*map(drawn_text, names)])
     ax.set_ylim(len(names) - 0.5, -0.5)
     return ax
 
@@ -104,5 +111,7 @@ def write_picture(
     figure = Figure(figsize=size, layout="constrained")
     draw(figure.subplots())
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=Path(path).suffix.lower()[1:], dpi=150)
+    with warnings.catch_warnings():  # of letters that the font lacks, and names without end
+        warnings.filterwarnings("ignore", message="Glyph .* missing from|constrained_layout not")
+        figure.savefig(buffer, format=Path(path).suffix.lower()[1:], dpi=150)
     return write_atomically(path, buffer.getvalue())

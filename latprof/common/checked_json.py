@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.errors import InvalidValueError, LatprofError, PackError, UsageError
+from latprof.errors import InvalidValueError, LatprofError, PackError, UsageError, shown
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -49,6 +49,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written anywhere: JSON's escapes may spell half a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @contextmanager
@@ -92,13 +101,13 @@ class Fields:
 
     def wrong(self, name: str, expected: str) -> NoReturn:
         """Raise ``error`` for the field ``name``."""
-        got = repr(self.values[name])[:60] if name in self.values else "nothing"
+        got = shown(self.values[name], 60) if name in self.values else "nothing"
         raise self.error(f"{self.what}: field {name} is wrong", expected=expected, got=got)
 
     def text(self, name: str, limit: int = 100_000) -> str:
-        """A string of at most ``limit`` characters."""
+        """A string of at most ``limit`` characters, none of them half a surrogate pair."""
         value = self.values.get(name)
-        if not isinstance(value, str) or len(value) > limit:
+        if not isinstance(value, str) or len(value) > limit or not is_unicode(value):
             self.wrong(name, "a string")
         return value
 
@@ -153,7 +162,9 @@ class Fields:
     def texts(self, name: str) -> tuple[str, ...]:
         """A list of strings."""
         value = self.values.get(name)
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        if not isinstance(value, list) or not all(
+            isinstance(item, str) and is_unicode(item) for item in value
+        ):
             self.wrong(name, "a list of strings")
         return tuple(value)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from latprof.errors import DiskFullError, OutputPathError
+from latprof.errors import DiskFullError, InvalidValueError, OutputPathError, shown
 
 #: How every SQLite database begins.
 _SQLITE = b"SQLite format 3\0"
@@ -74,16 +74,28 @@ def remove_temporary_files() -> None:
             path.unlink(missing_ok=True)
 
 
+def path_text(given: object, field: str) -> str:
+    """``os.fspath`` of what is given for a path; raises InvalidValueError for what is none."""
+    found = os.fspath(given) if isinstance(given, str | os.PathLike) else None
+    if not isinstance(found, str):
+        raise InvalidValueError(
+            f"`{field}` is no path", field=field, expected="text or a path", got=shown(given)
+        )
+    return found
+
+
 def check_output(path: str | os.PathLike[str], *, directory: bool = False) -> None:
     """Raise OutputPathError now for a path that could not be written after hours of work.
 
     With ``directory`` it is one that may be made; otherwise a file in a folder that is there.
     """
-    target = Path(path)
+    target = Path(path_text(path, "output"))
     try:
         if directory:
             target.mkdir(parents=True, exist_ok=True)
             return
+        with contextlib.suppress(FileNotFoundError):
+            target.stat()  # a name may be too long, or hold a null character
         if what_is_at(target) == "directory":
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if what_is_at(target.parent) != "directory":
@@ -164,4 +176,4 @@ def data_folder(kind: str) -> Path:
 def digest(path: str | os.PathLike[str]) -> str:
     """The first 16 hexadecimal digits of a file's SHA-256; empty where there is no such file."""
     file = Path(path)
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else ""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if what_is_at(file) == "file" else ""

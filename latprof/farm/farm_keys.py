@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latprof.common.extras import require
-from latprof.common.files import output_error
+from latprof.common.files import output_error, what_is_at
 from latprof.common.limits import whole
 from latprof.errors import InputFileError, OutputPathError
 
@@ -61,7 +61,7 @@ def make_keys(folder: str | os.PathLike[str] | None = None, *, days: int = DEFAU
     _DAYS.check("days", days)
     place = default_folder() if folder is None else Path(folder)
     for name in FILES:
-        if (place / name).exists():
+        if what_is_at(place / name):
             raise OutputPathError(
                 f"{place / name} is there already",
                 field="folder",
@@ -74,7 +74,7 @@ def make_keys(folder: str | os.PathLike[str] | None = None, *, days: int = DEFAU
             handle = os.open(place / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
         raise output_error(place, error) from None
     return place
 
@@ -85,22 +85,22 @@ def find_keys(folder: str | os.PathLike[str] | None) -> Path | None:
     Raises InputFileError for keys that are missing, open to others, or out of date.
     """
     place = default_folder() if folder is None else Path(folder)
-    if folder is None and not any((place / name).exists() for name in FILES):
+    if folder is None and not any(what_is_at(place / name) for name in FILES):
         return None
     for name in FILES:
-        try:
-            mode = (place / name).stat().st_mode
-        except OSError as error:
+        if what_is_at(place / name) != "file":
             raise InputFileError(
-                f"cannot read the farm's key {place / name}: {error.strerror}",
+                f"cannot read the farm's key {place / name}".replace("\0", "\\0"),
                 field="keys",
+                expected="a file",
                 hint="make keys with latprof farm keys, or copy them from another host",
-            ) from None
-        if name == "key.pem" and mode & 0o077:
+            )
+        if name == "key.pem" and (place / name).stat().st_mode & 0o077:
             raise InputFileError(
                 f"others may read {place / name}", field="keys", hint="chmod 600 it"
             )
     _check_date(place / "cert.pem")
+    _check_together(place)
     return place
 
 
@@ -134,6 +134,22 @@ def _check_date(path: Path) -> None:
             f"{certificate.not_valid_after_utc:%Y-%m-%d}",
             hint="make new keys with latprof farm keys; or set this host's clock",
         )
+
+
+def _check_together(place: Path) -> None:
+    """Raise InputFileError for files that are damaged, or not of one farm."""
+    ca, cert, key = (place / name for name in FILES)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(ca)
+        context.load_cert_chain(cert, key, password="")  # else a key with a password asks for it
+    except (OSError, ValueError) as error:
+        raise InputFileError(
+            f"the keys in {place} are damaged, or not of one farm",
+            field="keys",
+            got=str(error)[:200],
+            hint="copy the folder again from another host of the farm",
+        ) from None
 
 
 def _signed(lifetime: dt.timedelta) -> tuple[bytes, bytes, bytes]:

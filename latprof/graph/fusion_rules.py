@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.checked_json import Fields, to_json
-from latprof.common.files import write_atomically
+from latprof.common.files import what_is_at, write_atomically
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import DataSetError, PackError
 
@@ -75,11 +75,14 @@ class FusionRules(ShortRepr):
     def load(cls, path: str | os.PathLike[str]) -> FusionRules:
         """Read rules; raises DataSetError for a file that holds none."""
         place = Path(path)
+        if what_is_at(place) == "special":
+            raise DataSetError(f"{place} is a device or a pipe", field="path", expected="a file")
         try:
             with place.open("rb") as file:
                 content = file.read(_MOST_BYTES + 1)
-        except OSError as error:
-            raise DataSetError(f"cannot read {place}: {error.strerror}", field="path") from None
+        except (OSError, ValueError) as error:  # ValueError: a null character in the path
+            reason = getattr(error, "strerror", None) or error
+            raise DataSetError(f"cannot read {path!r}: {reason}", field="path") from None
         if len(content) > _MOST_BYTES:
             raise DataSetError(f"{place} is too large for rules of fusion", field="path")
         try:

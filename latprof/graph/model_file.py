@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 import onnx
 
+from latprof.common.files import path_text
 from latprof.errors import ModelFileError, UnknownCostsError
 from latprof.graph.guarded.inference import inlined
 from latprof.graph.guarded.wire import Malformed, TooLarge, outline
@@ -68,7 +69,7 @@ def check_readable(source: str | os.PathLike[str]) -> Path:
 
     Devices and pipes are refused before they are opened: reading them might never end.
     """
-    path = Path(source)
+    path = Path(path_text(source, "model"))
     try:
         status = path.stat()
     except FileNotFoundError:

@@ -53,6 +53,33 @@ def parse_shape(text: str) -> tuple[str | None, Shape]:
     return (name.strip() if equals else None), shape
 
 
+def checked_shapes(shapes: InputShapes, label: str) -> dict[str | None, Shape]:
+    """Shapes by input, their sizes plain numbers; raises InvalidValueError for anything else."""
+    if not isinstance(shapes, Mapping):
+        raise InvalidValueError(
+            "`shapes` are by the names of inputs",
+            field="shapes",
+            expected="for example {'input': (1, 3, 224, 224)}",
+            got=shown(shapes),
+        )
+    found: dict[str | None, Shape] = {}
+    for name, shape in shapes.items():
+        what = "the input" if name is None else f"input {shown(name)}"
+        is_list = isinstance(shape, Sequence | np.ndarray) and not isinstance(shape, str | bytes)
+        flat = is_list and getattr(shape, "ndim", 1) == 1
+        known = flat and all(map(_SIZE.takes, shape))
+        sizes = tuple(map(int, shape)) if known else ()
+        if not sizes or bounded_product(sizes) > MAX_ELEMENTS:
+            raise InvalidValueError(
+                f"impossible shape for {what} of {label}",
+                field="shape",
+                expected=f"sizes of at least 0, and at most {MAX_ELEMENTS} elements",
+                got=",".join(map(shown, shape)) if known else shown(shape),
+            )
+        found[name] = sizes
+    return found
+
+
 def fix_inputs(
     model: onnx.ModelProto, shapes: InputShapes | None, label: str, *, sequences: bool = False
 ) -> list[onnx.ValueInfoProto]:
@@ -126,7 +153,7 @@ def infer_shapes(
 def _by_name(shapes: InputShapes, names: list[str], label: str) -> dict[str, tuple[int, ...]]:
     """Resolve the key None and refuse names that are no inputs and impossible sizes."""
     result = {}
-    for key, shape in shapes.items():
+    for key, sizes in checked_shapes(shapes, label).items():
         name = key
         if name is None:
             if len(names) != 1:
@@ -141,15 +168,6 @@ def _by_name(shapes: InputShapes, names: list[str], label: str) -> dict[str, tup
                 f"{label} has no input {name!r}",
                 field="shape",
                 hint=f"inputs: {', '.join(names)}",
-            )
-        known = isinstance(shape, Sequence | np.ndarray) and all(map(_SIZE.takes, shape))
-        sizes = tuple(map(int, shape)) if known else ()
-        if not sizes or bounded_product(sizes) > MAX_ELEMENTS:
-            raise InvalidValueError(
-                f"impossible shape for input {name!r} of {label}",
-                field="shape",
-                expected=f"sizes of at least 0, and at most {MAX_ELEMENTS} elements",
-                got=",".join(map(shown, shape)) if known else shown(shape),
             )
         result[name] = sizes
     return result

@@ -21,6 +21,7 @@ from latprof.errors import (
     InvalidValueError,
     NotEnoughDataError,
     UsageError,
+    shown,
 )
 
 if TYPE_CHECKING:
@@ -84,7 +85,10 @@ class Budget:
             or not (relative or float(found["limit"]) > 0)
         ):
             raise InvalidValueError(
-                "the condition cannot be read", field="fail-if", expected=expected, got=str(text)
+                "the condition cannot be read",
+                field="fail-if",
+                expected=expected,
+                got=text if isinstance(text, str) else shown(text),
             )
         number = float(found["limit"])
         if relative:

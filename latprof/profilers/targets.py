@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 
-from latprof.errors import EntryPointError, UnknownNameError, UnsupportedModelError
+from latprof.errors import EntryPointError, UnknownNameError, UnsupportedModelError, shown
 from latprof.profilers.base import Availability, Profiler
 from latprof.registry import PROFILERS
 
@@ -36,6 +36,8 @@ def profiler_class(spelling: str) -> type[Profiler]:
     EntryPointError
         Where the profiler is another package's and cannot be loaded.
     """
+    if not isinstance(spelling, str):
+        raise UnknownNameError("target", shown(spelling), target_spellings())
     if spelling in PROFILERS.built_in:
         return _load(spelling)
     for pattern in PROFILERS.built_in:  # other packages are looked through when nothing here fits

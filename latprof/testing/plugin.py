@@ -73,7 +73,12 @@ def latency(request: pytest.FixtureRequest) -> LatencyFixture:
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Check the budgets that a test is marked with before it runs."""
     for marker in item.iter_markers("latency_budget"):
-        _latencies(item.config).check(*marker.args, **marker.kwargs)
+        from latprof.errors import LatprofError
+
+        try:
+            _latencies(item.config).check(*marker.args, **marker.kwargs)
+        except LatprofError as error:
+            pytest.fail(f"{error} [{error.code}]", pytrace=False)
     return (yield)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from latprof.common.files import path_text, what_is_at
 from latprof.common.limits import TIMEOUT
 from latprof.common.short_reprs import ShortRepr
-from latprof.errors import InputFileError, InvalidValueError, UsageError
+from latprof.errors import InputFileError, InvalidValueError, UsageError, shown
 
 if TYPE_CHECKING:
     from latprof.profilers.runtimes.android.library import RuntimeLibrary
@@ -116,6 +116,8 @@ def android(
     UsageError, MeasurementTimeoutError, OutputPathError
     """
     _check_word("action", action, ("setup", "restore", "pair"))
+    if source is not None:
+        source = path_text(source, "source")
     if code is not None and action != "pair":
         raise UsageError("`code` is for pair", field="action")
     TIMEOUT.check("timeout_s", timeout_s)
@@ -123,17 +125,22 @@ def android(
         return AndroidResult(_set_up(source, runtime, abi, sha256, (timeout_s, on_progress)))
     if runtime or abi or sha256:
         raise UsageError("`runtime`, `abi` and `sha256` are for setup", field="action")
-    serial = "" if source is None else os.fspath(source).removeprefix("adb:")
-    return _pair(serial, code or "") if action == "pair" else _restore(serial, on_note)
+    serial = "" if source is None else source.removeprefix("adb:")
+    return (
+        _pair(serial, "" if code is None else str(code))
+        if action == "pair"
+        else _restore(serial, on_note)
+    )
 
 
 def _set_up(
-    source: PathLike | None,
+    source: str | None,
     runtime: str | None,
     abi: str | None,
     sha256: str | None,
     fetching: tuple[float, OnProgress | None],
 ) -> RuntimeLibrary:
+    from latprof.profilers.runtimes.android.libraries.downloading import shown_url
     from latprof.profilers.runtimes.android.libraries.library_file import (
         RUNTIME_OF_API,
         SYSTEMS,
@@ -144,13 +151,16 @@ def _set_up(
 
     _check_word("runtime", runtime, tuple(PUBLISHED))
     _check_word("abi", abi, tuple(SYSTEMS))
-    if sha256 is not None and not _SHA256.fullmatch(sha256):
+    if sha256 is not None and not (isinstance(sha256, str) and _SHA256.fullmatch(sha256)):
         raise InvalidValueError(
-            "not a SHA-256", field="sha256", expected="64 hexadecimal digits", got=sha256[:80]
+            "not a SHA-256", field="sha256", expected="64 hexadecimal digits", got=shown(sha256)
         )
-    named = os.fspath(source) if source is not None else PUBLISHED[runtime or "litert"]
+    named = source if source is not None else PUBLISHED[runtime or "litert"]
     read = read_program if runtime == "benchmark-model" else read_library
-    library = read(_content(named, sha256, *fetching), named, abi=abi)
+    content = _content(named, sha256, *fetching)
+    if "://" in named:
+        named = shown_url(named)
+    library = read(content, named, abi=abi)
     if runtime is not None and RUNTIME_OF_API[library.api] != runtime:
         raise InvalidValueError(
             f"{named} is no library of this runtime",
@@ -169,7 +179,7 @@ def _pair(address: str, code: str) -> AndroidResult:
             "pairing needs the address and the code that the phone shows",
             field="code",
             expected="HOST:PORT and six digits",
-            got=f"{address[:80]} and {code[:20]}",
+            got=f"{address[:80]} and {shown(code, 20)}",
             hint="Developer options, Wireless debugging, Pair device with pairing code",
         )
     pair_phone(address, code)
@@ -196,7 +206,7 @@ def _restore(serial: str, on_note: OnNote | None) -> AndroidResult:
 def _check_word(field: str, word: str | None, known: tuple[str, ...]) -> None:
     if word is not None and word not in known:
         raise InvalidValueError(
-            f"no such {field}", field=field, expected=" or ".join(known), got=word[:40]
+            f"no such {field}", field=field, expected=" or ".join(known), got=shown(word, 40)
         )
 
 
@@ -213,6 +223,8 @@ def _content(
         fetch = partial(download, sha256=sha256, most_bytes=MOST_BYTES, timeout_s=timeout_s)
         return fetch(source, on_progress=on_progress)
     path = Path(source)
+    if what_is_at(path) == "special":
+        raise InputFileError(f"{source} is a device or a pipe", field="source", expected="a file")
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)

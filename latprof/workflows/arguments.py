@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Union
 
+from latprof.common.files import path_text
 from latprof.common.limits import NOT_ALL, POSITIVE, whole
-from latprof.errors import UsageError
+from latprof.errors import InvalidValueError, UsageError, shown
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Architecture, SearchSpace
@@ -216,15 +217,25 @@ def open_store(store: StoreLike, *, create: bool = False) -> Iterator[Store]:
     if isinstance(store, Store):
         yield store
         return
-    with Store.open(os.fspath(store), create=create) as opened:
+    with Store.open(path_text(store, "store"), create=create) as opened:
         yield opened
 
 
 def space_of(space: SpaceLike | None, **options: Any) -> SearchSpace | None:
     """The search space that is given, or made by its name; raises as :func:`latprof.get_space`."""
+    from latprof.datasets.spaces.base import SearchSpace
     from latprof.datasets.spaces.named import get_space
 
-    return get_space(space, **options) if isinstance(space, str) else space
+    if isinstance(space, str):
+        return get_space(space, **options)
+    if space is not None and not isinstance(space, SearchSpace):
+        raise InvalidValueError(
+            "`space` is no search space",
+            field="space",
+            expected="a space, its name, or MODULE:NAME",
+            got=shown(space),
+        )
+    return space
 
 
 def open_pack(pack: PackLike, space: SearchSpace | None = None) -> Pack:
@@ -273,7 +284,7 @@ def network_of(
 
     if isinstance(network, Architecture):
         return own or get_space(network.space), network
-    text = os.fspath(network)
+    text = path_text(network, "network")
     if own is not None and not text.endswith(".onnx") and not what_is_at(Path(text)):
         return own, own.parse(text)
     name, colon, _ = text.partition(":")
@@ -289,8 +300,9 @@ def batched_shapes(path: Path, shapes: Shapes, batch: int) -> dict[str | None, t
     Dimensions that stay without a size are left to the model's reading, which names them.
     """
     from latprof.graph.model_file import graph_inputs, read_model
+    from latprof.graph.static_shapes import checked_shapes
 
-    given = {name: tuple(shape) for name, shape in (shapes or {}).items()}
+    given = checked_shapes(shapes or {}, str(path))
     values = graph_inputs(read_model(path, data=False).graph)
     if None in given and len(values) == 1:
         given[values[0].name] = given.pop(None)
@@ -304,9 +316,11 @@ def batched_shapes(path: Path, shapes: Shapes, batch: int) -> dict[str | None, t
     return found
 
 
-def paths_of(paths: PathLike | Sequence[PathLike]) -> list[Path]:
+def paths_of(paths: PathLike | Sequence[PathLike], field: str = "models") -> list[Path]:
     """One path or several, as a list."""
-    return [Path(each) for each in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+    if isinstance(paths, str | os.PathLike) or not isinstance(paths, Iterable):
+        return [Path(path_text(paths, field))]
+    return [Path(path_text(each, field)) for each in paths]
 
 
 def packs_of(packs: PackLike | Sequence[PackLike]) -> list[PackLike]:

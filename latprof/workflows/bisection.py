@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from latprof.common.extras import needs
-from latprof.common.files import digest
+from latprof.common.files import digest, what_is_at
+from latprof.common.limits import TIMEOUT, whole
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import EXIT_FINDING, EXIT_OK, UsageError
 from latprof.workflows.compare import compare
@@ -22,7 +26,8 @@ if TYPE_CHECKING:
     from latprof.measurement.comparison import Comparison
     from latprof.workflows.arguments import OnNote, RunArguments
 
-_LAST_LINES = 5
+_LAST_LINES, _LAST_BYTES = 5, 10_000
+_PROCESSES, _VISITS = whole(2, 10_000), whole(1, 10_000)
 
 
 @dataclass(frozen=True)
@@ -124,26 +129,44 @@ class _Builds:
             if not tree.exists():
                 return None, "git cannot check it out"
         try:
-            done = subprocess.run(  # noqa: S603 - the caller's own command
+            status, last = self._run(tree)
+        except subprocess.TimeoutExpired:
+            return None, f"the command took more than {self.timeout_s:g} s"
+        except (OSError, ValueError) as error:  # ValueError: a null character
+            raise UsageError(
+                f"the command cannot be run: {getattr(error, 'strerror', None) or error}",
+                field="run",
+                got=self.words[0],
+            ) from None
+        if status:
+            return None, f"the command ended with {status}: {last}"
+        path = tree / self.model
+        made = what_is_at(path) == "file"
+        return (path, "") if made else (None, f"the command made no {self.model}")
+
+    def _run(self, tree: Path) -> tuple[int, str]:
+        """The command's status and last lines; what it leaves running is ended.
+
+        Its output goes to a file: a process that it leaves behind would hold a pipe open.
+        """
+        with tempfile.TemporaryFile() as output:
+            process = subprocess.Popen(  # noqa: S603 - the caller's own command
                 self.words,
                 cwd=tree,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
+                stdout=output,
                 stderr=subprocess.STDOUT,
-                timeout=self.timeout_s,
-                check=False,
+                start_new_session=True,
             )
-        except subprocess.TimeoutExpired:
-            return None, f"the command took more than {self.timeout_s:g} s"
-        except OSError as error:
-            raise UsageError(
-                f"the command cannot be run: {error.strerror}", field="run", got=self.words[0]
-            ) from None
-        if done.returncode:
-            lines = done.stdout.decode("utf-8", "replace").split("\n")[-_LAST_LINES:]
-            return None, f"the command ended with {done.returncode}: {' | '.join(lines)}"
-        path = tree / self.model
-        return (path, "") if path.is_file() else (None, f"the command made no {self.model}")
+            try:
+                status = process.wait(self.timeout_s)
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            output.seek(max(output.seek(0, os.SEEK_END) - _LAST_BYTES, 0))
+            lines = output.read().decode("utf-8", "replace").strip().split("\n")
+        return status, " | ".join(lines[-_LAST_LINES:])
 
 
 @contextmanager
@@ -156,6 +179,13 @@ def _builds(model: str, run: str, timeout_s: float) -> Iterator[_Builds]:
         raise UsageError(f"the command cannot be read: {error}", field="run", got=run) from None
     if not words:
         raise UsageError("there is no command", field="run", expected="for example 'make model'")
+    if not model or Path(model).is_absolute() or ".." in Path(model).parts:
+        raise UsageError(
+            "`model` is not a path below the root of the repository",
+            field="model",
+            expected="for example build/model.onnx, which the command makes in each working tree",
+            got=repr(model),
+        )
     folder = Path(tempfile.mkdtemp(prefix="latprof-bisect-"))
     try:
         yield _Builds(folder, model, words, timeout_s)
@@ -214,10 +244,21 @@ def bisect(
 
     Raises
     ------
+    InvalidValueError
+        For numbers out of their limits, before anything is built.
     UsageError
-        For what is no commit, a ``good`` that ``bad`` does not come from, a command that cannot be
-        run, and ends that cannot be built.
+        For what is no commit, a model outside of the working tree, a ``good`` that ``bad`` does not
+        come from, a command that cannot be run, and ends that cannot be built.
     """
+    from latprof.measurement.comparison import check_alpha
+
+    check_alpha(alpha)
+    for name, limit, value in (
+        ("processes", _PROCESSES, processes),
+        ("visits", _VISITS, visits),
+        ("build_timeout_s", TIMEOUT, build_timeout_s),
+    ):
+        limit.check(name, value)
     commits = _commits(good, bad)
     effort = {"target": target, "alpha": alpha, "processes": processes, "visits": visits, **how}
     with _builds(model, run, build_timeout_s) as builds:

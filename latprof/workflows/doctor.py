@@ -186,7 +186,7 @@ def _store_checks(store: str, repair: PathLike | None) -> DoctorResult:
     from latprof.profilers.host.checks import Check
 
     state = inspect_store(store) if repair is None else save_whole_rows(store, os.fspath(repair))
-    remedy = f"latprof doctor {store} --repair NEW.db saves what is whole into a new file"
+    remedy = f"latprof doctor {state.location} --repair NEW.db saves what is whole into a new file"
     if repair is not None:
         remedy = f"lost; {repair} has the rest"
     known = "every row has a checksum" if state.version > 1 else "rows have no checksums yet"

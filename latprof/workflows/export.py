@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import needs
-from latprof.common.files import check_output, write_atomically
+from latprof.common.files import check_output, what_is_at, write_atomically
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InputFileError, UsageError
 from latprof.workflows.arguments import PathLike, StoreLike, open_store
@@ -130,10 +130,15 @@ def export(
 
 
 def _text(path: Path) -> str:
+    if what_is_at(path) == "special":
+        raise InputFileError(f"{path} is a device or a pipe", field="notes", expected="a text file")
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise InputFileError(f"{path} cannot be read as text: {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise InputFileError(
+            f"{path} cannot be read as text: {reason}".replace("\0", "\\0"), field="notes"
+        ) from None
 
 
 def _table(measured: TargetLabels, *, visits: bool = False) -> pd.DataFrame:

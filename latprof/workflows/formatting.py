@@ -10,8 +10,8 @@ _NO_NEWS = re.compile(
     r"\((?:R|TM)\)|\b(?:Intel|AMD|NVIDIA|Processor|CPU|GeForce|Tesla|with Radeon Graphics)\b|@.*"
 )
 _MOST = 22
-#: What a spreadsheet takes for a formula at the begin of a cell.
-_BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+#: What a spreadsheet takes for a formula at the begin of a cell, in East Asia wide signs too.
+_BEGINS_A_FORMULA = (*"=+-@", *"\uff1d\uff0b\uff0d\uff20", "\t", "\r", "\n")
 
 
 def milliseconds(value: float, digits: int = 3) -> str:

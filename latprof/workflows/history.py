@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latprof.common.axes import axes_of, check_picture, errors_of, write_picture
+from latprof.common.axes import axes_of, check_picture, drawn_text, errors_of, write_picture
 from latprof.common.extras import needs
 from latprof.common.framed import Framed
 from latprof.common.short_reprs import ShortRepr
@@ -133,9 +133,9 @@ class HistoryResult(ShortRepr, Framed):
             marked, [values[place] for place in marked], 160, facecolors="none", edgecolors="C3"
         )
         names = [p.revision.tag or p.revision.commit[:7] or p.date for p in self.points]
-        ax.set_xticks([*places], names, rotation=90)
+        ax.set_xticks([*places], [*map(drawn_text, names)], rotation=90)
         ax.set_ylabel("ms")
-        ax.set_title(self.model)
+        ax.set_title(drawn_text(self.model))
         return ax
 
 

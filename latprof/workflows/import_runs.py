@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import needs
-from latprof.common.files import digest, write_atomically
+from latprof.common.files import digest, path_text, write_atomically
 from latprof.common.short_reprs import ShortRepr
 from latprof.workflows.arguments import PathLike, StoreLike, open_store
 
@@ -81,7 +81,7 @@ def import_runs(path: PathLike, store: StoreLike = "latprof.db", *, tag: str = "
     from latprof.datasets.importers.files.benchmark_files import read_benchmark_file
     from latprof.measurement.records import Target
 
-    found = read_benchmark_file(Path(path))
+    found = read_benchmark_file(path_text(path, "path"))
     target = Target(
         "imported",
         found.device_name,
@@ -197,6 +197,7 @@ def runs_of(measured: TargetLabels) -> BenchmarkFile:
                 made.started_at,
             )
         )
+    counts = Counter(names.values())
     known = [Revision.of_campaign(campaign) for campaign in measured.campaigns]
     revision = known[-1] if known else Revision()
     return BenchmarkFile(
@@ -207,16 +208,14 @@ def runs_of(measured: TargetLabels) -> BenchmarkFile:
         revision.branch,
         min((each.started_at for found in processes.values() for each in found), default=0.0),
         tuple(
-            BenchmarkRuns(_unique(key, names), tuple(processes[key]), facts[key])
+            BenchmarkRuns(
+                names[key] if counts[names[key]] == 1 else f"{names[key]} {key[:12]}",
+                tuple(processes[key]),
+                facts[key],
+            )
             for key in processes
         ),
     )
-
-
-def _unique(key: str, names: dict[str, str]) -> str:
-    """The network's name, with its digest where several have it."""
-    several = sum(name == names[key] for name in names.values()) > 1
-    return f"{names[key]} {key[:12]}" if several else names[key]
 
 
 def write_runs(

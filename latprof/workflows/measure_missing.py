@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from latprof.common.extras import needs
 from latprof.common.files import what_is_at, write_atomically
+from latprof.common.limits import TIMEOUT
 from latprof.errors import LatprofError, TargetMismatchError, UsageError
 
 if TYPE_CHECKING:
@@ -86,6 +88,7 @@ def measure_missing(
     )
     from latprof.predictors.training.refitting import refit
 
+    TIMEOUT.check("timeout_s", timeout_s)
     say = on_note or (lambda _text: None)
     _check_host(pack.target)
     known = grown_pack(pack)
@@ -159,7 +162,8 @@ def _part(
     if found is None or lost == wanted:
         return None
     folder.mkdir()
-    path = folder / f"{model.path.stem[:80]}-kernels.onnx"
+    stem = os.fsencode(model.path.stem)[:200].decode("utf-8", "ignore")  # of at most 255 bytes
+    path = folder / f"{stem}-kernels.onnx"
     save(found, path)
     return path
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import needs
+from latprof.common.files import path_text
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import UsageError
 
@@ -71,11 +72,13 @@ def merge(stores: Sequence[PathLike], output: PathLike) -> MergeResult:
     """
     from latprof.measurement.store.merging import merge_stores
 
+    stores = [stores] if isinstance(stores, str | os.PathLike) else list(stores)
     if len(stores) < 2:
         raise UsageError("at least two stores are joined", field="stores", got=str(len(stores)))
-    counts = merge_stores([os.fspath(store) for store in stores], Path(output))
+    to = Path(path_text(output, "output"))
+    counts = merge_stores([path_text(store, "stores") for store in stores], to)
     return MergeResult(
-        path=Path(output),
+        path=to,
         stores=len(stores),
         targets=counts.added.get("targets", 0),
         networks=counts.added.get("subjects", 0),

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from latprof.common.files import what_is_at
 from latprof.errors import PackError
+from latprof.workflows.arguments import PathLike, paths_of
 
 if TYPE_CHECKING:
     from latprof.predictors.pack.manifest import PackFacts
-    from latprof.workflows.arguments import PathLike
 
 _MOST_FILES = 10_000
 
@@ -46,7 +47,11 @@ def packs(
     from latprof.predictors.pack.shipped import pack_names, published_pack_names
 
     found, failed = [], []
-    for name in (*pack_names(), *published_pack_names(), *_files([Path(), *map(Path, paths)])):
+    for name in (
+        *pack_names(),
+        *published_pack_names(),
+        *_files([Path(), *paths_of(paths, "paths")]),
+    ):
         try:
             facts = read_facts(name)
         except PackError as error:
@@ -60,9 +65,10 @@ def packs(
 def _files(paths: Sequence[Path]) -> Iterator[str]:
     seen = set()
     for path in paths:
-        if not path.exists():
+        found = what_is_at(path)
+        if found is None:
             raise PackError(f"there is no {path}", expected="a pack, or a folder of packs")
-        names = sorted(path.glob("*.pack"))[:_MOST_FILES] if path.is_dir() else [path]
+        names = sorted(path.glob("*.pack"))[:_MOST_FILES] if found == "directory" else [path]
         for name in names:
             if (whole := name.resolve()) not in seen:
                 seen.add(whole)

@@ -67,7 +67,7 @@ def _entry(row: TableRow, sizes: Sequence[int]) -> dict[str, Any]:
 
 def to_plain_json(table: Mapping[str, Any]) -> str:
     """The table as JSON."""
-    return json.dumps(table, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(table, indent=1, allow_nan=False) + "\n"
 
 
 def to_plain_yaml(table: Mapping[str, Any]) -> str:
@@ -88,7 +88,10 @@ def _flow(value: Any) -> str:
         text = repr(value)
         return text if "." in text else text.replace("e", ".0e")
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(k)}: {_flow(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{_flow(k)}: {_flow(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_flow, value)) + "]"
+    if isinstance(value, str):  # JSON's pairs of escapes are two characters in YAML
+        plain = (c if " " <= c <= "~" and c not in '"\\' else f"\\U{ord(c):08x}" for c in value)
+        return f'"{"".join(plain)}"'
     return json.dumps(value)

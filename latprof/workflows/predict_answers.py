@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
-from latprof.common.files import what_is_at
+from latprof.common.files import path_text, what_is_at
 from latprof.common.limits import Limit
 from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.spaces.base import Architecture
@@ -151,7 +151,7 @@ def _is_spelled(network: Predictable) -> bool:
         return True
     if isinstance(network, Network):
         return False
-    path = Path(network)
+    path = Path(path_text(network, "networks"))
     return path.suffix != ".onnx" and not what_is_at(path)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from latprof.common.limits import INNER_SHARE, whole
+from latprof.common.files import what_is_at
+from latprof.common.limits import INNER_SHARE, Limit, whole
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import (
     EXIT_OK,
@@ -18,6 +19,7 @@ from latprof.errors import (
     LatprofError,
     ModelFileError,
     UsageError,
+    shown,
 )
 from latprof.workflows.arguments import PathLike, batched_shapes
 from latprof.workflows.report import check_page, write_page
@@ -137,7 +139,7 @@ def _model_path(network: PathLike) -> Path:
     if not isinstance(network, str | os.PathLike):
         raise UsageError("a curve is for a model's file", field="networks", got=str(network)[:200])
     path = Path(network)
-    if not path.is_file():
+    if what_is_at(path) != "file":
         raise ModelFileError(
             f"cannot read {path}",
             hint="a curve over sizes is for one ONNX file; architectures have the pack's own",
@@ -150,6 +152,13 @@ def _named_shapes(path: Path, shapes: ShapeRanges) -> dict[str, tuple[Dimension,
     from latprof.graph.model_file import graph_inputs, read_model
 
     names = [value.name for value in graph_inputs(read_model(path, data=False).graph)]
+    if not isinstance(shapes, Mapping):
+        raise InvalidValueError(
+            "`shapes` are by the names of inputs",
+            field="shapes",
+            expected="for example {'input': (range(1, 9), 3, 224, 224)}",
+            got=shown(shapes),
+        )
     found: dict[str, tuple[Dimension, ...]] = {}
     for name, shape in shapes.items():
         if name is None and len(names) != 1:
@@ -163,22 +172,38 @@ def _named_shapes(path: Path, shapes: ShapeRanges) -> dict[str, tuple[Dimension,
             raise InvalidValueError(
                 f"{path} has no input {key!r}", field="shapes", hint=f"inputs: {', '.join(names)}"
             )
-        for size in itertools.chain.from_iterable(map(_sizes_of, shape)):
-            _SIZE.check("shapes", size)
-        found[key] = tuple(shape)
+        found[key] = tuple(map(_checked_dimension, _several("shapes", shape)))
     return found
 
 
-def _sizes_of(dimension: Dimension) -> tuple[int, ...]:
-    return (dimension,) if isinstance(dimension, int) else tuple(dimension)
+def _several(name: str, given: object) -> Iterable[Any]:
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise InvalidValueError(
+            f"`{name}` takes several sizes", field=name, expected="a sequence", got=shown(given)
+        )
+    return given
+
+
+def _checked_dimension(given: Any) -> Dimension:
+    """A size, or several, as plain numbers; of a range no more than a curve may have."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        _SIZE.check("shapes", given)
+        return int(given)
+    return _plain_sizes("shapes", _SIZE, given)
+
+
+def _plain_sizes(name: str, limit: Limit, given: Iterable[int]) -> tuple[int, ...]:
+    sizes = tuple(itertools.islice(given, _MOST_POINTS + 1))
+    for size in sizes:
+        limit.check(name, size)
+    return tuple(map(int, sizes))
 
 
 def _axes(
     path: Path, named: Mapping[str, Sequence[Dimension]], batch_sizes: Sequence[int]
 ) -> list[_Axis]:
     """What varies; raises UsageError for nothing, and for too much."""
-    for size in batch_sizes:
-        _BATCH_SIZE.check("batch_size", size)
+    batch_sizes = _plain_sizes("batch_sizes", _BATCH_SIZE, _several("batch_sizes", batch_sizes))
     places: dict[tuple[int, ...], list[tuple[str, int]]] = {}
     for name, shape in named.items():
         for number, dimension in enumerate(shape):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latprof.common.extras import require
+from latprof.common.files import what_is_at
 from latprof.common.limits import ABOVE_0, SEED, Limit, check_limits, whole
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import UsageError
@@ -161,7 +162,7 @@ class SearchRequest(ShortRepr):
     def _asks_a_function(self) -> bool:
         if self.accuracy is None:
             return False
-        return callable(self.accuracy) or not Path(self.accuracy).is_file()
+        return callable(self.accuracy) or what_is_at(Path(self.accuracy)) != "file"
 
     def _accuracies(self) -> AccuracySource:
         space = self.latencies.space
@@ -237,7 +238,7 @@ def _beside(store: Store, plan: Mapping[str, Any]) -> Path | None:
     import json
 
     file = Path(store.location)
-    if not file.is_file():
+    if what_is_at(file) != "file":
         return None
     name = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:12]
     return file.with_name(f"{file.name}.search-{name}.pt")

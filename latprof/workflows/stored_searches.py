@@ -32,9 +32,7 @@ def searches_report(store: Store) -> Report:
         raise NotEnoughDataError(f"{store.location} holds no measurements, and no searches")
     with store.reading("table searches"):
         content = build_search_report(_data(trails, kept[-1]))
-    sections = content.sections
-    if len(kept) > 1:
-        sections = (*sections, _list(kept))
+        sections = (*content.sections, *([_list(kept)] if len(kept) > 1 else []))
     return dataclasses.replace(
         content, title=f"Search {kept[-1].number} of {store.location}", sections=sections
     )

@@ -91,6 +91,11 @@ def test_two_stores_are_compared_whatever_target_is_configured(monkeypatch):
         ("store = 3", "store in latprof.toml"),
         ('store = "postgresql://elsewhere/x"', "another computer"),
         ('target = "tvm-rpc:elsewhere:9090"', "another computer"),
+        ('target = "adb:elsewhere:5555:litert"', "another computer"),
+        ('store = "postgresql:me:hush@elsewhere/x"', "another computer"),
+        ("threads = 0x" + "f" * 6000, "threads in latprof.toml"),
+        ("store = 0x" + "f" * 6000, "store in latprof.toml"),
+        ("threads = 1\n#" + "x" * 70_000, "more than 65536 bytes"),
         ("= no toml", "cannot be read"),
         ('a = "' + "x" * 70_000 + '"', "cannot be read"),
     ],
@@ -101,9 +106,23 @@ def test_a_wrong_file_is_one_line(folder, text, part):
         done = run(*words)
         assert done.exit_code in {2, 3}
         assert part in done.stderr
+        assert "hush" not in done.stderr
         assert len(done.stderr.splitlines()) == 1
     assert run("collect", "--help").exit_code == 0
     assert run("packs").exit_code == 0  # takes no setting
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://me:hu@sh@h/x?password=hush", "postgresql:me:hush@h/x", "x://me:hush@h"]
+)
+def test_no_password_is_dumped(monkeypatch, url):
+    monkeypatch.setenv("LATPROF_STORE", url)
+    assert "sh" not in run("--dump-config").stdout.replace("proxyless", "")
+
+
+def test_a_byte_order_mark_is_no_setting(folder):
+    (folder / FILE).write_bytes(b"\xef\xbb\xbfthreads = 2\n")
+    assert dumped()[0]["threads"] == 2
 
 
 def test_a_wrong_variable_names_itself(monkeypatch):

@@ -76,10 +76,14 @@ CALLS = [
 
 
 @pytest.mark.parametrize("url", PASSWORDS)
-@pytest.mark.parametrize("call", [("export", "--csv", "x.csv"), ("report",)], ids=lambda c: c[0])
+@pytest.mark.parametrize(
+    "call",
+    [("export", "--csv", "x.csv"), ("report",), ("report", "a.db"), ("compare", "m.onnx")],
+    ids=" ".join,
+)
 def test_no_malformed_url_prints_its_password(latprof, tmp_path, url, call):
     done = latprof(*call, url, cwd=tmp_path)
-    assert done.returncode == 2
+    assert done.returncode in {2, 3}
     assert "hu" not in done.stdout + done.stderr
     assert not list(tmp_path.iterdir())
 
@@ -116,6 +120,23 @@ def test_a_model_whose_name_is_no_utf_8_is_predicted(latprof, tmp_path):
     shutil.copy(write_model(tmp_path / "m.onnx", [1, 3, 8, 8]), tmp_path / name)
     done = latprof("predict", name, cwd=tmp_path)
     assert (done.returncode, "m\\udcff.onnx" in done.stdout) == (0, True), done.stderr
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "md", "junit"])
+def test_letters_that_the_terminal_lacks_are_escaped(tmp_path, form):
+    name = "\U0001f600 \xe9.onnx"
+    write_model(tmp_path / name, [1, 3, 8, 8])
+    words = ("predict", name, "--format", form, "--fail-if", "> 5 ms")
+    done = subprocess.run(
+        [*COMMAND, *words],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
+    escaped = b"&#128512; &#233;" if form == "junit" else b"\\U0001f600 \xe9"
+    assert escaped in done.stdout
 
 
 def test_cells_that_begin_a_formula_are_text(tmp_path):

@@ -12,6 +12,7 @@ from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.predictors.models.by_name import make_predictor
 from latprof.predictors.pack.saving import load_pack, save_pack
 from latprof.predictors.training.imported_table import predictor_from_table
+from latprof.workflows.plain_tables import to_plain_json, to_plain_yaml
 
 SPACE = ProxylessSpace()
 
@@ -30,6 +31,13 @@ def packs(tmp_path_factory):
     fitted = make_predictor("linear", other).fit(other.sample_choices(500), latency)
     save_pack(fitted, folder / "fbnet.pack")
     return folder
+
+
+def test_any_text_is_the_same_in_yaml_and_json():
+    text = '"\\\U0001f600\u2028\x7f\x85\n#: \xe9'
+    parts = [{"name": text, "decisions": [0], "entries": [{"candidates": [text]}]}]
+    table = {"space": {"name": text, text: 1e-05}, "parts": parts}
+    assert yaml.safe_load(to_plain_yaml(table)) == table == json.loads(to_plain_json(table))
 
 
 def test_the_table_goes_to_stdout_and_what_to_know_to_stderr(latprof, packs):

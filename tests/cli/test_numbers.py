@@ -27,7 +27,6 @@ INSTEAD = {
     ("compare", "shapes"): "{}/m.onnx {}/m.onnx",
     ("predict", "shapes"): "{}/m.onnx",
 }
-CALLS = CALLS | {"farm": "keys", "history": "{}/lat.db --model m"}
 #: Text that holds numbers, by its metavar, with how a number stands in it.
 TEXTS = {
     "I,J": "{}",

@@ -56,9 +56,17 @@ def test_keys_that_others_may_read_are_refused(keys, tmp_path):
     (copied / "cert.pem").write_text("nothing")
     with pytest.raises(InputFileError, match="is no certificate"):
         find_keys(copied)
+    make_keys(tmp_path / "other")
+    (copied / "cert.pem").write_bytes((tmp_path / "other" / "cert.pem").read_bytes())
+    with pytest.raises(InputFileError, match="not of one farm"):
+        find_keys(copied)
     (copied / "cert.pem").unlink()
     with pytest.raises(InputFileError, match="cannot read the farm's key"):
         find_keys(copied)
+    with pytest.raises(InputFileError, match="cannot read the farm's key"):
+        find_keys("a\0b")
+    with pytest.raises(OutputPathError):
+        make_keys("x" * 5000)
 
 
 def test_keys_out_of_date_are_refused_with_the_days_that_they_were_good_for(tmp_path, monkeypatch):

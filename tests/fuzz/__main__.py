@@ -21,6 +21,7 @@ from latprof.common.files import write_atomically
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))  # as pytest does
 
 from tests.fuzz import (
+    arguments,
     foreign_models,
     importer_files,
     kills,
@@ -59,6 +60,8 @@ FUZZERS = {
     "pickles": Fuzzer(importer_files.fuzz_pickles, 100_000, 2000),
     "torch-files": Fuzzer(importer_files.fuzz_torch_files, 50_000, 2000),
     "text-files": Fuzzer(importer_files.fuzz_text_files, 50_000, 2000),
+    "words": Fuzzer(arguments.fuzz_words, 4000, 400),
+    "paths": Fuzzer(arguments.fuzz_paths, 1500, 150),
     "stores": Fuzzer(stores.fuzz_stores, 3000, 100),
     "kills": Fuzzer(kills.kill, 1000, 50),
     "signals": Fuzzer(signals.interrupt, 300, 20),

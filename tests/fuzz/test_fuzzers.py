@@ -45,6 +45,14 @@ def test_damaged_stores_are_refused_or_change_no_number(tmp_path):
     assert found["the same"] > 3
 
 
+def test_odd_words_and_places_are_used_or_refused_in_one_line(tmp_path):
+    for name, count in (("words", 40), ("paths", 20)):
+        (tmp_path / name).mkdir()
+        found = outcomes(name, count, tmp_path / name)
+        assert found["bad"] == 0
+        assert found["refused"] > count / 3
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_models_with_errors_are_read_or_refused(tmp_path):
     found = outcomes("model-mutants", 200, tmp_path)

@@ -1,6 +1,7 @@
 """Rules of fusion: kept in a file, and followed."""
 
 import json
+import os
 
 import pytest
 
@@ -104,6 +105,8 @@ def test_rules_are_kept_in_a_file(tmp_path):
         b'{"format_version": 1, "rules": [{"operators": ["Conv"], "fused": true}], "target": {}}',
         b'{"format_version": 1, "rules": [{"operators": ["a", "b"], "fused": 1}], "target": {}}',
         b'{"format_version": 1, "rules": [{"operators": "ab", "fused": true}], "target": {}}',
+        b'{"format_version": 1, "rules": [{"operators": ["\\ud800", "b"], "fused": true}]}',
+        b'{"format_version": 1, "rules": ' + b"[" * 960 + b"]" * 960 + b"}",
         b"x" * (2 << 20),
     ],
 )
@@ -112,8 +115,13 @@ def test_a_file_that_holds_no_rules_is_refused(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(DataSetError):
         FusionRules.load(path)
-    with pytest.raises(DataSetError):
-        FusionRules.load(tmp_path / "none.json")
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "none", tmp_path / "pipe", tmp_path, "a\0b", "x" * 5000):
+        with pytest.raises(DataSetError):
+            FusionRules.load(path)
 
 
 def test_the_file_is_plain(tmp_path):

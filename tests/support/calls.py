@@ -1,5 +1,6 @@
 """Every command with all that it needs, for tests that try something with each."""
 
+import json
 import shutil
 
 import onnx
@@ -10,11 +11,14 @@ from onnx import TensorProto, helper
 CALLS = {
     "android": "setup {}/none.so",
     "devices": "",
+    "farm": "keys --keys {}/keys",
     "doctor": "",
     "collect": "--space proxyless --resolution 32 -n 1 --store {}/new.db -q",
     "profile": "{}/m.onnx --shape 1,3,8,8",
     "compare": "{}/m.onnx {}/m.onnx --shape 1,3,8,8",
     "fusion": "-o {}/rules.json -q",
+    "import": "{}/runs.json --store {}/runs.db",
+    "history": "{}/runs.db --model a",  # once it was imported
     "export": "{}/lat.db --csv {}/t.csv",
     "datasets": "",
     "zoo": "squeezenet-1.1",
@@ -32,13 +36,16 @@ STARTED = 77
 
 
 def made_folder(folder, store):
-    """The folder that the calls speak of: a store, and a model of which one size is dynamic."""
+    """The folder that the calls speak of: stores, a model of which one size is dynamic, timings."""
     for name in ("lat.db", "other.db"):
         shutil.copy(store, folder / name)
     infos = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 3, None, 8]) for n in "xy"]
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", infos[:1], infos[1:])
     opsets = [helper.make_opsetid("", 17)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), folder / "m.onnx")
+    runs = [{"metadata": {"commit_id": "7" * 40}, "values": [n / 1000]} for n in (8, 9)]
+    benchmarks = [{"metadata": {"name": "a"}, "runs": runs}]
+    (folder / "runs.json").write_text(json.dumps({"version": "1.0", "benchmarks": benchmarks}))
     return folder
 
 

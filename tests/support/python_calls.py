@@ -13,6 +13,13 @@ SHAPES = {"x": (1, 3, 8, 8)}
 LONGEST_S = 120
 
 
+def imported(folder):
+    """A store that knows of a commit."""
+    if not (folder / "runs.db").exists():
+        latprof.import_runs(folder / "runs.json", folder / "runs.db")
+    return folder / "runs.db"
+
+
 def calls(folder):
     """Arguments of each function, with which it comes to its end or to its first visit."""
     model, store = folder / "m.onnx", folder / "lat.db"
@@ -24,12 +31,14 @@ def calls(folder):
             {"space": "proxyless", "resolution": 32, "n": 1, "store": folder / "new.db"},
         ),
         "compare": ((model, model), {"shapes": SHAPES}),
+        "history": ((imported(folder), "a"), {}),
         "predict": ((NETWORK,), {}),
         "profile": ((model,), {"shapes": SHAPES}),
         "search": (
             (),
             {"pack": PACK, "accuracy": math.fsum, "budget": 3, "store": folder / "new.db"},
         ),
+        "space_from_function": ((str, [(1, 2)] * 2, (3, 32, 32)), {"name": "mine"}),
         "sweep": ((model,), {"shapes": SHAPES}),
         "train": ((store,), {"predictor": "linear", "compare": False}),
         "verify": ((PACK, NETWORK), {"other_target": True}),

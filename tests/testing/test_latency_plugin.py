@@ -32,6 +32,10 @@ def test_broken(latency):
 def test_marked():
     raise RuntimeError("never begun")
 
+@pytest.mark.latency_budget("none.onnx", "5 ms", pack=None)
+def test_marked_with_no_file():
+    pass
+
 def test_busy(latency, monkeypatch):
     import latprof.workflows.profile as module
     def busy(*_arguments, **_keywords):
@@ -59,8 +63,10 @@ def test_a_suite_says_which_budgets_are_kept(tmp_path):
     (tmp_path / "model.onnx").write_bytes(space.onnx_bytes(space.sample(1)[0]))
     (tmp_path / "test_suite.py").write_text(SUITE)
     done = run_pytest(tmp_path, "--latency-busy", "skip")
-    assert "2 failed, 1 passed, 1 skipped" in done.stdout, done.stdout + done.stderr
+    assert "3 failed, 1 passed, 1 skipped" in done.stdout, done.stdout + done.stderr
     assert "never begun" not in done.stdout
+    assert "none.onnx" in done.stdout
+    assert "latency_fixture.py" not in done.stdout  # an error of ours is a line, no traceback
     assert done.stdout.count("at most 0.001 ms: broken: ") >= 2
     assert "predicted for cpu:onnxruntime" in done.stdout
     assert "latprof: 1 test of latency skipped, since the host was busy" in done.stdout

@@ -2,10 +2,14 @@
 
 import dataclasses
 import json
+import math
 import os
+import pathlib
 import re
 import shutil
 import subprocess
+import time
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -70,6 +74,16 @@ def test_a_significant_change_is_marked_and_an_unchanged_file_is_not_measured_ag
     frame = found.to_frame()
     assert frame["verdict"].tolist()[-1] == "slower"
     assert frame["latency_ms"].tolist() == [point.latency_ms for point in found.points]
+
+
+def test_a_name_is_drawn_as_it_is(tmp_path):
+    name = "$\\frac{\x01\U0001f600$x_^.onnx"  # no formula of TeX, no letter, none of the font
+    store = fill(tmp_path / "odd.db", [(1, "main", STEADY), (2, "main", SLOWER)], name)
+    for picture in ("h.svg", "h.png"):
+        latprof.history(store, name, output=tmp_path / picture)
+    drawn = (tmp_path / "h.svg").read_text(encoding="utf-8")
+    assert ET.fromstring(drawn).tag.endswith("svg")
+    assert r"$\frac{\x01" in drawn
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model", "build/model.onnx"])
@@ -219,6 +233,49 @@ def test_a_commit_that_cannot_be_built_is_passed_over(repository, measured, monk
     assert found.first == ""
     assert found.candidates == tuple(names[4:7])
     assert found.measured == len(measured) - 1 <= 3
+
+
+def test_what_a_build_leaves_running_is_ended_and_not_waited_for(
+    repository, measured, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(repository)
+    names = run(repository, "rev-list", "--first-parent", "HEAD").split()[::-1]
+    pids = tmp_path / "pids"
+    command = f"sh -c 'sleep 1000 & echo $! >>{pids}; cp source.txt m'"
+    assert bisection.bisect(names[3], names[6], command, "m").first == names[5]
+    command = f"sh -c 'sleep 1001 & echo $! >>{pids}; sleep 1002'"
+    with pytest.raises(UsageError, match=r"took more than 0\.5 s"):
+        bisection.bisect(names[3], names[6], command, "m", build_timeout_s=0.5)
+    for pid in pids.read_text().split():
+        status = pathlib.Path(f"/proc/{pid}/stat")
+        while status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z":
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"processes": True}, "processes"),
+        ({"visits": math.nan}, "visits"),
+        ({"build_timeout_s": math.inf}, "build_timeout_s"),
+        ({"alpha": "0.05"}, "alpha"),
+        ({"model": "/tmp/m.onnx"}, "below the root"),
+        ({"model": "../m.onnx"}, "below the root"),
+        ({"model": ""}, "below the root"),
+        ({"run": "make 'model"}, "cannot be read"),
+        ({"run": "make \0"}, "cannot be run"),
+        ({"run": "no-such-program"}, "cannot be run"),
+        ({"good": "--help"}, "no commit"),
+    ],
+)
+def test_what_cannot_be_bisected_is_refused_before_anything_is_measured(
+    repository, measured, monkeypatch, change, words
+):
+    monkeypatch.chdir(repository)
+    given = {"good": "main~3", "bad": "main", "run": "make model", "model": "m.onnx"} | change
+    with pytest.raises(UsageError, match=words):
+        bisection.bisect(**given)
+    assert measured == []
 
 
 def test_ends_that_do_not_differ_name_no_commit(repository, measured, monkeypatch):

@@ -119,6 +119,22 @@ def one_run(run, **more):
     return json.dumps({"version": "1.0", "benchmarks": [benchmark], **more})
 
 
+def test_what_a_file_says_beside_its_times_does_no_harm(tmp_path):
+    """Dates of no store, half a character, lists for texts: known to nobody, or as an escape."""
+    document = pyperf(commit=r"7" * 40)
+    runs = document["benchmarks"][0]["runs"][1:]
+    dates = ("1969-12-31", "9999-12-31T23:59:59.9+00:00", "0001-01-01", 3)
+    for each, date in zip(runs, dates, strict=True):
+        each["metadata"]["date"] = date
+    document["metadata"] |= {"cpu_model_name": "\ud800", "commit_branch": [["a"]]}
+    store = tmp_path / "s.db"
+    found = latprof.import_runs(written(tmp_path / "p.json", document), store)
+    assert found.target.device_name == r"\ud800"
+    assert len(latprof.history(store, "resnet").points) == 1
+    latprof.export(store, pyperf=tmp_path / "again.json")
+    assert read_benchmark_file(tmp_path / "again.json").benchmarks[0].name == "resnet"
+
+
 def one_round(data):
     benchmark = {"stats": {"data": data}, "name": "a"}
     return json.dumps({"machine_info": {}, "benchmarks": [benchmark]})
@@ -133,6 +149,10 @@ def one_round(data):
         one_run({"values": [1], "warmups": [[1]]}),
         one_run({"values": [1]}, metadata={"unit": "byte"}),
         *(one_round(["x"]), one_round([True]), one_round([]), one_round([1e300])),
+        *(one_round([1e-320]), one_round([1] * 1_000_001)),
+        *(one_round("deep").replace('"deep"', "[" * n + "]" * n) for n in (700, 800, 960)),
+        one_round([1]).replace('"a"', '""'),
+        one_round([1]).replace('"a"', r'"\ud800"'),
     ],
 )
 def test_a_file_of_another_kind_is_one_error_and_makes_no_store(document, tmp_path):

@@ -3,6 +3,7 @@
 The arguments are read from the functions that ``latprof`` hands on, so that a later one is tried.
 """
 
+import dataclasses
 import inspect
 import math
 import re
@@ -13,7 +14,11 @@ from calls import made_folder
 from python_calls import NETWORK, WITH, calls, outcome, stop_python
 
 import latprof
+from latprof.farm.farm_keys import make_keys
+from latprof.searchers.methods import get_searcher, searcher_class, searcher_names
+from latprof.testing.latency_fixture import ms
 from latprof.workflows.arguments import RunArguments
+from latprof.workflows.predict_curve import predict_curve
 
 #: Numbers of no parameter: a whole number that has no text, one that no float holds, and no number.
 NEVER = {
@@ -37,8 +42,6 @@ SOMETIMES = {
 }
 
 
-#: Functions that are not called here.
-NOT_YET = {"history", "space_from_function"}
 _NUMBER = re.compile(r"\b(?:int|float)\b")
 
 
@@ -64,7 +67,6 @@ FUNCTIONS = [
     name
     for name in dir(latprof)
     if inspect.isfunction(getattr(latprof, name)) and [*numeric(name)] not in ([], [("shapes", 0)])
-    if name not in NOT_YET
 ]
 
 
@@ -97,6 +99,9 @@ def test_each_number_is_taken_or_refused(folder, monkeypatch, name):
             given = [value] if is_sequence else value
             if parameter == "shapes":
                 given = {"x": (1, 3, value, 8)}
+            if parameter == "input_shape":
+                given = (3, value, 8)
+                positional, more = positional[:2], {"name": "mine"}
             words = ("m.onnx",) if (name, parameter) == ("predict", "shapes") else positional
             found = outcome(function, words, more | {parameter: given})
             if found != "refused" and not (found == "taken" and parameter in may):
@@ -125,10 +130,30 @@ MADE = {
     "onnx seed": lambda value: latprof.get_space("proxyless").onnx_bytes(
         latprof.get_space("proxyless").parse(NETWORK), seed=value
     ),
+    "choices": lambda value: latprof.get_space("proxyless").choices(
+        [latprof.Architecture("proxyless", (value,) * 21)]
+    ),
+    "spelling": lambda value: latprof.get_space("proxyless").parse(f"{value}," * 20 + "0"),
+    "curve shape": lambda value: predict_curve("m.onnx", shapes={"x": (1, 3, (8, value), 8)}),
+    "curve batches": lambda value: predict_curve("m.onnx", batch_sizes=(1, value)),
+    "curve upper": lambda value: predict_curve("m.onnx", batch_sizes=(1, 2), upper=value),
+    "keys": lambda value: make_keys("keys", days=value),
+    "milliseconds": ms,
+    **{
+        f"{name} {option.name}": lambda value, name=name, option=option: get_searcher(
+            name, **{option.name: value}
+        )
+        for name in searcher_names()
+        if dataclasses.is_dataclass(searcher_class(name))
+        for option in dataclasses.fields(searcher_class(name))
+        if option.init and re.search(r"\b(?:int|float)\b", str(option.type))
+    },
 }
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_records_and_spaces_refuse_what_is_no_number_of_theirs(name):
-    found = {key: outcome(MADE[name], (value,), {}) for key, value in NEVER.items()}
+def test_records_spaces_and_searchers_refuse_what_is_no_number_of_theirs(name, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    never = NEVER.keys() - ({"text", "huge"} if name == "spelling" else set())  # as text
+    found = {key: outcome(MADE[name], (NEVER[key],), {}) for key in sorted(never)}
     assert {key: each for key, each in found.items() if each != "refused"} == {}

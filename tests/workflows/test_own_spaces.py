@@ -56,8 +56,20 @@ class Nameless(Space):
     name = ""
 
 
+class Numbered(Space):
+    name = 5
+
+
+class Coloured(Space):
+    name = "\\x1b[31m"
+
+
 class Taken(Space):
     name = "proxyless"
+
+
+def broken():
+    raise type("Broken", (Exception,), {"__str__": lambda self: 1 / 0})
 
 
 def made():
@@ -107,6 +119,10 @@ def test_a_space_is_found_by_class_object_and_function(place):
         ("mine_of_mine:NUMBER", "is no search space"),
         ("mine_of_mine:with_arguments", "needs the option 'width'"),
         ("mine_of_mine:Nameless", "has no name"),
+        ("mine_of_mine:Numbered", "has no name"),
+        ("mine_of_mine:Coloured", "has no name"),
+        ("mine_of_mine:broken", "made no space: Broken"),
+        (".mine_of_mine:Space", "cannot be imported"),
         ("mine_of_mine:Taken", "the name of mine_of_mine:Taken is taken"),
         ("mine_of_mine:", "module:name"),
     ],

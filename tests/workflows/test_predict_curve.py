@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -12,6 +13,33 @@ from latprof.cli.app import app
 from latprof.cli.curve_output import parse_ranges
 from latprof.errors import InvalidValueError, UsageError
 from latprof.workflows.predict_curve import predict_curve
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"shapes": 5},
+        {"shapes": [(1, 3, 8, 8)]},
+        {"shapes": {"image": 5}},
+        {"shapes": {"image": "1388"}},
+        {"shapes": {"image": (range(10**12), 3, 8, 8)}},
+        {"shapes": {3: (1, 3, 8, 8)}},
+        {"batch_sizes": 4},
+        {"batch_sizes": "48"},
+        {"batch_sizes": range(1, 10**12)},
+        {"batch_sizes": (1, 2.5)},
+    ],
+)
+def test_what_are_no_sizes_is_refused(image, given):
+    with pytest.raises(UsageError):
+        predict_curve(image, **({"batch_sizes": (1, 2)} | given))
+
+
+def test_numbers_of_numpy_are_sizes(image):
+    shapes = {"image": (np.int64(1), 3, np.array([8, 16]), 8)}
+    found = predict_curve(image, shapes=shapes, batch_sizes=np.array([1, 2]))
+    assert [point.sizes for point in found.curve.points] == [(1, 8), (1, 16), (2, 8), (2, 16)]
+    assert latprof.predict(image, shapes={"image": tuple(np.array([1, 3, 8, 8]))}).latency_ms > 0
 
 
 def predict(*words):

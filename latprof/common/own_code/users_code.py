@@ -46,12 +46,19 @@ def load_named(text: str, field: str) -> Any:
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a module may raise whatever it likes
         where = getattr(sys.modules.get(module), "__file__", None)
         raise UsageError(
-            f"{text} cannot be imported: {type(error).__name__}: {error}"
-            + (f" (found {where})" if where else ""),
+            f"{text} cannot be imported: {said(error)}" + (f" (found {where})" if where else ""),
             field=field,
             hint="modules are searched where Python is installed, then in the working directory",
         ) from None
     return found
+
+
+def said(error: BaseException) -> str:
+    """What an exception of a user's code says; its class alone where that raises another."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - a user's code may raise anything
+        return type(error).__name__
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latprof.common.extras import require
+from latprof.common.files import path_text, what_is_at
 from latprof.errors import DataSetError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ _SHIPPED = Path(__file__).parent / "files"
 #: What names of data sets of kernels begin with.
 _KERNELS = "kernels-"
 _COLUMNS = {"architecture", "split", "latency_ms"}
+#: Of a file as it is in memory: a million equal rows take a few bytes on the disk.
+_MOST_CELLS, _MOST_BYTES = 30_000_000, 1 << 29
 
 
 def dataset_names() -> list[str]:
@@ -118,7 +121,7 @@ def datasheet(name: str | os.PathLike[str]) -> str:
 
 
 def _file(name: str | os.PathLike[str]) -> Path:
-    text = os.fspath(name)
+    text = path_text(name, "name")
     if text in _names():
         return _SHIPPED / f"{text}.parquet"
     if not text.endswith(".parquet"):
@@ -126,17 +129,34 @@ def _file(name: str | os.PathLike[str]) -> Path:
     return Path(text)
 
 
+def check_parquet_size(path: Path) -> None:
+    """Raise DataSetError for a Parquet file that would fill the memory, by what it says of itself.
+
+    Raises whatever pyarrow does for what is none.
+    """
+    from pyarrow import parquet
+
+    stated = parquet.read_metadata(path)
+    groups = map(stated.row_group, range(stated.num_row_groups))
+    cells = stated.num_rows * stated.num_columns
+    if cells > _MOST_CELLS or sum(group.total_byte_size for group in groups) > _MOST_BYTES:
+        raise DataSetError(
+            f"{path} is too large", expected=f"at most {_MOST_CELLS:,} cells", got=f"{cells:,}"
+        )
+
+
 def _read(path: Path) -> pd.DataFrame:
     require("data", "reading a data set", "pandas", "pyarrow")
     from pyarrow import ArrowException, parquet
 
+    if what_is_at(path) != "file":
+        raise DataSetError(f"there is no file {path}".replace("\0", "\\0"))
     try:
+        check_parquet_size(path)
         table = parquet.read_table(path, page_checksum_verification=True)
         metadata = json.loads((table.schema.metadata or {})[METADATA])
         version = metadata["format_version"]
         frame: pd.DataFrame = table.to_pandas()
-    except FileNotFoundError:
-        raise DataSetError(f"there is no {path}") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError, ArrowException):
         raise DataSetError(
             f"{path} is not a data set of latprof",

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Most networks of one sample, and images of one run.
 _MOST_SAMPLES, _MOST_IMAGES = 10**8, 1 << 20
+#: Characters of a choice in a spelling.
+_LONGEST_INDEX = 18
 
 Choices: TypeAlias = NDArray[np.uint8]
 Floats: TypeAlias = NDArray[np.float64]
@@ -61,6 +63,13 @@ class Part:
 
     name: str
     decisions: tuple[int, ...]
+
+
+def _index(text: str) -> int:
+    """A choice in an architecture's spelling; raises ValueError for what is no plain number."""
+    if not (text.isascii() and text.strip(" ").isdigit()) or len(text) > _LONGEST_INDEX:
+        raise ValueError(text)
+    return int(text)
 
 
 @cache
@@ -312,13 +321,13 @@ class SearchSpace(ABC):
 
     def parse(self, text: str) -> Architecture:
         """Read an architecture's spelling, with or without the space's name before a colon."""
-        prefix, colon, body = text.rpartition(":")
+        prefix, colon, body = str(text).rpartition(":")
         if colon and prefix != self.name:
             raise InvalidValueError(
                 f"architecture {text!r} is of another space", expected=self.name, got=prefix
             )
         try:
-            values = [int(part) for part in body.replace("-", ",").split(",")]
+            values = [_index(part) for part in body.replace("-", ",").split(",")]
             return self.architectures(self.choices([Architecture(self.name, tuple(values))]))[0]
         except ValueError:
             raise InvalidValueError(

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from latprof.common.own_code.users_code import folder_searched_last, load_named
+from latprof.common.own_code.users_code import folder_searched_last, load_named, said
 from latprof.datasets.spaces.base import SearchSpace
-from latprof.errors import InvalidValueError, LatprofError, UnknownNameError, UsageError
+from latprof.errors import InvalidValueError, LatprofError, UnknownNameError, UsageError, shown
 from latprof.registry import SPACES, make
 
 
@@ -35,7 +35,7 @@ def get_space(name: str, **options: Any) -> SearchSpace:
     EntryPointError
         Where the space is another package's and cannot be loaded.
     """
-    if ":" in name:
+    if isinstance(name, str) and ":" in name:
         return _own_space(name, options)
     space: SearchSpace = make(f"space {name}", SPACES.load(name, SearchSpace), options)
     return space
@@ -51,9 +51,7 @@ def _own_space(text: str, options: dict[str, Any]) -> SearchSpace:
         except LatprofError:
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's code may raise anything
-            raise UsageError(
-                f"{text} made no space: {type(error).__name__}: {error}", field="space"
-            ) from None
+            raise UsageError(f"{text} made no space: {said(error)}", field="space") from None
     elif options:
         raise UsageError(f"{text} is made already and takes no options", field=min(options))
     if not isinstance(found, SearchSpace):
@@ -62,6 +60,13 @@ def _own_space(text: str, options: dict[str, Any]) -> SearchSpace:
             field="space",
             expected="a class of latprof.SearchSpace, a space, or a function that returns one",
             got=type(found).__name__,
+        )
+    if not isinstance(found.name, str) or not found.name.isprintable():
+        raise InvalidValueError(
+            f"{text} has no name",
+            field="space",
+            expected="an attribute `name`, text of its own",
+            got=shown(found.name),
         )
     if not found.name or ":" in found.name or (found.name in SPACES and found.source_digest):
         raise InvalidValueError(

@@ -15,6 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from latprof.common.files import check_output, what_is_at
 from latprof.errors import OutputPathError, TargetMismatchError
 from latprof.measurement.store import schema
 from latprof.measurement.store.ledgers import insert_rows, update_row
@@ -73,7 +74,8 @@ def merge_stores(sources: Iterable[str | Path], to: str | Path) -> MergeCounts:
         Where two stores have one target with different reference networks.
     """
     path = Path(to)
-    if path.exists():
+    check_output(path)
+    if what_is_at(path):
         raise OutputPathError(f"{path} is there already", field="output", hint="name a new file")
     counts = MergeCounts()
     try:

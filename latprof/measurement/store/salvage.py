@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import sqlalchemy as sa
 from sqlalchemy import exc
 
+from latprof.common.files import check_output, what_is_at
 from latprof.errors import InvalidValueError, LatprofError, OutputPathError
 from latprof.measurement.store import schema
 from latprof.measurement.store.checked_rows import checked_table
@@ -113,7 +114,8 @@ def save_whole_rows(location: str | Path, to: str | Path) -> StoreState:
     kernels; a visit of a lost campaign stays. Raises OutputPathError where ``to`` is there already.
     """
     path = Path(to)
-    if path.exists():
+    check_output(path)
+    if what_is_at(path):
         raise OutputPathError(f"{path} is there already", field="repair", hint="name a new file")
     with _Salvage(location) as salvage:
         opened = OpenedDatabase(make_engine(sqlite_url(path)), str(path), path)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from latprof._version import __version__
 from latprof.common.checked_json import Fields, refusing, to_json
+from latprof.common.files import path_text
 from latprof.common.html_parts import html_table
 from latprof.errors import PackError
 from latprof.predictors.kernels.network_kernels import NetworkKernelModel
@@ -130,7 +131,7 @@ def load_any_pack(
     path: str | os.PathLike[str], space: SearchSpace | None = None
 ) -> Pack | KernelPack:
     """Read a pack of a search space or of kernels; as :func:`latprof.load_pack`."""
-    name = resolve(os.fspath(path))
+    name = resolve(path_text(path, "pack"))
     files = read_archive(name)
     manifest = Fields.of_json(f"the manifest of {name}", files[MANIFEST])
     if manifest.values.get("content") != KERNELS:

@@ -11,6 +11,7 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING
 
+from latprof.common.files import path_text
 from latprof.errors import TargetMismatchError
 from latprof.predictors.pack.archive import read_archive, write_archive
 from latprof.predictors.pack.manifest import (
@@ -85,11 +86,11 @@ def load_pack(path: str | os.PathLike[str], space: SearchSpace | None = None) ->
     PackVersionError
         For the format of a newer version.
     """
-    name = resolve(os.fspath(path))
+    name = resolve(path_text(path, "pack"))
     return pack_from_files(name, read_archive(name), space)
 
 
 def read_facts(path: str | os.PathLike[str]) -> PackFacts:
     """Read what a pack states, but not its predictor; paths and errors as ``load_pack``."""
-    name = resolve(os.fspath(path))
+    name = resolve(path_text(path, "pack"))
     return facts_from_files(os.fspath(path), read_archive(name))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.common.files import what_is_at
 from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.published.loading import kernel_dataset_names, load, load_kernels
 from latprof.datasets.spaces.named import space_from_description
@@ -104,7 +105,7 @@ def train_on_published_kernels(
         if device not in _PHONES:
             raise UnknownNameError("device", device, [*_PHONES])
         whole = path.with_name(_WHOLE)
-        table = mobile_ml_table(path, whole if whole.exists() else None, device)
+        table = mobile_ml_table(path, whole if what_is_at(whole) else None, device)
         target = Target(device.replace("|", "-"), _PHONES[device], "tflite", "as published")
         return pack_of_table(table, target, seed=seed, source="mobile-ml-benchmark", licence="MIT")
     if device is not None:

@@ -12,9 +12,9 @@ import numpy as np
 from latprof.errors import ModelFileError, UnknownCostsError
 from latprof.graph.external_data import check_external_data
 from latprof.graph.input_values.input_rules import input_rules
-from latprof.graph.model_file import graph_inputs, model_digest, read_model
+from latprof.graph.model_file import check_readable, graph_inputs, model_digest, read_model
 from latprof.graph.reader import read_network
-from latprof.graph.static_shapes import fix_inputs
+from latprof.graph.static_shapes import checked_shapes, fix_inputs
 from latprof.measurement.records import Subject
 from latprof.profilers.base import Profiler
 from latprof.profilers.runtimes.model_inputs import MAX_INPUT_BYTES, random_inputs
@@ -90,13 +90,13 @@ class ModelReading:
         inputs: Mapping[str, str | os.PathLike[str]],
     ) -> None:
         self.path = path
-        check_external_data(path.resolve())
+        check_external_data(check_readable(path).resolve())
         model = read_model(path)
         values = graph_inputs(model.graph)
         self.names = [value.name for value in values]
         given: dict[str | None, tuple[int, ...]] = {
-            name: tuple(shape)
-            for name, shape in shapes.items()
+            name: shape
+            for name, shape in checked_shapes(shapes, str(path)).items()
             if name is None or name in self.names
         }
         files = {name: read_input(inputs[name], name) for name in self.names if name in inputs}

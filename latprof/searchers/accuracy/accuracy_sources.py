@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import require
-from latprof.common.files import digest
+from latprof.common.files import digest, what_is_at
 from latprof.common.own_code.users_code import folder_searched_last, load_named
+from latprof.datasets.published.loading import check_parquet_size
 from latprof.errors import DataSetError, InputFileError, InvalidValueError, UsageError
 from latprof.searchers.accuracy.tables import ArchitectureTable
 
@@ -55,9 +56,9 @@ def load_accuracy(
         return given
     text = os.fspath(given)
     path = Path(text)
-    if path.suffix == ".py" and path.exists():
+    if path.suffix == ".py" and what_is_at(path):
         raise UsageError("which function of it?", field="accuracy", expected=f"{path.stem}:NAME")
-    if path.suffix.lower() in _TABLE_ENDINGS or path.exists():
+    if path.suffix.lower() in _TABLE_ENDINGS or what_is_at(path):
         return load_accuracy_table(path, space, column)
     if column:
         raise UsageError("a column is one of a table", field="column", got=column)
@@ -97,8 +98,8 @@ def _frame(path: Path, space: SearchSpace) -> pd.DataFrame:
     """The rows of a file, whatever wrote it."""
     from latprof.datasets.importers import accuracies
 
-    if not path.is_file():
-        raise InputFileError(f"{path} is no file")
+    if what_is_at(path) != "file":
+        raise InputFileError(f"{path} is no file".replace("\0", "\\0"), field="accuracy")
     if path.suffix.lower() == ".json":
         return _of_space(accuracies.load_nasbench_macro(path), space, path)
     require("data", "a table of accuracies", "pandas")
@@ -107,7 +108,13 @@ def _frame(path: Path, space: SearchSpace) -> pd.DataFrame:
     if path.suffix == ".parquet":
         require("data", "a table of accuracies", "pyarrow")
     try:
-        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+        if path.suffix == ".parquet":
+            check_parquet_size(path)
+            frame = pd.read_parquet(path)
+        else:
+            frame = pd.read_csv(path)
+    except DataSetError:
+        raise
     except Exception as error:  # noqa: BLE001 - the readers raise whatever a hostile file leads to
         raise DataSetError(f"{path} cannot be read: {type(error).__name__}") from None
     cells = frame.get("architecture", pd.Series(dtype=str)).astype(str).str.startswith("|")
@@ -157,7 +164,7 @@ def accuracy_identity(given: str | os.PathLike[str] | AccuracySource) -> str:
         return f"{accuracy_name(given)} {_source_digest(given)}"
     text = os.fspath(given)
     path = Path(text)
-    if path.is_file():
+    if what_is_at(path) == "file":
         return f"{path.name} {digest(path)}"
     module = sys.modules.get(text.partition(":")[0])
     return f"{text} {digest(getattr(module, '__file__', None) or '')}".strip()

@@ -20,6 +20,7 @@ import torch
 from torch.utils.data import Dataset, TensorDataset
 
 from latprof.common.extras import require
+from latprof.common.files import what_is_at
 from latprof.common.limits import check_seed, whole_option
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InputFileError, NotEnoughDataError
@@ -107,7 +108,7 @@ def folder_task(path: str | os.PathLike[str], resolution: int = 32, seed: int = 
     require("search", "reading images", "PIL")
     side = whole_option("resolution", resolution, 8, 1024)
     root = Path(path)
-    if not root.is_dir():
+    if what_is_at(root) != "directory":
         raise InputFileError(f"{root} is no folder", expected="a folder with one folder a class")
     found = [_images_in(entry) for entry in sorted(root.iterdir()) if _is_class(entry)]
     classes = [images for images in found if images]
@@ -140,7 +141,11 @@ def _is_class(entry: Path) -> bool:
 
 
 def _images_in(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in _IMAGE_ENDINGS)
+    return sorted(
+        file
+        for file in folder.iterdir()
+        if file.suffix.lower() in _IMAGE_ENDINGS and what_is_at(file) == "file"
+    )
 
 
 def _read_image(path: Path, side: int) -> np.ndarray[Any, np.dtype[np.float32]]:

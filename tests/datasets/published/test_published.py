@@ -1,10 +1,13 @@
 """A store becomes a data set that anybody can load, and the shipped ones are sound."""
 
 import json
+import os
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from latprof import datasets
 from latprof.datasets.published.publishing import publish
@@ -208,6 +211,25 @@ def test_damage_anywhere_is_refused_or_changes_nothing_unseen(made, tmp_path):
         except DataSetError:
             continue
         pd.testing.assert_frame_equal(frame, datasets.load(made[1]))
+
+
+def test_a_small_file_of_many_rows_is_refused(tmp_path):
+    """Equal rows take no place on the disk."""
+    path = tmp_path / "rows.parquet"
+    rows = pa.nulls(4_000_000, pa.string())
+    table = pa.table(dict.fromkeys("abcdefgh", rows))
+    parquet.write_table(table.replace_schema_metadata({b"latprof": b"{}"}), path)
+    assert path.stat().st_size < 100_000
+    with pytest.raises(DataSetError, match="too large"):
+        datasets.load(path)
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.parquet")
+    (tmp_path / "folder.parquet").mkdir()
+    for name in ("pipe", "folder", "none", "a\0b", "x" * 5000):
+        with pytest.raises(DataSetError, match="there is no file"):
+            datasets.load(tmp_path / f"{name}.parquet")
 
 
 def test_an_unknown_name_lists_what_exists():

@@ -203,6 +203,15 @@ def test_a_function_that_builds_nothing_is_told(build, words):
         {"candidates": [(1, 1)]},
         {"candidates": [(object(), 1)]},
         {"candidates": 3},
+        {"candidates": [(math.nan, 1)]},
+        {"candidates": [(10**5000, 1)]},
+        {"candidates": [("\ud800", "x")]},
+        {"candidates": [range(10**12)]},
+        {"input_shape": 3},
+        {"input_shape": "abc"},
+        {"input_shape": (3, 16, 10**9)},
+        {"build": 3},
+        {"name": 3},
         {"input_shape": (3, 16)},
         {"input_shape": (3, 16, 0)},
         {"name": "proxyless"},
@@ -214,6 +223,12 @@ def test_what_is_no_space_is_refused(wrong):
     given = {"build": widths_of, "candidates": [(4, 8)] * 3, "input_shape": (3, 16, 16)} | wrong
     with pytest.raises(InvalidValueError):
         latprof.space_from_function(**given)
+
+
+def test_numbers_of_numpy_are_numbers():
+    given = (np.array([4, 8, 12]), [np.int64(4), np.int64(8), 12], (4, 8, 12))
+    space = latprof.space_from_function(widths_of, given, np.array([3, 16, 16]))
+    assert space.description == WIDTHS.description
 
 
 def test_an_operator_that_depends_on_everything_is_refused():

@@ -21,11 +21,15 @@ from latprof._version import __version__
 from latprof.common.checked_json import Fields
 from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.importers.files.reading import read_text
-from latprof.errors import DataSetError
+from latprof.errors import DataSetError, shown
 
 _MOST_BYTES = 32 << 20
 _MOST_OBJECTS = 100_000
-_LONGEST_S = 1e6
+#: Of one process.
+_MOST_RUNS = 1_000_000
+_SHORTEST_S, _LONGEST_S = 1e-12, 1e6
+#: Unix time at the end of the year 9999, the last that a store takes.
+_LATEST_S = 253_402_300_799.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -152,10 +156,15 @@ def _texts(metadata: object) -> dict[str, str]:
     if not isinstance(metadata, dict):
         return {}
     return {
-        str(key)[:100]: str(value)[:1000]
+        _text(key)[:100]: _text(value)[:1000]
         for key, value in metadata.items()
         if isinstance(value, str | int | float)
     }
+
+
+def _text(value: object) -> str:
+    """A value as text that can be written: JSON may hold halves of a character."""
+    return str(value)[:1000].encode("utf-8", "backslashreplace").decode()
 
 
 # pytest-benchmark --------------------------------------------------------------------------------
@@ -163,9 +172,9 @@ def _texts(metadata: object) -> dict[str, str]:
 
 def _of_pytest(fields: Fields) -> BenchmarkFile:
     machine = fields.fields("machine_info").values
-    commit = fields.values.get("commit_info")
-    commit = commit if isinstance(commit, dict) else {}
-    started_at = _unix(str(fields.values.get("datetime", "")))
+    commit = _texts(fields.values.get("commit_info"))
+    said = _texts(dict(fields.values))
+    started_at = _unix(said.get("datetime", ""))
     found = []
     for each in fields.objects("benchmarks", _MOST_OBJECTS):
         stats = each.fields("stats")
@@ -176,44 +185,46 @@ def _of_pytest(fields: Fields) -> BenchmarkFile:
             )
         runs = ProcessRuns(_milliseconds(stats, "data", stats.values["data"]), (), started_at)
         name = each.text("fullname" if "fullname" in each.values else "name", 1000)
+        if not name:
+            raise DataSetError(f"{each.what} has no name")
         found.append(BenchmarkRuns(name, (runs,), _texts(each.values.get("extra_info"))))
     return BenchmarkFile(
         "pytest-benchmark",
-        str(fields.values.get("version", "unknown"))[:40],
+        said.get("version", "unknown")[:40],
         _processor(machine),
-        str(commit.get("id") or "")[:64],
-        str(commit.get("branch") or "")[:200],
+        commit.get("id", "")[:64],
+        commit.get("branch", "")[:200],
         started_at,
         tuple(found),
     )
 
 
 def _processor(machine: Mapping[str, Any]) -> str:
-    cpu = machine.get("cpu")
-    named = cpu.get("brand_raw") if isinstance(cpu, dict) else ""
-    return str(named or machine.get("processor") or machine.get("machine") or "unknown processor")[
-        :200
-    ]
+    known = {**_texts(machine), **_texts(machine.get("cpu"))}
+    names = map(known.get, ("brand_raw", "processor", "machine"))
+    return next(filter(None, names), "unknown processor")[:200]
 
 
 # Both --------------------------------------------------------------------------------------------
 
 
 def _milliseconds(fields: Fields, name: str, seconds: object) -> tuple[float, ...]:
-    if not isinstance(seconds, list) or not seconds:
-        fields.wrong(name, "a list of seconds")
+    if not isinstance(seconds, list) or not 0 < len(seconds) <= _MOST_RUNS:
+        fields.wrong(name, f"a list of at most {_MOST_RUNS:,} seconds")
     for value in seconds:
-        if type(value) not in (int, float) or not 0 < value < _LONGEST_S:
-            raise DataSetError(f"{fields.what}: {name} holds no time: {value!r:.60}")
+        if type(value) not in (int, float) or not _SHORTEST_S <= value <= _LONGEST_S:
+            raise DataSetError(f"{fields.what}: {name} holds no time", got=shown(value, 60))
     return tuple(1e3 * value for value in seconds)
 
 
 def _unix(text: str) -> float:
+    """Unix time of a date from 1970 on; 0 for anything else, which no visit has begun at."""
     try:
         moment = dt.datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).timestamp()
+        unix_s = (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).timestamp()
     except (ValueError, OverflowError, OSError):
         return 0.0
+    return unix_s if 0 <= unix_s <= _LATEST_S else 0.0
 
 
 def _iso(unix_s: float) -> str:

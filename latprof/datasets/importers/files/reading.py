@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.common.files import what_is_at
+from latprof.common.files import path_text, what_is_at
 from latprof.errors import DataSetError
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -29,7 +29,7 @@ _MAX_FIELD = 1 << 16
 
 def read_bytes(path: str | os.PathLike[str], limit: int = MAX_FILE_BYTES) -> bytes:
     """Read a plain file of at most ``limit`` bytes; raises DataSetError for anything else."""
-    file = Path(path)
+    file = Path(path_text(path, "path"))
     found = what_is_at(file)
     if found is None:
         raise DataSetError(f"there is no {file}".replace("\0", "\\0"))

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latprof.common.own_code.users_code import folder_searched_last
+from latprof.common.files import what_is_at
+from latprof.common.own_code.users_code import folder_searched_last, said
 from latprof.errors import InvalidValueError, LatprofError
 from latprof.graph.model_file import read_model
 from latprof.graph.reader import fix_shapes
@@ -42,9 +43,7 @@ def call_build(
     except LatprofError:
         raise
     except (Exception, SystemExit) as error:
-        raise InvalidValueError(
-            f"build({values}) raised {type(error).__name__}: {error}", field="build"
-        ) from error
+        raise InvalidValueError(f"build({values}) raised {said(error)}", field="build") from error
     return made
 
 
@@ -74,7 +73,7 @@ def onnx_of(made: Any, shape: Shape) -> bytes:
     if is_module(made):
         return _exported(made, shape)
     if isinstance(made, str | os.PathLike):
-        made = Path(made).read_bytes() if Path(made).is_file() else made
+        made = Path(made).read_bytes() if what_is_at(Path(made)) == "file" else made
     if not isinstance(made, bytes) and not hasattr(made, "SerializeToString"):
         raise InvalidValueError(
             "build returned neither a torch module nor an ONNX model",
@@ -103,7 +102,7 @@ def _exported(module: Any, shape: Shape) -> bytes:
             torch.onnx.export(module.eval(), (torch.zeros(shape),), buffer, **options)
     except Exception as error:
         raise InvalidValueError(
-            f"torch cannot export what build returned: {type(error).__name__}: {error}",
+            f"torch cannot export what build returned: {said(error)}",
             field="build",
         ) from error
     return buffer.getvalue()

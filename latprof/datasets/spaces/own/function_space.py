@@ -6,9 +6,11 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from latprof.common.limits import whole
 from latprof.common.own_code.source_digest import source_digest
@@ -22,7 +24,7 @@ from latprof.datasets.spaces.own.graph_comparison import (
     compare_graphs,
 )
 from latprof.datasets.spaces.own.kept_comparisons import kept_or_made
-from latprof.errors import InvalidValueError
+from latprof.errors import InvalidValueError, shown
 from latprof.graph.fusion import fuse
 from latprof.graph.reader import read_network
 from latprof.registry import SPACES
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 #: Candidates of one decision: choices are bytes.
 _MOST_CANDIDATES = 255
+_SIZE = whole(1, 1 << 16)
 
 
 def space_from_function(
@@ -104,26 +107,32 @@ class FunctionSpace(SearchSpace):
         input_shape: Sequence[int],
         name: str = "",
     ) -> None:
+        if not callable(build):
+            raise InvalidValueError(
+                "`build` is no function", field="build", expected="a callable", got=shown(build)
+            )
         self.build = build
         self.name = name or str(getattr(build, "__name__", ""))
-        if not self.name.replace("-", "_").isidentifier() or self.name in SPACES:
+        is_name = isinstance(self.name, str) and self.name.replace("-", "_").isidentifier()
+        if not is_name or self.name in SPACES:
             raise InvalidValueError(
                 "the space needs a name of its own",
                 field="name",
                 expected="letters, digits, - and _",
-                got=repr(self.name),
+                got=shown(self.name),
             )
         self._values = _checked_candidates(candidates)
-        if len(tuple(input_shape)) != 3:
+        sizes = input_shape if isinstance(input_shape, Sequence | np.ndarray) else ()
+        if len(sizes) != 3:
             raise InvalidValueError(
                 "not the shape of an image",
                 field="input_shape",
                 expected="channels, height and width",
-                got=str(tuple(input_shape)),
+                got=shown(input_shape),
             )
-        for size in input_shape:
-            whole(1).check("input_shape", size)
-        channels, height, width = (int(size) for size in input_shape)
+        for size in sizes:
+            _SIZE.check("input_shape", size)
+        channels, height, width = map(int, sizes)
         self._shape = (channels, height, width)
         self._folder = Path.cwd()
 
@@ -269,10 +278,13 @@ class FunctionSpace(SearchSpace):
 
 
 def _checked_candidates(given: Sequence[Sequence[Any]]) -> tuple[tuple[Any, ...], ...]:
-    """The candidates as tuples; raises InvalidValueError for what is none."""
+    """The candidates as tuples; raises InvalidValueError for what is none.
+
+    Numbers of NumPy become Python's.
+    """
     try:
-        found = tuple(tuple(each) for each in given)
-        json.dumps(found)
+        found = tuple(tuple(map(_plain, islice(each, _MOST_CANDIDATES + 1))) for each in given)
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError):
         found = ()
     sizes = [len(set(map(_label, each))) for each in found]
@@ -281,13 +293,17 @@ def _checked_candidates(given: Sequence[Sequence[Any]]) -> tuple[tuple[Any, ...]
             "not the candidates of decisions",
             field="candidates",
             expected=f"for each decision 1 to {_MOST_CANDIDATES} numbers, texts or lists of them",
-            got=repr(given)[:200],
+            got=shown(given, 200),
         )
     if sizes != [len(each) for each in found]:
         raise InvalidValueError(
-            "a decision has a candidate twice", field="candidates", got=repr(given)[:200]
+            "a decision has a candidate twice", field="candidates", got=shown(given, 200)
         )
     return found
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
 def _label(value: Any) -> str:

@@ -154,7 +154,7 @@ def _read(folder: Path) -> RuntimeLibrary | None:
         content = library.path.read_bytes()
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputFileError(
             f"the record of a runtime library cannot be read: {record}",
             got=str(error)[:200],

@@ -213,7 +213,7 @@ def fetch(url, *, sha256=DIGEST, most_bytes=1 << 20, timeout_s=60.0):
 def test_a_library_is_fetched(address):
     seen = []
     taken = latprof.android(
-        "setup", f"{address}/lib.so", sha256=DIGEST, on_progress=lambda *n: seen.append(n)
+        "setup", f"{address}/lib.so?secret", sha256=DIGEST, on_progress=lambda *n: seen.append(n)
     ).library
     assert (taken.sha256, taken.source) == (DIGEST, f"{address}/lib.so")
     assert seen[-1] == (len(_Server.content), len(_Server.content))
@@ -235,6 +235,13 @@ def test_a_library_is_fetched(address):
 def test_what_cannot_be_fetched_is_said_in_one_line(address, path, options, kind, words):
     with pytest.raises(kind, match=words):
         fetch(address + path, **options)
+
+
+@pytest.mark.parametrize("url", ["https://me:hush@h:x/a", "https://[::1/x?hush", "x://me:hush@h"])
+def test_no_password_of_an_address_is_printed(url):
+    with pytest.raises(InvalidValueError, match="not an address") as refused:
+        latprof.android("setup", url)
+    assert "hush" not in str(refused.value)
 
 
 def test_nobody_there():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import re
 import time
 import urllib.error
 import urllib.parse
@@ -49,30 +50,36 @@ def download(
     MeasurementTimeoutError
     """
     _check_scheme(url, sha256)
+    name = shown_url(url)
     opener = urllib.request.build_opener(_SameScheme(sha256))
     end = time.monotonic() + timeout_s
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "latprof"})  # noqa: S310 - checked
         with opener.open(request, timeout=min(_SILENCE_S, timeout_s)) as answer:
-            content = _read(answer, url, most_bytes, end, timeout_s, on_progress)
+            content = _read(answer, name, most_bytes, end, timeout_s, on_progress)
     except TimeoutError:
-        raise _timed_out(url, timeout_s) from None
+        raise _timed_out(name, timeout_s) from None
     except urllib.error.HTTPError as error:
         raise InputFileError(
-            f"{url} cannot be fetched: HTTP {error.code} {error.reason}",
+            f"{name} cannot be fetched: HTTP {error.code} {error.reason}",
             field="source",
             hint="check the address, or fetch the file yourself and give its path",
         ) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         if isinstance(getattr(error, "reason", None), TimeoutError):
-            raise _timed_out(url, timeout_s) from None
+            raise _timed_out(name, timeout_s) from None
         raise InputFileError(
-            f"{url} cannot be fetched: {str(getattr(error, 'reason', error))[:200]}",
+            f"{name} cannot be fetched: {str(getattr(error, 'reason', error))[:200]}",
             field="source",
             hint="check the network, or fetch the file yourself and give its path",
         ) from None
-    check_sha256(content, sha256, url)
+    check_sha256(content, sha256, name)
     return content
+
+
+def shown_url(url: str) -> str:
+    """An address for messages and records: without a user, a password, or what is behind ``?``."""
+    return re.sub(r"//.*@", "//***@", url, flags=re.DOTALL).partition("?")[0]
 
 
 def check_sha256(content: bytes, sha256: str | None, source: str) -> None:
@@ -130,14 +137,18 @@ def _timed_out(url: str, timeout_s: float) -> MeasurementTimeoutError:
 
 
 def _check_scheme(url: str, sha256: str | None) -> None:
-    scheme = urllib.parse.urlsplit(url).scheme
-    if scheme == "https" or (scheme == "http" and sha256):
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:  # brackets without an IPv6 address
+        parts = urllib.parse.urlsplit("")
+    known = parts.scheme == "https" or (parts.scheme == "http" and sha256)
+    if known and "@" not in parts.netloc:  # a password would be in messages of libraries
         return
     raise InvalidValueError(
         "not an address to fetch a library from",
         field="source",
-        expected="https://..., or http://... with its `sha256`",
-        got=url[:200],
+        expected="https://... without a password, or http://... with its `sha256`",
+        got=shown_url(url)[:200],
     )
 
 
