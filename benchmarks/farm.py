@@ -1,17 +1,19 @@
 """A farm's figures, with simulated devices: what is lost, how fast it is, what waits.
 
 Scheduler, workers and collections are processes of this computer (``tests/support``). ``kills``:
-scheduler, workers and collection are killed with SIGKILL at random moments, and started anew, until
-all visits are made. ``sharing``: two processes that run the same collection on one store,
-against one of them. ``writers``: eight processes into one store. ``merging``: ten hosts' stores,
-three of them copies in part. ``empty``: visits that take no time. ``idle``: 20 devices with visits
-of 1 s. ``thousand``: 1,000 devices on 10 workers.
+scheduler, workers, collection and the store's PostgreSQL are killed, and the network cut, at random
+moments, and started anew, until all visits are made. ``sharing``: two processes that run the same
+collection on one store, against one of them. ``writers``: eight processes into one store.
+``merging``: ten hosts' stores, three of them copies in part. ``empty``: visits that take no time.
+``idle``: 20 devices with visits of 1 s. ``pooled``: two specimens that differ by 5 % and share the
+visits. ``thousand``: 1,000 devices on 10 workers.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import random
 import shutil
@@ -21,30 +23,41 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 import farm_processes
+import numpy as np
+import postgres
+import psutil
 import shared_collector
 
 from latprof.errors import StoreError
+from latprof.measurement.labels import TargetLabels
 from latprof.measurement.store.merging import merge_stores
 from latprof.measurement.store.store import Store
 
 #: Visits to each network of a benchmark's collection.
 VISITS = 8
+#: How long a collection waits for what is not there, in seconds.
+DEADLINE_S = 60.0
+#: What differs between two specimens, as a factor.
+FACTOR = 1.05
 
 
-def collect_words(address: str, store: Path, networks: int, visits: int = VISITS) -> list[str]:
+def collect_words(
+    address: str, store: Path | str, networks: int, visits: int = VISITS
+) -> list[str]:
     """The words of a collection on all simulated devices."""
     words = f"collect --space proxyless --resolution 64 -n {networks} --visits {visits} -q --json"
-    fixed = "--repeat-fraction 0 --target fake:clock --queue-timeout 60s"
+    fixed = f"--repeat-fraction 0 --target fake:clock --queue-timeout {DEADLINE_S:g}s"
     return [*words.split(), *fixed.split(), "--farm", address, "--store", str(store)]
 
 
-def counted(path: Path) -> dict[str, Counter[Any]]:
+def counted(path: Path | str) -> dict[str, Counter[Any]]:
     """How often each visit counts, by the host in its target."""
     with Store.open(path) as store:
         return {
@@ -59,21 +72,31 @@ class Victims:
     hosts = ("a", "b", "c", "d")
     networks = 2000 // (len(hosts) * VISITS)
 
-    def __init__(self, folder: Path) -> None:
-        self.store = folder / "kills.db"
+    def __init__(self, folder: Path, database: postgres.Server | None) -> None:
+        self.database = database
+        self.store: Path | str = folder / "kills.db" if database is None else database.url
         self._folder, port = folder, free_port()
         address = f"tcp://127.0.0.1:{port}"
-        collection = collect_words(address, self.store, self.networks)
-        self._words = {host: worker_words(address, host, 0.4) for host in self.hosts}
-        self._words["scheduler"] = cli("farm", "start", "--port", str(port))
+        self._cable = farm_processes.Cable(port)
+        collection = collect_words(self._cable.address, self.store, self.networks)
+        self._words = {"scheduler": cli("farm", "start", "--port", str(port))}
+        for host in self.hosts:  # two of them are at the end of a cable
+            way = address if host in self.hosts[::2] else self._cable.address
+            self._words[host] = worker_words(way, host, 0.4)
         self._words["collection"] = cli(*collection)
         self._alive: dict[str, farm_processes.Program] = {}
         self.killed = Counter[str]()
-        self.lost, self.longest_s, self._last_s = 0, 0.0, time.monotonic()
+        self.lost, self.longest_s, self.late, self._last_s = 0, 0.0, 0, time.monotonic()
         self._acknowledged: set[Any] = set()
+
+    @property
+    def names(self) -> list[str]:
+        """What can be killed."""
+        return [*self._words, "network", *(["database"] if self.database else [])]
 
     def start(self) -> bool:
         """Start what has ended; returns whether the collection had, with all visits made."""
+        self._cable.mend()
         found = self._alive.get("collection")
         done = found is not None and found.process.poll() == 0
         for name, words in self._words.items():
@@ -82,19 +105,26 @@ class Victims:
         return done
 
     def kill(self, name: str) -> None:
-        """Kill one of them."""
-        self._alive[name].kill()
+        """Kill one of them; the database is back at once."""
+        if name == "network":
+            self._cable.cut()
+        elif name == "database":
+            assert self.database is not None
+            self.database.stop()
+            self.database.start()
+        else:
+            self._alive[name].kill()
         self.killed["worker" if name in self.hosts else name] += 1
 
     def look(self) -> None:
         """See that what was in the store still is."""
-        if not self.store.exists():
-            return
         with contextlib.suppress(StoreError):  # its tables are not all there yet
             found = {(host, key) for host, keys in counted(self.store).items() for key in keys}
             self.lost += len(self._acknowledged - found)
             if len(found) > len(self._acknowledged):
-                self.longest_s = max(self.longest_s, time.monotonic() - self._last_s)
+                waited_s = time.monotonic() - self._last_s
+                self.longest_s = max(self.longest_s, waited_s)
+                self.late += waited_s > DEADLINE_S
                 self._last_s = time.monotonic()
             self._acknowledged = found
 
@@ -102,27 +132,43 @@ class Victims:
         """End all."""
         for each in self._alive.values():
             each.__exit__()
+        self._cable.__exit__()
+
+
+@contextlib.contextmanager
+def database() -> Iterator[postgres.Server | None]:
+    """A PostgreSQL server; None where there is none."""
+    with contextlib.ExitStack() as stack:
+        try:
+            found = stack.enter_context(postgres.server())
+        except BaseException as missing:  # noqa: BLE001 - pytest's own skip is no Exception
+            print(f"without PostgreSQL: {missing}")
+            found = None
+        yield found
 
 
 def kills(folder: Path, number: int, seed: int = 0) -> None:
-    """Kill scheduler, workers and the collection at random moments."""
-    chance, victims = random.Random(seed), Victims(folder)
-    done = False
-    while not (done and victims.killed.total() >= number):
-        done |= victims.start()
-        time.sleep(chance.uniform(0.5, 4.0))
-        victims.look()
-        if victims.killed.total() < number:
-            victims.kill(chance.choice([*victims.hosts, "scheduler", "collection"]))
-    victims.end()
-    made = counted(victims.store)
+    """Kill all there is at random moments."""
+    chance = random.Random(seed)
+    with database() as server:
+        victims, done = Victims(folder, server), False
+        while not (done and victims.killed.total() >= number):
+            done |= victims.start()
+            time.sleep(chance.uniform(0.5, 4.0))
+            victims.look()
+            if victims.killed.total() < number:
+                victims.kill(chance.choice(victims.names))
+        victims.end()
+        made = counted(victims.store)
     total = victims.networks * VISITS * len(victims.hosts)
     twice = sum(count > 1 for keys in made.values() for count in keys.values())
     wrong = sum(host not in victims.hosts for host in made)
     lost = victims.lost + total - sum(map(len, made.values()))
     print(f"kills: {victims.killed.total()} ({dict(victims.killed)}) over {total} visits")
-    print(f"  lost {lost}, made twice {twice}, of a wrong device {wrong}; each 0")
-    print(f"  longest time without a new visit: {victims.longest_s:.0f} s")
+    print(
+        f"  lost {lost}, made twice {twice}, of a wrong device {wrong}, waits of more than "
+        f"{DEADLINE_S:g} s {victims.late}; each 0 (longest {victims.longest_s:.0f} s)"
+    )
 
 
 def cli(*words: str) -> list[str]:
@@ -180,13 +226,9 @@ def writers(folder: Path, seconds: float) -> None:
         "print(number)"
     )
     places = {"SQLite": str(folder / "writers.db")}
-    with contextlib.ExitStack() as stack:
-        try:
-            import postgres
-
-            places["PostgreSQL"] = stack.enter_context(postgres.server()).url
-        except BaseException as missing:  # noqa: BLE001 - pytest's own skip is no Exception
-            print(f"writers into PostgreSQL: left out, {missing}")
+    with database() as server:
+        if server is not None:
+            places["PostgreSQL"] = server.url
         for kind, place in places.items():
             Store.open(place, create=True).close()
             running = [
@@ -233,28 +275,68 @@ def merging(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def farm(folder: Path, workers: int, devices: int, seconds: float) -> Iterator[str]:
-    """A farm of simulated devices whose visits take so long; yields its address."""
+def farm(
+    folder: Path, workers: int, devices: int, seconds: float
+) -> Iterator[tuple[str, psutil.Process]]:
+    """A farm of simulated devices whose visits take so long; yields its address and scheduler."""
     os.environ["EMPTY"] = "1"
-    with farm_processes.scheduler(folder) as (_, address), contextlib.ExitStack() as stack:
+    with (
+        farm_processes.scheduler(folder) as (found, address),
+        contextlib.ExitStack() as stack,
+    ):
         words = [worker_words(address, f"h{n}", seconds, devices) for n in range(workers)]
         for one in [stack.enter_context(program(folder, each)) for each in words]:
             one.wait_for("joined")
-        yield address
+        yield address, psutil.Process(found.pid)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Visits a second of all devices from the first to the last, and the share of time idle.
+
+    What a visit takes the scheduler and the collection is their processes' time on the processor.
+    """
+
+    rate: float
+    idle: float
+    scheduler_ms: float
+    collection_ms: float
+
+    def costs(self) -> str:
+        """What a visit takes, in words."""
+        return (
+            f"a visit takes the scheduler {self.scheduler_ms:.1f} ms and the collection "
+            f"{self.collection_ms:.1f} ms of processor time"
+        )
+
+
+def cpu_s(times: Any) -> float:
+    """Seconds on the processor."""
+    return float(times.user + times.system)
 
 
 def speed(
     folder: Path, *, workers: int, devices: int, seconds: float, networks: int, visits: int
-) -> tuple[float, float]:
-    """Visits a second of all devices, from the first to the last; share of device time idle."""
+) -> Speed:
+    """How fast the visits of a collection are."""
     store = folder / f"{workers}-{devices}-{seconds}.db"
-    with farm(folder, workers, devices, seconds) as address:
+    with farm(folder, workers, devices, seconds) as (address, scheduler):
         words = cli(*collect_words(address, store, networks, visits))
-        environment = farm_processes.environment(folder)
-        done = subprocess.run(
-            [sys.executable, *words], env=environment, stdout=subprocess.PIPE, check=False
+        before_s = cpu_s(scheduler.cpu_times())
+        collection = psutil.Popen(
+            [sys.executable, *words],
+            env=farm_processes.environment(folder),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
-        assert done.returncode == 0
+        collection_s = 0.0
+        with contextlib.suppress(psutil.NoSuchProcess):
+            while collection.poll() is None:
+                collection_s = cpu_s(collection.cpu_times())
+                time.sleep(0.2)
+        said = collection.communicate()[0]
+        assert collection.returncode == 0, said
+        scheduler_s = cpu_s(scheduler.cpu_times()) - before_s
     first, last, number, idle = [], [], 0, []
     with Store.open(store) as opened:
         for stored in opened.targets():
@@ -266,33 +348,71 @@ def speed(
             number += len(made)
             idle.append(1 - sum(visit.wall_s for visit in made) / (max(ends) - min(starts)))
     assert len(idle) == workers * devices
-    return number / (max(last) - min(first)), sum(idle) / len(idle)
+    return Speed(
+        number / (max(last) - min(first)),
+        sum(idle) / len(idle),
+        1000 * scheduler_s / number,
+        1000 * collection_s / number,
+    )
 
 
 def empty(folder: Path) -> None:
     """Visits that take no time: what scheduler, client and store take for each."""
-    rate, _ = speed(folder, workers=2, devices=4, seconds=0.0, networks=50, visits=4)
-    print(f"empty visits: {rate:.0f} a second, at least 150")
+    found = speed(folder, workers=2, devices=4, seconds=0.0, networks=100, visits=4)
+    print(f"empty visits: {found.rate:.0f} a second, at least 150")
+    print(f"  {found.costs()}")
 
 
 def idle(folder: Path) -> None:
     """20 devices with visits of 1 s."""
-    _, share = speed(folder, workers=4, devices=5, seconds=1.0, networks=15, visits=4)
-    print(f"20 devices, visits of 1 s: {share:.1%} of their time idle, at most 3 %")
+    found = speed(folder, workers=4, devices=5, seconds=1.0, networks=15, visits=4)
+    print(f"20 devices, visits of 1 s: {found.idle:.1%} of their time idle, at most 3 %")
+    print(f"  {found.costs()}")
 
 
 def thousand(folder: Path) -> None:
     """1,000 devices on 10 workers."""
-    rate, share = speed(folder, workers=10, devices=100, seconds=10.0, networks=5, visits=2)
+    found = speed(folder, workers=10, devices=100, seconds=10.0, networks=5, visits=2)
     print(
-        f"1,000 devices on 10 workers, visits of 10 s: {rate:.0f} visits a second, {share:.0%} idle"
+        f"1,000 devices on 10 workers, visits of 10 s: {found.rate:.0f} visits a second, "
+        f"{found.idle:.0%} idle"
     )
+    print(f"  {found.costs()}")
+
+
+def pooled(folder: Path) -> None:
+    """Two specimens that share the visits, against one that makes them all."""
+    os.environ.update(EMPTY="1", FACTOR_a=str(FACTOR**-0.5), FACTOR_b=str(FACTOR**0.5))
+    errors, factor = {}, math.nan
+    for hosts in ("a", "ab"):
+        store = folder / f"{hosts}.db"
+        with farm_processes.scheduler(folder) as (_, address), contextlib.ExitStack() as stack:
+            for host in hosts:
+                words = worker_words(address, host, 0.02)
+                stack.enter_context(program(folder, words)).wait_for("joined")
+            words = [*collect_words(address, store, 150), "--pool"]
+            environment = farm_processes.environment(folder)
+            subprocess.run(
+                [sys.executable, *cli(*words)], env=environment, check=True, stdout=subprocess.PIPE
+            )
+        with Store.open(store) as opened:
+            known = TargetLabels.of(opened)
+            keys = [farm_processes.true_ratio(key) for key in known.labels["subject"]]
+            off = np.log(known.labels["ratio"].to_numpy() / np.array(keys))
+            errors[hosts] = float(np.std(off))
+            if len(hosts) == 2:
+                factor = known.specimens["sim@b"] / known.specimens["sim@a"]
+    print(
+        f"two specimens pooled: labels' RMSE {errors['ab']:.3%}, "
+        f"{errors['ab'] / errors['a']:.2f} of one specimen's {errors['a']:.3%}, at most 1.1"
+    )
+    print(f"  the factor {factor:.4f}, {factor / FACTOR - 1:+.2%} off, at most 0.5 %")
 
 
 def main() -> None:
     """Print the figures that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    every = ("sharing", "writers", "merging", "empty", "idle", "thousand", "kills")
+    every = ("sharing", "writers", "merging", "empty", "idle", "pooled", "thousand", "kills")
     parser.add_argument("parts", nargs="*", default=every, metavar="PART", help=", ".join(every))
     parser.add_argument("--kills", type=int, default=200, help="how often something is killed")
     parser.add_argument("--seconds", type=float, default=60.0, help="of writing by eight processes")

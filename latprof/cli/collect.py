@@ -319,11 +319,15 @@ def collect(
 
 
 def _note_devices(result: FarmCollectResult) -> None:
+    devices: dict[str, list[str]] = {}
     for each in result.devices:
         if each.error is not None:
-            note(f"latprof: {each.device}: {each.error} [{each.error.code}]")
+            devices.setdefault(f"{each.error} [{each.error.code}]", []).append(each.device)
         if each.result is not None:
             _print_notes(each.result)
+    for why, names in devices.items():  # a store that fails does so for all at once
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        note(f"latprof: {', '.join(names[:3])}{more}: {why}")
 
 
 def _print_devices(result: FarmCollectResult) -> None:

@@ -139,6 +139,6 @@ def _print_status(address: str, keys: Path | None, output: Path | None, form: Fo
 
     def for_people() -> None:
         print_table(HEADER, found.rows(), left=2)
-        typer.echo(f"\n{len(found.devices)} devices, {found.queue} visits in work")
+        typer.echo(f"\n{found.summary()}")
 
     print_as(form, found.to_dict(), for_people, rows="devices")

@@ -31,6 +31,8 @@ SETTINGS: dict[str, Any] = {
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.system-monitor.gil.enabled": False,
     "distributed.diagnostics.nvml": False,
+    # A model's file goes with its first visit: no reason for a warning.
+    "distributed.admin.large-graph-warning-threshold": "100GiB",
 }
 
 

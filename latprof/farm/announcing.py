@@ -18,6 +18,9 @@ _RESOURCE = "latprof "
 #: A part of a target's spelling that stands for an address.
 _ADDRESS = re.compile(r"(?<=:)([A-Z]+)(?=:)")
 _MOST_GPUS = 64
+#: Of a device's resource there is so much on its worker, and each task takes one: what waits for
+#: its turn. dask itself would have no device of a worker begin before the one whose task is next.
+SLOTS = 6
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class FarmDevice:
 
     @property
     def resource(self) -> str:
-        """The name of dask's resource, of which there is one."""
+        """The name of dask's resource, of which there are :data:`SLOTS`."""
         return _RESOURCE + self.name
 
     @property
@@ -72,6 +75,11 @@ class FarmDevice:
     def from_dict(cls, values: Mapping[str, Any]) -> FarmDevice:
         """Rebuild a device from :meth:`to_dict`."""
         return cls(str(values["name"]), tuple(values["targets"]), str(values["detail"]))
+
+
+def device_of(resource: str) -> str:
+    """The name of the device that a dask resource stands for."""
+    return resource.removeprefix(_RESOURCE)
 
 
 def _without_address(spelling: str) -> str:

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latprof._version import __version__
 from latprof.errors import DeviceError, LatprofError
+from latprof.farm.device_state import DeviceState, Turns
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.visits import Failure
 from latprof.profilers.base import RunOptions
@@ -35,61 +35,8 @@ if TYPE_CHECKING:
 
 #: A collection that asks nothing of a device for so long has let go of it.
 HOLD_S = 120.0
-#: Failures in a row after which a device is set aside, and different networks among them.
-MOST_FAILURES, FEWEST_NETWORKS = 6, 2
-#: Failures that are the device's and not the network's.
-OF_DEVICE = frozenset(
-    {"device", "device-offline", "unauthorized", "device-full", "connection-lost"}
-    | {"runtime-failed", "timeout"}
-)
-#: A device that was set aside is tried again after so long.
-REST_S = 600.0
-
-
-@dataclass
-class DeviceState:
-    """What a worker knows of one of its devices."""
-
-    device: FarmDevice
-    state: str = "idle"
-    made: int = 0
-    failed: int = 0
-    last_error: str = ""
-    set_aside_at: float | None = None
-    failed_networks: list[str] = field(default_factory=list)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
-        state = self.state if self.set_aside_at is None else "set aside"
-        counts = {"made": self.made, "failed": self.failed}
-        return {"state": state, **counts, "last_error": self.last_error[:300]}
-
-    def note(self, network: str, failure: Failure | None) -> None:
-        """Keep what became of a visit; set the device aside where it keeps failing."""
-        if failure is None:
-            self.made += 1
-            self.failed_networks.clear()
-            return
-        self.failed += 1
-        self.last_error = failure.message
-        if failure.code not in OF_DEVICE:
-            return
-        self.failed_networks.append(network)
-        several = len(set(self.failed_networks)) >= FEWEST_NETWORKS
-        if several and len(self.failed_networks) >= MOST_FAILURES:
-            self.set_aside_at = time.monotonic()
-
-    def aside(self) -> str:
-        """Why the device is set aside; empty where it is not, or has rested."""
-        if self.set_aside_at is not None and time.monotonic() - self.set_aside_at > REST_S:
-            self.set_aside_at = None
-            self.failed_networks.clear()
-        if self.set_aside_at is None:
-            return ""
-        return (
-            f"{self.device.name} is set aside after {len(self.failed_networks)} failed visits in a "
-            f"row, the last one: {self.last_error}"
-        )
+#: A host's facts hold for so long.
+FACTS_S = 60.0
 
 
 class _Held:
@@ -125,6 +72,12 @@ class _Held:
             self._token = token
         return self._of_share
 
+    def is_others(self, session: Mapping[str, Any], ask: Mapping[str, Any]) -> bool:
+        """Whether another collection has the device, which is there and has asked of late."""
+        if self.owner == session["owner"] or ask.get("gone") == self.client:
+            return False
+        return time.monotonic() - self.asked_at < HOLD_S
+
     def close(self) -> None:
         """End the processes, and let go of the device."""
         self._measurer.close()
@@ -142,42 +95,87 @@ class DeviceDesk:
     def __init__(self, devices: tuple[FarmDevice, ...]) -> None:
         self.states = {device.name: DeviceState(device) for device in devices}
         self._held: dict[str, _Held] = {}
-        self._locks = {device.name: threading.Lock() for device in devices}
+        self._turns = {device.name: Turns() for device in devices}
+        self._is_closed = False
         self._files = tempfile.TemporaryDirectory(prefix="latprof-farm-")
+        self._facts: tuple[float, dict[str, Any]] | None = None
+        self._facts_lock = threading.Lock()
+
+    def facts(self) -> dict[str, Any]:
+        """What the host is and what spoils its timings, looked at once for all its devices."""
+        with self._facts_lock:
+            if self._facts is None or time.monotonic() - self._facts[0] > FACTS_S:
+                checks = [vars(check) for check in run_checks()]
+                self._facts = time.monotonic(), {"facts": host_facts(), "checks": checks}
+            return self._facts[1]
 
     def describe(self) -> dict[str, Any]:
         """What the worker says of its devices with every heartbeat."""
         return {name: state.to_dict() for name, state in self.states.items()}
 
-    def visit(self, name: str, session: Mapping[str, Any], ask: Mapping[str, Any]) -> Any:
-        """Make a visit, or time kernels; see :func:`visit`."""
+    def visits(
+        self,
+        name: str,
+        session: Mapping[str, Any],
+        asks: Sequence[Mapping[str, Any]],
+        following: Mapping[str, Any] | None = None,
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> dict[str, Any]:
+        """Make visits one after the other when it is their turn; see :func:`visits`.
+
+        Those that nobody wants any more by then are not made.
+        """
+        held = self._held.get(name)
+        if held is not None and held.is_others(session, asks[0]):
+            return {"answers": [{"busy": held.client}] * len(asks), "took_s": 0.0}
+        answers = []
+        with self._turns[name].mine(first=asks[0]["do"] == "kernels"):
+            start = time.monotonic()
+            for ask, then in zip(asks, [*asks[1:], following], strict=True):
+                if self._is_closed or not is_wanted():
+                    break
+                answers.append((self.visit(name, session, ask, then), time.monotonic()))
+            end = time.monotonic()
+            told = [{**answer, "ago_s": end - at} for answer, at in answers]
+            return {"answers": told, "took_s": end - start}
+
+    def visit(
+        self,
+        name: str,
+        session: Mapping[str, Any],
+        ask: Mapping[str, Any],
+        following: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Make a visit, or time kernels; ``following`` is asked next."""
         network = NetworkSource.from_dict(ask["network"], ask.get("model", b""))
         state = self.states[name]
-        with self._locks[name]:
-            if why := state.aside():
-                return {"aside": why}
-            placed = self._placed(network, ask)
-            if placed is None:
-                return {"wants": "content"}
-            try:
-                held = self._hold(state, session, ask)
-                if held is None:
-                    return {"busy": self._held[name].client}
-                state.state = "measuring"
-                measurer = held.measurer(ask["token"], ask["reference_runs"])
-                if ask["do"] == "kernels":
-                    found = measurer.profile(placed)
-                    failure = found if isinstance(found, Failure) else None
-                    return {"failure" if failure else "profile": found.to_dict()}
-                visit = measurer.visit(placed)
-                state.note(network.subject.key, visit.failure)
-                return {"visit": visit.to_dict()}
-            except LatprofError as error:
-                state.note(network.subject.key, Failure.of(error))
-                self._let_go(name)
-                return {"failure": Failure.of(error).to_dict()}
-            finally:
-                state.state = "idle" if name not in self._held else "held"
+        if why := state.aside():
+            return {"aside": why}
+        placed = self._placed(network, ask)
+        if placed is None:
+            return {"wants": "content"}
+        try:
+            held = self._hold(state, session, ask)
+            if held is None:
+                return {"busy": self._held[name].client}
+            state.state = "measuring"
+            measurer = held.measurer(ask["token"], ask["reference_runs"])
+            self._expect(measurer, following)
+            if ask["do"] == "kernels":
+                found = measurer.profile(placed)
+                failure = found if isinstance(found, Failure) else None
+                return {"failure" if failure else "profile": found.to_dict()}
+            visit = measurer.visit(placed)
+            state.note(network.subject.key, visit.failure)
+            return {"visit": visit.to_dict()}
+        except LatprofError as error:
+            state.note(network.subject.key, Failure.of(error))
+            self._let_go(name)
+            return {"failure": Failure.of(error).to_dict()}
+        finally:
+            state.state = "idle" if name not in self._held else "held"
+            if name in self._held:
+                self._held[name].asked_at = time.monotonic()
 
     def _hold(
         self, state: DeviceState, session: Mapping[str, Any], ask: Mapping[str, Any]
@@ -185,8 +183,7 @@ class DeviceDesk:
         """The device in this collection's hands; None where it is in another's."""
         held = self._held.get(state.device.name)
         if held is not None and held.owner != session["owner"]:
-            is_gone = ask.get("gone") == held.client
-            if time.monotonic() - held.asked_at < HOLD_S and not is_gone:
+            if held.is_others(session, ask):
                 return None
             self._let_go(state.device.name)
             held = None
@@ -194,6 +191,35 @@ class DeviceDesk:
             held = self._held[state.device.name] = _Held(state, session)
         held.asked_at, held.client = time.monotonic(), ask["client"]
         return held
+
+    def _expect(self, measurer: Measurer, ask: Mapping[str, Any] | None) -> None:
+        """Tell a measurer what comes next, where that is here."""
+        if ask is not None and ask["do"] == "visit":
+            network = NetworkSource.from_dict(ask["network"], ask.get("model", b""))
+            placed = self._placed(network, ask)
+            measurer.expect([] if placed is None else [placed])
+
+    def identify(
+        self, name: str, target: str, options: Mapping[str, Any], shape: list[int] | None
+    ) -> dict[str, Any]:
+        """Say what a target of a device is; see :func:`identify`."""
+        spelling = self.states[name].device.ways.get(target, target)
+        try:
+            with self._turns[name].mine():
+                kind = profiler_class(spelling)
+                profiler = kind(RunOptions.from_dict(options))
+                if not kind.clusters:
+                    check_ready(spelling)
+                identity = profiler.target(None if shape is None else tuple(shape))
+                surroundings = profiler.surroundings() or self.facts()
+        except LatprofError as error:
+            return {"failure": Failure.of(error).to_dict()}
+        return {
+            "target": identity.to_dict(),
+            "surroundings": surroundings,
+            "caution": profiler.caution,
+            "networks_per_process": profiler.networks_per_process,
+        }
 
     def _placed(self, network: NetworkSource, ask: Mapping[str, Any]) -> NetworkSource | None:
         """The network with its file in a folder of this worker; None where its content is asked."""
@@ -204,12 +230,14 @@ class DeviceDesk:
         if not path.exists():
             if ask.get("content") is None:
                 return None
-            path.write_bytes(ask["content"])
+            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+                file.write(ask["content"])
+            Path(file.name).replace(path)  # others here may look for it at this moment
         return NetworkSource.from_dict({**ask["network"], "path": str(path)})
 
     def release(self, name: str, owner: str) -> None:
         """Let go of a device, where it is in this collection's hands."""
-        with self._locks[name]:
+        with self._turns[name].mine(first=True):
             held = self._held.get(name)
             if held is not None and held.owner == owner:
                 self._let_go(name)
@@ -217,13 +245,10 @@ class DeviceDesk:
 
     def release_silent(self) -> None:
         """Let go of devices whose collection is silent: its client may have died."""
-        for name, lock in self._locks.items():
-            if not lock.acquire(blocking=False):
-                continue
-            with contextlib.ExitStack() as stack:
-                stack.callback(lock.release)
+        for name, turns in self._turns.items():
+            with turns.mine_if_free() as is_free:
                 held = self._held.get(name)
-                if held is not None and time.monotonic() - held.asked_at > HOLD_S:
+                if is_free and held is not None and time.monotonic() - held.asked_at > HOLD_S:
                     self._let_go(name)
                     self.states[name].state = "idle"
 
@@ -235,9 +260,10 @@ class DeviceDesk:
                 held.close()
 
     def close(self) -> None:
-        """Let go of all devices."""
-        for name, lock in self._locks.items():
-            with lock:
+        """Let go of all devices; whoever waits for a turn makes no visit any more."""
+        self._is_closed = True
+        for name, turns in self._turns.items():
+            with turns.mine(first=True):
                 self._let_go(name)
         self._files.cleanup()
 
@@ -257,14 +283,13 @@ def serving(devices: tuple[FarmDevice, ...]) -> Iterator[DeviceDesk]:
         desk.close()
 
 
-def _at_desk(name: str, do: Callable[[DeviceDesk], Any]) -> Any:
-    if _desk is None or name not in _desk.states:
-        return {"failure": Failure.of(DeviceError(f"{name} is not here any more")).to_dict()}
-    return do(_desk)
-
-
-def visit(name: str, session: dict[str, Any], ask: dict[str, Any]) -> dict[str, Any]:
-    """Make one visit to a network on a device, as a task.
+def visits(
+    name: str,
+    session: dict[str, Any],
+    asks: Sequence[dict[str, Any]],
+    following: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Make visits on a device, one after the other, as a task.
 
     Parameters
     ----------
@@ -273,20 +298,42 @@ def visit(name: str, session: dict[str, Any], ask: dict[str, Any]) -> dict[str, 
     session : dict
         Of a collection: ``owner``, ``target``, ``options``, ``reference``, ``protocol``,
         ``timeout_s``.
-    ask : dict
-        ``do`` (``"visit"`` or ``"kernels"``), ``network``, ``token`` of the share of visits,
-        ``reference_runs``, ``client`` that asks, for a model from a file ``file``, its SHA-256, and
-        ``content``; ``gone`` names a client that held the device and is there no more.
+    asks : sequence of dict
+        Of each visit ``do`` (``"visit"`` or ``"kernels"``), ``network``, ``token`` of the share of
+        visits, ``reference_runs``, ``client`` that asks, for a model from a file ``file``, its
+        SHA-256, and ``content``; ``gone`` names a client that held the device and is there no more.
+    following : dict, optional
+        What is asked next, which may be prepared during the last visit.
 
     Returns
     -------
     dict
-        ``visit``, ``profile`` or ``failure``; ``busy``, the client whose collection has the device,
-        ``aside`` where it is set aside, ``wants`` where the file's content is missing. ``now`` is
-        this host's Unix time, by which the client knows its clock.
+        ``answers``, one for each: ``visit``, ``profile`` or ``failure``; ``busy``, the client whose
+        collection has the device, ``aside`` where it is set aside, ``wants`` where the file's
+        content is missing; and ``ago_s``, for how long it has been there, by which the client knows
+        what this host's clock is off by. ``took_s`` is the time of all visits.
     """
-    answer = _at_desk(name, lambda desk: desk.visit(name, session, ask))
-    return {**answer, "now": time.time()}
+    if _desk is None or name not in _desk.states:
+        return {"answers": [_not_here(name)] * len(asks), "took_s": 0.0}
+    return _desk.visits(name, session, asks, following, _is_wanted)
+
+
+def _not_here(name: str) -> dict[str, Any]:
+    return {"failure": Failure.of(DeviceError(f"{name} is not here any more")).to_dict()}
+
+
+def _is_wanted() -> bool:
+    """Whether whoever submitted the task of this thread still waits for it.
+
+    dask calls off what waits for a worker, but not what waits for its turn within one.
+    """
+    if (distributed := sys.modules.get("distributed")) is None:
+        return True
+    try:
+        worker = distributed.get_worker()
+        return bool(worker.state.tasks[worker.get_current_task()].state != "cancelled")
+    except (ValueError, KeyError):  # no task, or one that is not known any more
+        return True
 
 
 def release(name: str, owner: str) -> None:
@@ -297,32 +344,6 @@ def release(name: str, owner: str) -> None:
 
 def identify(name: str, target: str, options: dict[str, Any], shape: list[int] | None) -> Any:
     """Say what a target of a device is, as a task: its identity and its surroundings."""
-
-    def found(desk: DeviceDesk) -> dict[str, Any]:
-        device = desk.states[name].device
-        spelling = device.ways.get(target, target)
-        try:
-            kind = profiler_class(spelling)
-            profiler = kind(RunOptions.from_dict(options))
-            if not kind.clusters:
-                check_ready(spelling)
-            identity = profiler.target(None if shape is None else tuple(shape))
-            surroundings = profiler.surroundings() or {
-                "facts": host_facts(),
-                "checks": [vars(check) for check in run_checks()],
-            }
-        except LatprofError as error:
-            return {"failure": Failure.of(error).to_dict()}
-        return {
-            "target": identity.to_dict(),
-            "surroundings": surroundings,
-            "caution": profiler.caution,
-            "networks_per_process": profiler.networks_per_process,
-        }
-
-    return _at_desk(name, found)
-
-
-def version() -> str:
-    """The version of latprof in a scheduler's process."""
-    return __version__
+    if _desk is None or name not in _desk.states:
+        return _not_here(name)
+    return _desk.identify(name, target, options, shape)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from pathlib import Path
@@ -17,7 +17,7 @@ from latprof.farm import device_tasks
 from latprof.farm.addresses import check_address, use_settings
 from latprof.farm.farm_connection import AnnouncedDevice, announced, connected
 from latprof.farm.farm_keys import find_keys
-from latprof.farm.farm_status import clients, no_farm
+from latprof.farm.farm_status import clients, no_farm, task_key
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: How often whoever waits for a visit looks whether its device is still there, in seconds.
 _LOOK_EVERY_S = 2.0
+#: All threads together look about so often.
+_LOOKS_A_SECOND = 100
 #: What the scheduler knew so long ago is asked anew, in seconds.
 _FRESH_S = 1.0
 #: What a call raises whose connection is lost; the last one where another thread has closed it.
@@ -35,8 +37,16 @@ _LOST = (CancelledError, OSError, RuntimeError, UnboundLocalError)
 class Task:
     """A call of a function on a device, to be waited for with :meth:`FarmClient.result`."""
 
-    def __init__(self, device: FarmDevice, function: Callable[..., Any], arguments: Any) -> None:
+    def __init__(
+        self,
+        device: FarmDevice,
+        function: Callable[..., Any],
+        arguments: Any,
+        priority: int,
+        visits: int,
+    ) -> None:
         self.device, self.function, self.arguments = device, function, arguments
+        self.priority, self.visits = priority, visits
         self.future: Future | None = None
         self.connection = 0
 
@@ -63,6 +73,7 @@ class FarmClient:
         self._lock = threading.RLock()
         self._number = 0
         self._known: tuple[float, list[AnnouncedDevice]] = (0.0, [])
+        self._names: frozenset[str] = frozenset()
         #: Set to end every wait of every thread.
         self.stopped = threading.Event()
 
@@ -105,13 +116,19 @@ class FarmClient:
                 identity = self._ask(lambda client: client.scheduler_info(n_workers=-1))
                 found = announced(identity)
                 self._known = time.monotonic(), found
+                self._names = frozenset(each.device.name for each in found)
             return found
+
+    def _is_there(self, device: FarmDevice) -> bool:
+        with self._lock:
+            self.devices()
+            return device.name in self._names
 
     def await_devices(self, wanted: str, on_wait: Callable[[str], None]) -> list[AnnouncedDevice]:
         """The devices with a target, once there are some.
 
         Raises DeviceOfflineError after the queue's time-out, with what is there; UsageError where
-        a worker has another version of latprof.
+        a worker has another version of latprof, or two have one device.
         """
         deadline = time.monotonic() + self.queue_timeout_s
         while not (found := [each for each in self.devices() if each.device.spelling(wanted)]):
@@ -127,7 +144,14 @@ class FarmClient:
                     got=each.version,
                     hint="install the same version on all hosts of the farm",
                 )
-        return list({each.device.name: each for each in found}.values())
+        for one, other in itertools.pairwise(found):  # in the order of names
+            if one.device.name == other.device.name:
+                raise UsageError(
+                    f"{one.device.name} is in the farm twice",
+                    got=f"{one.address} of {one.host} and {other.address} of {other.host}",
+                    hint="end one of the two workers; hosts of one name need --host-label",
+                )
+        return found
 
     def _missing(self, problem: str) -> DeviceOfflineError:
         targets = sorted(
@@ -142,9 +166,20 @@ class FarmClient:
 
     # Tasks -------------------------------------------------------------------------------------
 
-    def submit(self, device: FarmDevice, function: Callable[..., Any], *arguments: Any) -> Task:
-        """Have a function called on a device's worker, one such call at a time."""
-        task = Task(device, function, arguments)
+    def submit(
+        self,
+        device: FarmDevice,
+        function: Callable[..., Any],
+        *arguments: Any,
+        priority: int = 0,
+        visits: int = 0,
+    ) -> Task:
+        """Have a function called on a device's worker.
+
+        Calls of a higher priority come first, else in the order of submission. ``visits`` says how
+        many are made by it, for who asks what is in the farm.
+        """
+        task = Task(device, function, arguments, priority, visits)
         self._send(task)
         return task
 
@@ -155,7 +190,8 @@ class FarmClient:
                 task.device.name,
                 *task.arguments,
                 resources={task.device.resource: 1},
-                key=f"latprof-{task.function.__name__}-{uuid.uuid4().hex}",
+                priority=task.priority,
+                key=task_key(task.function.__name__, task.visits),
                 pure=False,
             )
             task.connection = self._number
@@ -191,15 +227,17 @@ class FarmClient:
         from distributed import KilledWorker
 
         gone_since = None
+        # Many devices' threads look less often: each look costs.
+        look_every_s = max(_LOOK_EVERY_S, len(self._names) / _LOOKS_A_SECOND)
         while True:
             assert task.future is not None
             if self.stopped.is_set():
                 self.cancel(task)
                 raise DeviceOfflineError("the collection was stopped")
             try:
-                return task.future.result(timeout=_LOOK_EVERY_S)
+                return task.future.result(timeout=look_every_s)
             except TimeoutError:
-                if any(each.device.name == task.device.name for each in self.devices()):
+                if self._is_there(task.device):
                     gone_since = None
                     continue
                 now = time.monotonic()

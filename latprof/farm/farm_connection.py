@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latprof._version import __version__
+from latprof.errors import UsageError
 from latprof.farm.announcing import FarmDevice
 from latprof.farm.farm_keys import security_of
 
@@ -48,6 +50,17 @@ def connected(address: str, keys: Path | None, *, asynchronous: bool = False) ->
         asynchronous=asynchronous,
         set_as_default=False,
     )
+
+
+def check_version(there: object) -> None:
+    """Raise UsageError for a scheduler of another version of latprof."""
+    if there != __version__:
+        raise UsageError(
+            "the farm runs another version of latprof",
+            expected=str(there),
+            got=__version__,
+            hint="install the same version on all hosts of the farm",
+        )
 
 
 def announced(identity: Mapping[str, Any]) -> list[AnnouncedDevice]:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from latprof._version import __version__
 from latprof.common.endings import needs_time_to_end
 from latprof.common.extras import require
-from latprof.errors import DeviceError, UsageError
+from latprof.errors import DeviceError
 from latprof.farm import device_tasks
 from latprof.farm.addresses import LOOPBACK, check_address, use_settings
-from latprof.farm.announcing import FarmDevice, devices_here, host_label
-from latprof.farm.farm_connection import announced, connected
+from latprof.farm.announcing import SLOTS, FarmDevice, devices_here, host_label
+from latprof.farm.farm_connection import announced, check_version, connected
 from latprof.farm.farm_keys import find_keys, security_of
+from latprof.farm.farm_status import version
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -118,11 +119,7 @@ async def _welcome(
 ) -> tuple[FarmDevice, ...]:
     """The devices that may be announced; raises for a farm that cannot be joined."""
     async with connected(address, keys, asynchronous=True) as client:
-        there = await client.run_on_scheduler(device_tasks.version)
-        if there != __version__:
-            raise UsageError(
-                "the farm runs another version of latprof", expected=str(there), got=__version__
-            )
+        check_version(await client.run_on_scheduler(version))
         known = announced(await client.scheduler.identity(n_workers=-1))
     taken = {each.device.name: each.host for each in known}
     for device in devices:
@@ -159,10 +156,9 @@ async def _worker(
 
     return await Worker(
         address,
-        # Two more: who lets go of a device waits for none.
-        nthreads=len(devices) + 2,
+        nthreads=SLOTS * len(devices),
         name=f"{label}-{os.getpid()}",
-        resources={device.resource: 1 for device in devices},
+        resources={device.resource: SLOTS for device in devices},
         security=security_of(keys),
         host=None if keys else LOOPBACK,
         dashboard=False,

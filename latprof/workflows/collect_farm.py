@@ -6,9 +6,11 @@ import dataclasses
 import os
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import require
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 #: How often the threads of devices are looked after, in seconds.
 _LOOK_EVERY_S = 0.2
+#: What is added up over devices.
+_SUMMED = ("total", "done", "failed", "left", "kernels_left")
 
 
 @dataclass(frozen=True, repr=False)
@@ -60,12 +64,14 @@ class FarmCollectResult(ShortRepr):
 
     @property
     def exit_status(self) -> int:
-        """0; 5 where a device has failures or failed; 4 where all did, each at once."""
+        """0; 5 where a device has failures or failed; where all did, each at once, that of why."""
         if all(each.error is None for each in self.devices):
             found = {each.result.exit_status for each in self.devices if each.result is not None}
             return found.pop() if len(found) == 1 else EXIT_PARTIAL if found else EXIT_OK
-        some = any(each.result is not None for each in self.devices)
-        return EXIT_PARTIAL if some else EXIT_DEVICE
+        if any(each.result is not None for each in self.devices):
+            return EXIT_PARTIAL
+        why = {each.error.exit_status for each in self.devices if each.error is not None}
+        return why.pop() if len(why) == 1 else EXIT_DEVICE
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON values."""
@@ -169,25 +175,25 @@ class _Together:
     def __init__(self, on_progress: Callable[[Progress], None]) -> None:
         self._on_progress = on_progress
         self._last: dict[str, Progress] = {}
+        self._sums = Counter[str]()
         self._lock = threading.Lock()
 
     def note(self, device: str, progress: Progress) -> None:
         """A device made a visit, or waits."""
         with self._lock:
+            self._sums.update({name: getattr(progress, name) for name in _SUMMED})
+            if before := self._last.get(device):
+                self._sums.subtract({name: getattr(before, name) for name in _SUMMED})
             self._last[device] = progress
-            every = [*self._last.values()]
-            counts = {
-                name: sum(getattr(each, name) for each in every)
-                for name in ("total", "done", "failed", "left", "kernels_left")
-            }
+            every = self._last.values()
             waiting = f"{device}: {progress.waiting}" if progress.waiting else ""
             self._on_progress(
                 dataclasses.replace(
                     progress,
-                    **counts,
+                    **self._sums,
                     waiting=waiting,
-                    left_s=max(each.left_s for each in every),
-                    drift=max(each.drift for each in every),
+                    left_s=max(map(attrgetter("left_s"), every)),
+                    drift=max(map(attrgetter("drift"), every)),
                 )
             )
 
@@ -252,7 +258,7 @@ class _DeviceRun:
         return self._identity
 
     def _collect(self, owner: str) -> tuple[Target, CampaignResult]:
-        from latprof.farm.remote_visits import RemoteMeasurer
+        from latprof.farm.remote_visits import LOOKAHEAD, RemoteMeasurer
         from latprof.profilers.campaign.campaign import collect
         from latprof.profilers.visits.network_source import reference_network
 
@@ -279,6 +285,7 @@ class _DeviceRun:
             host=host,
             on_progress=partial(self._show.note, self._device.name),
             networks_per_process=there["networks_per_process"],
+            lookahead=LOOKAHEAD,
         )
         return target, outcome
 

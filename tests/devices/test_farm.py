@@ -1,13 +1,27 @@
 """A farm of real processes: scheduler, workers, client; killed, cut off, and never let in."""
 
+import contextlib
 import json
-import signal
+import subprocess
 import time
 from collections import Counter
 
+import farm_processes
+import postgres
 import pytest
-from farm_processes import LOOPBACK, Program, environment, latprof, listening, scheduler, worker
+from farm_processes import (
+    LOOPBACK,
+    Cable,
+    Program,
+    environment,
+    latprof,
+    listening,
+    scheduler,
+    worker,
+)
 
+from latprof import get_space
+from latprof.errors import LatprofError
 from latprof.farm import make_keys
 from latprof.measurement.store.store import Store
 
@@ -16,12 +30,27 @@ COLLECT = (
     *("--repeat-fraction", "0", "--target", "fake:clock", "--json"),
 )
 VISITS = 6 * 4
+MAIN = ("-c", "from latprof.cli.main import main; main()")
+#: An older latprof.
+OLD = ("-c", f"import latprof._version as v; v.__version__ = '0.0.1'; {MAIN[1]}")
 
 
 @pytest.fixture
 def folder(tmp_path):
     environment(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def alive(tmp_path_factory):
+    """A scheduler for all tests that leave it alive, and its address."""
+    with scheduler(tmp_path_factory.mktemp("alive")) as found:
+        yield found
+
+
+@pytest.fixture
+def address(alive):
+    return alive[1]
 
 
 def collect(folder, address, *words, store="lab.db"):
@@ -46,9 +75,8 @@ def check_whole(path, *hosts):
         assert set(made[host].values()) == {1}
 
 
-def test_devices_measure_side_by_side_into_targets_of_their_own(folder):
+def test_devices_measure_side_by_side_into_targets_of_their_own(folder, address):
     with (
-        scheduler(folder) as (_, address),
         worker(folder, address, "a"),
         worker(folder, address, "b"),
     ):
@@ -69,9 +97,8 @@ def test_devices_measure_side_by_side_into_targets_of_their_own(folder):
         assert "sim@a" in (folder / "page.html").read_text()
 
 
-def test_pooled_devices_share_the_visits_to_one_target(folder):
+def test_pooled_devices_share_the_visits_to_one_target(folder, address):
     with (
-        scheduler(folder) as (_, address),
         worker(folder, address, "a", seconds=0.05),
         worker(folder, address, "b", seconds=0.05),
     ):
@@ -84,8 +111,8 @@ def test_pooled_devices_share_the_visits_to_one_target(folder):
     check_whole(folder / "lab.db", "")
 
 
-def test_a_target_that_is_not_there_is_an_error_with_what_is(folder):
-    with scheduler(folder) as (_, address), worker(folder, address, "a"):
+def test_a_target_that_is_not_there_is_an_error_with_what_is(folder, address):
+    with worker(folder, address, "a"):
         start = time.monotonic()
         done = collect(folder, address, "--target", "cpu:onnxruntime", "--queue-timeout", "1s")
         assert done.returncode == 4
@@ -102,11 +129,14 @@ def test_without_a_scheduler_there_is_one_line(folder):
     assert "Traceback" not in done.stderr
 
 
-def test_without_keys_nothing_but_loopback_is_listened_on(folder):
-    with scheduler(folder) as (program, address), worker(folder, address, "a") as one:
-        done = collect(folder, address)
-        assert done.returncode == 0, done.stderr
-        found = listening(program.pid, one.pid)
+def test_without_keys_nothing_but_loopback_is_listened_on(folder, alive):
+    program, address = alive
+    with (
+        worker(folder, address, "a", seconds=0.05) as one,
+        begin(folder, address) as client,
+    ):
+        wait_for_visits(folder / "lab.db", 1, client)
+        found = listening(program.pid, one.pid, client.pid)
         assert len(found) >= 2
         assert {place for place, _ in found} <= LOOPBACK
     for words in (("start", "--host", "0.0.0.0"), ("join", "tcp://192.0.2.1:8786")):
@@ -120,10 +150,17 @@ def test_without_keys_nothing_but_loopback_is_listened_on(folder):
 def test_with_keys_whoever_has_none_is_refused(folder):
     keys, others = make_keys(folder / "keys"), make_keys(folder / "others")
     with scheduler(folder, keys) as (program, address):
-        with worker(folder, address, "a", keys=keys) as one:
-            done = collect(folder, address, "--keys", keys)
+        words = ("join", address, "--keys", keys, "--host-label", "a", "--only", "cpu:onnxruntime")
+        with Program(*MAIN, "farm", *words, env=environment(folder)) as one:
+            one.wait_for("joined")
+            # ONNX Runtime itself, and a model that only this host has.
+            model = onnx_file(folder / "own.onnx")
+            target = ("--target", "cpu:onnxruntime@a", "--visits", "2", "--keys", keys)
+            words = (model, *target, "--farm", address, "--json", "-q", "--store", "lab.db")
+            done = latprof(folder, "collect", *words)
             assert done.returncode == 0, done.stderr
-            check_whole(folder / "lab.db", "a")
+            (found,) = json.loads(done.stdout)["devices"]
+            assert (found["visits_made"], found["visits_failed"]) == (2, 0)
             plain = address.replace("tls", "tcp")
             for words in (("--keys", others), ()):
                 refused = collect(
@@ -140,8 +177,7 @@ def test_with_keys_whoever_has_none_is_refused(folder):
             for port in beyond:
                 assert not answers_without_certificate(port)
         with Program(
-            *("-c", "from latprof.cli.main import main; main()"),
-            *("farm", "join", address, "--keys", others, "--host-label", "c"),
+            *(*MAIN, "farm", "join", address, "--keys", others, "--host-label", "c"),
             env=environment(folder),
         ) as stranger:
             assert stranger.ended() == 4
@@ -164,22 +200,25 @@ def answers_without_certificate(port):
         return False
 
 
-def begin(folder, address, *words, store="lab.db"):
+def onnx_file(path):
+    """A network of a space as a file."""
+    space = get_space("proxyless", resolution=64)
+    path.write_bytes(space.onnx_bytes(space.sample(1)[0]))
+    return path
+
+
+def begin(folder, address, *words, store=None):
     """A collection that goes on."""
-    code = "from latprof.cli.main import main; main()"
-    words = (*COLLECT, "--farm", address, "--store", folder / store, *words)
-    return Program("-c", code, *words, env=environment(folder))
+    words = (*COLLECT, "--farm", address, "--store", store or folder / "lab.db", *words)
+    return Program(*MAIN, *words, env=environment(folder))
 
 
 def wait_for_visits(path, number, client):
     deadline = time.monotonic() + 300
     while True:
         made = 0
-        if path.exists():
-            try:
-                made = sum(len(found) for found in visits(path).values())
-            except Exception:
-                made = 0
+        with contextlib.suppress(LatprofError):  # it is being made
+            made = sum(len(found) for found in visits(path).values())
         if made >= number:
             return
         assert client.process.poll() is None, client.lines
@@ -187,19 +226,87 @@ def wait_for_visits(path, number, client):
         time.sleep(0.05)
 
 
-def test_a_killed_worker_loses_nothing_when_its_host_joins_again(folder):
-    with scheduler(folder) as (_, address), begin(folder, address) as client:
-        with worker(folder, address, "a", seconds=0.1) as first:
-            wait_for_visits(folder / "lab.db", 4, client)
+@pytest.fixture(scope="module")
+def database():
+    with postgres.server() as found:
+        yield found
+
+
+def test_whatever_is_killed_nothing_is_lost_and_nothing_made_twice(folder, database):
+    """A worker, the collection, the database, the scheduler, one after the other."""
+    store = database.url
+    database.empty()
+    with scheduler(folder) as (first, address), contextlib.ExitStack() as stack:
+        port = int(address.rpartition(":")[2])
+        stack.enter_context(worker(folder, address, "b", seconds=0.2))
+        with begin(folder, address, store=store) as client:
+            with worker(folder, address, "a", seconds=0.2) as one:
+                wait_for_visits(store, 2, client)
+                one.kill()
+            stack.enter_context(worker(folder, address, "a", seconds=0.2))
+            wait_for_visits(store, 10, client)
+            client.kill()
+        with begin(folder, address, store=store) as client:
+            wait_for_visits(store, 16, client)
+            database.stop()
+            assert client.ended() == 3, client.lines
+            said = [line for line in client.lines if line.startswith("latprof: sim@")]
+            assert said, client.lines
+            assert all("run the same command again" in line for line in said), said
+            assert not any("hush" in line or "Traceback" in line for line in client.lines)
+            database.start()
+        with begin(folder, address, store=store) as client:
+            wait_for_visits(store, 22, client)
             first.kill()
-        with worker(folder, address, "a", seconds=0.0):
-            assert client.ended() == 0, client.lines
-    check_whole(folder / "lab.db", "a")
+            with scheduler(folder, port=port):
+                assert client.ended() == 0, client.lines
+    check_whole(store, "a", "b")
 
 
-def test_a_device_that_stays_away_ends_its_visits_and_not_the_others(folder):
+def test_a_cut_network_loses_nothing(folder, address):
     with (
-        scheduler(folder) as (_, address),
+        Cable(int(address.rpartition(":")[2])) as cable,
+        worker(folder, cable.address, "a", seconds=0.1) as one,
+        worker(folder, address, "b", seconds=0.1),
+        begin(folder, cable.address) as client,
+    ):
+        wait_for_visits(folder / "lab.db", 8, client)
+        cable.cut()
+        one.wait_for("is gone")
+        cable.mend()
+        assert client.ended() == 0, client.lines
+    check_whole(folder / "lab.db", "a", "b")
+
+
+def test_a_full_disk_ends_the_collection_and_loses_nothing(folder, address, tmp_path):
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ("mount", "-t", "tmpfs", "-o")
+    made = [*mount, "size=512k", "tmpfs", str(place)]
+    if subprocess.run(made, capture_output=True, check=False).returncode:
+        pytest.skip("may not mount a small file system here")
+    words = ("-n", "150", "--visits", "1", "--store", place / "lab.db")
+    try:
+        with worker(folder, address, "a"), worker(folder, address, "b"):
+            done = collect(folder, address, *words)
+            assert done.returncode == 5, done.stderr
+            (_, said) = done.stderr.strip().splitlines()
+            assert said.startswith("latprof: sim@a, sim@b: ")
+            assert said.endswith("[disk-full]")
+            kept = visits(place / "lab.db")
+            subprocess.run([*mount, "remount,size=8m", "tmpfs", str(place)], check=True)
+            done = collect(folder, address, *words)
+            assert done.returncode == 0, done.stderr
+        found = visits(place / "lab.db")
+        for host in ("a", "b"):
+            assert kept[host].keys() < found[host].keys()
+            assert (len(found[host]), set(found[host].values())) == (150, {1})
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_device_that_stays_away_ends_its_visits_and_not_the_others(folder, address):
+    with (
         worker(folder, address, "b"),
         worker(folder, address, "a", seconds=0.2) as first,
         begin(folder, address, "--queue-timeout", "3s") as client,
@@ -212,36 +319,9 @@ def test_a_device_that_stays_away_ends_its_visits_and_not_the_others(folder):
     assert len(made["b"]) == VISITS
 
 
-def test_a_killed_scheduler_is_followed_by_the_next_one(folder):
-    with scheduler(folder) as (first, address):
-        port = int(address.rpartition(":")[2])
-        with (
-            worker(folder, address, "a", seconds=0.1) as one,
-            worker(folder, address, "b", seconds=0.1),
-            begin(folder, address) as client,
-        ):
-            wait_for_visits(folder / "lab.db", 8, client)
-            first.kill()
-            with scheduler(folder, port=port):
-                assert client.ended() == 0, client.lines + one.lines
-    check_whole(folder / "lab.db", "a", "b")
-
-
-def test_a_killed_collection_resumes(folder):
-    with scheduler(folder) as (_, address), worker(folder, address, "a", seconds=0.05):
-        with begin(folder, address) as client:
-            wait_for_visits(folder / "lab.db", 4, client)
-            client.kill(signal.SIGKILL)
-        done = collect(folder, address)
-        assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout)["devices"][0]["visits_resumed"] >= 4
-    check_whole(folder / "lab.db", "a")
-
-
-def test_a_device_that_keeps_failing_is_set_aside_and_reported(folder, monkeypatch):
+def test_a_device_that_keeps_failing_is_set_aside_and_reported(folder, address, monkeypatch):
     monkeypatch.setenv("FAILS", "bad")
     with (
-        scheduler(folder) as (_, address),
         worker(folder, address, "bad"),
         worker(folder, address, "good"),
     ):
@@ -254,19 +334,27 @@ def test_a_device_that_keeps_failing_is_set_aside_and_reported(folder, monkeypat
     assert len(visits(folder / "lab.db")["good"]) == VISITS
 
 
-def test_a_device_is_announced_once(folder):
-    with scheduler(folder) as (_, address), worker(folder, address, "a"):
-        again = Program(
-            *(worker.__globals__["__file__"], address, "-", "a", 1, 0), env=environment(folder)
-        )
-        with again:
+def test_a_device_is_announced_once_and_by_this_version_alone(folder, address):
+    with worker(folder, address, "a"):
+        words = (farm_processes.__file__, address, "-", "a", 1, 0)
+        with Program(*words, env=environment(folder)) as again:
             assert again.ended() == 1
             assert any("in the farm already" in line for line in again.lines)
+        words = (*OLD, "farm", "join", address, "--only", "cpu:onnxruntime")
+        with Program(*words, env=environment(folder)) as other:
+            assert other.ended() == 2
+            assert any("another version of latprof" in line for line in other.lines)
+        words = (*OLD, *COLLECT, "--farm", address, "--store", folder / "lab.db")
+        with Program(*words, env=environment(folder)) as other:
+            assert other.ended() == 2
+            (line,) = other.lines
+            assert "a runs another version of latprof" in line
+        assert not (folder / "lab.db").exists()
 
 
-def test_the_clock_of_a_host_may_be_an_hour_off(folder, monkeypatch):
-    monkeypatch.setenv("CLOCK_OFF_S", "-3600")
-    with scheduler(folder) as (_, address), worker(folder, address, "a"):
+def test_the_clock_of_a_host_may_be_hours_off_and_jump(folder, address, monkeypatch):
+    monkeypatch.setenv("CLOCK_OFF_S", "-3600 0 7200")
+    with worker(folder, address, "a", seconds=0.02):
         monkeypatch.delenv("CLOCK_OFF_S")
         before = time.time()
         done = collect(folder, address)
@@ -274,5 +362,6 @@ def test_the_clock_of_a_host_may_be_an_hour_off(folder, monkeypatch):
     with Store.open(folder / "lab.db") as store:
         (stored,) = store.targets()
         started = [made.started_at for made in store.measurements(stored.target)]
+    assert len(started) == VISITS
     assert min(started) > before - 60
     assert max(started) < time.time() + 60

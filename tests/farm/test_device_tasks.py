@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import threading
 import time
 
 import onnx
@@ -9,9 +10,10 @@ import pytest
 from shared_collector import NETWORKS, REFERENCE, SPACE
 
 from latprof.errors import DeviceError, InvalidValueError
-from latprof.farm import device_tasks
+from latprof.farm import device_state, device_tasks
 from latprof.farm.announcing import FarmDevice, devices_here
-from latprof.farm.device_tasks import DeviceDesk, DeviceState, serving
+from latprof.farm.device_state import DeviceState, Turns
+from latprof.farm.device_tasks import DeviceDesk, serving
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.visits import Failure, Visit
 from latprof.profilers.base import RunOptions
@@ -111,6 +113,37 @@ def test_a_device_whose_holders_client_is_gone_is_free(desk, opened):
     assert opened == ["open fake:clock", "close", "open fake:clock"]
 
 
+def test_devices_are_used_in_turn_and_what_nobody_wants_any_more_is_not_made(desk):
+    turns, order = Turns(), []
+
+    def use(number, first):
+        with turns.mine(first=first):
+            order.append(number)
+
+    with turns.mine():
+        threads = []
+        for number, first in enumerate((False, False, True)):
+            threads.append(threading.Thread(target=use, args=(number, first)))
+            threads[-1].start()
+            while turns.waiting < number + 1:
+                time.sleep(0.001)
+        with turns.mine_if_free() as is_free:
+            assert not is_free
+    for thread in threads:
+        thread.join()
+    assert order == [2, 0, 1]
+    with turns.mine_if_free() as is_free:
+        assert is_free
+    asks = [ask(network) for network in NETWORKS[:3]]
+    wanted = iter([True, True, False])
+    found = desk.visits("sim@a", session(), asks, is_wanted=lambda: next(wanted))
+    assert len(found["answers"]) == 2
+    busy = desk.visits("sim@a", session("other"), asks)
+    assert busy == {"answers": [{"busy": "c"}] * 3, "took_s": 0.0}
+    desk.close()
+    assert desk.visits("sim@a", session(), asks)["answers"] == []
+
+
 def test_a_device_that_cannot_be_opened_is_a_failure(desk):
     answer = desk.visit("sim@a", session(target="fake:gone"), ask())
     assert answer["failure"]["code"] == "device"
@@ -145,7 +178,7 @@ def test_failures_in_a_row_set_a_device_aside_until_it_has_rested(monkeypatch):
     state.note("another", failure)
     assert "sim@a is set aside" in state.aside()
     assert state.to_dict()["state"] == "set aside"
-    later = time.monotonic() + device_tasks.REST_S + 1
+    later = time.monotonic() + device_state.REST_S + 1
     monkeypatch.setattr(time, "monotonic", lambda: later)
     assert not state.aside()
 
@@ -159,10 +192,11 @@ def test_a_networks_own_failures_and_good_visits_between_set_nothing_aside():
 
 
 def test_a_task_for_a_device_that_is_not_here_is_a_failure(opened):
-    answer = device_tasks.visit("sim@z", session(), ask())
+    (answer,) = device_tasks.visits("sim@z", session(), [ask()])["answers"]
     assert answer["failure"]["code"] == "device"
     with serving((DEVICE,)):
-        assert "visit" in device_tasks.visit("sim@a", session(), ask())
+        found = device_tasks.visits("sim@a", session(), [ask(), ask(NETWORKS[1])], ask(NETWORKS[2]))
+        assert ["visit" in answer for answer in found["answers"]] == [True, True]
         device_tasks.release("sim@a", "me")
         found = device_tasks.identify("sim@a", "cpu:onnxruntime", RunOptions().to_dict(), None)
         assert found["target"]["runtime"] == "onnxruntime"

@@ -5,8 +5,11 @@ devices compute their times, each visit taking so many seconds.
 """
 
 import contextlib
+import math
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -148,18 +151,82 @@ def listening(*pids):
 LOOPBACK = {"0100007F", "00000000000000000000000001000000"}
 
 
+class Cable:
+    """Carries bytes to a port of this computer, until it is cut; a context manager."""
+
+    def __init__(self, port: int) -> None:
+        self._port, self._open, self._lock = port, set(), threading.Lock()
+        self._is_cut = False
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.address = f"tcp://127.0.0.1:{self._listening.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """End all connections, and let nobody through."""
+        with self._lock:
+            self._is_cut = True
+            for end in self._open:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+    def mend(self) -> None:
+        self._is_cut = False
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                here, _ = self._listening.accept()
+            except OSError:
+                return
+            with self._lock:
+                if self._is_cut:
+                    here.close()
+                    continue
+                there = socket.create_connection(("127.0.0.1", self._port))
+                self._open |= {here, there}
+            for ends in ((here, there), (there, here)):
+                threading.Thread(target=self._carry, args=ends, daemon=True).start()
+
+    def _carry(self, source, to) -> None:
+        with contextlib.suppress(OSError):
+            while piece := source.recv(1 << 16):
+                to.sendall(piece)
+        for end in (source, to):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.cut()
+        self._listening.close()
+        for end in self._open:
+            end.close()
+
+
+def true_ratio(key: str) -> float:
+    """What a simulated network takes, as a multiple of the reference."""
+    return math.exp(random.Random(key).uniform(-1.0, 1.0))
+
+
 class EmptyMeasurer:
-    """Visits that take nothing but a time that is given."""
+    """Visits that take nothing but a time that is given.
 
-    def __init__(self, seconds, process):
+    Their ratios are those of the networks, times a specimen's factor, with noise of 1 %.
+    """
+
+    def __init__(self, seconds, process, factor):
+        self._seconds, self._process, self._factor = seconds, process, factor
+        self._random = random.Random(process)
+
+    def visit(self, network):
         from latprof.measurement.records import PairedSamples
-
-        self._seconds, self._process = seconds, process
-        self._samples = PairedSamples(((2.0, 1.0, 1.0),) * 2, ((2.0, 1.0, 1.0),) * 3)
-
-    def visit(self, _network):
         from latprof.measurement.visits import Visit
 
+        ratio = true_ratio(network.subject.key) * self._factor
+        ratio *= math.exp(0.01 * self._random.gauss(0.0, 1.0))
+        samples = PairedSamples(((2 * ratio, ratio, ratio),) * 2, ((2.0, 1.0, 1.0),) * 3)
         started_at, start = time.time(), time.perf_counter()
         time.sleep(self._seconds)
         wall_s = time.perf_counter() - start
@@ -168,7 +235,7 @@ class EmptyMeasurer:
             wall_s=wall_s,
             load_s=0.0,
             process=self._process,
-            samples=self._samples,
+            samples=samples,
         )
 
     def expect(self, networks):
@@ -190,9 +257,12 @@ def main(address, keys, label, devices, seconds):
     from latprof.profilers.visits.measurer import InProcessMeasurer
     from latprof.testing.fakes import FakeProfiler
 
+    clock, made = time.time, []
+
     class SlowMeasurer(InProcessMeasurer):
         def visit(self, network):
             time.sleep(float(seconds))
+            made.append(network)
             if os.environ.get("FAILS") == label:
                 from latprof.measurement.visits import Failure, Visit
 
@@ -207,16 +277,17 @@ def main(address, keys, label, devices, seconds):
         def make(runs):
             process = f"{label}/{os.getpid()}/{time.monotonic_ns()}"
             if os.environ.get("EMPTY"):
-                return EmptyMeasurer(float(seconds), process)
+                factor = float(os.environ.get(f"FACTOR_{label}", "1"))
+                return EmptyMeasurer(float(seconds), process, factor)
             profiler = FakeProfiler(RunOptions.from_dict(options.to_dict()), noise=0.001)
             return SlowMeasurer(profiler, reference, protocol, process, runs)
 
         yield make
 
     setattr(device_tasks, "measurers", simulated)  # noqa: B010 - of the module that uses them
-    if hour := os.environ.get("CLOCK_OFF_S"):
-        now = time.time
-        time.time = lambda: now() + float(hour)
+    if offs := os.environ.get("CLOCK_OFF_S"):
+        steps = [float(off) for off in offs.split()]
+        time.time = lambda: clock() + steps[len(made) // 8 % len(steps)]
     names = [label] if int(devices) == 1 else [f"{label}-{n}" for n in range(int(devices))]
     join(
         address,

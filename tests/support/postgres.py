@@ -40,14 +40,14 @@ class Server:
             **as_user,
         )
 
-    def start(self):
+    def start(self) -> None:
         options = f"-p {self.port} -h 127.0.0.1 -k {self._folder} -c fsync=off"
         log = str(self._folder / "log")
         self.run(
             "pg_ctl", "-D", str(self._folder / "data"), "-w", "-l", log, "-o", options, "start"
         )
 
-    def stop(self, how="immediate"):
+    def stop(self, how: str = "immediate") -> None:
         """Stop it; ``immediate`` is as if it had been killed."""
         self.run("pg_ctl", "-D", str(self._folder / "data"), "-m", how, "-w", "stop")
 

@@ -243,7 +243,7 @@ def translated_error(  # noqa: PLR0911 - one return a cause
     error: exc.DBAPIError, location: str
 ) -> Exception:
     """The error to raise for what a database said; DuplicateError is for the store alone."""
-    reason = str(error.orig)
+    reason = " ".join(str(error.orig).split())
     if "UNIQUE constraint" in reason or "unique constraint" in reason:
         return DuplicateError()
     if "disk is full" in reason or "No space left" in reason:
@@ -264,7 +264,10 @@ def translated_error(  # noqa: PLR0911 - one return a cause
         )
     if "disk I/O error" in reason:
         return StoreError(f"{location} cannot be read or written: {reason}")
-    return StoreError(f"{location}: {reason[:200]}")
+    hint = None
+    if error.connection_invalidated or isinstance(error, exc.OperationalError):
+        hint = "what was measured before is kept; run the same command again when it answers"
+    return StoreError(f"{location}: {reason[:200]}", hint=hint)
 
 
 def damaged_store(location: str, reason: str) -> StoreError:

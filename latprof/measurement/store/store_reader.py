@@ -193,8 +193,12 @@ class StoreReader:
         return tuple(found)
 
     def _target_row(self, connection: sa.Connection, target: Target) -> dict[str, Any] | None:
-        """The row of a target; None where it is not known."""
-        found = [values for values, known in self._targets(connection) if known == target]
+        """The row of a target; None where it is not known, and no row is damaged."""
+        checked = self.checked(schema.targets)
+        query = sa.select(*checked.columns).where(schema.targets.c.key == target.key)
+        found = [*self.checked_stream(connection, checked, query)] or [
+            values for values, known in self._targets(connection) if known == target
+        ]
         return found[0] if found else None
 
     def _rows_of(
@@ -205,9 +209,15 @@ class StoreReader:
 
     def stored_target(self, target: Target) -> StoredTarget:
         """The store's record of ``target``; raises TargetMismatchError where it has none."""
-        for stored in self.targets():
-            if stored.target == target:
-                return stored
+        table = schema.measurements
+        with self.snapshot() as connection:
+            row = self._target_row(connection, target)
+            if row is not None:
+                query = sa.select(sa.func.count()).where(table.c.target_id == row["id"])
+                count = int(connection.execute(query).scalar() or 0)
+                self._check_count(connection, table, count, row["id"])
+                constants = self._constants(connection, row)
+                return StoredTarget(target, row["reference"], constants, count)
         raise TargetMismatchError(f"{self.location} holds nothing of {target.describe()}")
 
     def only_target(self, spelling: str | None = None) -> StoredTarget:

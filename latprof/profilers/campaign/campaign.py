@@ -28,7 +28,7 @@ from latprof.profilers.campaign.intervals import Intervals
 from latprof.profilers.campaign.sharing import SharedWork
 from latprof.profilers.campaign.stored_campaign import StoredCampaign
 from latprof.profilers.visits.references import chain, tie_source
-from latprof.profilers.visits.schedule import PlannedVisit, Schedule, equal_shares
+from latprof.profilers.visits.schedule import LOOKAHEAD, PlannedVisit, Schedule, equal_shares
 
 if TYPE_CHECKING:
     from latprof.measurement.records import Subject, Target
@@ -91,7 +91,7 @@ class CampaignResult(ShortRepr):
     elsewhere: int = 0
 
 
-def collect(
+def collect(  # noqa: PLR0913 - what a campaign needs is named here
     plan: Plan,
     store: Store,
     target: Target,
@@ -101,6 +101,7 @@ def collect(
     host: Mapping[str, Any] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     networks_per_process: int = NETWORKS_PER_PROCESS,
+    lookahead: int = LOOKAHEAD,
     clock: Clock = time,
 ) -> CampaignResult:
     """Make all the plan's visits that the store does not hold yet, and that nobody else makes.
@@ -125,6 +126,8 @@ def collect(
         Called after every visit.
     networks_per_process : int
         See :attr:`latprof.profilers.base.Profiler.networks_per_process`.
+    lookahead : int
+        Networks that the measurer is told of ahead.
     clock : Clock
         For the time limit, the progress, and the start and end in the store.
 
@@ -140,6 +143,7 @@ def collect(
         time_limit_s=plan.time_limit_s,
         references=stored.references,
         clock=clock,
+        lookahead=lookahead,
     )
     with stored.claims() as claims:
         run = _Run(plan, stored, schedule, claims, on_progress or (lambda _progress: None))
@@ -162,7 +166,9 @@ class _Run:
     ) -> None:
         self._plan, self._stored, self._schedule = plan, stored, schedule
         self._on_progress = on_progress
-        self._shared = SharedWork(claims, stored, self._count, self._wait)
+        self._shared = SharedWork(
+            claims, stored, self._count, self._wait, schedule.lookahead, self._left_to_all
+        )
         wanted = {visit.key for planned in plan.passes() for visit in planned}
         self._total = len(wanted)
         self._complete = wanted & stored.finished
@@ -367,6 +373,12 @@ class _Run:
             busy=counts.busy,
             elsewhere=self._shared.elsewhere,
         )
+
+    def _left_to_all(self, queued: int) -> int:
+        """Visits that may be shared now: those of all passes that are known already."""
+        if self._plan.protocol.half_width:
+            return queued
+        return max(queued, self._left(self._schedule.made + self._schedule.failed))
 
     def _left(self, settled: int) -> int:
         return self._total - self._resumed - self._shared.elsewhere - settled

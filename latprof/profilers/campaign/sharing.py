@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from latprof.profilers.campaign.stored_campaign import StoredCampaign
     from latprof.profilers.visits.schedule import PlannedVisit
 
-#: Visits that are claimed together: by one process alone, and at most where others are there.
-_ALONE, _AMONG_OTHERS = 16, 4
+#: Visits that are claimed together, at most.
+_MOST = 16
+#: That many claims, each smaller than the one before, a process has left of the visits that it
+#: shares: few hosts then wait for another one's at the end.
+_CLAIMS_LEFT = 4
 #: Visits whose claims are looked at together.
 _AT_ONCE = 64
 #: Between two looks at what others do, in seconds.
@@ -39,6 +42,10 @@ class SharedWork:
         Takes each visit that others have stored.
     on_wait : callable
         Takes what others are waited for.
+    ahead : int
+        Visits after the present one that a measurer is told of ahead: they are claimed before.
+    left : callable
+        From the length of a queue to how many visits are left to all processes together.
     """
 
     def __init__(
@@ -47,7 +54,10 @@ class SharedWork:
         stored: StoredCampaign,
         on_found: Callable[[Measurement], None],
         on_wait: Callable[[str], None],
+        ahead: int,
+        left: Callable[[int], int],
     ) -> None:
+        self._ahead, self._left, self._enough = ahead, left, 2
         self._claims, self._stored = claims, stored
         self._on_found, self._on_wait = on_found, on_wait
         self._ours: set[VisitKey] = set()
@@ -67,14 +77,13 @@ class SharedWork:
     def claim(self, queue: deque[PlannedVisit]) -> bool:
         """Claim the first visits of a queue; those that others make are taken out of it.
 
-        Two of them, so that a device at a distance can be told of the next one ahead.
+        Two of them or more, so that a device at a distance can be told of the next ones ahead.
         """
         while queue:
-            if all(visit.key in self._ours for visit in itertools.islice(queue, 2)):
+            if self._ours_of(queue, self._enough) >= min(self._enough, len(queue)):
                 return True
-            size = _AMONG_OTHERS if self._claims.others else _ALONE
-            most = max(min(size, 1 + len(queue) // 8), 2)
-            looked = [queue.popleft() for _ in range(min(_AT_ONCE, len(queue)))]
+            most = self._size(len(queue))
+            looked = self._first_unfinished(queue)
             taken = self._claims.take([visit.key for visit in looked], most)
             if self._is_shared():
                 self._refresh()
@@ -90,7 +99,30 @@ class SharedWork:
                 else:
                     left.append(visit)
             queue.extendleft(reversed(left))
+            # Half of them are made before others are claimed.
+            self._enough = max(2, min(self._ahead + 1, self._ours_of(queue, _AT_ONCE) // 2))
         return False
+
+    def _first_unfinished(self, queue: deque[PlannedVisit]) -> list[PlannedVisit]:
+        """Take the first visits out of a queue, and out of these what is known to be made."""
+        found = [queue.popleft() for _ in range(min(_AT_ONCE, len(queue)))]
+        left = [visit for visit in found if visit.key not in self._stored.finished]
+        self.elsewhere += len(found) - len(left)
+        return left
+
+    def _ours_of(self, queue: deque[PlannedVisit], most: int) -> int:
+        """How many visits at the front of a queue are claimed here, at most so many."""
+        front = itertools.islice(queue, most)
+        return sum(1 for _ in itertools.takewhile(self.is_ours, front))
+
+    def _size(self, length: int) -> int:
+        """How many visits are claimed now: whole passes at first, two at the end.
+
+        A share of a pass that is made elsewhere has a measuring process, and its bias, of its own.
+        """
+        others = self._claims.others
+        most = _MOST if others else max(_MOST, self._ahead + 1)
+        return max(2, min(self._left(length) // (_CLAIMS_LEFT * (1 + others)), most))
 
     def others_visits(self, time_is_up: Callable[[], bool]) -> Sequence[PlannedVisit]:
         """Visits that others had claimed and may be free now; waits until some are, or none is."""
@@ -133,8 +165,11 @@ class SharedWork:
         return self._shared
 
     def _give_up(self, keys: frozenset[VisitKey]) -> None:
-        for key in keys:
-            self.settled(key, counts=True)
+        if keys:
+            with self._stored.writing() as connection:
+                for key in keys:
+                    self._claims.settle(connection, key, counts=True)
+        self._ours -= keys
 
     def _refresh(self) -> None:
         for made in self._stored.refresh():

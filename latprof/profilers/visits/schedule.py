@@ -44,8 +44,8 @@ PATIENCE = 40
 FINAL_FAILURES = frozenset(
     {"unsupported", "model-file", "dynamic-shape", "invalid-value", "unknown-name"}
 )
-#: Items that a measurer is told of ahead.
-_LOOKAHEAD = PROCESSES - 1
+#: Items that a measurer of this host is told of ahead.
+LOOKAHEAD = PROCESSES - 1
 _Item = TypeVar("_Item")
 
 #: Makes what visits the networks, given how often each reference runs in a burst (of one that is
@@ -179,6 +179,8 @@ class Schedule:
     clock : Clock
     on_visit : callable, optional
         Called after every visit of :meth:`measure`.
+    lookahead : int
+        Items that a measurer is told of ahead.
     """
 
     def __init__(
@@ -190,7 +192,9 @@ class Schedule:
         references: KnownReferences | None = None,
         clock: Clock = time,
         on_visit: OnVisit | None = None,
+        lookahead: int = LOOKAHEAD,
     ) -> None:
+        self.lookahead = lookahead
         self._on_visit = on_visit or (lambda _progress: None)
         self._planned = 0
         self._make_measurer, self._protocol = make_measurer, protocol
@@ -201,6 +205,7 @@ class Schedule:
         self._lately: deque[bool] = deque(maxlen=PATIENCE)
         self._busy = False
         self._processes = 0
+        self._with_reference: dict[Subject, NetworkSource] = {}
         self._measured: set[Subject] = set()
         self._hopeless: set[Subject] = set()
         self._repeated = self._disturbed_tries = 0
@@ -264,7 +269,8 @@ class Schedule:
             with self._make_measurer(dict(self.references.runs)) as measurer:
                 for left in reversed(range(size)):
                     item = queue.popleft()
-                    if do(measurer, item, [*itertools.islice(queue, min(left, _LOOKAHEAD))]):
+                    ahead = min(left, self.lookahead)
+                    if do(measurer, item, [*itertools.islice(queue, ahead)]):
                         queue.append(item)
                     if self.time_is_up() or not claim(queue):
                         break
@@ -289,7 +295,12 @@ class Schedule:
     def with_reference(self, network: NetworkSource) -> NetworkSource:
         """A network with the reference that earlier visits to it were made against."""
         name = self.references.of_network.get(network.subject, network.reference)
-        return network if name == network.reference else replace(network, reference=name)
+        if name == network.reference:
+            return network
+        known = self._with_reference.get(network.subject)
+        if known is None or known.reference != name:
+            known = self._with_reference[network.subject] = replace(network, reference=name)
+        return known
 
     def _judge(self, planned: PlannedVisit, visit: Visit) -> Judgement:
         judgement = self._judged(planned, visit)

@@ -3,14 +3,15 @@
 import json
 import signal
 import threading
-from collections import Counter
+from collections import Counter, deque
+from types import SimpleNamespace
 
 import pytest
 from shared_collector import NETWORKS, REFERENCE, TARGET, TOTAL, ended, plan_of, read, start
 
 from latprof.errors import InvalidValueError
 from latprof.measurement.records import PairedProtocol
-from latprof.measurement.store.claims import Claims
+from latprof.measurement.store.claims import Claims, Taken
 from latprof.measurement.store.merging import merge_stores
 from latprof.measurement.store.store import Store
 from latprof.profilers.base import RunOptions
@@ -65,6 +66,37 @@ def test_the_visits_of_a_killed_process_are_made_by_the_other(tmp_path):
     assert len(counted(path)) == TOTAL
     assert set(counted(path).values()) == {1}
     assert len({*first, *second}) in {TOTAL, TOTAL - 1}, "the last line may be lost, not the visit"
+
+
+class FewClaims:
+    """Gives whatever is asked for, and keeps how much that was."""
+
+    def __init__(self, others):
+        self.others, self.sizes = others, []
+
+    def take(self, visits, most):
+        self.sizes.append(most)
+        return Taken(frozenset(visits[:most]), frozenset(), frozenset())
+
+
+@pytest.mark.parametrize(
+    ("others", "ahead", "first"), [(0, 1, 16), (1, 1, 12), (3, 1, 6), (0, 31, 25)]
+)
+def test_claims_are_of_whole_passes_at_first_and_small_at_the_end(others, ahead, first):
+    claims, done = FewClaims(others), []
+    stored = SimpleNamespace(finished=set(), refresh=lambda: ())
+    planned = [visit for planned in plan_of(20).passes() for visit in planned]
+    queue = deque(planned[:100])
+    shared = sharing.SharedWork(claims, stored, done.append, done.append, ahead, lambda left: left)
+    while shared.claim(queue):
+        assert all(map(shared.is_ours, [*queue][:2])), "what is told ahead is ours"
+        done.append(queue.popleft().key)
+        shared.settle(done[-1], counts=True)
+    assert len({*done}) == 100
+    assert claims.sizes[0] == first
+    assert claims.sizes == sorted(claims.sizes, reverse=True)
+    assert claims.sizes[-1] == 2
+    assert len(claims.sizes) < 80, "fewer looks than visits"
 
 
 class Gate(InProcessMeasurer):
