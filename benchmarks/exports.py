@@ -102,6 +102,7 @@ def _export(
     """Write a module by torch's exporter of traces."""
     import torch
 
+    torch.backends.mha.set_fastpath_enabled(False)  # its operator cannot be exported
     names = [f"input{i}" for i in range(len(inputs))]
     axes = {n: dict.fromkeys(range(t.dim())) for n, t in zip(names, inputs, strict=True)}
     axes = {n: {i: f"{n}_{i}" for i in a if i != 1 or len(a) < 4} for n, a in axes.items()}
