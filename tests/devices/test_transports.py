@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import time
+from functools import partial
 
 import pytest
 from adb_phone import Phone
@@ -136,10 +137,16 @@ def test_a_program_is_talked_to_and_ends_with_its_stream(services, phone):
         time.sleep(0.02)
 
 
-def test_a_cable_that_is_cut_in_a_push_is_a_lost_connection(services, phone):
+@pytest.mark.parametrize("way", ["push", "pull"])
+def test_a_cable_that_is_cut_in_a_file_is_a_lost_connection(services, phone, way):
+    place = "/data/local/tmp/file"
+    carry = partial(services.push, bytes(50 << 20), place, timeout_s=LONG_S)
+    if way == "pull":
+        carry()
+        carry = partial(services.pull, place, timeout_s=LONG_S)
     phone.link.carried, phone.link.cut_after = 0, 1_000_000
     with pytest.raises((ConnectionLostError, DeviceOfflineError)):
-        services.push(bytes(50 << 20), "/data/local/tmp/file", timeout_s=LONG_S)
+        carry()
 
 
 def test_a_cable_that_is_cut_in_a_command_is_a_lost_connection(services, phone):

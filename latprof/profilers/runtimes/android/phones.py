@@ -6,12 +6,15 @@ either, adb-shell speaks to phones itself. The server is never stopped.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latprof.common.extras import is_installed
+from latprof.common.files import write_atomically
 from latprof.errors import (
     DeviceError,
     DeviceOfflineError,
@@ -21,6 +24,7 @@ from latprof.errors import (
     MissingDependencyError,
     UsageError,
 )
+from latprof.profilers.runtimes.android.owner import file_name, phones_folder
 from latprof.profilers.runtimes.android.transport import adb_direct
 from latprof.profilers.runtimes.android.transport.adb_server import (
     AdbServer,
@@ -35,6 +39,7 @@ from latprof.profilers.runtimes.android.transport.base import (
     checked_serial,
 )
 from latprof.profilers.runtimes.android.transport.services import PhoneServices
+from latprof.profilers.runtimes.android.transport.usb_cables import usb_phones
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +60,7 @@ def list_phones(timeout_s: float = 10.0) -> tuple[ListedPhone, ...]:
     server = _server(deadline, start=_phone_on_a_cable())
     if server is not None:
         return tuple(server.phones(deadline.left_s()))
-    return tuple(adb_direct.usb_phones())
+    return tuple(usb_phones())
 
 
 def open_phone(serial: str = "", timeouts: Timeouts | None = None) -> PhoneServices:
@@ -65,7 +70,8 @@ def open_phone(serial: str = "", timeouts: Timeouts | None = None) -> PhoneServi
     ----------
     serial : str
         As ``adb devices`` lists it, HOST:PORT, or the phone's own ``ro.serialno`` over whichever
-        way it is there; empty where one phone is there.
+        way it is there, or was last over Wi-Fi; empty where one phone is there, or
+        ``ANDROID_SERIAL`` says which.
     timeouts : Timeouts, optional
 
     Raises
@@ -77,17 +83,35 @@ def open_phone(serial: str = "", timeouts: Timeouts | None = None) -> PhoneServi
         Where neither an adb program nor adb-shell is installed.
     """
     times = timeouts or Timeouts()
+    serial = serial or os.environ.get("ANDROID_SERIAL", "")
     deadline = Deadline(times.connect_s, f"the connection to {serial or 'the phone'}")
     server = _server(deadline, start=True)
     if server is None and not is_installed("adb_shell"):
         raise MissingDependencyError("adb-shell", "android", "a phone without an adb program")
     if serial:
         checked_serial(serial)
-    listed = tuple(server.phones(deadline.left_s()) if server else adb_direct.usb_phones())
+    listed = tuple(server.phones(deadline.left_s()) if server else usb_phones())
     if serial and _is_address(serial) and serial not in {phone.serial for phone in listed}:
         return PhoneServices(_link_to_address(server, serial, deadline), times)
-    chosen = _chosen(server, serial, listed, deadline)
+    try:
+        chosen = _chosen(server, serial, listed, deadline)
+    except DeviceOfflineError:
+        if link := _link_where_it_was(server, serial, listed, deadline):
+            return PhoneServices(link, times)
+        raise
     return PhoneServices(_link(server, chosen, deadline), times)
+
+
+def remember_address(serial: str, address: str) -> None:
+    """Keep the HOST:PORT at which a phone is, by its own serial; nothing for a phone on a cable.
+
+    A server that has started anew lists no phone over Wi-Fi, and without one none is listed at all.
+    """
+    if not _is_address(address) or address == serial:
+        return
+    with suppress(LatprofError, OSError):
+        if _address_of(serial) != address:
+            write_atomically(_address_file(serial), address.encode())
 
 
 def pair_phone(address: str, code: str, timeout_s: float = 30.0) -> None:
@@ -157,7 +181,7 @@ def _chosen(
         raise _unusable(listed[0]) if len(listed) == 1 else _absent("", listed)
     owns = {_identity(server, phone.serial, deadline) for phone in usable}
     if len(owns) == 1 and ("", "") not in owns:  # one phone, over cable and Wi-Fi: the cable
-        return min(usable, key=lambda phone: _is_address(phone.serial)).serial
+        return min(usable, key=lambda phone: _is_wireless(phone.serial)).serial
     raise UsageError(
         f"{len(usable)} phones are there: {', '.join(phone.serial for phone in usable)}",
         field="serial",
@@ -170,10 +194,13 @@ def _unusable(phone: ListedPhone) -> DeviceError:
         "unauthorized": DeviceUnauthorizedError,
         "authorizing": DeviceUnauthorizedError,
     }.get(phone.state, DeviceOfflineError)
-    what = "has not allowed this computer" if kind is DeviceUnauthorizedError else phone.state
-    verb = "" if kind is DeviceUnauthorizedError else "is "
+    what = f"is {phone.state}"
+    if phone.state == "no permissions":
+        what = "may not be opened by this user"
+    elif kind is DeviceUnauthorizedError:
+        what = "has not allowed this computer"
     return kind(
-        f"the phone {phone.serial} {verb}{what}",
+        f"the phone {phone.serial} {what}",
         field="serial",
         hint=f"{remedy(phone)}, then run the command again",
     )
@@ -193,8 +220,11 @@ def _absent(serial: str, listed: Sequence[ListedPhone]) -> DeviceOfflineError:
 
 
 def _identity(server: AdbServer | None, serial: str, deadline: Deadline) -> tuple[str, str]:
-    """``ro.serialno`` of a phone and its boot's id; empty where it does not answer."""
-    script = "getprop ro.serialno; cat /proc/sys/kernel/random/boot_id"
+    """The phone's own serial and its boot's id; empty where it does not answer."""
+    script = (
+        's=$(getprop ro.serialno); echo "${s:-$(getprop ro.boot.serialno)}"; '
+        "cat /proc/sys/kernel/random/boot_id"
+    )
     try:
         with _link(server, serial, deadline) as link:
             run = PhoneServices(link).run(["sh", "-c", script], timeout_s=deadline.left_s())
@@ -228,6 +258,38 @@ def _link_to_address(server: AdbServer | None, serial: str, deadline: Deadline) 
             )
         )
     return server.link(serial, deadline.left_s())
+
+
+def _address_file(serial: str) -> Path:
+    return phones_folder() / f"{file_name(serial)}.address"
+
+
+def _address_of(serial: str) -> str:
+    """Where a phone was last over Wi-Fi; empty where that is not known."""
+    with suppress(LatprofError, OSError, UnicodeDecodeError):
+        found = checked_serial(_address_file(serial).read_text(encoding="utf-8"))
+        return found if _is_address(found) else ""
+    return ""
+
+
+def _link_where_it_was(
+    server: AdbServer | None, serial: str, listed: Sequence[ListedPhone], deadline: Deadline
+) -> PhoneLink | None:
+    """A link to a phone that is not listed, where it was last over Wi-Fi; None without it."""
+    address = _address_of(serial) if serial else ""
+    if not address or address in {phone.serial for phone in listed}:
+        return None
+    with suppress(LatprofError):
+        link = _link_to_address(server, address, deadline)
+        if _identity(server, address, deadline)[0] == serial:
+            return link
+        link.close()
+    return None
+
+
+def _is_wireless(serial: str) -> bool:
+    """HOST:PORT, or the name by which a server finds a paired phone itself."""
+    return _is_address(serial) or "._adb-tls-" in serial
 
 
 def _is_address(serial: str) -> bool:

@@ -1,13 +1,20 @@
-"""Pairing through an adb server, here one of a few lines: Debian's is older than pairing."""
+"""Pairing, and phones by name, through an adb server of a few lines: Debian's cannot pair."""
 
 import socket
 import threading
+from dataclasses import replace
 
 import pytest
+from local_phone import FACTS
 
 import latprof
-from latprof.errors import DeviceError, InvalidValueError
-from latprof.profilers.runtimes.android import phones
+from latprof.errors import DeviceError, DeviceOfflineError, InvalidValueError, UsageError
+from latprof.profilers.runtimes.android import listing, phones
+from latprof.profilers.runtimes.android.listing import PhoneListing
+from latprof.profilers.runtimes.android.phones import open_phone, remember_address
+from latprof.profilers.runtimes.android.transport import adb_direct
+from latprof.profilers.runtimes.android.transport.base import ListedPhone
+from latprof.workflows.doctor import doctor
 
 GOOD, BAD = "Successfully paired to 192.168.1.5:37099 [guid=adb-1]", "Failed: Wrong password"
 
@@ -61,3 +68,95 @@ def test_no_server_to_pair_through(monkeypatch):
     monkeypatch.setattr(phones, "adb_program", lambda: None)
     with pytest.raises(DeviceError, match=r"no adb server is there.*cable"):
         latprof.android("pair", "h:1", code="123456")
+
+
+# Which phone ------------------------------------------------------------------------------------
+
+
+class Link:
+    """A link to a phone by what it was asked for."""
+
+    def __init__(self, serial, *_timeout):
+        self.serial, self.is_closed = serial, False
+
+    def close(self):
+        self.is_closed = True
+
+
+@pytest.fixture
+def cables(monkeypatch, tmp_path):
+    """No server, and a list of phones on cables."""
+    listed = []
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.delenv("ANDROID_SERIAL", raising=False)
+    monkeypatch.setattr(phones, "_server", lambda *_, **__: None)
+    monkeypatch.setattr(phones, "is_installed", lambda _name: True)
+    monkeypatch.setattr(phones, "usb_phones", lambda: listed)
+    monkeypatch.setattr(adb_direct, "connect", Link)
+    return listed
+
+
+LISTED = """????????????           no permissions (missing udev rules?); see [http://x] usb:1-2
+0A1B2C                 device usb:1-3 product:oriole model:Pixel_6 transport_id:4
+"""
+
+
+def test_a_phone_that_may_not_be_opened_is_listed_so(server):
+    server[1]["said"] = LISTED
+    found = phones.list_phones(60.0)
+    assert [phone.state for phone in found] == ["no permissions", "device"]
+    assert "udev rules" in phones.remedy(found[0])
+    assert found[1].facts["model"] == "Pixel_6"
+
+
+def test_of_two_phones_the_environment_names_one_as_for_adb(cables, monkeypatch):
+    cables += [ListedPhone("A1", "device"), ListedPhone("B2", "device")]
+    monkeypatch.setattr(phones, "_identity", lambda _server, serial, _deadline: (serial, "boot"))
+    with pytest.raises(UsageError, match="2 phones are there"):
+        open_phone()
+    monkeypatch.setenv("ANDROID_SERIAL", "B2")
+    assert open_phone().link.serial == "B2"
+    assert open_phone("A1").link.serial == "A1"
+
+
+def test_a_phone_is_sought_where_it_was_last_over_wifi(cables, monkeypatch):
+    there = {"192.168.1.5:5555": ("OWN", "boot")}
+    monkeypatch.setattr(phones, "_identity", lambda _s, serial, _d: there.get(serial, ("", "")))
+    remember_address("OWN", "OWN")  # on a cable
+    with pytest.raises(DeviceOfflineError, match="no phone OWN is there"):
+        open_phone("OWN")
+    remember_address("OWN", "192.168.1.5:5555")
+    assert open_phone("OWN").link.serial == "192.168.1.5:5555"
+    cables.append(ListedPhone("OWN", "device"))
+    assert open_phone("OWN").link.serial == "OWN"
+    cables[:] = [ListedPhone("OWN", "offline")]
+    assert open_phone("OWN").link.serial == "192.168.1.5:5555"
+    cables[:] = [ListedPhone("OWN", "no permissions")]
+    assert open_phone("OWN").link.serial == "192.168.1.5:5555"
+    there["192.168.1.5:5555"] = ("another", "boot")  # an address is lent to many
+    with pytest.raises(DeviceOfflineError, match=r"OWN may not be opened by this user.*udev rules"):
+        open_phone("OWN")
+
+
+@pytest.mark.parametrize("wireless", ["192.168.1.5:5555", "adb-OWN-x._adb-tls-connect._tcp."])
+def test_of_a_cable_and_wifi_to_one_phone_the_cable_is_taken(cables, monkeypatch, wireless):
+    monkeypatch.setattr(phones, "_identity", lambda *_: ("OWN", "boot"))
+    cables += [ListedPhone(wireless, "device"), ListedPhone("OWN", "device")]
+    assert open_phone().link.serial == "OWN"
+
+
+@pytest.mark.parametrize(
+    "target", ["adb:OWN", "adb:OWN:litert", "adb:OWN:onnxruntime", "adb:OWN:benchmark-model"]
+)
+def test_a_checkup_takes_a_phone_or_its_target(cables, target):
+    with pytest.raises(DeviceOfflineError, match="no phone OWN is there"):
+        doctor(target)
+
+
+def test_a_phone_with_32_bits_is_listed_as_one_that_cannot_be_measured(monkeypatch):
+    facts = replace(FACTS, abis=("armeabi-v7a", "armeabi"))
+    there = (PhoneListing(("A1",), "device", "", facts),)
+    monkeypatch.setattr(listing, "describe_phones", lambda: there)
+    (found,) = [each for each in latprof.devices() if each.phone is not None]
+    assert found.state == "missing"
+    assert "64-bit Android" in found.remedy

@@ -24,11 +24,15 @@ from latprof.errors import (
 from latprof.profilers.runtimes.android.transport.base import (
     ByteStream,
     Deadline,
-    ListedPhone,
     PhoneLink,
     checked_serial,
 )
 from latprof.profilers.runtimes.android.transport.keys import key_files
+from latprof.profilers.runtimes.android.transport.usb_cables import (
+    USB_HINTS,
+    opened_cable,
+    usb_packet_bytes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,23 +41,15 @@ _PORT = 5555
 _VERSION = 0x01000000  # with checksums: what every adbd accepts
 _LARGEST = 1 << 20
 _TOKEN, _SIGNATURE, _PUBLIC_KEY = 1, 2, 3
+_OF_STREAMS = frozenset({b"OPEN", b"OKAY", b"WRTE", b"CLSE"})
 _BANNER = b"host::features=shell_v2,cmd,stat_v2\0"
-#: How long one look for a packet takes; a deadline may pass in between.
-_LOOK_S = 1.0
+#: How long one look for a packet takes, in which a deadline may pass, and its end at most.
+_LOOK_S, _END_S = 1.0, 10.0
 #: How often a connection that is reset before it is greeted is tried, and the pause: adbd resets
 #: one that gets the number of an earlier one, which it takes a second to give up.
 _ATTEMPTS, _AGAIN_S = 20, 0.25
 _NO_PROTOCOL = "protocol"
-
-
-def usb_phones() -> list[ListedPhone]:
-    """Phones on the USB cables of this computer; none where libusb is not there."""
-    with contextlib.suppress(ImportError, OSError):
-        from adb_shell.transport import usb_transport
-
-        found = usb_transport.UsbTransport.find_all_adb_devices()
-        return [ListedPhone(device.serial_number, "device", {"usb": "yes"}) for device in found]
-    return []
+_CHECK_THE_WAY = "check the cable, or `adb tcpip 5555` for Wi-Fi"
 
 
 def connect(serial: str, timeout_s: float = 20.0) -> DirectLink:
@@ -94,18 +90,15 @@ def _transport(serial: str, deadline: Deadline) -> Any:
             if connected := getattr(transport, "_connection", None):
                 connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return transport
-        from adb_shell.transport.usb_transport import UsbTransport
-
-        transport = UsbTransport.find_adb(serial=serial)
-        transport.connect(deadline.left_s())
+        return opened_cable(serial, deadline.left_s())
     except TimeoutError:
         raise deadline.passed() from None
     except Exception as error:  # noqa: BLE001 - the transports have no common base
+        why = str(error)[:200]
         raise DeviceOfflineError(
-            f"no phone answers at {serial}: {str(error)[:200]}",
-            hint="check the cable, or `adb tcpip 5555` for Wi-Fi",
+            f"no phone answers at {serial}: {why}",
+            hint=next((hint for word, hint in USB_HINTS.items() if word in why), _CHECK_THE_WAY),
         ) from None
-    return transport
 
 
 class DirectLink(PhoneLink):
@@ -117,6 +110,7 @@ class DirectLink(PhoneLink):
     def __init__(self, serial: str, transport: Any, deadline: Deadline) -> None:
         self.serial = serial
         self.is_exclusive = "Usb" in type(transport).__name__
+        self._packet_bytes = usb_packet_bytes(transport)
         self._transport = transport
         self._sending = threading.Lock()
         self._streams: dict[int, _PacketStream] = {}
@@ -138,10 +132,14 @@ class DirectLink(PhoneLink):
 
     def close(self) -> None:
         self._closed = True
-        self._transport.close()
         thread = getattr(self, "_reading", None)
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(2 * _LOOK_S)
+        if thread is None or thread is threading.current_thread():
+            self._transport.close()
+            return
+        if self.is_exclusive:  # libusb must not lose a device that is being read
+            thread.join(_END_S)
+        self._transport.close()
+        thread.join(_END_S)
 
     # Packets ---------------------------------------------------------------------------------
 
@@ -149,17 +147,34 @@ class DirectLink(PhoneLink):
         """Send one packet, whole."""
         from adb_shell.adb_message import AdbMessage
 
-        packet = AdbMessage(kind, first, second, data).pack() + data
+        header = AdbMessage(kind, first, second, data).pack()
         with self._sending:
             if self._broken:
                 raise ConnectionLostError(self._broken)
-            left = memoryview(packet)
-            while left:
-                try:
-                    left = left[self._transport.bulk_write(bytes(left), deadline.left_s()) :]
-                except Exception as error:  # noqa: BLE001 - the transports have no common base
-                    deadline.left_s()
-                    raise self._lost(error) from None
+            for part in self._transfers(header, data):
+                self._write(part, deadline)
+
+    def _transfers(self, header: bytes, data: bytes) -> tuple[bytes, ...]:
+        """What is written in one go.
+
+        Over USB adbd reads header and data as transfers of their own, each up to a packet that is
+        not full: data that fills its last one is followed by an empty transfer.
+        """
+        if not self.is_exclusive:
+            return (header + data,)
+        is_full = len(data) % self._packet_bytes == 0
+        return (header, *([data] if data else []), *([b""] if data and is_full else []))
+
+    def _write(self, part: bytes, deadline: Deadline) -> None:
+        left = memoryview(part)
+        while True:
+            try:
+                left = left[self._transport.bulk_write(bytes(left), deadline.left_s()) :]
+            except Exception as error:  # noqa: BLE001 - the transports have no common base
+                deadline.left_s()
+                raise self._lost(error) from None
+            if not left:
+                return
 
     def forget(self, number: int) -> None:
         """Take a stream out; what still comes for it is dropped."""
@@ -195,7 +210,7 @@ class DirectLink(PhoneLink):
                 if "timed out" in str(error).lower() or "TIMEOUT" in str(error):
                     continue
                 raise self._lost(error) from None
-            if not more:
+            if not (more or self.is_exclusive):  # an empty transfer is no end
                 raise self._lost("the phone closed it")
             have += more
         return have
@@ -223,7 +238,7 @@ class DirectLink(PhoneLink):
     def _greet(self, deadline: Deadline) -> tuple[frozenset[str], int]:
         """Say who this is; sign what the phone asks; show a key to confirm where none is known."""
         self.send(b"CNXN", _VERSION, _LARGEST, _BANNER, deadline)
-        answer = self._packet(deadline.left_s)
+        answer = self._greeting(deadline)
         offers = self._offers()
         while answer[0] == b"AUTH" and answer[1] == _TOKEN:
             number, offer = next(offers, (0, None))
@@ -231,7 +246,7 @@ class DirectLink(PhoneLink):
                 raise self._unauthorized()
             self.send(b"AUTH", number, 0, offer(answer[3]), deadline)
             with self._confirmation(number):
-                answer = self._packet(deadline.left_s)
+                answer = self._greeting(deadline)
         kind, _, largest, data = answer
         if kind != b"CNXN":
             raise DeviceError(
@@ -244,6 +259,16 @@ class DirectLink(PhoneLink):
             if "=" in item
         )
         return frozenset(found.get("features", "").split(",")), min(largest, _LARGEST)
+
+    def _greeting(self, deadline: Deadline) -> tuple[bytes, int, int, bytes]:
+        """The next packet that is none of a stream: on a cable some may be left of an earlier one.
+
+        Those are of streams that nobody has any more.
+        """
+        while True:
+            answer = self._packet(deadline.left_s)
+            if answer[0] not in _OF_STREAMS:
+                return answer
 
     def _offers(self) -> Iterator[tuple[int, Any]]:
         """Signatures by each key, then the first key to be confirmed."""

@@ -32,6 +32,9 @@ _STDOUT, _STDERR, _EXIT = 1, 2, 3
 _CHUNK = 64 << 10
 #: Largest packet of a shell; adbd sends no larger ones.
 _LARGEST_PACKET = 1 << 20
+#: What a system says of a full disk, and what to do about one.
+NO_SPACE = "No space left"
+MAKE_ROOM = "make room on the phone, 1 GB is plenty, and run the same command again"
 #: Longest path of the sync protocol.
 _LONGEST_PATH = 1024
 
@@ -164,10 +167,9 @@ class PhoneServices:
         if kind == b"OKAY":
             return
         words = text.decode("utf-8", "replace")
-        if "No space left" in words:
+        if NO_SPACE in words:
             raise DeviceDiskFullError(
-                f"{self.link.serial} has no space left for {remote}",
-                hint="make room on the phone and run the same command again",
+                f"{self.link.serial} has no space left for {remote}", hint=MAKE_ROOM
             )
         raise OutputPathError(f"{self.link.serial} refuses {remote}: {words[:300]}", field="remote")
 
