@@ -5,9 +5,11 @@ The test phone is the real adbd with the x86-64 runner and the library of LiteRT
 
 ``journey``: N ProxylessNAS networks are measured through it and, in turn with it, directly with
 ``cpu:litert`` and the same library; printed are the mean ratio of the labels and the RMSE of each
-by 5-fold cross-validation. ``visits``: what a visit through it takes beyond its runs, with the
-library's own loading apart, and by what was asked of the phone. ``skeletons``: the latency of
-networks whose weights the runner fills against the same networks pushed whole.
+by 5-fold cross-validation. With ``--folder`` its stores are kept there, and the same command
+resumes. ``visits``: what a visit through it takes beyond its runs, with the library's own loading
+apart, and by what was asked of the phone; and what that makes of 5,000 networks as slow as the
+paper's. ``skeletons``: the latency of networks whose weights the runner fills against the same
+networks pushed whole.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from phone_station import station
 
 from latprof.datasets.spaces.named import get_space
 from latprof.measurement.labels import TargetLabels
+from latprof.measurement.protocol import runs_per_burst
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.statistics import combine_visits, visit_ratio
 from latprof.measurement.store.store import Store
@@ -112,11 +115,11 @@ ASKED = (
     (OpenShell, "ask", "its shell"),
     (PhoneServices, "run", "other commands"),
     (PhoneServices, "push", "files"),
-    (RunnerClient, "load", "loading, beyond these"),
-    (RunnerClient, "unload", "unloading"),
-    (RunnerClient, "conditions", "clocks, by the runner"),
-    (RunnerClient, "run_plan", "plans, beyond their runs"),
+    (RunnerClient, "load_and_run", "loading and calibrating, beyond these"),
+    (RunnerClient, "run_cycle", "the cycle and clocks, beyond its runs"),
 )
+#: The paper's campaign: networks, and milliseconds of each.
+PAPER_NETWORKS, PAPER_MS = 5000, 78.0
 
 
 @contextlib.contextmanager
@@ -129,14 +132,15 @@ def timed_requests() -> Iterator[dict[str, float]]:
             start = time.perf_counter()
             found = method(*arguments, **options)
             spent[name] += time.perf_counter() - start
-            if isinstance(found, PlanResult):
-                runs_s = sum(run.wall_ns for burst in found.bursts for run in burst.runs) / 1e9
-                spent[name] -= runs_s
-                spent[RUNS] += runs_s
-            elif isinstance(found, RunnerModel):
-                spent[name] -= (found.read_ns + found.load_ns) / 1e9
-                spent[FILLING] += found.read_ns / 1e9
-                spent[LIBRARY] += found.load_ns / 1e9
+            for made in found if isinstance(found, tuple) else ():
+                if isinstance(made, PlanResult):
+                    runs_s = sum(run.wall_ns for burst in made.bursts for run in burst.runs) / 1e9
+                    spent[name] -= runs_s
+                    spent[RUNS] += runs_s
+                elif isinstance(made, RunnerModel):
+                    spent[name] -= (made.read_ns + made.load_ns) / 1e9
+                    spent[FILLING] += made.read_ns / 1e9
+                    spent[LIBRARY] += made.load_ns / 1e9
             return found
 
         return timed
@@ -180,6 +184,21 @@ def visits(place: Any, n: int) -> None:
     for name, values in found.items():
         median, tail = 1e3 * np.percentile(values, [50, 99])
         print(f"{name:40} {median:8.1f} {tail:16.1f}")
+    _print_paper(protocol, float(np.median(found["beyond its runs"])))
+
+
+def _print_paper(protocol: PairedProtocol, beyond_s: float) -> None:
+    """What a campaign of the paper's networks would take, reference and network equally slow."""
+    burst = runs_per_burst(PAPER_MS, protocol) + protocol.dropped_runs
+    runs = burst * (2 * protocol.rounds + 1) + 2  # of the cycle, and to calibrate
+    number = PAPER_NETWORKS * protocol.visits
+    of_runs, all_of_it = (
+        number * s / 3600 for s in (runs * PAPER_MS / 1e3, runs * PAPER_MS / 1e3 + beyond_s)
+    )
+    print(
+        f"{PAPER_NETWORKS:,} networks of {PAPER_MS:g} ms, {protocol.visits} visits of {runs} runs: "
+        f"{all_of_it:.1f} hours by calculation, of which {of_runs:.1f} are runs"
+    )
 
 
 # Skeletons -----------------------------------------------------------------------------------
@@ -222,6 +241,7 @@ def main() -> None:
     parser.add_argument("what", nargs="*", default=["journey", "visits", "skeletons"])
     parser.add_argument("-n", type=int, default=200, help="networks of the journey")
     parser.add_argument("--visits", type=int, default=8, help="fresh loads of each network")
+    parser.add_argument("--folder", type=Path, help="where the journey's stores are kept")
     arguments = parser.parse_args()
     print(f"{os.cpu_count()} cores")
     with station() as place, tempfile.TemporaryDirectory() as folder:
@@ -230,7 +250,9 @@ def main() -> None:
         if "skeletons" in arguments.what:
             skeletons(place, max(2, arguments.n // 20))
         if "journey" in arguments.what:
-            journey(place, arguments.n, arguments.visits, Path(folder))
+            kept = arguments.folder or Path(folder)
+            kept.mkdir(parents=True, exist_ok=True)
+            journey(place, arguments.n, arguments.visits, kept.resolve())
 
 
 if __name__ == "__main__":

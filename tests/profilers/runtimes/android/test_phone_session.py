@@ -27,6 +27,7 @@ from latprof.profilers.runtimes.android.measuring.adb_litert import AdbLiteRT
 from latprof.profilers.runtimes.android.measuring.cooling import throttling, wait_until_cool
 from latprof.profilers.runtimes.android.measuring.phone_conditions import phone_disturbances
 from latprof.profilers.runtimes.android.measuring.phone_lines import PhoneLines
+from latprof.profilers.runtimes.android.runner.runner_client import RunnerClient
 from latprof.profilers.runtimes.android.thermals import Thermals
 from latprof.profilers.targets import profiler_class, target_spellings
 from latprof.profilers.visits.measurer import InProcessMeasurer
@@ -209,6 +210,21 @@ def test_a_cycle_is_one_plan_with_cpu_times_and_cores(profiler, model):
     assert [burst["core"] for burst in profiler.cycle_details()["bursts"]] == [0, 0, 0]
 
 
+def test_what_calibrates_a_visit_runs_with_its_load(profiler, phone, model, monkeypatch):
+    made = profiler.prepare(model)()
+    assert made.ran_s > 0
+    plans = []
+    run_plan = RunnerClient.run_plan
+    monkeypatch.setattr(
+        RunnerClient, "run_plan", lambda self, given: plans.append(given) or run_plan(self, given)
+    )
+    cold, warm = profiler.run_bursts([(made, 1), (made, 1)])
+    assert len(cold) == len(warm) == 1
+    assert plans == []
+    profiler.run_bursts([(made, 1), (made, 1)])  # what was asked for once runs again
+    assert len(plans) == 1
+
+
 def test_a_runner_that_was_killed_is_started_anew_and_models_are_loaded_again(
     profiler, phone, model
 ):
@@ -237,6 +253,20 @@ def test_what_is_pushed_is_pushed_once_and_again_where_it_is_damaged(profiler, p
     assert phone.pushed == [*pushed, path]
 
 
+def test_a_runner_that_does_not_start_is_said_in_the_phones_words(profiler, phone, model):
+    start = phone.start
+
+    def refuse(words):
+        word = "/system/bin/sh: runner: Permission denied"
+        return start(["sh", "-c", f"echo '{word}'"] if "runner-" in words[0] else words)
+
+    phone.start = refuse
+    with pytest.raises(DeviceError, match=r"does not start: .*Permission denied"):
+        profiler.load(model)
+    phone.start = start
+    assert profiler.load(model).run(1)
+
+
 def test_models_that_are_dropped_make_room(profiler, model):
     for _ in range(80):
         profiler.load(model)
@@ -263,6 +293,27 @@ def test_a_visit_asks_one_shell_that_is_opened_again_where_it_was_lost(profiler,
     profiler.run_bursts([(loaded, 1)] * 3)
     assert "phone_load1" in profiler.conditions()
     assert len([each for each in phone.started if each.args[0] == "sh"]) == 2
+
+
+def test_the_battery_is_asked_now_and_then_and_heat_after_each_visit(
+    profiler, phone, model, monkeypatch
+):
+    asked = []
+
+    def ask(questions):
+        asked.append(set(questions))
+        return dict.fromkeys(questions, "level: 80\nscale: 100")
+
+    loaded = profiler.load(model)
+    monkeypatch.setattr(profiler.session, "ask", ask)
+    for _ in range(3):
+        profiler.run_bursts([(loaded, 1)] * 3)
+        assert profiler.conditions()["phone_battery_percent"] == 80
+    assert asked == [{"thermals", "battery"}, {"thermals"}, {"thermals"}]
+    monkeypatch.setattr(adb_profiler, "_BATTERY_S", 0.0)
+    profiler.run_bursts([(loaded, 1)] * 3)
+    profiler.conditions()
+    assert asked[-1] == {"thermals", "battery"}
 
 
 def test_a_phone_that_does_not_come_back_is_offline(profiler, phone, model, monkeypatch):

@@ -39,7 +39,7 @@ class Scripted:
         self.written += content
 
     def read_line(self, timeout_s, most):
-        line = self._said.pop(0)
+        line = self._said.pop(0) if self._said else EOFError()
         if isinstance(line, BaseException):
             raise line
         return line
@@ -61,6 +61,68 @@ def test_the_greeting_is_read():
     assert (greeting.abi, greeting.pid, greeting.cores) == ("arm64-android", 7, (0, 1, 2))
 
 
+WARNING = b"WARNING: linker: /data/local/tmp/latprof/runner: unsupported flags DT_FLAGS_1=0x8000001"
+
+
+def test_what_androids_linker_says_before_the_greeting_is_passed_over():
+    assert RunnerClient(Scripted(WARNING, WARNING + b"\r", HELLO)).greeting.pid == 7
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"/system/bin/sh: /data/local/tmp/latprof/runner: Permission denied",
+        b'CANNOT LINK EXECUTABLE "x": library "libdl.so" not found',
+    ],
+)
+def test_why_a_runner_does_not_start_is_said(line):
+    with pytest.raises(DeviceError) as error:
+        RunnerClient(Scripted(WARNING, line))
+    assert line.decode() in str(error.value)
+    assert error.value.field == "no-start"
+
+
+LOADED = b"2 ok bytes=1 skeleton=0 read_ns=1 load_ns=1 rss_kb=1 peak_kb=1 inputs= outputs="
+
+
+def test_what_is_dropped_goes_with_the_next_load():
+    said = Scripted(HELLO, sealed(b"1 ok"), sealed(LOADED), sealed(b"3 ok"))
+    client = RunnerClient(said)
+    assert client.load(5, "x", dropping=[4]).number == 5
+    assert [line.split()[1] for line in said.written.splitlines()] == [b"unload", b"load"]
+    client.unload(5)
+
+
+def test_what_cannot_be_dropped_ends_the_conversation():
+    client = asked(sealed(b"1 err code=not-loaded text=no"), sealed(LOADED))
+    with pytest.raises(DeviceError, match="no"):
+        client.load(5, "x", dropping=[4])
+    with pytest.raises(RuntimeFailedError, match="cannot be asked any more"):
+        client.conditions()
+
+
+def test_a_cycle_that_fails_leaves_the_answer_after_it_to_nobody():
+    """Its conditions come all the same; the next request gets its own answer."""
+    client = asked(sealed(b"1 err code=failed text=no"), sealed(b"2 ok"), sealed(b"3 ok"))
+    with pytest.raises(RuntimeFailedError, match="no"):
+        client.run_cycle([(0, 1)])
+    client.unload(0)
+    client = asked(sealed(b"1 err code=deadline text=late"))
+    with pytest.raises(MeasurementTimeoutError, match="late"):
+        client.run_cycle([(0, 1)])
+
+
+def test_a_model_that_is_loaded_and_does_not_run_is_loaded():
+    said = Scripted(
+        HELLO, sealed(LOADED.replace(b"2 ok", b"1 ok")), sealed(b"2 err code=failed text=no")
+    )
+    client = RunnerClient(said)
+    model, why = client.load_and_run(5, "x", [1, 1])
+    assert model.number == 5
+    assert isinstance(why, RuntimeFailedError)
+    assert b"bursts=5x1%2c5x1" in said.written or b"bursts=5x1,5x1" in said.written
+
+
 def test_another_protocol_is_refused():
     with pytest.raises(DeviceError, match="another version of the protocol"):
         RunnerClient(Scripted(sealed(b"0 hello protocol=2 abi=a pid=1 cores=")))
@@ -76,7 +138,8 @@ def test_another_protocol_is_refused():
         (b"", RuntimeFailedError),
         (HELLO[:-1], RuntimeFailedError),
         (sealed(b"1 ok"), RuntimeFailedError),
-        (b"Segmentation fault", RuntimeFailedError),
+        (b"Segmentation fault", DeviceError),
+        (b"\x00\xff noise", RuntimeFailedError),
     ],
 )
 def test_a_bad_greeting_is_an_error(line, error):
@@ -218,6 +281,13 @@ def conversation(client, path):
         lambda: client.load(0, path, sha256="0" * 64),
         lambda: client.run_plan([(0, 2), (0, 1)]),
         lambda: client.run_plan([(1, 2)]),
+        lambda: client.run_cycle([(0, 1), (0, 2)]),
+        lambda: client.run_cycle([(1, 1)]),
+        lambda: client.load(2, path, dropping=[0]),
+        lambda: client.load(0, path, dropping=[2]),
+        lambda: [type(each).__name__ for each in client.load_and_run(3, path, [1, 2])],
+        lambda: client.load_and_run(4, path, [1, 1], sha256="0" * 64),
+        lambda: client.load_and_run(3, path, [1], dropping=[3]),
         lambda: client.output(0, first_bytes=4),
         lambda: client.output(1),
         lambda: client.set_affinity(client.greeting.cores[:1]),
@@ -226,7 +296,8 @@ def conversation(client, path):
         lambda: client.unload(0),
     ]:
         try:
-            said.append(type(ask()).__name__)
+            found = ask()
+            said.append(found if isinstance(found, list) else type(found).__name__)
         except LatprofError as error:
             said.append((type(error).__name__, error.field))
     return said

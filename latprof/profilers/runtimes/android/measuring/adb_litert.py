@@ -13,7 +13,8 @@ from latprof.graph.convert.to_tflite import (
     tflite_bytes,
     tflite_skeleton,
 )
-from latprof.profilers.runtimes.android.measuring.adb_profiler import AdbProfiler, PhoneModel
+from latprof.profilers.runtimes.android.measuring.adb_profiler import AdbProfiler
+from latprof.profilers.runtimes.android.measuring.phone_model import PhoneModel
 from latprof.profilers.runtimes.converted_models import kept_model
 from latprof.profilers.runtimes.xnnpack_kernels import kernel_times
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from latprof.errors import RuntimeFailedError
 from latprof.graph.convert.onnx_skeletons import onnx_skeleton
 from latprof.graph.reader import model_bytes
-from latprof.profilers.runtimes.android.measuring.adb_profiler import AdbProfiler, PhoneModel
+from latprof.profilers.runtimes.android.measuring.adb_profiler import AdbProfiler
+from latprof.profilers.runtimes.android.measuring.phone_model import PhoneModel
 from latprof.profilers.runtimes.android.owner import WORK_FOLDER
 from latprof.profilers.runtimes.cpu.onnxruntime_profile import read_kernels, with_node_names
 

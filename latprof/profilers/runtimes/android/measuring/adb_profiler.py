@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -22,12 +21,17 @@ from latprof.profilers.runtimes.android.library import (
 )
 from latprof.profilers.runtimes.android.measuring.cooling import wait_until_cool
 from latprof.profilers.runtimes.android.measuring.phone_conditions import (
+    BATTERY,
     VISIT_QUESTIONS,
     burst_records,
     cycle_readings,
     phone_disturbances,
     readings,
     timed_runs,
+)
+from latprof.profilers.runtimes.android.measuring.phone_model import (
+    PhoneModel,
+    ran_with_its_load,
 )
 from latprof.profilers.runtimes.android.measuring.phone_session import (
     PROGRAMS,
@@ -36,7 +40,7 @@ from latprof.profilers.runtimes.android.measuring.phone_session import (
     await_phone,
 )
 from latprof.profilers.runtimes.android.phone_facts import cores_for, read_phone_facts
-from latprof.profilers.runtimes.android.phones import open_phone
+from latprof.profilers.runtimes.android.phones import open_phone, remember_address
 from latprof.profilers.runtimes.android.preparation import Preparation, prepared_phone
 from latprof.profilers.runtimes.android.state import PhoneState, parse_state
 from latprof.profilers.runtimes.android.transport.base import checked_serial
@@ -54,15 +58,16 @@ if TYPE_CHECKING:
         RunnerConditions,
     )
     from latprof.profilers.runtimes.android.thermals import Thermals
+    from latprof.profilers.runtimes.android.transport.services import PhoneServices
 
 #: The mode's word for Android's fixed-performance mode.
 FIXED_PERFORMANCE = "fixed-performance"
-#: A cycle has more bursts than the calibration before it.
-_CALIBRATION_BURSTS = 2
+#: Runs of the bursts that calibrate a visit, which follow its load; a cycle has more bursts.
+_CALIBRATION = (1, 1)
 #: Where files of spaces' networks are kept on this computer.
 _SKELETONS = "skeletons"
-#: What a phone told of its heat, clocks and memory holds so long, in seconds.
-_FRESH_S = 1.0
+#: What a phone told of its heat, clocks and memory holds so long, and of its battery, in seconds.
+_FRESH_S, _BATTERY_S = 1.0, 10.0
 
 
 class AdbProfiler(Profiler):
@@ -90,6 +95,7 @@ class AdbProfiler(Profiler):
         self._cycle: PlanResult | None = None  # not yet told of by conditions()
         self._state: tuple[float, PhoneState] | None = None
         self._told: tuple[float, RunnerConditions] | None = None
+        self._battery: tuple[float, str] | None = None
 
     @classmethod
     def at(cls, address: str) -> type[Self]:
@@ -116,12 +122,12 @@ class AdbProfiler(Profiler):
     @cached_property
     def facts(self) -> PhoneFacts:
         """What the phone is."""
-        found: list[PhoneFacts] = []
         if self.report is None:
             services = open_phone(self.serial)
             with services.link:
-                return read_phone_facts(services)
-        asked = await_phone(self.serial, self.report, lambda s: found.append(read_phone_facts(s)))
+                return _told_facts(services)
+        found: list[PhoneFacts] = []
+        asked = await_phone(self.serial, self.report, lambda s: found.append(_told_facts(s)))
         asked.link.close()
         return found[-1]
 
@@ -227,13 +233,15 @@ class AdbProfiler(Profiler):
         content = self.content(model)
         if self.network_key:
             keep_by_name(self.network_key, _SKELETONS, self._made_by, content)
-        return partial(PhoneModel, self.session, content)
+        return partial(PhoneModel, self.session, content, then_run=_CALIBRATION)
 
     def prepared_before(self) -> Callable[[], LoadedModel] | None:
         if not self.network_key:
             return None
         content = kept_by_name(self.network_key, _SKELETONS, self._made_by)
-        return None if content is None else partial(PhoneModel, self.session, content)
+        if content is None:
+            return None
+        return partial(PhoneModel, self.session, content, then_run=_CALIBRATION)
 
     def prefetch(self, model: ModelSource) -> None:
         self.session.push(self.content(model))
@@ -248,10 +256,9 @@ class AdbProfiler(Profiler):
         raise NotImplementedError
 
     def run_bursts(self, bursts: Sequence[tuple[LoadedModel, int]]) -> Sequence[Sequence[float]]:
-        """One plan for all of them."""
-        self._plan = self.session.surviving(partial(self._run_plan, bursts))
-        if len(bursts) > _CALIBRATION_BURSTS:
-            self._cycle = self._plan
+        """One plan for all of them, unless a model has just run them with its load."""
+        ran = ran_with_its_load(bursts)
+        self._plan = ran or self.session.surviving(partial(self._run_plan, bursts))
         self._check_cores(self._plan)
         return [timed_runs(burst, self.options.threads) for burst in self._plan.bursts]
 
@@ -261,7 +268,11 @@ class AdbProfiler(Profiler):
             assert isinstance(model, PhoneModel)
             numbers.append((model.number(), times))
         with self.session.asking() as client:
-            return client.run_plan(numbers)
+            if len(bursts) <= len(_CALIBRATION):
+                return client.run_plan(numbers)
+            plan, seen = client.run_cycle(numbers)
+        self._cycle, self._told = plan, (time.monotonic(), seen)
+        return plan
 
     def _check_cores(self, plan: PlanResult) -> None:
         used = {run.core for burst in plan.bursts for run in burst.runs}
@@ -282,9 +293,8 @@ class AdbProfiler(Profiler):
 
     def conditions(self) -> dict[str, float]:
         plan, self._cycle = self._cycle, None
-        is_after = plan is not None
-        seen = self._runner_state(fresh=is_after)
-        found = readings(self._phone_state(fresh=is_after), seen, self.cores)
+        state = self._phone_state(fresh=plan is not None)
+        found = readings(state, self._runner_state(), self.cores)
         return found if plan is None else found | cycle_readings(plan)
 
     def disturbances(
@@ -299,9 +309,9 @@ class AdbProfiler(Profiler):
         with self.session.asking() as client:
             return client.conditions()
 
-    def _runner_state(self, *, fresh: bool) -> RunnerConditions:
-        """Clocks, load and memory: now, or a moment ago."""
-        if fresh or self._told is None or time.monotonic() - self._told[0] > _FRESH_S:
+    def _runner_state(self) -> RunnerConditions:
+        """Clocks, load and memory: a moment ago, as after each cycle, or now."""
+        if self._told is None or time.monotonic() - self._told[0] > _FRESH_S:
             self._told = time.monotonic(), self.session.surviving(self._seen)
         return self._told[1]
 
@@ -316,36 +326,24 @@ class AdbProfiler(Profiler):
         return self._state[1]
 
     def answers(self) -> dict[str, str]:
-        """What the phone tells around a visit, by the question's name."""
-        return self.session.ask(VISIT_QUESTIONS)
+        """What the phone tells around a visit, by the question's name.
+
+        Each question starts a program on the phone, so its battery is not asked at every visit.
+        """
+        known = self._battery
+        if known is not None and time.monotonic() - known[0] < _BATTERY_S:
+            questions = {name: VISIT_QUESTIONS[name] for name in VISIT_QUESTIONS if name != BATTERY}
+            return self.session.ask(questions) | {BATTERY: known[1]}
+        found = self.session.ask(VISIT_QUESTIONS)
+        self._battery = time.monotonic(), found[BATTERY]
+        return found
 
 
-class PhoneModel:
-    """A model on the phone; it is loaded again where the runner was lost since."""
-
-    def __init__(self, session: PhoneSession, content: bytes, profile: str | None = None) -> None:
-        self.session, self._content, self._profile = session, content, profile
-        self._generation = -1
-        self._number = -1
-        self._drop: Callable[[], object] = lambda: None
-        session.surviving(self.number)
-
-    def number(self) -> int:
-        """The runner's number of it."""
-        session = self.session
-        with session.asking():  # so that the runner is there
-            generation = session.generation
-        if self._generation != generation:
-            self._number, self.loaded = session.load(self._content, profile=self._profile)
-            self._generation = generation
-            self._drop = weakref.finalize(self, session.drop, generation, self._number)
-        return self._number
-
-    def run(self, times: int) -> list[float]:
-        """Durations by the phone's clock."""
-        with self.session.asking() as client:
-            result = client.run_plan([(self.number(), times)])
-        return [run.wall_ns / 1e6 for run in result.bursts[0].runs]
+def _told_facts(services: PhoneServices) -> PhoneFacts:
+    """What a phone is; where it was reached is kept."""
+    facts = read_phone_facts(services)
+    remember_address(facts.serial, services.link.serial)
+    return facts
 
 
 def _build(fingerprint: str) -> str:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from latprof.profilers.runtimes.android.state import PhoneState
 
 #: What a phone is asked around each visit; its clocks the runner tells.
-VISIT_QUESTIONS = {name: STATE_QUESTIONS[name] for name in ("thermals", "battery")}
+BATTERY = "battery"
+VISIT_QUESTIONS = {name: STATE_QUESTIONS[name] for name in ("thermals", BATTERY)}
 #: A clock that moves by more than this share within a visit disturbs it.
 _STEADY = 0.05
 

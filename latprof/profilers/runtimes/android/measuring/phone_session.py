@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from latprof.errors import (
     ConnectionLostError,
@@ -33,7 +34,11 @@ from latprof.profilers.runtimes.android.transport.base import Timeouts
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from latprof.profilers.runtimes.android.runner.runner_records import OpenedLibrary, RunnerModel
+    from latprof.profilers.runtimes.android.runner.runner_records import (
+        OpenedLibrary,
+        PlanResult,
+        RunnerModel,
+    )
     from latprof.profilers.runtimes.android.transport.base import ByteStream
     from latprof.profilers.runtimes.android.transport.services import PhoneServices
 
@@ -181,29 +186,34 @@ class PhoneSession:
                     raise self._lost(error) from None
                 raise
 
-    def load(self, content: bytes, *, profile: str | None = None) -> tuple[int, RunnerModel]:
-        """Load a model, or a skeleton of one; its number and what the runner says of it."""
+    def load(
+        self, content: bytes, *, profile: str | None = None, then_run: Sequence[int] = ()
+    ) -> tuple[int, RunnerModel, PlanResult | LatprofError | None]:
+        """Load a model, or a skeleton of one; its number and what the runner says of it.
+
+        With what became of ``then_run``: runs of bursts of it, in the same round trip.
+        """
         sha256 = hashlib.sha256(content).hexdigest()
         with self.asking() as client:
             assert self._folder is not None
-            self._unload(client)
+            path = self._folder.model(content, sha256)
+            dropped, self._dropped = self._dropped, []
+            self._free += dropped  # by the time that the next one is loaded
             if not self._free:
                 raise DeviceError(f"more than {_MOST_MODELS} models are loaded on the phone")
             number = self._free[-1]
-            for again in (False, True):
-                path = self._folder.model(content, sha256, again=again)
-                try:
-                    model = client.load(
-                        number, path, sha256=sha256, threads=self._setup.threads, profile=profile
-                    )
-                except DeviceError as error:
-                    # Damaged on its way, or removed by somebody: it is pushed once more.
-                    if error.field not in {"wrong-hash", "no-file"} or again:
-                        raise
-                else:
-                    self._free.pop()
-                    return number, model
-        raise AssertionError
+            how = {"sha256": sha256, "threads": self._setup.threads, "profile": profile}
+            load = partial(_load, client, number, path, then_run, **how)
+            try:
+                model, ran = load(dropping=dropped)
+            except DeviceError as error:
+                # Damaged on its way, or removed by somebody: it is pushed once more.
+                if error.field not in {"wrong-hash", "no-file"}:
+                    raise
+                self._folder.model(content, sha256, again=True)
+                model, ran = load()
+            self._free.pop()
+            return number, model, ran
 
     def push(self, content: bytes) -> None:
         """Bring a model to the phone that is loaded later."""
@@ -215,12 +225,6 @@ class PhoneSession:
         """Note that a model is not used any more; the runner is told before the next load."""
         if generation == self.generation:
             self._dropped.append(number)
-
-    def _unload(self, client: RunnerClient) -> None:
-        while self._dropped:
-            number = self._dropped.pop()
-            client.unload(number)
-            self._free.append(number)
 
     # Starting ------------------------------------------------------------------------------------
 
@@ -257,7 +261,13 @@ class PhoneSession:
         self._stream = self.services.start([runner])
         self.generation += 1
         self._free, self._dropped = list(range(_MOST_MODELS)), []
-        client = RunnerClient(PhoneLines(self._stream), REQUESTS)
+        try:
+            client = RunnerClient(PhoneLines(self._stream), REQUESTS)
+        except LatprofError as error:
+            self._stream.close()
+            if error.field == "no-start":  # unless it is the phone that has gone
+                self.services.run(["true"], timeout_s=10.0)
+            raise
         self._client = client
         self.library = client.open_library(library)
         if setup.cores:
@@ -287,6 +297,14 @@ class PhoneSession:
             )
         self.close()
         return found
+
+
+def _load(
+    client: RunnerClient, number: int, path: str, then_run: Sequence[int], **options: Any
+) -> tuple[RunnerModel, PlanResult | LatprofError | None]:
+    if then_run:
+        return client.load_and_run(number, path, then_run, **options)
+    return client.load(number, path, **options), None
 
 
 def await_phone(

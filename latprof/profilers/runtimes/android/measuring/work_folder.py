@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from latprof.errors import ConnectionLostError, DeviceDiskFullError, DeviceError
 from latprof.profilers.runtimes.android.owner import WORK_FOLDER
+from latprof.profilers.runtimes.android.transport.services import MAKE_ROOM, NO_SPACE
 
 if TYPE_CHECKING:
     from latprof.profilers.runtimes.android.transport.services import PhoneServices
@@ -39,10 +40,12 @@ class WorkFolder:
         ended = services.run(["sh", "-c", script])
         if ended.status:
             words = " ".join((ended.stderr or ended.stdout).split())[:300]
-            kind = DeviceDiskFullError if "No space left" in words else DeviceError
+            kind = DeviceDiskFullError if NO_SPACE in words else DeviceError
             raise kind(
                 f"{services.link.serial} has no place to work at {WORK_FOLDER}: {words}",
-                hint="make room on the phone" if kind is DeviceDiskFullError else None,
+                hint=MAKE_ROOM
+                if kind is DeviceDiskFullError
+                else f"check that {Path(WORK_FOLDER).parent} can be written",
             )
         found = (_LISTED.fullmatch(line.strip()) for line in ended.stdout.splitlines())
         #: Sizes by name; models in the order of their last use as far as it is known.
@@ -98,9 +101,12 @@ class WorkFolder:
     def _push(self, content: bytes, path: str, mode: int) -> None:
         try:
             self._services.push(content, path, mode=mode)
-        except DeviceDiskFullError:
+        except DeviceDiskFullError as error:
             self._services.run(["rm", "-f", path])
             if not any(name.startswith("model-") for name in self._sizes):
-                raise
+                wanted = f"{len(content) / 1e6:.1f} MB free at {WORK_FOLDER}"
+                raise DeviceDiskFullError(
+                    error.problem, field="space", expected=wanted, hint=error.hint
+                ) from None
             self.remove_models()
-            self._services.push(content, path, mode=mode)
+            self._push(content, path, mode)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from latprof.common.limits import Limit, check_limits
 from latprof.errors import (
@@ -16,6 +16,7 @@ from latprof.errors import (
     MeasurementTimeoutError,
     RuntimeFailedError,
     UnsupportedModelError,
+    shortened,
 )
 from latprof.profilers.runtimes.android.runner.runner_lines import (
     MOST_ANSWER_BYTES,
@@ -53,6 +54,12 @@ _REMEDIES = {
     "affinity": "the device may keep these cores from its shell: choose other ones",
     "no-memory": "take a smaller batch or resolution",
 }
+#: A line of text of somebody else's, and most of them before the greeting.
+_WORDS, _MOST_WORDS = re.compile(rb"[A-Za-z/\[][ -~\t]{3,1000}\r?"), 20
+#: A verb, most seconds until its answer, and its fields.
+_Request: TypeAlias = tuple[str, float, dict[str, object]]
+#: After these the runner has ended, or what it says cannot be told apart any more.
+_LAST_WORDS = frozenset({"deadline", "crashed", "garbled"})
 _ERRORS: dict[str, type[LatprofError]] = {
     "unsupported": UnsupportedModelError,
     "deadline": MeasurementTimeoutError,
@@ -132,7 +139,7 @@ class RunnerClient:
         self._timeouts = timeouts or RunnerTimeouts()
         self._number = 0
         self._lost = ""
-        hello = self._receive(self._timeouts.start_s)
+        hello = self._first_words()
         if hello.kind != "hello":
             raise garbled("that is no greeting")
         self.greeting = Greeting.read(hello)
@@ -158,6 +165,7 @@ class RunnerClient:
         threads: int = 1,
         seed: int = 0,
         profile: str | None = None,
+        dropping: Sequence[int] = (),
     ) -> RunnerModel:
         """Load a model, or a skeleton of one, from the device's file under a number from 0 to 63.
 
@@ -173,18 +181,43 @@ class RunnerClient:
             have a scale of the square root of 3, input number i the seed ``seed + i``).
         profile : str, optional
             Profile its kernels; the path that ONNX Runtime's profile begins with.
+        dropping : sequence of int
+            Models that are dropped before, in the same round trip; they are, where the load itself
+            is refused, too.
         """
-        answer = self._ask(
-            "load",
-            self._timeouts.load_s,
-            model=number,
-            path=path,
-            sha256=sha256,
-            threads=threads,
-            seed=seed,
-            profile=profile,
-        )
-        return RunnerModel.read(number, answer)
+        fields = {"sha256": sha256, "threads": threads, "seed": seed, "profile": profile}
+        asked = self._load(number, path, dropping, fields)
+        return RunnerModel.read(number, self._ask_in_turn(asked)[-1])
+
+    def load_and_run(
+        self,
+        number: int,
+        path: str,
+        runs: Sequence[int],
+        *,
+        dropping: Sequence[int] = (),
+        **options: object,
+    ) -> tuple[RunnerModel, PlanResult | LatprofError]:
+        """As :meth:`load`, and run bursts of the model, each of so many runs, in one round trip.
+
+        The second is why it does not run, where it does not: it is loaded then, all the same.
+        """
+        planned = tuple((number, times) for times in runs)
+        asked = [*self._load(number, path, dropping, options), self._plan(planned)]
+        *_, loaded, ran = self._ask_in_turn(asked, last_may_fail=True)
+        model = RunnerModel.read(number, loaded)
+        if ran.kind == "err":
+            return model, self._refusal(ran)
+        return model, PlanResult.read(planned, ran)
+
+    def _load(
+        self, number: int, path: str, dropping: Sequence[int], options: Mapping[str, object]
+    ) -> list[_Request]:
+        fields = {"model": number, "path": path, **options}
+        return [
+            *(("unload", self._timeouts.ask_s, {"model": model}) for model in dropping),
+            ("load", self._timeouts.load_s, fields),
+        ]
 
     def unload(self, number: int) -> None:
         """Drop a model."""
@@ -199,8 +232,19 @@ class RunnerClient:
     def run_plan(self, bursts: Sequence[tuple[int, int]]) -> PlanResult:
         """Run bursts back to back, each (model, runs); nothing is said until all are done."""
         planned = tuple(bursts)
+        return PlanResult.read(planned, *self._ask_in_turn([self._plan(planned)]))
+
+    def run_cycle(self, bursts: Sequence[tuple[int, int]]) -> tuple[PlanResult, RunnerConditions]:
+        """As :meth:`run_plan`, with the conditions just after it, in the same round trip."""
+        planned = tuple(bursts)
+        plan, seen = self._ask_in_turn(
+            [self._plan(planned), ("conditions", self._timeouts.ask_s, {})]
+        )
+        return PlanResult.read(planned, plan), RunnerConditions.read(seen)
+
+    def _plan(self, planned: Sequence[tuple[int, int]]) -> _Request:
         text = ",".join(f"{model}x{runs}" for model, runs in planned)
-        return PlanResult.read(planned, self._ask("plan", self._timeouts.plan_s, bursts=text))
+        return "plan", self._timeouts.plan_s, {"bursts": text}
 
     def kernels(self, number: int, runs: int) -> tuple[tuple[KernelEvent, ...], ...]:
         """Run LiteRT's model with its profiler on; return each run's kernels in order."""
@@ -230,30 +274,91 @@ class RunnerClient:
         return RunnerConditions.read(self._ask("conditions", self._timeouts.ask_s))
 
     def _ask(self, verb: str, timeout_s: float, **fields: object) -> RunnerAnswer:
+        (answer,) = self._ask_in_turn([(verb, timeout_s, fields)])
+        return answer
+
+    def _ask_in_turn(
+        self, requests: Sequence[_Request], *, last_may_fail: bool = False
+    ) -> list[RunnerAnswer]:
+        """Send requests in one piece; their answers, or the first refusal once all have come.
+
+        The runner carries them out one after the other: the device does not idle in between.
+        """
         if self._lost:
             raise RuntimeFailedError(f"the runner cannot be asked any more: {self._lost}")
-        number = self._number + 1
-        line = request_line(number, verb, {**fields, "deadline_ms": round(timeout_s * 1000)})
-        self._number = number
+        first = self._number + 1
+        lines = [
+            request_line(number, verb, {**fields, "deadline_ms": round(timeout_s * 1000)})
+            for number, (verb, timeout_s, fields) in enumerate(requests, first)
+        ]
+        self._number += len(lines)
+        longest_s = max(timeout_s for _, timeout_s, _ in requests)
         try:
-            self._stream.write(line, timeout_s)
+            self._stream.write(b"".join(lines), longest_s)
         except TimeoutError:
-            raise self._timed_out(timeout_s) from None
-        except OSError:  # its last words may still be there
-            with suppress(LatprofError):
-                self._refuse(self._receive(_TRANSFER_S))
+            raise self._timed_out(longest_s) from None
+        except OSError:
             raise self._ended() from None
-        answer = self._receive(timeout_s + _TRANSFER_S)
-        if answer.kind == "err" and answer.number in {0, number}:
-            self._refuse(answer)
-        if answer.kind != "ok" or answer.number != number:
+        answers = [
+            self._answer(number, timeout_s + _TRANSFER_S)
+            for number, (_, timeout_s, _) in enumerate(requests, first)
+        ]
+        checked = answers[:-1] if last_may_fail else answers
+        for (verb, _, _), answer in zip(requests, checked, strict=False):
+            if answer.kind == "err":
+                if verb == "unload" and len(answers) > 1:  # what came after it stands on it
+                    self._lost = "a model could not be dropped"
+                raise self._refusal(answer)
+        return answers
+
+    def _answer(self, number: int, timeout_s: float) -> RunnerAnswer:
+        """The answer to a request, a refusal among them; raises one after which none comes."""
+        answer = self._receive(timeout_s)
+        is_refusal = answer.kind == "err" and answer.number in {0, number}
+        if is_refusal and (answer.number == 0 or answer.text("code") in _LAST_WORDS):
+            raise self._refusal(answer)
+        if answer.number != number or not (is_refusal or answer.kind == "ok"):
             self._lost = "an answer did not belong to its request"
             raise garbled("that answers another request")
         return answer
 
+    def _first_words(self) -> RunnerAnswer:
+        """The greeting, after what the device's linker or shell may print before it.
+
+        Android's linker warns of flags that it does not know; where a program cannot be started,
+        that text is all that comes.
+        """
+        said: list[str] = []
+        while len(said) < _MOST_WORDS:
+            try:
+                line = self._line(self._timeouts.start_s)
+            except RuntimeFailedError:
+                if not said:
+                    raise
+                raise DeviceError(
+                    f"the runner does not start: {shortened('; '.join(said), 600)}",
+                    field="no-start",
+                    hint="an Android emulator cannot be measured; of a phone, send this line with "
+                    "`latprof doctor adb:SERIAL --record phone.zip` to latprof's authors",
+                ) from None
+            if not _WORDS.fullmatch(line):
+                return self._read(line)
+            said.append(line.decode("ascii").strip())
+        raise garbled("that is no greeting")
+
     def _receive(self, timeout_s: float) -> RunnerAnswer:
+        return self._read(self._line(timeout_s))
+
+    def _read(self, line: bytes) -> RunnerAnswer:
         try:
-            return read_answer(self._stream.read_line(timeout_s, MOST_ANSWER_BYTES))
+            return read_answer(line)
+        except RuntimeFailedError as error:
+            self._lost = str(error)
+            raise
+
+    def _line(self, timeout_s: float) -> bytes:
+        try:
+            return self._stream.read_line(timeout_s, MOST_ANSWER_BYTES)
         except TimeoutError:
             raise self._timed_out(timeout_s) from None
         except (EOFError, OSError):
@@ -261,17 +366,14 @@ class RunnerClient:
         except ValueError:
             self._lost = "an answer was too long"
             raise garbled("that is too long") from None
-        except RuntimeFailedError as error:
-            self._lost = str(error)
-            raise
 
-    def _refuse(self, answer: RunnerAnswer) -> None:
-        """Raise the error that an answer names."""
+    def _refusal(self, answer: RunnerAnswer) -> LatprofError:
+        """The error that an answer names."""
         code, text = answer.text("code"), answer.text("text")
-        if code in {"deadline", "crashed", "garbled"}:
+        if code in _LAST_WORDS:
             self._lost = text
         kind = _ERRORS.get(code, DeviceError)
-        raise kind(f"the runner: {text}", field=code, hint=_REMEDIES.get(code))
+        return kind(f"the runner: {text}", field=code, hint=_REMEDIES.get(code))
 
     def _timed_out(self, timeout_s: float) -> MeasurementTimeoutError:
         self._lost = "it did not answer in time"

@@ -103,6 +103,30 @@ float uniform_value(uint32_t seed, uint32_t i, float scale) {
   return (float)((int32_t)(mixed_bits(seed, i) >> 8) - 8388608) * 0x1p-23f * scale;
 }
 
+typedef uint32_t lanes __attribute__((vector_size(16)));
+typedef int32_t signed_lanes __attribute__((vector_size(16)));
+typedef float floats __attribute__((vector_size(16)));
+
+/* The same bits as uniform_value's, four at a time: each load of a skeleton has millions. */
+static void fill_values(uint8_t *out, uint32_t seed, uint32_t count, float scale) {
+  lanes place = {0, 1, 2, 3};
+  uint32_t i = 0;
+  for (; i + 4 <= count; i += 4, place += 4) {
+    lanes h = seed + place * 0x9E3779B9u;
+    h ^= h >> 16;
+    h *= 0x85EBCA6Bu;
+    h ^= h >> 13;
+    h *= 0xC2B2AE35u;
+    h ^= h >> 16;
+    floats values = __builtin_convertvector((signed_lanes)(h >> 8) - 8388608, floats) * 0x1p-23f * scale;
+    memcpy(out + (size_t)i * 4, &values, 16);
+  }
+  for (; i < count; i++) {
+    float value = uniform_value(seed, i, scale);
+    memcpy(out + (size_t)i * 4, &value, 4);
+  }
+}
+
 struct fill {
   uint64_t start, count;
   float scale;
@@ -114,7 +138,8 @@ static const uint64_t MOST_MODEL = 0x7fffffff;
 
 static int map_bytes(struct content *content, size_t size) {
   content->mapped = size ? size : 1;
-  content->bytes = mmap(NULL, content->mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  content->bytes = mmap(NULL, content->mapped, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
   content->size = size;
   if (content->bytes != MAP_FAILED) return 1;
   content->bytes = NULL;
@@ -159,10 +184,7 @@ static int fill_skeleton(const struct content *from, struct content *to) {
     memcpy(&fill, table + (size_t)i * FILL_BYTES, FILL_BYTES);
     memcpy(to->bytes + end, rest, fill.start - end);
     rest += fill.start - end;
-    for (uint64_t j = 0; j < fill.count; j++) {
-      float value = uniform_value(fill.seed, (uint32_t)j, fill.scale);
-      memcpy(to->bytes + fill.start + j * 4, &value, 4);
-    }
+    fill_values(to->bytes + fill.start, fill.seed, (uint32_t)fill.count, fill.scale);
     end = fill.start + fill.count * 4;
   }
   memcpy(to->bytes + end, rest, size - end);

@@ -81,9 +81,12 @@ char *next_line(int idle_ms) {
   }
 }
 
+/* Nobody reads the answers any more, or nothing more is asked: a request that was sent together
+ * with this one may still wait in the input. */
 int host_is_gone(void) {
-  struct pollfd waiting = {0, POLLIN, 0};
+  struct pollfd waiting = {0, POLLIN, 0}, reader = {out_fd, 0, 0};
   if (!ended && held < MOST_LINE && poll(&waiting, 1, 0) > 0) read_more();
+  if (poll(&reader, 1, 0) > 0 && reader.revents & (POLLERR | POLLHUP)) return 1;
   return ended && held == taken;
 }
 
