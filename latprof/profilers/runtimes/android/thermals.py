@@ -26,9 +26,11 @@ _SENSOR = re.compile(
     r"Temperature\{\s*mValue=([^,{}]{1,32}),\s*mType=(-?\d{1,3}),\s*mName=([^{}]{0,80}?),"
     r"\s*mStatus=(-?\d{1,3})\s*\}"
 )
+#: As android.os prints it, and as HALs in HIDL (``.type = SKIN``) and AIDL (``type: SKIN``) do.
 _THRESHOLD = re.compile(
-    r"TemperatureThreshold\{\s*mType=(-?\d{1,3}),[^{}]{0,120}?"
-    r"mHotThrottlingThresholds=\[([^\]{}]{0,200})\]"
+    r"[{ .]m?type ?[=:] ?(SKIN|-?\d{1,3}),\s*[.]?m?name ?[=:] ?([^{}]{0,80}?),"
+    r"\s*[.]?m?hotThrottlingThresholds ?[=:] ?\[([^\]{}]{0,200})\]",
+    re.IGNORECASE,
 )
 _SECTION = re.compile(r"^\s*Current temperatures from HAL:\s*$", re.MULTILINE)
 _FACT = re.compile(r"^\s*([A-Za-z][A-Za-z ]{0,40}):\s*(\S{1,20})\s*$", re.MULTILINE)
@@ -56,7 +58,8 @@ class Thermals:
     skin_c, battery_c : float or None
         Degrees Celsius; the warmest of several sensors.
     skin_limit_c : float or None
-        Where the phone begins to throttle by its skin.
+        Where the phone begins to throttle by its skin: the limit of the warmest sensor, or the
+        least one where that has none.
     sensors : tuple of Sensor
     """
 
@@ -79,11 +82,12 @@ def parse_thermals(text: str) -> Thermals:
         status = max((s.status for s in sensors if s.kind == _SKIN), default=None)
     if status is not None and not 0 <= status <= _HIGHEST_STATUS:
         status = None
+    skin, battery = _warmest(sensors, _SKIN), _warmest(sensors, _BATTERY)
     return Thermals(
         status=status,
-        skin_c=_warmest(sensors, _SKIN),
-        battery_c=_warmest(sensors, _BATTERY),
-        skin_limit_c=_skin_limit(text),
+        skin_c=skin.celsius if skin else None,
+        battery_c=battery.celsius if battery else None,
+        skin_limit_c=_skin_limit(text, skin.name if skin else ""),
         sensors=sensors,
     )
 
@@ -103,18 +107,20 @@ def _sensors(text: str) -> tuple[Sensor, ...]:
     return tuple(sensors)
 
 
-def _warmest(sensors: tuple[Sensor, ...], kind: int) -> float | None:
-    return max((sensor.celsius for sensor in sensors if sensor.kind == kind), default=None)
+def _warmest(sensors: tuple[Sensor, ...], kind: int) -> Sensor | None:
+    of_kind = (sensor for sensor in sensors if sensor.kind == kind)
+    return max(of_kind, key=lambda sensor: sensor.celsius, default=None)
 
 
-def _skin_limit(text: str) -> float | None:
-    """The least first threshold of the skin's sensors."""
-    limits = []
-    for kind, listed in _THRESHOLD.findall(text):
+def _skin_limit(text: str, name: str) -> float | None:
+    """The first threshold of the skin's sensor of this name, else the least of the skin's."""
+    limits: dict[str, float] = {}
+    for kind, sensor, listed in _THRESHOLD.findall(text):
         values = [value for item in listed.split(",") if (value := _number(item)) is not None]
-        if int(kind) == _SKIN and values and _LOW_C <= values[0] <= _HIGH_C:
-            limits.append(values[0])
-    return min(limits, default=None)
+        is_skin = kind in {str(_SKIN), "SKIN"}
+        if is_skin and values and _LOW_C <= values[0] <= _HIGH_C:
+            limits[sensor] = min(values[0], limits.get(sensor, values[0]))
+    return limits.get(name, min(limits.values(), default=None))
 
 
 def _number(text: str) -> float | None:

@@ -29,6 +29,29 @@ def test_each_phones_page_is_read(profile):
     assert told(profile) == SKIN[profile]
 
 
+SKINS = """Current temperatures from HAL:
+\tTemperature{mValue=45.0, mType=3, mName=VIRTUAL-SKIN-CHARGE, mStatus=0}
+\tTemperature{mValue=33.0, mType=3, mName=VIRTUAL-SKIN, mStatus=0}
+Temperature static thresholds from HAL:
+"""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "TemperatureThreshold{{mType=3, mName={}, mHotThrottlingThresholds={}, mCold=[NaN]}}",
+        "{{.type = SKIN, .name = {}, .hotThrottlingThresholds = {}, .coldThrottling = [NaN]}}",
+        "TemperatureThreshold{{type: SKIN, name: {}, hotThrottlingThresholds: {}, cold: [NaN]}}",
+    ],
+)
+def test_a_skin_sensor_is_held_against_its_own_limit(line):
+    limits = [("VIRTUAL-SKIN", "[NaN, 39.0, 43.0]"), ("VIRTUAL-SKIN-CHARGE", "[NaN, 50.0]")]
+    found = parse_thermals(SKINS + "\n".join(line.format(*each) for each in limits))
+    assert (found.skin_c, found.skin_limit_c) == (45.0, 50.0)
+    found = parse_thermals(SKINS + line.format("another", "[NaN, 41.0]"))
+    assert (found.skin_c, found.skin_limit_c) == (45.0, 41.0)  # no limit of its own
+
+
 def test_cached_values_voltages_and_currents_are_no_temperatures():
     names = {
         sensor.name: sensor.celsius
