@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
 from latprof.common.files import sync_directory, write_atomically
-from latprof.errors import DeviceError
+from latprof.errors import DeviceDiskFullError, DeviceError
 from latprof.profilers.runtimes.android.owner import WORK_FOLDER, file_name, phones_folder
+from latprof.profilers.runtimes.android.transport.services import MAKE_ROOM, NO_SPACE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,8 +56,12 @@ class Journal:
         self._write([*self.changes, change])
 
     def drop(self, change: Change) -> None:
-        """Take out a change that was undone."""
-        self._write([each for each in self.changes if each != change])
+        """Take out a change that was undone; on a full phone it stays in the journal there.
+
+        To undo it again changes nothing, and the journal goes with its last change.
+        """
+        with suppress(DeviceDiskFullError):
+            self._write([each for each in self.changes if each != change])
 
     def _read(self) -> list[Change]:
         """The changes of both journals, in the order in which they were made."""
@@ -71,12 +76,12 @@ class Journal:
         self.changes = changes
         content = json.dumps({"version": _VERSION, "changes": [asdict(c) for c in changes]})
         if changes:
-            write_atomically(self.path, content.encode())
-            self._on_phone(
+            self._on_phone(  # first: what it refuses is not made
                 f'mkdir -p {WORK_FOLDER} && printf %s "$1" > {_ON_PHONE}.new && '
-                f"mv {_ON_PHONE}.new {_ON_PHONE}",
+                f"mv {_ON_PHONE}.new {_ON_PHONE} || {{ rm -f {_ON_PHONE}.new; false; }}",
                 content,
             )
+            write_atomically(self.path, content.encode())
         else:
             self._on_phone(f"rm -f {_ON_PHONE}", "")
             self.path.unlink(missing_ok=True)
@@ -85,10 +90,13 @@ class Journal:
     def _on_phone(self, script: str, argument: str) -> None:
         ended = self._services.run(["sh", "-c", script, "sh", argument])
         if ended.status != 0:
-            raise DeviceError(
-                f"{self._services.link.serial} does not keep the journal of changes: "
-                f"{(ended.stderr or ended.stdout).strip()[:200]}",
-                hint=f"check that {WORK_FOLDER} can be written and has space",
+            words = (ended.stderr or ended.stdout).strip()[:200]
+            kind = DeviceDiskFullError if NO_SPACE in words else DeviceError
+            raise kind(
+                f"{self._services.link.serial} does not keep the journal of changes: {words}",
+                hint=MAKE_ROOM
+                if kind is DeviceDiskFullError
+                else f"check that {WORK_FOLDER} can be written",
             )
 
 
