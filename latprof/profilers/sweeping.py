@@ -29,7 +29,7 @@ from latprof.profilers.watching import Watch, settled
 
 if TYPE_CHECKING:
     from latprof.measurement.records import Subject
-    from latprof.profilers.base import RunOptions
+    from latprof.profilers.base import Profiler, RunOptions
     from latprof.profilers.host.host_report import HostReport
     from latprof.profilers.sessions.streams import StreamFigures
     from latprof.profilers.visits.measurer import Measurer
@@ -148,7 +148,8 @@ def sweep_network(
 
     Every number of threads has processes of its own, which take turns: in each, all batch sizes are
     visited, so that a drift of the host falls on all points alike. A point that cannot be measured
-    is a failure in the result; where all fail, the first failure is raised.
+    is a failure in the result; where all fail, the first failure is raised. More threads than a
+    device has cores for are refused before anything is measured.
     """
     watch, protocol = watch or Watch(), protocol or PairedProtocol()
     profiler = profiler_class(target)(options)
@@ -165,6 +166,12 @@ def sweep_network(
     return Sweep(name, points, counts, watch.after(checks, visits, counts), cores)
 
 
+def _empty_point(profiler: Profiler, number: int, batch: int, source: NetworkSource) -> SweepPoint:
+    shape = None if source.costs is None else source.costs.input_shape
+    identity = dataclasses.replace(profiler.target(shape), batch_size=batch)
+    return SweepPoint(batch, number, identity)
+
+
 class _Campaign:
     """The visits of a sweep: a schedule for each number of threads."""
 
@@ -177,8 +184,13 @@ class _Campaign:
         timeout_s: float,
         watch: Watch,
     ) -> None:
-        self._sources, self._target, self._protocol = sources, target, protocol
-        self._options = options
+        self._sources, self._protocol = sources, protocol
+        self._profilers = {n: profiler_class(target)(chosen) for n, chosen in options.items()}
+        self._empty = {
+            (number, batch): _empty_point(profiler, number, batch, source)
+            for number, profiler in self._profilers.items()
+            for batch, source in sources.items()
+        }
         self._on_visit = watch.on_visit or (lambda _progress: None)
         self._failures: dict[tuple[int, Subject], Failure] = {}
         self.made: dict[int, list[MadeVisit]] = {number: [] for number in options}
@@ -294,11 +306,7 @@ class _Campaign:
 
     def point(self, number: int, batch: int) -> SweepPoint:
         """What was measured at one number of threads and one batch size."""
-        source = self._sources[batch]
-        profiler = profiler_class(self._target)(self._options[number])
-        costs = source.costs
-        identity = profiler.target(None if costs is None else costs.input_shape)
-        empty = SweepPoint(batch, number, dataclasses.replace(identity, batch_size=batch))
+        source, empty = self._sources[batch], self._empty[number, batch]
         visits = self._visits(number, source)
         if not visits:
             return dataclasses.replace(empty, failure=self._failures.get((number, source.subject)))
@@ -309,7 +317,7 @@ class _Campaign:
             if visit.samples.reference_name == samples[0].reference_name
         ]
         name = samples[0].reference_name or self._reference_name
-        constant = settled(profiler, name, find_constant(moments))
+        constant = settled(self._profilers[number], name, find_constant(moments))
         latency_ms = combine_visits(visit_ratios(samples)) * constant.reference_ms
         half = constant.widened(half_width_of(samples, [visit.process for visit in visits]))
         low, high = interval_around(latency_ms, half)

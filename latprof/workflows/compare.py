@@ -277,8 +277,9 @@ def compare(
             if each.costs is not None and each.costs.unknown
         }
         measured = _Measured(networks, target, options, timeout_s, watch)
+        targets = measured.targets()  # a device that is not there, or goes later, loses no verdict
         comparison, host = measured.compare(effort, alpha)
-        found, targets = (comparison,), measured.targets()
+        found = (comparison,)
     verdicts = comparison_verdicts(found, budgets, alpha)
     broken = {verdict.name for verdict in verdicts if verdict.outcome == "broken"}
     failed = tuple(each for each in found if each.name in broken)

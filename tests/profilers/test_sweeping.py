@@ -5,12 +5,14 @@ import math
 from types import SimpleNamespace
 
 import pytest
+from local_phone import FACTS
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
-from latprof.errors import UnsupportedModelError
+from latprof.errors import InvalidValueError, UnsupportedModelError
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.visits import Failure, Visit
 from latprof.profilers.base import RunOptions
+from latprof.profilers.runtimes.android.measuring.adb_litert import AdbLiteRT
 from latprof.profilers.sweeping import sweep_network
 from latprof.profilers.visits import measurers as module
 from latprof.profilers.visits.measurer import InProcessMeasurer
@@ -109,6 +111,17 @@ def test_where_all_fail_the_failure_is_raised(processes, sources):
     processes.refused = sources[2].subject.name
     with pytest.raises(UnsupportedModelError, match="told to"):
         sweep_network("net", {2: sources[2]}, (1, 2), TARGET, RunOptions())
+
+
+def test_more_threads_than_cores_are_refused_before_anything_is_measured(
+    processes, sources, monkeypatch
+):
+    monkeypatch.setattr(AdbLiteRT, "facts", FACTS)  # of clusters with one core each
+    library = SimpleNamespace(api="litert", sha256="0" * 64)
+    monkeypatch.setattr(AdbLiteRT, "_library", library)
+    with pytest.raises(InvalidValueError, match="fewer cores than threads"):
+        sweep_network("net", sources, (1, 2), "adb:X:litert", RunOptions())
+    assert processes.started == []
 
 
 def test_visits_are_added_until_the_intervals_are_narrow_enough(processes, sources):

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 #: Converted models of one kind that are kept, in bytes; the longest unused go first.
 MOST_BYTES = 4 << 30
+#: A folder of thousands of small files is looked through when so much of this has been written, and
+#: first of all.
+_LOOKS = 64
+_written: dict[Path, int] = {}
 
 
 def kept_model(
@@ -85,7 +89,11 @@ def _keep(path: Path, converted: bytes) -> None:
     with contextlib.suppress(OSError, OutputPathError, DiskFullError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, converted)
-        files = [(f.stat().st_mtime, f.stat().st_size, f) for f in path.parent.iterdir()]
+        written = _written.get(path.parent, MOST_BYTES) + len(converted)
+        _written[path.parent] = written if written <= MOST_BYTES // _LOOKS else 0
+        if _written[path.parent]:
+            return
+        files = [(s.st_mtime, s.st_size, f) for f in path.parent.iterdir() for s in [f.stat()]]
         excess = sum(size for _, size, _ in files) - MOST_BYTES
         for _, size, file in sorted(files):
             if excess <= 0:

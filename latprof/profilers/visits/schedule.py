@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
-from latprof.errors import DeviceError
+from latprof.errors import ConnectionLostError, DeviceError
 from latprof.measurement.disturbance import NEVER_USED, disturbances
 from latprof.measurement.statistics import counted_runs
 from latprof.measurement.visits import Failure, Visit, VisitCounts, VisitKey
@@ -44,8 +44,9 @@ PATIENCE = 40
 FINAL_FAILURES = frozenset(
     {"unsupported", "model-file", "dynamic-shape", "invalid-value", "unknown-name"}
 )
-#: Items that a measurer of this host is told of ahead.
-LOOKAHEAD = PROCESSES - 1
+#: Items that a measurer of this host is told of ahead: as many as are prepared during a visit, and
+#: more for what is brought to a device while it cools down.
+LOOKAHEAD = max(8, PROCESSES - 1)
 _Item = TypeVar("_Item")
 
 #: Makes what visits the networks, given how often each reference runs in a burst (of one that is
@@ -397,11 +398,12 @@ class Schedule:
         return None
 
     def time_kernels(self, measurer: Measurer, network: NetworkSource) -> KernelProfile | Failure:
-        """Time a network's kernels; again where the reference moved meanwhile."""
+        """Time a network's kernels; again where the device was lost, or the reference moved."""
         for _ in range(1 + RETRIES):
             profile = measurer.profile(self.with_reference(network))
-            if isinstance(profile, Failure) or not disturbances(
-                profile.samples, {}, self._protocol
-            ):
+            if isinstance(profile, Failure):
+                if profile.code != ConnectionLostError.code:
+                    break
+            elif not disturbances(profile.samples, {}, self._protocol):
                 break
         return profile
