@@ -24,12 +24,19 @@ READINGS = {
 }
 
 
-def store_of(path, target=PHONE, readings=READINGS, governor="schedutil", disturbed=0):
+def charging(status, finding):
+    return {"name": "charging", "status": status, "finding": finding, "remedy": ""}
+
+
+QUIET = charging("OK", "no")
+
+
+def store_of(path, target=PHONE, readings=READINGS, governor="schedutil", disturbed=0, check=QUIET):
     """A store of ten visits to one network."""
     subject = Subject("model", "key", "net")
     with Store.open(path, create=True) as store:
         store.add_target(target, "reference")
-        host = {"facts": {"governor": governor, "memory": str(path)}, "checks": []}
+        host = {"facts": {"governor": governor, "memory": str(path)}, "checks": [check]}
         campaign = store.start_campaign(target, {}, {"visits": 10}, host)
         for visit in range(10):
             store.add(
@@ -78,6 +85,12 @@ def test_stores_that_were_filled_alike_differ_in_nothing(tmp_path):
         ),
         ({"governor": "powersave"}, "governor", ("schedutil", "powersave")),
         ({"disturbed": 4}, "disturbed visits", ("0 %", "40 %")),
+        (
+            {"check": charging("WARN", "by a pad")},
+            "charging",
+            ("no (OK)", "by a pad (WARN)"),
+        ),
+        ({"check": charging("OK", "87 %")}, "", None),
         (
             {"target": dataclasses.replace(PHONE, device_name="Pixel 6 build X/2")},
             "device_name",

@@ -45,8 +45,8 @@ class DifferingCondition:
     a, b : str
         What it was in each store; medians of readings have their unit.
     kind : str
-        ``"target"`` (an identity), ``"protocol"``, ``"host"`` (facts of the last campaign) or
-        ``"reading"`` (medians over all visits).
+        ``"target"`` (an identity), ``"protocol"``, ``"host"`` (facts of the last campaign, and
+        checks before it that came out differently) or ``"reading"`` (medians over all visits).
     """
 
     name: str
@@ -69,6 +69,7 @@ def differing_conditions(a: TargetLabels, b: TargetLabels) -> tuple[DifferingCon
         *_of_mappings({"reference": a.reference}, {"reference": b.reference}, "target"),
         *_of_mappings(a.protocol, b.protocol, "protocol"),
         *_of_mappings(_facts(a), _facts(b), "host"),
+        *_checks(a, b),
         *_constants(a, b),
         *_of_readings(_readings(a), _readings(b)),
     )
@@ -90,6 +91,21 @@ def _text(value: object) -> str:
 def _facts(measured: TargetLabels) -> dict[str, Any]:
     facts = measured.conditions.get("facts", {})
     return {name: value for name, value in facts.items() if name not in _NO_MATTER}
+
+
+def _checks(a: TargetLabels, b: TargetLabels) -> Iterable[DifferingCondition]:
+    """Checks before the last campaigns, such as of charging, one of which found more amiss."""
+    first, second = (
+        {each["name"]: (each["status"], each["finding"]) for each in side.conditions["checks"]}
+        if side.conditions.get("checks")
+        else {}
+        for side in (a, b)
+    )
+    for name in (each for each in first if each in second):
+        (status, finding), (other, other_finding) = first[name], second[name]
+        if status != other:
+            one, two = f"{finding} ({status})", f"{other_finding} ({other})"
+            yield DifferingCondition(name, one, two, "host")
 
 
 def _constants(a: TargetLabels, b: TargetLabels) -> Iterable[DifferingCondition]:
