@@ -21,6 +21,7 @@ class Action(StrEnum):
 
     SETUP = "setup"
     RESTORE = "restore"
+    CLEAN = "clean"
     PAIR = "pair"
 
 
@@ -28,9 +29,10 @@ def android(
     action: Annotated[
         Action,
         typer.Argument(
-            metavar="setup|restore|pair",
+            metavar="setup|restore|clean|pair",
             help="setup: take the runtime library that phones get. restore: put a phone back as it "
-            "was, where a latprof that was killed could not. pair: make a phone known over Wi-Fi.",
+            "was, where a latprof that was killed could not. clean: also remove what latprof wrote "
+            "there. pair: make a phone known over Wi-Fi.",
         ),
     ],
     source: Annotated[
@@ -38,8 +40,8 @@ def android(
         typer.Argument(
             metavar="[SOURCE|SERIAL|HOST:PORT]",
             help="For setup: a library (.so), or an AAR, wheel or zip file that holds it, here or "
-            "at an https address; where not given, the makers' own is fetched. For restore: the "
-            "phone, where several are there. For pair: what the phone shows.",
+            "at an https address; where not given, the makers' own is fetched. For restore and "
+            "clean: the phone, where several are there. For pair: what the phone shows.",
         ),
     ] = None,
     runtime: Annotated[
@@ -92,7 +94,8 @@ def _print_result(result: AndroidResult) -> None:
     elif result.paired:
         typer.echo(f"{one_line(result.paired)}: paired")
     else:
-        typer.echo(f"{one_line(result.serial)}: {result.undone} changes undone")
+        removed = ", what latprof wrote there removed" if result.cleaned else ""
+        typer.echo(f"{one_line(result.serial)}: {result.undone} changes undone{removed}")
 
 
 def _show(came: int, total: int | None) -> None:

@@ -119,8 +119,8 @@ def predict(
         bool,
         typer.Option(
             "--measure-missing",
-            help="First measure the kernels that the pack lacks, where its target is this host; "
-            "later predictions know them too.",
+            help="First measure the kernels that the pack lacks, where its target is this host or "
+            "a phone; later predictions know them too.",
         ),
     ] = False,
     quiet: Quiet = False,

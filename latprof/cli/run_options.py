@@ -20,7 +20,11 @@ Target = Annotated[
 BatchSize = Annotated[int, typer.Option(help="Images a run, for architectures.")]
 Threads = Annotated[int, typer.Option(help="Threads inside an operator.")]
 Cores = Annotated[
-    str, typer.Option(metavar="I,J", help="Pin the measuring process to these cores.")
+    str,
+    typer.Option(
+        metavar="I,J",
+        help="Pin the measuring process to these cores; of a phone also big, prime or little.",
+    ),
 ]
 Dtype = Annotated[
     str,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from latprof.common.files import path_text, what_is_at
 from latprof.common.limits import TIMEOUT
 from latprof.common.short_reprs import ShortRepr
-from latprof.errors import InputFileError, InvalidValueError, UsageError, shown
+from latprof.errors import DeviceError, InputFileError, InvalidValueError, UsageError, shown
 
 if TYPE_CHECKING:
     from latprof.profilers.runtimes.android.library import RuntimeLibrary
@@ -41,9 +41,11 @@ class AndroidResult(ShortRepr):
         Of ``setup``: what was taken, with ``runtime``, ``abi``, ``api``, ``name``, ``sha256``,
         ``size_bytes``, ``source``, ``least_sdk`` and ``path``.
     serial : str
-        Of ``restore``: the phone's own.
+        Of ``restore`` and ``clean``: the phone's own.
     undone : int
-        Of ``restore``: how many changes of an earlier latprof were there.
+        Of these: how many changes of an earlier latprof were there.
+    cleaned : bool
+        Whether what latprof had written on the phone was removed.
     paired : str
         Of ``pair``: the phone's address.
     """
@@ -51,6 +53,7 @@ class AndroidResult(ShortRepr):
     library: RuntimeLibrary | None = None
     serial: str = ""
     undone: int = 0
+    cleaned: bool = False
     paired: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -59,7 +62,7 @@ class AndroidResult(ShortRepr):
             return self.library.to_dict()
         if self.paired:
             return {"paired": self.paired}
-        return {"serial": self.serial, "undone": self.undone}
+        return {"serial": self.serial, "undone": self.undone, "cleaned": self.cleaned}
 
 
 def android(
@@ -81,15 +84,16 @@ def android(
     action : str
         ``"setup"`` takes the runtime library that phones get, checks it, and remembers it.
         ``"restore"`` undoes what a latprof that was killed changed on a phone; every command that
-        measures a phone does so first. ``"pair"`` makes a phone with Android 11 or later known over
-        Wi-Fi, through an adb server.
+        measures a phone does so first. ``"clean"`` also removes all that latprof has written there:
+        runner, libraries and models, which the next command pushes again. ``"pair"`` makes a phone
+        with Android 11 or later known over Wi-Fi, through an adb server.
     source : path, URL or str, optional
         For ``setup`` a library (``libLiteRt.so``, ``libtensorflowlite_jni.so``,
         ``libonnxruntime.so``), or an AAR, a wheel or another zip file that holds it, here or over
         https; with ``runtime="benchmark-model"`` the program of that name. Where not given, what
-        the runtime's makers publish for arm64 is fetched. For
-        ``restore`` the phone's serial; may be left out where one phone is there. For ``pair`` the
-        HOST:PORT that the phone shows beside the code.
+        the runtime's makers publish for arm64 is fetched. For ``restore`` and ``clean`` the
+        phone's serial; may be left out where one phone is there. For ``pair`` the HOST:PORT that
+        the phone shows beside the code.
     runtime : str, optional
         ``"litert"`` or ``"onnxruntime"``; where not given, what ``source`` is, or LiteRT. Or
         ``"benchmark-model"``, for GPUs and NPUs.
@@ -115,7 +119,7 @@ def android(
         be reached.
     UsageError, MeasurementTimeoutError, OutputPathError
     """
-    _check_word("action", action, ("setup", "restore", "pair"))
+    _check_word("action", action, ("setup", "restore", "clean", "pair"))
     if source is not None:
         source = path_text(source, "source")
     if code is not None and action != "pair":
@@ -126,11 +130,9 @@ def android(
     if runtime or abi or sha256:
         raise UsageError("`runtime`, `abi` and `sha256` are for setup", field="action")
     serial = "" if source is None else source.removeprefix("adb:")
-    return (
-        _pair(serial, "" if code is None else str(code))
-        if action == "pair"
-        else _restore(serial, on_note)
-    )
+    if action == "pair":
+        return _pair(serial, "" if code is None else str(code))
+    return _restore(serial, on_note, clean=action == "clean")
 
 
 def _set_up(
@@ -186,9 +188,9 @@ def _pair(address: str, code: str) -> AndroidResult:
     return AndroidResult(paired=address)
 
 
-def _restore(serial: str, on_note: OnNote | None) -> AndroidResult:
+def _restore(serial: str, on_note: OnNote | None, *, clean: bool) -> AndroidResult:
     from latprof.profilers.runtimes.android.journal import Journal
-    from latprof.profilers.runtimes.android.owner import owned
+    from latprof.profilers.runtimes.android.owner import WORK_FOLDER, owned
     from latprof.profilers.runtimes.android.phone_facts import read_phone_facts
     from latprof.profilers.runtimes.android.phones import open_phone
     from latprof.profilers.runtimes.android.preparation import restore
@@ -200,7 +202,9 @@ def _restore(serial: str, on_note: OnNote | None) -> AndroidResult:
             journal = Journal(services, own)
             count = len(journal.changes)
             restore(services, journal, on_note)
-    return AndroidResult(serial=own, undone=count)
+            if clean and (ended := services.run(["rm", "-rf", WORK_FOLDER])).status:
+                raise DeviceError(f"{own} keeps {WORK_FOLDER}: {ended.stderr.strip()[:200]}")
+    return AndroidResult(serial=own, undone=count, cleaned=clean)
 
 
 def _check_word(field: str, word: str | None, known: tuple[str, ...]) -> None:

@@ -93,6 +93,8 @@ def _phones() -> tuple[DeviceResult, ...]:
 
 def _phone(listing: PhoneListing) -> DeviceResult:
     """A phone as a target; the runtime is one that there is a library for."""
+    from latprof.profilers.runtimes.android.libraries.library_file import SYSTEMS
+
     serial = listing.serials[0]
     runtime = (*listing.libraries, "litert")[0]
     detail, state, remedy = listing.state, listing.state, listing.remedy
@@ -102,4 +104,6 @@ def _phone(listing: PhoneListing) -> DeviceResult:
         detail += f", reached as {ways}" if ways != facts.serial else ""
         state = "ready" if listing.libraries else "missing"
         remedy = "" if listing.libraries else "latprof android setup"
+        if not set(facts.abis) & set(SYSTEMS):
+            remedy = "take a phone with 64-bit Android: one with 32 bits cannot be measured"
     return DeviceResult(f"adb:{serial}:{runtime}", state, detail, remedy, (), {}, listing)

@@ -161,9 +161,9 @@ def _serial_in(store: PathLike | None) -> str | None:
     text = "" if store is None else os.fspath(store)
     if text == "adb" or text.startswith("adb:"):
         serial = text.removeprefix("adb").removeprefix(":")
-        for runtime in ("litert", "onnxruntime"):  # a target, as `devices` lists it
-            serial = serial.removesuffix(runtime).removesuffix(":")
-        return serial
+        device, _, last = serial.rpartition(":")
+        # A target, as `devices` lists it, names a runtime too.
+        return device if last in {"litert", "onnxruntime", "benchmark-model"} else serial
     return None
 
 

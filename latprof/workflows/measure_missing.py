@@ -60,7 +60,7 @@ def measure_missing(
     Parameters
     ----------
     pack : KernelPack
-        Its target has to be this host.
+        Its target has to be this host, or a phone that is there.
     models : sequence of AskedModel
     timeout_s : float
         Longest time for one visit, in seconds.
@@ -111,22 +111,24 @@ def measure_missing(
 
 
 def _check_host(target: Target) -> None:
-    """Raise TargetMismatchError unless this host is what a pack's target names."""
+    """Raise TargetMismatchError unless this host, or the phone, is what a pack's target names."""
     from latprof.profilers.base import RunOptions
     from latprof.profilers.targets import check_ready, profiler_class
 
     profiler = profiler_class(target.spelling)
-    if not profiler.runs_here:
-        raise UsageError("`measure_missing` is for targets of this computer", got=target.spelling)
+    if not (profiler.runs_here or profiler.clusters):
+        raise UsageError(
+            "`measure_missing` is for targets of this computer, and phones", got=target.spelling
+        )
     check_ready(target.spelling)
     here = profiler(RunOptions.of_target(target)).target(target.input_shape)
     if here != target:
         raise TargetMismatchError(
             "the pack's kernels were measured elsewhere",
             field="measure_missing",
-            expected=f"this host: {here.describe()}",
+            expected=f"{'this host' if profiler.runs_here else 'this phone'}: {here.describe()}",
             got="; ".join(target.differences(here)),
-            hint="make a pack of this host: latprof collect --kernels, then latprof train",
+            hint="make a pack of it: latprof collect --kernels, then latprof train",
         )
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 from adb_phone import Phone
-from command_line import COMMAND, run_latprof
+from command_line import run_latprof
 from free_port import free_port
 from phone_profiles import PROFILES
 from recorded_phone import RecordedProfile
@@ -30,7 +29,9 @@ from latprof.errors import (
     OutputPathError,
     UsageError,
 )
+from latprof.profilers.base import RunOptions
 from latprof.profilers.runtimes.android import phones
+from latprof.profilers.runtimes.android.measuring.adb_litert import AdbLiteRT
 from latprof.profilers.runtimes.android.owner import owned, owner_of
 from latprof.profilers.runtimes.android.phones import open_phone
 from latprof.profilers.runtimes.android.preparation import Preparation, prepared_phone
@@ -50,7 +51,8 @@ def home(tmp_path, monkeypatch):
     for name in ("DATA", "STATE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
     monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(free_port()))
-    monkeypatch.delenv("ADB_VENDOR_KEYS", raising=False)
+    for name in ("ADB_VENDOR_KEYS", "ANDROID_SERIAL"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(phones, "adb_program", lambda: None)
     return tmp_path
 
@@ -85,7 +87,7 @@ def server(home):
     program = shutil.which("adb")
     subprocess.run([program, "start-server"], check=True, capture_output=True)
     yield partial(subprocess.run, check=False, capture_output=True, text=True)
-    subprocess.run([program, "kill-server"], check=True, capture_output=True)
+    subprocess.run([program, "kill-server"], check=False, capture_output=True)
 
 
 def connected(phone):
@@ -103,6 +105,15 @@ def test_one_phone_needs_no_serial_and_its_own_serial_names_it_over_wifi(well, s
         services = open_phone(name, LONG)
         with services.link:
             assert services.link.serial == well.serial
+
+
+def test_its_own_serial_finds_a_phone_that_no_server_lists_any_more(well, server):
+    connected(well)
+    assert AdbLiteRT.at(well.serial)(RunOptions()).facts.serial == SERIAL
+    subprocess.run([shutil.which("adb"), "kill-server"], check=True, capture_output=True)
+    services = open_phone(SERIAL, LONG)
+    with services.link:
+        assert services.link.serial == well.serial
 
 
 def test_a_serial_that_two_phones_have_names_none(server, monkeypatch):
@@ -311,6 +322,10 @@ def test_a_phone_that_is_away_at_the_end_is_put_back_by_the_next_start(well, con
     assert done.stdout == f"{SERIAL}: 1 changes undone\n"
     assert well.asked(SETTING) == ""
     assert latprof.android("restore", well.serial).undone == 0
+    assert (well.root / "data/local/tmp/latprof").exists()
+    done = run_latprof("android", "clean", well.serial)
+    assert done.stdout == f"{SERIAL}: 0 changes undone, what latprof wrote there removed\n"
+    assert not (well.root / "data/local/tmp/latprof").exists()
 
 
 def test_a_second_latprof_says_who_has_the_phone(connect):
@@ -356,28 +371,6 @@ def test_a_journal_from_a_phone_changes_nothing_else(well, connect):
     (folder / "changes.json").write_text(json.dumps({"version": 1, "changes": evil}))
     latprof.android("restore", well.serial)
     assert well.asked() == ""
-
-
-@pytest.mark.parametrize(("kind", "status"), [("SIGTERM", 143), ("SIGINT", 130)])
-def test_a_collection_that_gets_a_signal_puts_the_phone_back(well, server, tmp_path, kind, status):
-    connected(well)
-    library = pytest.importorskip("ai_edge_litert").__path__[0] + "/libLiteRt.so"
-    assert run_latprof("android", "setup", library).returncode == 0
-    words = "collect --space proxyless --resolution 32 -n 200 --target adb:litert --cores 0"
-    collecting = subprocess.Popen(
-        [*COMMAND, *words.split(), "--store", "a.db"], cwd=tmp_path, stderr=subprocess.PIPE
-    )
-    end = time.monotonic() + 300
-    while not well.asked(SETTING):
-        assert collecting.poll() is None, collecting.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    time.sleep(1.0)
-    collecting.send_signal(getattr(signal, kind))
-    _, said = collecting.communicate(timeout=120)
-    assert collecting.returncode == status, said
-    assert well.asked(SETTING) == ""
-    assert owner_of(SERIAL) == ""
 
 
 def test_the_phone_is_as_it_was_after_each_kind_of_end(tmp_path):

@@ -169,6 +169,11 @@ class Phone:
                         found.append(int(place.name))
         return found
 
+    @property
+    def inside(self):
+        """Its root folder as it sees it itself, with what is mounted there; while it runs."""
+        return Path(f"/proc/{self._inner_process()}/root")
+
     def _inner_process(self):
         """The first process of the phone's own process namespace, as this computer numbers it."""
         for _ in range(3000):

@@ -189,10 +189,10 @@ class Station:
 
     def files_outside(self):
         """What of the phone a latprof could have written outside its folder, with contents."""
-        found = {}
+        found, root = {}, self.phone.inside
         for place in ("data", "tmp", "answers"):
-            for path in (self.phone.root / place).rglob("*"):
-                inside = path.relative_to(self.phone.root)
+            for path in (root / place).rglob("*"):
+                inside = path.relative_to(root)
                 if path.is_file() and not str(inside).startswith("data/local/tmp/latprof/"):
                     found[str(inside)] = path.read_bytes()
         found.pop("answers/log", None)

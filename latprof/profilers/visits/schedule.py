@@ -44,9 +44,8 @@ PATIENCE = 40
 FINAL_FAILURES = frozenset(
     {"unsupported", "model-file", "dynamic-shape", "invalid-value", "unknown-name"}
 )
-#: Items that a measurer of this host is told of ahead: as many as are prepared during a visit, and
-#: more for what is brought to a device while it cools down.
-LOOKAHEAD = max(8, PROCESSES - 1)
+#: Items that a measurer of this host is told of ahead.
+LOOKAHEAD = PROCESSES - 1
 _Item = TypeVar("_Item")
 
 #: Makes what visits the networks, given how often each reference runs in a burst (of one that is

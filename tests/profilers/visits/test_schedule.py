@@ -204,15 +204,3 @@ def test_kernels_are_timed_again_where_the_connection_was_lost(code, asked):
 
     assert scheduled(Profiling()).time_kernels(Profiling(), A) is failure
     assert next(numbers) == asked
-
-
-def test_a_measurer_is_told_of_what_comes_next_as_far_as_it_makes_it():
-    told = []
-
-    def do(_measurer, item, following):
-        told.append((item, [*following]))
-        return False
-
-    scheduled(Scripted()).work_off(range(12), do, lambda left: left)
-    assert told[0] == (0, [*range(1, 9)])
-    assert told[-3:] == [(9, [10, 11]), (10, [11]), (11, [])]
