@@ -70,6 +70,14 @@ def small_model(path, operator="Relu"):
     return path
 
 
+def await_no_runner(station):
+    """It ends by itself after its host has gone."""
+    end = time.monotonic() + LONG_S
+    while station.phone.processes("runner-"):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def test_the_whole_journey(station, tmp_path):
     """collect with kernels, train, report, predict, verify; the phone is as it was found."""
     before = station.files_outside()
@@ -107,7 +115,7 @@ def test_the_whole_journey(station, tmp_path):
     assert verified["low_ms"] <= verified["measured_ms"] <= verified["high_ms"]
     after = station.files_outside()
     assert after == before
-    assert not station.phone.processes("runner-")
+    await_no_runner(station)
 
 
 def test_two_networks_are_compared_with_their_kernels(station, tmp_path):
@@ -204,10 +212,7 @@ def test_a_phone_is_put_back_however_a_collection_ends(station, tmp_path, how):
     assert station.phone.asked("fixed-performance-mode") == "false\n"
     (station.phone.root / "answers/fixed-performance-mode").unlink()
     assert station.files_outside() == before
-    end = time.monotonic() + LONG_S
-    while station.phone.processes("runner-"):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    await_no_runner(station)
     with sqlite3.connect(store) as database:
         assert database.execute("pragma integrity_check").fetchone() == ("ok",)
 

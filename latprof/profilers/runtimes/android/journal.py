@@ -29,6 +29,8 @@ Kind = Literal["setting", "screen", "fixed-performance"]
 _KINDS = ("setting", "screen", "fixed-performance")
 #: Settings that may be changed, and so those that may be put back; a journal names no others.
 SETTINGS = ("stay_on_while_plugged_in",)
+#: What ``df -k`` says is available, and less than a journal wants.
+_FREE_KB, _LEAST_KB = re.compile(r"\s(\d{1,15})\s+\d{1,3}%"), 64
 _VALUE = re.compile(r"[A-Za-z0-9_.-]{0,40}")
 
 
@@ -91,6 +93,8 @@ class Journal:
         ended = self._services.run(["sh", "-c", script, "sh", argument])
         if ended.status != 0:
             words = (ended.stderr or ended.stdout).strip()[:200]
+            if not words and self._is_full():  # some shells do not say why
+                words = NO_SPACE
             kind = DeviceDiskFullError if NO_SPACE in words else DeviceError
             raise kind(
                 f"{self._services.link.serial} does not keep the journal of changes: {words}",
@@ -98,6 +102,11 @@ class Journal:
                 if kind is DeviceDiskFullError
                 else f"check that {WORK_FOLDER} can be written",
             )
+
+    def _is_full(self) -> bool:
+        told = self._services.run(["df", "-k", WORK_FOLDER]).stdout
+        free = _FREE_KB.search(told)
+        return free is not None and int(free[1]) < _LEAST_KB
 
 
 def read_changes(content: bytes) -> list[Change]:

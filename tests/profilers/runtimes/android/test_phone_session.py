@@ -213,11 +213,13 @@ def test_a_cycle_is_one_plan_with_cpu_times_and_cores(profiler, model):
 def test_what_calibrates_a_visit_runs_with_its_load(profiler, phone, model, monkeypatch):
     made = profiler.prepare(model)()
     assert made.ran_s > 0
-    plans = []
-    run_plan = RunnerClient.run_plan
-    monkeypatch.setattr(
-        RunnerClient, "run_plan", lambda self, given: plans.append(given) or run_plan(self, given)
-    )
+    plans, run_plan = [], RunnerClient.run_plan
+
+    def counted(client, bursts):
+        plans.append(bursts)
+        return run_plan(client, bursts)
+
+    monkeypatch.setattr(RunnerClient, "run_plan", counted)
     cold, warm = profiler.run_bursts([(made, 1), (made, 1)])
     assert len(cold) == len(warm) == 1
     assert plans == []

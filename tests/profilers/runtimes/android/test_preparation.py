@@ -21,6 +21,7 @@ class Phone:
         self.serial = "A1"
         self.state = {STAY_ON: "0", "screen": "Asleep", "fixed": "false"}
         self.is_full, self.journal = False, None
+        self.complaint = "sh: printf: No space left on device"
 
     def run(self, words, **_more):
         text = " ".join(words)
@@ -34,6 +35,8 @@ class Phone:
             }
             parts = [f"\n{mark} {name}\n{value}\n" for name, value in told.items()]
             return Ended(0, "".join([*parts, f"\n{mark}\n"]), "")
+        if words[0] == "df":
+            return Ended(0, "Filesystem 1K-blocks Used Available Use%\ntmpfs 99 99 0 100% /d\n", "")
         if "changes.json" in text:
             return self._keep(words, text)
         if words[0] == "settings":
@@ -50,7 +53,7 @@ class Phone:
         if "printf" not in text:  # it is removed
             self.journal = None
         elif self.is_full:
-            return Ended(1, "", "sh: printf: No space left on device")
+            return Ended(1, "", self.complaint)
         else:
             self.journal = words[-1]
         return Ended(0, "", "")
@@ -75,8 +78,10 @@ def test_a_full_phone_is_put_back_all_the_same(phone, tmp_path):
     assert not list(tmp_path.rglob("*.json"))
 
 
-def test_a_phone_that_is_full_already_is_not_changed(phone, tmp_path):
+@pytest.mark.parametrize("complaint", ["sh: printf: No space left on device", ""])
+def test_a_phone_that_is_full_already_is_not_changed(phone, tmp_path, complaint):
     before = dict(phone.state)
+    phone.complaint = complaint
     phone.is_full = True
     with pytest.raises(DeviceDiskFullError, match=r"make room on the phone"):
         prepare(phone, Journal(phone, "A1"), Preparation())

@@ -213,11 +213,11 @@ class RunnerClient:
     def _load(
         self, number: int, path: str, dropping: Sequence[int], options: Mapping[str, object]
     ) -> list[_Request]:
-        fields = {"model": number, "path": path, **options}
-        return [
-            *(("unload", self._timeouts.ask_s, {"model": model}) for model in dropping),
-            ("load", self._timeouts.load_s, fields),
+        asked: list[_Request] = [
+            ("unload", self._timeouts.ask_s, {"model": model}) for model in dropping
         ]
+        fields = {"model": number, "path": path, **options}
+        return [*asked, ("load", self._timeouts.load_s, fields)]
 
     def unload(self, number: int) -> None:
         """Drop a model."""
