@@ -1,8 +1,8 @@
 """Kernels by rules against those that ONNX Runtime makes: ``python -m benchmarks.fusion``.
 
-ONNX Runtime writes the graph that it would run, at its highest level of optimisation; its kernels
-are compared with what :func:`latprof.graph.onnxruntime_kernels` makes of the same file. A kernel
-matches by operator, domain, activation, and whether it adds another value.
+ONNX Runtime writes the graph that it would run, at its highest level of optimisation or at
+``--level``; its kernels are compared with what :func:`latprof.graph.onnxruntime_kernels` makes of
+the same file. A kernel matches by operator, domain, activation, and whether it adds another value.
 Operators that only change a shape are left out on both sides. Prints the share that matches for
 each network, what differs, and the whole; ``FILES`` are compared instead of the zoo's networks.
 """
@@ -14,21 +14,25 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import onnx
 import onnxruntime
 
 from latprof.datasets.zoo import names, write_model
 from latprof.graph import onnxruntime_kernels, read_network
+from latprof.graph.runtime_kernels.fused_kernels import OptimizationLevel
+from latprof.profilers.runtimes.onnxruntime_sessions import set_level
 
 _VIEWS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 _TAKES_ACTIVATION = frozenset({"Conv", "FusedConv", "FusedGemm"})
 Kernels = Counter[tuple[str, ...]]
 
 
-def made_by_the_runtime(path: Path) -> Kernels:
+def made_by_the_runtime(path: Path, level: OptimizationLevel = "all") -> Kernels:
     """Kernels of the graph that ONNX Runtime makes of a model."""
     options = onnxruntime.SessionOptions()
+    set_level(options, [f"opt-{level}"])
     options.intra_op_num_threads = 1
     options.log_severity_level = 4  # it warns that the saved graph is for this processor only
     with tempfile.TemporaryDirectory() as folder:
@@ -42,10 +46,10 @@ def made_by_the_runtime(path: Path) -> Kernels:
     )
 
 
-def made_by_rules(path: Path) -> Kernels:
+def made_by_rules(path: Path, level: OptimizationLevel = "all") -> Kernels:
     """Kernels of the same model without the runtime."""
     found: Kernels = Counter()
-    for kernel in onnxruntime_kernels(read_network(path)):
+    for kernel in onnxruntime_kernels(read_network(path), level=level):
         applied = [each for each in kernel.activation.split("+") if each not in ("", "add")]
         name = applied[0].replace("relu6", "clip").split()[0] if applied else ""
         sums = "add" in kernel.activation.split("+")
@@ -96,11 +100,13 @@ def main() -> None:
     """Print the share of kernels that match."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="*", type=Path, metavar="FILES")
+    parser.add_argument("--level", choices=get_args(OptimizationLevel), default="all")
     arguments = parser.parse_args()
+    level = arguments.level
     matched = total = 0
     with tempfile.TemporaryDirectory() as folder:
         for name, path in _models(arguments.files, Path(folder)):
-            runtime, rules = made_by_the_runtime(path), made_by_rules(path)
+            runtime, rules = made_by_the_runtime(path, level), made_by_rules(path, level)
             same, number = share(runtime, rules)
             matched, total = matched + same, total + number
             print(f"{name:32} {same:5}/{number:<5} {differences(runtime, rules)}", flush=True)

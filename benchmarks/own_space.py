@@ -1,6 +1,6 @@
 """How well do 60 measured networks of a user's own space predict 40 others?
 
-Usage: ``python -m benchmarks.own_space [--folder FOLDER] [--seed 0] [--check]``
+Usage: ``python -m benchmarks.own_space [--kind class] [--folder FOLDER] [--seed 0] [--check]``
 
 Collects 100 networks of each of the two spaces of docs/own-space.md (a class, and a function that
 builds torch modules) on this computer, 30 of them twice for the noise floor, as ``latprof collect``
@@ -63,6 +63,7 @@ def note(text: str) -> None:
 def main() -> int:
     """Print the table; 1 where --check finds a promise broken."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kind", choices=SPACES, help="one of the two spaces alone")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--check", action="store_true")
@@ -74,7 +75,7 @@ def main() -> int:
         write_spaces(folder)
         sys.path.append(str(folder))
         print("space     noise floor %  RMSE %  in noise floors  least  most")
-        for kind in SPACES:
+        for kind in [arguments.kind] if arguments.kind else SPACES:
             floor, found = errors(kind, folder, arguments.seed)
             mean = float(np.mean(found))
             broken |= mean > PROMISED * floor

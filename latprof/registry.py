@@ -253,6 +253,8 @@ PROFILERS = Registry(
         "cuda:N:onnxruntime": "latprof.profilers.runtimes.cuda.cuda_onnxruntime:CudaOnnxRuntime",
         "cuda:N:tensorrt": "latprof.profilers.runtimes.cuda.cuda_tensorrt:CudaTensorRT",
         "cuda:N:torch": "latprof.profilers.runtimes.cuda.cuda_torch:CudaTorch",
+        "ssh:HOST:litert": "latprof.profilers.runtimes.ssh.ssh_profiler:SshLiteRT",
+        "ssh:HOST:onnxruntime": "latprof.profilers.runtimes.ssh.ssh_profiler:SshOnnxRuntime",
         "tvm-rpc:HOST:PORT/KEY": "latprof.profilers.runtimes.tvm.tvm_rpc:RemoteTVM",
     },
     named_by="spelling",

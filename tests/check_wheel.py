@@ -78,6 +78,7 @@ def check_base(place: Path, python: str, wheel: Path) -> None:
     )
     print(run(binaries / "python", "-c", code, cwd=place, path=binaries))
     latprof = binaries / "latprof"
+    check_budget(latprof, place)
     for arguments in (
         ["--help"],
         ["devices"],
@@ -94,6 +95,20 @@ def check_base(place: Path, python: str, wheel: Path) -> None:
     )
     if done.returncode != 2 or "pip install 'latprof[train]'" not in done.stderr:
         sys.exit(f"train without its extra exits with {done.returncode}: {done.stderr}")
+
+
+def check_budget(latprof: Path, place: Path) -> None:
+    """The second command of docs/ci.md after the installation: a budget that fails the build."""
+    done = subprocess.run(
+        [latprof, "predict", "mnasnet.onnx", "--fail-if", "> 0.001 ms"],
+        cwd=place,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    print(done.stdout)
+    if done.returncode != 1 or "at most 0.001 ms: broken" not in done.stdout:
+        sys.exit(f"a broken budget exits with {done.returncode}: {done.stdout}{done.stderr}")
 
 
 def check_extras(place: Path, python: str, wheel: Path) -> None:

@@ -45,7 +45,8 @@ SETTINGS = {
     ),
     "threads": Setting("1", _MEASURING),
     "pack": Setting(
-        "", {"predict": ("target", "threads", "on", "every"), "search": ("space", "latency")}
+        "",
+        {"predict": ("target", "threads", "mode", "on", "every"), "search": ("space", "latency")},
     ),
 }
 

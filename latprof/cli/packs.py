@@ -60,5 +60,6 @@ def _row(facts: PackFacts) -> tuple[str, ...]:
     where = ("unknown", "-", "-", "-", "-")
     if target is not None:
         device, threads = short_device(target.device_name), str(target.threads or "-")
-        where = (device, target.runtime, target.precision, str(target.batch_size), threads)
+        runtime = " ".join(filter(None, (target.runtime, target.mode)))
+        where = (device, runtime, target.precision, str(target.batch_size), threads)
     return (facts.path, *where, facts.space, error, facts.created_at[:10])

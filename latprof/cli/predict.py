@@ -25,7 +25,7 @@ from latprof.cli.console import (
 )
 from latprof.cli.curve_output import has_range, parse_ranges, print_curve
 from latprof.cli.formats import Form, Format, form_of, print_as, print_junit
-from latprof.cli.predict_output import print_answers, print_operators
+from latprof.cli.predict_output import print_answers, print_failures, print_operators
 from latprof.cli.run_options import parse_numbers
 from latprof.errors import EXIT_OK, EXIT_PARTIAL, UsageError
 from latprof.measurement.budgets import BudgetResult, read_budgets
@@ -70,6 +70,10 @@ def predict(
     threads: Annotated[
         int | None,
         typer.Option(help="The same for the number of threads inside an operator."),
+    ] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(metavar="WORDS", help="The same for the execution mode, as opt-basic."),
     ] = None,
     on: Annotated[
         str | None,
@@ -149,7 +153,7 @@ def predict(
     from latprof.workflows.budget_checks import OF_ONE, answer_verdicts
 
     form = form_of(form, as_json=as_json, budgets=fail_if or ())
-    if (pack or space) and (on is not None or every):
+    if pack and (on is not None or every):
         raise UsageError("`on` and `every` choose packs by themselves", field="pack")
     budgets = read_budgets(fail_if, OF_ONE, "a prediction")
     networks = [each for word in networks for each in _lines(word)]
@@ -157,7 +161,8 @@ def predict(
     share = parse_share(upper, "upper") if upper else None
     if _asks_for_a_curve(shapes, batches, output, png):
         _check_alone(networks, budgets or operators or measure_missing or on or every)
-        common = {"target": target, "threads": threads, "strict": strict, "upper": share}
+        common: dict[str, Any] = {"target": target, "threads": threads, "mode": mode}
+        common |= {"strict": strict, "upper": share}
         _curve(networks[0], pack, (shapes, batches), common, (output, png), form)
         return
     failed: dict[str, LatprofError] = {}
@@ -166,14 +171,14 @@ def predict(
         if len(networks) == 1:
             raise error
         failed[name] = error
-        note(f"latprof: {name}: {error} [{error.code}]")
 
-    options: dict[str, Any] = {"target": target, "threads": threads, "strict": strict}
-    options |= {"space": space_of(space)}
+    options: dict[str, Any] = {"target": target, "threads": threads, "mode": mode}
+    options |= {"strict": strict, "space": space_of(space)}
     options |= {"shapes": parse_shapes(shapes)} | _batch(batches)
     asked = _Asked(networks, pack, on, every, options)
     with _measuring(measure_missing, alone=not (on or every), quiet=quiet) as measuring:
         packs, answers = asked.answers(share, on_error, advise=operators, **measuring)
+    print_failures(failed, len(answers))
     lost = _status(failed, answers)
     if failed and not answers and form not in {Form.JSON, Form.JUNIT}:
         raise typer.Exit(lost)
@@ -226,7 +231,6 @@ class _Asked:
             return [], predict_networks(self.networks, self.pack, **options)
         from latprof.workflows.predict_on import predict_on
 
-        del options["space"]  # there is none
         found = predict_on(self.networks, self.on, every=self.every, **options)
         return [name for name, _ in found], [answer for _, answer in found]
 
@@ -240,7 +244,7 @@ def _batch(batches: tuple[int, ...]) -> dict[str, int]:
 def _measuring(asked: bool, *, alone: bool, quiet: bool) -> Iterator[dict[str, Any]]:
     """Yield what asks a prediction to measure first, with its progress shown."""
     if not asked:
-        yield {}
+        yield {"on_note": remark}
         return
     if not alone:
         raise UsageError("`measure_missing` is for one pack", field="measure_missing")

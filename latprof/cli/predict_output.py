@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
-from latprof.cli.console import note, print_table
+from latprof.cli.console import note, print_table, remark
 from latprof.common.short_reprs import whole_percent
 from latprof.workflows.formatting import milliseconds, short_device
 
 if TYPE_CHECKING:
+    from latprof.errors import LatprofError
     from latprof.predictors.pack.answering import Answer
 
 #: Lines about what is not certain of one model.
 _MOST_UNCERTAIN = 3
+#: Lines of remarks, and names in one that stands for several.
+_MOST_LINES, _MOST_NAMES = 3, 5
 
 
 def print_answers(answers: list[Answer], upper: float | None, packs: list[str]) -> None:
@@ -37,46 +41,82 @@ def print_answers(answers: list[Answer], upper: float | None, packs: list[str]) 
         ],
         left=1 + len(where),
     )
-    for answer in answers:
-        if answer.distance is not None and answer.distance > 1:
-            note(
-                f"{answer.name} lies outside the region of the training networks (distance "
-                f"{answer.distance:.1f}; 99% of them are within 1): its interval may be too narrow"
-            )
     targets = dict.fromkeys(answer.target for answer in answers if answer.target is not None)
-    for target in () if packs else targets:
-        note(f"for {target.describe()}")
-    for answer in answers:
-        _print_notes(answer)
+    if targets and not packs:
+        note(f"for {'; '.join(target.describe() for target in targets)}")
+    _print_remarks([each for answer in answers for each in _remarks(answer)])
 
 
-def _print_notes(answer: Answer) -> None:
-    """What is to be known of one answer beside its numbers."""
+def print_failures(failed: Mapping[str, LatprofError], answered: int) -> None:
+    """Say why networks have no answer: a line each, or one line for all beside answers."""
+    lines = [f"{name}: {error} [{error.code}]" for name, error in failed.items()]
+    if len(lines) > (1 if answered else _MOST_LINES):
+        lines = [f"{len(lines)} networks have no answer: {'; '.join(lines)}"]
+    for line in lines:
+        remark(line)
+
+
+class _Remark(NamedTuple):
+    """What is to be said of one answer: a sentence of its own, and what it shares with others."""
+
+    name: str
+    sentence: str
+    shared: str
+
+
+def _remarks(answer: Answer) -> Iterator[_Remark]:
+    name = answer.name
+    if answer.distance is not None and answer.distance > 1:
+        yield _Remark(
+            name,
+            f"{name} lies outside the region of the training networks (distance "
+            f"{answer.distance:.1f}; 99% of them are within 1): its interval may be too narrow",
+            "outside the region of the training networks, so that intervals may be too narrow",
+        )
     if answer.measured_here:
-        note(f"{answer.name}: {answer.measured_here} of its kernels were measured on this host")
-    for each in answer.uncertain[:_MOST_UNCERTAIN]:
-        note(f"{answer.name}: {each}")
-    if len(answer.uncertain) > _MOST_UNCERTAIN:
-        note(f"{answer.name}: and {len(answer.uncertain) - _MOST_UNCERTAIN} more such")
+        count = answer.measured_here
+        said = f"{name}: {count} of its kernels were measured on this host"
+        yield _Remark(name, said, "with kernels that were measured on this host")
+    more = len(answer.uncertain) - _MOST_UNCERTAIN
+    for each in (*answer.uncertain[:_MOST_UNCERTAIN], *([f"and {more} more such"] * (more > 0))):
+        yield _Remark(name, f"{name}: {each}", "not certain")
     if answer.differences:
-        note(f"{answer.name} differs from the pack: {'; '.join(answer.differences)}")
+        said = f"{name} differs from the pack: {'; '.join(answer.differences)}"
+        yield _Remark(name, said, "different from the pack")
     missing = ", ".join(answer.unknown)
     if answer.how == "operators":
         missing = f"; not covered: {missing}" if missing else ""
-        note(
-            f"{answer.name} is outside the pack's search space: rough estimate, summed from "
-            f"per-operator costs{missing}"
-        )
+        rough = "outside the pack's search space: rough estimate, summed from per-operator costs"
+        yield _Remark(name, f"{name} is {rough}{missing}", rough)
     elif answer.is_guess and missing:
-        note(f"{answer.name}: kernels outside the training range: {missing}")
+        known = "kernels outside the training range"
+        yield _Remark(name, f"{name}: {known}: {missing}", f"with {known}")
+
+
+def _print_remarks(remarks: Sequence[_Remark]) -> None:
+    """A line each, or one line for all where they are many and of several networks."""
+    if len(remarks) < _MOST_LINES or len({each.name for each in remarks}) == 1:
+        for each in remarks:
+            note(each.sentence)
+        return
+    names: dict[str, list[str]] = {}
+    for each in remarks:
+        names.setdefault(each.shared, []).append(each.name)
+    parts = []
+    for shared, found in names.items():
+        several = list(dict.fromkeys(found))
+        more = f" and {len(several) - _MOST_NAMES} more" if len(several) > _MOST_NAMES else ""
+        parts.append(f"{shared}: {', '.join(several[:_MOST_NAMES])}{more}")
+    note(f"{'; '.join(parts)} (--json has the reasons)")
 
 
 def _where(answer: Answer, pack: str) -> tuple[str, str, str]:
     target = answer.target
     if target is None:
         return "unknown", "-", pack
+    mode = f" {target.mode}" if target.mode else ""
     threads = f", {target.threads} threads" if target.threads > 1 else ""
-    return short_device(target.device_name), f"{target.runtime}{threads}", pack
+    return short_device(target.device_name), f"{target.runtime}{mode}{threads}", pack
 
 
 def answer_cells(answer: Answer, *, bounded: bool) -> tuple[str, ...]:

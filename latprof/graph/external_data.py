@@ -76,6 +76,22 @@ def check_external_data(path: str | os.PathLike[str]) -> None:
             pass
 
 
+def self_contained(path: Path) -> bytes:
+    """The content of a model's file, with the weights of other files inside where it has some.
+
+    Raises ModelFileError as :func:`load_external_data`, and for what is larger than 2 GiB.
+    """
+    if not any(external_tensors(read_model(path, data=False))):
+        return path.read_bytes()
+    model = read_model(path)
+    load_external_data(model, path.parent, os.fspath(path))
+    try:
+        content: bytes = model.SerializeToString()
+    except Exception as error:  # noqa: BLE001 - protobuf's size limit has no public type
+        raise ModelFileError(f"{path} cannot be serialized: {error}") from None
+    return content
+
+
 @contextmanager
 def _opened(tensor: TensorProto, folder: Path, label: str) -> Iterator[tuple[int, int, int]]:
     """Descriptor of a tensor's file, the offset of its values and their length in bytes."""

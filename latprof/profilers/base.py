@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from latprof.common.limits import check_limits, whole
 from latprof.errors import DeviceError, InvalidValueError
@@ -21,9 +21,11 @@ from latprof.measurement.quiet.conditions import read_conditions
 from latprof.measurement.records import Target
 
 if TYPE_CHECKING:
+    from latprof.common.children.child import Child
     from latprof.graph.input_values.input_rules import Rules
     from latprof.graph.model_file import ModelSource
     from latprof.measurement.records import KernelTime
+    from latprof.profilers.host.checks import Check
 
 #: The module that measuring processes run; each has one profiler.
 WORKER_MODULE = "latprof.profilers.visits.worker"
@@ -105,6 +107,36 @@ class ProfiledModel(LoadedModel, Protocol):
         ...
 
 
+class MeasuringHost(Protocol):
+    """Another computer, on which a target's measuring processes run."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in the names of measuring processes."""
+        ...
+
+    @property
+    def target(self) -> str:
+        """The target's spelling there."""
+        ...
+
+    def look(self) -> tuple[Check, ...]:
+        """Judge what happens there now, as :func:`latprof.profilers.host.host_report.look`."""
+        ...
+
+    def start(self, stderr: IO[bytes], timeout_s: float) -> Child:
+        """Start a measuring process, which reads and answers as one here does.
+
+        Its requests may bring files (:func:`latprof.profilers.visits.sending.sent`). Raises
+        DeviceError.
+        """
+        ...
+
+    def lost(self, child: Child, stderr: IO[bytes]) -> DeviceError:
+        """Why a measuring process has ended before it answered."""
+        ...
+
+
 class Profiler(ABC):
     """Runs models on one device through one runtime.
 
@@ -148,8 +180,8 @@ class Profiler(ABC):
     #: Whether networks run on this host's cores, which others may take away: then each network is
     #: measured against a reference of its size (:mod:`latprof.profilers.visits.references`).
     runs_on_host: ClassVar[bool] = False
-    #: Words of which at most one is taken.
-    exclusive_modes: ClassVar[frozenset[str]] = frozenset()
+    #: Groups of words; of each at most one is taken.
+    exclusive_modes: ClassVar[tuple[frozenset[str], ...]] = ()
     #: Words for cores, where the device's differ: ``options.cluster``.
     clusters: ClassVar[tuple[str, ...]] = ()
     #: Whether ``options.cores`` are this computer's, so that the measuring process is pinned, and
@@ -245,6 +277,11 @@ class Profiler(ABC):
         A path is for models whose weights lie in files beside them. Raises UnsupportedModelError
         where the runtime refuses it.
         """
+
+    @property
+    def measuring_host(self) -> MeasuringHost | None:
+        """The computer that measuring processes run on; None for this one."""
+        return None
 
     @property
     def prepares_ahead(self) -> bool:
@@ -353,11 +390,11 @@ def _check_mode(profiler: Profiler, mode: Sequence[str]) -> None:
                 got=word,
             )
         names.append(name)
-    one_of = [name for name in names if name in profiler.exclusive_modes]
-    if len(names) != len(set(names)) or len(one_of) > 1:
+    groups = [group for group in profiler.exclusive_modes if len(group.intersection(names)) > 1]
+    if len(names) != len(set(names)) or groups:
         raise InvalidValueError(
             f"{profiler.spelling} runs in one of these modes at a time",
             field="mode",
-            expected=" or ".join(sorted(profiler.exclusive_modes)) or "each word once",
+            expected=" or ".join(sorted(groups[0])) if groups else "each word once",
             got=",".join(mode),
         )

@@ -350,7 +350,7 @@ def profile(  # noqa: PLR0913 - what a measurement needs is named here
         kernel_profile=found if isinstance(found, KernelProfile) else None,
         without_kernels=found.message if isinstance(found, Failure) else "",
         load=load_figures(target, options, source, timeout_s) if figured else LoadFigures(),
-        host=watch.after(checks, visits, schedule.counts()),
+        host=watch.after(profiler, checks, visits, schedule.counts()),
     )
 
 

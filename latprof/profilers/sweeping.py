@@ -163,7 +163,7 @@ def sweep_network(
         raise failures[0].error()
     visits = [each.visit for made in campaign.made.values() for each in made]
     counts = campaign.counts()
-    return Sweep(name, points, counts, watch.after(checks, visits, counts), cores)
+    return Sweep(name, points, counts, watch.after(profiler, checks, visits, counts), cores)
 
 
 def _empty_point(profiler: Profiler, number: int, batch: int, source: NetworkSource) -> SweepPoint:

@@ -50,15 +50,23 @@ class Watch:
     on_wait: Callable[[str], None] = lambda _waiting: None
 
     def before(self, profiler: Profiler) -> tuple[Check, ...]:
-        """Look at the host, wait for quiet where asked; nothing where a device is elsewhere."""
+        """Look at the host, wait for quiet where asked; nothing where a device is no computer."""
+        elsewhere = profiler.measuring_host
+        if elsewhere is not None:
+            return await_quiet(self.quiet, self.on_note, look_now=elsewhere.look)
         return await_quiet(self.quiet, self.on_note) if profiler.runs_here else ()
 
     def after(
-        self, checks: tuple[Check, ...], visits: Iterable[Visit], counts: VisitCounts
+        self,
+        profiler: Profiler,
+        checks: tuple[Check, ...],
+        visits: Iterable[Visit],
+        counts: VisitCounts,
     ) -> HostReport:
         """What the host did; raises HostBusyError where quiet is required and there was none."""
         made = [*visits]
-        report = HostReport.of(checks, made, counts, quiet_memory(map(VisitSeen.of, made)))
+        memory = quiet_memory(map(VisitSeen.of, made), profiler)
+        report = HostReport.of(checks, made, counts, memory)
         report.check(self.quiet)
         return report
 
@@ -93,15 +101,18 @@ def remembered(profiler: Profiler, known: TargetLabels) -> Constant | None:
     return None if found is constant else found
 
 
-def quiet_memory(seen: Iterable[VisitSeen]) -> float:
-    """What copying in memory takes on this host when it is quiet, as far as that is known.
+def quiet_memory(seen: Iterable[VisitSeen], profiler: Profiler | None = None) -> float:
+    """What copying in memory takes on the target's host when it is quiet, as far as that is known.
 
-    What quiet visits saw of it is remembered. NaN where nobody looked, now or ever.
+    This host's where no profiler says otherwise. What quiet visits saw of it is remembered. NaN
+    where nobody looked, now or ever.
     """
     found = [each for each in seen if not math.isnan(each.quotient)]
     if not found:
         return math.nan
     host, processor = KnownHost(), processor_name()
+    if profiler is not None and profiler.measuring_host is not None:
+        processor = f"{profiler.measuring_host.name} {profiler.target(None).device_name}"
     known = host.memory_quotient(processor)
     # Beside a hog on one of many cores the shares look quiet.
     fair = [

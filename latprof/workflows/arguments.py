@@ -141,8 +141,7 @@ def run_options(
     from latprof.profilers.base import RunOptions
     from latprof.profilers.targets import check_ready, profiler_class
 
-    mode = arguments.get("mode") or ()
-    words = [word.strip() for word in (mode.split(",") if isinstance(mode, str) else mode)]
+    words = [*mode_words(arguments.get("mode") or ())]
     trials = arguments.get("tune_trials")
     if trials is not None:
         whole(1, (1 << 31) - 1).check("tune_trials", trials)
@@ -158,7 +157,7 @@ def run_options(
         arguments.get("threads", 1),
         _cores_here(numbers) if here and profiler.runs_here else numbers,
         arguments.get("dtype") or "float32",
-        tuple(sorted(word for word in words if word)),
+        mode_words(words),
         cluster,
     )
     if not here:
@@ -172,6 +171,12 @@ def run_options(
     if caution and on_note is not None:
         on_note(caution)
     return options
+
+
+def mode_words(mode: str | Sequence[str]) -> tuple[str, ...]:
+    """The words of an execution mode as targets have them: sorted, each by itself."""
+    words = mode.split(",") if isinstance(mode, str) else mode
+    return tuple(sorted(filter(None, (word.strip() for word in words))))
 
 
 def _warn_of_threads(threads: int, pinned: tuple[int, ...], on_note: OnNote) -> None:

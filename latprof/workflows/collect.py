@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from latprof.measurement.labels import TargetLabels
     from latprof.measurement.quiet.target_constant import Constant
     from latprof.measurement.store.store import Store
+    from latprof.profilers.base import Profiler
     from latprof.profilers.campaign.campaign import Progress
     from latprof.profilers.campaign.collection import Collection
     from latprof.profilers.host.checks import Check
@@ -251,13 +252,14 @@ def collect(
     watch = Watch(quiet, on_note=on_note or (lambda _text: None))
     with open_store(store, create=True) as opened:
         _check_source(opened, collection)
-        checks = watch.before(profiler_class(target)(how))
+        profiler = profiler_class(target)(how)
+        checks = watch.before(profiler)
         found, outcome = prepared.run(opened, revision=revision_here(tag), on_progress=on_progress)
         costs = costs_of(collection)
         if not outcome.made + outcome.resumed + outcome.elsewhere:
             return CollectResult(found, outcome, None, costs)
         known = TargetLabels.of(opened, found)
-        better = remembered(profiler_class(target)(how), known)
+        better = remembered(profiler, known)
         if better is not None and known_constant:
             opened.freeze_constant(found, better, after=known.constant.number)
             known = TargetLabels.of(opened, found)
@@ -269,7 +271,7 @@ def collect(
             summarize(known),
             costs,
             labels_of(known, collection) if paths else (),
-            _host(known, checks, outcome.made + outcome.repeated),
+            _host(profiler, known, checks, outcome.made + outcome.repeated),
             known.labels,
         )
 
@@ -282,7 +284,9 @@ def _offer(own: Constant, better: Constant) -> str:
     )
 
 
-def _host(known: TargetLabels, checks: tuple[Check, ...], tries: int) -> HostReport:
+def _host(
+    profiler: Profiler, known: TargetLabels, checks: tuple[Check, ...], tries: int
+) -> HostReport:
     """What the host did before and during the visits of this run, the last ones in the store."""
     from latprof.profilers.host.host_report import HostReport, VisitSeen
     from latprof.profilers.watching import quiet_memory
@@ -302,7 +306,7 @@ def _host(known: TargetLabels, checks: tuple[Check, ...], tries: int) -> HostRep
         disturbed=int(made["disturbed"].sum()),
         tries=len(made),
         memory=memory,
-        quiet_memory=quiet_memory(seen),
+        quiet_memory=quiet_memory(seen, profiler),
     )
 
 

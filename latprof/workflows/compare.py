@@ -418,7 +418,7 @@ class _Measured:
             on_wait=watch.on_wait,
         ) as make_measurer:
             found = measure_in_turn(a, b, make_measurer, **effort, on_visit=watch.on_visit)
-        host = watch.after(checks, found.made, found.visits)
+        host = watch.after(this, checks, found.made, found.visits)
         constant = settled(this, found.reference or name, found.constant, watch.on_note)
         found = replace(found, constant=constant)
         names = a.subject.name, b.subject.name

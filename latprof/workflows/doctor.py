@@ -61,7 +61,8 @@ def doctor(
         A zip file into which a phone's raw answers are written, without its serial.
     target : str, optional
         A target's spelling: its runtime, version and device are checked too, and a small network is
-        run on it. Of a phone's target the phone is checked in place of this host.
+        run on it. Of a target elsewhere (a phone, a computer over SSH) that is checked in place of
+        this host.
 
     Raises
     ------
@@ -89,15 +90,28 @@ def doctor(
         return _store_checks(os.fspath(store), repair)
     if repair is not None:
         raise UsageError("`repair` is for a store", field="repair", hint="name the store first")
-    from latprof.profilers.host.checks import Check, run_checks
+    from latprof.profilers.host.checks import Check
     from latprof.registry import entry_point_problems
 
     taken = [
         Check("other packages", "WARN", problem.problem, problem.hint or "")
         for problem in entry_point_problems()
     ]
-    first = () if target is None else _target_checks(target)
-    return DoctorResult((*first, *run_checks(), *taken))
+    first = [] if target is None else _target_checks(target)
+    failed = any(check.status == "FAIL" for check in first[:1])
+    return DoctorResult((*first, *_host_checks(None if failed else target), *taken))
+
+
+def _host_checks(target: str | None) -> list[Check]:
+    """Of the computer that the target's measuring processes run on."""
+    from latprof.profilers.base import RunOptions
+    from latprof.profilers.host.checks import Check, run_checks
+    from latprof.profilers.targets import profiler_class
+
+    profiler = None if target is None else profiler_class(target)(RunOptions())
+    if profiler is None or profiler.measuring_host is None:
+        return [*run_checks()]
+    return [Check(**each) for each in profiler.surroundings()["checks"]]
 
 
 def is_target(text: str) -> bool:
@@ -111,7 +125,7 @@ def is_target(text: str) -> bool:
         profiler_class(text)
     except UnknownNameError:
         device = text.partition(":")[0]
-        return device in {"cpu", "cuda", "tvm-rpc"} and Path(text).suffix != ".db"
+        return device in {"cpu", "cuda", "ssh", "tvm-rpc"} and Path(text).suffix != ".db"
     return True
 
 

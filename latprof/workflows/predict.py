@@ -26,6 +26,7 @@ def predict(  # type: ignore[overload-overlap] # text is a sequence of text, and
     space: SpaceLike | None = ...,
     target: str | None = ...,
     threads: int | None = ...,
+    mode: str | Sequence[str] | None = ...,
     shapes: Shapes = ...,
     batch_size: int | None = ...,
     strict: bool = ...,
@@ -43,6 +44,7 @@ def predict(
     space: SpaceLike | None = ...,
     target: str | None = ...,
     threads: int | None = ...,
+    mode: str | Sequence[str] | None = ...,
     shapes: Shapes = ...,
     batch_size: int | None = ...,
     strict: bool = ...,
@@ -60,6 +62,7 @@ def predict(
     space: SpaceLike | None = None,
     target: str | None = None,
     threads: int | None = None,
+    mode: str | Sequence[str] | None = None,
     shapes: Shapes = None,
     batch_size: int | None = None,
     strict: bool = False,
@@ -92,6 +95,8 @@ def predict(
         The pack must hold for this target, such as ``"cpu:onnxruntime"``.
     threads : int, optional
         The pack must hold for so many threads inside an operator.
+    mode : str or sequence of str, optional
+        The pack must hold for this execution mode, such as ``"opt-basic"``; ``""`` for none.
     shapes : mapping of str to sequence of int, optional
         Shapes of the models' inputs whose own are dynamic.
     batch_size : int, optional
@@ -119,7 +124,7 @@ def predict(
     PackError, UnknownNameError
         For the pack, and a target that does not exist.
     TargetMismatchError
-        For a pack of another target, or another number of threads.
+        For a pack of another target, another number of threads, or another mode.
     UsageError
         Where no pack that comes with latprof holds for them.
     InvalidValueError, ModelFileError, DynamicShapeError
@@ -144,7 +149,8 @@ def predict(
     from latprof.workflows import predict_answers
     from latprof.workflows.arguments import space_of
 
-    packs = predict_answers.packs_for(listed, pack, target, threads, space_of(space))
+    asked = predict_answers.AskedTarget(target, threads, mode)
+    packs = predict_answers.packs_for(listed, pack, asked, space_of(space))
     if measure_missing:
         how = {"on_progress": on_progress, "on_note": on_note}
         packs = predict_answers.with_missing_measured(packs, listed, shapes, batch_size, **how)

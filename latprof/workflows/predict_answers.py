@@ -29,7 +29,7 @@ from latprof.predictors.pack.kernel_answers import predict_from_kernels
 from latprof.predictors.pack.kernel_pack import KernelPack
 from latprof.predictors.pack.pack import Pack
 from latprof.predictors.pack.shipped import kernel_pack_names, pack_names, space_pack_names
-from latprof.workflows.arguments import batched_shapes, name_of, open_any_pack
+from latprof.workflows.arguments import batched_shapes, mode_words, name_of, open_any_pack
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
@@ -58,40 +58,80 @@ class Answering(ShortRepr):
     members_first: bool = False
 
 
+@dataclass(frozen=True)
+class AskedTarget:
+    """What a pack's target has to be, as far as that is asked.
+
+    Parameters
+    ----------
+    spelling : str, optional
+        Such as ``"cpu:onnxruntime"``.
+    threads : int, optional
+    mode : str or sequence of str, optional
+        Words of the execution mode: exactly these.
+
+    Raises
+    ------
+    UnknownNameError, InvalidValueError
+        For a target that does not exist, and threads that are none.
+    """
+
+    spelling: str | None = None
+    threads: int | None = None
+    mode: str | Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        _THREADS.check("threads", self.threads)
+        if self.spelling is not None:
+            from latprof.profilers.targets import profiler_class
+
+            profiler_class(self.spelling)  # refuses what is none; nothing needs to be installed
+
+    @property
+    def words(self) -> str | None:
+        """The mode as targets have it."""
+        return None if self.mode is None else ",".join(mode_words(self.mode))
+
+    def missed_by(self, found: Target | None) -> str:
+        """What was asked for and is not so of a target, in words; empty where all is."""
+        asked = {
+            f"{self.spelling}": (self.spelling, found and found.spelling),
+            f"{self.threads} threads": (self.threads, found and found.threads),
+            f"mode {self.words or 'without words'}": (self.words, found and found.mode),
+        }
+        return ", ".join(
+            said for said, (wanted, own) in asked.items() if wanted is not None and wanted != own
+        )
+
+
 def packs_for(
     networks: Sequence[Predictable],
     pack: AnyPackLike | None,
-    target: str | None = None,
-    threads: int | None = None,
+    asked: AskedTarget,
     space: SearchSpace | None = None,
 ) -> Answering:
     """Open the pack that is given, or those that come with latprof, and check what they hold for.
 
     Raises as :func:`predict`.
     """
-    _THREADS.check("threads", threads)
-    if target is not None:
-        from latprof.profilers.targets import profiler_class
-
-        profiler_class(target)  # refuses what is none; nothing needs to be installed
     if pack is not None:
-        return _given(pack, target, threads, space)
+        return _given(pack, asked, space)
     if space is not None:
         raise UsageError("a `space` is given for a `pack` of it", field="pack")
-    return _bundled(networks, target, threads)
+    return _bundled(networks, asked)
 
 
-def _bundled(networks: Sequence[Predictable], target: str | None, threads: int | None) -> Answering:
+def _bundled(networks: Sequence[Predictable], asked: AskedTarget) -> Answering:
     """Of the packs that come with latprof."""
     spelled = sum(map(_is_spelled, networks))
     kernels = None
     if spelled < len(networks):
-        kernels = _first_bundled(kernel_pack_names(), target, threads)
+        kernels = _first_bundled(kernel_pack_names(), asked)
     bundled = None
     if spelled or kernels is None:
-        bundled = _first_bundled(space_pack_names(), target, threads)
+        bundled = _first_bundled(space_pack_names(), asked)
     if bundled is None and (kernels is None or spelled == len(networks)):
-        raise _none_bundled(target, threads)
+        raise _none_bundled(asked)
     return Answering(
         bundled if isinstance(bundled, Pack) else None,
         kernels if isinstance(kernels, KernelPack) else None,
@@ -155,11 +195,9 @@ def _is_spelled(network: Predictable) -> bool:
     return path.suffix != ".onnx" and not what_is_at(path)
 
 
-def _given(
-    pack: AnyPackLike, target: str | None, threads: int | None, own: SearchSpace | None
-) -> Answering:
+def _given(pack: AnyPackLike, asked: AskedTarget, own: SearchSpace | None) -> Answering:
     loaded = open_any_pack(pack, own)
-    wrong = _other_than_asked(loaded, target, threads)
+    wrong = asked.missed_by(loaded.target)
     if wrong:
         raise TargetMismatchError(
             f"the pack {name_of(pack)} holds for another target",
@@ -185,25 +223,25 @@ def _kernels_of_target(target: Target | None) -> KernelPack | None:
     return None
 
 
-def _first_bundled(
-    names: Sequence[str], target: str | None, threads: int | None
-) -> Pack | KernelPack | None:
+def _first_bundled(names: Sequence[str], asked: AskedTarget) -> Pack | KernelPack | None:
     for name in names:
         loaded = open_any_pack(name)
-        if not _other_than_asked(loaded, target, threads):
+        if not asked.missed_by(loaded.target):
             return loaded
     return None
 
 
-def _none_bundled(target: str | None, threads: int | None) -> UsageError:
+def _none_bundled(asked: AskedTarget) -> UsageError:
     found = [loaded.target for loaded in map(open_any_pack, pack_names()) if loaded.target]
     held = {f"{t.spelling} ({t.threads} thread{'s' * (t.threads > 1)})" for t in found}
+    target = asked.spelling
+    mode = f"--mode {asked.words} " if asked.words else ""
     return UsageError(
-        f"no pack for {target or f'{threads} threads'} comes with latprof",
-        field="target" if target else "threads",
+        f"no pack for {asked.missed_by(None)} comes with latprof",
+        field="target" if target else "threads" if asked.threads else "mode",
         expected=f"one of {', '.join(sorted(held))}",
         hint=f"{_install(target)}make one: latprof collect --kernels --target {target or '...'} "
-        "--store k.db; latprof train k.db --output my.pack; then give it as `pack`",
+        f"{mode}--store k.db; latprof train k.db --output my.pack; then give it as `pack`",
     )
 
 
@@ -215,16 +253,6 @@ def _install(target: str | None) -> str:
     if found is None or found.state == "ready":
         return ""
     return f"{found.detail}: {found.remedy or 'measure on another host'}; then "
-
-
-def _other_than_asked(pack: Pack | KernelPack, target: str | None, threads: int | None) -> str:
-    """What was asked for and is not so, in words; empty where all is."""
-    found = pack.target
-    asked = {
-        f"{target}": target is None or (found is not None and found.spelling == target),
-        f"{threads} threads": threads is None or (found is not None and found.threads == threads),
-    }
-    return ", ".join(words for words, so in asked.items() if not so)
 
 
 def predict_all(

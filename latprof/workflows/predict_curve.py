@@ -80,6 +80,7 @@ def predict_curve(
     batch_sizes: Sequence[int] = (),
     target: str | None = None,
     threads: int | None = None,
+    mode: str | Sequence[str] | None = None,
     strict: bool = False,
     upper: float | None = None,
     output: PathLike | None = None,
@@ -100,7 +101,7 @@ def predict_curve(
         Shapes of the model's inputs; each dimension is a size, or a sequence of sizes.
     batch_sizes : sequence of int
         Sizes of the first dimension of each input of two dimensions or more.
-    target, threads, strict, upper
+    target, threads, mode, strict, upper
         As of :func:`latprof.predict`.
     output, png : path, optional
         A page with the curve, and a folder for it as a picture.
@@ -123,9 +124,10 @@ def predict_curve(
     check_page(output, png)
     named = _named_shapes(path, shapes or {})
     axes = _axes(path, named, batch_sizes)
-    from latprof.workflows.predict_answers import packs_for, with_what_was_measured
+    from latprof.workflows.predict_answers import AskedTarget, packs_for, with_what_was_measured
 
-    packs = with_what_was_measured(packs_for([path], pack, target, threads))
+    asked = AskedTarget(target, threads, mode)
+    packs = with_what_was_measured(packs_for([path], pack, asked))
     found = _curve(path, named, axes, packs, {"strict": strict, "upper": upper, "advise": False})
     if output is None and png is None:
         return CurveResult(found)

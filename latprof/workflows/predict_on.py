@@ -6,14 +6,22 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from latprof.errors import LatprofError, UsageError
-from latprof.workflows.arguments import name_of, open_any_pack
+from latprof.workflows.arguments import name_of, open_any_pack, space_of
 from latprof.workflows.formatting import short_device
 from latprof.workflows.packs import packs
 from latprof.workflows.predict import predict
+from latprof.workflows.predict_answers import AskedTarget
+
+#: What packs of kernels say of their search space.
+ANY_SPACE = "any"
 
 if TYPE_CHECKING:
+    from latprof.datasets.spaces.base import SearchSpace
     from latprof.predictors.pack.answering import Answer
+    from latprof.predictors.pack.kernel_pack import KernelPack
     from latprof.predictors.pack.manifest import PackFacts
+    from latprof.predictors.pack.pack import Pack
+    from latprof.workflows.arguments import OnNote, SpaceLike
     from latprof.workflows.predict_answers import OnError, Predictable
 
 
@@ -22,8 +30,11 @@ def predict_on(
     device: str | None = None,
     *,
     every: bool = False,
+    space: SpaceLike | None = None,
     target: str | None = None,
     threads: int | None = None,
+    mode: str | Sequence[str] | None = None,
+    on_note: OnNote | None = None,
     on_error: OnError | None = None,
     **options: Any,
 ) -> list[tuple[str, Answer]]:
@@ -37,8 +48,12 @@ def predict_on(
         A part of the device's name, as :func:`latprof.packs` takes it.
     every : bool
         An answer of each pack that knows the network, in place of the first one.
-    target, threads : optional
+    space : SearchSpace or str, optional
+        One of your own: only its packs, and those of kernels.
+    target, threads, mode : optional
         Only packs of these.
+    on_note : callable, optional
+        Called with the reason why a pack is left out that cannot be opened.
     on_error : callable, optional
         Called with a network that no pack answers for, and the reason.
     **options
@@ -53,14 +68,11 @@ def predict_on(
     ------
     UsageError
         Where there is no pack of this device.
+    PackError
+        Where none of them can be opened.
     """
-    chosen = [
-        (facts.path, open_any_pack(facts.path))
-        for facts in packs((), on=device)[0]
-        if facts.target is not None
-        and target in {None, facts.target.spelling}
-        and threads in {None, facts.target.threads}
-    ]
+    asked = AskedTarget(target, threads, mode)
+    chosen = _opened(packs((), on=device)[0], asked, space_of(space), on_note)
     if not chosen:
         raise _no_pack(device, packs()[0])
     found: list[tuple[str, Answer]] = []
@@ -77,6 +89,33 @@ def predict_on(
             if on_error is None:
                 raise failure
             on_error(name_of(network), failure)
+    return found
+
+
+def _opened(
+    listed: Sequence[PackFacts],
+    asked: AskedTarget,
+    space: SearchSpace | None,
+    on_note: OnNote | None,
+) -> list[tuple[str, Pack | KernelPack]]:
+    """The packs that are asked for; one that cannot be opened is left out where others can."""
+    found: list[tuple[str, Pack | KernelPack]] = []
+    failures: list[LatprofError] = []
+    for facts in listed:
+        if facts.target is None or asked.missed_by(facts.target):
+            continue
+        own = space is not None and facts.space == space.name
+        if space is not None and not own and facts.space != ANY_SPACE:
+            continue
+        try:
+            found.append((facts.path, open_any_pack(facts.path, space if own else None)))
+        except LatprofError as error:
+            failures.append(error)
+    if failures and not found:
+        raise failures[0]
+    if on_note is not None:
+        for failure in failures:
+            on_note(f"left out: {failure}")
     return found
 
 

@@ -66,6 +66,8 @@ def test_the_page_from_collecting_to_searching(folder, space):
     assert (folder / "own.html").stat().st_size > 10_000
     assert (folder / "best.onnx").stat().st_size > 10_000
 
+    own = latprof.load_pack("own.pack", latprof.get_space(space))
+    _an_exported_network_is_recognized(folder, space, own)
     table = json.loads((folder / "own-table.json").read_text())
     assert yaml.safe_load((folder / "own.yaml").read_text()) == table
     assert len(table["decisions"]) == 6
@@ -73,11 +75,22 @@ def test_the_page_from_collecting_to_searching(folder, space):
     (code,) = (b.text for b in PAGE if "own-table.json" in b.text and b.language == "python")
     names = {}
     exec(compile(code, "own-space.md", "exec"), names)
-    own = latprof.load_pack("own.pack", latprof.get_space(space))
     known = own.predict(own.space.sample(16))
     summed = [names["latency_ms"](row.choices) for row in own.space.sample(16)]
     # The table is fitted to the hybrid's output, which may know more than sums.
     np.testing.assert_allclose(summed, known.latency_ms, rtol=0.25)
+
+
+def _an_exported_network_is_recognized(folder, space, own):
+    architecture = own.space.sample(1, seed=5)[0]
+    (folder / "exported.onnx").write_bytes(own.space.onnx_bytes(architecture, seed=3))
+    words = ["predict", "exported.onnx", "--space", space, "--json"]
+    (answer,) = json.loads(run(folder, [*words, "--pack", "own.pack"]).stdout)
+    assert answer["architecture"] == str(architecture)
+    assert answer["latency_ms"] == pytest.approx(own.predict([architecture]).latency_ms[0])
+    rows = {row["pack"]: row for row in json.loads(run(folder, [*words, "--all"]).stdout)}
+    assert rows.pop("own.pack")["architecture"] == str(architecture)
+    assert {row["how"] for row in rows.values()} == {"kernels"}
 
 
 def test_the_spaces_are_as_short_as_the_page_promises():

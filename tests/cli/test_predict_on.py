@@ -1,11 +1,16 @@
 """``predict --on DEVICE`` and ``--all``."""
 
+import dataclasses
 import json
 
+import numpy as np
 import pytest
+from small_space import SmallSpace
 from typer.testing import CliRunner
 
+import latprof
 from latprof.cli.app import app
+from latprof.predictors import LinearPredictor
 
 MEMBER = "1,0,6,6,2,0,1,1,5,1,1,1,4,1,1,1,5,5,2,2,5"
 
@@ -47,6 +52,42 @@ def test_a_device_that_there_is_no_pack_of_names_those_that_there_are():
     assert "no pack of typewriter" in done.stderr
     assert "Xeon" in done.stderr
     assert run(MEMBER, "--on", "xeon", "--pack", "proxyless-cpu-ort1").exit_code == 2
+
+
+def test_the_mode_is_part_of_the_target_that_is_asked_for(tmp_path):
+    pack = latprof.load_pack("proxyless-cpu-ort1")
+    assert pack.target is not None
+    target = dataclasses.replace(pack.target, mode="opt-basic")
+    latprof.save_pack(dataclasses.replace(pack, target=target), tmp_path / "basic.pack")
+    (tmp_path / "broken.pack").write_bytes(b"no pack")
+
+    asked = ("--pack", "basic.pack", "--mode")
+    assert run(MEMBER, *asked, "opt-basic").exit_code == 0
+    for mode in ("opt-extended", ""):
+        refused = run(MEMBER, *asked, mode)
+        assert refused.exit_code == 2
+        assert "expected mode " in refused.stderr
+        assert "(opt-basic)" in refused.stderr
+    none = run(MEMBER, "--mode", "opt-basic")
+    assert none.exit_code == 2
+    assert "--mode opt-basic --store" in none.stderr
+
+    found = run(MEMBER, "--all", "--mode", "opt-basic")
+    assert "onnxruntime opt-basic" in found.stdout
+    assert len(found.stdout.splitlines()) == 2
+    listed = CliRunner().invoke(app, ["packs"])
+    assert "onnxruntime opt-basic" in listed.stdout
+
+
+def test_a_pack_of_somebodys_own_space_is_left_out_with_a_remark(tmp_path):
+    space = SmallSpace()
+    own = latprof.load_pack("proxyless-cpu-ort1")
+    rows = space.sample(40)
+    fitted = LinearPredictor(space).fit(rows, np.linspace(1, 2, len(rows)))
+    latprof.save_pack(fitted, tmp_path / "own.pack", target=own.target)
+    done = run(MEMBER, "--all")
+    assert done.exit_code == 0, done.stderr
+    assert "left out: " in done.stderr
 
 
 def test_budgets_hold_for_every_row():

@@ -60,6 +60,20 @@ def test_a_bad_file_is_one_line_and_the_others_are_answered(models, tmp_path):
     assert sum("bad.onnx" in line for line in result.stderr.splitlines()) == 1
 
 
+def test_fifty_files_are_one_table_and_three_lines(tmp_path):
+    names = [conv(tmp_path / f"{number}.onnx", "image") for number in range(47)]
+    for number in range(3):
+        (tmp_path / f"bad{number}.onnx").write_bytes(b"not a model")
+        names.insert(10 * number, str(tmp_path / f"bad{number}.onnx"))
+    result = predict(*names, "--shape", "image=1,3,16,16")
+    assert result.exit_code == 5
+    assert len(result.stdout.splitlines()) == 48
+    lines = result.stderr.splitlines()
+    assert len(lines) <= 3
+    failures = next(line for line in lines if "3 networks have no answer" in line)
+    assert all(f"bad{number}.onnx: " in failures for number in range(3))
+
+
 def test_without_any_answer_there_is_no_table(models):
     result = predict(*models)
     assert result.exit_code == 3

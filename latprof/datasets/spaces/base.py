@@ -486,9 +486,14 @@ class SearchSpace(ABC):
 
         return build_torch(self.blocks(architecture), self.head(architecture), seed=seed)
 
-    def recognize(
-        self,
-        network: Network,  # noqa: ARG002 - a space that cannot tell knows none
-    ) -> Architecture | None:
-        """Return the architecture that ``network`` is, judged by its convolutions, or None."""
-        return None
+    def recognize(self, network: Network) -> Architecture | None:
+        """Return the architecture that ``network`` is, or None.
+
+        Operators, shapes, number format and activations are compared, and what each reads. Names,
+        weights and who exported it do not matter. Of architectures that are the same network it is
+        one. The network is built once to compare it.
+        """
+        from latprof.datasets.models.recognition import recognized
+
+        found: Architecture | None = recognized(self, network)
+        return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from latprof.graph.runtime_kernels import patterns
 from latprof.graph.runtime_kernels.blocked_layout import NCHWC, BlockedLayout
@@ -26,9 +26,14 @@ _FREE = VIEWS
 #: Number formats without kernels on x86 processors.
 _CAST = frozenset({"float16", "bfloat16"})
 
+#: How far ONNX Runtime optimises a graph; each level has what those before it have.
+OptimizationLevel: TypeAlias = Literal["off", "basic", "extended", "all"]
 
-def onnxruntime_kernels(network: Network, *, block: int = AVX2_BLOCK) -> tuple[Operator, ...]:
-    """What ONNX Runtime's CPU provider makes of a network at its highest level of optimisation.
+
+def onnxruntime_kernels(
+    network: Network, *, block: int = AVX2_BLOCK, level: OptimizationLevel = "all"
+) -> tuple[Operator, ...]:
+    """What ONNX Runtime's CPU provider makes of a network.
 
     The rules are those of its graph transformers (onnxruntime/core/optimizer), version 1.31.
     ``python -m benchmarks.fusion`` compares them with what the runtime itself makes.
@@ -39,6 +44,8 @@ def onnxruntime_kernels(network: Network, *, block: int = AVX2_BLOCK) -> tuple[O
         As :func:`latprof.graph.reader.read_network` reads it.
     block : int
         Channels a block of the processor: 8 with AVX2, 16 with AVX-512, 0 for no blocked layout.
+    level : str
+        Of the session's graph optimisation: ``"off"``, ``"basic"``, ``"extended"`` or ``"all"``.
 
     Returns
     -------
@@ -48,38 +55,48 @@ def onnxruntime_kernels(network: Network, *, block: int = AVX2_BLOCK) -> tuple[O
         runs; none for a change of layout. Operators that only change a shape are left out.
     """
     graph = KernelGraph(network)
+    if level != "off":
+        _basic(graph, more=level != "basic")
+    cast = sum(operator.precision in _CAST for operator in network.operators)
+    if 2 * cast < len(network.operators):
+        _for_this_processor(graph, block, level)
+    return tuple(graph.kernel(node) for node in graph.nodes if node.op_type not in _FREE)
+
+
+def _basic(graph: KernelGraph, *, more: bool) -> None:
+    """Rewrites whose results are operators of ONNX itself; ``more`` above this level."""
     patterns.remove_what_does_nothing(graph)
     patterns.merge_what_is_the_same(graph)
     quantized_kernels(graph)
     patterns.fold_into_convolutions(graph)
     patterns.sums_into_gemm(graph)
     patterns.products_with_a_bias(graph)
-    patterns.gelu(graph)
-    patterns.splits(graph)
+    if more:
+        patterns.gelu(graph)
+        patterns.splits(graph)
     transposes_past_splits(graph)
     patterns.layer_normalization(graph, merge=False)
     transposes_past_elements(graph)
     join_transposes(graph)
     patterns.layer_normalization(graph, merge=True)
     join_transposes(graph)
-    cast = sum(operator.precision in _CAST for operator in network.operators)
-    if 2 * cast < len(network.operators):
-        _for_this_processor(graph, block)
-    return tuple(graph.kernel(node) for node in graph.nodes if node.op_type not in _FREE)
 
 
-def _for_this_processor(graph: KernelGraph, block: int) -> None:
+def _for_this_processor(graph: KernelGraph, block: int, level: OptimizationLevel) -> None:
     """What is done once operators are assigned to the CPU provider.
 
     In 16 bits most have no kernel there: they are cast to float32 afterwards, as they are.
     """
-    patterns.activations(graph)
-    patterns.simplified_layer_normalization(graph)
-    patterns.scaled_and_transposed_products(graph)
-    patterns.skip_layer_normalization(graph)
-    patterns.fast_gelu(graph)
-    patterns.quick_gelu(graph)
+    if level in ("extended", "all"):
+        patterns.activations(graph)
+        patterns.simplified_layer_normalization(graph)
+        patterns.scaled_and_transposed_products(graph)
+        patterns.skip_layer_normalization(graph)
+        patterns.fast_gelu(graph)
+        patterns.quick_gelu(graph)
     expand_functions(graph)
+    if level != "all":
+        return
     if block and not any(node.domain == NCHWC for node in graph.nodes):
         BlockedLayout(graph, block).apply()
     patterns.sums_into_convolutions(graph)

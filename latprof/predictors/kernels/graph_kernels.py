@@ -16,6 +16,7 @@ from latprof.graph.fusion_rules import bundled_rules
 from latprof.graph.runtime_kernels.fused_kernels import (
     AVX2_BLOCK,
     AVX512_BLOCK,
+    OptimizationLevel,
     onnxruntime_kernels,
 )
 from latprof.predictors.kernels.configurations import (
@@ -52,8 +53,8 @@ def kernels_of(network: Network, target: Target | None = None) -> GraphKernels:
     :func:`latprof.graph.fusion.fuse`, with the rules that come with latprof where it has some of
     that runtime (``latprof fusion`` finds them out).
     """
-    if target is not None and target.spelling == "cpu:onnxruntime":
-        operators = onnxruntime_kernels(network, block=_block_of(target))
+    if target is not None and _is_onnxruntime_on_cpu(target):
+        operators = onnxruntime_kernels(network, block=_block_of(target), level=_level_of(target))
     else:
         own = target is not None and target.device == "cpu"
         rules = bundled_rules(target.runtime) if own and target is not None else None
@@ -69,14 +70,33 @@ def kernels_of(network: Network, target: Target | None = None) -> GraphKernels:
     )
 
 
+def _is_onnxruntime_on_cpu(target: Target) -> bool:
+    """Whether ONNX Runtime's own kernels run, on the processor of a computer."""
+    kind = target.device.partition(":")[0]
+    words = target.mode.split(",")
+    own = not any(word.startswith("provider-") for word in words)
+    return kind in ("cpu", "ssh") and target.runtime == "onnxruntime" and own
+
+
+def _level_of(target: Target) -> OptimizationLevel:
+    """How far the graph is optimised, by the words of the mode."""
+    words = target.mode.split(",")
+    levels: tuple[OptimizationLevel, ...] = ("off", "basic", "extended")
+    return next((level for level in levels if f"opt-{level}" in words), "all")
+
+
 def _block_of(target: Target) -> int:
-    """Channels in a block of the blocked layout.
+    """Channels in a block of the blocked layout; none on ARM, which has kernels of its own for it.
 
     Eight, unless the processor is known to be one with AVX-512.
     """
+    if _ARM.search(target.device_name):
+        return 0
     return AVX512_BLOCK if _AVX512.search(target.device_name) else AVX2_BLOCK
 
 
+#: ARM's processors, whose names have no family but implementer and part of each kind of core.
+_ARM = re.compile(r"\b\dx 0x[0-9a-f]+/0x|\bneon\b")
 #: Processors with AVX-512, by their names.
 _AVX512 = re.compile(r"Xeon.*(?:Platinum|Gold|Silver|W-[23])|EPYC (?:9\d\d\d|4\d\d4)")
 #: Families whose kernels write the layout of convolutions, and those that keep what they read.

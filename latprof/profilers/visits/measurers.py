@@ -62,6 +62,7 @@ def measurers(
             protocol,
             timeout_s=timeout_s,
             on_wait=on_wait,
+            elsewhere=profiler.measuring_host,
         )
 
         def make_measurer(reference_runs: Mapping[str, int]) -> Measurer:

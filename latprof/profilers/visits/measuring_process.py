@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import platform
@@ -24,9 +25,10 @@ from latprof.errors import (
 from latprof.measurement.records import KernelProfile, PairedProtocol
 from latprof.measurement.visits import Failure, Visit
 from latprof.profilers.base import WORKER_MODULE
+from latprof.profilers.visits.sending import sent
 
 if TYPE_CHECKING:
-    from latprof.profilers.base import RunOptions
+    from latprof.profilers.base import MeasuringHost, RunOptions
     from latprof.profilers.visits.network_source import NetworkSource
 
 #: A visit that takes longer is given up, in seconds.
@@ -65,6 +67,9 @@ class ProcessMeasurer:
         Longest time for one visit, without what the device had to be waited for.
     on_wait : callable, optional
         Takes what the process says that it waits for.
+    elsewhere : MeasuringHost, optional
+        The computer that the process runs on, where it is not this one. Files that it needs are
+        sent there once; the times of its visits are by the clock here.
     """
 
     def __init__(
@@ -77,16 +82,18 @@ class ProcessMeasurer:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         *,
         on_wait: Callable[[str], None] = lambda _waiting: None,
+        elsewhere: MeasuringHost | None = None,
     ) -> None:
         check_timeout(timeout_s)
-        self._on_wait = on_wait
+        self._on_wait, self._elsewhere = on_wait, elsewhere
+        self._sent: set[str] = set()  # names of files that a process elsewhere has
         self._following: Sequence[NetworkSource] = ()
         self._configuration = {
-            "target": target,
+            "target": target if elsewhere is None else elsewhere.target,
             "options": options.to_dict(),
             "reference": reference.to_dict(),
             "protocol": protocol.to_dict(),
-            "host": platform.node(),
+            "host": platform.node() if elsewhere is None else elsewhere.name,
             "reference_runs": dict(reference_runs or {}),
         }
         self._batch_size = options.batch_size
@@ -119,7 +126,7 @@ class ProcessMeasurer:
         """Have the process do ``Bench.prepare``; do not wait for it."""
         self.start()
         with self._starting_over():
-            self._send({"do": "prepare"}, network.handed_over(self._batch_size))
+            self._send({"do": "prepare"}, self._told(network))
 
     @contextlib.contextmanager
     def _starting_over(self) -> Iterator[None]:
@@ -132,15 +139,22 @@ class ProcessMeasurer:
     def visit(self, network: NetworkSource) -> Visit:
         started_at, start = time.time(), time.perf_counter()
         try:
-            return self._ask("visit", network, _visit)
+            visit = self._ask("visit", network, _visit)
+            if self._elsewhere is None:
+                return visit
+            return dataclasses.replace(visit, started_at=time.time() - visit.wall_s)
         except _ENDINGS as error:
             return Visit.failed(error, started_at, time.perf_counter() - start)
 
     def profile(self, network: NetworkSource) -> KernelProfile | Failure:
+        started_at = time.time()
         try:
-            return self._ask("kernels", network, _kernels)
+            found = self._ask("kernels", network, _kernels)
         except _ENDINGS as error:
             return Failure.of(error)
+        if self._elsewhere is None or isinstance(found, Failure):
+            return found
+        return dataclasses.replace(found, started_at=started_at)
 
     def close(self) -> None:
         """End the process and all it started, at once if it is in the middle of something."""
@@ -157,12 +171,13 @@ class ProcessMeasurer:
 
     def _ask(self, what: str, network: NetworkSource, read: Callable[[Fields], _Answer]) -> _Answer:
         """The process's answer; raises what ended it, one of ``_ENDINGS``."""
-        told = network.handed_over(self._batch_size)  # what cannot be built ends no process
+        told = self._told(network)  # what cannot be built ends no process
         try:
             if self._process is None:
                 self._start()
             self._collect_answers()
-            following = [each.to_dict() for each in self._following]
+            # What lies here cannot be fetched ahead from elsewhere.
+            following = [] if self._elsewhere else [each.to_dict() for each in self._following]
             self._send({"do": what, "following": following}, told)
             return read(self._receive())
         except InvalidValueError as error:  # what a profiler of another package may bring
@@ -173,6 +188,16 @@ class ProcessMeasurer:
         except _ENDINGS:
             self.close()
             raise
+
+    def _told(self, network: NetworkSource) -> tuple[dict[str, Any], bytes]:
+        """A network as it is handed over, with the files that a process elsewhere lacks."""
+        if self._elsewhere is None:
+            return network.handed_over(self._batch_size)
+        if self._process is None:
+            self._sent.clear()
+        values, content, names = sent(network, self._batch_size, self._sent)
+        self._sent.update(names)  # where they do not arrive, the process ends
+        return values, content
 
     def _collect_answers(self) -> None:
         while self._owed:
@@ -186,10 +211,13 @@ class ProcessMeasurer:
     def _start(self) -> None:
         self._log.seek(0)
         self._log.truncate()
-        try:
-            self._process = Child(WORKER_MODULE, stderr=self._log)
-        except OSError as error:
-            raise DeviceError(f"the measuring process cannot start: {error.strerror}") from None
+        if self._elsewhere is not None:
+            self._process = self._elsewhere.start(self._log, self._timeout_s)
+        else:
+            try:
+                self._process = Child(WORKER_MODULE, stderr=self._log)
+            except OSError as error:
+                raise DeviceError(f"the measuring process cannot start: {error.strerror}") from None
         self._owed = 0
         self._send(self._configuration)  # it says when it is ready
 
@@ -235,8 +263,10 @@ class ProcessMeasurer:
         except (ValueError, RecursionError):
             raise RuntimeFailedError("the measuring process gave no usable answer") from None
 
-    def _death(self) -> RuntimeFailedError:
+    def _death(self) -> DeviceError:
         assert self._process is not None
+        if self._elsewhere is not None:
+            return self._elsewhere.lost(self._process, self._log)
         how = self._process.wait(5.0) or "closed its output"
         self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, self._log.tell() - _LOG_BYTES))

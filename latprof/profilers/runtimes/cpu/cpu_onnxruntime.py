@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from onnx import TensorProto, helper
@@ -22,6 +22,13 @@ from latprof.profilers.base import Availability, Profiler
 from latprof.profilers.host.facts import processor_name
 from latprof.profilers.runtimes.cpu.onnxruntime_profile import read_kernels, with_node_names
 from latprof.profilers.runtimes.model_inputs import NO_RULES, random_inputs
+from latprof.profilers.runtimes.onnxruntime_sessions import (
+    LEVELS,
+    PROVIDERS,
+    check_providers,
+    providers_of,
+    set_level,
+)
 from latprof.profilers.runtimes.running import (
     onnxruntime_refusal,
     package_availability,
@@ -78,6 +85,8 @@ class CpuOnnxRuntime(Profiler):
     spelling = "cpu:onnxruntime"
     runs_on_host = True
     precisions = ("float32", "int8", "float16")
+    modes: ClassVar = {**LEVELS, **PROVIDERS}
+    exclusive_modes = (frozenset(LEVELS), frozenset(PROVIDERS))
 
     @classmethod
     def availability(cls) -> Availability:
@@ -127,11 +136,15 @@ class CpuOnnxRuntime(Profiler):
             options.profile_file_prefix = profile_prefix
         if beside:
             options.add_session_config_entry(_WEIGHTS_FOLDER, beside)
+        set_level(options, self.options.mode)
+        providers = providers_of(self.options.mode, self.options.threads)
         source = model if isinstance(model, bytes) else os.fspath(model)
         try:
-            return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(source, options, providers=providers)
         except Exception as error:  # noqa: BLE001 - the runtime's exceptions have no common base
             raise onnxruntime_refusal(error, "CPU") from None
+        check_providers(session, self.options.mode)
+        return session
 
 
 class OnnxRuntimeModel:

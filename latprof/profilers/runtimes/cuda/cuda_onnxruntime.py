@@ -10,6 +10,7 @@ from latprof.errors import DeviceError, UnsupportedModelError
 from latprof.profilers.runtimes.cpu.cpu_onnxruntime import DTYPES, LOG_FATAL, OnnxRuntimeModel
 from latprof.profilers.runtimes.cuda.cuda_device import CudaProfiler
 from latprof.profilers.runtimes.model_inputs import NO_RULES
+from latprof.profilers.runtimes.onnxruntime_sessions import LEVELS, set_level
 from latprof.profilers.runtimes.running import onnxruntime_refusal
 
 if TYPE_CHECKING:
@@ -34,7 +35,11 @@ class CudaOnnxRuntime(CudaProfiler):
 
     spelling = "cuda:N:onnxruntime"
     precisions = ("float32", "tf32")
-    modes: ClassVar = {"graph": "kernels captured once and started together, as a CUDA graph"}
+    modes: ClassVar = {
+        "graph": "kernels captured once and started together, as a CUDA graph",
+        **LEVELS,
+    }
+    exclusive_modes = (frozenset(LEVELS),)
     runtime = "onnxruntime"
     package = "onnxruntime-gpu"
 
@@ -54,6 +59,7 @@ class CudaOnnxRuntime(CudaProfiler):
         options.intra_op_num_threads = self.options.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = LOG_FATAL
+        set_level(options, self.options.mode)
         provider = {
             "device_id": str(self._number()),
             "use_tf32": str(int(self.options.precision == "tf32")),

@@ -85,7 +85,7 @@ class RemoteTVM(Profiler):
     spelling = "tvm-rpc:HOST:PORT/KEY"
     runs_here = False
     modes: ClassVar = {name: f"the device's processor is {name}" for name in PROCESSORS}
-    exclusive_modes = frozenset(PROCESSORS)
+    exclusive_modes = (frozenset(PROCESSORS),)
     address: ClassVar[TrackerAddress | None] = None
 
     def __init__(self, options: RunOptions) -> None:

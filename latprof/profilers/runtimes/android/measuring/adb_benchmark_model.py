@@ -105,7 +105,7 @@ class AdbBenchmarkModel(AdbProfiler):
         "npu": f"on the NPU (LiteRT's program), by its maker's libraries in {NPU_FOLDER}",
         "partial": "what the accelerator cannot do runs on the processor; refused else",
     }
-    exclusive_modes = frozenset(_ACCELERATORS)
+    exclusive_modes = (frozenset(_ACCELERATORS),)
 
     def __init__(self, options: RunOptions) -> None:
         super().__init__(options)

@@ -1,0 +1,1 @@
+"""Processors of other computers, reached through the user's own ``ssh``."""
