@@ -5,7 +5,8 @@ number of training rows (80 %, 900, 100 and 20) it prints the floor (the better 
 one-hot choices and an untuned XGBoost, both from the file), the RMSE of ``hybrid`` on the same
 test rows, and their ratio. With ``i = RandomState(0).permutation(n)`` the first fifth of i is the
 test set; n rows are the mean over training sets ``RandomState(100 + s).permutation(train)[:n]``: 3
-draws at 900, 4 at 100, 6 at 20. Where a column shows its noise, the RMSE at 80 % over it follows.
+draws at 900, 4 at 100, 6 at 20. Beside them stands the processor time of the fit at 80 %. Where a
+column shows its noise, the RMSE at 80 % over it follows. ``--only`` takes some of the columns.
 ``--intervals`` prints the coverage of 90 % intervals over 20 splits instead (about an hour),
 ``--few`` at 20 and 100 training rows, over the draws above. ``--check`` exits with status 1 where a
 promised figure is missed.
@@ -46,6 +47,8 @@ MEAN_OF_ALL = 0.85
 MEAN_NASBENCH201 = 0.97
 MEAN_OVER_NOISE = 1.05
 MEAN_MOBILE = {100: 0.45, 20: 0.55}
+#: Promised processor seconds of a fit of Once-for-All at 80 %.
+FIT_S = 6.0
 SPLITS = 20
 #: Numbers of rows that are few, and promised mean coverage of 90 % intervals there, by space, in %.
 FEW, COVERED = (20, 100), (88, 92)
@@ -141,18 +144,22 @@ def mean_error(column: Column, count: int) -> tuple[float, float]:
     )
 
 
-def accuracy(folder: Path) -> bool:
+def accuracy(folder: Path, only: str) -> bool:
     """Print the ratios; return whether all that is promised is kept."""
     print("RMSE of hybrid on the test rows, floor (the better of two baselines) and their ratio")
     heads = "".join(f"{name:>27}" for name in NAMES.values())
-    print(f"{'column':27}{'mean ms':>9}{'noise':>9}{'outliers':>10}  {heads}")
+    print(f"{'column':27}{'mean ms':>9}{'noise':>9}{'outliers':>10}{'fit s':>7}  {heads}")
     ratios: dict[int, dict[tuple[str, str], float]] = {count: {} for count in DRAWS}
     over_noise: dict[str, float] = {}
-    for column in columns(folder):
+    fit_s: dict[tuple[str, str], float] = {}
+    for column in columns(folder, only):
         cells, outliers = "", np.nan
         for count in DRAWS:
+            start = time.process_time()
             (error, far), floor = mean_error(column, count), column.floors[count]
-            outliers = outliers if count else far / floor
+            if not count:
+                outliers = far / floor
+                fit_s[column.name, column.device] = time.process_time() - start
             ratios[count][column.name, column.device] = error / floor
             if not count and (noise := noise_of_twins(column.data)) is not None:
                 over_noise[f"{column.name} {column.device}"] = error / noise.rmse_ms
@@ -161,18 +168,23 @@ def accuracy(folder: Path) -> bool:
         shown = "-" if noise is None else f"{noise.rmse_ms:.3f}"
         mean = column.latency_ms[column.rows].mean()
         name = f"{column.name} {column.device}"
-        print(f"{name:27}{mean:9.3f}{shown:>9}{outliers:10.3f}  {cells}", flush=True)
+        seconds = fit_s[column.name, column.device]
+        print(f"{name:27}{mean:9.3f}{shown:>9}{outliers:10.3f}{seconds:7.1f}  {cells}", flush=True)
     print("noise: ms, of one measurement, from networks that the space names twice; it holds what")
     print("their layout changes too. RMSE below it is not to be had where rows are independent.")
     print(
         "outliers: the ratio at 80 % were all test rows predicted exactly but those that are off by"
     )
     print("more than 7 robust standard deviations.\n")
-    return judged_by_noise(over_noise) & promises(ratios)
+    longest = max((s for (space, _), s in fit_s.items() if space.startswith("ofa")), default=0.0)
+    good = promise("Once-for-All, longest fit at 80 %, processor seconds", longest, FIT_S)
+    return good & judged_by_noise(over_noise) & promises(ratios)
 
 
 def judged_by_noise(over_noise: dict[str, float]) -> bool:
     """Print RMSE at 80 % over the noise of one measurement, where a column shows its own."""
+    if not over_noise:
+        return True
     print("RMSE at 80 % over noise: 1 is all that can be had")
     print("\n".join(f"{name:27}{value:9.3f}" for name, value in over_noise.items()))
     mean = geometric_mean(list(over_noise.values()))
@@ -198,15 +210,17 @@ def promises(ratios: dict[int, dict[tuple[str, str], float]]) -> bool:
         name, worst = max(ratios[count].items(), key=lambda item: item[1])
         good &= promise(f"largest ratio at {NAMES[count]} rows ({' '.join(name)})", worst, limit)
     for name, limit in EACH.items():
+        if name not in ratios[0]:
+            continue
         good &= promise(f"{' '.join(name)} at 80 %", ratios[0][name], limit)
     cells = [value for (space, _), value in ratios[0].items() if space == "nasbench201"]
-    good &= promise(
-        "NAS-Bench-201 at 80 %, geometric mean", geometric_mean(cells), MEAN_NASBENCH201
-    )
+    if cells:
+        text = "NAS-Bench-201 at 80 %, geometric mean"
+        good &= promise(text, geometric_mean(cells), MEAN_NASBENCH201)
     for count, limit in MEAN_MOBILE.items():
         mobile = [value for (space, _), value in ratios[count].items() if space != "nasbench201"]
         text = f"FBNet and Once-for-All at {count} rows, geometric mean"
-        good &= promise(text, geometric_mean(mobile), limit)
+        good &= not mobile or promise(text, geometric_mean(mobile), limit)
     overall = geometric_mean(list(ratios[0].values()))
     good &= overall <= MEAN_OF_ALL
     print(f"geometric mean of ratios: {overall:.3f}")
@@ -279,9 +293,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the public data")
     parser.add_argument("--intervals", action="store_true", help="coverage over 20 splits")
     parser.add_argument("--few", action="store_true", help="coverage with few rows")
-    parser.add_argument(
-        "--only", default="", help="with --intervals or --few: columns with this in their name"
-    )
+    parser.add_argument("--only", default="", help="columns with this in their name")
     parser.add_argument("--check", action="store_true", help="exit with 1 where a figure is missed")
     arguments = parser.parse_args()
     start = time.perf_counter()
@@ -290,7 +302,7 @@ def main() -> None:
     elif arguments.few:
         good = few_rows(arguments.data, arguments.only)
     else:
-        good = accuracy(arguments.data)
+        good = accuracy(arguments.data, arguments.only)
     print(f"{time.perf_counter() - start:.0f} s", file=sys.stderr)
     if arguments.check and not good:
         raise SystemExit(1)

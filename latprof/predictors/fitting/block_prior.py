@@ -14,22 +14,22 @@ Processes for Machine Learning", 2006, chapter 2).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latprof.common.short_reprs import ShortRepr
 from latprof.predictors.features.block_features import kind_group
-from latprof.predictors.fitting.ridge import (
-    RANK_TOLERANCE,
-    RidgeFit,
-    fit_ridge,
-    fit_robust_ridge,
+from latprof.predictors.fitting.grouped_ridge import (
+    GroupedFit,
+    fit_grouped,
+    fit_robust_grouped,
 )
+from latprof.predictors.fitting.ridge import RANK_TOLERANCE, RidgeFit
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -54,8 +54,9 @@ _FREE_ROWS = 2
 _FREE_COLUMNS = 1000
 #: Operators up to which each has a cost of its own; beyond, only what similar ones share is known.
 MOST_OPERATORS = 4000
-#: Columns of a root from which it is shortened by faster means.
-_MANY_COLUMNS = 1000
+#: Coefficients of a prior and rows from which the prior is chosen on so many rows.
+_MANY_COEFFICIENTS = 500
+_TELLING_ROWS = 1000
 #: What is left of a covariance when its low-rank root is long enough.
 _ROOT_TOLERANCE = 1e-6
 _ROOT_COLUMNS = 400
@@ -63,15 +64,13 @@ _ROOT_COLUMNS = 400
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Prior(ShortRepr):
-    """Table entries as ``counts @ root @ coefficients``, coefficients of one variance.
+    """Table entries as ``root @ coefficients``, coefficients of one variance.
 
     Parameters
     ----------
     tables : SpaceTables
-    counts : sparse array of shape (columns, items)
-        How often a column has each item: an operator, mostly.
-    root : array of shape (items, q)
-        A square root of the covariance of the items' costs.
+    root : array of shape (columns, q)
+        A square root of the covariance of the entries.
     shared : int
         How many of the root's first columns are totals.
     weight : float
@@ -79,34 +78,37 @@ class Prior(ShortRepr):
     """
 
     tables: SpaceTables
-    counts: csr_array
     root: Floats
     shared: int
     weight: float = 1.0
 
-    def features(self, columns: Integers) -> Floats:
-        """What latencies of ``columns``, shape (n, parts), are linear in, shape (n, q)."""
-        features: Floats = (self.tables.one_hot(columns) @ self.counts) @ self.root
-        return self.scaled(features)
+    def groups(self, columns: Integers) -> tuple[Floats, Floats]:
+        """What latencies of ``columns``, shape (n, parts), are linear in: (n, shared), the rest.
 
-    def scaled(self, values: Floats) -> Floats:
-        """Multiply what belongs to the root's columns, the last axis, with their weights."""
-        scales = np.ones(self.root.shape[1])
-        scales[self.shared :] = self.weight
-        return values * scales
+        The rest is not yet multiplied with the weight.
+        """
+        features: Floats = self.tables.one_hot(columns) @ self.root
+        return features[:, : self.shared], np.ascontiguousarray(features[:, self.shared :])
 
     def entries(self, coefficients: Floats) -> Floats:
         """Entries of the table, shape (columns,)."""
-        entries: Floats = self.counts @ (self.root @ self.scaled(coefficients))
+        scales = np.ones(self.root.shape[1])
+        scales[self.shared :] = self.weight
+        entries: Floats = self.root @ (scales * coefficients)
         return entries
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BlockCosts(ShortRepr):
-    """A fitted additive table, and the ridge and the prior that it comes from."""
+    """A fitted additive table, and the fit and the prior that it comes from."""
 
-    ridge: RidgeFit
+    fit: GroupedFit
     prior: Prior
+
+    @property
+    def ridge(self) -> RidgeFit:
+        """Coefficients, and predictions of rows left out one by one."""
+        return self.fit.ridge
 
     @cached_property
     def entries(self) -> Floats:
@@ -130,71 +132,91 @@ def fit_block_costs(tables: SpaceTables, columns: Integers, latency_ms: Floats) 
     ``columns`` are those of the n architectures, shape (n, parts). The priors are
     :func:`operator_priors` and, with many rows, none at all: every entry an unknown of its own.
     """
+    some = telling_rows(tables, len(latency_ms))
+    costs = choose_prior(tables, columns[some], latency_ms[some])
+    if len(some) == len(latency_ms):
+        return costs
+    return fit_by_prior(costs.prior, columns, latency_ms)
+
+
+def telling_rows(tables: SpaceTables, rows: int) -> Integers:
+    """The rows that a prior is chosen on: all, or a draw where priors are large and rows many."""
+    largest = max(prior.root.shape[1] for prior in operator_priors(tables))
+    if largest < _MANY_COEFFICIENTS or rows <= _TELLING_ROWS:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(0).permutation(rows)[:_TELLING_ROWS])
+
+
+def choose_prior(tables: SpaceTables, columns: Integers, latency_ms: Floats) -> BlockCosts:
+    """Fit n latencies under each prior; return the fit of least leave-one-out error."""
     priors = operator_priors(tables)
     free = len(tables.column_parts)
     if free <= min(_FREE_COLUMNS, len(latency_ms) / _FREE_ROWS):
         priors = (*priors, _no_prior(tables))
-    best: BlockCosts | None = None
-    for prior in priors:
-        unscaled = prior.features(columns)
-        for weight in WEIGHTS if prior.shared else (1.0,):
-            weighted = replace(prior, weight=weight)
-            fit = fit_ridge(weighted.scaled(unscaled), latency_ms)
-            if best is None or fit.error < best.ridge.error:
-                best = BlockCosts(fit, weighted)
-    assert best is not None
-    return best
+    fits = (fit_by_prior(prior, columns, latency_ms) for prior in priors)
+    return min(fits, key=lambda costs: costs.ridge.error)
 
 
 def fit_by_prior(
-    prior: Prior, features: Floats, latency_ms: Floats, *, robust: bool = False
+    prior: Prior, columns: Integers, latency_ms: Floats, row_weights: Floats | None = None
 ) -> BlockCosts:
-    """Fit the entries under one prior; ``features`` are ``prior.features`` of n architectures.
+    """Fit the entries under one prior, whose weight is chosen again, to n weighted rows."""
+    weights: Sequence[float] = WEIGHTS if prior.shared else (1.0,)
+    fit = fit_grouped(*prior.groups(columns), latency_ms, weights, row_weights)
+    return BlockCosts(fit, replace(prior, weight=fit.weight))
 
-    With ``robust`` by a robust fit, for latencies with outliers.
-    """
-    fit = (fit_robust_ridge if robust else fit_ridge)(features, latency_ms)
-    return BlockCosts(fit, prior)
+
+def fit_robust_costs(costs: BlockCosts, columns: Integers, latency_ms: Floats) -> BlockCosts:
+    """Fit the entries anew to the same rows, robust to outliers."""
+    groups = costs.prior.groups(columns)
+    return replace(costs, fit=fit_robust_grouped(*groups, latency_ms, costs.fit))
 
 
 @lru_cache(maxsize=2)  # they are large; a campaign asks about one space
 def operator_priors(tables: SpaceTables) -> tuple[Prior, ...]:
     """The priors that are tried on a space, one for each of :data:`LENGTHS`, made once.
 
-    Their roots hold side by side the totals, what similar operators share beyond them, and what
-    each has of its own; sampled architectures get the variance 1 from the second, and
-    :data:`_OWN` squared from the third. Candidates with the same operators are items
-    beside the operators, without totals.
+    Their roots hold side by side the totals and what columns cost beyond them. The latter's
+    covariance is the sum of what similar operators share and of what each has of its own; sampled
+    architectures get the variance 1 from the first, and :data:`_OWN` squared from the second.
+    Candidates with the same operators are items beside the operators, without totals.
     """
     deviation = tables.total_deviations
-    totals = tables.operator_totals[:, deviation > 0] / deviation[deviation > 0]
-    size = np.sqrt((totals**2).sum(axis=1))
-    twins = _twins(tables)
-    counts = _with_own(tables.operator_counts, twins)
-    # Where no total varies at all, nothing is known of their sizes but that they are some.
-    twin_size = tables.operator_counts[twins] @ size
-    sizes = np.concatenate([size, np.where(twin_size > 0, twin_size, 1.0)])
-    own = np.diag(sizes)[:, sizes > 0]
-    if len(totals) > MOST_OPERATORS:
-        own = own[:, own.shape[1] - len(twins) :]
-    own = _OWN * _of_variance_1(own, tables, counts)
-    totals = _padded(totals / np.sqrt(max(totals.shape[1], 1)), len(sizes))
+    varying = deviation > 0
+    totals = tables.totals[:, varying] / deviation[varying]
+    totals = totals / np.sqrt(max(totals.shape[1], 1))
+    operators = tables.operator_totals[:, varying] / deviation[varying]
+    size = np.sqrt((operators**2).sum(axis=1))
+    own = _own_costs(tables, size)
+    own_covariance = (own @ own.T).toarray() * (_OWN**2 / _variance(own, tables))
     priors = []
     for lengths in LENGTHS:
-        similar = _padded(_similarity_root(tables, size, lengths), len(sizes))
-        similar = _of_variance_1(similar, tables, counts)
-        beyond = _compressed(np.hstack([similar, own]), counts)
-        root = np.hstack([totals, beyond])
-        priors.append(Prior(tables, counts, root, totals.shape[1]))
+        similar = tables.operator_counts @ _similarity_root(tables, size, lengths)
+        covariance = similar @ similar.T / _variance(similar, tables) + own_covariance
+        root = np.hstack([totals, _root(covariance)])
+        priors.append(Prior(tables, root, totals.shape[1]))
     return tuple(priors)
 
 
 def _no_prior(tables: SpaceTables) -> Prior:
     """Every entry an unknown of its own."""
-    from scipy.sparse import eye_array
+    return Prior(tables, np.eye(len(tables.column_parts)), 0)
 
-    columns = len(tables.column_parts)
-    return Prior(tables, eye_array(columns, format="csr"), np.eye(columns), 0)
+
+def _own_costs(tables: SpaceTables, size: Floats) -> csr_array:
+    """What columns cost by their operators alone, one unknown an item, (columns, items)."""
+    from scipy.sparse import coo_array, diags_array, hstack
+
+    counts, twins = tables.operator_counts, _twins(tables)
+    # Where no total varies at all, nothing is known of their sizes but that they are some.
+    of_twins = counts[twins] @ size
+    of_twins = np.where(of_twins > 0, of_twins, 1.0)
+    places = (twins, np.arange(len(twins)))
+    apart = coo_array((of_twins, places), (counts.shape[0], len(twins)))
+    if len(size) > MOST_OPERATORS:
+        return apart.tocsr()
+    beside: csr_array = hstack([counts @ diags_array(size), apart], format="csr")
+    return beside
 
 
 def _twins(tables: SpaceTables) -> Integers:
@@ -210,72 +232,26 @@ def _twins(tables: SpaceTables) -> Integers:
     return np.array(twins, dtype=np.int64)
 
 
-def _with_own(counts: csr_array, columns: Integers) -> csr_array:
-    """The counts and, beside them, an item for each of these columns alone."""
-    from scipy.sparse import coo_array, hstack
-
-    places = (columns, np.arange(len(columns)))
-    own = coo_array((np.ones(len(columns)), places), (counts.shape[0], len(columns)))
-    beside: csr_array = hstack([counts, own], format="csr")
-    return beside
-
-
-def _padded(root: Floats, items: int) -> Floats:
-    """The root of operators as that of all items: the others vary by themselves."""
-    return np.vstack([root, np.zeros((items - len(root), root.shape[1]))])
+def _variance(values: Floats | csr_array, tables: SpaceTables) -> float:
+    """Variance of latencies of uniformly sampled parts, given a root of the entries; 1 for none."""
+    squares = cast("Floats", (values * values) @ np.ones(values.shape[1]))
+    shares = np.zeros((len(tables.parts), len(squares)))
+    for row, part in zip(shares, tables.parts, strict=True):
+        np.add.at(row, part.columns, 1 / len(part.columns))
+    means = shares @ values
+    variance = float((shares @ squares).sum() - (means**2).sum())
+    return variance if variance > 0 else 1.0
 
 
-def _of_variance_1(root: Floats, tables: SpaceTables, counts: csr_array) -> Floats:
-    """The root scaled so that latencies of uniformly sampled parts have the variance 1."""
-    variance = 0.0
-    for part in tables.parts:
-        columns, times = np.unique(part.columns, return_counts=True)
-        values = counts[columns] @ root
-        share = times / times.sum()
-        variance += float(share @ ((values - share @ values) ** 2).sum(axis=1))
-    return root / np.sqrt(variance) if variance > 0 else root
+def _root(covariance: Floats) -> Floats:
+    """A square root of a covariance, rank revealed: pivoted Cholesky."""
+    from scipy.linalg.lapack import dpstrf
 
-
-def _compressed(root: Floats, counts: csr_array) -> Floats:
-    """A shorter root of the same covariance between the columns.
-
-    There are fewer combinations of operators than operators: some always come together.
-    """
-    if root.shape[1] >= _MANY_COLUMNS:
-        basis = _row_space(counts)
-        inside = basis.T @ root
-        covariance = inside @ inside.T
-        covariance[np.diag_indices_from(covariance)] *= 1 + RANK_TOLERANCE
-        found: Floats = basis @ np.linalg.cholesky(covariance)
-        return found
-    design = counts @ root
-    squared, vectors = np.linalg.eigh(design.T @ design)
-    shorter: Floats = root @ vectors[:, squared > RANK_TOLERANCE * squared.max(initial=0.0)]
-    return shorter
-
-
-def _row_space(counts: csr_array) -> Floats:
-    """An orthonormal basis of what the columns' counts of items span, shape (items, rank).
-
-    Items that no column joins, directly or by others, are decomposed apart.
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    columns, items = counts.shape
-    ones = counts.tocoo()
-    links = coo_array((ones.data, (ones.row, columns + ones.col)), (columns + items,) * 2)
-    _, labels = connected_components(links, directed=False)
-    parts = []
-    for label in np.unique(labels[columns:]):
-        here = np.flatnonzero(labels[columns:] == label)
-        block = counts[np.flatnonzero(labels[:columns] == label)][:, here].toarray()
-        squared, vectors = np.linalg.eigh(block.T @ block)
-        kept = squared > RANK_TOLERANCE * max(float(squared.max(initial=0.0)), 1e-300)
-        part = np.zeros((items, int(kept.sum())))
-        part[here] = vectors[:, kept]
-        parts.append(part)
-    return np.hstack(parts)
+    scale = float(covariance.diagonal().max(initial=0.0))
+    factor, pivots, rank, _ = dpstrf(covariance, lower=1, tol=RANK_TOLERANCE * scale)
+    root = np.zeros((len(covariance), rank if scale > 0 else 0))
+    root[pivots - 1] = np.tril(factor)[:, : root.shape[1]]
+    return root
 
 
 def _similarity_root(tables: SpaceTables, size: Floats, lengths: tuple[float, ...]) -> Floats:
@@ -318,16 +294,14 @@ def low_rank_root(covariance: Callable[[int], Floats], variances: Floats) -> Flo
     decomposition", Applied Numerical Mathematics 62 (2012).
     """
     left = variances.copy()
-    columns: list[Floats] = []
-    while len(columns) < _ROOT_COLUMNS and left.max(initial=0.0) > _ROOT_TOLERANCE * max(
-        float(variances.max(initial=0.0)), 1e-300
-    ):
+    largest = max(float(variances.max(initial=0.0)), 1e-300)
+    rows = np.empty((min(_ROOT_COLUMNS, len(variances)), len(variances)))
+    count = 0
+    while count < len(rows) and left.max(initial=0.0) > _ROOT_TOLERANCE * largest:
         pivot = int(np.argmax(left))
-        column = covariance(pivot)
-        for earlier in columns:
-            column = column - earlier[pivot] * earlier
-        column = column / np.sqrt(left[pivot])
-        columns.append(column)
-        left = np.maximum(left - column**2, 0.0)
+        row = covariance(pivot) - rows[:count, pivot] @ rows[:count]
+        rows[count] = row / np.sqrt(left[pivot])
+        left = np.maximum(left - rows[count] ** 2, 0.0)
         left[pivot] = 0.0
-    return np.stack(columns, axis=1) if columns else np.zeros((len(variances), 0))
+        count += 1
+    return rows[:count].T

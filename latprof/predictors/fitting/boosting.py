@@ -26,6 +26,8 @@ Mask: TypeAlias = NDArray[np.bool_]
 _PATIENCE = 40
 MAX_ROUNDS = 1000
 _ROWS_FOR_THREADS = 1000
+#: Trees after which a fit is given up whose held-out error is still so many times another model's.
+_TRIAL_ROUNDS, _HOPELESS = 150, 2.0
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,14 @@ class Path(ShortRepr):
     predictions: Callable[[int], Floats]
 
 
-def grow(features: Singles, task: FoldTask, settings: BoostingSettings, seed: int) -> Path:
-    """Fit one fold until its held-out error stops falling."""
+def grow(
+    features: Singles,
+    task: FoldTask,
+    settings: BoostingSettings,
+    seed: int,
+    reached: float = np.inf,
+) -> Path:
+    """Fit one fold until its held-out error stops falling, or is still far above ``reached``."""
     require("train", "growing trees", "xgboost")
     keep_docstrings("xgboost")
     import xgboost as xgb
@@ -98,6 +106,13 @@ def grow(features: Singles, task: FoldTask, settings: BoostingSettings, seed: in
     wanted = (task.measured - task.offset - base) / scale
     valid = xgb.QuantileDMatrix(held, wanted, ref=train, nthread=1)
     history: dict[str, Any] = {}
+    limit = np.sqrt(_HOPELESS * reached) / scale
+
+    class GiveUp(xgb.callback.TrainingCallback):  # type: ignore[misc]  # the library is not typed
+        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ARG002
+            late = epoch + 1 == _TRIAL_ROUNDS
+            return bool(late and min(evals_log["held"]["rmse"]) > limit)
+
     booster = xgb.train(
         settings.parameters(seed),
         train,
@@ -106,6 +121,7 @@ def grow(features: Singles, task: FoldTask, settings: BoostingSettings, seed: in
         evals_result=history,
         early_stopping_rounds=_PATIENCE,
         verbose_eval=False,
+        callbacks=[GiveUp()],
     )
     curve = np.array([np.sqrt(np.mean(wanted**2)), *history["held"]["rmse"]]) * scale
 
@@ -185,16 +201,18 @@ def choose(
     *,
     seed: int,
     finalists: int = 2,
+    reached: float = np.inf,
 ) -> Chosen:
     """Choose among candidates, each with its tasks (one a fold), by cross-validation.
 
     All are fitted on the first fold; the ``finalists`` best of them on the others too. The number
-    of trees is that of the least error over all rows.
+    of trees is that of the least error over all rows. ``reached`` is the squared error in ms of a
+    model without trees on the first fold: candidates that stay far above it are given up.
     """
 
     def run(job: tuple[int, int]) -> Path:
         tasks, settings = candidates[job[0]]
-        return grow(features, tasks[job[1]], settings, seed)
+        return grow(features, tasks[job[1]], settings, seed, np.inf if job[1] else reached)
 
     folds = len(candidates[0][0])
     # XGBoost leaves the interpreter's lock, and each fit is its own: the order does not matter.

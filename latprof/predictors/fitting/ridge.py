@@ -16,12 +16,6 @@ Floats: TypeAlias = NDArray[np.float64]
 PENALTIES: Floats = np.geomspace(1e-9, 1e1, 51)
 #: Squared singular values below this fraction of the largest are rounding errors.
 RANK_TOLERANCE = 1e-11
-#: Degrees of freedom of the errors in a robust fit, and how often its weights are set.
-_FREEDOM = 3.0
-_REWEIGHTINGS = 4
-#: Slopes of that line that can be meant. Where the features say nothing, what is predicted without
-#: a row falls as the row rises (it is the mean of the others), and the line would turn it round.
-_SLOPES = (0.5, 2.0)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -84,37 +78,6 @@ def fit_ridge(features: Floats, target: Floats, row_weights: Floats | None = Non
         penalty=float(penalties[best]),
         left_out=target - residuals[:, best] / roots,
         error=float(errors[best]),
-    )
-
-
-def fit_robust_ridge(features: Floats, target: Floats) -> RidgeFit:
-    """Fit a robust ridge, then set its level and slope by least squares.
-
-    Iteratively reweighted least squares for Student's t with :data:`_FREEDOM` degrees of freedom
-    (Lange, Little, Taylor, JASA 1989): weight (nu + 1) / (nu + (r / s)^2), r the residual of the
-    row left out and s 1.48 times their median absolute size. Where errors are skewed the robust fit
-    is not the mean; a line through the rows left out, by ordinary least squares, makes it so.
-    """
-    fit = fit_ridge(features, target)
-    for _ in range(_REWEIGHTINGS):
-        residuals = target - fit.left_out
-        scale = 1.4826 * float(np.median(np.abs(residuals)))
-        if scale <= 1e-9 * float(np.abs(target).max()):
-            return fit
-        weights = (_FREEDOM + 1) / (_FREEDOM + (residuals / scale) ** 2)
-        fit = fit_ridge(features, target, weights)
-    spread = fit.left_out - fit.left_out.mean()
-    slope = float(spread @ target) / max(float(spread @ spread), 1e-300)
-    if not _SLOPES[0] <= slope <= _SLOPES[1]:
-        slope = 1.0
-    level = float(target.mean()) - slope * float(fit.left_out.mean())
-    left_out = level + slope * fit.left_out
-    return RidgeFit(
-        coefficients=slope * fit.coefficients,
-        intercept=level + slope * fit.intercept,
-        penalty=fit.penalty,
-        left_out=left_out,
-        error=float(np.mean((target - left_out) ** 2)),
     )
 
 

@@ -12,11 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.common.short_reprs import ShortRepr
-from latprof.predictors.fitting.block_prior import (
-    BlockCosts,
-    fit_block_costs,
-    fit_by_prior,
-)
 from latprof.predictors.fitting.boosting import (
     SETTINGS,
     Chosen,
@@ -29,6 +24,11 @@ from latprof.predictors.fitting.evaluation import fold_numbers
 from latprof.predictors.fitting.factors import AdditiveTable, Factor, FactorSum
 from latprof.predictors.fitting.grid import all_choices, fit_grid, grid_rows, is_small
 from latprof.predictors.fitting.trees import TreeEnsemble
+from latprof.predictors.models.additive_model import (
+    AdditiveModel,
+    fit_additive,
+    with_neighbours,
+)
 
 if TYPE_CHECKING:
     from latprof.predictors.features.block_features import SpaceTables
@@ -42,13 +42,13 @@ _FOLDS = 4
 #: Folds of the predictions that intervals are made from: with more rows left to train on, errors
 #: are nearer those of the model that is kept.
 _CALIBRATION_FOLDS = 16
-#: Rows below which the prior is chosen again for each row left out: it was chosen for the least
-#: error of these very rows, which with few of them is well below that of others.
-_FEW_ROWS = 200
-#: Parts that few rows are left out in; twenty rows, one by one.
-_NESTED_FOLDS = 20
-#: Rows from which a robust fit is tried.
-ROBUST_ROWS = 50
+#: Rows from which the folds that trees are chosen by serve for that, too.
+_MANY_ROWS = 1000
+#: Rows from which tables of neighbouring blocks are tried.
+_NEIGHBOUR_ROWS = 300
+#: Standard errors by which these have to be better: they are many coefficients, and where latencies
+#: drift over the rows two are soon reached.
+_CLEARLY = 4.0
 #: Rows from which models are blended.
 _BLENDED_ROWS = 200
 #: Errors below this share of the mean latency are none: no clock repeats as well.
@@ -92,41 +92,6 @@ class _Rows:
         return [self.folds != fold for fold in range(_FOLDS)]
 
 
-@dataclass(frozen=True, eq=False)
-class _Base:
-    """The additive model: of all rows, of each fold's, and what the folds predict."""
-
-    costs: BlockCosts
-    by_fold: list[BlockCosts]
-    held_ms: Floats
-    robust: bool = False
-
-    @property
-    def left_out_ms(self) -> Floats:
-        """Exact leave-one-out predictions, under the prior chosen on all rows."""
-        return self.costs.ridge.left_out
-
-    def unseen_ms(self, rows: _Rows) -> Floats:
-        """Predictions of rows that nothing was fitted to or chosen on, shape (n,).
-
-        With many rows those of :attr:`left_out_ms`: one row chooses no prior.
-        """
-        count = len(rows.latency_ms)
-        if count >= _FEW_ROWS:
-            return self.left_out_ms
-        predicted = np.empty(count)
-        numbers = fold_numbers(count, min(_NESTED_FOLDS, count), rows.seed)
-        for fold in range(int(numbers.max()) + 1):
-            mask = numbers != fold
-            columns, latency = rows.columns[mask], rows.latency_ms[mask]
-            costs = fit_block_costs(rows.tables, columns, latency)
-            if self.robust:
-                features = costs.prior.features(columns)
-                costs = fit_by_prior(costs.prior, features, latency, robust=True)
-            predicted[~mask] = costs.predict(rows.columns[~mask])
-        return predicted
-
-
 def choose_model(tables: SpaceTables, choices: Choices, latency_ms: Floats, seed: int) -> Model:
     """Fit and compare the models on n checked rows; see the module."""
     rows = _Rows(
@@ -137,47 +102,15 @@ def choose_model(tables: SpaceTables, choices: Choices, latency_ms: Floats, seed
         fold_numbers(len(choices), _FOLDS, seed),
         seed,
     )
-    base = _additive(rows)
+    base = fit_additive(tables, rows.columns, latency_ms, rows.folds)
+    small = is_small(tables.num_choices.tolist())
+    if not small and tables.one_decision_parts and len(choices) >= _NEIGHBOUR_ROWS:
+        both = with_neighbours(base, rows.columns, latency_ms, rows.folds)
+        held = both.held_ms, base.held_ms
+        base = both if _better(*held, latency_ms, _CLEARLY) else base
     trees = _trees(rows, base)
-    if is_small(tables.num_choices.tolist()):
-        found = _whole_grid(rows, base, trees)
-        if found is not None:
-            return found
-    return _with_trees(rows, base, trees)
-
-
-def _additive(rows: _Rows) -> _Base:
-    """The additive model, robust where that predicts left-out rows better.
-
-    Its prior is chosen on all rows, by leave-one-out; the folds keep it.
-    """
-    latency = rows.latency_ms
-    costs = fit_block_costs(rows.tables, rows.columns, latency)
-    features = costs.prior.features(rows.columns)
-
-    def by_fold(*, robust: bool) -> list[BlockCosts]:
-        return [
-            fit_by_prior(costs.prior, features[mask], latency[mask], robust=robust)
-            for mask in rows.masks()
-        ]
-
-    plain = by_fold(robust=False)
-    base = _Base(costs, plain, _held(rows, plain))
-    if len(latency) < ROBUST_ROWS:
-        return base
-    robust = by_fold(robust=True)
-    held = _held(rows, robust)
-    if _error(held, latency) >= _error(base.held_ms, latency):
-        return base
-    whole = fit_by_prior(costs.prior, features, latency, robust=True)
-    return _Base(whole, robust, held, robust=True)
-
-
-def _held(rows: _Rows, by_fold: list[BlockCosts]) -> Floats:
-    held = np.empty(len(rows.latency_ms))
-    for mask, costs in zip(rows.masks(), by_fold, strict=True):
-        held[~mask] = costs.predict(rows.columns[~mask])
-    return held
+    found = _whole_grid(rows, base, trees) if small else None
+    return _with_trees(rows, base, trees) if found is None else found
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,46 +125,58 @@ class _Trees:
         return self.chosen.held_ms
 
 
-def _trees(rows: _Rows, base: _Base) -> _Trees:
-    """Choose trees for what the additive model of a fold leaves over, or for all."""
+def _trees(rows: _Rows, base: AdditiveModel) -> _Trees:
+    """Choose trees for what the additive model leaves over of rows left out, or for all."""
     remainders, plain = [], []
-    latency = rows.latency_ms
-    for mask, costs in zip(rows.masks(), base.by_fold, strict=True):
+    latency, remainder = rows.latency_ms, rows.latency_ms - base.left_out_ms
+    for mask in rows.masks():
         measured = latency[~mask]
-        remainder = latency[mask] - costs.ridge.left_out
-        remainders.append(FoldTask(mask, remainder, base.held_ms[~mask], measured))
+        remainders.append(FoldTask(mask, remainder[mask], base.held_ms[~mask], measured))
         plain.append(FoldTask(mask, latency[mask], np.zeros(len(measured)), measured))
     candidates = [(tasks, settings) for tasks in (remainders, plain) for settings in SETTINGS]
     features = rows.tables.decisions.encode(rows.choices)
-    chosen = choose(features, candidates, seed=rows.seed)
+    first = rows.folds == 0
+    reached = float(np.mean((base.held_ms - latency)[first] ** 2))
+    chosen = choose(features, candidates, seed=rows.seed, reached=reached)
     return _Trees(chosen, alone=chosen.candidate >= len(SETTINGS))
 
 
-def _grown(rows: _Rows, base: _Base, trees: _Trees) -> tuple[TreeEnsemble, Floats]:
-    """The chosen trees, grown on all rows, and what the model predicts for rows left out, in ms."""
+def _grown(rows: _Rows, base: AdditiveModel, trees: _Trees) -> tuple[TreeEnsemble, Floats]:
+    """The chosen trees, grown on all rows, and what the model predicts for rows left out, in ms.
+
+    With many rows the folds that chose them tell the latter, too.
+    """
     settings = SETTINGS[trees.chosen.candidate % len(SETTINGS)]
     target = rows.latency_ms if trees.alone else rows.latency_ms - base.left_out_ms
     features = rows.tables.decisions.encode(rows.choices)
     rounds = trees.chosen.rounds
     grown = fit_trees(rows.tables.decisions, features, target, settings, rounds, rows.seed)
-    held = held_out(features, target, settings, rounds, rows.calibration_folds(), rows.seed)
+    if len(target) >= _MANY_ROWS:
+        held = trees.held_ms if trees.alone else trees.held_ms - base.held_ms
+    else:
+        held = held_out(features, target, settings, rounds, rows.calibration_folds(), rows.seed)
     return grown, held if trees.alone else base.left_out_ms + held
 
 
-def _with_trees(rows: _Rows, base: _Base, trees: _Trees) -> Model:
+def _unseen_ms(rows: _Rows, base: AdditiveModel) -> Floats:
+    return base.unseen_ms(rows.tables, rows.columns, rows.latency_ms, rows.seed)
+
+
+def _with_trees(rows: _Rows, base: AdditiveModel, trees: _Trees) -> Model:
     """The additive model, with or without trees."""
     tables = rows.tables
+    none = TreeEnsemble.empty(tables.decisions)
+    table, factors = _tables(tables, base)
     if not _better(trees.held_ms, base.held_ms, rows.latency_ms):
-        none = TreeEnsemble.empty(tables.decisions)
-        return Model(_centred(tables, base.costs), (), none, base.unseen_ms(rows))
+        return Model(table, factors, none, _unseen_ms(rows, base))
     grown, held = _grown(rows, base, trees)
     if trees.alone:
         nothing = AdditiveTable(tables, 0.0, tables.padded(np.zeros(len(tables.column_parts))))
         return Model(nothing, (), grown, held)
-    return Model(_centred(tables, base.costs), (), grown, held)
+    return Model(table, factors, grown, held)
 
 
-def _whole_grid(rows: _Rows, base: _Base, trees: _Trees) -> Model | None:
+def _whole_grid(rows: _Rows, base: AdditiveModel, trees: _Trees) -> Model | None:
     """All interactions at once, blended with the others; None where the additive model is as good.
 
     The blend is a latency for every architecture, so it costs one gather whatever it is made of.
@@ -251,7 +196,7 @@ def _whole_grid(rows: _Rows, base: _Base, trees: _Trees) -> Model | None:
     additive = base.costs.predict(rows.tables.columns(everything))
     total, left_out = weights[0] * additive, np.zeros(len(latency))
     if weights[0]:
-        left_out += weights[0] * base.unseen_ms(rows)
+        left_out += weights[0] * _unseen_ms(rows, base)
     if weights[1]:
         grid = fit_grid(numbers, latency, sizes)
         total += weights[1] * grid.mean_ms.ravel()
@@ -296,23 +241,27 @@ def as_interaction(tables: SpaceTables, grid: Floats, held_ms: Floats) -> Model:
     return Model(additive, (factor,), TreeEnsemble.empty(tables.decisions), held_ms)
 
 
-def _centred(tables: SpaceTables, costs: BlockCosts) -> AdditiveTable:
-    """A fitted table whose entries have mean 0 in each part."""
-    parts = tables.column_parts
+def _tables(tables: SpaceTables, base: AdditiveModel) -> tuple[AdditiveTable, tuple[Factor, ...]]:
+    """The fitted table, its entries of mean 0 in each part, and those of neighbours."""
+    costs, parts, neighbours = base.costs, tables.column_parts, base.neighbours
     means = np.bincount(parts, costs.entries) / tables.part_sizes
-    table = tables.padded(costs.entries - means[parts])
-    return AdditiveTable(tables, costs.intercept + float(means.sum()), table)
+    level = costs.intercept + float(means.sum())
+    level += 0.0 if neighbours is None else neighbours.level_ms
+    table = AdditiveTable(tables, level, tables.padded(costs.entries - means[parts]))
+    return table, () if neighbours is None else neighbours.factors
 
 
 def _error(predicted_ms: Floats, measured_ms: Floats) -> float:
     return float(np.mean((predicted_ms - measured_ms) ** 2))
 
 
-def _better(first_ms: Floats, second_ms: Floats, measured_ms: Floats) -> bool:
-    """Whether the first predictions' squared error is lower by more than two standard errors.
+def _better(
+    first_ms: Floats, second_ms: Floats, measured_ms: Floats, deviations: float = 2.0
+) -> bool:
+    """Whether the first predictions' squared error is lower by more than so many standard errors.
 
     And by more than nothing: on latencies without noise any model that repairs rounding would be.
     """
     gain = (second_ms - measured_ms) ** 2 - (first_ms - measured_ms) ** 2
-    least = max(2 * gain.std(ddof=1) / np.sqrt(len(gain)), (_NOTHING * measured_ms.mean()) ** 2)
-    return bool(gain.mean() > least)
+    sure = deviations * gain.std(ddof=1) / np.sqrt(len(gain))
+    return bool(gain.mean() > max(sure, (_NOTHING * measured_ms.mean()) ** 2))

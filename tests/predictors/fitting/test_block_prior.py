@@ -55,9 +55,20 @@ def test_an_operator_costs_the_same_wherever_it_stands():
 def test_entries_and_features_are_of_one_model(once_for_all):
     tables, columns, latency, _ = once_for_all
     costs = fit_block_costs(tables, columns[:60], latency[:60])
-    features = costs.prior.features(columns)
+    totals, others = costs.prior.groups(columns)
+    features = np.hstack([totals, costs.prior.weight * others])
     by_coefficients = costs.intercept + features @ costs.ridge.coefficients
     np.testing.assert_allclose(costs.predict(columns), by_coefficients, rtol=1e-9)
+
+
+def test_a_draw_of_many_rows_chooses_the_prior_and_all_rows_are_fitted(once_for_all, monkeypatch):
+    tables, columns, latency, train = once_for_all
+    monkeypatch.setattr(block_prior, "_TELLING_ROWS", 200)
+    some = block_prior.telling_rows(tables, 800)
+    assert len(some) == 200
+    costs = fit_block_costs(tables, columns[train], latency[train])
+    assert len(costs.ridge.left_out) == 800
+    assert relative_rmse(costs, columns[~train], latency[~train]) < 0.006
 
 
 def test_candidates_that_operators_cannot_tell_apart_are_told_apart_by_rows():

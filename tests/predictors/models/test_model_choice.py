@@ -9,9 +9,9 @@ from small_space import PairedSpace, SmallSpace
 from synthetic_latency import SPACE, measured
 
 from latprof.predictors.features.block_features import space_tables
-from latprof.predictors.fitting.block_prior import fit_by_prior
-from latprof.predictors.fitting.ridge import fit_robust_ridge
-from latprof.predictors.models import model_choice
+from latprof.predictors.fitting.evaluation import fold_numbers
+from latprof.predictors.models import additive_model
+from latprof.predictors.models.additive_model import fit_additive
 from latprof.predictors.models.by_name import make_predictor
 from latprof.predictors.models.model_choice import choose_model
 
@@ -37,52 +37,34 @@ def test_a_step_that_two_blocks_make_keeps_trees():
     assert np.std(model.held_ms - latency - step) < 0.5 * np.std(step)
 
 
-@pytest.fixture
-def fits(monkeypatch):
-    """Whether each additive fit of :func:`choose_model` was robust, in their order."""
-    calls = []
-    original = fit_by_prior
-
-    def fit(*arguments, robust=False):
-        calls.append(robust)
-        return original(*arguments, robust=robust)
-
-    monkeypatch.setattr(model_choice, "fit_by_prior", fit)
-    return calls
+def additive(choices, latency):
+    return fit_additive(TABLES, TABLES.columns(choices), latency, fold_numbers(len(latency), 4))
 
 
-def test_outliers_choose_the_robust_fit(fits, monkeypatch):
+def test_outliers_choose_the_robust_fit(monkeypatch):
     """One row in twenty is three times too slow, as where something else ran on the device."""
     choices, truth = measured(400, seed=5)
     generator = np.random.default_rng(0)
     latency = truth * generator.normal(1, 0.005, len(truth))
     latency[generator.random(len(truth)) < 0.05] *= 3
-    robust = choose_model(TABLES, choices, latency, 0)
-    assert fits == [False] * 4 + [True] * 5  # both in the folds, then the better on all rows
-    monkeypatch.setattr(model_choice, "ROBUST_ROWS", 10**9)
-    plain = choose_model(TABLES, choices, latency, 0)
+    robust = additive(choices, latency)
+    # The same where a draw of the rows chooses and all are fitted once.
+    monkeypatch.setattr(additive_model, "telling_rows", lambda *_: np.arange(200))
+    by_draw = additive(choices, latency)
+    monkeypatch.setattr(additive_model, "ROBUST_ROWS", 10**9)
+    plain = additive(choices, latency)
+    assert (robust.robust, by_draw.robust, plain.robust) == (True, True, False)
     test, expected = measured(1000, seed=6)
 
     def error(model):  # but for the level, which the outliers are a share of
-        return np.std(model.additive.predict(test) - expected)
+        return np.std(model.costs.predict(TABLES.columns(test)) - expected)
 
     assert error(robust) < 0.5 * error(plain)
+    assert error(by_draw) < 0.5 * error(plain)
 
 
-def test_clean_rows_do_not_choose_it(fits):
-    choose_model(TABLES, *measured(400, noise=0.01, seed=1), 0)
-    assert fits == [False] * 4 + [True] * 4
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_a_robust_fit_of_noise_is_the_mean_and_knows_its_error(seed):
-    """Without a signal, predictions without a row fall as the row rises; that is no slope."""
-    generator = np.random.default_rng(seed)
-    target = 20 + generator.random(60)
-    fit = fit_robust_ridge(generator.normal(size=(60, 30)), target)
-    assert np.std(target - fit.left_out) > 0.9 * target.std()
-    fresh = generator.normal(size=(200, 30)) @ fit.coefficients
-    assert fresh.std() < target.std()
+def test_clean_rows_do_not_choose_it():
+    assert not additive(*measured(400, noise=0.01, seed=1)).robust
 
 
 def test_a_small_space_with_interactions_keeps_one_table_over_all_decisions():
@@ -150,3 +132,14 @@ def test_predictions_of_few_rows_are_made_by_priors_that_had_not_seen_them():
     predicted = model.predict(SPACE.sample_choices(2000, seed=4))
     new = np.sqrt(np.mean((predicted - fresh) ** 2))
     assert np.sqrt(np.mean((model.held_ms - latency) ** 2)) > 0.85 * new
+
+
+def test_tables_of_neighbouring_blocks_are_kept_where_neighbours_cost_each_other():
+    train, (choices, latency) = (measured(n, interaction_ms=0.3, seed=n) for n in (1200, 1000))
+    noise = np.random.default_rng(0).normal(1, 0.005, len(train[1]))
+    predictor: Any = make_predictor("hybrid", SPACE).fit(train[0], train[1] * noise)
+    assert [each.decisions for each in predictor.interactions_] == [(p, p + 1) for p in range(20)]
+    additive_error = np.std(predictor.additive_.predict(choices) - latency)
+    assert np.std(predictor.predict(choices) - latency) < 0.6 * additive_error
+    again = type(predictor).from_files(SPACE, predictor.to_files())
+    np.testing.assert_array_equal(again.predict(choices), predictor.predict(choices))
