@@ -32,6 +32,7 @@ from latprof.datasets.zoo.catalogue import facts
 from latprof.predictors.fitting.evaluation import evaluate
 from latprof.predictors.kernels.learning.kernel_fitting import fit_kernel_model
 from latprof.predictors.kernels.learning.network_fitting import (
+    calibrate,
     correction_of,
     fit_kernels,
     leave_families_out,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from latprof.predictors.kernels.learning.network_fitting import KernelTable
     from latprof.predictors.kernels.network_kernels import SummedKernels
+    from latprof.predictors.kernels.network_spread import Spread
 
 FOLDS = 5
 #: Promised mean absolute percentage errors: networks, the same of new shapes, kernels of these.
@@ -171,11 +173,13 @@ def judge(
     answers = [each for each in found if each is not None]
     predicted, measured = np.array([a.latency_ms for a in answers]), table.network_ms[rows]
     # Each network against the intervals that the errors of all other families make.
-    scores = np.log(measured / predicted) / np.array([a.difficulty for a in answers])
     families = np.array(table.families)[rows]
     low, high = np.empty(len(rows)), np.empty(len(rows))
-    for index, (answer, family) in enumerate(zip(answers, families, strict=True)):
-        low[index], high[index] = interval(answer, np.sort(scores[families != family]))
+    for family in np.unique(families).tolist():
+        others = np.flatnonzero(families != family)
+        made = calibrate(measured[others], [answers[index] for index in others.tolist()])
+        for index in np.flatnonzero(families == family).tolist():
+            low[index], high[index] = interval(answers[index], *made)
     inside = (low <= measured) & (measured <= high)
     published = np.array([is_published(table.names[index]) for index in rows])
     missed = []
@@ -202,10 +206,12 @@ def judge(
     return missed
 
 
-def interval(answer: SummedKernels, scores: NDArray[np.float64]) -> tuple[float, float]:
+def interval(
+    answer: SummedKernels, spread: Spread, scores: NDArray[np.float64]
+) -> tuple[float, float]:
     """The ends of a 90 % interval, by the errors of other networks."""
     low, high = (
-        answer.latency_ms * math.exp(answer.difficulty * score_quantile(scores, share))
+        answer.latency_ms * math.exp(spread.of(answer.difficulty) * score_quantile(scores, share))
         for share in (0.05, 0.95)
     )
     return low, high

@@ -1,15 +1,14 @@
 """Latencies of networks from their kernels, with intervals that hold for networks.
 
 What kernels add is summed, with a constant a run. The interval comes from networks whose whole
-family was left out of the kernels: their errors in units of a difficulty, which adds up the
-expected errors of the kernels and is larger for those outside the training range.
+family was left out of the kernels: their errors in units of those that were expected.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,20 +17,16 @@ from numpy.typing import NDArray
 
 from latprof.common.short_reprs import ShortRepr
 from latprof.predictors.kernels.kernel_model import KernelModel, model_files, model_of_files
+from latprof.predictors.kernels.network_spread import Difficulty, Spread
 
 if TYPE_CHECKING:
     from latprof.common.checked_json import Fields
     from latprof.predictors.kernels.configurations import Configurations
-    from latprof.predictors.kernels.kernel_model import KernelTimes
 
 Floats: TypeAlias = NDArray[np.float64]
 
 #: Share of networks inside the intervals.
 INTERVAL_COVERAGE = 0.9
-#: How much of the kernels' errors is common to all of a network's: within range, and outside.
-_COMMON, _COMMON_OUTSIDE = 0.25, 0.6
-#: A network's error that no kernel explains.
-_OWN = 0.02
 #: The error of a kernel's logarithm where its work or the number of its runs is not known.
 _UNCERTAIN = 1.5
 #: With fewer left-out networks than this, errors are taken as normal, and wider.
@@ -55,8 +50,7 @@ class SummedKernels(ShortRepr):
     floor_ms : array of shape (n,)
         What each would take at the best rates that were seen on the target.
     constant_ms : float
-    difficulty : float
-        The expected error of the logarithm.
+    difficulty : Difficulty
     """
 
     latency_ms: float
@@ -67,7 +61,7 @@ class SummedKernels(ShortRepr):
     covered: NDArray[np.bool_]
     floor_ms: Floats
     constant_ms: float
-    difficulty: float
+    difficulty: Difficulty
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -81,13 +75,16 @@ class NetworkKernelModel(ShortRepr):
     constant_ms : float
         What is added once a run.
     scores : array of shape (m,)
-        log(measured / predicted) in units of the difficulty, of networks whose family was left
+        log(measured / predicted) in units of the expected error, of networks whose family was left
         out; sorted.
+    spread : Spread
+        What is expected of a network's difficulty.
     """
 
     kernels: KernelModel
     constant_ms: float
     scores: Floats
+    spread: Spread = field(default_factory=Spread)
 
     def predict(
         self,
@@ -112,8 +109,10 @@ class NetworkKernelModel(ShortRepr):
             each, floor = each * trips, floor * trips
         latency = float(each.sum()) + self.constant_ms
         # The constant is common to all networks: it makes no kernel better known.
-        spread = difficulty(times, each / each.sum())
-        low, high = (math.exp(spread * score_quantile(self.scores, q)) for q in (0.05, 0.95))
+        shortest_ms = self.kernels.roofline.per_kernel
+        difficulty = Difficulty.of(times, each / each.sum(), shortest_ms)
+        expected = self.spread.of(difficulty)
+        low, high = (math.exp(expected * score_quantile(self.scores, q)) for q in (0.05, 0.95))
         covered = float(each[times.covered].sum() + self.constant_ms) / latency
         covered = covered if times.covered.any() else 0.0
         return SummedKernels(
@@ -125,18 +124,20 @@ class NetworkKernelModel(ShortRepr):
             times.covered,
             floor,
             self.constant_ms,
-            spread,
+            difficulty,
         )
 
     def upper_ms(self, found: SummedKernels, share: float) -> float:
         """What this share of networks stays below, in ms."""
-        return found.latency_ms * math.exp(found.difficulty * score_quantile(self.scores, share))
+        expected = self.spread.of(found.difficulty)
+        return found.latency_ms * math.exp(expected * score_quantile(self.scores, share))
 
     def to_files(self) -> tuple[dict[str, Any], bytes]:
         """Return the model as values for JSON, and its trees."""
         values, trees = model_files(self.kernels)
         values["constant_ms"] = self.constant_ms
         values["scores"] = np.round(self.scores, 4)
+        values["spread"] = self.spread.to_list()
         return values, trees
 
     @classmethod
@@ -144,7 +145,7 @@ class NetworkKernelModel(ShortRepr):
         """Rebuild a model; raises PackError for what :meth:`to_files` did not make."""
         constant_ms = fields.number("constant_ms", 0.0, 1e9)
         scores = np.sort(fields.array("scores", (None,)))
-        return cls(model_of_files(fields, trees), constant_ms, scores)
+        return cls(model_of_files(fields, trees), constant_ms, scores, Spread.of_fields(fields))
 
 
 def score_quantile(scores: Floats, share: float) -> float:
@@ -161,13 +162,3 @@ def score_quantile(scores: Floats, share: float) -> float:
     rank = share * (count + 1) - 1
     rank = math.ceil(rank) if share > 0.5 else math.floor(rank)
     return float(scores[min(max(rank, 0), count - 1)])
-
-
-def difficulty(times: KernelTimes, shares: Floats) -> float:
-    """The expected error of a network's logarithm from its kernels' errors and shares.
-
-    Errors of single kernels cancel, what is common to them does not.
-    """
-    alone = shares * times.error
-    common = float(np.sum(alone * np.where(times.covered, _COMMON, _COMMON_OUTSIDE)))
-    return math.sqrt(float(np.sum(alone**2)) + common**2 + _OWN**2)

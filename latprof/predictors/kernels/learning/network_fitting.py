@@ -13,6 +13,7 @@ from latprof.common.short_reprs import ShortRepr
 from latprof.predictors.kernels.kernel_features import Roofline
 from latprof.predictors.kernels.learning.kernel_fitting import MIN_KERNELS, TREES, fit_kernel_model
 from latprof.predictors.kernels.network_kernels import NetworkKernelModel, SummedKernels
+from latprof.predictors.kernels.network_spread import Spread, fit_spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,9 @@ _LARGEST_CONSTANT = 0.5
 #: Rounds of reweighting towards least absolute errors, and the error that counts as none.
 _ROUNDS, _SMALL = 30, 0.005
 #: No kernel is corrected to less than this part of its time.
-_LEAST_PART = 0.3
+_LEAST_PART = 0.1
+#: Fits of a correction, each with the kernels that the last one left with the least part.
+_FITS = 10
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,14 @@ class Correction:
 
     def each(self, kernel_ms: Floats) -> Floats:
         """What kernels add to a network's latency."""
-        own = self.scale * kernel_ms
-        result: Floats = np.maximum(own + self.per_kernel_ms, _LEAST_PART * own)
+        result: Floats = np.maximum(
+            self.scale * kernel_ms + self.per_kernel_ms, self.least_ms(kernel_ms)
+        )
         return result
+
+    def least_ms(self, kernel_ms: Floats) -> Floats:
+        """What they add at least."""
+        return _LEAST_PART * self.scale * kernel_ms
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -115,10 +123,21 @@ def fit_networks(table: KernelTable, *, seed: int = 0, trees: int = TREES) -> Fi
         [ms for ms, each in zip(table.network_ms.tolist(), found, strict=True) if each is not None]
     )
     judged = [each for each in found if each is not None]
+    spread, scores = calibrate(measured, judged)
+    fitted = dataclasses.replace(model, scores=scores, spread=spread)
+    return FittedNetworks(fitted, measured, np.array([each.latency_ms for each in judged]))
+
+
+def calibrate(measured_ms: Floats, judged: Sequence[SummedKernels]) -> tuple[Spread, Floats]:
+    """What left-out networks tell of intervals: the expected errors, and the errors in their units.
+
+    ``measured_ms`` of shape (m,); the errors are sorted.
+    """
     predicted = np.array([each.latency_ms for each in judged])
-    spread = np.array([each.difficulty for each in judged])
-    scores = np.sort(np.log(measured / predicted) / spread)
-    return FittedNetworks(dataclasses.replace(model, scores=scores), measured, predicted)
+    errors = np.log(measured_ms / predicted)
+    spread = fit_spread(errors, [each.difficulty for each in judged])
+    expected = np.array([spread.of(each.difficulty) for each in judged])
+    return spread, np.sort(errors / expected)
 
 
 def fit_kernels(
@@ -217,10 +236,23 @@ def correction_of(table: KernelTable, left_out: Mask | None = None) -> Correctio
     if used.sum() < _FEWEST_NETWORKS:
         return Correction()
     own = table.network >= 0
-    sums = np.bincount(table.network[own], table.latency_ms[own], minlength=len(table.names))
-    design = np.column_stack([sums, count, np.ones(len(sums))])[used]
-    design /= table.network_ms[used, None]
-    most = _LARGEST_CONSTANT * float(table.network_ms[used].min())
+    network, kernel_ms = table.network[own], table.latency_ms[own]
+    correction, least = Correction(), np.zeros(len(network), dtype=bool)
+    for _ in range(_FITS):
+        kept = np.where(least, _LEAST_PART, 1.0) * kernel_ms
+        sums = np.bincount(network, kept, minlength=len(table.names))
+        cut = np.bincount(network, ~least, minlength=len(table.names))
+        design = np.column_stack([sums, cut, np.ones(len(sums))])[used]
+        correction = _solved(design / table.network_ms[used, None], table.network_ms[used])
+        before, least = least, correction.each(kernel_ms) <= correction.least_ms(kernel_ms)
+        if np.array_equal(before, least):
+            break
+    return correction
+
+
+def _solved(design: Floats, network_ms: Floats) -> Correction:
+    """The correction of sums and counts a network, over its latency; shape (m, 3)."""
+    most = _LARGEST_CONSTANT * float(network_ms.min())
     for columns in ([0, 1, 2], [0, 2], [0, 1], [0]):
         solution = np.zeros(3)
         solution[columns] = _least_absolute(design[:, columns])
