@@ -93,7 +93,7 @@ class Spread(ShortRepr):
         if "spread" not in fields.values:
             return cls()
         values = fields.array("spread", (4,))
-        if np.abs(values).max() > 100 or not 0 < values[3]:
+        if np.abs(values).max() > 100 or not values[3] > 0:
             fields.wrong("spread", "numbers up to 100, the last above 0")
         return cls(*values.tolist())
 
