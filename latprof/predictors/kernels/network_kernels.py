@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from latprof.common.short_reprs import ShortRepr
 from latprof.predictors.kernels.kernel_model import KernelModel, model_files, model_of_files
-from latprof.predictors.kernels.network_spread import Difficulty, Spread
+from latprof.predictors.kernels.network_spread import NetworkDifficulty, Spread
 
 if TYPE_CHECKING:
     from latprof.common.checked_json import Fields
@@ -50,7 +50,7 @@ class SummedKernels(ShortRepr):
     floor_ms : array of shape (n,)
         What each would take at the best rates that were seen on the target.
     constant_ms : float
-    difficulty : Difficulty
+    difficulty : NetworkDifficulty
     """
 
     latency_ms: float
@@ -61,7 +61,7 @@ class SummedKernels(ShortRepr):
     covered: NDArray[np.bool_]
     floor_ms: Floats
     constant_ms: float
-    difficulty: Difficulty
+    difficulty: NetworkDifficulty
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -110,7 +110,7 @@ class NetworkKernelModel(ShortRepr):
         latency = float(each.sum()) + self.constant_ms
         # The constant is common to all networks: it makes no kernel better known.
         shortest_ms = self.kernels.roofline.per_kernel
-        difficulty = Difficulty.of(times, each / each.sum(), shortest_ms)
+        difficulty = NetworkDifficulty.of(times, each / each.sum(), shortest_ms)
         expected = self.spread.of(difficulty)
         low, high = (math.exp(expected * score_quantile(self.scores, q)) for q in (0.05, 0.95))
         covered = float(each[times.covered].sum() + self.constant_ms) / latency

@@ -37,7 +37,7 @@ _BEST = 0.01
 
 
 @dataclass(frozen=True)
-class Difficulty:
+class NetworkDifficulty:
     """What is known of a network before it is measured.
 
     Parameters
@@ -52,7 +52,7 @@ class Difficulty:
     short: float
 
     @classmethod
-    def of(cls, times: KernelTimes, shares: Floats, shortest_ms: float) -> Difficulty:
+    def of(cls, times: KernelTimes, shares: Floats, shortest_ms: float) -> NetworkDifficulty:
         """From kernels' times and shares, shape (n,), and what the shortest of a target take.
 
         Errors of single kernels cancel, what is common to them does not.
@@ -77,7 +77,7 @@ class Spread(ShortRepr):
     by_short: float = 0.0
     usual: float = 1.0
 
-    def of(self, network: Difficulty) -> float:
+    def of(self, network: NetworkDifficulty) -> float:
         """The expected error of one network's logarithm."""
         error, beyond = _parts(network, self.usual)
         found = self.offset + self.by_error * error + self.by_short * network.short
@@ -98,7 +98,7 @@ class Spread(ShortRepr):
         return cls(*values.tolist())
 
 
-def fit_spread(errors: Floats, networks: list[Difficulty]) -> Spread:
+def fit_spread(errors: Floats, networks: list[NetworkDifficulty]) -> Spread:
     """Learn it from errors of the logarithms of m networks, shape (m,), that were left out.
 
     The likeliest, where errors have a Laplace distribution; with fewer than 40 networks the errors
@@ -130,6 +130,6 @@ def fit_spread(errors: Floats, networks: list[Difficulty]) -> Spread:
     return Spread(offset, by_error, by_short, usual)
 
 
-def _parts(network: Difficulty, usual: float) -> tuple[float, float]:
+def _parts(network: NetworkDifficulty, usual: float) -> tuple[float, float]:
     """The logarithm of the error up to the usual one, and what there is beyond."""
     return math.log(min(network.error, usual)), math.log(max(network.error / usual, 1.0))
