@@ -22,14 +22,14 @@ from numpy.typing import ArrayLike, NDArray
 from latprof.common.checked_json import Fields, to_json
 from latprof.errors import InvalidValueError, NotEnoughDataError, PackError
 from latprof.graph.fusion import fuse
-from latprof.predictors.kernels.cost_fitting import (
+from latprof.predictors.kernels.kind_costs import KindCost, at_least_zero, nearest_kind
+from latprof.predictors.kernels.learning.cost_fitting import (
     TabulatedWork,
     fit_costs,
     fit_kernels,
     kernel_times,
     tabulate,
 )
-from latprof.predictors.kernels.kind_costs import KindCost, at_least_zero, nearest_kind
 from latprof.predictors.kernels.work_rates import WORK, WorkRates, kind_of, rated, work_of
 
 if TYPE_CHECKING:
