@@ -67,7 +67,7 @@ def providers_of(mode: Collection[str], threads: int) -> list[Any]:
 def check_providers(session: Any, mode: Collection[str]) -> None:
     """Raise DeviceError where a session runs without the provider that was asked for.
 
-    ONNX Runtime leaves a provider out whose library cannot be loaded, without a word.
+    ONNX Runtime leaves a provider out whose library cannot be loaded, and says nothing.
     """
     for word in mode:
         if word in _PROVIDERS and _PROVIDERS[word][0] not in session.get_providers():
