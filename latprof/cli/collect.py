@@ -72,7 +72,8 @@ def collect(
         typer.Option(
             "--zoo/--no-zoo",
             help="Networks of the zoo (`latprof zoo`): those named like models, or all. With "
-            "--kernels they are measured first, for the intervals, unless with --no-zoo.",
+            "--kernels one of each family is measured first, for the intervals, unless with "
+            "--no-zoo.",
             show_default=False,
         ),
     ] = None,

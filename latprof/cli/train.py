@@ -57,8 +57,8 @@ def train(
         typer.Option(
             "--kernels",
             metavar="FILE",
-            help="In place of a store: a table of kernels of mobile-ml-benchmark "
-            "(tflite_cnn_ops_gpu.csv) or TinyNAS (conv_fp32.out).",
+            help="Fit a pack of kernels to a store of `collect --kernels`, a data set of one, or a "
+            "table of mobile-ml-benchmark (tflite_cnn_ops_gpu.csv) or TinyNAS (conv_fp32.out).",
         ),
     ] = None,
     predictor: Annotated[
@@ -120,6 +120,8 @@ def _print_kernels(pack: KernelPack) -> None:
 
     typer.echo(f"target       {pack.target.describe()}")
     typer.echo(f"kernels      {pack.kernel_rows:,} timed")
+    if pack.agreement is not None:
+        typer.echo(f"fusion       {pack.agreement.describe()}")
     if pack.noise_floor is not None:
         typer.echo(f"noise floor  {describe_noise_floor(pack.noise_floor)}")
     found = pack.metrics

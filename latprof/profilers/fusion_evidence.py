@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from latprof.graph.runtime_kernels.learned_fusion import matching_kernels
 
 if TYPE_CHECKING:
     from latprof.graph.operators import Operator
@@ -100,12 +101,5 @@ def agreement(
     A kernel matches by the operators in it. Kernels that the runtime added, such as changes of
     layout, are of no operator and do not count; neither do operators that no kernel names.
     """
-    ran = [frozenset(kernel.operators) for kernel in kernels if kernel.operators]
-    named = frozenset().union(*ran)
-    wanted = [_named(operator.parts or (operator.name,), named) for operator in expected]
-    found, asked = Counter(ran), Counter(names for names in wanted if names)
-    return NetworkAgreement(network, (found & asked).total(), max(found.total(), asked.total()))
-
-
-def _named(names: Collection[str], known: frozenset[str]) -> frozenset[str]:
-    return known.intersection(names)
+    ran = [kernel.operators for kernel in kernels]
+    return NetworkAgreement(network, *matching_kernels(ran, expected))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -17,6 +19,7 @@ from latprof.errors import InvalidValueError, NotEnoughDataError
 from latprof.workflows.arguments import OnNote, RunArguments, StoreLike, open_store, run_options
 
 if TYPE_CHECKING:
+    from latprof.datasets.zoo.entries import ZooNetwork
     from latprof.measurement.records import Target
     from latprof.measurement.store.store import Store
     from latprof.predictors.kernels.learning.network_fitting import KernelTable
@@ -30,6 +33,8 @@ _ROUND, _CANDIDATES = 24, 72
 #: Factors of the resolution and the width of the zoo's networks, and most work of one, in
 #: multiply-accumulates.
 _SIZES, _WIDTHS, _MOST_MACS = (0.5, 0.75, 1.0, 1.25), (0.35, 0.5, 0.75, 1.0, 1.25), 1.2e9
+#: Multiply-accumulates above which a network of the zoo comes last, whatever its family.
+_LARGE_MACS, _LAST = 1e10, 1000
 #: Kernels that a network adds, about.
 _KERNELS_EACH = 20
 #: Trees a family of the models that only say where to sample.
@@ -82,10 +87,10 @@ def collect_kernels(
 ) -> KernelCollectResult:
     """Time kernels inside networks, until ``n`` different ones are known.
 
-    Networks of the zoo come first, then the same at other sizes and random ones of published block
-    families, whose widths, windows and resolutions lie between theirs. A model fitted to what is
-    there chooses among the next ones those with the kernels that it knows least. Safe to
-    interrupt: the same call resumes.
+    One network of each family of the zoo comes first. Then rounds of the others take turns with
+    rounds of the same at other sizes and random ones of published block families, whose widths,
+    windows and resolutions lie between theirs: a model fitted to what is there chooses among these
+    the ones with the kernels that it knows least. Safe to interrupt: the same call resumes.
 
     Parameters
     ----------
@@ -149,7 +154,7 @@ def collect_kernels(
             failures += [(name, failure.message) for name, failure in outcome.failures]
         table = _table(opened, target, options)
         target_found = found_target or _target(target, options)
-    count = 0 if table is None else len(table.latency_ms)
+    count = 0 if table is None else int(table.timed.sum())
     distinct = _distinct(table)
     networks = 0 if table is None else len(table.names)
     return KernelCollectResult(
@@ -157,19 +162,22 @@ def collect_kernels(
     )
 
 
-def _rounds(store: Store, target: str, options: RunOptions, *, zoo: bool) -> Iterator[list[str]]:
+def _rounds(
+    store: Store, target: str, options: RunOptions, *, zoo: bool
+) -> Iterator[Sequence[str]]:
     """Networks that the store does not hold, a round at a time; random ones without end."""
     from latprof.datasets.zoo.built_models import random_keys, zoo_key
     from latprof.datasets.zoo.catalogue import facts, names
 
     stored = {s.key for s in store.subjects_with_kernels(_target(target, options))}
     batch = options.batch_size
-    # Those with little work first: a time limit then leaves out the fewest.
-    by_work = sorted(names(), key=lambda name: facts(name).macs) if zoo else []
-    keys = [zoo_key(name, batch_size=batch) for name in by_work]
-    missing = [key for key in keys if key not in stored]
-    for start in range(0, len(missing), _ROUND):
-        yield missing[start : start + _ROUND]
+    first, *others = families_in_turn({name: facts(name) for name in names()}) if zoo else [[]]
+    firsts, later = (
+        [key for name in part if (key := zoo_key(name, batch_size=batch)) not in stored]
+        for part in (first, itertools.chain(*others))
+    )
+    yield from _in_rounds(firsts)
+    rounds = iter(_in_rounds(later))
     seed = 0
     while True:
         candidates: list[str] = []
@@ -179,6 +187,27 @@ def _rounds(store: Store, target: str, options: RunOptions, *, zoo: bool) -> Ite
             seed += 1
             candidates += [key for key in drawn if key not in stored]
         yield candidates
+        yield from itertools.islice(rounds, 1)
+
+
+def _in_rounds(keys: Sequence[str]) -> list[Sequence[str]]:
+    return [keys[start : start + _ROUND] for start in range(0, len(keys), _ROUND)]
+
+
+def families_in_turn(networks: Mapping[str, ZooNetwork]) -> list[list[str]]:
+    """Names of networks: the one with the least work of each family, the second, and so on.
+
+    In each part those with little work come first: a time limit then leaves out the fewest. What
+    takes many times the work of others is a part of its own, the last.
+    """
+    by_work = sorted(networks, key=lambda name: networks[name].macs)
+    parts: dict[int, list[str]] = {}
+    seen: Counter[str] = Counter()
+    for name in by_work:
+        large = networks[name].macs > _LARGE_MACS
+        parts.setdefault(_LAST if large else seen[networks[name].family], []).append(name)
+        seen[networks[name].family] += 1
+    return [parts[number] for number in sorted(parts)]
 
 
 def _other_size(seed: int, batch_size: int) -> list[str]:
@@ -223,10 +252,12 @@ def _table(store: Store, target: str, options: RunOptions) -> KernelTable | None
 
 
 def _distinct(table: KernelTable | None) -> int:
-    return 0 if table is None else len(set(table.kernels.digests()))
+    return 0 if table is None else len(set(table.rows(table.timed).kernels.digests()))
 
 
-def _worth_most(table: KernelTable, keys: list[str], size: int, target: Target) -> list[str]:
+def _worth_most(
+    table: KernelTable, keys: Sequence[str], size: int, target: Target
+) -> Sequence[str]:
     """The networks with the most of what a model of the known kernels does not know.
 
     Each new kernel counts with the error that the model expects of it, and its share of the time of
@@ -239,11 +270,13 @@ def _worth_most(table: KernelTable, keys: list[str], size: int, target: Target) 
 
     if len(keys) <= _ROUND:  # of the zoo, which is measured whole
         return keys
-    model = fit_kernel_model(table.kernels, table.latency_ms, trees=_TREES)
-    seen = set(table.kernels.digests())
+    timed = table.rows(table.timed)
+    model = fit_kernel_model(timed.kernels, timed.latency_ms, trees=_TREES)
+    seen = set(timed.kernels.digests())
     scores = []
     for key in keys:
-        kernels = kernels_of(read_network(built_model(key)), target).configurations
+        network = read_network(built_model(key))
+        kernels = kernels_of(network, target, table.rules).configurations
         times = model.predict(kernels)
         new = np.array([digest not in seen for digest in kernels.digests()])
         share = times.latency_ms / times.latency_ms.sum()
@@ -252,7 +285,7 @@ def _worth_most(table: KernelTable, keys: list[str], size: int, target: Target) 
     return [keys[index] for index in sorted(best.tolist())]
 
 
-def _collection(keys: list[str], target: str, options: RunOptions, visits: int) -> Collection:
+def _collection(keys: Sequence[str], target: str, options: RunOptions, visits: int) -> Collection:
     """Networks that latprof builds, to be visited, and their kernels timed."""
     from latprof.measurement.records import PairedProtocol
     from latprof.profilers.campaign.collection import Collection

@@ -254,8 +254,8 @@ def _agreements(
     """Each network of the zoo whose kernels are told, beside what the rules make of it."""
     from latprof.datasets.zoo.catalogue import build
     from latprof.datasets.zoo.variants import ZooVariant
-    from latprof.graph.fusion import VIEWS, fuse
     from latprof.graph.reader import read_network
+    from latprof.graph.runtime_kernels.ruled_kernels import ruled_kernels
     from latprof.profilers.fusion_evidence import agreement
 
     for source in () if networks is None else networks.networks:
@@ -270,5 +270,4 @@ def _agreements(
             batch_size=options.batch_size,
             weights=False,
         )
-        fused = fuse(read_network(model), rules).operators
-        yield agreement(source.zoo, ran, [op for op in fused if op.op_type not in VIEWS])
+        yield agreement(source.zoo, ran, ruled_kernels(read_network(model), rules))

@@ -141,7 +141,7 @@ def _part(
     from latprof.graph.reader import load_model
     from latprof.predictors.kernels.graph_kernels import kernels_of
 
-    kernels = kernels_of(model.network, pack.target)
+    kernels = kernels_of(model.network, pack.target, pack.rules)
     digests = kernels.configurations.digests()
     missing = {i for i, d in enumerate(digests) if d not in pack.model.kernels.seen}
     if not missing:
@@ -154,7 +154,7 @@ def _part(
     for depth in _BEFORE:
         chosen |= _with_those_before(kernels, lacking, depth)
         found = _taken(whole, kernels, chosen, str(model.path))
-        inside = set(_digests(found, pack.target))
+        inside = set(_digests(found, pack))
         lacking = {index for index in missing if digests[index] not in inside}
         if not lacking:
             break
@@ -192,13 +192,14 @@ def _taken(
     return extract_operators(model, taken, known, label)
 
 
-def _digests(model: onnx.ModelProto, target: Target) -> list[int]:
+def _digests(model: onnx.ModelProto, pack: KernelPack) -> list[int]:
     """Of the kernels of a part of a model."""
     from latprof.graph.reader import read_network
     from latprof.predictors.kernels.graph_kernels import kernels_of
 
     try:
-        return kernels_of(read_network(model), target).configurations.digests()
+        kernels = kernels_of(read_network(model), pack.target, pack.rules)
+        return kernels.configurations.digests()
     except LatprofError:  # a part whose sizes cannot be told alone
         return []
 

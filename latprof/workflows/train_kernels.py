@@ -33,7 +33,7 @@ def train_kernels(
     kernels : path, optional
         In place of ``store``: a table of mobile-ml-benchmark (``tflite_cnn_ops_gpu.csv``) or of
         TinyNAS (``conv_fp32.out``), or a data set of ``latprof collect --kernels``, by its name or
-        file.
+        file; a store is one, too.
     target : str, optional
         Which of the store's targets, or of the table's devices (``"mi8se|gpu"``).
     seed : int
@@ -45,7 +45,7 @@ def train_kernels(
     StoreError, DataSetError, NotEnoughDataError
         For a store or a table that is none, or that holds too little.
     """
-    from latprof.common.files import check_output
+    from latprof.common.files import check_output, is_sqlite
     from latprof.measurement.labels import TargetLabels
     from latprof.predictors.pack.kernel_pack import save_kernel_pack
     from latprof.predictors.training.kernel_training import (
@@ -55,6 +55,8 @@ def train_kernels(
 
     if output is not None:
         check_output(output)
+    if kernels is not None and is_sqlite(Path(kernels)):
+        store, kernels = kernels, None
     if kernels is not None:
         pack = train_on_published_kernels(Path(kernels), device=target, seed=seed)
     else:
@@ -76,6 +78,7 @@ def train_kernels_values(pack: KernelPack, output: PathLike) -> dict[str, Any]:
         "networks": pack.network_rows,
         "families_left_out": None if pack.metrics is None else pack.metrics.to_dict(),
         "noise_floor_percent": None if floor is None else floor.percent,
+        "agreement": None if pack.agreement is None else pack.agreement.to_dict(),
     }
 
 

@@ -9,8 +9,10 @@ from command_line import run_latprof
 
 from latprof.datasets.zoo import write_model
 from latprof.datasets.zoo.built_models import built_bytes, built_family, random_keys, zoo_key
+from latprof.datasets.zoo.catalogue import facts, names
 from latprof.errors import InvalidValueError, UnknownNameError
 from latprof.graph.reader import read_network
+from latprof.workflows.collect_kernels import families_in_turn
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +82,14 @@ def test_networks_are_built_again_from_their_line():
         built_bytes("zoo:mobilenet-v1")
     with pytest.raises(UnknownNameError):
         zoo_key("nothing")
+
+
+def test_every_family_of_the_zoo_is_sampled_before_a_second_network_of_one():
+    networks = {name: facts(name) for name in names()}
+    first, *others, last = families_in_turn(networks)
+    families = [networks[name].family for name in first]
+    assert len(families) == len(set(families)) > 30
+    assert sorted([*first, *(n for part in others for n in part), *last]) == sorted(networks)
+    work = [networks[name].macs for name in first]
+    assert work == sorted(work)
+    assert work[-1] <= min(networks[name].macs for name in last)

@@ -58,6 +58,7 @@ def merge_what_is_the_same(graph: KernelGraph) -> None:
         key = (node.op_type, node.domain, tuple(node.inputs.items()), attributes, values)
         first = seen.setdefault(key, node)
         if first is not node and graph.outputs.isdisjoint(node.outputs):
+            first.parts += node.parts
             graph.read_from(node, first)
 
 
@@ -232,10 +233,10 @@ def _merge(
     return kernel
 
 
-def layer_normalization(graph: KernelGraph, *, merge: bool) -> None:
+def layer_normalization(graph: KernelGraph, *, merge: bool, move: bool = True) -> None:
     """LayerNormFusion: what exporters before version 17 write out, mean to shift.
 
-    Transpositions are moved into it before it is merged, which then happens no more.
+    With ``move`` transpositions are moved into it before it is merged, which then happens no more.
     """
     for mean in graph.of("ReduceMean"):
         source = mean.inputs[0]
@@ -249,7 +250,7 @@ def layer_normalization(graph: KernelGraph, *, merge: bool) -> None:
         if not (found and ends):
             continue
         nodes = [mean, *found, *ends]
-        if not moved_into(graph, nodes, readers) and merge:
+        if not (move and moved_into(graph, nodes, readers)) and merge:
             _merge(graph, nodes, "LayerNormalization", source, domain="")
 
 
@@ -463,3 +464,15 @@ def _merge_into_split(graph: KernelGraph, nodes: list[KernelNode], source: str) 
     graph.add(split, before=first)
     for node in nodes:
         graph.remove(node)
+
+
+def channel_shuffle(graph: KernelGraph) -> None:
+    """Reshape, Transpose, Reshape back to the same shape: one change of the channels' order."""
+    for order in graph.of("Transpose"):
+        before, after = graph.writer(order.inputs.get(0, "")), graph.only_reader(order)
+        if before is None or after is None or graph.only_reader(before) is not order:
+            continue
+        source = before.inputs.get(0, "")
+        same = graph.shape(source) == graph.shape(after.outputs[0])
+        if before.op_type == after.op_type == "Reshape" and same and len(after.inputs) == 1:
+            _merge(graph, [before, order, after], "ChannelShuffle", source)

@@ -64,7 +64,8 @@ CONTEXT = NUMBERS[-3:]
 #: The domain of ONNX Runtime's kernels in its blocked layout.
 _BLOCKED = "com.microsoft.nchwc"
 #: Operators that move data and compute nothing.
-_LAYOUT = frozenset({"Transpose", "ReorderInput", "ReorderOutput", "SpaceToDepth"})
+_LAYOUT = frozenset({"Transpose", "ReorderInput", "ReorderOutput", "SpaceToDepth",
+                     "ChannelShuffle"})  # fmt: skip
 _ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "Where", "Pow"})
 #: Exponents that are products, and not powers.
 _PRODUCTS = ((2.0,), (3.0,))
@@ -79,6 +80,19 @@ _NORMALIZATIONS = frozenset({"LayerNormalization", "SimplifiedLayerNormalization
                              "GroupNormalization", "RMSNormalization",
                              "LpNormalization"})  # fmt: skip
 _PARTS = frozenset({"Slice", "Split", "Gather", "Concat", "Pad", "Expand", "Tile"})
+#: Operators of one family that may differ in cost, each family's about from cheap to dear: where
+#: they are distinguished ``activation`` is larger by :data:`_TYPE_STEP` times the type's place.
+_TYPES = ("Transpose", "ChannelShuffle", "DepthToSpace", "SpaceToDepth",
+          "Add", "Sub", "Mul", "Max", "Min", "Sum", "Div", "Where", "Pow",
+          "Relu", "Clip", "Neg", "Abs", "Floor", "LeakyRelu", "PRelu", "HardSigmoid",
+          "Sqrt", "Reciprocal", "HardSwish", "Sigmoid", "Swish", "QuickGelu", "Tanh", "Exp", "Log",
+          "Elu", "Selu", "Softplus", "FastGelu", "Gelu", "BiasGelu", "Mish", "Sin", "Cos", "Erf",
+          "MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean",
+          "ReduceMax", "ReduceMin", "ReduceSum", "ReduceL2", "ReduceProd", "ReduceLogSumExp",
+          "Slice", "Split", "Gather", "Concat", "Pad", "Expand", "Tile",
+          "RMSNormalization", "SimplifiedLayerNormalization", "LayerNormalization",
+          "LpNormalization", "InstanceNormalization", "GroupNormalization")  # fmt: skip
+_TYPE_STEP = 4.0
 #: Activations by what they cost beside the kernel that they are fused into.
 _ACTIVATION_COST = {"relu": 1.0, "relu6": 1.0, "clip": 1.0, "leakyrelu": 1.0, "hardsigmoid": 2.0}
 
@@ -143,12 +157,17 @@ def configuration(family: str, **numbers: float) -> KernelConfiguration:
 
 
 def configuration_of(
-    operator: Operator, after: int = 1, distance: float = 0.0
+    operator: Operator, after: int = 1, distance: float = 0.0, *, typed: bool = False
 ) -> KernelConfiguration:
-    """The configuration of a fused operator, the other arguments as in :data:`NUMBERS`."""
+    """The configuration of a fused operator, the other arguments as in :data:`NUMBERS`.
+
+    With ``typed`` operators of one family differ by their type.
+    """
     family = family_of(operator)
     numbers = _common(operator) | _sizes(family, operator)
     numbers |= {"after": float(after), "distance": float(distance)}
+    if typed and operator.op_type in _TYPES:
+        numbers["activation"] += _TYPE_STEP * (1 + _TYPES.index(operator.op_type))
     if operator.precision not in ("float32", ""):
         family = f"{family} {operator.precision}"
     return configuration(family, **numbers)

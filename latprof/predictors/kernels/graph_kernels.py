@@ -11,14 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.common.short_reprs import ShortRepr
-from latprof.graph.fusion import VIEWS, fuse
-from latprof.graph.fusion_rules import bundled_rules
+from latprof.graph.fusion import fuse
+from latprof.graph.fusion_rules import VIEWS, bundled_rules
 from latprof.graph.runtime_kernels.fused_kernels import (
     AVX2_BLOCK,
     AVX512_BLOCK,
     OptimizationLevel,
     onnxruntime_kernels,
 )
+from latprof.graph.runtime_kernels.ruled_kernels import ruled_kernels
 from latprof.predictors.kernels.configurations import (
     Configurations,
     configuration_of,
@@ -28,6 +29,7 @@ from latprof.predictors.kernels.configurations import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from latprof.graph.fusion_rules import FusionRules
     from latprof.graph.operators import Network, Operator
     from latprof.measurement.records import Target
 
@@ -46,21 +48,26 @@ class GraphKernels(ShortRepr):
     trips: Floats
 
 
-def kernels_of(network: Network, target: Target | None = None) -> GraphKernels:
-    """The kernels of a network on a target, in order; what only renames a shape is none.
+def kernels_of(
+    network: Network, target: Target | None = None, rules: FusionRules | None = None
+) -> GraphKernels:
+    """The kernels of a network on a target, in order; what runs none is left out.
 
-    ONNX Runtime's on a CPU are those of its own rules, other runtimes' those of
-    :func:`latprof.graph.fusion.fuse`, with the rules that come with latprof where it has some of
-    that runtime (``latprof fusion`` finds them out).
+    ONNX Runtime's on a CPU are those of its own optimiser, other runtimes' those of ``rules``, or
+    of the rules that come with latprof for the runtime, or of :func:`latprof.graph.fusion.fuse`.
     """
-    if target is not None and _is_onnxruntime_on_cpu(target):
+    if has_own_rules(target):
+        assert target is not None
         operators = onnxruntime_kernels(network, block=_block_of(target), level=_level_of(target))
     else:
-        own = target is not None and target.device == "cpu"
-        rules = bundled_rules(target.runtime) if own and target is not None else None
-        operators = tuple(op for op in fuse(network, rules).operators if op.op_type not in VIEWS)
+        if rules is None and target is not None and target.device == "cpu":
+            rules = bundled_rules(target.runtime)
+        operators = _fused(network) if rules is None else ruled_kernels(network, rules)
     around = zip(operators, _after(operators), _distances(operators), strict=True)
-    configurations = Configurations.of(configuration_of(*each) for each in around)
+    # What one runtime does with a type is learnt with its rules.
+    configurations = Configurations.of(
+        configuration_of(*each, typed=rules is not None) for each in around
+    )
     for name in ("weights", "written"):
         configurations.column(f"network_{name}")[:] = configurations.column(name).sum()
     return GraphKernels(
@@ -70,11 +77,20 @@ def kernels_of(network: Network, target: Target | None = None) -> GraphKernels:
     )
 
 
-def _is_onnxruntime_on_cpu(target: Target) -> bool:
-    """Whether ONNX Runtime's own kernels run, on the processor of a computer."""
+def _fused(network: Network) -> tuple[Operator, ...]:
+    """The kernels by what runtimes share."""
+    return tuple(op for op in fuse(network).operators if op.op_type not in VIEWS)
+
+
+def has_own_rules(target: Target | None) -> bool:
+    """Whether a target's kernels are those of ONNX Runtime's optimiser, and not learnt.
+
+    On the processor of a computer, and by its own kernels.
+    """
+    if target is None:
+        return False
     kind = target.device.partition(":")[0]
-    words = target.mode.split(",")
-    own = not any(word.startswith("provider-") for word in words)
+    own = not any(word.startswith("provider-") for word in target.mode.split(","))
     return kind in ("cpu", "ssh") and target.runtime == "onnxruntime" and own
 
 

@@ -11,7 +11,7 @@ from latprof.common.framed import Framed
 from latprof.common.html_parts import html_table
 from latprof.common.short_reprs import ShortRepr, whole_percent
 from latprof.errors import CoverageError, ModelFileError, PackSpaceError
-from latprof.graph.fusion import VIEWS
+from latprof.graph.fusion_rules import VIEWS
 from latprof.predictors.pack.comparing_models import compared
 
 if TYPE_CHECKING:

@@ -28,6 +28,8 @@ _LEAST_SAVING = 0.005
 _DIVISORS = (8, 16)
 #: Activations that are kernels of their own, and cost more than ReLU.
 _SMOOTH = frozenset({"BiasGelu", "FastGelu", "Gelu", "HardSwish", "Mish", "QuickGelu", "Swish"})
+#: Families whose kernels apply an activation to their result.
+_APPLYING = frozenset({"conv", "depthwise", "grouped", "convtranspose", "linear", "matmul"})
 
 
 def predict_from_kernels(
@@ -61,7 +63,7 @@ def predict_from_kernels(
     ModelFileError
         For a network without operators that do work.
     """
-    kernels = kernels_of(network, pack.target)
+    kernels = kernels_of(network, pack.target, pack.rules)
     if not kernels.operators:
         raise ModelFileError(f"{name} has no operators to predict", expected="operators that work")
     certain = np.array([not operator.unknown for operator in kernels.operators], dtype=bool)
@@ -183,6 +185,6 @@ def _cheaper(family: str, numbers: NDArray[np.float64]) -> list[tuple[str, NDArr
                     {"out_channels": fewer},
                     {"weights": part, "macs": part, "written": part},
                 )
-    if at["activation"] >= 3:
+    if family in _APPLYING and at["activation"] >= 3:
         scaled("ReLU in place of its activation", {"activation": 1.0}, {})
     return found

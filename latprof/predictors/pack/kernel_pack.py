@@ -17,6 +17,8 @@ from latprof.common.checked_json import Fields, refusing, to_json
 from latprof.common.files import path_text
 from latprof.common.html_parts import html_table
 from latprof.errors import PackError
+from latprof.graph.fusion_rules import FusionRules
+from latprof.predictors.kernels.learning.kernel_agreement import KernelAgreement
 from latprof.predictors.kernels.network_kernels import NetworkKernelModel
 from latprof.predictors.pack.archive import MANIFEST, digest, read_archive, write_archive
 from latprof.predictors.pack.manifest import (
@@ -65,6 +67,10 @@ class KernelPack:
         The constant that their ratios were multiplied with.
     constant : Constant, optional
         The same with its version in the store, its doubt and how it was found.
+    rules : FusionRules, optional
+        How the runtime fuses, where that was learnt of the kernels it ran.
+    agreement : KernelAgreement, optional
+        How well the kernels of the training's networks are those that ran.
     source, licence : str
         Whose measurements these are, where not latprof's own.
     created_at : str
@@ -81,6 +87,8 @@ class KernelPack:
     reference: str = ""
     reference_ms: float | None = None
     constant: Constant | None = None
+    rules: FusionRules | None = None
+    agreement: KernelAgreement | None = None
     source: str = ""
     licence: str = ""
     created_at: str = field(default_factory=now_as_text)
@@ -118,6 +126,8 @@ def save_kernel_pack(pack: KernelPack, path: str | os.PathLike[str]) -> None:
         "reference": pack.reference,
         "reference_ms": pack.reference_ms,
         **constant_to_manifest(pack.constant),
+        "fusion": None if pack.rules is None else pack.rules.to_dict(),
+        "agreement": None if pack.agreement is None else pack.agreement.to_dict(),
         "source": pack.source,
         "licence": pack.licence,
         "files": {
@@ -149,6 +159,10 @@ def _kernel_pack(name: str, manifest: Fields, files: Mapping[str, bytes]) -> Ker
         raise PackError(f"{name} is no kernel pack", expected=f"{_MODEL} and {_TREES}")
     target = target_of(manifest.fields("target"))
     assert target is not None
+    fusion, agreement = (
+        manifest.optional_fields(each) if each in manifest.values else None
+        for each in ("fusion", "agreement")
+    )
     return KernelPack(
         model=NetworkKernelModel.from_files(Fields.of_file(files, _MODEL), files[_TREES]),
         target=target,
@@ -159,6 +173,8 @@ def _kernel_pack(name: str, manifest: Fields, files: Mapping[str, bytes]) -> Ker
         reference=manifest.text("reference"),
         reference_ms=manifest.optional_number("reference_ms", 0),
         constant=constant_of(manifest),
+        rules=None if fusion is None else FusionRules.of_fields(fusion),
+        agreement=None if agreement is None else KernelAgreement.of_fields(agreement),
         source=manifest.text("source"),
         licence=manifest.text("licence"),
         created_at=manifest.text("created_at"),

@@ -7,6 +7,9 @@ from pathlib import Path
 #: What answers for architectures where no pack is named; models are answered from kernels.
 DEFAULT_PACK = "proxyless-cpu-ort1"
 
+#: What answers for models where no pack is named.
+DEFAULT_KERNELS = "kernels-epyc-ort1"
+
 #: What names of kernel packs begin with.
 _KERNELS = "kernels-"
 
@@ -24,8 +27,9 @@ def published_pack_names() -> list[str]:
 
 
 def kernel_pack_names() -> list[str]:
-    """Those of :func:`pack_names` that are of kernels, and answer for any network."""
-    return [name for name in pack_names() if name.startswith(_KERNELS)]
+    """Those of :func:`pack_names` that are of kernels, for any network; the default one first."""
+    names = [name for name in pack_names() if name.startswith(_KERNELS)]
+    return sorted(names, key=DEFAULT_KERNELS.__ne__)
 
 
 def space_pack_names() -> list[str]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from latprof.common.files import what_is_at
 from latprof.common.short_reprs import ShortRepr
@@ -24,31 +22,29 @@ from latprof.errors import (
     UnknownNameError,
 )
 from latprof.graph.reader import read_network
+from latprof.graph.runtime_kernels.learned_fusion import RanNetwork, learned_rules
 from latprof.measurement.records import KernelTime, Target
 from latprof.measurement.statistics import NoiseFloor
 from latprof.predictors.fitting.evaluation import evaluate
 from latprof.predictors.kernels.configurations import Configurations
-from latprof.predictors.kernels.graph_kernels import kernels_of
+from latprof.predictors.kernels.graph_kernels import has_own_rules, kernels_of
+from latprof.predictors.kernels.learning.kernel_agreement import KernelAgreement
 from latprof.predictors.kernels.learning.network_fitting import KernelTable, fit_networks
 from latprof.predictors.kernels.learning.published_kernels import mobile_ml_table, tinynas_table
 from latprof.predictors.pack.kernel_pack import KernelPack
+from latprof.predictors.training.kernel_matching import times_of_kernels
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Sequence
 
-    from latprof.graph.operators import Network, Operator
+    from latprof.graph.operators import Network
     from latprof.measurement.labels import TargetLabels
     from latprof.measurement.records import Subject
-    from latprof.predictors.kernels.graph_kernels import GraphKernels
-
-Floats: TypeAlias = NDArray[np.float64]
 
 #: Devices of mobile-ml-benchmark's operations, and what they are.
 _PHONES = {"pixel4|gpu": "Pixel 4 (Adreno 640)", "mi8se|gpu": "Xiaomi Mi 8 SE (Adreno 616)"}
 _WHOLE = "tflite_cnn_e2e.csv"
-#: Share of a profile's time that has to be found among the graph's operators.
-_LEAST_FOUND = 0.5
 
 
 def pack_of_table(
@@ -66,8 +62,10 @@ def pack_of_table(
         fitted.model,
         target,
         metrics=metrics,
-        kernel_rows=len(table.latency_ms),
+        kernel_rows=int(table.timed.sum()),
         network_rows=int(np.isfinite(table.network_ms).sum()),
+        rules=table.rules,
+        agreement=table.agreement,
         source=source,
         licence=licence,
     )
@@ -221,21 +219,26 @@ class _ProfiledNetwork(ShortRepr):
 
 
 def _table_of(target: Target, networks: Iterable[_ProfiledNetwork]) -> KernelTable:
-    """Those networks whose timed kernels are found in their graphs, as a table."""
-    parts: list[TimedKernels] = []
-    kept: list[_ProfiledNetwork] = []
-    for network in networks:
-        if network.graph is None:
-            continue
-        timed = times_of_kernels(kernels_of(network.graph, target), network.kernels)
-        if timed is not None:
-            parts.append(timed)
-            kept.append(network)
-    if not parts:
+    """Those networks whose timed kernels are found in their graphs, as a table.
+
+    How the runtime fuses is learnt of them, unless its own optimiser is known.
+    """
+    profiled = [(each, each.graph) for each in networks if each.graph is not None]
+    rules = None
+    if not has_own_rules(target):
+        ran = [RanNetwork(graph, [k.operators for k in each.kernels]) for each, graph in profiled]
+        rules = learned_rules(ran, target.to_dict())
+    found = [
+        (each, timed)
+        for each, graph in profiled
+        if (timed := times_of_kernels(kernels_of(graph, target, rules), each.kernels)) is not None
+    ]
+    if not found:
         raise NotEnoughDataError(
             "there are no timed kernels of networks that can be built again",
             hint="collect them: latprof collect --kernels",
         )
+    kept, parts = [each for each, _ in found], [timed for _, timed in found]
     return KernelTable(
         Configurations(
             np.concatenate([each.kernels.families for each in parts]),
@@ -246,6 +249,8 @@ def _table_of(target: Target, networks: Iterable[_ProfiledNetwork]) -> KernelTab
         tuple(each.name for each in kept),
         tuple(each.family for each in kept),
         np.array([each.latency_ms for each in kept]),
+        rules,
+        KernelAgreement.of_networks(each.agreement for each in parts),
     )
 
 
@@ -260,58 +265,3 @@ def graph_of(subject: Subject) -> Network | None:
             return None
         return read_network(space.onnx_bytes(space.parse(subject.key)))
     return None
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class TimedKernels(ShortRepr):
-    """Kernels of one network and their times in ms, shape (n,)."""
-
-    kernels: Configurations
-    latency_ms: Floats
-
-
-def times_of_kernels(kernels: GraphKernels, timed: Sequence[KernelTime]) -> TimedKernels | None:
-    """A graph's kernels with their times; None where hardly any of the time is found among them.
-
-    A timed kernel is the one that runs one of its operators, else the next of its kind that writes
-    the same shape. Times of several kernels of one operator add up. What is found nowhere counts
-    for the kernel that follows it.
-    """
-    position = {
-        name: index
-        for index, operator in enumerate(kernels.operators)
-        for name in (operator.parts or (operator.name,))
-    }
-    named = [next((position[n] for n in k.operators if n in position), -1) for k in timed]
-    alike: dict[tuple[object, ...], deque[int]] = {}
-    for index, operator in enumerate(kernels.operators):
-        if index not in named:
-            alike.setdefault(_likeness(operator), deque()).append(index)
-    sums = np.zeros(len(kernels.operators))
-    waiting = found = 0.0
-    last = -1
-    for kernel, own in zip(timed, named, strict=True):
-        others = alike.get(_likeness(kernel))
-        index = own if own >= 0 else others.popleft() if others else -1
-        if index < 0:
-            waiting += kernel.latency_ms
-            continue
-        sums[index] += kernel.latency_ms + waiting
-        found, waiting, last = found + kernel.latency_ms, 0.0, index
-    if last < 0 or found < _LEAST_FOUND * sum(kernel.latency_ms for kernel in timed):
-        return None
-    sums[last] += waiting
-    ran = sums > 0
-    return TimedKernels(kernels.configurations.rows(ran), (sums / kernels.trips)[ran])
-
-
-def _likeness(each: Operator | KernelTime) -> tuple[object, ...]:
-    """A kind without sizes, and the shape that is written.
-
-    Changes of layout are one kind. A runtime may run a dense layer on any tensor as a product of
-    two matrices: its rows are then one dimension.
-    """
-    letters = each.kind.split(maxsplit=1)[0].rstrip("0123456789x")
-    kind = "layout" if letters.startswith("reorder") else letters
-    shape = each.output_shapes[0] if each.output_shapes else ()
-    return kind, (math.prod(shape[:-1]), shape[-1]) if kind == "linear" and shape else shape

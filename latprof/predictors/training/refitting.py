@@ -11,7 +11,7 @@ import numpy as np
 from latprof.predictors.kernels.configurations import Configurations
 from latprof.predictors.kernels.graph_kernels import kernels_of
 from latprof.predictors.kernels.refined_model import refined_model
-from latprof.predictors.training.kernel_training import times_of_kernels
+from latprof.predictors.training.kernel_matching import times_of_kernels
 
 if TYPE_CHECKING:
     from latprof.graph.operators import Network
@@ -43,16 +43,19 @@ def refit(
     for subject, profile in measured.kernel_profiles():
         graph = graph_of(subject)
         if graph is not None:
-            timed = times_of_kernels(kernels_of(graph, pack.target), profile.kernels)
+            kernels = kernels_of(graph, pack.target, pack.rules)
+            timed = times_of_kernels(kernels, profile.kernels)
             parts += [timed] if timed is not None else []
     if not parts:
         return pack
-    kernels = Configurations(
+    known = Configurations(
         np.concatenate([each.kernels.families for each in parts]),
         np.concatenate([each.kernels.numbers for each in parts]),
     )
     latency = scale * np.concatenate([each.latency_ms for each in parts])
+    ran = np.isfinite(latency)
+    known, latency = known.rows(ran), latency[ran]
     model = dataclasses.replace(
-        pack.model, kernels=refined_model(pack.model.kernels, kernels, latency)
+        pack.model, kernels=refined_model(pack.model.kernels, known, latency)
     )
-    return dataclasses.replace(pack, model=model, kernel_rows=pack.kernel_rows + len(kernels))
+    return dataclasses.replace(pack, model=model, kernel_rows=pack.kernel_rows + len(known))

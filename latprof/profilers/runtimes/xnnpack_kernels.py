@@ -14,35 +14,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latprof.errors import LatprofError, RuntimeFailedError
-from latprof.graph.fusion import fuse
 from latprof.graph.reader import read_network
 from latprof.measurement.records import KernelTime
 from latprof.profilers.runtimes.kernel_events import DELEGATE_OPERATOR_EVENT, OPERATOR_EVENT
+from latprof.profilers.runtimes.xnnpack_alignment import aligned
 
 if TYPE_CHECKING:
     from latprof.graph.model_file import ModelSource
     from latprof.graph.operators import Operator
     from latprof.profilers.runtimes.kernel_events import KernelEvent
 
-#: What an operator of the graph, by its type, may be called by XNNPACK: how the name begins.
-_PRODUCTS = ("Convolution", "Fully Connected", "Batch Matrix Multiply", "Deconvolution")
-_NAMES: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "MatMul"), _PRODUCTS),
-    **dict.fromkeys(
-        ("GlobalAveragePool", "AveragePool", "ReduceMean"), ("Mean", "Average", "Glob")
-    ),
-    "MaxPool": ("Max Pooling",),
-    "Add": ("Add",),
-    "Sub": ("Subtract",),
-    "Mul": ("Multiply",),
-    "Div": ("Divide",),
-    "HardSwish": ("HardSwish",),
-    "Sigmoid": ("Sigmoid",),
-    "Softmax": ("Softmax",),
-    "Concat": ("Concat", "Copy"),
-    "Clip": ("Clamp",),
-    "Relu": ("Clamp",),
-}
 #: What the profiler tells as 0 microseconds took about half of one: no kernel takes no time.
 _LEAST_US = 0.5
 _WORD = re.compile(r"[a-z0-9]+")
@@ -70,10 +51,10 @@ def kernel_times(
         raise RuntimeFailedError("LiteRT's profile does not hold the same kernels in every run")
     times = np.median([[event.duration_us for event in run] for run in kernels], axis=0)
     times = np.maximum(times, _LEAST_US) / 1000
-    operators = _aligned(names, _operators(model))
+    operators = aligned(names, _operators(model))
     return [
-        _kernel(position, name, float(ms), operator)
-        for position, (name, ms, operator) in enumerate(zip(names, times, operators, strict=True))
+        _kernel(position, name, float(ms), ran)
+        for position, (name, ms, ran) in enumerate(zip(names, times, operators, strict=True))
     ]
 
 
@@ -87,53 +68,22 @@ def _operators(model: ModelSource | None) -> Sequence[Operator]:
     if model is None:
         return ()
     try:
-        return fuse(read_network(model)).operators
+        return read_network(model).operators
     except LatprofError:  # it runs, though its operators cannot be told
         return ()
 
 
-def _kernel(position: int, name: str, ms: float, operator: Operator | None) -> KernelTime:
-    if operator is None:
+def _kernel(position: int, name: str, ms: float, ran: Sequence[Operator]) -> KernelTime:
+    if not ran:
         words = _WORD.findall(name.lower())
         return KernelTime(position, words[0] if words else "kernel", name, (), ms)
+    most = max(ran, key=lambda operator: operator.macs)
     return KernelTime(
         position,
-        operator.kind,
-        f"{operator.name}.{name}",
-        operator.parts or (operator.name,),
+        most.kind,
+        f"{most.name}.{name}",
+        tuple(operator.name for operator in ran),
         ms,
-        operator.input_shapes,
-        operator.output_shapes,
+        most.input_shapes,
+        most.output_shapes,
     )
-
-
-def _aligned(names: Sequence[str], operators: Sequence[Operator]) -> list[Operator | None]:
-    """For each kernel its operator, as many as can be had in order; of two equal ones the later.
-
-    An operator that becomes several kernels ends with the largest of them mostly: a scale after the
-    arithmetic of its factor.
-    """
-    fits = np.array(
-        [
-            [name.startswith(_NAMES.get(o.op_type, (o.op_type,))) for o in operators]
-            for name in names
-        ],
-        bool,
-    ).reshape(len(names), len(operators))
-    longest = np.zeros((len(names) + 1, len(operators) + 1), np.int32)
-    for i, row in enumerate(fits, 1):
-        for j, fit in enumerate(row, 1):
-            longest[i, j] = (
-                longest[i - 1, j - 1] + 1 if fit else max(longest[i - 1, j], longest[i, j - 1])
-            )
-    found: list[Operator | None] = [None] * len(names)
-    i, j = longest.shape[0] - 1, longest.shape[1] - 1
-    while i and j:
-        if fits[i - 1, j - 1]:
-            i, j = i - 1, j - 1
-            found[i] = operators[j]
-        elif longest[i - 1, j] >= longest[i, j - 1]:
-            i -= 1
-        else:
-            j -= 1
-    return found

@@ -99,7 +99,13 @@ class NetworkSource:
     @classmethod
     def of_built(cls, key: str) -> NetworkSource:
         """The network that :func:`~latprof.datasets.zoo.built_models.built_bytes` builds."""
-        return cls(Subject("built", key, key))
+        from latprof.datasets.zoo.built_models import built_model
+        from latprof.graph.model_file import graph_inputs
+        from latprof.profilers.visits.models import needed_rules
+
+        model = built_model(key)
+        rules = needed_rules(graph_inputs(model.graph), input_rules(model))
+        return cls(Subject("built", key, key), rules=rules)
 
     @classmethod
     def of_zoo(cls, variant: ZooVariant, batch_size: int = 1) -> NetworkSource:

@@ -11,12 +11,14 @@ import pytest
 
 from latprof.datasets.zoo import build
 from latprof.errors import CoverageError, InvalidValueError, NotEnoughDataError, PackError
+from latprof.graph.fusion_rules import FusionRules
 from latprof.graph.reader import read_network
 from latprof.measurement.records import Target
 from latprof.predictors import load_pack
 from latprof.predictors.kernels.configurations import NUMBERS, Configurations, configuration
 from latprof.predictors.kernels.forests import Forest
 from latprof.predictors.kernels.graph_kernels import kernels_of
+from latprof.predictors.kernels.learning.kernel_agreement import KernelAgreement
 from latprof.predictors.kernels.learning.kernel_fitting import fit_kernel_model
 from latprof.predictors.kernels.learning.network_fitting import (
     KernelTable,
@@ -203,6 +205,23 @@ def test_a_pack_comes_back_as_it_was(pack: KernelPack, tmp_path: Path) -> None:
     assert (other.low_ms, other.high_ms) == pytest.approx((one.low_ms, one.high_ms), rel=1e-3)
     with pytest.raises(PackError, match="pack of kernels"):
         load_pack(path)
+
+
+def test_a_pack_keeps_how_its_runtime_fuses(pack: KernelPack, tmp_path: Path) -> None:
+    rules = FusionRules({("Conv", "Relu"): False}, {"device": "cpu"}, frozenset({"Flatten"}))
+    agreement = KernelAgreement(10, 9, 12, 2, 0.1, 11, 1)
+    target = dataclasses.replace(TARGET, runtime="openvino")
+    own = dataclasses.replace(pack, target=target, rules=rules, agreement=agreement)
+    save_kernel_pack(own, tmp_path / "k.pack")
+    again = load_any_pack(tmp_path / "k.pack")
+    assert (again.rules, again.agreement) == (rules, agreement)
+    network = read_network(build("squeezenet-1.1", weights=False))
+    apart, fused = (
+        predict_from_kernels(p, network, "m")
+        for p in (again, dataclasses.replace(again, rules=None))
+    )
+    relus = [op for op in apart.operators if op.kind == "activation"]
+    assert len(apart.operators) - len(fused.operators) == len(relus) > 0
 
 
 def test_values_that_are_no_model_are_refused(pack: KernelPack) -> None:

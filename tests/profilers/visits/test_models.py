@@ -5,6 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from latprof.datasets.zoo.built_models import zoo_key
 from latprof.errors import InputFileError, InvalidValueError, ModelFileError
 from latprof.measurement.records import PairedProtocol
 from latprof.profilers.base import RunOptions
@@ -392,3 +393,11 @@ def test_kernels_of_a_loop_are_counted_once_with_all_their_runs(tmp_path):
     assert sorted(times) == ["condition", "loop", "product"]
     # The loop itself has what its body's kernels leave.
     assert times["product"] > times["loop"]
+
+
+@pytest.mark.parametrize("key", [zoo_key("bert-tiny"), "tokens:14 batch_size=1"])
+def test_built_networks_are_fed_what_their_graphs_ask_for(key):
+    rules = NetworkSource.of_built(key).rules
+    assert rules["token_type_ids"].kind == "range"
+    assert rules["token_type_ids"].high == 1
+    assert rules["attention_mask"].kind == "mask"

@@ -18,7 +18,9 @@ from latprof.predictors.kernels.network_spread import Spread, fit_spread
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from latprof.graph.fusion_rules import FusionRules
     from latprof.predictors.kernels.configurations import Configurations
+    from latprof.predictors.kernels.learning.kernel_agreement import KernelAgreement
 
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
@@ -62,12 +64,13 @@ class Correction:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class KernelTable(ShortRepr):
-    """n timed kernels of m networks on one target, in milliseconds.
+    """n kernels of m networks on one target, in milliseconds.
 
     Parameters
     ----------
     kernels : Configurations
     latency_ms : array of shape (n,)
+        NaN for those that the networks were expected to run, and of which no time was told.
     network : array of shape (n,)
         The network that each kernel was timed in; -1 for none.
     names, families : tuple of str
@@ -75,6 +78,10 @@ class KernelTable(ShortRepr):
         and no interval is calibrated on them.
     network_ms : array of shape (m,)
         Latencies end to end; NaN where they were not measured.
+    rules : FusionRules, optional
+        By which the networks' graphs became these kernels, where they were learnt.
+    agreement : KernelAgreement, optional
+        How well the kernels that ran are those.
     """
 
     kernels: Configurations
@@ -83,16 +90,22 @@ class KernelTable(ShortRepr):
     names: tuple[str, ...] = ()
     families: tuple[str, ...] = ()
     network_ms: Floats = field(default_factory=lambda: np.empty(0))
+    rules: FusionRules | None = None
+    agreement: KernelAgreement | None = None
+
+    @property
+    def timed(self) -> Mask:
+        """Which kernels have a time, shape (n,)."""
+        result: Mask = np.isfinite(self.latency_ms)
+        return result
 
     def rows(self, chosen: Mask) -> KernelTable:
         """The table with these kernels only."""
-        return KernelTable(
-            self.kernels.rows(chosen),
-            self.latency_ms[chosen],
-            self.network[chosen],
-            self.names,
-            self.families,
-            self.network_ms,
+        return dataclasses.replace(
+            self,
+            kernels=self.kernels.rows(chosen),
+            latency_ms=self.latency_ms[chosen],
+            network=self.network[chosen],
         )
 
     def of_network(self, number: int) -> Configurations:
@@ -165,7 +178,7 @@ def fit_kernels(
     Raises as :func:`~latprof.predictors.kernels.learning.kernel_fitting.fit_kernel_model`.
     """
     correction = correction_of(table, left_out)
-    kept = table if chosen is None else table.rows(chosen)
+    kept = table.rows(table.timed if chosen is None else chosen & table.timed)
     # The fastest rates are those that were measured.
     roofline = Roofline.of(kept.kernels, kept.latency_ms)
     adds = correction.each(kept.latency_ms)
@@ -214,7 +227,7 @@ def _predict_without(
 ) -> list[tuple[int, SummedKernels]]:
     """Predict the networks asked for without the kernels and latencies of those left out."""
     inside = (table.network < 0) | ~left_out[table.network]
-    if inside.sum() < MIN_KERNELS:
+    if (inside & table.timed).sum() < MIN_KERNELS:
         return []
     model = fit_kernels(table, inside, left_out, seed=seed, trees=trees)
     return [
@@ -229,13 +242,13 @@ def correction_of(table: KernelTable, left_out: Mask | None = None) -> Correctio
 
     Least absolute relative errors. With fewer than six networks the kernels' times stand.
     """
-    count = np.bincount(table.network[table.network >= 0], minlength=len(table.names))
+    own = (table.network >= 0) & table.timed
+    count = np.bincount(table.network[own], minlength=len(table.names))
     used = np.isfinite(table.network_ms) & (count > 0)
     if left_out is not None:
         used &= ~left_out
     if used.sum() < _FEWEST_NETWORKS:
         return Correction()
-    own = table.network >= 0
     network, kernel_ms = table.network[own], table.latency_ms[own]
     correction, least = Correction(), np.zeros(len(network), dtype=bool)
     for _ in range(_FITS):

@@ -13,6 +13,12 @@ from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import DeviceError, DynamicShapeError, RuntimeFailedError, UnsupportedModelError
 from latprof.graph.convert.quantization import to_int8
 from latprof.graph.reader import read_network
+from latprof.graph.runtime_kernels.learned_fusion import (
+    RanNetwork,
+    learned_rules,
+    matching_kernels,
+)
+from latprof.graph.runtime_kernels.ruled_kernels import ruled_kernels
 from latprof.profilers.base import RunOptions
 from latprof.profilers.runtimes.cpu.cpu_openvino import CpuOpenVINO
 from latprof.profilers.runtimes.cpu.openvino_profile import read_kernels
@@ -183,6 +189,13 @@ def test_kernels_have_the_kinds_of_the_operators_they_run(profiled, model):
     stem = next(kernel for kernel in kernels if kernel.name == "stem")
     assert (stem.kind, stem.operators) == ("conv3x3", ("stem", "stem.relu6"))
     assert stem.output_shapes == ((1, 8, 32, 32),)
+
+
+def test_rules_that_are_learnt_of_the_kernels_expect_them(profiled, model):
+    ran = RanNetwork(read_network(model), [kernel.operators for kernel in profiled[2]])
+    kernels = ruled_kernels(ran.network, learned_rules([ran]))
+    matched, either = matching_kernels(ran.kernels, kernels)
+    assert matched == either == len(kernels)
 
 
 def test_the_kernels_of_a_run_take_about_as_long_as_the_run(profiled):
