@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.errors import LatprofError
-from latprof.graph.fusion import VIEWS, fuse
+from latprof.graph.fusion import fuse
+from latprof.graph.fusion_rules import VIEWS
 from latprof.graph.reader import read_network
 
 if TYPE_CHECKING:
