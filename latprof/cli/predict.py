@@ -178,7 +178,7 @@ def predict(
     asked = _Asked(networks, pack, on, every, options)
     with _measuring(measure_missing, alone=not (on or every), quiet=quiet) as measuring:
         packs, answers = asked.answers(share, on_error, advise=operators, **measuring)
-    print_failures(failed, len(answers))
+    print_failures(failed)
     lost = _status(failed, answers)
     if failed and not answers and form not in {Form.JSON, Form.JUNIT}:
         raise typer.Exit(lost)

@@ -47,10 +47,10 @@ def print_answers(answers: list[Answer], upper: float | None, packs: list[str]) 
     _print_remarks([each for answer in answers for each in _remarks(answer)])
 
 
-def print_failures(failed: Mapping[str, LatprofError], answered: int) -> None:
-    """Say why networks have no answer: a line each, or one line for all beside answers."""
+def print_failures(failed: Mapping[str, LatprofError]) -> None:
+    """Say why networks have no answer: a line each, or one line for all where they are many."""
     lines = [f"{name}: {error} [{error.code}]" for name, error in failed.items()]
-    if len(lines) > (1 if answered else _MOST_LINES):
+    if len(lines) >= _MOST_LINES:
         lines = [f"{len(lines)} networks have no answer: {'; '.join(lines)}"]
     for line in lines:
         remark(line)
