@@ -86,6 +86,26 @@ class GroupedFit(ShortRepr):
         held: Floats = self.level + self.slope * (self.target - missed / self.roots)
         return held
 
+    def left_out_within(self, folds: Integers, fold: int) -> Floats:
+        """What the fit without this fold and without the row itself predicts for each row, (n,).
+
+        Rows of the fold are left out with it. With L the root of I - A'A, A the fold's rows of
+        ``hat``, the share of another row that is left to its own residual is 1 - |L^-1 a|^2.
+        """
+        from scipy.linalg import solve_triangular
+
+        here = folds == fold
+        held, others = self.hat[here], self.hat[~here]
+        missed = _missed(held, self.residual[here])
+        root = np.linalg.cholesky(np.eye(held.shape[1]) - held.T @ held)
+        share = 1 - (solve_triangular(root, others.T, lower=True) ** 2).sum(axis=0)
+        errors = np.empty(len(folds))
+        errors[here] = missed
+        errors[~here] = self.residual[~here] + others @ (held.T @ missed)
+        errors[~here] /= np.maximum(share, _LEAST_SHARE)
+        predicted: Floats = self.level + self.slope * (self.target - errors / self.roots)
+        return predicted
+
     def on_line(self) -> GroupedFit:
         """The same fit, its level and slope set by least squares.
 

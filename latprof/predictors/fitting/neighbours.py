@@ -18,7 +18,11 @@ from numpy.typing import NDArray
 
 from latprof.common.short_reprs import ShortRepr
 from latprof.predictors.fitting.factors import Factor
-from latprof.predictors.fitting.grouped_ridge import fit_grouped, fit_robust_grouped
+from latprof.predictors.fitting.grouped_ridge import (
+    GroupedFit,
+    fit_grouped,
+    fit_robust_grouped,
+)
 
 if TYPE_CHECKING:
     from latprof.predictors.fitting.block_prior import Prior
@@ -39,18 +43,17 @@ class NeighbourCosts(ShortRepr):
     level_ms : float
         What is added to every architecture.
     factors : tuple of Factor
-    left_out_ms, held_ms : array of shape (n,)
-        What the tables without a training row, and without its fold, add to the row.
+    fit : GroupedFit
+        What it comes from; what it predicts without rows is what the tables without them add.
     """
 
     level_ms: float
     factors: tuple[Factor, ...]
-    left_out_ms: Floats
-    held_ms: Floats
+    fit: GroupedFit
 
 
 def fit_neighbours(
-    prior: Prior, columns: Integers, remainder_ms: Floats, folds: Integers, *, robust: bool
+    prior: Prior, columns: Integers, remainder_ms: Floats, *, robust: bool
 ) -> NeighbourCosts:
     """Fit the tables to what an additive model leaves over of n rows that it had not seen.
 
@@ -60,7 +63,6 @@ def fit_neighbours(
         That of the additive model, of a space whose parts are one decision each.
     columns : array of shape (n, parts)
     remainder_ms : array of shape (n,)
-    folds : array of shape (n,)
     robust : bool
         Whether the fit is robust to outliers.
     """
@@ -90,9 +92,7 @@ def fit_neighbours(
         factors.append(
             Factor(decisions if ascending else decisions[::-1], table if ascending else table.T)
         )
-    return NeighbourCosts(
-        fit.ridge.intercept, tuple(factors), fit.ridge.left_out, fit.held_out(folds)
-    )
+    return NeighbourCosts(fit.ridge.intercept, tuple(factors), fit)
 
 
 def _roots(prior: Prior, most: int) -> list[Floats]:

@@ -62,6 +62,13 @@ class AdditiveModel(ShortRepr):
     robust: bool
     neighbours: NeighbourCosts | None = None
 
+    def left_out_within(self, folds: Integers, fold: int) -> Floats:
+        """What is predicted for each training row without this fold and without the row, (n,)."""
+        predicted = self.costs.fit.left_out_within(folds, fold)
+        if self.neighbours is not None:
+            predicted = predicted + self.neighbours.fit.left_out_within(folds, fold)
+        return predicted
+
     def unseen_ms(
         self, tables: SpaceTables, columns: Integers, latency_ms: Floats, seed: int
     ) -> Floats:
@@ -116,11 +123,11 @@ def with_neighbours(
 ) -> AdditiveModel:
     """The model with tables of neighbouring blocks for what it leaves over of the same rows."""
     remainder = latency_ms - base.left_out_ms
-    found = fit_neighbours(base.costs.prior, columns, remainder, folds, robust=base.robust)
+    found = fit_neighbours(base.costs.prior, columns, remainder, robust=base.robust)
     return replace(
         base,
-        held_ms=base.held_ms + found.held_ms,
-        left_out_ms=base.left_out_ms + found.left_out_ms,
+        held_ms=base.held_ms + found.fit.held_out(folds),
+        left_out_ms=base.left_out_ms + found.fit.ridge.left_out,
         neighbours=found,
     )
 

@@ -128,9 +128,11 @@ class _Trees:
 def _trees(rows: _Rows, base: AdditiveModel) -> _Trees:
     """Choose trees for what the additive model leaves over of rows left out, or for all."""
     remainders, plain = [], []
-    latency, remainder = rows.latency_ms, rows.latency_ms - base.left_out_ms
-    for mask in rows.masks():
+    latency = rows.latency_ms
+    for fold, mask in enumerate(rows.masks()):
         measured = latency[~mask]
+        # Not what all rows leave over: trees would learn from it what the held rows are.
+        remainder = latency - base.left_out_within(rows.folds, fold)
         remainders.append(FoldTask(mask, remainder[mask], base.held_ms[~mask], measured))
         plain.append(FoldTask(mask, latency[mask], np.zeros(len(measured)), measured))
     candidates = [(tasks, settings) for tasks in (remainders, plain) for settings in SETTINGS]

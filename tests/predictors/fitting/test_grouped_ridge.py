@@ -50,6 +50,11 @@ def test_it_is_the_ridge_of_these_weights_with_rows_and_without(rows, shared, ot
         together = expected(folds != fold, folds == fold)
         # With hardly a penalty and more features than rows little but rounding decides.
         np.testing.assert_allclose(held[folds == fold], together, rtol=0.02, atol=0.02)
+    within = fit.left_out_within(folds, 0)
+    for row in (1, 2):
+        alone = expected((folds != 0) & (whole != row), [row])
+        np.testing.assert_allclose(within[[row]], alone, rtol=0.02, atol=0.02)
+    np.testing.assert_allclose(within[folds == 0], held[folds == 0], rtol=1e-3, atol=1e-3)
     one_by_one = fit.held_out(whole)
     np.testing.assert_allclose(one_by_one, fit.ridge.left_out, rtol=1e-3, atol=1e-3)
 
