@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 
 #: Most seconds for an adb server to answer, or to start where an adb program is there.
 _SERVER_S, _START_S = 5.0, 15.0
+#: How long an address that is offline is looked at again, and how often.
+_OFFLINE_S, _LOOK_AGAIN_S = 10.0, 0.25
 #: How adb's interface is known on a USB bus: class, subclass, protocol.
 _ADB_INTERFACE = ("ff", "42", "01")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -90,7 +93,7 @@ def open_phone(serial: str = "", timeouts: Timeouts | None = None) -> PhoneServi
         raise MissingDependencyError("adb-shell", "android", "a phone without an adb program")
     if serial:
         checked_serial(serial)
-    listed = tuple(server.phones(deadline.left_s()) if server else usb_phones())
+    listed = _listed(server, serial, deadline)
     if serial and _is_address(serial) and serial not in {phone.serial for phone in listed}:
         return PhoneServices(_link_to_address(server, serial, deadline), times)
     try:
@@ -100,6 +103,17 @@ def open_phone(serial: str = "", timeouts: Timeouts | None = None) -> PhoneServi
             return PhoneServices(link, times)
         raise
     return PhoneServices(_link(server, chosen, deadline), times)
+
+
+def _listed(server: AdbServer | None, serial: str, deadline: Deadline) -> tuple[ListedPhone, ...]:
+    """Phones that are there; one over Wi-Fi that has just been cut off is offline for a moment."""
+    until = time.monotonic() + _OFFLINE_S
+    while True:
+        listed = tuple(server.phones(deadline.left_s()) if server else usb_phones())
+        states = {phone.state for phone in listed if phone.serial == serial}
+        if not (_is_address(serial) and states == {"offline"}) or time.monotonic() >= until:
+            return listed
+        time.sleep(_LOOK_AGAIN_S)
 
 
 def remember_address(serial: str, address: str) -> None:
