@@ -121,7 +121,7 @@ def test_other_commands_name_what_is_there():
                 path = f"{words[1].replace('.', '/')}.py" if words[0] == "-m" else words[0]
                 assert (ROOT / path).exists(), where
             else:
-                assert program in {"latprof", "foreign-nas"}, where
+                assert program in {"latprof", "foreign-nas", "ssh"}, where
     assert checked > len(LINES)
 
 
