@@ -65,7 +65,7 @@ def test_models_with_errors_are_read_or_refused(tmp_path):
 def test_tiny_models_that_ask_for_much_are_refused(tmp_path):
     found = outcomes("tiny-models", 20, tmp_path)
     assert found["bad"] == 0
-    assert found["refused"] > 10
+    assert found["refused"] > 5, "the others are read within the limits"
 
 
 def test_no_weights_are_read_outside_a_models_folder(tmp_path):
