@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
 #: Most seconds for an adb server to answer, or to start where an adb program is there.
 _SERVER_S, _START_S = 5.0, 15.0
-#: How long an address that is offline is looked at again, and how often.
-_OFFLINE_S, _LOOK_AGAIN_S = 10.0, 0.25
+#: How long a phone that is between two states is looked at again, and how often.
+_BETWEEN_S, _LOOK_AGAIN_S = 10.0, 0.25
 #: How adb's interface is known on a USB bus: class, subclass, protocol.
 _ADB_INTERFACE = ("ff", "42", "01")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -106,12 +106,16 @@ def open_phone(serial: str = "", timeouts: Timeouts | None = None) -> PhoneServi
 
 
 def _listed(server: AdbServer | None, serial: str, deadline: Deadline) -> tuple[ListedPhone, ...]:
-    """Phones that are there; one over Wi-Fi that has just been cut off is offline for a moment."""
-    until = time.monotonic() + _OFFLINE_S
+    """Phones that are there, as soon as the one that is meant is no more between two states.
+
+    While a connection begins, its key is looked at, and after a cut Wi-Fi is offline for a moment.
+    """
+    until = time.monotonic() + _BETWEEN_S
     while True:
         listed = tuple(server.phones(deadline.left_s()) if server else usb_phones())
-        states = {phone.state for phone in listed if phone.serial == serial}
-        if not (_is_address(serial) and states == {"offline"}) or time.monotonic() >= until:
+        states = {phone.state for phone in listed if serial in ("", phone.serial)}
+        passing = {"authorizing", "connecting"} | ({"offline"} if _is_address(serial) else set())
+        if not states or not states <= passing or time.monotonic() >= until:
             return listed
         time.sleep(_LOOK_AGAIN_S)
 
