@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.common.short_reprs import ShortRepr
-
 if TYPE_CHECKING:
     from latprof.common.checked_json import Fields
     from latprof.predictors.kernels.kernel_model import KernelTimes
@@ -64,7 +62,7 @@ class NetworkDifficulty:
 
 
 @dataclass(frozen=True)
-class Spread(ShortRepr):
+class Spread:
     """Turns difficulties into expected errors of the logarithm.
 
     ``exp(offset + by_error * log(error) + by_short * short)``, within bounds. Beyond the error

@@ -58,7 +58,7 @@ _REMEDIES = {
 _WORDS, _MOST_WORDS = re.compile(rb"[A-Za-z/\[][ -~\t]{3,1000}\r?"), 20
 #: A verb, most seconds until its answer, and its fields.
 _Request: TypeAlias = tuple[str, float, dict[str, object]]
-#: After these the runner has ended, or what it says cannot be told apart any more.
+#: After these the runner has ended, or what it says cannot be distinguished any more.
 _LAST_WORDS = frozenset({"deadline", "crashed", "garbled"})
 _ERRORS: dict[str, type[LatprofError]] = {
     "unsupported": UnsupportedModelError,
