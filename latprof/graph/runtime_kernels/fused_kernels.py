@@ -56,18 +56,18 @@ def onnxruntime_kernels(
     """
     graph = KernelGraph(network)
     if level != "off":
-        _basic(graph, more=level != "basic")
+        _basic(graph, more=level != "basic", signed=not block)
     cast = sum(operator.precision in _CAST for operator in network.operators)
     if 2 * cast < len(network.operators):
         _for_this_processor(graph, block, level)
     return tuple(graph.kernel(node) for node in graph.nodes if node.op_type not in _FREE)
 
 
-def _basic(graph: KernelGraph, *, more: bool) -> None:
+def _basic(graph: KernelGraph, *, more: bool, signed: bool) -> None:
     """Rewrites whose results are operators of ONNX itself; ``more`` above this level."""
     patterns.remove_what_does_nothing(graph)
     patterns.merge_what_is_the_same(graph)
-    quantized_kernels(graph)
+    quantized_kernels(graph, signed=signed)
     patterns.fold_into_convolutions(graph)
     patterns.sums_into_gemm(graph)
     patterns.products_with_a_bias(graph)
