@@ -8,7 +8,7 @@ from latprof.graph.runtime_kernels import patterns
 from latprof.graph.runtime_kernels.blocked_layout import NCHWC, BlockedLayout
 from latprof.graph.runtime_kernels.function_bodies import expand_functions
 from latprof.graph.runtime_kernels.kernel_graph import KernelGraph
-from latprof.graph.runtime_kernels.quantized import quantized_kernels
+from latprof.graph.runtime_kernels.quantized import products_of_few_bits, quantized_kernels
 from latprof.graph.runtime_kernels.transposes import (
     VIEWS,
     join_transposes,
@@ -88,6 +88,7 @@ def _for_this_processor(graph: KernelGraph, block: int, level: OptimizationLevel
     In 16 bits most have no kernel there: they are cast to float32 afterwards, as they are.
     """
     if level in ("extended", "all"):
+        products_of_few_bits(graph)
         patterns.activations(graph)
         patterns.simplified_layer_normalization(graph)
         patterns.scaled_and_transposed_products(graph)

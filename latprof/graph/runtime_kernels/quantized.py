@@ -240,6 +240,20 @@ def _merge_dynamic(graph: KernelGraph, node: KernelNode) -> None:
         node.op_type = "DynamicQuantizeMatMul"
 
 
+def products_of_few_bits(graph: KernelGraph) -> None:
+    """A bias joins the product before it, or the Gelu after it (BiasGeluFusion)."""
+    for node in graph.of("MatMulNBits"):
+        bias = graph.only_reader(node)
+        if bias is None or bias.op_type != "Add" or len(bias.inputs) != 1:
+            continue
+        after = graph.only_reader(bias)
+        if after is not None and (after.op_type, after.domain) == ("Gelu", MICROSOFT):
+            graph.absorb(bias, after)
+            bias.op_type, bias.domain = "BiasGelu", MICROSOFT
+        else:
+            graph.absorb(node, bias)
+
+
 def _compute_in(node: KernelNode, precision: str) -> None:
     prepared = () if precision == "int8" else node.operator.prepared
     node.operator = dataclasses.replace(node.operator, precision=precision, prepared=prepared)
