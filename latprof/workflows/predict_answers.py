@@ -27,6 +27,7 @@ from latprof.predictors.pack.grown_pack import grown_pack
 from latprof.predictors.pack.kernel_answers import predict_from_kernels
 from latprof.predictors.pack.kernel_pack import KernelPack
 from latprof.predictors.pack.pack import Pack
+from latprof.predictors.pack.saving import read_facts
 from latprof.predictors.pack.shipped import kernel_pack_names, pack_names, space_pack_names
 from latprof.workflows.answering_packs import Answering, bundled_kernels, kernels_of_target
 from latprof.workflows.arguments import batched_shapes, mode_words, name_of, open_any_pack
@@ -204,15 +205,14 @@ def _given(pack: AnyPackLike, asked: AskedTarget, own: SearchSpace | None) -> An
 
 
 def _first_bundled(names: Sequence[str], asked: AskedTarget) -> Pack | KernelPack | None:
-    for name in names:
-        loaded = open_any_pack(name)
-        if not asked.missed_by(loaded.target):
-            return loaded
-    return None
+    anything = asked == AskedTarget()
+    fitting = (n for n in names if anything or not asked.missed_by(read_facts(n).target))
+    name = next(fitting, None)
+    return None if name is None else open_any_pack(name)
 
 
 def _none_bundled(asked: AskedTarget) -> UsageError:
-    found = [loaded.target for loaded in map(open_any_pack, pack_names()) if loaded.target]
+    found = [facts.target for facts in map(read_facts, pack_names()) if facts.target]
     held = {f"{t.spelling} ({t.threads} thread{'s' * (t.threads > 1)})" for t in found}
     target = asked.spelling
     mode = f"--mode {asked.words} " if asked.words else ""
