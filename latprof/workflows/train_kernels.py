@@ -57,8 +57,9 @@ def train_kernels(
 
     if output is not None:
         check_output(output)
-    single = isinstance(kernels, str | os.PathLike)
-    paths = [Path(each) for each in ([kernels] if single else kernels or [])]  # type: ignore[list-item]
+    if isinstance(kernels, str | os.PathLike):
+        kernels = [kernels]
+    paths = [Path(each) for each in kernels or []]
     if len(paths) == 1 and is_sqlite(paths[0]):
         store, paths = paths[0], []
     if paths:

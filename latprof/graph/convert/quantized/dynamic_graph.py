@@ -108,9 +108,9 @@ def _recurrent(graph: QuantizedGraph, node: onnx.NodeProto) -> None:
     """An LSTM with weights in bytes, each transposed."""
     held, scales = [], []
     for name in node.input[1:3]:
-        ways, gates, inputs = graph.dims(name)
+        ways, gates, wide_in = graph.dims(name)
         kind = TensorProto.INT8
-        held.append(graph.without_values(f"{name}_quantized", kind, (ways, inputs, gates)))
+        held.append(graph.without_values(f"{name}_quantized", kind, (ways, wide_in, gates)))
         wide = [ways, gates] if graph.channels else [ways]
         scales.append(graph.tensor(f"{name}_scale", np.full(wide, 0.004, np.float32)))
         scales.append(graph.tensor(f"{name}_zero_point", np.zeros(wide, np.int8)))

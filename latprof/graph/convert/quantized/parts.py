@@ -82,7 +82,8 @@ class QuantizedGraph:
 
     def numbers(self, name: str) -> NDArray[Any]:
         """The values of a constant."""
-        return numpy_helper.to_array(self.initial[name])
+        values: NDArray[Any] = numpy_helper.to_array(self.initial[name])
+        return values
 
     def without_values(self, name: str, kind: int, dims: Iterable[int]) -> str:
         """A constant whose values are made when they are needed."""

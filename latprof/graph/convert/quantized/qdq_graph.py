@@ -43,7 +43,7 @@ class _Marking:
     def __init__(self, graph: QuantizedGraph) -> None:
         self.graph = graph
         self.values: set[str] = set()  # in the order of their writers, when they are written
-        self.constants: dict[tuple[str, str], tuple[str, int | None]] = {}
+        self.constants: dict[tuple[str, str], tuple[int | None, int]] = {}
         #: What is written in place of the input of an activation that is left out.
         self.instead: dict[str, str] = {}
 
@@ -168,7 +168,7 @@ class _Marking:
                 graph.scale(node.input[0])[0],
                 graph.weight(node.input[1], self._axis(node))[1],
             ]
-            product = np.float32(graph.numbers(scales[0]) * graph.numbers(scales[1]))
+            product = np.asarray(graph.numbers(scales[0]) * graph.numbers(scales[1]), np.float32)
             held = [
                 graph.bias(name, node.name),
                 graph.tensor(f"{name}_{node.name}_scale", product),

@@ -89,7 +89,8 @@ class _Writing:
         return self.bytes[name]
 
     def _product(self, node: onnx.NodeProto) -> None:
-        graph, factors = self.graph, []
+        graph = self.graph
+        factors: list[str] = []
         transposed = bool(attributes(node).get("transB"))
         axis = {"Conv": 0, "Gemm": 0 if transposed else 1, "MatMul": 1}[node.op_type]
         left, right = node.input[:2]
