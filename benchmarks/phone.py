@@ -70,7 +70,7 @@ def networks(n: int, seed: int = 0) -> list[NetworkSource]:
 
 def journey(place: Any, n: int, visits: int, folder: Path, minutes: float) -> None:
     """Collect both ways in turn, a part of the networks at a time; train; compare."""
-    words = ["--space", "proxyless", "--visits", str(visits), "--quiet"]
+    words = ["--space", "proxyless", "--visits", str(visits), "--repeat-fraction", "0", "--quiet"]
     ways = {"phone": place.target, "direct": "cpu:litert"}
     stores = {way: folder / f"{way}.db" for way in ways}
     parts, progress = min(10, max(1, n // 5)), folder / f"parts-of-{n}-{visits}"
