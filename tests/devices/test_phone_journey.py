@@ -195,7 +195,7 @@ def test_a_phone_that_throttles_is_waited_for_and_its_visits_are_not_used(statio
 def test_a_phone_is_put_back_however_a_collection_ends(station, tmp_path, how):
     before = station.files_outside()
     store = tmp_path / "cut.db"
-    words = ("--target", "adb:litert", "-n", "30", "--mode", "fixed-performance", "--store", store)
+    words = ("--target", "adb:litert", "-n", "300", "--mode", "fixed-performance", "--store", store)
     process = station.start("collect", *SMALL, *words)
     end = time.monotonic() + LONG_S
     while not (store.exists() and len(visits_of(store)) > 1):
@@ -237,7 +237,7 @@ def test_a_runner_that_hangs_costs_one_visit_and_its_time_out(station, tmp_path)
 def test_a_second_latprof_says_who_has_the_phone(station, tmp_path):
     store = tmp_path / "one.db"
     process = station.start(
-        "collect", *SMALL, "--target", "adb:litert", "-n", "40", "--store", store
+        "collect", *SMALL, "--target", "adb:litert", "-n", "300", "--store", store
     )
     end = time.monotonic() + LONG_S
     while not (store.exists() and visits_of(store)):
