@@ -231,5 +231,11 @@ def test_a_phone_with_32_bits_is_listed_as_one_that_cannot_be_measured(monkeypat
     there = (PhoneListing(("A1",), "device", "", facts),)
     monkeypatch.setattr(listing, "describe_phones", lambda: there)
     (found,) = [each for each in latprof.devices() if each.phone is not None]
-    assert found.state == "missing"
+    assert (found.target, found.state) == ("adb:A1:litert", "missing")
     assert "64-bit Android" in found.remedy
+
+
+def test_a_phone_that_a_server_names_with_blanks_is_named_by_its_own_serial(monkeypatch):
+    there = (PhoneListing(("adb-OWN-x (2)._adb-tls-connect._tcp",), "device", "", FACTS),)
+    monkeypatch.setattr(listing, "describe_phones", lambda: there)
+    assert "adb:OWN:litert" in [each.target for each in latprof.devices()]
