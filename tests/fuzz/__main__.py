@@ -71,7 +71,7 @@ FUZZERS = {
     "model-mutants": Fuzzer(attacks.fuzz_mutants, 20_000, 1000),
     "tiny-models": Fuzzer(attacks.fuzz_tiny, 100, 10),
     "external-data": Fuzzer(attacks.fuzz_external, 30, 30),
-    "phone-faults": Fuzzer(phone_faults.faults, 1200, 60),
+    "phone-faults": Fuzzer(phone_faults.faults, 1200, 24),
     "foreign-models": Fuzzer(foreign_models.measure, 120, 20),
 }
 
