@@ -112,7 +112,8 @@ def _cores(text: str) -> tuple[CoreState, ...]:
         words = match[2].split() if match else ["-"]
         if match and int(match[1]) < _MOST_CORES and set(words) != {"-"}:
             governor = words[3] if _GOVERNOR.fullmatch(words[3]) else ""
-            found[int(match[1])] = CoreState(int(match[1]), *map(_khz, words[:3]), governor)
+            now, limit, largest = map(_khz, words[:3])
+            found[int(match[1])] = CoreState(int(match[1]), now, limit, largest, governor)
     return tuple(found[number] for number in sorted(found))
 
 
