@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -14,8 +16,9 @@ import numpy as np
 
 from latprof.common.limits import whole
 from latprof.common.own_code.source_digest import source_digest
-from latprof.datasets.spaces.base import Architecture, Part, SearchSpace
-from latprof.datasets.spaces.own.built_networks import call_build, is_module, onnx_of
+from latprof.common.own_code.users_code import said
+from latprof.datasets.spaces.base import Architecture, Choices, Part, SearchSpace
+from latprof.datasets.spaces.own.built_networks import INPUT_DTYPES, call_build, is_module, onnx_of
 from latprof.datasets.spaces.own.graph_blocks import GraphBlock
 from latprof.datasets.spaces.own.graph_comparison import (
     Combination,
@@ -31,13 +34,18 @@ from latprof.registry import SPACES
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
 
     from latprof.datasets.models.layers import Block
     from latprof.graph.operators import Operator
 
 #: Candidates of one decision: choices are bytes.
 _MOST_CANDIDATES = 255
-_SIZE = whole(1, 1 << 16)
+#: Sizes of an input, and how many; those of an image.
+_SIZE, _MOST_DIMENSIONS, _IMAGE = whole(1, 1 << 20), 5, 3
+#: Multiply-accumulates of the reference network at so many pixels (ProxylessNAS-mobile), and which
+#: resolutions it is measured at for inputs that are no images.
+_REFERENCE_MACS, _REFERENCE_SIZE, _STEP, _MOST_STEPS = 320e6, 224, 32, 16
 
 
 def space_from_function(
@@ -46,6 +54,8 @@ def space_from_function(
     input_shape: Sequence[int],
     *,
     name: str = "",
+    allowed: Callable[[Any], Any] | None = None,
+    input_dtype: str = "float32",
 ) -> FunctionSpace:
     """Make a search space of a function that builds its networks.
 
@@ -56,10 +66,16 @@ def space_from_function(
         ONNX model (an ``onnx.ModelProto``, its bytes, or the path of its file) with one input.
     candidates : sequence of sequences
         The candidates of each decision: numbers, texts, truth values, or lists of them.
-    input_shape : sequence of 3 int
-        Channels, height and width of one image.
+    input_shape : sequence of int
+        Shape of one input, without the batch: channels, height and width of an image, channels and
+        samples of a sound, the length of a sentence.
     name : str, optional
         What the space is called; the function's name unless given.
+    allowed : callable, optional
+        Takes what ``build`` takes; says whether this combination is a network of the space. All are
+        unless given. Only those that are allowed are built, sampled and searched.
+    input_dtype : str
+        What torch modules read: ``"float32"``, or ``"int64"`` or ``"int32"`` for indices of words.
 
     Returns
     -------
@@ -82,7 +98,7 @@ def space_from_function(
         space = latprof.space_from_function(resnet, [(16, 24, 32)] * 6, (3, 32, 32))
         latprof.collect(space=space, n=200, store="lat.db")
     """
-    return FunctionSpace(build, candidates, input_shape, name)
+    return FunctionSpace(build, candidates, input_shape, name, allowed, input_dtype)
 
 
 class FunctionSpace(SearchSpace):
@@ -106,12 +122,17 @@ class FunctionSpace(SearchSpace):
         candidates: Sequence[Sequence[Any]],
         input_shape: Sequence[int],
         name: str = "",
+        allowed: Callable[[Any], Any] | None = None,
+        input_dtype: str = "float32",
     ) -> None:
-        if not callable(build):
-            raise InvalidValueError(
-                "`build` is no function", field="build", expected="a callable", got=shown(build)
-            )
-        self.build = build
+        functions = {"build": build} if allowed is None else {"build": build, "allowed": allowed}
+        for field, given in functions.items():
+            if not callable(given):
+                problem = f"`{field}` is no function"
+                raise InvalidValueError(
+                    problem, field=field, expected="a callable", got=shown(given)
+                )
+        self.build, self._allowed = build, allowed
         self.name = name or str(getattr(build, "__name__", ""))
         is_name = isinstance(self.name, str) and self.name.replace("-", "_").isidentifier()
         if not is_name or self.name in SPACES:
@@ -123,25 +144,32 @@ class FunctionSpace(SearchSpace):
             )
         self._values = _checked_candidates(candidates)
         sizes = input_shape if isinstance(input_shape, Sequence | np.ndarray) else ()
-        if len(sizes) != 3:
+        if not 1 <= len(sizes) <= _MOST_DIMENSIONS:
             raise InvalidValueError(
-                "not the shape of an image",
+                "not the shape of an input",
                 field="input_shape",
-                expected="channels, height and width",
+                expected=f"1 to {_MOST_DIMENSIONS} sizes, such as channels, height and width",
                 got=shown(input_shape),
             )
         for size in sizes:
             _SIZE.check("input_shape", size)
-        channels, height, width = map(int, sizes)
-        self._shape = (channels, height, width)
+        self._shape = tuple(map(int, sizes))
+        if input_dtype not in INPUT_DTYPES:
+            raise InvalidValueError(
+                "not a dtype of inputs",
+                field="input_dtype",
+                expected=", ".join(INPUT_DTYPES),
+                got=shown(input_dtype),
+            )
+        self.input_dtype = input_dtype
         self._folder = Path.cwd()
 
     @property
     def options(self) -> Mapping[str, Any]:
-        values = [list(each) for each in self._values]
-        found: dict[str, Any] = json.loads(
-            json.dumps({"candidates": values, "input_shape": self._shape})
-        )
+        values: dict[str, Any] = {"candidates": self._values, "input_shape": self._shape}
+        if self.input_dtype != INPUT_DTYPES[0]:
+            values["input_dtype"] = self.input_dtype
+        found: dict[str, Any] = json.loads(json.dumps(values))
         return found
 
     def __repr__(self) -> str:
@@ -150,22 +178,56 @@ class FunctionSpace(SearchSpace):
 
     @cached_property
     def source_digest(self) -> str:
-        """The digest of the function's source."""
-        return source_digest(self.build)
+        """The digest of the function's source, and of the constraint's."""
+        digests = [source_digest(each) for each in (self.build, self._allowed) if each is not None]
+        joined = hashlib.sha256("".join(digests).encode()).hexdigest()
+        return joined[:16] if len(digests) > 1 else digests[0]
 
     @cached_property
     def candidates(self) -> tuple[tuple[str, ...], ...]:
         return tuple(tuple(map(_label, each)) for each in self._values)
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
+    def input_shape(self) -> tuple[int, ...]:
         return self._shape
+
+    @cached_property
+    def reference_resolution(self) -> int:
+        """That of an image; of another input the one whose network multiplies about as often."""
+        if len(self._shape) == _IMAGE:
+            return super().reference_resolution
+        (architecture,) = self.sample(1)
+        macs = read_network(self.onnx_bytes(architecture)).macs
+        share = math.sqrt(macs / _REFERENCE_MACS)
+        return _STEP * min(max(round(_REFERENCE_SIZE * share / _STEP), 1), _MOST_STEPS)
+
+    @property
+    def is_constrained(self) -> bool:
+        return self._allowed is not None
+
+    def allowed(self, choices: Choices) -> NDArray[np.bool_]:
+        if self._allowed is None:
+            return super().allowed(choices)
+        return np.array([self._fits(row) for row in choices.tolist()], dtype=np.bool_)
+
+    def _fits(self, choices: Sequence[int]) -> bool:
+        """Whether the user's constraint allows these; InvalidValueError for what it raises."""
+        assert self._allowed is not None
+        values = self._candidates_of(choices)
+        try:
+            return bool(self._allowed(values))
+        except Exception as error:
+            raise InvalidValueError(
+                f"allowed({values}) raised {said(error)}", field="allowed"
+            ) from error
+
+    def _candidates_of(self, choices: Sequence[int]) -> tuple[Any, ...]:
+        return tuple(each[choice] for each, choice in zip(self._values, choices, strict=True))
 
     # Networks ------------------------------------------------------------------------------
 
     def _made(self, choices: Sequence[int], seed: int) -> Any:
-        values = tuple(each[choice] for each, choice in zip(self._values, choices, strict=True))
-        return call_build(self.build, values, self._folder, seed)
+        return call_build(self.build, self._candidates_of(choices), self._folder, seed)
 
     def onnx_bytes(
         self,
@@ -182,7 +244,7 @@ class FunctionSpace(SearchSpace):
         """
         del batch_norm, pruned
         choices = self.choices([architecture])[0].tolist()
-        return onnx_of(self._made(choices, seed), (batch_size, *self._shape))
+        return onnx_of(self._made(choices, seed), (batch_size, *self._shape), self.input_dtype)
 
     def build_torch(self, architecture: Architecture, *, seed: int = 0) -> torch.nn.Module:
         """The torch module that the function builds, in eval mode.
@@ -202,7 +264,7 @@ class FunctionSpace(SearchSpace):
 
     def _graph(self, choices: Combination) -> Graph:
         """The operators as runtimes fuse them, each under a name of its own."""
-        content = onnx_of(self._made(choices, 0), (1, *self._shape))
+        content = onnx_of(self._made(choices, 0), (1, *self._shape), self.input_dtype)
         count = Counter[str]()
         graph = {}
         for operator in fuse(read_network(content)).operators:
@@ -216,7 +278,10 @@ class FunctionSpace(SearchSpace):
     @cached_property
     def _compared(self) -> ComparedGraphs:
         return kept_or_made(
-            self.description, lambda: compare_graphs(self.num_choices.tolist(), self._graph)
+            self.description,
+            lambda: compare_graphs(
+                self.num_choices.tolist(), self._graph, self._fits if self._allowed else None
+            ),
         )
 
     @cached_property

@@ -30,6 +30,8 @@ Graph: TypeAlias = "Mapping[str, Operator]"
 MOST_GRAPHS = 2000
 #: Random networks that are built to see whether what was found holds for them.
 _CHECKED = 6
+#: Random choices that are drawn until one is allowed; and where another will do.
+_DRAWN, _TRIED = 1000, 30
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,11 @@ class ComparedGraphs:
     operators: Mapping[tuple[str, Combination], Operator]
 
 
-def compare_graphs(sizes: Sequence[int], read: Callable[[Combination], Graph]) -> ComparedGraphs:
+def compare_graphs(
+    sizes: Sequence[int],
+    read: Callable[[Combination], Graph],
+    allowed: Callable[[Combination], bool] | None = None,
+) -> ComparedGraphs:
     """Compare the networks of a space.
 
     Parameters
@@ -58,37 +64,58 @@ def compare_graphs(sizes: Sequence[int], read: Callable[[Combination], Graph]) -
         Candidates of each decision.
     read : callable
         The graph of the network with these choices.
+    allowed : callable, optional
+        Whether there is a network with these choices; there is unless given.
 
     Raises
     ------
     InvalidValueError
         Where operators depend on so many decisions together that too many networks would have to
-        be built.
+        be built, or no network was found that is allowed.
     """
-    return _Comparison(sizes, read).run()
+    return _Comparison(sizes, read, allowed).run()
 
 
 class _Comparison:
-    def __init__(self, sizes: Sequence[int], read: Callable[[Combination], Graph]) -> None:
-        self._sizes, self._read = tuple(sizes), read
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        read: Callable[[Combination], Graph],
+        allowed: Callable[[Combination], bool] | None,
+    ) -> None:
+        self._sizes, self._read, self._allowed = tuple(sizes), read, allowed
         self._graphs: dict[Combination, Graph] = {}
         self._depends: dict[str, set[int]] = {}
         self._generator = np.random.default_rng(0)
+        self._impossible: set[tuple[Combination, Combination]] = set()
 
     def run(self) -> ComparedGraphs:
         first = (0,) * len(self._sizes)
+        if not self._fits(first):
+            drawn = self._random({})
+            if drawn is None:
+                raise InvalidValueError(
+                    f"none of {_DRAWN} random networks is allowed", field="allowed"
+                )
+            first = drawn
         self._graph(first)
         for decision, size in enumerate(self._sizes):
-            for choice in range(1, size):
-                self._compare(first, _changed(first, decision, choice), decision)
+            for choice in range(size):
+                one = self._beside(first, decision, choice)
+                if one is not None:
+                    self._compare(one, _changed(one, decision, choice), decision)
         for _ in range(_CHECKED):
-            self._graph(self._random({}))
+            if (some := self._random({})) is not None:
+                self._graph(some)
         while True:
             self._cover()
             contradiction = self._contradiction()
             if contradiction is None:
                 return self._found()
             self._walk(*contradiction)
+
+    def _fits(self, choices: Combination) -> bool:
+        return self._allowed is None or self._allowed(choices)
 
     def _graph(self, choices: Combination) -> Graph:
         if choices not in self._graphs:
@@ -106,13 +133,37 @@ class _Comparison:
             if _signature(left.get(name)) != _signature(right.get(name)):
                 self._depends[name].add(decision)
 
+    def _beside(self, first: Combination, decision: int, choice: int) -> Combination | None:
+        """A network, ``first`` if it may be, that may have this choice too in place of its own."""
+        if first[decision] == choice:
+            return None
+        if self._fits(_changed(first, decision, choice)):
+            return first
+        for _ in range(_TRIED):
+            other = self._random({decision: choice})
+            if other is None:
+                return None
+            back = _changed(other, decision, first[decision])
+            if self._fits(back):
+                return back
+        return None
+
     def _walk(self, one: Combination, other: Combination) -> None:
-        """Go from one network to another, a decision at a time, and note what changes."""
-        for decision, choice in enumerate(other):
-            if one[decision] != choice:
-                step = _changed(one, decision, choice)
-                self._compare(one, step, decision)
-                one = step
+        """Go from one network to another, a decision at a time, and note what changes.
+
+        Where no single step is allowed, what changes depends on all that are left.
+        """
+        while left := [d for d, choice in enumerate(other) if one[d] != choice]:
+            for decision in left:
+                step = _changed(one, decision, other[decision])
+                if self._fits(step):
+                    self._compare(one, step, decision)
+                    break
+            else:
+                step = other
+                for decision in left:
+                    self._compare(one, other, decision)
+            one = step
 
     def _sets(self) -> list[Combination]:
         found = sorted({tuple(sorted(each)) for each in self._depends.values() if each})
@@ -135,23 +186,38 @@ class _Comparison:
         }
         for choices in self._graphs:
             wanted -= self._covered(choices)
+        wanted -= self._impossible
         while wanted:
             fixed: dict[int, int] = {}
+            drawn: Combination | None = None
             for decisions, local in sorted(wanted):
                 here = dict(zip(decisions, local, strict=True))
-                if all(fixed.get(each, choice) == choice for each, choice in here.items()):
-                    fixed |= here
-            choices = self._random(fixed)
+                if any(fixed.get(each, choice) != choice for each, choice in here.items()):
+                    continue
+                if self._allowed and not (drawn and _has(drawn, here)):
+                    more = self._random(fixed | here, _TRIED if fixed else _DRAWN)
+                    if more is None and not fixed:
+                        self._impossible.add((decisions, local))
+                    if more is None:
+                        continue
+                    drawn = more
+                fixed |= here
+            if (choices := drawn or self._random(fixed)) is None:
+                break
             self._graph(choices)
-            wanted -= self._covered(choices)
+            wanted -= self._covered(choices) | self._impossible
 
     def _covered(self, choices: Combination) -> set[tuple[Combination, Combination]]:
         return {(each, tuple(choices[d] for d in each)) for each in self._sets()}
 
-    def _random(self, fixed: Mapping[int, int]) -> Combination:
-        """A network with these choices, the others drawn."""
-        drawn = [int(self._generator.integers(size)) for size in self._sizes]
-        return tuple(fixed.get(each, choice) for each, choice in enumerate(drawn))
+    def _random(self, fixed: Mapping[int, int], tries: int = _DRAWN) -> Combination | None:
+        """A network with these choices, the others drawn; None where none is found."""
+        for _ in range(tries):
+            drawn = [int(self._generator.integers(size)) for size in self._sizes]
+            choices = tuple(fixed.get(each, choice) for each, choice in enumerate(drawn))
+            if self._fits(choices):
+                return choices
+        return None
 
     def _contradiction(self) -> tuple[Combination, Combination] | None:
         """Two networks in which an operator differs although nothing does that it depends on."""
@@ -194,6 +260,10 @@ class _Comparison:
 
 def _changed(choices: Combination, decision: int, choice: int) -> Combination:
     return (*choices[:decision], choice, *choices[decision + 1 :])
+
+
+def _has(choices: Combination, fixed: Mapping[int, int]) -> bool:
+    return all(choices[decision] == choice for decision, choice in fixed.items())
 
 
 def _signature(operator: Operator | None) -> object:
