@@ -137,7 +137,7 @@ def test_what_a_file_says_beside_its_times_does_no_harm(tmp_path):
     assert len(latprof.history(store, "resnet").points) == 1
     latprof.export(store, pyperf=tmp_path / "again.json")
     assert read_benchmark_file(tmp_path / "again.json").benchmarks[0].name == "resnet"
-    # pyperf refuses metadata of no characters, as the branch of a detached commit, and of two lines.
+    # pyperf refuses an empty text, as the branch of a detached commit, and one of two lines.
     again = json.loads((tmp_path / "again.json").read_text())
     assert "commit_id" in again["metadata"]
     assert "commit_branch" not in again["metadata"]
