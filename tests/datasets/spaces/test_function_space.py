@@ -315,6 +315,26 @@ def test_an_operator_that_depends_on_everything_is_refused():
         _ = space.parts
 
 
+def test_what_stands_behind_a_searched_depth_depends_on_one_width_for_each():
+    """Of 4,374 combinations: the last convolution reads the last layer's width alone."""
+    built = []
+
+    def deep(choices):
+        built.append(choices)
+        net = _Net()
+        for index in range(choices[0]):
+            net.conv(f"layer{index}", choices[1 + index], 1)
+        net.conv("last", 8, 1)
+        return net.model()
+
+    space = latprof.space_from_function(deep, [range(1, 7)] + [(4, 8, 12)] * 6, (3, 16, 16))
+    assert max(len(part.decisions) for part in space.parts) == 3
+    assert len(built) < 200
+    for architecture in space.sample(20):
+        graph = fuse(read_network(space.onnx_bytes(architecture)))
+        assert space.operators(architecture) == graph.operators
+
+
 def test_models_are_onnx_models():
     onnx.checker.check_model(WIDTHS.build_onnx(WIDTHS.sample(1)[0]), full_check=True)
 

@@ -5,12 +5,17 @@ it is in. It depends on a decision where it is another one (other shapes, anothe
 in two networks that differ in this decision alone. Networks are built until every operator was seen
 under every combination of the decisions that it depends on; where two of them contradict what is
 known, what changes between them one decision at a time shows the decision that was missing.
+
+A classifier behind a searched number of layers reads the width of the last of them: it depends on
+the number and on every width, but for each number on one width alone. So an operator that depends
+on many combinations is looked at apart for each choice of a decision that makes operators appear.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -30,6 +35,8 @@ Graph: TypeAlias = "Mapping[str, Operator]"
 MOST_GRAPHS = 2000
 #: Random networks that are built to see whether what was found holds for them.
 _CHECKED = 6
+#: Combinations of an operator's decisions from which on it is looked at apart, where that may help.
+_MANY = 200
 #: Random choices that are drawn until one is allowed; and where another will do.
 _DRAWN, _TRIED = 1000, 30
 
@@ -86,6 +93,12 @@ class _Comparison:
         self._sizes, self._read, self._allowed = tuple(sizes), read, allowed
         self._graphs: dict[Combination, Graph] = {}
         self._depends: dict[str, set[int]] = {}
+        self._pairs: list[tuple[Combination, Combination, int]] = []
+        # How many operators each decision makes appear; by which the choices of operators are
+        # looked at apart, and what they were called before.
+        self._appear = Counter[int]()
+        self._apart: dict[str, Combination] = {}
+        self._plain: dict[str, str] = {}
         self._generator = np.random.default_rng(0)
         self._impossible: set[tuple[Combination, Combination]] = set()
 
@@ -108,6 +121,7 @@ class _Comparison:
             if (some := self._random({})) is not None:
                 self._graph(some)
         while True:
+            self._look_apart()
             self._cover()
             contradiction = self._contradiction()
             if contradiction is None:
@@ -121,14 +135,49 @@ class _Comparison:
         if choices not in self._graphs:
             if len(self._graphs) >= MOST_GRAPHS:
                 raise _too_many(f"more than {MOST_GRAPHS} networks would have to be built")
-            self._graphs[choices] = graph = self._read(choices)
-            for name in graph:
-                self._depends.setdefault(name, set())
+            self._keep(choices, self._read(choices))
         return self._graphs[choices]
+
+    def _keep(self, choices: Combination, graph: Graph) -> None:
+        """Keep a graph, with names of their own for operators that are looked at apart."""
+        named = {}
+        for name, operator in graph.items():
+            plain = self._plain.get(name, name)
+            apart = "".join(f"[{each}={choices[each]}]" for each in self._apart.get(plain, ()))
+            self._plain[plain + apart] = plain
+            named[plain + apart] = operator
+        self._graphs[choices] = named
+        for name in named:
+            self._depends.setdefault(name, set())
+
+    def _look_apart(self) -> None:
+        """Name operators of many combinations by a choice, and find again what they depend on."""
+        while True:
+            for name, depends in self._depends.items():
+                known = self._apart.get(plain := self._plain[name], ())
+                left = [each for each in depends if self._appear[each] and each not in known]
+                if left and math.prod(self._sizes[each] for each in depends) > _MANY:
+                    break
+            else:
+                return
+            self._apart[plain] = (*known, max(left, key=lambda each: (self._appear[each], -each)))
+            self._depends.clear()
+            for choices, graph in list(self._graphs.items()):
+                self._keep(choices, graph)
+            for pair in self._pairs:
+                self._note(*pair)
 
     def _compare(self, one: Combination, other: Combination, decision: int) -> None:
         """Note what differs between two networks that differ in one decision."""
         left, right = self._graph(one), self._graph(other)
+        self._appear[decision] += len(
+            {*map(self._plain.get, left)} ^ {*map(self._plain.get, right)}
+        )
+        self._pairs.append((one, other, decision))
+        self._note(one, other, decision)
+
+    def _note(self, one: Combination, other: Combination, decision: int) -> None:
+        left, right = self._graphs[one], self._graphs[other]
         for name in {*left, *right}:
             if _signature(left.get(name)) != _signature(right.get(name)):
                 self._depends[name].add(decision)
