@@ -26,7 +26,7 @@ from latprof.datasets.spaces.own.graph_comparison import (
     Graph,
     compare_graphs,
 )
-from latprof.datasets.spaces.own.kept_comparisons import kept_or_made
+from latprof.datasets.spaces.own.kept_comparisons import is_kept, kept_or_made
 from latprof.errors import InvalidValueError, shown
 from latprof.graph.fusion import fuse
 from latprof.graph.reader import read_network
@@ -274,6 +274,11 @@ class FunctionSpace(SearchSpace):
         return graph
 
     # Parts ---------------------------------------------------------------------------------
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether the parts are known, or kept, so that no network has to be built for them."""
+        return "_compared" in vars(self) or is_kept(self.description)
 
     @cached_property
     def _compared(self) -> ComparedGraphs:
