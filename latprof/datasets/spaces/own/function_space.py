@@ -154,7 +154,7 @@ class FunctionSpace(SearchSpace):
         for size in sizes:
             _SIZE.check("input_shape", size)
         self._shape = tuple(map(int, sizes))
-        if input_dtype not in INPUT_DTYPES:
+        if not isinstance(input_dtype, str) or input_dtype not in INPUT_DTYPES:
             raise InvalidValueError(
                 "not a dtype of inputs",
                 field="input_dtype",
