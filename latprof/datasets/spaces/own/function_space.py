@@ -178,8 +178,10 @@ class FunctionSpace(SearchSpace):
 
     @cached_property
     def source_digest(self) -> str:
-        """The digest of the function's source, and of the constraint's."""
-        digests = [source_digest(each) for each in (self.build, self._allowed) if each is not None]
+        """The digest of the function's source, with those of the constraint and of a subclass."""
+        own = None if type(self) is FunctionSpace else type(self)
+        things = (self.build, self._allowed, own)
+        digests = [source_digest(each) for each in things if each is not None]
         joined = hashlib.sha256("".join(digests).encode()).hexdigest()
         return joined[:16] if len(digests) > 1 else digests[0]
 
@@ -203,12 +205,15 @@ class FunctionSpace(SearchSpace):
 
     @property
     def is_constrained(self) -> bool:
-        return self._allowed is not None
+        return self._allowed is not None or type(self).allowed is not FunctionSpace.allowed
 
     def allowed(self, choices: Choices) -> NDArray[np.bool_]:
         if self._allowed is None:
             return super().allowed(choices)
         return np.array([self._fits(row) for row in choices.tolist()], dtype=np.bool_)
+
+    def _is_allowed(self, choices: Combination) -> bool:
+        return bool(self.allowed(np.array([choices], dtype=np.uint8))[0])
 
     def _fits(self, choices: Sequence[int]) -> bool:
         """Whether the user's constraint allows these; InvalidValueError for what it raises."""
@@ -285,7 +290,9 @@ class FunctionSpace(SearchSpace):
         return kept_or_made(
             self.description,
             lambda: compare_graphs(
-                self.num_choices.tolist(), self._graph, self._fits if self._allowed else None
+                self.num_choices.tolist(),
+                self._graph,
+                self._is_allowed if self.is_constrained else None,
             ),
         )
 
