@@ -107,9 +107,8 @@ class FunctionSpace(SearchSpace):
     Operators are those of the networks' ONNX graphs. Which of them depend on which decisions is
     found by comparing the graphs of networks that differ in one decision, and checked on random
     ones, which is kept in the user's cache folder; operators that depend on the same decisions are
-    a part. An operator is the same one in two
-    networks where its name is: exporters make it of the module's name, so modules should be called
-    the same whatever is chosen elsewhere.
+    a part. An operator is the same one in two networks where its name is: exporters make it of the
+    module's name, so modules should be called the same whatever is chosen elsewhere.
 
     The identity in stores and packs is the name, candidates and shape, and the digest of the
     function's source with all that it uses. Supernets cannot be made of it: it knows no blocks that
