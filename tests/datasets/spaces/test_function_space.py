@@ -1,5 +1,6 @@
 """Spaces from functions: parts are found by comparing graphs, and make the networks up again."""
 
+import dataclasses
 import itertools
 import json
 import math
@@ -333,6 +334,33 @@ def test_what_stands_behind_a_searched_depth_depends_on_one_width_for_each():
     for architecture in space.sample(20):
         graph = fuse(read_network(space.onnx_bytes(architecture)))
         assert space.operators(architecture) == graph.operators
+
+
+def test_operators_whose_names_follow_from_other_decisions_are_known_by_what_they_compute():
+    """A list of layers: the name of each has its place, which follows from the depths before it."""
+
+    def listed(choices):
+        depths, widths = choices[:3], choices[3:]
+        net, place = _Net(), 0
+        for depth, width in zip(depths, widths, strict=True):
+            for index in range(depth):
+                net.conv(str(place), width, stride=1 + (index == 0))
+                place += 1
+        net.conv(str(place), 8, 1)
+        return net.model()
+
+    space = latprof.space_from_function(
+        listed, [(1, 2, 3)] * 3 + [(4, 8, 12)] * 3, (3, 16, 16), name="listed"
+    )
+    parts = {part.decisions for part in space.parts}
+    assert parts == {(0, 3), (1, 4), (2, 5), (3,), (3, 4), (4, 5), (5,)}
+    for architecture in space.sample(20):
+        graph = fuse(read_network(space.onnx_bytes(architecture)))
+        own, built = (
+            sorted(str(dataclasses.replace(op, name="")) for op in operators)
+            for operators in (space.operators(architecture), graph.operators)
+        )
+        assert own == built
 
 
 def test_models_are_onnx_models():

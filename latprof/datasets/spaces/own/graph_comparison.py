@@ -9,19 +9,28 @@ known, what changes between them one decision at a time shows the decision that 
 A classifier behind a searched number of layers reads the width of the last of them: it depends on
 the number and on every width, but for each number on one width alone. So an operator that depends
 on many combinations is looked at apart for each choice of a decision that makes operators appear.
+
+Where names follow from other decisions (a place in a list, a counter), the operator of a name
+depends on all of these. Then operators are recognised by what they compute: the first, second...
+of its kind and shapes is there or not, which depends on few decisions where the sizes tell stages
+apart.
 """
 
 from __future__ import annotations
 
+import graphlib
+import heapq
 import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from latprof.datasets.spaces.own.graph_blocks import graph_key
 from latprof.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -35,7 +44,7 @@ Graph: TypeAlias = "Mapping[str, Operator]"
 MOST_GRAPHS = 2000
 #: Random networks that are built to see whether what was found holds for them.
 _CHECKED = 6
-#: Combinations of an operator's decisions from which on it is looked at apart, where that may help.
+#: Combinations of an operator's decisions from which on another way to look at it is tried first.
 _MANY = 200
 #: Random choices that are drawn until one is allowed; and where another will do.
 _DRAWN, _TRIED = 1000, 30
@@ -80,7 +89,30 @@ def compare_graphs(
         Where operators depend on so many decisions together that too many networks would have to
         be built, or no network was found that is allowed.
     """
-    return _Comparison(sizes, read, allowed).run()
+    graphs: dict[Combination, Graph] = {}
+
+    def kept(choices: Combination) -> Graph:
+        if choices not in graphs:
+            graphs[choices] = read(choices)
+        return graphs[choices]
+
+    first: _TooManyError | None = None
+    for most in (_MANY, MOST_GRAPHS):
+        for by_content in (False, True):
+            try:
+                return _Comparison(sizes, kept, allowed, most, by_content=by_content).run()
+            except _TooManyError as error:
+                first = error if first is None or (most > _MANY and not by_content) else first
+    raise InvalidValueError(
+        str(first),
+        field="build",
+        expected="operators that depend on few decisions each",
+        hint="give layers names that do not depend on other decisions, or write a class",
+    )
+
+
+class _TooManyError(Exception):
+    """Operators depend on too many combinations of decisions, looked at this way."""
 
 
 class _Comparison:
@@ -89,8 +121,13 @@ class _Comparison:
         sizes: Sequence[int],
         read: Callable[[Combination], Graph],
         allowed: Callable[[Combination], bool] | None,
+        most: int,
+        *,
+        by_content: bool,
     ) -> None:
         self._sizes, self._read, self._allowed = tuple(sizes), read, allowed
+        self._most, self._by_content = most, by_content
+        self._contents: dict[str, list[object]] = {}
         self._graphs: dict[Combination, Graph] = {}
         self._depends: dict[str, set[int]] = {}
         self._pairs: list[tuple[Combination, Combination, int]] = []
@@ -134,9 +171,25 @@ class _Comparison:
     def _graph(self, choices: Combination) -> Graph:
         if choices not in self._graphs:
             if len(self._graphs) >= MOST_GRAPHS:
-                raise _too_many(f"more than {MOST_GRAPHS} networks would have to be built")
-            self._keep(choices, self._read(choices))
+                raise _TooManyError(f"more than {MOST_GRAPHS} networks would have to be built")
+            graph = self._read(choices)
+            self._keep(choices, self._called_by_content(graph) if self._by_content else graph)
         return self._graphs[choices]
+
+    def _called_by_content(self, graph: Graph) -> Graph:
+        """The graph with each operator called by its kind, shapes and number among its like."""
+        count = Counter[str]()
+        called = {}
+        for operator in graph.values():
+            name = graph_key(operator)
+            signatures = self._contents.setdefault(name, [])
+            if (signature := _signature(operator)) not in signatures:
+                signatures.append(signature)
+            if place := signatures.index(signature):
+                name = f"{name}~{place + 1}"
+            count[name] += 1
+            called[f"{name}#{count[name]}"] = operator
+        return called
 
     def _keep(self, choices: Combination, graph: Graph) -> None:
         """Keep a graph, with names of their own for operators that are looked at apart."""
@@ -152,7 +205,7 @@ class _Comparison:
 
     def _look_apart(self) -> None:
         """Name operators of many combinations by a choice, and find again what they depend on."""
-        while True:
+        while not self._by_content:
             for name, depends in self._depends.items():
                 known = self._apart.get(plain := self._plain[name], ())
                 left = [each for each in depends if self._appear[each] and each not in known]
@@ -218,9 +271,9 @@ class _Comparison:
         found = sorted({tuple(sorted(each)) for each in self._depends.values() if each})
         for decisions in found:
             combinations = math.prod(self._sizes[each] for each in decisions)
-            if combinations > MOST_GRAPHS:
+            if combinations > self._most:
                 name = next(n for n, d in self._depends.items() if tuple(sorted(d)) == decisions)
-                raise _too_many(
+                raise _TooManyError(
                     f"operator {name} depends on the decisions {', '.join(map(str, decisions))} "
                     f"together: {combinations:,} combinations"
                 )
@@ -279,13 +332,34 @@ class _Comparison:
         return None
 
     def _found(self) -> ComparedGraphs:
-        decisions = {name: tuple(sorted(self._depends[name])) for name in self._in_order()}
+        order = (self._by_content and self._after_each_other()) or self._in_order()
+        decisions = {name: tuple(sorted(self._depends[name])) for name in order}
         operators = {
             (name, tuple(choices[each] for each in decisions[name])): operator
             for choices, graph in self._graphs.items()
             for name, operator in graph.items()
         }
         return ComparedGraphs(decisions, operators)
+
+    def _after_each_other(self) -> list[str]:
+        """All names in an order that holds in every network; empty where there is none."""
+        follows: graphlib.TopologicalSorter[str] = graphlib.TopologicalSorter()
+        places: dict[str, list[float]] = {}
+        for graph in self._graphs.values():
+            for place, (before, after) in enumerate(itertools.pairwise(["", *graph])):
+                follows.add(after, before)
+                places.setdefault(after, []).append(place / len(graph))
+        try:
+            follows.prepare()
+        except graphlib.CycleError:
+            return []
+        order, waiting = [], list[tuple[float, str]]()
+        while follows.is_active():  # of those that may be next the one that stands first on average
+            for name in follows.get_ready():
+                heapq.heappush(waiting, (fmean(places.get(name, (0.0,))), name))
+            order.append(heapq.heappop(waiting)[1])
+            follows.done(order[-1])
+        return order[1:]
 
     def _in_order(self) -> Iterator[str]:
         """All names: those of the first network, and each other one behind the one before it."""
@@ -323,13 +397,4 @@ def _signature(operator: Operator | None) -> object:
         *(operator.kind, operator.op_type, operator.input_shapes, operator.output_shapes),
         *(operator.weight_shape, operator.strides, operator.dilations, operator.groups),
         *(operator.activation, operator.counted_macs, operator.parameters),
-    )
-
-
-def _too_many(problem: str) -> InvalidValueError:
-    return InvalidValueError(
-        problem,
-        field="build",
-        expected="operators that depend on few decisions each",
-        hint="give layers names that do not depend on other decisions, or write a class",
     )
