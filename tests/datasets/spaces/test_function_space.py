@@ -1,6 +1,5 @@
 """Spaces from functions: parts are found by comparing graphs, and make the networks up again."""
 
-import dataclasses
 import itertools
 import json
 import math
@@ -357,7 +356,7 @@ def test_operators_whose_names_follow_from_other_decisions_are_known_by_what_the
     for architecture in space.sample(20):
         graph = fuse(read_network(space.onnx_bytes(architecture)))
         own, built = (
-            sorted(str(dataclasses.replace(op, name="")) for op in operators)
+            sorted((op.kind, op.input_shapes, op.output_shapes) for op in operators)
             for operators in (space.operators(architecture), graph.operators)
         )
         assert own == built
