@@ -85,11 +85,12 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
     """Say of a failed comparison of a latency what its interval is, and how the host was."""
     module = sys.modules.get(_LATENCY)
-    kinds = () if module is None else (module.Latency, module.Milliseconds)
-    for found, limit in ((left, right), (right, left)):
-        if kinds and isinstance(found, kinds[0]) and isinstance(limit, kinds[1]):
-            names = (found.name, str(limit)) if found is left else (str(limit), found.name)
-            return [f" {op} ".join(names), *found.explain(limit)]
+    if module is None:
+        return None
+    if isinstance(left, module.Latency) and isinstance(right, module.Milliseconds):
+        return [f"{left.name} {op} {right}", *left.explain(right)]
+    if isinstance(right, module.Latency) and isinstance(left, module.Milliseconds):
+        return [f"{left} {op} {right.name}", *right.explain(left)]
     return None
 
 

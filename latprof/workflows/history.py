@@ -135,7 +135,8 @@ class HistoryResult(ShortRepr, Framed):
         ax.errorbar(places, values, yerr=errors, fmt="o-", capsize=3)
         marked = [place for place in places if self.points[place].is_significant]
         if marked:
-            rings = {"facecolors": "none", "edgecolors": "C3", "label": "significant change"}
+            rings: dict[str, Any] = {"facecolors": "none", "edgecolors": "C3"}
+            rings["label"] = "significant change"
             ax.scatter(marked, [values[place] for place in marked], 160, **rings)
             ax.legend()
         names = [p.revision.tag or p.revision.commit[:7] or p.date for p in self.points]

@@ -124,7 +124,8 @@ class FunctionSpace(SearchSpace):
         allowed: Callable[[Any], Any] | None = None,
         input_dtype: str = "float32",
     ) -> None:
-        functions = {"build": build} if allowed is None else {"build": build, "allowed": allowed}
+        functions: dict[str, Any] = {"build": build}
+        functions |= {} if allowed is None else {"allowed": allowed}
         for field, given in functions.items():
             if not callable(given):
                 problem = f"`{field}` is no function"

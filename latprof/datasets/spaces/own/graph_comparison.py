@@ -304,10 +304,10 @@ class _Comparison:
                         continue
                     drawn = more
                 fixed |= here
-            if (choices := drawn or self._random(fixed)) is None:
+            if (some := drawn or self._random(fixed)) is None:
                 break
-            self._graph(choices)
-            wanted -= self._covered(choices) | self._impossible
+            self._graph(some)
+            wanted -= self._covered(some) | self._impossible
 
     def _covered(self, choices: Combination) -> set[tuple[Combination, Combination]]:
         return {(each, tuple(choices[d] for d in each)) for each in self._sets()}
