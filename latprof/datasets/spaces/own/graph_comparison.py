@@ -12,8 +12,7 @@ on many combinations is looked at apart for each choice of a decision that makes
 
 Where names follow from other decisions (a place in a list, a counter), the operator of a name
 depends on all of these. Then operators are recognised by what they compute: the first, second...
-of its kind and shapes is there or not, which depends on few decisions where the sizes tell stages
-apart.
+of its kind and shapes is there or not, which depends on few decisions where stages differ in size.
 """
 
 from __future__ import annotations
