@@ -11,6 +11,7 @@ import time
 import numpy as np
 import onnx
 import pytest
+from farm_processes import Program
 from onnx import TensorProto, helper
 from phone_station import LONG_S, Station, onnxruntime_library
 
@@ -135,6 +136,26 @@ def test_both_ways_and_both_runtimes_are_one_phone(station, tmp_path):
         found = station.json(*words, status=STATUS)
         assert found["target"]["device"] == "adb:0A1B2C3D4E5F"
         assert found["kernels"], found["without_kernels"]
+
+
+def test_a_farm_finds_the_phone_and_measures_on_it(station, tmp_path):
+    model, store = small_model(tmp_path / "m.onnx"), tmp_path / "lab.db"
+    before = station.files_outside()
+    main = ("-c", "from latprof.cli.main import main; main()", "farm")
+    with Program(*main, "start", "--port", "0", env=station.environment) as scheduler:
+        address = scheduler.wait_for("the farm is ready").split()[-1]
+        words = (*main, "join", address, "--only", "adb:*:litert")
+        with Program(*words, env=station.environment) as worker:
+            assert "adb:0A1B2C3D4E5F" in worker.wait_for("joined")
+            words = ("--visits", "2", "--farm", address, "--target", "adb:litert", "--store", store)
+            (found,) = station.json("collect", model, *words, status=STATUS)["devices"]
+            assert (found["device"], found["error"]) == ("adb:0A1B2C3D4E5F", None)
+            assert found["target"]["device"] == "adb:0A1B2C3D4E5F"
+            worker.kill(signal.SIGTERM)
+        scheduler.kill(signal.SIGTERM)
+    assert {row[1] for row in visits_of(store)} == {None}
+    assert station.files_outside() == before
+    await_no_runner(station)
 
 
 HOSTILE = (
