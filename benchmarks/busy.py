@@ -25,7 +25,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -47,10 +47,16 @@ from latprof.measurement.quiet.busy import (
 )
 from latprof.measurement.quiet.preemption import preempted_share
 from latprof.measurement.records import PairedProtocol
-from latprof.measurement.statistics import combine_visits, relative_half_width, visit_ratios
+from latprof.measurement.statistics import (
+    combine_visits,
+    counted_runs,
+    relative_half_width,
+    visit_ratios,
+)
 from latprof.profilers.base import RunOptions
 from latprof.profilers.comparing import measure_in_turn
-from latprof.profilers.host.memory_probe import HOG_DOUBT, HOG_FACTOR
+from latprof.profilers.host.host_report import HostReport, VisitSeen
+from latprof.profilers.host.memory_probe import HOG_DOUBT
 from latprof.profilers.visits.measuring_process import ProcessMeasurer
 from latprof.profilers.visits.network_source import NetworkSource, reference_network
 from latprof.profilers.visits.references import chain
@@ -70,6 +76,8 @@ PROCESSES = 4
 _LOOP = "while True: pass"
 _HOG = "import numpy as np\na, b = np.zeros(1 << 24), np.ones(1 << 24)\nwhile True: np.copyto(a, b)"
 _LONGEST_S = 600
+#: MB of weights from which on others' use of a shared cache is felt.
+_HEAVY = 8
 #: Width, resolution and last choices of networks like the references, from the shortest on.
 _SIZES = (
     *((0.25, 32), (0.25, 48), (0.25, 64), (0.5, 32), (0.25, 96), (0.5, 64)),
@@ -121,7 +129,7 @@ def load(name: str) -> Iterator[None]:
 def measure(
     sources: Sequence[NetworkSource], known: KnownReferences, protocol: PairedProtocol
 ) -> dict[str, Any]:
-    """What each network's visits give: ratio, half-width, refusal, reference, memory quotient."""
+    """What each network's visits give: ratio, half-width, refusal, reference, memory's state."""
     _, reference = reference_network()
     make = partial(ProcessMeasurer, TARGET, RunOptions(), reference, protocol)
     schedule = Schedule(make, protocol, references=known)
@@ -136,7 +144,16 @@ def measure(
         left = [
             source for source in left if _needs_more(planned, protocol.visits, made[_name(source)])
         ]
-    return {key: _result(visits) for key, visits in made.items()}
+    return {
+        _name(source): _result(made[_name(source)]) | {"megabytes": _megabytes(source)}
+        for source in sources
+    }
+
+
+def _megabytes(source: NetworkSource) -> float:
+    model = source.model(1)
+    assert isinstance(model, bytes)
+    return len(model) / 2**20
 
 
 def _needs_more(planned: int, usual: int, visits: Sequence[MadeVisit]) -> bool:
@@ -155,7 +172,7 @@ def _judged(visits: Sequence[MadeVisit]) -> tuple[float, list[Any]]:
 def _result(visits: Sequence[MadeVisit]) -> dict[str, Any]:
     half_width, samples = _judged(visits)
     share = busy_share(samples)
-    memory = [v.visit.conditions.get("after", {}).get("memory_quotient", math.nan) for v in visits]
+    seen = [VisitSeen.of(visit.visit) for visit in visits]
     return {
         "ratio": combine_visits(visit_ratios(samples)),
         "half_width": half_width,
@@ -165,8 +182,17 @@ def _result(visits: Sequence[MadeVisit]) -> dict[str, Any]:
         "visits": len(visits),
         "reference": samples[0].reference_name,
         "latency_ms": float(np.median([m for s in samples for b in s.target for m in b[1:]])),
-        "memory": float(np.nanmedian(memory)) if not all(map(math.isnan, memory)) else math.nan,
+        "runs": min(counted_runs(each)[0] for each in samples),
+        "memory": _median(each.quotient for each in seen),
+        "beside": _median(each.beside for each in seen),
+        "spread": float(np.std(np.log(visit_ratios(samples)), ddof=1)),
+        "settling": _median(b[1] / min(b[-2:]) - 1 for s in samples for b in s.target),
     }
+
+
+def _median(values: Iterable[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return float(np.median(known)) if known else math.nan
 
 
 def print_loads(state: dict[str, Any]) -> None:
@@ -195,8 +221,23 @@ def print_loads(state: dict[str, Any]) -> None:
         )
 
 
+def print_cache(quiet: dict[str, Any]) -> None:
+    """How networks whose weights fill a shared cache differ from others on the quiet host."""
+    for name, heavy in (("up to", False), ("more than", True)):
+        found = [one for one in quiet.values() if (one.get("megabytes", 0.0) > _HEAVY) == heavy]
+        if found:
+            settling = max(one.get("settling", math.nan) for one in found)
+            spreads = [one.get("spread", math.nan) for one in found]
+            print(
+                f"{len(found)} networks with {name} {_HEAVY} MB of weights: visits vary by "
+                f"{np.mean(spreads):.1%} (worst {max(spreads):.1%}); runs of a burst get faster "
+                f"by up to {settling:.0%}"
+            )
+
+
 def _has_hog(one: dict[str, Any], base_memory: float) -> bool:
-    return bool(one["memory"] > HOG_FACTOR * base_memory)
+    beside = one.get("beside", math.nan)
+    return HostReport(memory=one["memory"], quiet_memory=base_memory, beside=beside).has_memory_hog
 
 
 def _holds(one: dict[str, Any], label: dict[str, Any], base_memory: float) -> bool:
@@ -291,8 +332,11 @@ def main() -> None:
         if part in LOADS:
             known = KnownReferences()
             if "quiet" in state and part != "quiet":
-                of = {key: one["reference"] for key, one in state["quiet"].items()}
-                known.of_network = {s.subject: of[_name(s)] for s in sources}
+                quiet = {s.subject: state["quiet"][_name(s)] for s in sources}
+                known.of_network = {each: one["reference"] for each, one in quiet.items()}
+                known.runs_of_network = {
+                    each: one["runs"] for each, one in quiet.items() if "runs" in one
+                }
             with load(part):
                 state[part] = measure(sources, known, protocol)
         elif part == "references":
@@ -302,6 +346,8 @@ def main() -> None:
         if kept is not None:
             kept.write_text(json.dumps(state))
     print_loads(state)
+    if "quiet" in state:
+        print_cache(state["quiet"])
     print_rest(state)
 
 
