@@ -159,7 +159,10 @@ class InProcessMeasurer:
                 model,
                 reference,
                 self._protocol,
-                target_runs=network.runs or runs_per_burst(latency_ms, self._protocol),
+                target_runs=min(
+                    network.runs or runs_per_burst(latency_ms, self._protocol),
+                    self._protocol.max_runs,
+                ),
                 reference_runs=runs,
                 run_bursts=self._profiler.run_bursts,
             )
