@@ -76,8 +76,6 @@ PROCESSES = 4
 _LOOP = "while True: pass"
 _HOG = "import numpy as np\na, b = np.zeros(1 << 24), np.ones(1 << 24)\nwhile True: np.copyto(a, b)"
 _LONGEST_S = 600
-#: MB of weights from which on others' use of a shared cache is felt.
-_HEAVY = 8
 #: Width, resolution and last choices of networks like the references, from the shortest on.
 _SIZES = (
     *((0.25, 32), (0.25, 48), (0.25, 64), (0.5, 32), (0.25, 96), (0.5, 64)),
@@ -144,16 +142,7 @@ def measure(
         left = [
             source for source in left if _needs_more(planned, protocol.visits, made[_name(source)])
         ]
-    return {
-        _name(source): _result(made[_name(source)]) | {"megabytes": _megabytes(source)}
-        for source in sources
-    }
-
-
-def _megabytes(source: NetworkSource) -> float:
-    model = source.model(1)
-    assert isinstance(model, bytes)
-    return len(model) / 2**20
+    return {key: _result(visits) for key, visits in made.items()}
 
 
 def _needs_more(planned: int, usual: int, visits: Sequence[MadeVisit]) -> bool:
@@ -185,8 +174,6 @@ def _result(visits: Sequence[MadeVisit]) -> dict[str, Any]:
         "runs": min(counted_runs(each)[0] for each in samples),
         "memory": _median(each.quotient for each in seen),
         "beside": _median(each.beside for each in seen),
-        "spread": float(np.std(np.log(visit_ratios(samples)), ddof=1)),
-        "settling": _median(b[1] / min(b[-2:]) - 1 for s in samples for b in s.target),
     }
 
 
@@ -219,20 +206,6 @@ def print_loads(state: dict[str, Any]) -> None:
             f"{np.abs(errors).mean():13.2%}{worst:+12.2%}{held:4d}/{len(given):<4d}"
             f"{share:8.0%}{hogs:8d}/{len(pairs)}"
         )
-
-
-def print_cache(quiet: dict[str, Any]) -> None:
-    """How networks whose weights fill a shared cache differ from others on the quiet host."""
-    for name, heavy in (("up to", False), ("more than", True)):
-        found = [one for one in quiet.values() if (one.get("megabytes", 0.0) > _HEAVY) == heavy]
-        if found:
-            settling = max(one.get("settling", math.nan) for one in found)
-            spreads = [one.get("spread", math.nan) for one in found]
-            print(
-                f"{len(found)} networks with {name} {_HEAVY} MB of weights: visits vary by "
-                f"{np.mean(spreads):.1%} (worst {max(spreads):.1%}); runs of a burst get faster "
-                f"by up to {settling:.0%}"
-            )
 
 
 def _has_hog(one: dict[str, Any], base_memory: float) -> bool:
@@ -346,8 +319,6 @@ def main() -> None:
         if kept is not None:
             kept.write_text(json.dumps(state))
     print_loads(state)
-    if "quiet" in state:
-        print_cache(state["quiet"])
     print_rest(state)
 
 
