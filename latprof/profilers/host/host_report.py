@@ -226,19 +226,17 @@ class HostReport(ShortRepr):
         quiet_memory: float = math.nan,
     ) -> HostReport:
         """From the look before, and what each visit saw."""
-        known = {name: _known(getattr(each, name) for each in seen) for name in VisitSeen._fields}
-        middle = {name: median(each) if each else math.nan for name, each in known.items()}
-        preempted = known["preempted"]
+        preempted = _known(each.preempted for each in seen)
         return cls(
             checks,
             sum(preempted) / len(preempted) if preempted else math.nan,
-            middle["other_load"],
-            middle["withheld"],
+            _middle(each.other_load for each in seen),
+            _middle(each.withheld for each in seen),
             disturbed,
             tries,
-            middle["quotient"],
+            _middle(each.quotient for each in seen),
             quiet_memory,
-            middle["beside"],
+            _middle(each.beside for each in seen),
         )
 
     @property
@@ -316,6 +314,11 @@ class HostReport(ShortRepr):
 
 def _number(value: Any) -> float:
     return float(value) if type(value) in (int, float) else math.nan
+
+
+def _middle(values: Iterable[float]) -> float:
+    known = _known(values)
+    return median(known) if known else math.nan
 
 
 def _known(values: Iterable[float]) -> list[float]:
