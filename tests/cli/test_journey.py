@@ -76,7 +76,10 @@ def test_train_prints_every_metric_of_every_predictor_and_the_same_again(
     again = latprof("train", collected, "-o", tmp_path / "again.pack", "--json").stdout
     values = json.loads(again)
     assert values["comparison"].keys() >= {"linear", "xgboost", "hybrid"}
-    first, second = (load_pack(each).held_out for each in (path, tmp_path / "again.pack"))
+    saved = load_pack(path)
+    assert values["held_out"] == saved.metrics.to_dict()
+    assert values["noise_floor_percent"] == saved.noise_floor.percent
+    first, second = saved.held_out, load_pack(tmp_path / "again.pack").held_out
     assert first.architectures == second.architectures  # by the same seed
     assert first.predicted_ms.tolist() == second.predicted_ms.tolist()
 
