@@ -11,18 +11,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latprof.common.short_reprs import ShortRepr
 from latprof.predictors.fitting.factors import Factor
-from latprof.predictors.fitting.grouped_ridge import (
-    GroupedFit,
-    fit_grouped,
-    fit_robust_grouped,
-)
+from latprof.predictors.fitting.grouped_ridge import fit_grouped, fit_robust_grouped
 
 if TYPE_CHECKING:
     from latprof.predictors.fitting.block_prior import Prior
@@ -34,27 +30,41 @@ Integers: TypeAlias = NDArray[np.int64]
 _MOST_COEFFICIENTS = 1000
 
 
+class LeftOut(Protocol):
+    """What a fit predicts for its rows without them, in ms."""
+
+    @property
+    def left_out(self) -> Floats:
+        """Without the row itself, shape (n,)."""
+
+    def held_out(self, folds: Integers) -> Floats:
+        """Without the row's fold, shape (n,)."""
+
+    def left_out_within(self, folds: Integers, fold: int) -> Floats:
+        """Without this fold and the row itself, shape (n,)."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class NeighbourCosts(ShortRepr):
-    """Fitted tables of neighbouring parts, in ms.
+class TogetherCosts(ShortRepr):
+    """Fitted tables of parts that follow one another, in ms.
 
     Parameters
     ----------
     level_ms : float
         What is added to every architecture.
     factors : tuple of Factor
-    fit : GroupedFit
+    fit : LeftOut
         What it comes from; what it predicts without rows is what the tables without them add.
     """
 
     level_ms: float
     factors: tuple[Factor, ...]
-    fit: GroupedFit
+    fit: LeftOut
 
 
 def fit_neighbours(
     prior: Prior, columns: Integers, remainder_ms: Floats, *, robust: bool
-) -> NeighbourCosts:
+) -> TogetherCosts:
     """Fit the tables to what an additive model leaves over of n rows that it had not seen.
 
     Parameters
@@ -92,7 +102,7 @@ def fit_neighbours(
         factors.append(
             Factor(decisions if ascending else decisions[::-1], table if ascending else table.T)
         )
-    return NeighbourCosts(fit.ridge.intercept, tuple(factors), fit)
+    return TogetherCosts(fit.ridge.intercept, tuple(factors), fit)
 
 
 def _roots(prior: Prior, most: int) -> list[Floats]:
