@@ -19,8 +19,7 @@ from latprof.predictors.fitting.block_prior import (
 )
 from latprof.predictors.fitting.evaluation import fold_numbers
 from latprof.predictors.fitting.grouped_ridge import robust_deviation, robust_weights
-from latprof.predictors.fitting.neighbours import TogetherCosts, fit_neighbours
-from latprof.predictors.fitting.sequences import fit_sequence
+from latprof.predictors.fitting.neighbours import TogetherCosts, fit_neighbours, fit_sequence
 
 if TYPE_CHECKING:
     from latprof.predictors.features.block_features import SpaceTables

@@ -6,7 +6,7 @@ Everything is chosen inside the training rows, by the squared error of rows that
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,7 @@ from latprof.predictors.fitting.boosting import (
 )
 from latprof.predictors.fitting.evaluation import fold_numbers
 from latprof.predictors.fitting.factors import AdditiveTable, Factor, FactorSum
-from latprof.predictors.fitting.grid import (
-    GridFit,
-    all_choices,
-    fit_grid,
-    grid_rows,
-    is_small,
-)
+from latprof.predictors.fitting.grid import all_choices, fit_grid, grid_rows, is_small
 from latprof.predictors.fitting.trees import TreeEnsemble
 from latprof.predictors.models.additive_model import (
     AdditiveModel,
@@ -56,7 +50,7 @@ _NEIGHBOUR_ROWS = 200
 #: Standard errors by which these have to be better: they are many coefficients, and where latencies
 #: drift over the rows two are soon reached.
 _CLEARLY = 4.0
-#: Rows from which models are blended, and trees tried beside a grid.
+#: Rows from which models are blended.
 _BLENDED_ROWS = 200
 #: Errors below this share of the mean latency are none: no clock repeats as well.
 _NOTHING = 1e-4
@@ -112,40 +106,18 @@ def choose_model(
         seed,
     )
     base = fit_additive(tables, rows.columns, latency_ms, rows.folds)
-    sizes = tables.num_choices.tolist()
-    if is_small(sizes):
-        blend = _with_grid(rows, base)
-        if blend is not None:
-            grow = grow and len(choices) >= _BLENDED_ROWS
-            return _grid_model(rows, blend, _trees(rows, blend) if grow else None)
-    elif tables.one_decision_parts and len(choices) >= _NEIGHBOUR_ROWS:
+    small = is_small(tables.num_choices.tolist())
+    if not small and tables.one_decision_parts and len(choices) >= _NEIGHBOUR_ROWS:
         for extended in (with_sequence, with_neighbours):
             more = extended(base, rows.columns, latency_ms, rows.folds)
             if _better(more.held_ms, base.held_ms, latency_ms, _CLEARLY):
                 base = more
-    model = _with_trees(rows, base, _trees(rows, base, alone=True) if grow else None)
-    if is_small(sizes) and len(model.trees):
-        grid_ms = model.predict(all_choices(sizes)).reshape(sizes)
-        return as_interaction(tables, grid_ms, model.held_ms)
-    return model
+    trees = _trees(rows, base) if grow else None
+    found = _whole_grid(rows, base, trees) if small else None
+    return _with_trees(rows, base, trees) if found is None else found
 
 
 # Trees -------------------------------------------------------------------------------------
-
-
-class _Base(Protocol):
-    """A model that trees may stand beside."""
-
-    @property
-    def held_ms(self) -> Floats:
-        """What is predicted for each training row without the row's fold, shape (n,)."""
-
-    @property
-    def left_out_ms(self) -> Floats:
-        """What is predicted for each without the row, shape (n,)."""
-
-    def left_out_within(self, folds: Integers, fold: int) -> Floats:
-        """What is predicted for each without this fold and without the row, shape (n,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,8 +132,8 @@ class _Trees:
         return self.chosen.held_ms
 
 
-def _trees(rows: _Rows, base: _Base, *, alone: bool = False) -> _Trees:
-    """Choose trees for what a model leaves over of rows left out, or, ``alone``, for all."""
+def _trees(rows: _Rows, base: AdditiveModel) -> _Trees:
+    """Choose trees for what the additive model leaves over of rows left out, or for all."""
     latency, masks = rows.latency_ms, rows.masks()
     remainders = []
     for fold, mask in enumerate(masks):
@@ -177,7 +149,7 @@ def _trees(rows: _Rows, base: _Base, *, alone: bool = False) -> _Trees:
         return choose(features, candidates, seed=rows.seed, finalists=1, reached=reached)
 
     beside = chosen(remainders, base.held_ms)
-    if alone and beside.rounds:
+    if beside.rounds:
         plain = [FoldTask(m, latency[m], np.zeros((~m).sum()), latency[~m]) for m in masks]
         for_all = chosen(plain, beside.held_ms)
         if _error(for_all.held_ms, latency) < _error(beside.held_ms, latency):
@@ -185,7 +157,7 @@ def _trees(rows: _Rows, base: _Base, *, alone: bool = False) -> _Trees:
     return _Trees(beside, alone=False)
 
 
-def _grown(rows: _Rows, base: _Base, trees: _Trees) -> tuple[TreeEnsemble, Floats]:
+def _grown(rows: _Rows, base: AdditiveModel, trees: _Trees) -> tuple[TreeEnsemble, Floats]:
     """The chosen trees, grown on all rows, and what they predict for rows left out, in ms.
 
     With many rows the folds that chose them tell the latter, too.
@@ -223,60 +195,36 @@ def _with_trees(rows: _Rows, base: AdditiveModel, trees: _Trees | None) -> Model
 # Small spaces ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class _GridBlend:
-    """An additive model and a grid of all interactions, each times its weight."""
+def _whole_grid(rows: _Rows, base: AdditiveModel, trees: _Trees | None) -> Model | None:
+    """All interactions at once, blended with the others; None where the additive model is as good.
 
-    additive: AdditiveModel
-    grid: GridFit
-    weights: Floats
-    numbers: Integers
-    latency_ms: Floats
-    held_ms: Floats
-    left_out_ms: Floats
-
-    def left_out_within(self, folds: Integers, fold: int) -> Floats:
-        """What is predicted for each training row without this fold and without its own, (n,)."""
-        here, of_grid = folds == fold, np.empty(len(folds))
-        for other in range(int(folds.max()) + 1):
-            left = folds == other
-            without = self.grid.without(left | here, self.numbers, self.latency_ms)
-            of_grid[left] = without[self.numbers[left]]
-        of_additive = self.additive.left_out_within(folds, fold)
-        return self.weights[0] * of_additive + self.weights[1] * of_grid
-
-
-def _with_grid(rows: _Rows, base: AdditiveModel) -> _GridBlend | None:
-    """All interactions at once, blended with the table; None where the table is as good."""
+    The blend is a latency for every architecture, so it costs one gather whatever it is made of.
+    """
     sizes = rows.tables.num_choices.tolist()
     numbers = grid_rows(rows.choices, sizes)
     latency = rows.latency_ms
     grid = fit_grid(numbers, latency, sizes)
     held = grid.held_out(numbers, latency, rows.folds)
-    weights = _blend(np.column_stack([base.held_ms, held]), latency)
-    blended = weights[0] * base.held_ms + weights[1] * held
-    if not _better(blended, base.held_ms, latency):
+    beside = [] if trees is None else [trees.held_ms]
+    held_by_model = np.column_stack([base.held_ms, held, *beside])
+    weights = _blend(held_by_model, latency)
+    if not _better(held_by_model @ weights, base.held_ms, latency):
         return None
-    if len(latency) < _MANY_ROWS:
-        held = grid.held_out(numbers, latency, rows.calibration_folds())
-    left_out = weights[1] * held
+    everything = all_choices(sizes)
+    additive = base.costs.predict(rows.tables.columns(everything))
+    total, left_out = weights[0] * additive, np.zeros(len(latency))
     if weights[0]:
         left_out += weights[0] * _unseen_ms(rows, base)
-    return _GridBlend(base, grid, weights, numbers, latency, blended, left_out)
-
-
-def _grid_model(rows: _Rows, blend: _GridBlend, trees: _Trees | None) -> Model:
-    """A latency for every architecture, which costs one gather whatever it is made of."""
-    sizes = rows.tables.num_choices.tolist()
-    everything, left_out = all_choices(sizes), blend.left_out_ms
-    total = blend.weights[1] * blend.grid.mean_ms.ravel()
-    if blend.weights[0]:
-        columns = rows.tables.columns(everything)
-        total += blend.weights[0] * blend.additive.costs.predict(columns)
-    if trees is not None and _better(trees.held_ms, blend.held_ms, rows.latency_ms):
-        grown, held = _grown(rows, blend, trees)
-        total += grown.predict(everything)
-        left_out = left_out + held
+    if weights[1]:
+        total += weights[1] * grid.mean_ms.ravel()
+        if len(latency) < _MANY_ROWS:
+            held = grid.held_out(numbers, latency, rows.calibration_folds())
+        left_out += weights[1] * held
+    if trees is not None and weights[2]:
+        grown, grown_held = _grown(rows, base, trees)
+        remainder = grown.predict(everything)
+        total += weights[2] * (remainder if trees.alone else additive + remainder)
+        left_out += weights[2] * (grown_held if trees.alone else base.left_out_ms + grown_held)
     return as_interaction(rows.tables, total.reshape(sizes), left_out)
 
 
