@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from latprof.datasets.zoo import catalogue
 from latprof.datasets.zoo.random_networks import random_network, small_network
+from latprof.datasets.zoo.random_operators import random_operators
 from latprof.datasets.zoo.random_tokens import random_tokens
 from latprof.errors import InvalidValueError
 
@@ -23,10 +24,15 @@ if TYPE_CHECKING:
 _ZOO = re.compile(
     r"zoo:([\w.-]{1,80}) resolution=(\d{1,5}) width=(\d{1,3}(?:\.\d{1,6})?) batch_size=(\d{1,5})"
 )
-_RANDOM = re.compile(r"(random|small|tokens):(\d{1,9}) batch_size=(\d{1,5})")
+_RANDOM = re.compile(r"(random|small|tokens|operators):(\d{1,9}) batch_size=(\d{1,5})")
 _QUANTIZED = " quantized="
 #: What builds the random networks of each word.
-_DRAWN = {"random": random_network, "small": small_network, "tokens": random_tokens}
+_DRAWN = {
+    "random": random_network,
+    "small": small_network,
+    "tokens": random_tokens,
+    "operators": random_operators,
+}
 
 
 def zoo_key(

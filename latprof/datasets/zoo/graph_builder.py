@@ -135,6 +135,11 @@ class GraphBuilder:
         self._nodes.append(helper.make_node(op_type, given, names, name=name, **attributes))
         return [NetworkValue(n, tuple(shape)) for n, shape in zip(names, shapes, strict=True)]
 
+    @property
+    def last_operator(self) -> str:
+        """The operator of the node that was added last; empty where there is none."""
+        return self._nodes[-1].op_type if self._nodes else ""
+
     def weight(self, name: str, shape: Shape, deviation: float = 0.1) -> NetworkValue:
         """A learnt tensor; its values are random, with this standard deviation."""
         self.parameters += math.prod(shape)

@@ -36,6 +36,8 @@ _RANDOM = frozenset(
 )
 #: Operators whose cost would be a guess without shapes.
 _NEEDS_SHAPES = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+#: Outputs of a batch normalisation in training, from opset 14 on.
+_TRAINED_OUTPUTS = 3
 _HAS_BODIES = frozenset({"If", "Loop", "Scan"})
 #: Most bodies of If, Loop and Scan that are read in one model, and the deepest.
 _MAX_BODIES, _MAX_DEPTH = 64, 4
@@ -266,4 +268,6 @@ def _is_constant(node: onnx.NodeProto, inputs: list[str], constant: set[str]) ->
         and constant.issuperset(given)
         and node.op_type not in _RANDOM
         and not subgraphs(node)
+        # In its older form for training a runtime computes it in every run.
+        and not (node.op_type == "BatchNormalization" and len(node.output) > _TRAINED_OUTPUTS)
     )

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.common.short_reprs import ShortRepr
+from latprof.predictors.kernels.data_runs import broadcast_run, part_run, turned_groups
 from latprof.predictors.kernels.nearest_families import nearest_family
 
 if TYPE_CHECKING:
@@ -27,11 +28,13 @@ Floats: TypeAlias = NDArray[np.float64]
 #: of images; where there are none, the rows of a matrix are the width. ``read``, ``written`` and
 #: ``weights`` are elements, ``fused`` counts operators that joined besides an activation,
 #: ``last`` is 1 where the last dimension is worked along, and for convolutions in a runtime's
-#: blocked layout; ``after`` says what made the input: 0
-#: the caller, 1 a convolution or what keeps its memory layout, 2 anything else. The last three are
-#: of the network around a kernel, and say what its caches may still hold: elements that kernels
-#: touched since the oldest input was written, and what all of its kernels read of weights, and
-#: write; 0 where a kernel was timed alone.
+#: blocked layout; ``after`` says what made the input: 0 the caller, 1 a convolution or what keeps
+#: its memory layout, 2 anything else. ``run`` are elements that are handled in a row where an
+#: operator broadcasts, cuts or turns its data, ``turns`` the groups of dimensions that it goes
+#: through (:mod:`~latprof.predictors.kernels.data_runs`). The last three are of the network around
+#: a kernel, and say what its caches may still hold: elements that kernels touched since the oldest
+#: input was written, and what all of its kernels read of weights, and write; 0 where a kernel was
+#: timed alone.
 NUMBERS = (
     "batch",
     "height",
@@ -50,6 +53,8 @@ NUMBERS = (
     "fused",
     "last",
     "after",
+    "run",
+    "turns",
     "read",
     "written",
     "weights",
@@ -82,17 +87,21 @@ _NORMALIZATIONS = frozenset({"LayerNormalization", "SimplifiedLayerNormalization
 _PARTS = frozenset({"Slice", "Split", "Gather", "Concat", "Pad", "Expand", "Tile"})
 #: Operators of one family that may differ in cost, each family's about from cheap to dear: where
 #: they are distinguished ``activation`` is larger by :data:`_TYPE_STEP` times the type's place.
-_TYPES = ("Transpose", "ChannelShuffle", "DepthToSpace", "SpaceToDepth",
+_TYPES = ("Resize nearest", "Resize linear", "Resize cubic",
+          "Transpose", "ChannelShuffle", "DepthToSpace", "SpaceToDepth",
           "Add", "Sub", "Mul", "Max", "Min", "Sum", "Div", "Where", "Pow",
           "Relu", "Clip", "Neg", "Abs", "Floor", "LeakyRelu", "PRelu", "HardSigmoid",
           "Sqrt", "Reciprocal", "HardSwish", "Sigmoid", "Swish", "QuickGelu", "Tanh", "Exp", "Log",
           "Elu", "Selu", "Softplus", "FastGelu", "Gelu", "BiasGelu", "Mish", "Sin", "Cos", "Erf",
           "MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean",
-          "ReduceMax", "ReduceMin", "ReduceSum", "ReduceL2", "ReduceProd", "ReduceLogSumExp",
+          "ReduceMax", "ReduceMin", "ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2",
+          "ReduceProd", "ReduceLogSumExp",
           "Slice", "Split", "Gather", "Concat", "Pad", "Expand", "Tile",
           "RMSNormalization", "SimplifiedLayerNormalization", "LayerNormalization",
           "LpNormalization", "InstanceNormalization", "GroupNormalization")  # fmt: skip
 _TYPE_STEP = 4.0
+#: Added to ``activation`` for signed bytes: beyond all types.
+_SIGNED = _TYPE_STEP * (len(_TYPES) + 1)
 #: Activations by what they cost beside the kernel that they are fused into.
 _ACTIVATION_COST = {"relu": 1.0, "relu6": 1.0, "clip": 1.0, "leakyrelu": 1.0, "hardsigmoid": 2.0}
 
@@ -107,7 +116,7 @@ class KernelConfiguration:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Configurations(ShortRepr):
-    """n configurations as columns: ``families`` of shape (n,), ``numbers`` of shape (n, 24)."""
+    """n configurations as columns: ``families`` of shape (n,), ``numbers`` of shape (n, 26)."""
 
     families: NDArray[np.str_]
     numbers: Floats
@@ -157,20 +166,23 @@ def configuration(family: str, **numbers: float) -> KernelConfiguration:
 
 
 def configuration_of(
-    operator: Operator, after: int = 1, distance: float = 0.0, *, typed: bool = False
+    operator: Operator, after: int = 1, distance: float = 0.0
 ) -> KernelConfiguration:
     """The configuration of a fused operator, the other arguments as in :data:`NUMBERS`.
 
-    With ``typed`` operators of one family differ by their type; those on signed bytes always do.
+    Operators of one family differ by their type, in ``activation``, and by signed bytes.
     """
     family = family_of(operator)
     numbers = _common(operator) | _sizes(family, operator)
     numbers |= {"after": float(after), "distance": float(distance)}
-    if typed and operator.op_type in _TYPES:
-        numbers["activation"] += _TYPE_STEP * (1 + _TYPES.index(operator.op_type))
+    kind = operator.op_type
+    if kind in ("Resize", "Upsample"):
+        kind = f"Resize {operator.attributes.get('mode', 'nearest')}"
+    if kind in _TYPES:
+        numbers["activation"] += _TYPE_STEP * (1 + _TYPES.index(kind))
     if operator.precision not in ("float32", ""):
         family = f"{family} {operator.precision}"
-        numbers["activation"] += _TYPE_STEP * ("int8" in operator.input_dtypes[:1])
+        numbers["activation"] += _SIGNED * ("int8" in operator.input_dtypes[:1])
     return configuration(family, **numbers)
 
 
@@ -239,7 +251,33 @@ def _sizes(family: str, operator: Operator) -> dict[str, float]:
     ):
         return _image_sizes(data, out) | _window_sizes(operator)
     sizes = _rows_and_columns(data, out)
-    return sizes | {"last": _along_last(operator, data)}
+    return sizes | {"last": _along_last(operator, data)} | _runs(family, operator, data, out)
+
+
+def _runs(family: str, operator: Operator, data: Shape, out: Shape) -> dict[str, float]:
+    """What is handled in a row, and in how many groups; of a transposition also their sizes."""
+    if operator.op_type == "Transpose" and data:
+        order = operator.attributes.get("perm") or tuple(reversed(range(len(data))))
+        before, after = turned_groups(data, tuple(order))
+        if not after:
+            return {}
+        total, stays = math.prod(before), after[-1] == len(after) - 1
+        return {
+            "run": before[-1] if stays else 1,
+            "turns": len(after),
+            "in_channels": before[-1],
+            "out_channels": before[after[-1]],
+            "width": total / before[-1],
+            "out_width": total / before[after[-1]],
+        }
+    if family == "elementwise" or operator.op_type in ("Expand", "Tile", "PRelu"):
+        run, groups = broadcast_run(operator)
+        return {"run": run, "turns": groups}
+    if family == "parts":
+        axis = operator.attributes.get("axis")
+        looked_up = operator.op_type in ("Gather", "GatherElements") and isinstance(axis, int)
+        return {"run": part_run(data, out, axis if looked_up else None)}
+    return {}
 
 
 def _image_sizes(data: Shape, out: Shape) -> dict[str, float]:

@@ -64,10 +64,7 @@ def kernels_of(
             rules = bundled_rules(target.runtime)
         operators = _fused(network) if rules is None else ruled_kernels(network, rules)
     around = zip(operators, _after(operators), _distances(operators), strict=True)
-    # What one runtime does with a type is learnt with its rules.
-    configurations = Configurations.of(
-        configuration_of(*each, typed=rules is not None) for each in around
-    )
+    configurations = Configurations.of(configuration_of(*each) for each in around)
     for name in ("weights", "written"):
         configurations.column(f"network_{name}")[:] = configurations.column(name).sum()
     return GraphKernels(

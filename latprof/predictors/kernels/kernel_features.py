@@ -17,7 +17,7 @@ Floats: TypeAlias = NDArray[np.float64]
 
 _ALIGNMENTS = (4, 8, 16)
 #: Logarithms are taken of these numbers.
-_SIZES = ("read", "written", "weights", "macs", *CONTEXT)
+_SIZES = ("run", "read", "written", "weights", "macs", *CONTEXT)
 #: These stay as they are.
 _PLAIN = tuple(name for name in NUMBERS if name not in _SIZES)
 

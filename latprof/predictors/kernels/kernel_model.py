@@ -30,6 +30,8 @@ ANY = ""
 #: How far outside the training's sizes, as a factor, a kernel is still within its range.
 SIZE_TOLERANCE = 1.5
 _EXACT = ("kernel_height", "kernel_width", "stride", "dilation")
+#: What tells kinds of kernels, and no sizes.
+_UNBOUNDED = ("activation", "last", "after", "run", "turns")
 #: What is halved to ask whether less work would take longer, and the sizes that follow.
 _HALVED = (
     ("batch", ("read", "written", "macs")),
@@ -53,7 +55,7 @@ class FamilyModel(ShortRepr):
         Number of its first tree.
     base : float
         Of log(time / roofline).
-    low, high : array of shape (24,)
+    low, high : array of shape (26,)
         Least and largest of each number in training.
     windows : frozenset of tuple
         Kernel sides, stride and dilation seen in training.
@@ -69,11 +71,9 @@ class FamilyModel(ShortRepr):
     error: float
 
     def covers(self, numbers: Floats) -> Mask:
-        """Whether kernels, shape (n, 24), lie within the training range, shape (n,)."""
+        """Whether kernels, shape (n, 26), lie within the training range, shape (n,)."""
         sizes = [
-            i
-            for i, name in enumerate(NUMBERS)
-            if name not in (*_EXACT, *CONTEXT, "activation", "last", "after")
+            i for i, name in enumerate(NUMBERS) if name not in (*_EXACT, *CONTEXT, *_UNBOUNDED)
         ]
         inside = (numbers[:, sizes] >= self.low[sizes] / SIZE_TOLERANCE) & (
             numbers[:, sizes] <= self.high[sizes] * SIZE_TOLERANCE
