@@ -61,7 +61,8 @@ class KernelAgreement:
         """One line, for people."""
         return (
             f"{self.matched_share:.1%} of {self.kernels:,} kernels, changes of layout among them, "
-            f"ran as expected; {self.unexplained:,} are of no operator ({self.unexplained_share:.1%} of the time), "
+            f"ran as expected; {self.unexplained:,} are of no operator "
+            f"({self.unexplained_share:.1%} of the time), "
             f"{self.missing:,} expected ones did not run"
         )
 
