@@ -17,11 +17,13 @@ from latprof.datasets.importers.columns import load_column
 from latprof.datasets.importers.lookup_tables import read_yaml_table
 from latprof.datasets.spaces.named import get_space
 from latprof.measurement.records import Target
+from latprof.predictors.pack.kernel_pack import KernelPack, save_kernel_pack
 from latprof.predictors.pack.origin import NOT_STATED, PUBLISHED, Origin
 from latprof.predictors.pack.pack import Pack
 from latprof.predictors.pack.saving import save_pack
 from latprof.predictors.training.imported_table import predictor_from_table
 from latprof.predictors.training.imported_training import train_on_column
+from latprof.predictors.training.kernel_training import train_on_published_kernels
 
 FOLDER = Path(__file__).parents[1] / "latprof/predictors/pack/files/published"
 HELP_CONDITIONS = "published in 2021; runtime, threads and clocks not stated"
@@ -52,6 +54,13 @@ PACKS = {
     "rtx-2080ti-ofa": Published("ofa/2080ti_1", "RTX 2080 Ti"),
 }
 PIXEL1 = "pixel1-proxyless"
+#: Kernel packs, and the table that each is fitted to.
+KERNELS = {
+    "pixel4-gpu-kernels": "mobile-ml-benchmark/tflite_cnn_ops_gpu.csv",
+    "v100-kernels": "tinynas-v100/conv_fp32.out",
+}
+#: With more kernels than this a pack has the trees alone, and not the times of single kernels, too.
+MOST_SEEN = 20_000
 
 
 def of_column(data: Path, published: Published) -> Pack:
@@ -80,14 +89,26 @@ def of_pixel1(data: Path) -> Pack:
     return dataclasses.replace(Pack.of(predictor, target), origin=origin)
 
 
-def row(name: str, pack: Pack, path: Path) -> str:
-    """One line of the table."""
+def fitted(name: str, data: Path) -> Pack | KernelPack:
+    """The pack of a name."""
+    if name in KERNELS:
+        pack = train_on_published_kernels(data / KERNELS[name])
+        if pack.kernel_rows <= MOST_SEEN:
+            return pack
+        trees = dataclasses.replace(pack.model.kernels, seen={})
+        return dataclasses.replace(pack, model=dataclasses.replace(pack.model, kernels=trees))
+    return of_column(data, PACKS[name]) if name in PACKS else of_pixel1(data)
+
+
+def row(name: str, pack: Pack | KernelPack, path: Path) -> str:
+    """One line of the table; the rows of a kernel pack are kernels."""
     error, order, noise = "-", "-", "-"
     if pack.metrics is not None:
         error, order = f"{pack.metrics.rmse_percent:.2f}", f"{pack.metrics.spearman:.4f}"
     if pack.noise_floor is not None:
         noise = f"{pack.noise_floor.percent:.2f}"
-    cells = (name, f"{pack.training_rows:,}", error, noise, order, f"{path.stat().st_size:,}")
+    rows = pack.kernel_rows if isinstance(pack, KernelPack) else pack.training_rows
+    cells = (name, f"{rows:,}", error, noise, order, f"{path.stat().st_size:,}")
     return f"| {' | '.join(cells)} |"
 
 
@@ -100,12 +121,14 @@ def main() -> None:
     arguments = parser.parse_args()
     print("| pack | rows | RMSE % | noise % | Spearman | bytes |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="latprof-") as folder:
-        for name in (PIXEL1, *PACKS):
+        for name in (PIXEL1, *PACKS, *KERNELS):
             if arguments.only in name:
-                found = PACKS.get(name)
-                pack = of_column(arguments.data, found) if found else of_pixel1(arguments.data)
+                pack = fitted(name, arguments.data)
                 path = (FOLDER if arguments.write else Path(folder)) / f"{name}.pack"
-                save_pack(pack, path)
+                if isinstance(pack, KernelPack):
+                    save_kernel_pack(pack, path)
+                else:
+                    save_pack(pack, path)
                 print(row(name, pack, path), flush=True)
 
 

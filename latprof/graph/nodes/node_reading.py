@@ -89,8 +89,9 @@ class GraphReading:
         node, shapes = view.node, view.shapes
         weights = view.weights
         weight = next((shape for _, shape in weights), ())
-        if not weight and node.op_type in ("Conv", "ConvTranspose") and len(view.inputs) > 1:
-            weight = shapes.get(view.inputs[1]) or ()  # computed from the input
+        second = view.inputs[1] if len(view.inputs) > 1 else ""
+        if node.op_type in ("Conv", "ConvTranspose") and second not in dict(weights):
+            weight = shapes.get(second) or ()  # computed in every run, whatever the bias is
         window = windows_of(node, weight, view.seen)
         work = work_of_node(view.seen)
         read, constants = view.read, view.fixed

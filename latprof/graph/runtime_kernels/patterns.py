@@ -17,6 +17,8 @@ MICROSOFT = "com.microsoft"
 _CONV_ACTIVATIONS = frozenset(
     {"Relu", "Sigmoid", "Tanh", "LeakyRelu", "Clip", "HardSigmoid", "HardSwish"}
 )
+#: The end of a slice without one.
+_OPEN_END = float(2**63 - 1)
 _GEMM_ACTIVATIONS = frozenset(
     {"Relu", "Sigmoid", "Tanh", "LeakyRelu", "Elu", "HardSigmoid", "Softplus", "Softsign"}
     | {"ThresholdedRelu", "ParametricSoftplus", "Celu", "Selu"}
@@ -24,7 +26,10 @@ _GEMM_ACTIVATIONS = frozenset(
 
 
 def remove_what_does_nothing(graph: KernelGraph) -> None:
-    """Casts to the same dtype, slices of all, expansions to the same shape, x + 0, x * 1."""
+    """Casts to the same dtype, slices of all, expansions to the same shape, x + 0, x * 1.
+
+    A slice that ends at the size itself is run: the optimiser looks for an open end, and no shape.
+    """
     neutral = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0}
     for node in graph.of("Cast", "Slice", "Expand", *neutral):
         if len(node.inputs) != 1:
@@ -38,8 +43,10 @@ def remove_what_does_nothing(graph: KernelGraph) -> None:
         elif node.op_type == "Cast":
             nothing = same_type and graph.dtypes.get(source) is not None
         elif node.op_type == "Slice":
-            steps = node.operator.constants.get(4, (1.0,))
-            nothing = all(step == 1 for step in steps)
+            constants = node.operator.constants
+            ends = constants.get(2) or node.operator.attributes.get("ends") or (0,)
+            open_ended = all(end >= _OPEN_END for end in ends)
+            nothing = open_ended and all(step == 1 for step in constants.get(4, (1.0,)))
         else:
             nothing = True
         if nothing and same_shape:

@@ -16,7 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.common.short_reprs import ShortRepr
-from latprof.predictors.kernels.data_runs import broadcast_run, part_run, turned_groups
+from latprof.predictors.kernels.data_runs import (
+    broadcast_run,
+    part_run,
+    turned_groups,
+    turns_of,
+)
 from latprof.predictors.kernels.nearest_families import nearest_family
 
 if TYPE_CHECKING:
@@ -166,11 +171,12 @@ def configuration(family: str, **numbers: float) -> KernelConfiguration:
 
 
 def configuration_of(
-    operator: Operator, after: int = 1, distance: float = 0.0
+    operator: Operator, after: int = 1, distance: float = 0.0, *, typed: bool = True
 ) -> KernelConfiguration:
     """The configuration of a fused operator, the other arguments as in :data:`NUMBERS`.
 
-    Operators of one family differ by their type, in ``activation``, and by signed bytes.
+    Operators differ by signed bytes in ``activation``, and with ``typed`` those of one family by
+    their type: not in tables of other projects.
     """
     family = family_of(operator)
     numbers = _common(operator) | _sizes(family, operator)
@@ -178,7 +184,7 @@ def configuration_of(
     kind = operator.op_type
     if kind in ("Resize", "Upsample"):
         kind = f"Resize {operator.attributes.get('mode', 'nearest')}"
-    if kind in _TYPES:
+    if typed and kind in _TYPES:
         numbers["activation"] += _TYPE_STEP * (1 + _TYPES.index(kind))
     if operator.precision not in ("float32", ""):
         family = f"{family} {operator.precision}"
@@ -225,11 +231,18 @@ def _common(operator: Operator) -> dict[str, float]:
         "activation": _ACTIVATION_COST.get(first, 3.0) if first else 0.0,
         "fused": applied.count("add") + len({*operator.prepared} & {*operator.parts}),
         "last": float(operator.domain == _BLOCKED),
-        "read": float(sum(map(math.prod, inputs))),
+        "read": float(_read(operator)),
         "written": float(sum(map(math.prod, outputs))),
         "weights": float(_weights(operator)),
         "macs": float(operator.macs),
     }
+
+
+def _read(operator: Operator) -> int:
+    """Elements that one run reads of what other operators made; of what is cut only the part."""
+    if operator.op_type in ("Slice", "Gather", "GatherElements", "GatherND"):
+        return sum(map(math.prod, operator.output_shapes))
+    return sum(map(math.prod, operator.input_shapes))
 
 
 def _weights(operator: Operator) -> int:
@@ -257,14 +270,15 @@ def _sizes(family: str, operator: Operator) -> dict[str, float]:
 def _runs(family: str, operator: Operator, data: Shape, out: Shape) -> dict[str, float]:
     """What is handled in a row, and in how many groups; of a transposition also their sizes."""
     if operator.op_type == "Transpose" and data:
-        order = operator.attributes.get("perm") or tuple(reversed(range(len(data))))
-        before, after = turned_groups(data, tuple(order))
+        order = tuple(operator.attributes.get("perm") or reversed(range(len(data))))
+        known = sorted(order) == [*range(len(data))]  # a kernel may join what no shape tells of
+        before, after = turned_groups(data, order) if known else ([], [])
         if not after:
             return {}
         total, stays = math.prod(before), after[-1] == len(after) - 1
         return {
             "run": before[-1] if stays else 1,
-            "turns": len(after),
+            "turns": turns_of(after),
             "in_channels": before[-1],
             "out_channels": before[after[-1]],
             "width": total / before[-1],
@@ -275,8 +289,10 @@ def _runs(family: str, operator: Operator, data: Shape, out: Shape) -> dict[str,
         return {"run": run, "turns": groups}
     if family == "parts":
         axis = operator.attributes.get("axis")
-        looked_up = operator.op_type in ("Gather", "GatherElements") and isinstance(axis, int)
-        return {"run": part_run(data, out, axis if looked_up else None)}
+        if operator.op_type == "Gather":  # whose table may be a constant
+            table = operator.weight_shape if 0 in operator.weight_positions else data
+            return {"run": part_run(table, out, axis if isinstance(axis, int) else 0)}
+        return {"run": part_run(data, out, None)}
     return {}
 
 

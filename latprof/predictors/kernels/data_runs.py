@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from latprof.graph.operators import Operator, Shape
 
+#: Added to the groups of a transposition that no single move explains.
+GENERAL = 10
+
 
 def broadcast_run(operator: Operator) -> tuple[int, int]:
     """Elements that a broadcast handles in a row, and its groups of dimensions; 0, 0 where none is.
@@ -67,6 +70,18 @@ def turned_groups(shape: Shape, order: tuple[int, ...]) -> tuple[list[int], list
     return before, after
 
 
+def turns_of(after: list[int]) -> int:
+    """How many groups a transposition has; :data:`GENERAL` more where more than one of them moves.
+
+    A single one that moves, inwards or outwards, is a loop of copies in most runtimes.
+    """
+    for number in after:
+        rest = [each for each in after if each != number]
+        if rest == sorted(rest):
+            return len(after)
+    return len(after) + GENERAL
+
+
 def part_run(data: Shape, out: Shape, axis: int | None) -> int:
     """Elements in a row that a cut, a join or a look-up along an axis moves at once.
 
@@ -75,6 +90,6 @@ def part_run(data: Shape, out: Shape, axis: int | None) -> int:
     if axis is None:
         differing = [i for i, (a, b) in enumerate(zip(data, out, strict=False)) if a != b]
         if len(data) != len(out) or not differing:
-            return 0
+            return math.prod(out)
         return math.prod(out[differing[-1] :])
     return math.prod(data[axis % max(len(data), 1) + 1 :])

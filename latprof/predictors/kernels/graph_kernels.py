@@ -64,7 +64,8 @@ def kernels_of(
             rules = bundled_rules(target.runtime)
         operators = _fused(network) if rules is None else ruled_kernels(network, rules)
     around = zip(operators, _after(operators), _distances(operators), strict=True)
-    configurations = Configurations.of(configuration_of(*each) for each in around)
+    typed = rules is not None or has_own_rules(target)
+    configurations = Configurations.of(configuration_of(*each, typed=typed) for each in around)
     for name in ("weights", "written"):
         configurations.column(f"network_{name}")[:] = configurations.column(name).sum()
     return GraphKernels(

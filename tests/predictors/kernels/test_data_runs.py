@@ -7,7 +7,7 @@ import pytest
 
 from latprof.graph.operators import Operator
 from latprof.predictors.kernels.configurations import Configurations, configuration_of
-from latprof.predictors.kernels.data_runs import broadcast_run, part_run, turned_groups
+from latprof.predictors.kernels.data_runs import broadcast_run, part_run, turned_groups, turns_of
 
 
 def _operator(op_type, inputs, output, weights=(), **attributes):
@@ -55,7 +55,7 @@ def test_a_part_moves_what_lies_behind_its_axis_at_once():
     assert part_run((1, 64, 8, 8), (1, 32, 8, 8), None) == 32 * 8 * 8
     assert part_run((1, 64, 8, 8), (1, 64, 8, 4), None) == 4
     assert part_run((100, 32), (7, 32), 0) == 32
-    assert part_run((1, 8), (1, 8), None) == 0
+    assert part_run((1, 8), (1, 8), None) == 8
 
 
 def test_kernels_that_move_their_data_differently_are_different_kernels():
@@ -72,3 +72,10 @@ def test_kernels_that_move_their_data_differently_are_different_kernels():
     ]
     digests = Configurations.of(configuration_of(each) for each in operators).digests()
     assert len(set(digests)) == len(operators)
+
+
+@pytest.mark.parametrize(
+    ("after", "turns"), [([1, 0], 2), ([0, 2, 1], 3), ([0, 2, 1, 3], 4), ([2, 1, 0], 13)]
+)
+def test_a_single_dimension_that_moves_is_no_general_transposition(after, turns):
+    assert turns_of(after) == turns

@@ -155,6 +155,8 @@ def tinynas_table(path: str | os.PathLike[str]) -> KernelTable:
         "fused": column["fused_elementwise"],
         "last": zeros,
         "after": ones,
+        "run": zeros,
+        "turns": zeros,
         "read": inputs + outputs * column["fused_elementwise"],
         "written": outputs,
         "weights": weights,
