@@ -34,10 +34,10 @@ def packs(
 ) -> None:
     """List the packs that come with latprof, and those in this folder.
 
-    `latprof predict --pack NAME` takes each. The error is that on networks held out of the fit: the RMSE
-    over the mean latency, for packs of kernels the mean absolute percentage error. The
-    packs of measurements that others published say in `--json` whose they are, under which
-    conditions and with which licence.
+    `latprof predict --pack NAME` takes each. The error is that on networks held out of the fit: the
+    RMSE over the mean latency, for packs of kernels the mean absolute percentage error. The packs
+    of measurements that others published say in `--json` whose they are, under which conditions
+    and with which licence.
     """
     from latprof.workflows.packs import packs as listed
 

@@ -36,6 +36,8 @@ SETTINGS: dict[str, Any] = {
     # A model's file goes with its first visit: no reason for a warning.
     "distributed.admin.large-graph-warning-threshold": "100GiB",
 }
+#: Loggers of dask that would print tracebacks of connections that close.
+_TALKING = ("distributed", "distributed.client")
 
 
 def use_settings() -> None:
@@ -44,7 +46,7 @@ def use_settings() -> None:
 
     # Tracebacks of closed connections are no news; DASK_LOGGING__DISTRIBUTED=info asks for all.
     if not dask.config.get("logging", None):
-        dask.config.set(logging={"distributed": "critical"})
+        dask.config.set(logging=dict.fromkeys(_TALKING, "critical"))
     import distributed  # noqa: F401 - its own settings are read when it is imported
 
     dask.config.set(SETTINGS)

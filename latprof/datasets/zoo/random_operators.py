@@ -453,8 +453,8 @@ def _einsum(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> Netwo
         weight = net.weight("weight", (x.channels, out))
         shape = (x.shape[0], out, *x.size)
         return net.node("Einsum", [x, weight], shape, equation="bchw,cd->bdhw")
-    shape = (*x.shape[:3], x.shape[2])
-    return net.node("Einsum", [x, x], shape, equation="bchw,bcgw->bchg")
+    pairs = (*x.shape[:3], x.shape[2])
+    return net.node("Einsum", [x, x], pairs, equation="bchw,bcgw->bchg")
 
 
 _ALL: tuple[Step, ...] = (
