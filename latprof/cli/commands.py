@@ -165,7 +165,9 @@ class Command(NamingCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; an error becomes one line and the documented exit status."""
-        with self._errors_in_one_line():
+        from latprof.common.own_code.calling import long_calls_told
+
+        with self._errors_in_one_line(), long_calls_told(lambda text: note(f"latprof: {text}")):
             return super().invoke(ctx)
 
     @contextmanager
@@ -175,6 +177,17 @@ class Command(NamingCommand):
         except LatprofError as error:
             print_error(error, spelled(str(error), self, error.field))
             raise typer.Exit(error.exit_status) from None
+        except typer.Exit:
+            raise
+        except (Exception, SystemExit) as error:
+            from latprof.common.own_code.calling import error_of_own_code
+            from latprof.registry import registered_roots
+
+            found = error_of_own_code(error, registered_roots())
+            if found is None:
+                raise
+            print_error(found)
+            raise typer.Exit(found.exit_status) from None
 
     def _one_word_each(self, args: list[str]) -> list[str]:
         options = {

@@ -229,18 +229,20 @@ def open_store(store: StoreLike, *, create: bool = False) -> Iterator[Store]:
 def space_of(space: SpaceLike | None, **options: Any) -> SearchSpace | None:
     """The search space that is given, or made by its name; raises as :func:`latprof.get_space`."""
     from latprof.datasets.spaces.base import SearchSpace
-    from latprof.datasets.spaces.named import get_space
+    from latprof.datasets.spaces.named import checked_space, get_space
 
     if isinstance(space, str):
         return get_space(space, **options)
-    if space is not None and not isinstance(space, SearchSpace):
+    if isinstance(space, SearchSpace):
+        return checked_space(space)
+    if space is not None:
         raise InvalidValueError(
             "`space` is no search space",
             field="space",
             expected="a space, its name, or MODULE:NAME",
             got=shown(space),
         )
-    return space
+    return None
 
 
 def open_pack(pack: PackLike, space: SearchSpace | None = None) -> Pack:

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.common.limits import check_seed, whole
+from latprof.common.own_code.calling import called, guard
 from latprof.common.own_code.source_digest import source_digest
 from latprof.common.short_reprs import short
+from latprof.datasets.spaces.own.answers import ANSWERS
 from latprof.errors import InvalidValueError
 from latprof.registry import SPACES, option_names
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Most networks of one sample, and images of one run.
 _MOST_SAMPLES, _MOST_IMAGES = 10**8, 1 << 20
+#: Draws of thousands in a row without a new network, after which there are no more.
+_PATIENCE = 2000
 #: Characters of a choice in a spelling.
 _LONGEST_INDEX = 18
 
@@ -87,7 +91,8 @@ class SearchSpace(ABC):
 
     Errors: InvalidValueError for options outside their limits, and for architectures, choices and
     parts that are none of the space; MissingDependencyError where a model needs a library that is
-    not installed. :class:`latprof.testing.SpaceContract` checks all of this.
+    not installed; OwnCodeError for whatever else a subclass outside latprof raises, and for answers
+    of other types. :class:`latprof.testing.SpaceContract` checks all of this.
 
     Subclasses set ``name``, keep the arguments of ``__init__`` as attributes, and implement
     :attr:`candidates`, :attr:`input_shape`, :meth:`blocks` and :meth:`head`. Decisions are
@@ -100,6 +105,10 @@ class SearchSpace(ABC):
     """
 
     name: str = ""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        guard(cls, ANSWERS)
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -290,12 +299,21 @@ class SearchSpace(ABC):
             )
         generator = np.random.default_rng(check_seed(seed))
         drawn: Choices = np.empty((0, len(self.num_choices)), dtype=np.uint8)
+        idle = 0
         while len(drawn) < n:
             uniform = generator.random((max(4096, n - len(drawn)), len(self.num_choices)))
             more = self.canonical((uniform * self.num_choices).astype(np.uint8))
-            drawn = np.concatenate([drawn, more])
+            before, drawn = len(drawn), np.concatenate([drawn, more])
             _, first = np.unique(drawn, axis=0, return_index=True)
             drawn = drawn[np.sort(first)]
+            idle = idle + 1 if len(drawn) == before else 0
+            if idle == _PATIENCE:
+                raise InvalidValueError(
+                    f"space {self.name} has fewer networks than its num_architectures says",
+                    field="space",
+                    expected=str(total),
+                    got=f"{before} drawn",
+                )
         return drawn[:n]
 
     def isomorphs(self, choices: Choices) -> Choices:
@@ -412,8 +430,10 @@ class SearchSpace(ABC):
 
     def operators(self, architecture: Architecture, batch_size: int = 1) -> tuple[Operator, ...]:
         """The architecture's operators in execution order, normalisation and activation fused."""
-        inside = [op for block in self.blocks(architecture) for op in block.operators(batch_size)]
-        return (*inside, *self.head(architecture, batch_size))
+        blocks, head = self.blocks(architecture), self.head(architecture, batch_size)
+        with called(f"{self.name}'s block"):  # which may be of anybody's class
+            inside = [operator for block in blocks for operator in block.operators(batch_size)]
+        return (*inside, *head)
 
     def macs(self, architecture: Architecture) -> int:
         """Multiply-accumulates for one image: convolutions and the classifier."""
@@ -466,16 +486,18 @@ class SearchSpace(ABC):
 
         check_seed(seed)
         whole(1, _MOST_IMAGES).check("batch_size", batch_size)
-        blocks = self.blocks(architecture)
-        return onnx_bytes(
-            pruned_blocks(blocks) if pruned else blocks,
-            self.head(architecture, batch_size),
-            (batch_size, *self.image_shape(architecture)),
-            name=self.name,
-            architecture=str(architecture),
-            seed=seed,
-            batch_norm=batch_norm,
-        )
+        blocks, head = self.blocks(architecture), self.head(architecture, batch_size)
+        shape = (batch_size, *self.image_shape(architecture))
+        with called(f"building the blocks of {architecture}"):
+            return onnx_bytes(
+                pruned_blocks(blocks) if pruned else blocks,
+                head,
+                shape,
+                name=self.name,
+                architecture=str(architecture),
+                seed=seed,
+                batch_norm=batch_norm,
+            )
 
     def build_torch(self, architecture: Architecture, *, seed: int = 0) -> torch.nn.Module:
         """Build the torch module, in eval mode, with the weights of :meth:`build_onnx`.
@@ -484,7 +506,9 @@ class SearchSpace(ABC):
         """
         from latprof.datasets.models.torch_export import build_torch
 
-        return build_torch(self.blocks(architecture), self.head(architecture), seed=seed)
+        blocks, head = self.blocks(architecture), self.head(architecture)
+        with called(f"building the blocks of {architecture}"):
+            return build_torch(blocks, head, seed=seed)
 
     def recognize(self, network: Network) -> Architecture | None:
         """Return the architecture that ``network`` is, or None.

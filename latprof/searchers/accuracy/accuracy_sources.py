@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import require
 from latprof.common.files import digest, what_is_at
+from latprof.common.own_code.calling import called
 from latprof.common.own_code.users_code import folder_searched_last, load_named
 from latprof.datasets.published.loading import check_parquet_size
 from latprof.errors import DataSetError, InputFileError, InvalidValueError, UsageError
@@ -145,11 +146,8 @@ def _function(text: str) -> Callable[[Any], Any]:
     folder = Path.cwd()
 
     def ask(architectures: Any) -> Any:
-        try:
-            with folder_searched_last(folder):
-                return function(architectures)
-        except SystemExit:
-            raise InvalidValueError(f"{text} ended the program", field="accuracy") from None
+        with called(text), folder_searched_last(folder):
+            return function(architectures)
 
     return ask
 
