@@ -31,6 +31,7 @@ from latprof.errors import (
     MissingDependencyError,
     UnknownNameError,
     UsageError,
+    did_you_mean,
     shown,
     words_of,
 )
@@ -356,6 +357,7 @@ def make(what: str, factory: Callable[..., Any], options: Mapping[str, Any], *gi
                 f"{what} has no option {option!r}",
                 field=option,
                 expected=", ".join(known) or "none",
+                hint=did_you_mean(option, known),
             )
         _check_type(what, known[option], value)
     for option, parameter in known.items():

@@ -25,6 +25,7 @@ from latprof.errors import (
     EXIT_INTERRUPTED,
     InvalidValueError,
     LatprofError,
+    did_you_mean,
     shortened,
     without_passwords,
 )
@@ -32,6 +33,8 @@ from latprof.errors import (
 _RESUME = "latprof: interrupted; rerun the same command to resume"
 _NUMBERS = {int, float}
 _NAMED = re.compile(r"`(\w+)`")
+#: How a message about a word that is none of several begins.
+_QUOTED = re.compile("'(.*?)' is not one of")
 
 
 class Commands(TyperGroup):
@@ -126,6 +129,9 @@ def _short_messages() -> Iterator[None]:
     except Exception as error:
         # Of typer's own exceptions; their classes are no public names.
         if isinstance(message := getattr(error, "message", None), str):
+            kind = getattr(getattr(error, "param", None), "type", None)
+            if (known := getattr(kind, "choices", None)) and (got := _QUOTED.match(message)):
+                message = f"{message} {did_you_mean(got[1], map(str, known)) or ''}".rstrip()
             error.message = one_line(shortened(without_passwords(message)))  # type: ignore[attr-defined]
         raise
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latprof.common.children.owned_folders import OwnedFolder
 from latprof.errors import DeviceError, LatprofError
 from latprof.farm.device_state import DeviceState, Turns
 from latprof.measurement.records import PairedProtocol
@@ -97,7 +98,7 @@ class DeviceDesk:
         self._held: dict[str, _Held] = {}
         self._turns = {device.name: Turns() for device in devices}
         self._is_closed = False
-        self._files = tempfile.TemporaryDirectory(prefix="latprof-farm-")
+        self._files = OwnedFolder("latprof-farm-").make()
         self._facts: tuple[float, dict[str, Any]] | None = None
         self._facts_lock = threading.Lock()
 
@@ -226,7 +227,7 @@ class DeviceDesk:
         if network.path is None:
             return network
         name = hashlib.sha256(ask["file"].encode()).hexdigest()[:32] + network.path.suffix
-        path = Path(self._files.name) / name
+        path = Path(self._files.path) / name
         if not path.exists():
             if ask.get("content") is None:
                 return None
@@ -265,7 +266,7 @@ class DeviceDesk:
         for name, turns in self._turns.items():
             with turns.mine(first=True):
                 self._let_go(name)
-        self._files.cleanup()
+        self._files.remove()
 
 
 _desk: DeviceDesk | None = None

@@ -13,7 +13,13 @@ from latprof.common.files import digest, what_is_at
 from latprof.common.own_code.calling import called
 from latprof.common.own_code.users_code import folder_searched_last, load_named
 from latprof.datasets.published.loading import check_parquet_size
-from latprof.errors import DataSetError, InputFileError, InvalidValueError, UsageError
+from latprof.errors import (
+    DataSetError,
+    InputFileError,
+    InvalidValueError,
+    UsageError,
+    did_you_mean,
+)
 from latprof.searchers.accuracy.tables import ArchitectureTable
 
 if TYPE_CHECKING:
@@ -87,6 +93,7 @@ def load_accuracy_table(
             field="column",
             expected=" or ".join(names),
             got=column or "none",
+            hint=did_you_mean(column, names),
         )
     try:
         rows = [space.parse(str(spelled)) for spelled in frame["architecture"]]
