@@ -28,6 +28,10 @@ _MOST_GIVEN = 1 << 17
 LONG_CALL_S = 20.0
 #: Folders of packages that somebody installed, by their names.
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
+#: What values that fit nowhere lead to.
+_OF_VALUES = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+#: Names of the classes of users' spaces that commands of this process use.
+in_use: set[str] = set()
 #: Takes what a function returned and the arguments that it was called with (without ``self``);
 #: returns what was expected in its place, and an empty text where it is that.
 Check: TypeAlias = Callable[[Any, tuple[Any, ...]], str]
@@ -108,6 +112,7 @@ def error_of_own_code(error: BaseException, registered: Collection[str]) -> OwnC
     """What to say of an exception that latprof did not raise; None where it came of its own code.
 
     A user's code, or that of a package among ``registered`` (by its root), which latprof called.
+    Where none of it raised, but a space of it is in use, the values that it gave are to blame.
     """
     if isinstance(error, PASSED_ON):
         return None
@@ -117,6 +122,12 @@ def error_of_own_code(error: BaseException, registered: Collection[str]) -> OwnC
     for frame, name in zip(frames[first:], names[first:], strict=True):
         if name.partition(".")[0] in registered or _is_users(name):
             return OwnCodeError(f"{frame.f_code.co_qualname} of {name} raised {in_words(error)}")
+    if in_use and isinstance(error, _OF_VALUES):
+        frame, line = list(_frames(error))[-1]
+        return OwnCodeError(
+            f"what {', '.join(sorted(in_use))} says of its networks cannot be: {words_of(error)} "
+            f"(line {line} of {Path(frame.f_code.co_filename).name})"
+        )
     return None
 
 

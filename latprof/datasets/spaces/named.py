@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from latprof.common.own_code.calling import called, checked_answer
+from latprof.common.own_code.calling import called, checked_answer, in_use
 from latprof.common.own_code.users_code import folder_searched_last, load_named
 from latprof.datasets.spaces.base import SearchSpace
 from latprof.datasets.spaces.own.answers import ANSWERS, FIRST
@@ -70,6 +70,7 @@ def checked_space(space: SearchSpace) -> SearchSpace:
             check, answer = ANSWERS[member], getattr(space, member)
             expected = check(answer, ()) if check is not None else ""
         checked_answer(what, answer, expected)
+    in_use.add(cls.__qualname__)
     return space
 
 

@@ -78,7 +78,8 @@ def onnx_of(made: Any, shape: Shape) -> bytes:
             expected="torch.nn.Module, onnx.ModelProto, its bytes, or the path of its file",
             got=type(made).__name__,
         )
-    model = read_model(made)
+    with called("reading what build returned"):
+        model = read_model(made)
     shapes: dict[str | None, Shape] = {None: shape}
     fix_shapes(model, shapes, "what build returned")
     content: bytes = model.SerializeToString()

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 #: Candidates of one decision: choices are bytes.
 _MOST_CANDIDATES = 255
+_MOST_DECISIONS = 10_000
 _SIZE = whole(1, 1 << 16)
 
 
@@ -283,7 +284,8 @@ def _checked_candidates(given: Sequence[Sequence[Any]]) -> tuple[tuple[Any, ...]
     Numbers of NumPy become Python's.
     """
     try:
-        found = tuple(tuple(map(_plain, islice(each, _MOST_CANDIDATES + 1))) for each in given)
+        outer = islice(given, _MOST_DECISIONS)
+        found = tuple(tuple(map(_plain, islice(each, _MOST_CANDIDATES + 1))) for each in outer)
         json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError):
         found = ()
