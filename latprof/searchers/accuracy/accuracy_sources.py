@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from latprof.searchers.base import AccuracySource
 
 _TABLE_ENDINGS = {".csv", ".json", ".parquet"}
+_MOST_COLUMNS = 10_000
 
 
 def load_accuracy(
@@ -115,19 +116,36 @@ def _frame(path: Path, space: SearchSpace) -> pd.DataFrame:
 
     if path.suffix == ".parquet":
         require("data", "a table of accuracies", "pyarrow")
-    try:
-        if path.suffix == ".parquet":
+    if path.suffix != ".parquet":
+        frame = _csv_frame(path)
+    else:
+        try:
             check_parquet_size(path)
             frame = pd.read_parquet(path)
-        else:
-            frame = pd.read_csv(path)
-    except DataSetError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the readers raise whatever a hostile file leads to
-        raise DataSetError(f"{path} cannot be read: {type(error).__name__}") from None
+        except DataSetError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a hostile file leads to
+            raise DataSetError(f"{path} cannot be read: {type(error).__name__}") from None
     cells = frame.get("architecture", pd.Series(dtype=str)).astype(str).str.startswith("|")
     if "index" in frame and len(cells) and cells.all():
         return _of_space(accuracies.load_nasbench201_accuracies(path), space, path)
+    return frame
+
+
+def _csv_frame(path: Path) -> pd.DataFrame:
+    """A CSV file of bounded size; columns of numbers are such."""
+    import pandas as pd
+
+    from latprof.datasets.importers.files.reading import read_csv
+
+    header, rows = read_csv(path, [])
+    if len(header) > _MOST_COLUMNS:
+        raise DataSetError(f"{path} has too many columns", expected=f"at most {_MOST_COLUMNS}")
+    frame = pd.DataFrame(rows, columns=header)
+    for name in header:
+        numbers = pd.to_numeric(frame[name], errors="coerce")
+        if (numbers.notna() | (frame[name] == "")).all():
+            frame[name] = numbers
     return frame
 
 
