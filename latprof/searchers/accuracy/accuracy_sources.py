@@ -83,7 +83,8 @@ def load_accuracy_table(
     names = [
         name
         for name in frame.columns
-        if name not in {"architecture", "parameters", "flops"} and frame[name].dtype.kind in "fi"
+        if name not in {"", "architecture", "parameters", "flops"}
+        and frame[name].dtype.kind in "fi"
     ]
     if not names:
         raise DataSetError(f"{path} has no column of numbers")
