@@ -171,9 +171,9 @@ class Command(NamingCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; an error becomes one line and the documented exit status."""
-        from latprof.common.own_code.calling import long_calls_told
+        from latprof.common.own_code.calling import called_by_command
 
-        with self._errors_in_one_line(), long_calls_told(lambda text: note(f"latprof: {text}")):
+        with self._errors_in_one_line(), called_by_command(lambda text: note(f"latprof: {text}")):
             return super().invoke(ctx)
 
     @contextmanager

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from itertools import islice
 from pathlib import Path
 from types import FrameType
@@ -55,8 +55,10 @@ def called(what: str) -> Iterator[None]:
     is_first = not _running
     if is_first:
         _running.append((what, time.monotonic()))
+    in_command = is_first and len(_commands) > 0
     try:
-        yield
+        with redirect_stdout(sys.stderr) if in_command else nullcontext():
+            yield
     except PASSED_ON:
         raise
     except BaseException as error:
@@ -67,12 +69,14 @@ def called(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def long_calls_told(say: Callable[[str], None], after_s: float = LONG_CALL_S) -> Iterator[None]:
-    """Have ``say`` told, once each, of calls that have not returned after so many seconds.
+def called_by_command(say: Callable[[str], None], after_s: float = LONG_CALL_S) -> Iterator[None]:
+    """Have a user's code print to stderr, since stdout is for results, and long calls told.
 
-    What a user's code takes is its own affair, such as training for an hour: nothing ends it.
+    ``say`` is told once of each call that has not returned after so many seconds. What a user's
+    code takes is its own affair, such as training for an hour: nothing ends it.
     """
     done = threading.Event()
+    _commands.append(None)
 
     def look() -> None:
         told: tuple[str, float] | None = None
@@ -89,11 +93,14 @@ def long_calls_told(say: Callable[[str], None], after_s: float = LONG_CALL_S) ->
     try:
         yield
     finally:
+        _commands.pop()
         done.set()
 
 
 #: The outermost call that lasts, and when it began.
 _running: list[tuple[str, float]] = []
+#: One for each command that runs.
+_commands: list[None] = []
 
 
 def in_words(error: BaseException) -> str:

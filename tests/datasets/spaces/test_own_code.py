@@ -6,7 +6,7 @@ import threading
 import pytest
 
 import latprof
-from latprof.common.own_code.calling import called, error_of_own_code, long_calls_told
+from latprof.common.own_code.calling import called, called_by_command, error_of_own_code
 from latprof.errors import LatprofError, OwnCodeError
 
 SPACE = """
@@ -109,16 +109,18 @@ def test_a_network_with_more_weights_than_a_file_holds_is_not_built(own):
         space.onnx_bytes(space.sample(1)[0])
 
 
-def test_calls_that_do_not_return_are_spoken_of():
+def test_calls_of_a_command_that_do_not_return_are_spoken_of(capsys):
     said, told = [], threading.Event()
 
     def say(text):
         said.append(text)
         told.set()
 
-    with long_calls_told(say, after_s=0.01), called("Odd.blocks"), called("an inner call"):
+    with called_by_command(say, after_s=0.01), called("Odd.blocks"), called("an inner call"):
+        print("epoch 3")
         assert told.wait(60)
     assert said[0].startswith("Odd.blocks has not returned for 0.01 s")
+    assert capsys.readouterr() == ("", "epoch 3\n")  # stdout is the result's
 
 
 def test_what_latprof_itself_raises_is_not_blamed_on_others():
