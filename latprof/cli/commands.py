@@ -33,8 +33,7 @@ from latprof.errors import (
 _RESUME = "latprof: interrupted; rerun the same command to resume"
 _NUMBERS = {int, float}
 _NAMED = re.compile(r"`(\w+)`")
-#: How a message about a word that is none of several begins.
-_QUOTED = re.compile("'(.*?)' is not one of")
+_NOT_ONE_OF = re.compile("'(.*?)' is not one of (.*)", re.DOTALL)
 
 
 class Commands(TyperGroup):
@@ -129,9 +128,9 @@ def _short_messages() -> Iterator[None]:
     except Exception as error:
         # Of typer's own exceptions; their classes are no public names.
         if isinstance(message := getattr(error, "message", None), str):
-            kind = getattr(getattr(error, "param", None), "type", None)
-            if (known := getattr(kind, "choices", None)) and (got := _QUOTED.match(message)):
-                message = f"{message} {did_you_mean(got[1], map(str, known)) or ''}".rstrip()
+            if found := _NOT_ONE_OF.search(message):
+                guess = did_you_mean(found[1], re.findall("'(.*?)'", found[2]))
+                message = f"{message.rstrip('.')}; {guess}" if guess else message
             error.message = one_line(shortened(without_passwords(message)))  # type: ignore[attr-defined]
         raise
 

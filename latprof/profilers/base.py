@@ -377,11 +377,10 @@ class Profiler(ABC):
         raise DeviceError(f"{self.spelling} does not report per-kernel times")
 
 
-def mode_names(who: str, known: Collection[str], mode: Sequence[str]) -> list[str]:
+def mode_names(problem: str, known: Collection[str], mode: Sequence[str]) -> list[str]:
     """The names of an execution mode's words, numbers aside.
 
-    Raises InvalidValueError, which says that ``who`` has no such mode, for a word that is not among
-    ``known``.
+    Raises InvalidValueError, which says ``problem``, for a word that is not among ``known``.
     """
     names = []
     for word in mode:
@@ -390,7 +389,7 @@ def mode_names(who: str, known: Collection[str], mode: Sequence[str]) -> list[st
         has_number = number.isascii() and number.isdigit() and len(number) < 11
         if name not in known or (equals and not (has_number and 0 < int(number) < 1 << 31)):
             raise InvalidValueError(
-                f"{who} has no such mode",
+                problem,
                 field="mode",
                 expected=", ".join(f"{key}N" if key.endswith("=") else key for key in known)
                 or "none: it runs networks in one way only",
@@ -402,7 +401,7 @@ def mode_names(who: str, known: Collection[str], mode: Sequence[str]) -> list[st
 
 
 def _check_mode(profiler: Profiler, mode: Sequence[str]) -> None:
-    names = mode_names(profiler.spelling, profiler.modes, mode)
+    names = mode_names(f"{profiler.spelling} has no such mode", profiler.modes, mode)
     groups = [group for group in profiler.exclusive_modes if len(group.intersection(names)) > 1]
     if len(names) != len(set(names)) or groups:
         raise InvalidValueError(

@@ -93,8 +93,10 @@ class AskedTarget:
         else:
             asked = list(profiler_classes().values())
         known = sorted({word for each in asked for word in each.modes})
-        who = self.spelling or "no target's runtime"
-        mode_names(who, known, mode_words(self.mode or ()))
+        problem = (
+            f"{self.spelling} has no such mode" if self.spelling else "no target has such a mode"
+        )
+        mode_names(problem, known, mode_words(self.mode or ()))
 
     @property
     def words(self) -> str | None:
