@@ -21,8 +21,11 @@ REFUSED = {
     "predict every pack's mode": (["predict", MEMBER, "--all", "--mode", "opt-basik"], "opt-basic"),
     "predict a target": (["predict", MEMBER, "--target", "cpu:onnxrutime"], "cpu:onnxruntime"),
     "predict a format": (["predict", MEMBER, "--format", "jsn"], "json"),
-    "predict a pack": (["predict", MEMBER, "--pack", "proxyless-cpu-ort"], "proxyless-cpu-ort1"),
-    "packs of a device": (["packs", "--on", "Pixel 44 XL"], "Pixel 4"),
+    "predict with a pack": (
+        ["predict", MEMBER, "--pack", "proxyles-cpu-ort1"],
+        "proxyless-cpu-ort1",
+    ),
+    "packs of a device": (["packs", "--on", "Raspbery Pi 4"], "Raspberry Pi 4"),
     "profile a mode": (["profile", "m.onnx", "--mode", "opt-basik"], "opt-basic"),
     "profile a dtype": (["profile", "m.onnx", "--dtype", "flaot32"], "float32"),
     "profile a target": (["profile", "m.onnx", "--target", "cpu:torhc"], "cpu:torch"),
@@ -51,7 +54,7 @@ def test_it_is_refused_with_the_nearest(tmp_path, what):
     if what == "a setting":
         (tmp_path / "latprof.toml").write_text('targt = "cpu:onnxruntime"')
     done = run_latprof(*words, cwd=tmp_path)
-    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.returncode == (3 if "with a pack" in what else 2), done.stdout + done.stderr
     said = " ".join(done.stderr.replace("│", " ").split())
     assert "did you mean '" in said
     assert said.partition("did you mean '")[2].startswith(nearest)
