@@ -10,16 +10,15 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 import tempfile
 import time
 import weakref
 from pathlib import Path
 from typing import Self
 
-try:
+if sys.platform != "win32":  # where folders of killed processes stay
     import fcntl
-except ModuleNotFoundError:  # Windows: folders of killed processes stay
-    fcntl = None  # type: ignore[assignment]
 
 PREFIX = "latprof-"
 _LOCK = ".in-use"
@@ -52,7 +51,7 @@ class OwnedFolder:
         """Make the folder, for this user alone; raises OSError where that cannot be."""
         Path(self.path).mkdir(0o700)
         self._locks.append(os.open(Path(self.path, _LOCK), os.O_CREAT | os.O_RDWR, 0o600))
-        if fcntl is not None:
+        if sys.platform != "win32":
             fcntl.flock(self._locks[0], fcntl.LOCK_EX)
         return self
 
@@ -65,7 +64,7 @@ def _remove(path: str, locks: list[int]) -> None:
 
 def remove_abandoned() -> None:
     """Remove the folders of this user's processes that ended without removing theirs."""
-    if fcntl is None:
+    if sys.platform == "win32":
         return
     before = time.time() - _YOUNG_S
     with contextlib.suppress(OSError), os.scandir(tempfile.gettempdir()) as entries:
@@ -77,6 +76,8 @@ def remove_abandoned() -> None:
 
 
 def _remove_unless_owned(path: str) -> None:
+    if sys.platform == "win32":
+        return
     try:
         lock = os.open(Path(path, _LOCK), os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:  # no folder of ours, or one on the way out

@@ -123,7 +123,8 @@ def test_calls_of_a_command_that_do_not_return_are_spoken_of(capsys):
     assert capsys.readouterr() == ("", "epoch 3\n")  # stdout is the result's
 
 
-def test_what_latprof_itself_raises_is_not_blamed_on_others():
+def test_what_latprof_itself_raises_is_not_blamed_on_others(monkeypatch):
+    monkeypatch.setattr("latprof.common.own_code.calling.in_use", set())
     with pytest.raises(AttributeError) as caught:
         latprof.SearchSpace.architectures(None, None)
     assert error_of_own_code(caught.value, set()) is None
