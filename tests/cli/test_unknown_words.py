@@ -32,7 +32,6 @@ REFUSED = {
     "profile an order": (["profile", "m.onnx", "--by", "tiem"], "time"),
     "collect a plan": (["collect", "--plan", "transfre", "--from", "a.pack"], "transfer"),
     "collect a space": (["collect", "--space", "proxyles"], "proxyless"),
-    "train a predictor": (["train", "s.db", "--predictor", "hybird"], "hybrid"),
     "search a method": (
         ["search", "--space", "proxyless", "--accuracy", "t.csv", "--method", "evoluton"],
         "evolution",

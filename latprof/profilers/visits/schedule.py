@@ -42,7 +42,7 @@ UNUSABLE_RETRIES = 9
 PATIENCE = 40
 #: Failures that another try would only repeat.
 FINAL_FAILURES = frozenset(
-    {"unsupported", "model-file", "dynamic-shape", "invalid-value", "unknown-name", "own-code"}
+    {"unsupported", "model-file", "dynamic-shape", "invalid-value", "unknown-name"}
 )
 #: Items that a measurer of this host is told of ahead.
 LOOKAHEAD = PROCESSES - 1
