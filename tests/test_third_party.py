@@ -159,7 +159,7 @@ def test_what_it_raises_ends_in_a_line_that_names_the_function(
     (tmp_path / "mine.py").write_text("def accuracy(rows):\n    return 1 / 0\n")
     pack = ("search", "--pack", "proxyless-cpu-ort1", "--store", "s.db", "--accuracy")
     for words, function, reason in (
-        (("train", collected, "--predictor", "faulty"), "_fit", "OSError: no licence"),
+        (("train", collected, "--predictor", "faulty", "-o", "p"), "_fit", "OSError: no licence"),
         ((*pack, "mine:accuracy", "--method", "faulty-search"), "propose", "KeyError: 'batch'"),
         ((*pack, "mine:accuracy", "--budget", "3"), "accuracy", "ZeroDivisionError"),
     ):

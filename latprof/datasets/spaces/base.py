@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from latprof.common.limits import check_seed, whole
 from latprof.common.own_code.calling import called, guard
 from latprof.common.own_code.source_digest import source_digest
+from latprof.common.own_code.space_answers import ANSWERS
 from latprof.common.short_reprs import short
-from latprof.datasets.spaces.own.space_answers import ANSWERS
 from latprof.errors import InvalidValueError
 from latprof.registry import SPACES, option_names
 

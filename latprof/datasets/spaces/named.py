@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from latprof.common.own_code.calling import called, checked_answer, in_use
+from latprof.common.own_code.space_answers import ANSWERS, FIRST
 from latprof.common.own_code.users_code import folder_searched_last, load_named
 from latprof.datasets.spaces.base import SearchSpace
-from latprof.datasets.spaces.own.space_answers import ANSWERS, FIRST
 from latprof.errors import InvalidValueError, UnknownNameError, UsageError, shown
 from latprof.registry import SPACES, make
 
