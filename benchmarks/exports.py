@@ -3,11 +3,12 @@
 Networks as people write them (tests/support/exported_modules.py) and, where the packages are
 there, of timm, torchvision and transformers with random weights, exported by torch at several
 opsets, with static and dynamic sizes, single operators (tests/support/exported_operators.py), and
-variants of a few as tools make them: float16, int8 in three spellings, saved by ONNX Runtime,
-channels last. Each is predicted from the kernel pack that comes with latprof and then run here,
-by ONNX Runtime, one thread. Prints a line for each; what is wrong by over 2 times, covers less
-than 90 % or lies outside its interval is marked, and counted at last. A measured time is the
-lower quartile of CPU time of single runs, so that a busy host disturbs it little.
+variants of a few as tools make them: float16, int8 in three spellings (``-u8``: activations
+unsigned, a scale a channel), saved by ONNX Runtime, channels last. Each is predicted from the
+kernel pack that comes with latprof and then run here, by ONNX Runtime, one thread. Prints a line
+for each; what is wrong by over 2 times, covers less than 90 % or lies outside its interval is
+marked, and counted at last. A measured time is the lower quartile of CPU time of single runs, so
+that a busy host disturbs it little.
 """
 
 from __future__ import annotations
@@ -62,6 +63,11 @@ _TRANSFORMERS = """
 bert distilbert albert roberta electra mpnet deberta_v2 mobilebert squeezebert gpt2 opt bloom llama
 mistral qwen2 gemma phi mamba mixtral t5 whisper wav2vec2 vit clip segformer detr
 """.split()  # noqa: SIM905 - a table
+#: Networks that there are variants of, and those that are quantised as well.
+_VARIED = ("shuffle-ghost", "speech-encoder", "unet-transposed")
+_ALSO_QUANTIZED = ("hard-swish-gate", "grouped-dilated", "mixer-tokens", "lstm-vad",
+                   "timm mobilenetv2_100:160", "timm resnet18:160",
+                   "timm vit_tiny_patch16_224:224", "transformers bert")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -86,9 +92,22 @@ def exports() -> Iterator[Export]:
         yield Export(f"transformers {name}", partial(_transformers, name))
     for name, model in operators():
         yield Export(f"operator {name}", partial(onnx.save, model))
-    for kind in ("float16", "qdq", "qoperator", "dynamic", "saved-extended", "saved-all", "nhwc"):
-        for name in ("shuffle-ghost", "speech-encoder", "unet-transposed"):
-            yield Export(f"{kind} {name}", partial(_variant, kind, name))
+    yield from _variants()
+
+
+def _variants() -> Iterator[Export]:
+    """A few networks as tools make them."""
+    few = {name: partial(_module, MODULES[name], 17) for name in _VARIED}
+    for kind in ("float16", "saved-extended", "saved-all", "nhwc"):
+        for name, write in few.items():
+            yield Export(f"{kind} {name}", partial(_variant, kind, write))
+    for name in _ALSO_QUANTIZED:
+        library, _, model = name.rpartition(" ")
+        write = partial(_timm, model, 17) if library else partial(_module, MODULES[name], 17)
+        few[model] = partial(_transformers, model) if library == "transformers" else write
+    for kind in ("qdq", "qdq-u8", "qoperator", "qoperator-u8", "dynamic"):
+        for name, write in few.items():
+            yield Export(f"{kind} {name}", partial(_variant, kind, write))
 
 
 def _module(build: Any, opset: int, path: Path, *, dynamic: bool = False) -> None:
@@ -165,13 +184,12 @@ def _transformers(name: str, path: Path) -> None:
     _export(First(), tuple(given.values()), path, 17)
 
 
-def _variant(kind: str, name: str, path: Path) -> None:
+def _variant(kind: str, write: Callable[[Path], None], path: Path) -> None:
     """A network as tools of ONNX Runtime write it."""
     import onnxruntime as ort
 
     plain = path.with_suffix(".plain.onnx")
-    module, inputs = MODULES[name]()
-    _export(module, inputs, plain, 17)
+    write(plain)
     if kind == "nhwc":
         _channels_last(plain, path)
     elif kind == "float16":
@@ -205,8 +223,14 @@ def _quantized(kind: str, plain: Path, path: Path) -> None:
         def get_next(self) -> Any:
             return self.left.pop() if self.left else None
 
-    spelled = tools.QuantFormat.QDQ if kind == "qdq" else tools.QuantFormat.QOperator
-    tools.quantize_static(plain, path, Reader(), quant_format=spelled)
+    tools.quantize_static(
+        plain,
+        path,
+        Reader(),
+        quant_format=tools.QuantFormat.QDQ if "qdq" in kind else tools.QuantFormat.QOperator,
+        activation_type=tools.QuantType.QUInt8 if "u8" in kind else tools.QuantType.QInt8,
+        per_channel="u8" in kind,
+    )
 
 
 def _channels_last(plain: Path, path: Path) -> None:

@@ -1,206 +1,94 @@
 """A farm's figures, with simulated devices: what is lost, how fast it is, what waits.
 
-Scheduler, workers and collections are processes of this computer (``tests/support``). ``kills``:
-scheduler, workers, collection and the store's PostgreSQL are killed, and the network cut, at random
-moments, and started anew, until all visits are made. ``sharing``: two processes that run the same
-collection on one store, against one of them. ``writers``: eight processes into one store.
-``merging``: ten hosts' stores, three of them copies in part. ``empty``: visits that take no time.
-``idle``: 20 devices with visits of 1 s. ``pooled``: two specimens that differ by 5 % and share the
-visits. ``thousand``: 1,000 devices on 10 workers.
+Scheduler, workers and collections are processes of this computer (``tests/support``). ``sharing``:
+two processes that run the same collection on one store, against one of them. ``writers``: eight
+processes into one store. ``merging``: ten hosts' stores, three of them copies in part. ``empty``:
+visits that take no time. ``idle``: 20 devices with visits of 1 s. ``pooled``: two specimens that
+differ by 5 % and share the visits. ``thousand``: 1,000 devices on 10 workers. ``kills``: scheduler,
+workers, collection and the store's PostgreSQL are killed, and the network cut, at random moments,
+and started anew, until all visits are made.
+
+What was found is kept in the folder of ``--kept``. Without names of parts those are run that are
+not there yet; ``kills`` and ``pooled`` continue where ``--minutes`` cut them off. At last the table
+of all parts is printed.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime as dt
+import json
 import math
 import os
-import random
 import shutil
+import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 import farm_processes
 import numpy as np
-import postgres
 import psutil
 import shared_collector
+from farm_victims import Farm, cli, collect_words, database, program, worker_words
 
-from latprof.errors import StoreError
 from latprof.measurement.labels import TargetLabels
 from latprof.measurement.store.merging import merge_stores
 from latprof.measurement.store.store import Store
+from latprof.profilers.campaign.sharing import LOOK_EVERY_S
 
-#: Visits to each network of a benchmark's collection.
-VISITS = 8
-#: How long a collection waits for what is not there, in seconds.
-DEADLINE_S = 60.0
-#: What differs between two specimens, as a factor.
+#: What differs between two specimens, as a factor, and how many networks tell it.
 FACTOR = 1.05
+POOLED_NETWORKS = 500
+
+Values: TypeAlias = dict[str, Any]
 
 
-def collect_words(
-    address: str, store: Path | str, networks: int, visits: int = VISITS
-) -> list[str]:
-    """The words of a collection on all simulated devices."""
-    words = f"collect --space proxyless --resolution 64 -n {networks} --visits {visits} -q --json"
-    fixed = f"--repeat-fraction 0 --target fake:clock --queue-timeout {DEADLINE_S:g}s"
-    return [*words.split(), *fixed.split(), "--farm", address, "--store", str(store)]
+@dataclass(frozen=True)
+class Bounds:
+    """Where a part keeps its files, and how far it goes; ``until`` is of the monotonic clock."""
 
-
-def counted(path: Path | str) -> dict[str, Counter[Any]]:
-    """How often each visit counts, by the host in its target."""
-    with Store.open(path) as store:
-        return {
-            stored.target.host: Counter(m.key for m in store.measurements(stored.target) if m.ok)
-            for stored in store.targets()
-        }
-
-
-class Victims:
-    """A farm's processes, each started anew when it has ended, and what the store acknowledged."""
-
-    hosts = ("a", "b", "c", "d")
-    networks = 2000 // (len(hosts) * VISITS)
-
-    def __init__(self, folder: Path, database: postgres.Server | None) -> None:
-        self.database = database
-        self.store: Path | str = folder / "kills.db" if database is None else database.url
-        self._folder, port = folder, free_port()
-        address = f"tcp://127.0.0.1:{port}"
-        self._cable = farm_processes.Cable(port)
-        collection = collect_words(self._cable.address, self.store, self.networks)
-        self._words = {"scheduler": cli("farm", "start", "--port", str(port))}
-        for host in self.hosts:  # two of them are at the end of a cable
-            way = address if host in self.hosts[::2] else self._cable.address
-            self._words[host] = worker_words(way, host, 0.4)
-        self._words["collection"] = cli(*collection)
-        self._alive: dict[str, farm_processes.Program] = {}
-        self.killed = Counter[str]()
-        self.lost, self.longest_s, self.late, self._last_s = 0, 0.0, 0, time.monotonic()
-        self._acknowledged: set[Any] = set()
+    folder: Path
+    until: float
+    kills: int
+    visits: int
+    seconds: float
 
     @property
-    def names(self) -> list[str]:
-        """What can be killed."""
-        return [*self._words, "network", *(["database"] if self.database else [])]
-
-    def start(self) -> bool:
-        """Start what has ended; returns whether the collection had, with all visits made."""
-        self._cable.mend()
-        found = self._alive.get("collection")
-        done = found is not None and found.process.poll() == 0
-        for name, words in self._words.items():
-            if name not in self._alive or self._alive[name].process.poll() is not None:
-                self._alive[name] = program(self._folder, words)
-        return done
-
-    def kill(self, name: str) -> None:
-        """Kill one of them; the database is back at once."""
-        if name == "network":
-            self._cable.cut()
-        elif name == "database":
-            assert self.database is not None
-            self.database.stop()
-            self.database.start()
-        else:
-            self._alive[name].kill()
-        self.killed["worker" if name in self.hosts else name] += 1
-
-    def look(self) -> None:
-        """See that what was in the store still is."""
-        with contextlib.suppress(StoreError):  # its tables are not all there yet
-            found = {(host, key) for host, keys in counted(self.store).items() for key in keys}
-            self.lost += len(self._acknowledged - found)
-            if len(found) > len(self._acknowledged):
-                waited_s = time.monotonic() - self._last_s
-                self.longest_s = max(self.longest_s, waited_s)
-                self.late += waited_s > DEADLINE_S
-                self._last_s = time.monotonic()
-            self._acknowledged = found
-
-    def end(self) -> None:
-        """End all."""
-        for each in self._alive.values():
-            each.__exit__()
-        self._cable.__exit__()
+    def left_s(self) -> float:
+        """What is left of the time."""
+        return min(max(self.until - time.monotonic(), 1.0), 86_400.0)
 
 
-@contextlib.contextmanager
-def database() -> Iterator[postgres.Server | None]:
-    """A PostgreSQL server; None where there is none."""
-    with contextlib.ExitStack() as stack:
-        try:
-            found = stack.enter_context(postgres.server())
-        except BaseException as missing:  # noqa: BLE001 - pytest's own skip is no Exception
-            print(f"without PostgreSQL: {missing}")
-            found = None
-        yield found
-
-
-def kills(folder: Path, number: int, seed: int = 0) -> None:
+def kills(bounds: Bounds) -> Values:
     """Kill all there is at random moments."""
-    chance = random.Random(seed)
-    with database() as server:
-        victims, done = Victims(folder, server), False
-        while not (done and victims.killed.total() >= number):
-            done |= victims.start()
-            time.sleep(chance.uniform(0.5, 4.0))
-            victims.look()
-            if victims.killed.total() < number:
-                victims.kill(chance.choice(victims.names))
-        victims.end()
-        made = counted(victims.store)
-    total = victims.networks * VISITS * len(victims.hosts)
-    twice = sum(count > 1 for keys in made.values() for count in keys.values())
-    wrong = sum(host not in victims.hosts for host in made)
-    lost = victims.lost + total - sum(map(len, made.values()))
-    print(f"kills: {victims.killed.total()} ({dict(victims.killed)}) over {total} visits")
-    print(
-        f"  lost {lost}, made twice {twice}, of a wrong device {wrong}, waits of more than "
-        f"{DEADLINE_S:g} s {victims.late}; each 0 (longest {victims.longest_s:.0f} s)"
-    )
+    with database(bounds.folder / "postgresql") as server:
+        with Farm(bounds.folder, server, bounds.visits) as farm:
+            farm.run(bounds.kills, bounds.until)
+        found: Values = farm.outcome()
+    found["done"] &= found["kills"] >= bounds.kills
+    # Those that are not there when the collection has ended are lost, too.
+    found["lost"] += found["visits"] - found["made"] if found["done"] else 0
+    return found
 
 
-def cli(*words: str) -> list[str]:
-    """A command line of latprof, for this Python."""
-    return ["-c", "from latprof.cli.main import main; main()", *words]
-
-
-def worker_words(address: str, label: str, seconds: float, devices: int = 1) -> list[str]:
-    """The words of a worker with simulated devices."""
-    return [farm_processes.__file__, address, "-", label, str(devices), str(seconds)]
-
-
-def program(folder: Path, words: list[str]) -> farm_processes.Program:
-    """A process of the farm."""
-    return farm_processes.Program(*words, env=farm_processes.environment(folder))
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-def sharing(folder: Path) -> None:
+def sharing(bounds: Bounds) -> Values:
     """Two processes with one store, against one."""
 
     def together(name: str, processes: int) -> tuple[float, int]:
         start = time.monotonic()
-        running = [shared_collector.start(folder / name, 0.25, visits=60) for _ in range(processes)]
+        place = bounds.folder / name
+        running = [
+            shared_collector.start(place, 0.25, visits=60, look_every_s=LOOK_EVERY_S)
+            for _ in range(processes)
+        ]
         lines = [line for each in running for line in shared_collector.read(each)]
         shared_collector.ended(*running)
         visits = [line for line in lines if not line.startswith("{")]
@@ -208,11 +96,10 @@ def sharing(folder: Path) -> None:
 
     alone_s, _ = together("one.db", 1)
     shared_s, twice = together("two.db", 2)
-    print(f"two processes, one store: {twice} visits made twice, 0")
-    print(f"  time against one process: {shared_s / alone_s:.2f} ({alone_s:.0f} s), at most 0.55")
+    return {"twice": twice, "alone_s": alone_s, "shared_s": shared_s, "share": shared_s / alone_s}
 
 
-def writers(folder: Path, seconds: float) -> None:
+def writers(bounds: Bounds) -> Values:
     """Eight processes that write to one store for a time."""
     code = (
         "import sys, time; sys.path.insert(0, sys.argv[3])\n"
@@ -225,37 +112,35 @@ def writers(folder: Path, seconds: float) -> None:
         "        assert store.add(measurement(sys.argv[2], visit=number)); number += 1\n"
         "print(number)"
     )
-    places = {"SQLite": str(folder / "writers.db")}
+    found: Values = {"seconds": bounds.seconds, "errors": [], "lost": [], "rates": []}
     with database() as server:
-        if server is not None:
-            places["PostgreSQL"] = server.url
-        for kind, place in places.items():
+        places = [str(bounds.folder / "writers.db"), *([server.url] if server else [])]
+        for place in places:
             Store.open(place, create=True).close()
+            words = [str(Path(farm_processes.__file__).parent), str(bounds.seconds)]
             running = [
                 subprocess.Popen(
-                    [sys.executable, "-c", code, place, str(n), sys.path[0], str(seconds)],
+                    [sys.executable, "-c", code, place, str(n), *words],
                     stdout=subprocess.PIPE,
                     text=True,
                 )
                 for n in range(8)
             ]
             written = [each.communicate()[0] for each in running]
-            errors = sum(each.returncode != 0 for each in running)
             rows = sum(int(number or 0) for number in written)
             with Store.open(place) as store:
                 stored = store.targets()[0].measurements
-            rate = rows / seconds
-            print(
-                f"8 processes into {kind} for {seconds:g} s: {errors} errors, "
-                f"{rows - stored} rows lost, each 0 ({rate:.0f} rows a second)"
-            )
+            found["errors"].append(sum(each.returncode != 0 for each in running))
+            found["lost"].append(rows - stored)
+            found["rates"].append(rows / bounds.seconds)
+    return found
 
 
-def merging(folder: Path) -> None:
+def merging(bounds: Bounds) -> Values:
     """Ten hosts' stores, three of them the same in part."""
     from stored_visits import TARGET, measurement
 
-    paths = [folder / f"host-{number}.db" for number in range(10)]
+    paths = [bounds.folder / f"host-{number}.db" for number in range(10)]
     for number, path in enumerate(paths):
         if number in {7, 8, 9}:
             shutil.copy(paths[number - 7], path)
@@ -263,51 +148,29 @@ def merging(folder: Path) -> None:
             store.add_target(TARGET, "r")
             for visit in range(200):
                 store.add(measurement(f"{visit % 20}", visit=visit, process=f"host-{number}/1"))
-    merge_stores(paths, folder / "merged.db")
+    merge_stores(paths, bounds.folder / "merged.db")
     every = set()
     for path in paths:
         with Store.open(path) as store:
             every |= {(m.key.subject, m.process, m.started_at) for m in store.measurements(TARGET)}
-    with Store.open(folder / "merged.db") as store:
+    with Store.open(bounds.folder / "merged.db") as store:
         merged = [(m.key.subject, m.process, m.started_at) for m in store.measurements(TARGET)]
     once = len(merged) == len(set(merged)) and set(merged) == every
-    print(f"10 stores merged, 3 the same in part: {len(merged)} visits, each once: {once}, True")
+    return {"visits": len(merged), "once": once}
 
 
 @contextlib.contextmanager
-def farm(
-    folder: Path, workers: int, devices: int, seconds: float
+def simulated(
+    bounds: Bounds, workers: Sequence[str], devices: int, seconds: float, **variables: str
 ) -> Iterator[tuple[str, psutil.Process]]:
-    """A farm of simulated devices whose visits take so long; yields its address and scheduler."""
-    os.environ["EMPTY"] = "1"
-    with (
-        farm_processes.scheduler(folder) as (found, address),
-        contextlib.ExitStack() as stack,
-    ):
-        words = [worker_words(address, f"h{n}", seconds, devices) for n in range(workers)]
-        for one in [stack.enter_context(program(folder, each)) for each in words]:
+    """A farm of workers with devices whose visits take so long; its address and scheduler."""
+    with contextlib.ExitStack() as stack:
+        found, address = stack.enter_context(farm_processes.scheduler(bounds.folder))
+        words = [worker_words(address, label, seconds, devices) for label in workers]
+        started = [program(bounds.folder, each, EMPTY="1", **variables) for each in words]
+        for one in map(stack.enter_context, started):
             one.wait_for("joined")
         yield address, psutil.Process(found.pid)
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Visits a second of all devices from the first to the last, and the share of time idle.
-
-    What a visit takes the scheduler and the collection is their processes' time on the processor.
-    """
-
-    rate: float
-    idle: float
-    scheduler_ms: float
-    collection_ms: float
-
-    def costs(self) -> str:
-        """What a visit takes, in words."""
-        return (
-            f"a visit takes the scheduler {self.scheduler_ms:.1f} ms and the collection "
-            f"{self.collection_ms:.1f} ms of processor time"
-        )
 
 
 def cpu_s(times: Any) -> float:
@@ -315,29 +178,41 @@ def cpu_s(times: Any) -> float:
     return float(times.user + times.system)
 
 
-def speed(
-    folder: Path, *, workers: int, devices: int, seconds: float, networks: int, visits: int
-) -> Speed:
-    """How fast the visits of a collection are."""
-    store = folder / f"{workers}-{devices}-{seconds}.db"
-    with farm(folder, workers, devices, seconds) as (address, scheduler):
-        words = cli(*collect_words(address, store, networks, visits))
-        before_s = cpu_s(scheduler.cpu_times())
+def collected(bounds: Bounds, words: list[str]) -> tuple[bool, float]:
+    """Run a collection within the time; whether it is complete, and its processor time."""
+    limit = ["--time-limit", f"{bounds.left_s:.0f}s"]
+    said = bounds.folder / "said"
+    with said.open("w") as file:
         collection = psutil.Popen(
-            [sys.executable, *words],
-            env=farm_processes.environment(folder),
-            stdout=subprocess.PIPE,
+            [sys.executable, *cli(*words, *limit)],
+            env=farm_processes.environment(bounds.folder),
+            stdout=file,
             stderr=subprocess.STDOUT,
         )
-        collection_s = 0.0
+        used_s = 0.0
         with contextlib.suppress(psutil.NoSuchProcess):
             while collection.poll() is None:
-                collection_s = cpu_s(collection.cpu_times())
+                used_s = cpu_s(collection.cpu_times())
                 time.sleep(0.2)
-        said = collection.communicate()[0]
-        assert collection.returncode == 0, said
+    assert collection.wait() in {0, 5}, said.read_text()
+    return collection.returncode == 0, used_s
+
+
+def speed(
+    bounds: Bounds, workers: int, devices: int, seconds: float, networks: int, visits: int
+) -> Values:
+    """How fast a collection's visits are, from the first to the last of each device.
+
+    ``idle`` is the share of the devices' time between visits; what a visit takes the scheduler and
+    the collection is their processes' time on the processor.
+    """
+    store = bounds.folder / "lab.db"
+    names = [f"h{number}" for number in range(workers)]
+    with simulated(bounds, names, devices, seconds) as (address, scheduler):
+        before_s = cpu_s(scheduler.cpu_times())
+        done, used_s = collected(bounds, collect_words(address, store, networks, visits))
         scheduler_s = cpu_s(scheduler.cpu_times()) - before_s
-    first, last, number, idle = [], [], 0, []
+    first, last, number, idle_shares = [], [], 0, []
     with Store.open(store) as opened:
         for stored in opened.targets():
             made = list(opened.measurements(stored.target))
@@ -346,55 +221,42 @@ def speed(
             first.append(min(starts))
             last.append(max(ends))
             number += len(made)
-            idle.append(1 - sum(visit.wall_s for visit in made) / (max(ends) - min(starts)))
-    assert len(idle) == workers * devices
-    return Speed(
-        number / (max(last) - min(first)),
-        sum(idle) / len(idle),
-        1000 * scheduler_s / number,
-        1000 * collection_s / number,
-    )
+            idle_shares.append(1 - sum(v.wall_s for v in made) / (max(ends) - min(starts)))
+    return {
+        "done": done and len(idle_shares) == workers * devices,
+        "devices": len(idle_shares),
+        "visits": number,
+        "rate": number / (max(last) - min(first)),
+        "idle": sum(idle_shares) / len(idle_shares),
+        "scheduler_ms": 1000 * scheduler_s / number,
+        "collection_ms": 1000 * used_s / number,
+    }
 
 
-def empty(folder: Path) -> None:
+def empty(bounds: Bounds) -> Values:
     """Visits that take no time: what scheduler, client and store take for each."""
-    found = speed(folder, workers=2, devices=4, seconds=0.0, networks=100, visits=4)
-    print(f"empty visits: {found.rate:.0f} a second, at least 150")
-    print(f"  {found.costs()}")
+    return speed(bounds, workers=2, devices=4, seconds=0.0, networks=100, visits=4)
 
 
-def idle(folder: Path) -> None:
+def idle(bounds: Bounds) -> Values:
     """20 devices with visits of 1 s."""
-    found = speed(folder, workers=4, devices=5, seconds=1.0, networks=15, visits=4)
-    print(f"20 devices, visits of 1 s: {found.idle:.1%} of their time idle, at most 3 %")
-    print(f"  {found.costs()}")
+    return speed(bounds, workers=4, devices=5, seconds=1.0, networks=15, visits=4)
 
 
-def thousand(folder: Path) -> None:
+def thousand(bounds: Bounds) -> Values:
     """1,000 devices on 10 workers."""
-    found = speed(folder, workers=10, devices=100, seconds=10.0, networks=5, visits=2)
-    print(
-        f"1,000 devices on 10 workers, visits of 10 s: {found.rate:.0f} visits a second, "
-        f"{found.idle:.0%} idle"
-    )
-    print(f"  {found.costs()}")
+    return speed(bounds, workers=10, devices=100, seconds=10.0, networks=5, visits=2)
 
 
-def pooled(folder: Path) -> None:
+def pooled(bounds: Bounds) -> Values:
     """Two specimens that share the visits, against one that makes them all."""
-    os.environ.update(EMPTY="1", FACTOR_a=str(FACTOR**-0.5), FACTOR_b=str(FACTOR**0.5))
-    errors, factor = {}, math.nan
+    factors = {"FACTOR_a": str(FACTOR**-0.5), "FACTOR_b": str(FACTOR**0.5)}
+    errors, factor, done = {}, math.nan, True
     for hosts in ("a", "ab"):
-        store = folder / f"{hosts}.db"
-        with farm_processes.scheduler(folder) as (_, address), contextlib.ExitStack() as stack:
-            for host in hosts:
-                words = worker_words(address, host, 0.02)
-                stack.enter_context(program(folder, words)).wait_for("joined")
-            words = [*collect_words(address, store, 150), "--pool"]
-            environment = farm_processes.environment(folder)
-            subprocess.run(
-                [sys.executable, *cli(*words)], env=environment, check=True, stdout=subprocess.PIPE
-            )
+        store = bounds.folder / f"{hosts}.db"
+        with simulated(bounds, list(hosts), 1, 0.02, **factors) as (address, _):
+            words = collect_words(address, store, POOLED_NETWORKS)
+            done &= collected(bounds, [*words, "--pool"])[0]
         with Store.open(store) as opened:
             known = TargetLabels.of(opened)
             keys = [farm_processes.true_ratio(key) for key in known.labels["subject"]]
@@ -402,32 +264,176 @@ def pooled(folder: Path) -> None:
             errors[hosts] = float(np.std(off))
             if len(hosts) == 2:
                 factor = known.specimens["sim@b"] / known.specimens["sim@a"]
-    print(
-        f"two specimens pooled: labels' RMSE {errors['ab']:.3%}, "
-        f"{errors['ab'] / errors['a']:.2f} of one specimen's {errors['a']:.3%}, at most 1.1"
-    )
-    print(f"  the factor {factor:.4f}, {factor / FACTOR - 1:+.2%} off, at most 0.5 %")
+    return {
+        "done": done,
+        "one": errors["a"],
+        "two": errors["ab"],
+        "share": errors["ab"] / errors["a"],
+        "factor": factor,
+        "off": factor / FACTOR - 1,
+    }
+
+
+#: What each part does, and for how many minutes at the most, of such as cannot be cut off.
+PARTS: dict[str, tuple[Callable[[Bounds], Values], float]] = {
+    "sharing": (sharing, 4.0),
+    "writers": (writers, 3.0),
+    "merging": (merging, 1.0),
+    "empty": (empty, 3.0),
+    "idle": (idle, 3.0),
+    "pooled": (pooled, 1.0),
+    "thousand": (thousand, 7.0),
+    "kills": (kills, 1.0),
+}
+_COSTS = " (each takes the scheduler {scheduler_ms:.1f} ms, the collection {collection_ms:.1f} ms)"
+#: Of each part: what the figure is, what is promised, what was found, and whether that is kept.
+Figure: TypeAlias = tuple[str, str, str, str, Callable[[Values], bool]]
+FIGURES: tuple[Figure, ...] = (
+    (
+        "kills",
+        "{kills} kills over {visits} visits: lost, twice, of a wrong device, waits of over 60 s",
+        "0, 0, 0, 0",
+        "{lost}, {twice}, {wrong}, {late} (longest wait {longest_s:.0f} s)",
+        lambda v: not v["lost"] + v["twice"] + v["wrong"] + v["late"],
+    ),
+    (
+        "writers",
+        "8 processes into one store for {seconds:g} s, SQLite and PostgreSQL: errors",
+        "[0, 0]",
+        "{errors}",
+        lambda v: not any(v["errors"]) and len(v["errors"]) == 2,
+    ),
+    (
+        "writers",
+        "the same: rows lost ({rates[0]:.0f} and more rows a second)",
+        "[0, 0]",
+        "{lost}",
+        lambda v: not any(v["lost"]) and len(v["lost"]) == 2,
+    ),
+    (
+        "sharing",
+        "two processes, one command, one store: visits made twice",
+        "0",
+        "{twice}",
+        lambda v: v["twice"] == 0,
+    ),
+    (
+        "sharing",
+        "the same: time against one process ({alone_s:.0f} s)",
+        "0.55",
+        "{share:.2f}",
+        lambda v: v["share"] <= 0.55,
+    ),
+    (
+        "merging",
+        "10 stores merged, 3 of them the same in part: {visits} visits, each once",
+        "True",
+        "{once}",
+        lambda v: bool(v["once"]),
+    ),
+    (
+        "empty",
+        "empty visits a second" + _COSTS,
+        "150",
+        "{rate:.0f}",
+        lambda v: v["rate"] >= 150,
+    ),
+    (
+        "idle",
+        "20 devices, visits of 1 s: device time idle" + _COSTS,
+        "3 %",
+        "{idle:.1%}",
+        lambda v: v["idle"] <= 0.03,
+    ),
+    (
+        "pooled",
+        "two specimens pooled: RMSE of labels ({two:.3%}) against one specimen's ({one:.3%})",
+        "1.1",
+        "{share:.2f}",
+        lambda v: v["share"] <= 1.1,
+    ),
+    (
+        "pooled",
+        "the same: the factor, {factor:.4f}, is off by",
+        "0.5 %",
+        "{off:+.2%}",
+        lambda v: abs(v["off"]) <= 0.005,
+    ),
+    (
+        "thousand",
+        "{devices} devices on 10 workers, visits of 10 s: visits a second" + _COSTS,
+        "-",
+        "{rate:.0f} ({idle:.0%} idle)",
+        lambda v: v["devices"] == 1000,
+    ),
+)
+
+
+def kept_values(folder: Path) -> dict[str, Values]:
+    """What the parts have found so far."""
+    found = {part: folder / f"{part}.json" for part in PARTS}
+    return {part: json.loads(path.read_text()) for part, path in found.items() if path.exists()}
+
+
+def print_table(kept: Mapping[str, Values]) -> None:
+    """Print each figure that was found."""
+    rows = [("figure", "promised", "found", "when, and the load before")]
+    for part, figure, goal, printed, is_met in FIGURES:
+        if values := kept.get(part):
+            state = "" if is_met(values) else " MISSED"
+            state += "" if values["done"] else " (not complete)"
+            when = f"{values['at']}, {values['load']:.1f}"
+            rows.append((figure.format(**values), goal, printed.format(**values) + state, when))
+        else:
+            rows.append((f"{part}: not run yet", goal, "-", ""))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print(
+            "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        )
 
 
 def main() -> None:
     """Print the figures that are asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    every = ("sharing", "writers", "merging", "empty", "idle", "pooled", "thousand", "kills")
-    parser.add_argument("parts", nargs="*", default=every, metavar="PART", help=", ".join(every))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--kept", type=Path, default=Path(".benchmarks/farm"), metavar="FOLDER")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="to go on for, at most")
     parser.add_argument("--kills", type=int, default=200, help="how often something is killed")
+    parser.add_argument("--visits", type=int, default=2000, help="over which that is done")
     parser.add_argument("--seconds", type=float, default=60.0, help="of writing by eight processes")
     arguments = parser.parse_args()
     for part in arguments.parts:
-        if part not in every:
-            parser.error(f"no part {part}; there are {', '.join(every)}")
-    for part in arguments.parts:
-        with tempfile.TemporaryDirectory(prefix="latprof-farm-") as name:
-            if part == "kills":
-                kills(Path(name), arguments.kills)
-            elif part == "writers":
-                writers(Path(name), arguments.seconds)
-            else:
-                globals()[part](Path(name))
+        if part not in PARTS:
+            parser.error(f"no part {part}; there are {', '.join(PARTS)}")
+    # What was started is ended, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    folder, until = arguments.kept.resolve(), time.monotonic() + 60 * arguments.minutes
+    kept = kept_values(folder)
+    left = [part for part in PARTS if not kept.get(part, {}).get("done")]
+    for part in arguments.parts or left:
+        do, minutes = PARTS[part]
+        if time.monotonic() + 60 * minutes > until:
+            print(f"no time left for {part}", file=sys.stderr)
+            continue
+        place = folder / part
+        if part not in left or part not in {"kills", "pooled"}:
+            shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True, exist_ok=True)
+        load = os.getloadavg()[0]
+        bounds = Bounds(place, until, arguments.kills, arguments.visits, arguments.seconds)
+        found = {
+            "done": True,
+            **do(bounds),
+            "at": f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M}",
+            "load": load,
+        }
+        (folder / f"{part}.json").write_text(json.dumps(found))
+        if found["done"]:
+            shutil.rmtree(place, ignore_errors=True)
+    print_table(kept_values(folder))
 
 
 if __name__ == "__main__":

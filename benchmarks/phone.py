@@ -6,10 +6,10 @@ The test phone is the real adbd with the x86-64 runner and the library of LiteRT
 ``journey``: N ProxylessNAS networks are measured through it and, in turn with it, directly with
 ``cpu:litert`` and the same library; printed are the mean ratio of the labels and the RMSE of each
 by 5-fold cross-validation. With ``--folder`` its stores are kept there, and the same command
-resumes. ``visits``: what a visit through it takes beyond its runs, with the library's own loading
-apart, and by what was asked of the phone; and what that makes of 5,000 networks as slow as the
-paper's. ``skeletons``: the latency of networks whose weights the runner fills against the same
-networks pushed whole.
+resumes; ``--minutes`` ends it between two parts, and prints what is there. ``visits``: what a
+visit through it takes beyond its runs, with the library's own loading apart, and by what was asked
+of the phone; and what that makes of 5,000 networks as slow as the paper's. ``skeletons``: the
+latency of networks whose weights the runner fills against the same networks pushed whole.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import math
 import os
 import sys
 import tempfile
@@ -50,7 +51,7 @@ from latprof.profilers.visits.measurer import InProcessMeasurer
 from latprof.profilers.visits.network_source import NetworkSource, reference_network
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -67,22 +68,35 @@ def networks(n: int, seed: int = 0) -> list[NetworkSource]:
 # Journey -------------------------------------------------------------------------------------
 
 
-def journey(place: Any, n: int, visits: int, folder: Path) -> None:
+def journey(place: Any, n: int, visits: int, folder: Path, minutes: float) -> None:
     """Collect both ways in turn, a part of the networks at a time; train; compare."""
-    words = ["--space", "proxyless", "--visits", str(visits), "--quiet"]
+    words = ["--space", "proxyless", "--visits", str(visits), "--repeat-fraction", "0", "--quiet"]
     ways = {"phone": place.target, "direct": "cpu:litert"}
     stores = {way: folder / f"{way}.db" for way in ways}
-    parts = min(10, max(1, n // 5))
-    for part in range(1, parts + 1):
+    parts, progress = min(10, max(1, n // 5)), folder / f"parts-of-{n}-{visits}"
+    done = int(progress.read_text()) if progress.exists() else 0
+    start, longest = time.monotonic(), 0.0
+    for part in range(done + 1, parts + 1):
+        begun = time.monotonic()
+        if begun - start + longest > 60 * minutes:
+            break
         count = str(n * part // parts)
         for way, target in ways.items():
             more = ["--target", target, "--cores", str(CORE), "--store", str(stores[way])]
-            place.run("collect", *words, "-n", count, *more, status=None)
+            made = place.run("collect", *words, "-n", count, *more, status=None)
+            if made.returncode:
+                print(made.stderr[-2000:], file=sys.stderr)
             print(f"{way}: {count} of {n}", file=sys.stderr, flush=True)
+        progress.write_text(str(part))
+        longest = max(longest, time.monotonic() - begun)
+    _compare_ways(stores, visits)
+
+
+def _compare_ways(stores: Mapping[str, Path], visits: int) -> None:
     labels = {way: _latencies(path) for way, path in stores.items()}
     both = sorted(labels["phone"].keys() & labels["direct"].keys())
     ratio = np.array([labels["phone"][key] / labels["direct"][key] for key in both])
-    print(f"networks measured both ways          {len(both)}")
+    print(f"networks measured both ways          {len(both)}, {visits} visits each")
     print(f"mean ratio of labels, phone/direct   {ratio.mean():.4f}")
     print(f"spread of the ratios (SD)            {ratio.std():.4f}")
     errors = {way: _rmse(path) for way, path in stores.items()}
@@ -242,6 +256,7 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=200, help="networks of the journey")
     parser.add_argument("--visits", type=int, default=8, help="fresh loads of each network")
     parser.add_argument("--folder", type=Path, help="where the journey's stores are kept")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="of the journey's parts")
     arguments = parser.parse_args()
     print(f"{os.cpu_count()} cores")
     with station() as place, tempfile.TemporaryDirectory() as folder:
@@ -252,7 +267,7 @@ def main() -> None:
         if "journey" in arguments.what:
             kept = arguments.folder or Path(folder)
             kept.mkdir(parents=True, exist_ok=True)
-            journey(place, arguments.n, arguments.visits, kept.resolve())
+            journey(place, arguments.n, arguments.visits, kept.resolve(), arguments.minutes)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from latprof.common.limits import whole
 from latprof.errors import UsageError
 
 _DAYS, _PORT = whole(1, 36_500), whole(0, 65_535)
+_SCHEDULER_PORT = 8786
 
 
 class FarmAction(StrEnum):
@@ -63,7 +64,14 @@ def farm(
             "computer's own, 127.0.0.1.",
         ),
     ] = "",
-    port: Annotated[int, typer.Option(help="With start: the port; 0 for any that is free.")] = 8786,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="With start and join: the port that is listened on, 0 for any that is free; 8786 "
+            "and 0 where not given.",
+            show_default=False,
+        ),
+    ] = None,
     only: Annotated[
         list[str] | None,
         typer.Option(
@@ -102,7 +110,8 @@ def farm(
     """
     form = form_of(form, as_json=as_json)
     _DAYS.check("days", days)
-    _PORT.check("port", port)
+    if port is not None:
+        _PORT.check("port", port)
     if action in {FarmAction.JOIN, FarmAction.STATUS} and address is None:
         raise UsageError("no address of a farm", field="address", expected="tls://HOST:PORT")
     if action is FarmAction.KEYS:
@@ -113,11 +122,18 @@ def farm(
     elif action is FarmAction.START:
         from latprof.farm.starting import start
 
-        start(host, port, keys=keys, on_ready=_say_address)
+        start(host, _SCHEDULER_PORT if port is None else port, keys=keys, on_ready=_say_address)
     elif action is FarmAction.JOIN:
         from latprof.farm.joining import join
 
-        join(str(address), keys=keys, only=only or (), label=host_label, on_note=remark)
+        join(
+            str(address),
+            keys=keys,
+            only=only or (),
+            label=host_label,
+            port=port or 0,
+            on_note=remark,
+        )
     else:
         _print_status(str(address), keys, output, form)
 
@@ -138,7 +154,9 @@ def _print_status(address: str, keys: Path | None, output: Path | None, form: Fo
         write_atomically(output, found.page().encode())
 
     def for_people() -> None:
-        print_table(HEADER, found.rows(), left=2)
-        typer.echo(f"\n{found.summary()}")
+        print_table(HEADER, found.rows(), left=3)
+        for device, error in found.last_errors():
+            typer.echo(f"{one_line(device)}: the last error: {one_line(error)}")
+        typer.echo(f"\n{one_line(found.summary())}")
 
     print_as(form, found.to_dict(), for_people, rows="devices")

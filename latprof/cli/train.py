@@ -53,12 +53,13 @@ def train(
         str, typer.Option(help="What the pack calls the device of published latencies.")
     ] = "",
     kernels: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             "--kernels",
-            metavar="FILE",
+            metavar="FILE...",
             help="Fit a pack of kernels to a store of `collect --kernels`, a data set of one, or a "
-            "table of mobile-ml-benchmark (tflite_cnn_ops_gpu.csv) or TinyNAS (conv_fp32.out).",
+            "table of mobile-ml-benchmark (tflite_cnn_ops_gpu.csv) or TinyNAS (conv_fp32.out). "
+            "Further data sets of the same processor add kernels in other formats and batches.",
         ),
     ] = None,
     predictor: Annotated[
@@ -83,12 +84,12 @@ def train(
     pack that answers for any network, with the error on networks whose family was left out.
     """
     form = form_of(form, as_json=as_json)
-    if kernels is not None and (store is not None or published is not None):
+    if kernels and (store is not None or published is not None):
         raise UsageError(
             "several things to fit to", expected="one of a store, `published` and `kernels`"
         )
     of_kernels = store is not None and published is None and holds_kernels_only(store)
-    if kernels is not None or of_kernels:
+    if kernels or of_kernels:
         fitted = train_kernels(store, output, kernels=kernels, target=target, seed=seed)
         print_as(form, train_kernels_values(fitted, output), lambda: _print_kernels(fitted))
         note(f"saved as {output}")

@@ -20,7 +20,7 @@ class Framed:
 
     #: Columns of the name, the value and the ends of its interval; and what the axis says.
     drawn: ClassVar[tuple[str, str, str, str]] = ("name", "latency_ms", "low_ms", "high_ms")
-    axis_label: ClassVar[str] = "ms"
+    axis_label: ClassVar[str] = "latency, ms"
 
     def frame_rows(self) -> Iterable[Mapping[str, Any]]:
         """The rows, each with the same columns."""

@@ -6,10 +6,12 @@ import ipaddress
 from pathlib import Path
 from typing import Any
 
+from latprof.common.limits import whole
 from latprof.errors import UsageError
 
 DEFAULT_PORT = 8786
 LOOPBACK = "127.0.0.1"
+PORT = whole(0, 65_535)
 #: Of dask, for scheduler, workers and clients. Nothing that may be left out listens, or wakes up
 #: beside a measurement.
 SETTINGS: dict[str, Any] = {
@@ -68,6 +70,13 @@ def check_listening(host: str, keys: Path | None) -> str:
             "its hosts",
         )
     return host or LOOPBACK
+
+
+def cannot_listen(place: str, error: Exception) -> UsageError:
+    """The error for a place that cannot be listened on; dask raises its own, for the system's."""
+    cause = error.__cause__ or error
+    why = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+    return UsageError(f"cannot listen on {place}: {why[:200]}", field="port")
 
 
 def check_address(text: str, keys: Path | None) -> str:

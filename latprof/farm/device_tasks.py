@@ -9,7 +9,9 @@ travel.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import platform
 import sys
 import tempfile
 import threading
@@ -18,8 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latprof.common.children.owned_folders import OwnedFolder
-from latprof.errors import DeviceError, LatprofError
+from latprof.errors import DeviceDiskFullError, DeviceError, LatprofError, RuntimeFailedError
 from latprof.farm.device_state import DeviceState, Turns
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.visits import Failure
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from latprof.profilers.visits.measurer import Measurer
 
 #: A collection that asks nothing of a device for so long has let go of it.
-HOLD_S = 120.0
+HOLD_S = 30.0
 #: A host's facts hold for so long.
 FACTS_S = 60.0
 
@@ -91,14 +92,16 @@ class DeviceDesk:
     Parameters
     ----------
     devices : iterable of FarmDevice
+    folder : Path, optional
+        Where models that come as files are put.
     """
 
-    def __init__(self, devices: tuple[FarmDevice, ...]) -> None:
+    def __init__(self, devices: tuple[FarmDevice, ...], folder: Path | None = None) -> None:
         self.states = {device.name: DeviceState(device) for device in devices}
         self._held: dict[str, _Held] = {}
         self._turns = {device.name: Turns() for device in devices}
         self._is_closed = False
-        self._files = OwnedFolder("latprof-farm-").make()
+        self._files = tempfile.TemporaryDirectory(prefix="latprof-models-", dir=folder)
         self._facts: tuple[float, dict[str, Any]] | None = None
         self._facts_lock = threading.Lock()
 
@@ -152,10 +155,10 @@ class DeviceDesk:
         state = self.states[name]
         if why := state.aside():
             return {"aside": why}
-        placed = self._placed(network, ask)
-        if placed is None:
-            return {"wants": "content"}
         try:
+            placed = self._placed(network, ask)
+            if placed is None:
+                return {"wants": "content"}
             held = self._hold(state, session, ask)
             if held is None:
                 return {"busy": self._held[name].client}
@@ -169,10 +172,11 @@ class DeviceDesk:
             visit = measurer.visit(placed)
             state.note(network.subject.key, visit.failure)
             return {"visit": visit.to_dict()}
-        except LatprofError as error:
-            state.note(network.subject.key, Failure.of(error))
+        except Exception as error:  # noqa: BLE001 - a client would take it for a lost connection
+            failure = _failure(error)
+            state.note(network.subject.key, failure)
             self._let_go(name)
-            return {"failure": Failure.of(error).to_dict()}
+            return {"failure": failure.to_dict()}
         finally:
             state.state = "idle" if name not in self._held else "held"
             if name in self._held:
@@ -213,8 +217,8 @@ class DeviceDesk:
                     check_ready(spelling)
                 identity = profiler.target(None if shape is None else tuple(shape))
                 surroundings = profiler.surroundings() or self.facts()
-        except LatprofError as error:
-            return {"failure": Failure.of(error).to_dict()}
+        except Exception as error:  # noqa: BLE001 - as above
+            return {"failure": _failure(error).to_dict()}
         return {
             "target": identity.to_dict(),
             "surroundings": surroundings,
@@ -227,7 +231,7 @@ class DeviceDesk:
         if network.path is None:
             return network
         name = hashlib.sha256(ask["file"].encode()).hexdigest()[:32] + network.path.suffix
-        path = Path(self._files.path) / name
+        path = Path(self._files.name) / name
         if not path.exists():
             if ask.get("content") is None:
                 return None
@@ -266,17 +270,17 @@ class DeviceDesk:
         for name, turns in self._turns.items():
             with turns.mine(first=True):
                 self._let_go(name)
-        self._files.remove()
+        self._files.cleanup()
 
 
 _desk: DeviceDesk | None = None
 
 
 @contextlib.contextmanager
-def serving(devices: tuple[FarmDevice, ...]) -> Iterator[DeviceDesk]:
+def serving(devices: tuple[FarmDevice, ...], folder: Path | None = None) -> Iterator[DeviceDesk]:
     """These are the devices of this process until the block ends."""
     global _desk  # noqa: PLW0603 - tasks find a worker's devices here, by the process they run in
-    _desk = desk = DeviceDesk(devices)
+    _desk = desk = DeviceDesk(devices, folder)
     try:
         yield desk
     finally:
@@ -317,6 +321,15 @@ def visits(
     if _desk is None or name not in _desk.states:
         return {"answers": [_not_here(name)] * len(asks), "took_s": 0.0}
     return _desk.visits(name, session, asks, following, _is_wanted)
+
+
+def _failure(error: Exception) -> Failure:
+    """What an error on this host means; none of the system's or a runtime's travels."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        error = DeviceDiskFullError(f"no space is left on {platform.node()}")
+    if not isinstance(error, LatprofError):
+        error = RuntimeFailedError(f"{type(error).__name__}: {error}"[:300])
+    return Failure.of(error)
 
 
 def _not_here(name: str) -> dict[str, Any]:

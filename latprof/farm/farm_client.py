@@ -14,9 +14,14 @@ from typing import TYPE_CHECKING, Any, Self
 from latprof._version import __version__
 from latprof.errors import DeviceOfflineError, RuntimeFailedError, UsageError
 from latprof.farm import device_tasks
-from latprof.farm.addresses import check_address, use_settings
-from latprof.farm.farm_connection import AnnouncedDevice, announced, connected
-from latprof.farm.farm_keys import find_keys
+from latprof.farm.addresses import use_settings
+from latprof.farm.farm_connection import (
+    CONNECT_S,
+    AnnouncedDevice,
+    address_and_keys,
+    announced,
+    connected,
+)
 from latprof.farm.farm_status import clients, no_farm, task_key
 
 if TYPE_CHECKING:
@@ -30,6 +35,8 @@ _LOOK_EVERY_S = 2.0
 _LOOKS_A_SECOND = 100
 #: What the scheduler knew so long ago is asked anew, in seconds.
 _FRESH_S = 1.0
+#: A connection that can be made is made in so many seconds.
+_FEWEST_S = 4.0
 #: What a call raises whose connection is lost; the last one where another thread has closed it.
 _LOST = (CancelledError, OSError, RuntimeError, UnboundLocalError)
 
@@ -67,8 +74,7 @@ class FarmClient:
     """
 
     def __init__(self, farm: str, keys: str | Path | None, queue_timeout_s: float) -> None:
-        self._keys = find_keys(keys)
-        self.address = check_address(farm, self._keys)
+        self.address, self._keys = address_and_keys(farm, keys)
         self.queue_timeout_s = queue_timeout_s
         self._lock = threading.RLock()
         self._number = 0
@@ -88,9 +94,10 @@ class FarmClient:
 
     def _connect(self) -> Client:
         deadline = time.monotonic() + self.queue_timeout_s
+        timeout_s = min(CONNECT_S, max(self.queue_timeout_s, _FEWEST_S))
         while True:
             try:
-                return connected(self.address, self._keys)
+                return connected(self.address, self._keys, timeout_s=timeout_s)
             except OSError as error:
                 if time.monotonic() >= deadline:
                     raise no_farm(self.address, error) from None
@@ -266,6 +273,8 @@ class FarmClient:
     def release(self, device: FarmDevice, owner: str) -> None:
         """Tell a device's worker that a collection is over."""
         with contextlib.suppress(DeviceOfflineError, *_LOST):
+            if not self._is_there(device):
+                return
             task = self.submit(device, device_tasks.release, owner)
             assert task.future is not None
             task.future.result(timeout=_LOOK_EVERY_S * 5)

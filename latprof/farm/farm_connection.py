@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from latprof._version import __version__
 from latprof.errors import UsageError
+from latprof.farm.addresses import check_address
 from latprof.farm.announcing import FarmDevice
-from latprof.farm.farm_keys import security_of
+from latprof.farm.farm_keys import find_keys, security_of
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -39,14 +42,27 @@ class AnnouncedDevice:
         return {**self.device.to_dict(), **own, **self.state}
 
 
-def connected(address: str, keys: Path | None, *, asynchronous: bool = False) -> Client:
+def address_and_keys(farm: str, keys: str | os.PathLike[str] | None) -> tuple[str, Path | None]:
+    """The scheduler's address and the folder of the keys for it: none for ``tcp://``."""
+    folder = find_keys(keys)
+    address = check_address(farm, folder)
+    return address, folder if address.startswith("tls:") else None
+
+
+def connected(
+    address: str,
+    keys: Path | None,
+    *,
+    asynchronous: bool = False,
+    timeout_s: float = CONNECT_S,
+) -> Client:
     """A connection to the scheduler at an address; raises OSError where none is let in."""
     from distributed import Client
 
     return Client(
         address,
         security=security_of(keys),
-        timeout=CONNECT_S,
+        timeout=timeout_s,
         asynchronous=asynchronous,
         set_as_default=False,
     )
@@ -71,8 +87,10 @@ def announced(identity: Mapping[str, Any]) -> list[AnnouncedDevice]:
         if not isinstance(own, Mapping):
             continue
         states = worker.get("metrics", {}).get("latprof") or {}
-        for values in own["devices"]:
-            device = FarmDevice.from_dict(values)
-            state = states.get(device.name) or {"state": "idle", "made": 0, "failed": 0}
-            found.append(AnnouncedDevice(device, own["host"], address, own["version"], dict(state)))
+        host, version = str(own.get("host", "")), str(own.get("version", ""))
+        for values in own.get("devices", ()):
+            with contextlib.suppress(KeyError, TypeError, ValueError):  # of another version
+                device = FarmDevice.from_dict(values)
+                state = states.get(device.name) or {"state": "idle", "made": 0, "failed": 0}
+                found.append(AnnouncedDevice(device, host, address, version, dict(state)))
     return sorted(found, key=lambda each: each.device.name)

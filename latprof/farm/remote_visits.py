@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from latprof.errors import DeviceOfflineError, LatprofError, RuntimeFailedError
+from latprof.errors import DeviceOfflineError, LatprofError, ModelFileError, RuntimeFailedError
 from latprof.farm import device_tasks
 from latprof.measurement.records import KernelProfile
 from latprof.measurement.visits import Failure, Visit
@@ -125,7 +125,8 @@ class RemoteMeasurer:
         while True:
             answer = self._received(key)
             if "wants" in answer:
-                self._ask(do, [network], content=_content(network))
+                assert network.path is not None
+                self._ask(do, [network], content=_content(network.path))
             elif "busy" in answer:
                 self._forget()  # what was asked ahead has the same answer
                 self._ask(do, [network], gone=self._await_turn(answer["busy"], give_up_at))
@@ -161,7 +162,10 @@ class RemoteMeasurer:
         while left and (waiting := len(self._asked) - len(self._answers)) < wanted:
             if self._tasks_waiting >= _MOST_TASKS or len(left) < together <= waiting:
                 return  # and ask more at a time
-            self._ask("visit", left[:together], following=left[together:])
+            try:
+                self._ask("visit", left[:together], following=left[together:])
+            except ModelFileError:  # that of a later visit, which says so when its turn comes
+                return
             left = left[together:]
 
     def _ask(
@@ -268,9 +272,11 @@ def _key(do: str, network: NetworkSource) -> _Key:
 
 @cache
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(_content(path)).hexdigest()
 
 
-def _content(network: NetworkSource) -> bytes:
-    assert network.path is not None
-    return network.path.read_bytes()
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"cannot read {path}: {error.strerror}") from None

@@ -8,12 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from latprof.common.extras import require
-from latprof.common.limits import whole
-from latprof.errors import UsageError
-from latprof.farm.addresses import DEFAULT_PORT, LOOPBACK, check_listening, use_settings
+from latprof.farm.addresses import (
+    DEFAULT_PORT,
+    LOOPBACK,
+    PORT,
+    cannot_listen,
+    check_listening,
+    use_settings,
+)
 from latprof.farm.farm_keys import find_keys, security_of
-
-_PORT = whole(0, 65_535)
+from latprof.farm.own_folder import own_folder
 
 
 def start(
@@ -48,13 +52,17 @@ def start(
         For keys that cannot be used.
     """
     require("farm", "latprof farm start", "distributed", "cryptography")
-    _PORT.check("port", port)
+    PORT.check("port", port)
     folder = find_keys(keys)
     use_settings()
-    asyncio.run(_serve(check_listening(host, folder), port, folder, on_ready))
+    listening = check_listening(host, folder)
+    with own_folder() as place:
+        asyncio.run(_serve(listening, port, folder, on_ready, place))
 
 
-async def _serve(host: str, port: int, keys: Path | None, on_ready: Callable[[str], None]) -> None:
+async def _serve(
+    host: str, port: int, keys: Path | None, on_ready: Callable[[str], None], place: Path
+) -> None:
     from distributed import Scheduler
 
     try:
@@ -65,11 +73,10 @@ async def _serve(host: str, port: int, keys: Path | None, on_ready: Callable[[st
             security=security_of(keys),
             dashboard=False,
             dashboard_address=f"{LOOPBACK}:0",
+            local_directory=str(place),
         )
-    except OSError as error:
-        raise UsageError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}", field="port"
-        ) from None
+    except (OSError, RuntimeError) as error:
+        raise cannot_listen(f"{host}:{port}", error) from None
     try:
         on_ready(scheduler.address)
         await scheduler.finished()

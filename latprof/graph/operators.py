@@ -90,6 +90,8 @@ class Operator:
         Why its work is not known (no handler, a number of trips), or empty.
     parts : tuple of str
         The names of the graph's operators that a kernel runs; empty before fusion.
+    prepared : tuple of str
+        Names of the nodes that dequantise its constant inputs; a kernel runs those in ``parts``.
     """
 
     name: str
@@ -124,6 +126,7 @@ class Operator:
     handled: str = field(default="", compare=False)
     unknown: str = field(default="", compare=False)
     parts: tuple[str, ...] = field(default=(), compare=False)
+    prepared: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def kind(self) -> str:

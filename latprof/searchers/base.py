@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +30,9 @@ _PATIENCE = 100
 
 #: Of the draws: those of a seed alone are the networks that a collection with this seed measures.
 _STREAM = 5
+
+#: Times that random architectures are drawn again because a constraint excludes them.
+_REDRAWS = 50
 
 #: Ways down to a limit that no random architecture keeps.
 _DESCENTS = 20
@@ -103,15 +107,20 @@ class SearchProblem(ShortRepr):
         return self.latency.predict(choices)
 
     def bound_ms(self, choices: Choices) -> Floats:
-        """What must keep the limit, shape (n,): the upper bounds, or the predictions."""
-        if self.upper is None:
-            return self.latency.predict(choices)
-        return self.latency.predict(choices, upper=self.upper)
+        """What must keep the limit, shape (n,): the upper bounds, or the predictions.
+
+        Infinite for what the space does not allow.
+        """
+        predict = self.latency.predict
+        bound = predict(choices) if self.upper is None else predict(choices, upper=self.upper)
+        if not self.space.is_constrained:
+            return bound
+        return np.where(self.space.allowed(choices), bound, np.inf)
 
     def keeps_limit(self, choices: Choices) -> NDArray[np.bool_]:
         """Whether each of n architectures keeps the limit; asks for no accuracy."""
         if math.isinf(self.limit_ms):
-            return np.ones(len(choices), dtype=np.bool_)
+            return self.space.allowed(choices)
         return self.bound_ms(choices) <= self.limit_ms
 
 
@@ -246,7 +255,8 @@ class EvaluatingSearcher(ShortRepr, Searcher):
     """A searcher that learns from accuracies alone: it proposes, and is told.
 
     Subclasses implement :meth:`propose`. Budget, repeated networks, trail and resuming are here:
-    a network that was proposed before costs nothing and is told again.
+    a network that was proposed before costs nothing and is told again. One that the space does not
+    allow is not evaluated, but told as the least accurate, above every limit.
     """
 
     @abstractmethod
@@ -277,7 +287,8 @@ class EvaluatingSearcher(ShortRepr, Searcher):
             while True:
                 choices = problem.space.canonical(problem.space.choices(batch))
                 rows = list(map(tuple, choices.tolist()))
-                fresh = list(dict.fromkeys(row for row in rows if row not in told))
+                allowed = itertools.compress(rows, problem.space.allowed(choices))
+                fresh = list(dict.fromkeys(row for row in allowed if row not in told))
                 idle = 0 if fresh else idle + 1
                 fresh = fresh[: budget - len(told)]
                 for step in _evaluated(problem, fresh, known):
@@ -285,7 +296,8 @@ class EvaluatingSearcher(ShortRepr, Searcher):
                     yield step
                 if len(told) >= most or idle >= _PATIENCE:
                     return
-                steps = [told[row] for row in rows]
+                least = min((step.accuracy for step in told.values()), default=0.0)
+                steps = [told.get(row) or _excluded(problem, row, least) for row in rows]
                 batch = proposals.send(
                     Scores(
                         choices,
@@ -298,6 +310,13 @@ class EvaluatingSearcher(ShortRepr, Searcher):
             return
         finally:
             proposals.close()
+
+
+def _excluded(problem: SearchProblem, row: tuple[int, ...], accuracy: float) -> Evaluation:
+    """What a method is told of a network that the space does not allow: it is never the best."""
+    (architecture,) = problem.space.architectures(np.array([row], dtype=np.uint8))
+    latency_ms = float(problem.latency_ms(np.array([row], dtype=np.uint8))[0])
+    return Evaluation(architecture, accuracy, latency_ms, math.inf)
 
 
 def best_of(trail: Iterable[Evaluation], limit_ms: float = math.inf) -> Evaluation | None:
@@ -345,19 +364,38 @@ def sample_within(
 
 
 def random_choices(space: SearchSpace, n: int, generator: np.random.Generator) -> Choices:
-    """Draw ``n`` architectures, shape (n, decisions), each decision uniformly, repeats included."""
-    drawn = generator.random((n, len(space.num_choices))) * space.num_choices
-    return space.canonical(drawn.astype(np.uint8))
+    """Draw ``n`` architectures, shape (n, decisions), each decision uniformly, repeats included.
+
+    What is not allowed is drawn again, and after so many times it is a copy of what is.
+    """
+
+    def drawn(size: int) -> Choices:
+        uniform = generator.random((size, len(space.num_choices))) * space.num_choices
+        return space.canonical(uniform.astype(np.uint8))
+
+    rows = drawn(n)
+    outside = ~space.allowed(rows)
+    for _ in range(_REDRAWS):
+        if not outside.any():
+            return rows
+        rows[outside] = drawn(int(outside.sum()))
+        outside = ~space.allowed(rows)
+    inside = rows[~outside]
+    if len(inside):
+        rows[outside] = inside[generator.integers(len(inside), size=int(outside.sum()))]
+    elif (some := space.completed({})) is not None:
+        rows[:] = some
+    return rows
 
 
 def neighbours(space: SearchSpace, network: Choices) -> Choices:
-    """All networks that differ from one, shape (decisions,), in one decision: (n, decisions)."""
+    """All allowed networks a decision apart from one, shape (decisions,): (n, decisions)."""
     sizes = space.num_choices.tolist()
     rows = np.repeat(network[None], sum(sizes), axis=0)
     decisions = np.repeat(np.arange(len(sizes)), sizes)
     rows[np.arange(len(rows)), decisions] = np.concatenate([np.arange(size) for size in sizes])
     rows = np.unique(space.canonical(rows), axis=0)
-    others: Choices = rows[(rows != network).any(axis=1)]
+    others: Choices = rows[(rows != network).any(axis=1) & space.allowed(rows)]
     return others
 
 
@@ -367,8 +405,8 @@ def _fastest_near(problem: SearchProblem, network: Choices) -> Choices:
     while bound > problem.limit_ms:
         around = neighbours(problem.space, network)
         bounds = problem.bound_ms(around)
-        best = int(np.argmin(bounds))
-        if bounds[best] >= bound:
+        best = int(np.argmin(bounds)) if len(bounds) else -1
+        if best < 0 or bounds[best] >= bound:
             break
         network, bound = around[best], float(bounds[best])
     return network

@@ -87,12 +87,13 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
     """Say of a failed comparison of a latency what its interval is, and how the host was."""
     module = sys.modules.get(_LATENCY)
-    if module is None or not isinstance(left, module.Latency):
+    if module is None:
         return None
-    if not isinstance(right, module.Milliseconds):
-        return None
-    first, *more = left.explain(right)
-    return [f"{left.name} {op} {right}", first, *more]
+    if isinstance(left, module.Latency) and isinstance(right, module.Milliseconds):
+        return [f"{left.name} {op} {right}", *left.explain(right)]
+    if isinstance(right, module.Latency) and isinstance(left, module.Milliseconds):
+        return [f"{left} {op} {right.name}", *right.explain(left)]
+    return None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

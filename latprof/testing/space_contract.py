@@ -49,9 +49,10 @@ class SpaceContract:
 
     @pytest.fixture
     def choices(self, space: SearchSpace) -> Choices:
-        """40 architectures drawn uniformly, inactive decisions too; shape (40, decisions)."""
-        uniform = np.random.default_rng(0).random((40, len(space.num_choices)))
-        return (uniform * space.num_choices).astype(np.uint8)
+        """Up to 40 that are allowed, inactive decisions drawn too; shape (n, decisions)."""
+        uniform = np.random.default_rng(0).random((4000, len(space.num_choices)))
+        drawn = (uniform * space.num_choices).astype(np.uint8)
+        return drawn[space.allowed(drawn)][:40]
 
     # Identity ------------------------------------------------------------------------------
 
@@ -130,6 +131,7 @@ class SpaceContract:
         canonical = space.canonical(choices)
 
         assert canonical.dtype == np.uint8
+        assert space.allowed(canonical).all()
         assert np.array_equal(space.canonical(canonical), canonical)
         assert np.array_equal(space.active(canonical), space.active(choices))
         assert np.array_equal(np.where(space.active(choices), choices, 0), canonical)
@@ -155,6 +157,8 @@ class SpaceContract:
             for decision in np.flatnonzero(active & (space.num_choices > 1))[:60]:
                 other = row.copy()
                 other[decision] = (other[decision] + 1) % space.num_choices[decision]
+                if not space.allowed(other[None])[0]:
+                    continue
                 assert space.blocks(space.architectures(other[None])[0]) != before
 
     def test_samples_are_distinct_networks_and_repeat(self, space: SearchSpace) -> None:
@@ -163,6 +167,7 @@ class SpaceContract:
 
         assert len(np.unique(choices, axis=0)) == n
         assert np.array_equal(space.canonical(choices), choices)
+        assert space.allowed(choices).all()
         few = min(20, n)
         assert np.array_equal(space.sample_choices(few, seed=3), choices[:few])
         if n > few:

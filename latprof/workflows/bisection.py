@@ -290,18 +290,21 @@ def bisect(
 
 def _commits(good: str, bad: str) -> list[str]:
     """The good commit and those after it up to the bad one."""
-    from latprof.profilers.host.git_revision import commit_of, commits_between
+    from latprof.profilers.host.git_revision import commit_of, commits_between, why_unknown
 
     ends = []
     for name, word in ((good, "good"), (bad, "bad")):
         commit = commit_of(name)
         if not commit:
-            raise UsageError(f"no commit {name!r} here", field=word)
+            raise UsageError(f"no commit {name!r} here", field=word, hint=why_unknown() or None)
         ends.append(commit)
     found = [] if ends[0] == ends[1] else commits_between(ends[0], ends[1])
     if not found:
         raise UsageError(
-            f"{bad} does not come from {good} by first parents", field="bad", got=ends[1][:10]
+            f"{bad} does not come from {good} by first parents",
+            field="bad",
+            got=ends[1][:10],
+            hint=why_unknown() or None,
         )
     return [ends[0], *found]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -86,6 +87,9 @@ def collect_kernels(
     **run: Unpack[RunArguments],
 ) -> KernelCollectResult:
     """Time kernels inside networks, until ``n`` different ones are known.
+
+    With ``dtype="int8"`` on ONNX Runtime the networks are quantised ones, in every form that its
+    tools write (:data:`~latprof.graph.convert.quantized.forms.FORMS`).
 
     One network of each family of the zoo comes first. Then rounds of the others take turns with
     rounds of the same at other sizes and random ones of published block families, whose widths,
@@ -169,11 +173,13 @@ def _rounds(
     from latprof.datasets.zoo.built_models import random_keys, zoo_key
     from latprof.datasets.zoo.catalogue import facts, names
 
-    stored = {s.key for s in store.subjects_with_kernels(_target(target, options))}
+    identity = _target(target, options)
+    stored = {s.key for s in store.subjects_with_kernels(identity)}
     batch = options.batch_size
+    as_run = _quantized if _runs_quantized(identity) else str
     first, *others = families_in_turn({name: facts(name) for name in names()}) if zoo else [[]]
     firsts, later = (
-        [key for name in part if (key := zoo_key(name, batch_size=batch)) not in stored]
+        [key for name in part if (key := as_run(zoo_key(name, batch_size=batch))) not in stored]
         for part in (first, itertools.chain(*others))
     )
     yield from _in_rounds(firsts)
@@ -185,9 +191,24 @@ def _rounds(
             drawn = random_keys(seed, batch_size=batch)
             drawn += _other_size(seed, batch) if zoo else []
             seed += 1
-            candidates += [key for key in drawn if key not in stored]
+            candidates += [key for each in drawn if (key := as_run(each)) not in stored]
         yield candidates
         yield from itertools.islice(rounds, 1)
+
+
+def _runs_quantized(target: Target) -> bool:
+    """Whether a target runs the files of ONNX Runtime's tools as they are."""
+    return target.precision == "int8" and target.runtime == "onnxruntime"
+
+
+def _quantized(key: str) -> str:
+    """A network in one of the forms, always the same; in 4 bits where that changes most of it."""
+    from latprof.datasets.zoo.built_models import built_model, quantized_key
+    from latprof.graph.convert.quantized.forms import FORMS
+
+    products = Counter(node.op_type for node in built_model(key).graph.node)
+    forms = FORMS if products["MatMul"] > products["Conv"] else FORMS[:-1]
+    return quantized_key(key, forms[zlib.crc32(key.encode()) % len(forms)])
 
 
 def _in_rounds(keys: Sequence[str]) -> list[Sequence[str]]:

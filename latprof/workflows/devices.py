@@ -99,6 +99,7 @@ def _phone(listing: PhoneListing) -> DeviceResult:
     runtime = (*listing.libraries, "litert")[0]
     detail, state, remedy = listing.state, listing.state, listing.remedy
     if facts := listing.facts:
+        serial = facts.serial if " " in serial else serial  # which no target can hold
         ways = ", ".join(listing.serials)
         detail = f"{facts}, {facts.abis[0] if facts.abis else 'no ABI'}, serial {facts.serial}"
         detail += f", reached as {ways}" if ways != facts.serial else ""

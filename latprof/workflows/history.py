@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from latprof.measurement.comparison import Comparison, Side
     from latprof.measurement.labels import TargetLabels
     from latprof.measurement.records import Target
+
+
+#: Commits that are named below a drawing.
+_MOST_NAMES = 60
 
 
 @dataclass(frozen=True)
@@ -129,12 +134,15 @@ class HistoryResult(ShortRepr, Framed):
         errors = errors_of(values, [(point.low_ms, point.high_ms) for point in self.points])
         ax.errorbar(places, values, yerr=errors, fmt="o-", capsize=3)
         marked = [place for place in places if self.points[place].is_significant]
-        ax.scatter(
-            marked, [values[place] for place in marked], 160, facecolors="none", edgecolors="C3"
-        )
+        if marked:
+            rings: dict[str, Any] = {"facecolors": "none", "edgecolors": "C3"}
+            rings["label"] = "significant change"
+            ax.scatter(marked, [values[place] for place in marked], 160, **rings)
+            ax.legend()
         names = [p.revision.tag or p.revision.commit[:7] or p.date for p in self.points]
-        ax.set_xticks([*places], [*map(drawn_text, names)], rotation=90)
-        ax.set_ylabel("ms")
+        shown = places[:: math.ceil(len(names) / _MOST_NAMES)]
+        ax.set_xticks([*shown], [drawn_text(names[place]) for place in shown], rotation=90)
+        ax.set_ylabel("latency, ms, with 90 % interval")
         ax.set_title(drawn_text(self.model))
         return ax
 
@@ -184,7 +192,7 @@ def history(
         )
     if output is None:
         return found
-    size = (max(6.0, 0.35 * len(found.points)), 4.0)
+    size = (min(max(6.0, 0.35 * len(found.points)), 24.0), 4.0)
     return replace(found, picture=write_picture(found.plot, output, size))
 
 

@@ -189,14 +189,11 @@ def runs_of(measured: TargetLabels) -> BenchmarkFile:
         if made.samples is None or made.label or key not in facts:
             continue
         dropped = made.samples.dropped_runs
-        names[key] = made.subject.name
-        processes[key].append(
-            ProcessRuns(
-                tuple(ms for burst in made.samples.target for ms in burst[dropped:]),
-                made.samples.target[0][:dropped],
-                made.started_at,
-            )
-        )
+        runs = tuple(ms for burst in made.samples.target for ms in burst[dropped:])
+        if runs:
+            names[key] = made.subject.name
+            warmups = made.samples.target[0][:dropped]
+            processes[key].append(ProcessRuns(runs, warmups, made.started_at))
     counts = Counter(names.values())
     known = [Revision.of_campaign(campaign) for campaign in measured.campaigns]
     revision = known[-1] if known else Revision()

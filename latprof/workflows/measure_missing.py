@@ -138,6 +138,7 @@ def _part(
     """A model file with the kernels that a pack never saw; None where there are none."""
     from onnx import save
 
+    from latprof.graph.convert.quantization import is_quantized
     from latprof.graph.reader import load_model
     from latprof.predictors.kernels.graph_kernels import kernels_of
 
@@ -163,6 +164,8 @@ def _part(
     say(f"{model.path.name}: {wanted} kernels were never measured{also}")
     if found is None or lost == wanted:
         return None
+    if pack.target.precision == "int8" and not is_quantized(found):
+        return None  # as a model of its own it would be quantised
     folder.mkdir()
     stem = os.fsencode(model.path.stem)[:200].decode("utf-8", "ignore")  # of at most 255 bytes
     path = folder / f"{stem}-kernels.onnx"

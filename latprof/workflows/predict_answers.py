@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 from latprof.common.files import path_text, what_is_at
 from latprof.common.limits import Limit
-from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.spaces.base import Architecture
 from latprof.errors import (
     CoverageError,
@@ -25,10 +23,13 @@ from latprof.graph.model_file import graph_inputs, read_model
 from latprof.graph.operators import Network
 from latprof.graph.reader import read_network
 from latprof.predictors.pack.answering import is_member, predict_architectures, predict_network
+from latprof.predictors.pack.grown_pack import grown_pack
 from latprof.predictors.pack.kernel_answers import predict_from_kernels
 from latprof.predictors.pack.kernel_pack import KernelPack
 from latprof.predictors.pack.pack import Pack
+from latprof.predictors.pack.saving import read_facts
 from latprof.predictors.pack.shipped import kernel_pack_names, pack_names, space_pack_names
+from latprof.workflows.answering_packs import Answering, bundled_kernels, kernels_of_target
 from latprof.workflows.arguments import batched_shapes, mode_words, name_of, open_any_pack
 
 if TYPE_CHECKING:
@@ -43,19 +44,6 @@ _THREADS = Limit(1, 1024, whole=True, optional=True)
 Predictable: TypeAlias = Union["NetworkLike", Network]
 #: Called with what a network is called and why it cannot be predicted.
 OnError: TypeAlias = Callable[[str, LatprofError], None]
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Answering(ShortRepr):
-    """What answers: a pack of a search space, a pack of kernels, or both.
-
-    Spelled architectures are the search space's. Models are the kernels' where there are any; with
-    ``members_first`` those of the search space are the space's.
-    """
-
-    space: Pack | None
-    kernels: KernelPack | None
-    members_first: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,6 +134,7 @@ def _bundled(networks: Sequence[Predictable], asked: AskedTarget) -> Answering:
     return Answering(
         bundled if isinstance(bundled, Pack) else None,
         kernels if isinstance(kernels, KernelPack) else None,
+        opened={},
     )
 
 
@@ -153,9 +142,7 @@ def with_what_was_measured(packs: Answering) -> Answering:
     """The same with what was measured on this host for the pack of kernels."""
     if packs.kernels is None:
         return packs
-    from latprof.predictors.pack.grown_pack import grown_pack
-
-    return dataclasses.replace(packs, kernels=grown_pack(packs.kernels))
+    return replace(packs, kernels=grown_pack(packs.kernels))
 
 
 def with_missing_measured(
@@ -180,7 +167,7 @@ def with_missing_measured(
             hint="make one: latprof collect --kernels --store k.db; latprof train k.db "
             "--output my.pack; then give it as `pack`",
         )
-    models = []
+    models: dict[str, list[AskedModel]] = {"": []}
     for network in networks:
         if isinstance(network, Architecture | Network) or _is_spelled(network):
             continue
@@ -192,8 +179,15 @@ def with_missing_measured(
             found = read_network(network, shapes=own or None)
             member = packs.space is not None and packs.members_first
             if not (member and is_member(packs.space, found)):  # type: ignore[arg-type]
-                models.append(AskedModel(Path(network), own or {}, found))
-    return dataclasses.replace(packs, kernels=measure_missing(packs.kernels, models, **options))
+                asked = AskedModel(Path(network), own or {}, found)
+                models.setdefault(packs.name_for(found), []).append(asked)
+    kernels, opened = packs.kernels, dict(packs.opened or {})
+    for name, asked_of in models.items():
+        if name:
+            opened[name] = measure_missing(bundled_kernels(name), asked_of, **options)
+        elif asked_of or len(models) == 1:
+            kernels = measure_missing(kernels, asked_of, **options)
+    return replace(packs, kernels=kernels, opened=None if packs.opened is None else opened)
 
 
 def _is_spelled(network: Predictable) -> bool:
@@ -218,32 +212,18 @@ def _given(pack: AnyPackLike, asked: AskedTarget, own: SearchSpace | None) -> An
         )
     if isinstance(loaded, KernelPack):
         return Answering(None, loaded)
-    return Answering(loaded, _kernels_of_target(loaded.target), members_first=True)
-
-
-def _kernels_of_target(target: Target | None) -> KernelPack | None:
-    """The bundled kernels of a search space pack's target, whatever its input and batch."""
-    if target is None:
-        return None
-    for name in kernel_pack_names():
-        found = open_any_pack(name)
-        if isinstance(found, KernelPack) and found.target == dataclasses.replace(
-            target, input_shape=None, batch_size=found.target.batch_size
-        ):
-            return found
-    return None
+    return Answering(loaded, kernels_of_target(loaded.target), members_first=True, opened={})
 
 
 def _first_bundled(names: Sequence[str], asked: AskedTarget) -> Pack | KernelPack | None:
-    for name in names:
-        loaded = open_any_pack(name)
-        if not asked.missed_by(loaded.target):
-            return loaded
-    return None
+    anything = asked == AskedTarget()
+    fitting = (n for n in names if anything or not asked.missed_by(read_facts(n).target))
+    name = next(fitting, None)
+    return None if name is None else open_any_pack(name)
 
 
 def _none_bundled(asked: AskedTarget) -> UsageError:
-    found = [loaded.target for loaded in map(open_any_pack, pack_names()) if loaded.target]
+    found = [facts.target for facts in map(read_facts, pack_names()) if facts.target]
     held = {f"{t.spelling} ({t.threads} thread{'s' * (t.threads > 1)})" for t in found}
     target = asked.spelling
     mode = f"--mode {asked.words} " if asked.words else ""
@@ -309,7 +289,7 @@ def _predict_graph(
     packs: Answering, network: Network, name: str, options: Mapping[str, Any]
 ) -> Answer:
     """A model's answer, by whichever pack speaks for it."""
-    space, kernels = packs.space, packs.kernels
+    space, kernels = packs.space, packs.kernels_for(network)
     if kernels is not None:
         member = space is not None and packs.members_first and is_member(space, network)
         if not member:

@@ -26,8 +26,8 @@ from latprof.workflows.report import check_page, write_page
 
 if TYPE_CHECKING:
     from latprof.predictors.pack.curve import Curve, CurvePoint
+    from latprof.workflows.answering_packs import Answering
     from latprof.workflows.arguments import AnyPackLike
-    from latprof.workflows.predict_answers import Answering
 
 #: A dimension: its size, or the sizes that it has one after the other.
 Dimension: TypeAlias = int | Sequence[int]

@@ -93,6 +93,7 @@ def train(
         For a published file that is missing or malformed.
     """
     from latprof.common.files import check_output
+    from latprof.datasets.spaces.own.function_space import FunctionSpace
     from latprof.measurement.labels import TargetLabels
     from latprof.predictors.models.by_name import predictor_class, predictor_names
     from latprof.predictors.pack.saving import save_pack
@@ -102,6 +103,8 @@ def train(
     own = space_of(space)
     if output is not None:
         check_output(output)
+    if on_note is not None and isinstance(own, FunctionSpace) and not own.is_compared:
+        on_note(f"building networks of {own.name} to find its parts, this once")
     options: dict[str, Any] = {
         "predictor": predictor,
         "test_fraction": test_fraction,

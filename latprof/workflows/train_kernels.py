@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ def train_kernels(
     store: StoreLike | None = None,
     output: PathLike | None = None,
     *,
-    kernels: PathLike | None = None,
+    kernels: PathLike | Sequence[PathLike] | None = None,
     target: str | None = None,
     seed: int = 0,
 ) -> KernelPack:
@@ -30,10 +31,11 @@ def train_kernels(
         With timed kernels, of ``latprof collect --kernels``.
     output : path, optional
         Where the pack is saved too.
-    kernels : path, optional
+    kernels : path or sequence of path, optional
         In place of ``store``: a table of mobile-ml-benchmark (``tflite_cnn_ops_gpu.csv``) or of
         TinyNAS (``conv_fp32.out``), or a data set of ``latprof collect --kernels``, by its name or
-        file; a store is one, too.
+        file; a store is one, too. Of several data sets the first is what the pack is of; the
+        others, of the same processor and runtime, add kernels in other number formats and batches.
     target : str, optional
         Which of the store's targets, or of the table's devices (``"mi8se|gpu"``).
     seed : int
@@ -55,10 +57,13 @@ def train_kernels(
 
     if output is not None:
         check_output(output)
-    if kernels is not None and is_sqlite(Path(kernels)):
-        store, kernels = kernels, None
-    if kernels is not None:
-        pack = train_on_published_kernels(Path(kernels), device=target, seed=seed)
+    if isinstance(kernels, str | os.PathLike):
+        kernels = [kernels]
+    paths = [Path(each) for each in kernels or []]
+    if len(paths) == 1 and is_sqlite(paths[0]):
+        store, paths = paths[0], []
+    if paths:
+        pack = train_on_published_kernels(*paths, device=target, seed=seed)
     else:
         assert store is not None
         with open_store(store) as opened:

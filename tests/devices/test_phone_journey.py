@@ -11,6 +11,7 @@ import time
 import numpy as np
 import onnx
 import pytest
+from farm_processes import Program
 from onnx import TensorProto, helper
 from phone_station import LONG_S, Station, onnxruntime_library
 
@@ -137,6 +138,26 @@ def test_both_ways_and_both_runtimes_are_one_phone(station, tmp_path):
         assert found["kernels"], found["without_kernels"]
 
 
+def test_a_farm_finds_the_phone_and_measures_on_it(station, tmp_path):
+    model, store = small_model(tmp_path / "m.onnx"), tmp_path / "lab.db"
+    before = station.files_outside()
+    main = ("-c", "from latprof.cli.main import main; main()", "farm")
+    with Program(*main, "start", "--port", "0", env=station.environment) as scheduler:
+        address = scheduler.wait_for("the farm is ready").split()[-1]
+        words = (*main, "join", address, "--only", "adb:*:litert")
+        with Program(*words, env=station.environment) as worker:
+            assert "adb:0A1B2C3D4E5F" in worker.wait_for("joined")
+            words = ("--visits", "2", "--farm", address, "--target", "adb:litert", "--store", store)
+            (found,) = station.json("collect", model, *words, status=STATUS)["devices"]
+            assert (found["device"], found["error"]) == ("adb:0A1B2C3D4E5F", None)
+            assert found["target"]["device"] == "adb:0A1B2C3D4E5F"
+            worker.kill(signal.SIGTERM)
+        scheduler.kill(signal.SIGTERM)
+    assert {row[1] for row in visits_of(store)} == {None}
+    assert station.files_outside() == before
+    await_no_runner(station)
+
+
 HOSTILE = (
     "$(touch evil).onnx",
     "; rm -rf data.onnx",
@@ -195,7 +216,7 @@ def test_a_phone_that_throttles_is_waited_for_and_its_visits_are_not_used(statio
 def test_a_phone_is_put_back_however_a_collection_ends(station, tmp_path, how):
     before = station.files_outside()
     store = tmp_path / "cut.db"
-    words = ("--target", "adb:litert", "-n", "30", "--mode", "fixed-performance", "--store", store)
+    words = ("--target", "adb:litert", "-n", "300", "--mode", "fixed-performance", "--store", store)
     process = station.start("collect", *SMALL, *words)
     end = time.monotonic() + LONG_S
     while not (store.exists() and len(visits_of(store)) > 1):
@@ -237,7 +258,7 @@ def test_a_runner_that_hangs_costs_one_visit_and_its_time_out(station, tmp_path)
 def test_a_second_latprof_says_who_has_the_phone(station, tmp_path):
     store = tmp_path / "one.db"
     process = station.start(
-        "collect", *SMALL, "--target", "adb:litert", "-n", "40", "--store", store
+        "collect", *SMALL, "--target", "adb:litert", "-n", "300", "--store", store
     )
     end = time.monotonic() + LONG_S
     while not (store.exists() and visits_of(store)):

@@ -187,10 +187,18 @@ def test_a_phone_says_what_it_is_over_both_ways(services):
     assert [cluster.cores for cluster in facts.clusters] == [(0, 1, 2, 3), (4, 5), (6, 7)]
 
 
+def connected_within(serial, *limits_s):
+    """A link; of limits that end before this computer has shown its key the next one is tried."""
+    for limit_s in limits_s[:-1]:
+        with contextlib.suppress(MeasurementTimeoutError):
+            return adb_direct.connect(serial, limit_s)
+    return adb_direct.connect(serial, limits_s[-1])
+
+
 def test_a_phone_that_asks_for_a_key_is_unauthorized_until_it_lists_it(tmp_path, home):
     with Phone(PROFILES["pixel-8"], tmp_path, with_keys=True) as locked:
         with pytest.raises(DeviceUnauthorizedError, match="Allow USB debugging"):
-            adb_direct.connect(locked.serial, 5.0)
+            connected_within(locked.serial, 2.0, 10.0, LONG_S)
         private = home / ".android" / "adbkey"
         assert private.stat().st_mode & 0o777 == 0o600
         locked.allow(private.with_name("adbkey.pub"))

@@ -1,6 +1,8 @@
 """With keys a farm is anywhere, and without them on this computer alone."""
 
 import datetime as dt
+import gc
+import socket
 import stat
 from types import SimpleNamespace
 
@@ -8,8 +10,9 @@ import pytest
 
 from latprof.errors import InputFileError, LatprofError, OutputPathError, UsageError
 from latprof.farm import farm_keys as module
-from latprof.farm import make_keys
+from latprof.farm import make_keys, start
 from latprof.farm.addresses import check_address, check_listening
+from latprof.farm.farm_connection import address_and_keys
 from latprof.farm.farm_keys import find_keys, security_of
 
 pytest.importorskip("distributed")
@@ -114,6 +117,21 @@ def test_where_a_scheduler_listens(keys, host, with_keys, expected):
             check_listening(host, folder)
     else:
         assert check_listening(host, folder) == expected
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_port_that_is_taken_is_said_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1:{port}: Address already"):
+            start(port=port)
+    gc.collect()  # dask leaves a socket to the collector
+
+
+def test_an_address_without_tls_is_used_without_keys(keys):
+    assert address_and_keys("tcp://127.0.0.1:99", keys) == ("tcp://127.0.0.1:99", None)
+    assert address_and_keys("127.0.0.1:99", keys) == ("tls://127.0.0.1:99", keys)
 
 
 @pytest.mark.parametrize(

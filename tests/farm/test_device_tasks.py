@@ -1,6 +1,7 @@
 """A worker's devices: one collection at a time, failures as values, set aside where they repeat."""
 
 import contextlib
+import errno
 import hashlib
 import threading
 import time
@@ -167,6 +168,22 @@ def test_a_models_file_is_asked_for_once(desk, tmp_path):
     answer = desk.visit("sim@a", session(), ask(network, content=content, **named))
     assert answer["visit"]["failure"] is None
     assert desk.visit("sim@a", session(), ask(network, **named))["visit"]["failure"] is None
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "device-full"),
+        (OSError(errno.EIO, "Input/output error"), "runtime-failed"),
+        (RuntimeError("what a library says"), "runtime-failed"),
+    ],
+)
+def test_no_exception_travels(desk, monkeypatch, raised, code):
+    def placed(*_arguments):
+        raise raised
+
+    monkeypatch.setattr(desk, "_placed", placed)
+    assert desk.visit("sim@a", session(), ask())["failure"]["code"] == code
 
 
 def test_failures_in_a_row_set_a_device_aside_until_it_has_rested(monkeypatch):

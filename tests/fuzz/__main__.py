@@ -72,7 +72,7 @@ FUZZERS = {
     "tiny-models": Fuzzer(attacks.fuzz_tiny, 100, 10),
     "odd-models": Fuzzer(odd_models.fuzz_odd, 336, 56),
     "external-data": Fuzzer(attacks.fuzz_external, 30, 30),
-    "phone-faults": Fuzzer(phone_faults.faults, 1200, 60),
+    "phone-faults": Fuzzer(phone_faults.faults, 1200, 24),
     "foreign-models": Fuzzer(foreign_models.measure, 120, 20),
 }
 

@@ -6,7 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from html_outline import Outline
+from onnx import helper
 
+from latprof.datasets import space_from_function
 from latprof.datasets.spaces.named import get_space
 from latprof.measurement.records import Target
 from latprof.reports.rendering.drawing import to_svg
@@ -115,6 +117,29 @@ def test_networks_of_every_space_are_drawn(name):
     assert svg.startswith("<svg")
     assert svg.count("<rect") > 10
     assert "nan" not in svg
+
+
+def test_networks_that_a_function_builds_are_drawn_by_what_they_multiply():
+    def model(choices):
+        weights = [helper.make_tensor("w", 1, (choices[0], 4, 3), bytes(48 * choices[0]), raw=True)]
+        nodes = [
+            helper.make_node("Conv", ["x", "w"], ["c"], "/a/Conv"),
+            helper.make_node("Softmax", ["c"], ["y"], "/b/Softmax"),
+        ]
+        ends = [helper.make_tensor_value_info(name, 1, ["N", 4, 9]) for name in "x"]
+        out = helper.make_tensor_value_info("y", 1, ["N", "C", "L"])
+        graph = helper.make_graph(nodes, "g", ends, [out], weights)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+    space = space_from_function(model, [(2, 8)], (4, 9), name="sound")
+    architecture = space.sample(1)[0]
+    drawing = draw_network(space, architecture)
+    (box,) = drawing.boxes
+    assert box.shape == ("2x7", "8x7")[architecture.choices[0]]
+    assert not box.skipped
+    assert box.label.startswith("conv")
+    assert box.label.endswith(" +1")
+    assert [name for name, _ in drawing.legend] == ["kernel 3"]
 
 
 def test_what_was_measured_stands_beside_the_prediction():

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latprof.datasets.spaces.named import get_space
+from latprof.datasets.spaces.nasbench_macro import NASBenchMacroSpace
 from latprof.errors import CoverageError, InvalidValueError, UnknownNameError, UnreachableLimitError
 from latprof.searchers import (
     ArchitectureTable,
@@ -220,3 +221,37 @@ def test_searchers_are_made_by_name_and_unknown_names_and_options_are_refused():
         get_searcher("randon")
     with pytest.raises(InvalidValueError, match="colour"):
         get_searcher("random", colour=1)
+
+
+class Rising(NASBenchMacroSpace):
+    """The networks whose layers' candidates rise: the constraint of a user's own space."""
+
+    name = "rising"
+
+    def allowed(self, choices):
+        return (np.diff(choices.astype(np.int64), axis=1) >= 0).all(axis=1)
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("random", {}),
+        ("evolution", {"population": 8}),
+        ("evolution", {"population": 8, "model": False}),
+        ("nsga2", {"population": 8, "children": 4}),
+        ("nsga2", {"population": 8, "children": 4, "model": False}),
+        ("netadapt", {}),
+    ],
+)
+@pytest.mark.parametrize("limit_ms", [9.0, math.inf])
+def test_no_method_asks_about_what_a_space_does_not_allow(method, options, limit_ms):
+    space = Rising()
+    assert space.num_architectures == math.comb(10, 2)
+    table = LatencyTable(space, ALL, 1.0 + ALL.sum(axis=1))
+    accuracy = Counting()
+
+    found = get_searcher(method, **options).run(SearchProblem(table, accuracy, limit_ms), 20)
+
+    assert len(found.trail) >= (10 if method != "netadapt" else 1)
+    assert space.allowed(np.array(accuracy.asked, dtype=np.uint8)).all()
+    assert found.best.latency_ms <= limit_ms

@@ -1,10 +1,12 @@
 """The daemon that runs on phones, built for this computer from Debian's source package.
 
 Neither its source nor the program is in this repository: ``build_adbd`` fetches the source with
-apt, compiles 33 files of it (half a minute) and keeps the result in ``build/adbd``.
+apt, compiles 33 files of it (half a minute) and keeps the result in ``build/adbd``. There are two
+programs, and what is the same in both is compiled once.
 """
 
 import fcntl
+import os
 import re
 import shutil
 import subprocess
@@ -72,6 +74,8 @@ _FLAGS = [
     '-DPLATFORM_TOOLS_VERSION="29.0.6"',
     "-DANDROID_BASE_UNIQUE_FD_DISABLE_IMPLICIT_CONVERSION=1",
 ]
+#: The macro of a phone that asks nobody for a key.
+_ASKS_NOBODY = "ALLOW_ADBD_NO_AUTH"
 _LIBRARIES = "-lbase -lcrypto -lcutils -llog -lcap -lresolv -lutil -lpthread -latomic".split()
 _LIBRARY_FOLDER = "/usr/lib/x86_64-linux-gnu/android"
 
@@ -84,9 +88,7 @@ def build_adbd() -> dict[bool, Path]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not all(program.exists() for program in programs.values()):
             with tempfile.TemporaryDirectory(prefix="adbd-") as folder:
-                source = _fetch(Path(folder))
-                for with_keys, program in programs.items():
-                    _compile(source, Path(folder) / program.name, program, with_keys=with_keys)
+                _compile(_fetch(Path(folder)), Path(folder), programs)
     return programs
 
 
@@ -116,8 +118,8 @@ def _fetch(folder: Path) -> Path:
     return source
 
 
-def _compile(source: Path, folder: Path, program: Path, *, with_keys: bool) -> None:
-    """Compile and link one program; nothing of the source is edited."""
+def _compile(source: Path, folder: Path, programs: dict[bool, Path]) -> None:
+    """Compile and link both programs; nothing of the source is edited."""
     overrides = folder / "overrides"
     (overrides / "android-base").mkdir(parents=True)
     (overrides / "android-base" / "thread_annotations.h").write_text(
@@ -127,24 +129,29 @@ def _compile(source: Path, folder: Path, program: Path, *, with_keys: bool) -> N
     forced.write_text("".join(f"#include <{name}>\n" for name in _HEADERS.split()) + _FS_CONFIG)
     included = [f"-I{path}" for path in (overrides, *(source / name for name in _INCLUDED))]
     included.append("-I/usr/include/android")
-    flags = [
-        *_FLAGS,
-        *([] if with_keys else ["-DALLOW_ADBD_NO_AUTH=1"]),
-        f"-include{forced}",
-        *included,
-    ]
+    flags = [*_FLAGS, f"-include{forced}", *included]
     files = [source / _ADB / name for name in [*_listed_files(source), *_ALONE]]
     files += [source / name for name in _BESIDE]
+    differing = {file for file in files if _ASKS_NOBODY in file.read_text(errors="replace")}
+    assert differing, f"no file knows {_ASKS_NOBODY}"
 
-    def compile_one(file: Path) -> str:
-        made = folder / (str(file.relative_to(source)).replace("/", "_") + ".o")
+    def compile_one(wanted: tuple[Path, bool]) -> Path:
+        file, with_keys = wanted
+        name = str(file.relative_to(source)).replace("/", "_")
+        made = folder / f"{name}{'' if with_keys else '-for-anybody'}.o"
         compiler = ["gcc", "-w", "-O1", *included] if file.suffix == ".c" else ["g++", *flags]
-        _run(*compiler, "-c", file, "-o", made)
-        return str(made)
+        _run(*compiler, *([] if with_keys else [f"-D{_ASKS_NOBODY}=1"]), "-c", file, "-o", made)
+        return made
 
-    with ThreadPoolExecutor() as pool:
-        objects = list(pool.map(compile_one, files))
-    linked = folder / "linked"
+    wanted = [(file, True) for file in files] + [(file, False) for file in differing]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        objects = dict(zip(wanted, pool.map(compile_one, wanted), strict=True))
+    for with_keys, program in programs.items():
+        chosen = [objects[file, with_keys or file not in differing] for file in files]
+        _link(chosen, folder / program.name, program)
+
+
+def _link(objects: list[Path], linked: Path, program: Path) -> None:
     _run(
         "g++",
         *objects,

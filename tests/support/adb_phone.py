@@ -21,6 +21,8 @@ from adb_daemon import build_adbd
 from faulty_link import FaultyLink
 
 _PORT = 5555
+#: How often a phone that starts is looked for, every 10 ms: two minutes, on any machine.
+_LOOKS = 12_000
 _SHOWN = ("usr", "lib", "lib64")
 _MADE = ("bin", "data/local/tmp", "data/misc/adb", "dev", "proc", "sys", "tmp", "answers", "etc")
 
@@ -176,7 +178,7 @@ class Phone:
 
     def _inner_process(self):
         """The first process of the phone's own process namespace, as this computer numbers it."""
-        for _ in range(3000):
+        for _ in range(_LOOKS):
             children = Path(f"/proc/{self._adbd.pid}/task/{self._adbd.pid}/children")
             with contextlib.suppress(OSError):
                 if numbers := children.read_text().split():
@@ -186,7 +188,7 @@ class Phone:
         raise AssertionError("the phone did not start")
 
     def _wait_until_it_listens(self):
-        for _ in range(3000):
+        for _ in range(_LOOKS):
             with contextlib.suppress(OSError):
                 self.link.try_it().close()
                 return

@@ -88,7 +88,9 @@ def environment(folder: Path) -> dict[str, str]:
         points = {"latprof.profilers": {"fake:clock": "latprof.testing.fakes:FakeProfiler"}}
         write_distribution(place, "fake-devices", {}, points)
     path = os.pathsep.join([str(place), str(ROOT), os.environ.get("PYTHONPATH", "")])
-    return {**os.environ, "PYTHONPATH": path, "XDG_CONFIG_HOME": str(folder)}
+    # What those leave behind that are killed lies in the test's folder, too.
+    there = {"XDG_CONFIG_HOME": str(folder), "TMPDIR": str(folder)}
+    return {**os.environ, "PYTHONPATH": path, **there}
 
 
 @contextlib.contextmanager
@@ -105,9 +107,9 @@ def scheduler(folder, keys=None, port=0):
 
 
 def worker(folder, address, label, devices=1, seconds=0.0, keys=None):
-    """A worker with simulated devices, which has joined."""
+    """A worker with simulated devices, which has joined; it looks for a new scheduler often."""
     words = (address, keys or "-", label, devices, seconds)
-    program = Program(__file__, *words, env=environment(folder))
+    program = Program(__file__, *words, env=environment(folder) | {"AGAIN_EVERY_S": "0.5"})
     program.wait_for("joined")
     return program
 
@@ -252,7 +254,7 @@ class EmptyMeasurer:
 
 
 def main(address, keys, label, devices, seconds):
-    from latprof.farm import FarmDevice, device_tasks, join
+    from latprof.farm import FarmDevice, device_tasks, join, joining
     from latprof.profilers.base import RunOptions
     from latprof.profilers.visits.measurer import InProcessMeasurer
     from latprof.testing.fakes import FakeProfiler
@@ -285,6 +287,7 @@ def main(address, keys, label, devices, seconds):
         yield make
 
     setattr(device_tasks, "measurers", simulated)  # noqa: B010 - of the module that uses them
+    joining.AGAIN_EVERY_S = float(os.environ.get("AGAIN_EVERY_S", joining.AGAIN_EVERY_S))
     if offs := os.environ.get("CLOCK_OFF_S"):
         steps = [float(off) for off in offs.split()]
         time.time = lambda: clock() + steps[len(made) // 8 % len(steps)]

@@ -40,6 +40,14 @@ class Server:
             **as_user,
         )
 
+    def make(self):
+        """An empty database, with a user and a password."""
+        password = self._folder / "password"
+        password.write_text("hush", encoding="utf-8")
+        password.chmod(0o644)
+        words = ("-D", str(self._folder / "data"), "-U", "latprof", "-A", "scram-sha-256")
+        self.run("initdb", *words, f"--pwfile={password}", "--no-sync", "-E", "UTF8")
+
     def start(self) -> None:
         options = f"-p {self.port} -h 127.0.0.1 -k {self._folder} -c fsync=off"
         log = str(self._folder / "log")
@@ -62,25 +70,31 @@ class Server:
 
 
 @contextlib.contextmanager
-def server():
-    """Yield a server; skips where Debian's package or the driver is not installed."""
+def server(keep=None):
+    """Yield a server; skips where Debian's package or the driver is not installed.
+
+    With ``keep``, a folder, it has what an earlier one had, and leaves it.
+    """
     pytest.importorskip("psycopg")
     if programs() is None:
         pytest.skip("PostgreSQL is not installed: make debian-packages")
     user = None
-    folder = Path(tempfile.mkdtemp(prefix="latprof-pg-", dir="/tmp"))
+    folder = keep or Path(tempfile.mkdtemp(prefix="latprof-pg-", dir="/tmp"))
+    folder.mkdir(parents=True, exist_ok=True)
     if os.geteuid() == 0:  # the server refuses to be root
         user = "postgres"
         os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
     found = Server(folder, user, free_port())
     try:
-        (folder / "password").write_text("hush", encoding="utf-8")
-        (folder / "password").chmod(0o644)
-        words = ("-D", str(folder / "data"), "-U", "latprof", "-A", "scram-sha-256")
-        found.run("initdb", *words, f"--pwfile={folder / 'password'}", "--no-sync", "-E", "UTF8")
+        if (folder / "data").exists():
+            with contextlib.suppress(subprocess.CalledProcessError):
+                found.stop()  # of a test that was killed
+        else:
+            found.make()
         found.start()
         yield found
     finally:
         with contextlib.suppress(subprocess.CalledProcessError):
-            found.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+            found.stop("fast" if keep else "immediate")
+        if keep is None:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,7 +1,8 @@
 """A process that collects with computed times, for tests of several with one store.
 
-``python shared_collector.py STORE VISITS SECONDS [I/N]`` prints each visit that it has made as soon
-as the store has it, and at last what it did as JSON. Each visit takes so many seconds.
+``python shared_collector.py STORE VISITS SECONDS I/N LOOK`` prints each visit that it has made as
+soon as the store has it, and at last what it did as JSON. Each visit takes so many seconds, and so
+many are between two looks at what others do.
 """
 
 import dataclasses
@@ -31,9 +32,14 @@ TOTAL = VISITS * len(NETWORKS)
 
 
 def start(
-    path: str | Path, seconds: float, shard: str = "1/1", visits: int = VISITS
+    path: str | Path,
+    seconds: float,
+    shard: str = "1/1",
+    visits: int = VISITS,
+    look_every_s: float = 0.1,
 ) -> subprocess.Popen[str]:
-    words = [sys.executable, __file__, str(path), str(visits), str(seconds), shard]
+    numbers = [str(visits), str(seconds), shard, str(look_every_s)]
+    words = [sys.executable, __file__, str(path), *numbers]
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
 
 
@@ -76,11 +82,11 @@ def plan_of(visits, shard=(1, 1)):
     return Plan(NETWORKS, PairedProtocol(visits=visits), repeat_fraction=0.0, shard=shard)
 
 
-def main(path, visits, seconds, shard="1/1"):
+def main(path, visits, seconds, shard, look_every_s):
     number, shards = shard.split("/")
     plan = plan_of(int(visits), (int(number), int(shards)))
     SlowMeasurer.seconds = float(seconds)
-    sharing.LOOK_EVERY_S = 0.1
+    sharing.LOOK_EVERY_S = float(look_every_s)
 
     def make(reference_runs):
         profiler = FakeProfiler(RunOptions(), noise=0.001)

@@ -28,6 +28,9 @@ def test_kept(latency):
 def test_broken(latency):
     assert latency.predict("model.onnx") < ms(0.001)
 
+def test_broken_the_other_way_round(latency):
+    assert ms(0.001) > latency.predict("model.onnx")
+
 @pytest.mark.latency_budget("model.onnx", "0.001 ms", pack=None)
 def test_marked():
     raise RuntimeError("never begun")
@@ -71,13 +74,13 @@ def test_a_suite_says_which_budgets_are_kept(tmp_path):
     (tmp_path / "model.onnx").write_bytes(space.onnx_bytes(space.sample(1)[0]))
     (tmp_path / "test_suite.py").write_text(SUITE)
     done = run_pytest(tmp_path, "--latency-busy", "skip")
-    assert "5 failed, 1 passed, 1 skipped" in done.stdout, done.stdout + done.stderr
+    assert "6 failed, 1 passed, 1 skipped" in done.stdout, done.stdout + done.stderr
     assert "never begun" not in done.stdout
     assert "none.onnx" in done.stdout
     assert "latency_fixture.py" not in done.stdout  # an error of ours is a line, no traceback
     assert "missing 1 required positional argument: 'budget'" in done.stdout
     assert "unexpected keyword argument 'uper'" in done.stdout
-    assert done.stdout.count("at most 0.001 ms: broken: ") >= 2
+    assert done.stdout.count("at most 0.001 ms: broken: ") >= 3
     assert "predicted for cpu:onnxruntime" in done.stdout
     assert "latprof: 1 test of latency skipped, since the host was busy" in done.stdout
     done = run_pytest(tmp_path, "--latency-busy", "fail", "-k", "busy")

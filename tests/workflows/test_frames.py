@@ -39,7 +39,7 @@ def test_answers_are_a_list_and_a_frame(axes):
     assert len(axes.get_yticklabels()) == 2
     one = latprof.predict(MEMBER, "proxyless-cpu-ort1")
     assert one.to_frame().to_dict("records") == one.frame_rows()
-    assert one.plot().get_xlabel() == "ms"
+    assert one.plot().get_xlabel() == "latency, ms"
 
 
 def test_comparison_of_stores(collected, axes):

@@ -181,6 +181,37 @@ def test_of_a_detached_commit_the_service_says_the_branch(repository, monkeypatc
     assert revision_here(folder=repository).branch == "feature"
 
 
+@pytest.mark.parametrize("name", ["fix#12,x=y", "größe/日本", "v1"])
+def test_a_branch_is_known_whatever_it_is_called(repository, name):
+    run(repository, "tag", "v1", "main~2")  # one name for a tag and a branch
+    run(repository, "update-ref", f"refs/heads/{name}", "main~1")
+    run(repository, "symbolic-ref", "HEAD", f"refs/heads/{name}")
+    commit = run(repository, "rev-parse", "main~1")
+    assert revision_here("", repository) == Revision(commit, name)
+    if name != "v1":
+        assert commit_of(name, repository) == commit
+    assert commit_of("x\udcffy", repository) == ""
+
+
+def test_why_a_commit_is_not_known_is_said(repository, measured, monkeypatch, tmp_path):
+    clone = tmp_path / "clone"
+    run(tmp_path, "clone", "--quiet", "--depth=2", f"file://{repository}", str(clone))
+    monkeypatch.chdir(clone)
+    for good in ("main~1", "main~5"):
+        with pytest.raises(UsageError) as told:
+            bisection.bisect("main", good, "cp source.txt m", "m")
+        assert "this clone is shallow" in str(told.value.hint)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError) as told:
+        bisection.bisect("main~1", "main", "cp source.txt m", "m")
+    assert "not a git repository" in str(told.value.hint)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError) as told:
+        bisection.bisect("main~1", "main", "cp source.txt m", "m")
+    assert told.value.hint == "git is not installed"
+
+
 def test_outside_of_a_repository_nothing_is_known(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert revision_here("t", tmp_path) == Revision(tag="t")

@@ -9,7 +9,11 @@ import pytest
 from command_line import run_latprof
 
 import latprof
-from latprof.datasets.importers.files.benchmark_files import read_benchmark_file
+from latprof.datasets.importers.files.benchmark_files import (
+    BenchmarkFile,
+    pyperf_text,
+    read_benchmark_file,
+)
 from latprof.errors import DataSetError
 
 
@@ -133,6 +137,12 @@ def test_what_a_file_says_beside_its_times_does_no_harm(tmp_path):
     assert len(latprof.history(store, "resnet").points) == 1
     latprof.export(store, pyperf=tmp_path / "again.json")
     assert read_benchmark_file(tmp_path / "again.json").benchmarks[0].name == "resnet"
+    # pyperf refuses an empty text, as the branch of a detached commit, and one of two lines.
+    again = json.loads((tmp_path / "again.json").read_text())
+    assert "commit_id" in again["metadata"]
+    assert "commit_branch" not in again["metadata"]
+    one = BenchmarkFile("latprof", "", "a\nb", "7" * 40, "", 0.0, ())
+    assert json.loads(pyperf_text(one))["metadata"]["cpu_model_name"] == "a b"
 
 
 def one_round(data):

@@ -8,11 +8,20 @@ import pytest
 from command_line import run_latprof
 
 from latprof.datasets.zoo import write_model
-from latprof.datasets.zoo.built_models import built_bytes, built_family, random_keys, zoo_key
+from latprof.datasets.zoo.built_models import (
+    built_bytes,
+    built_family,
+    built_model,
+    quantized_key,
+    random_keys,
+    zoo_key,
+)
 from latprof.datasets.zoo.catalogue import facts, names
 from latprof.errors import InvalidValueError, UnknownNameError
 from latprof.graph.reader import read_network
+from latprof.predictors.pack.kernel_answers import predict_from_kernels
 from latprof.workflows.collect_kernels import families_in_turn
+from latprof.workflows.predict_answers import AskedTarget, packs_for
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +91,28 @@ def test_networks_are_built_again_from_their_line():
         built_bytes("zoo:mobilenet-v1")
     with pytest.raises(UnknownNameError):
         zoo_key("nothing")
+
+
+def test_a_quantised_network_is_built_again_with_the_family_and_the_work_of_its_own():
+    plain = zoo_key("mobilenet-v1", resolution=64, width=0.25)
+    for form in ("qdq", "dynamic"):
+        key = quantized_key(plain, form)
+        assert built_family(key) == built_family(plain)
+        assert built_bytes(key) == built_bytes(key)
+        assert read_network(built_bytes(key)).macs == read_network(built_bytes(plain)).macs
+
+
+def test_models_are_answered_by_the_bundled_kernels_of_their_format_and_batch():
+    packs = packs_for(["m.onnx"], None, AskedTarget())
+    plain = zoo_key("mobilenet-v1", resolution=64, width=0.25)
+    int8 = read_network(built_model(quantized_key(plain, "qoperator")))
+    assert packs.name_for(read_network(built_model(plain))) == ""
+    assert packs.name_for(int8) == "kernels-epyc-ort1-int8"
+    found = packs.kernels_for(int8)
+    assert found.target.precision == "int8"
+    assert predict_from_kernels(found, int8, "m").coverage > 0.9
+    given = packs_for(["m.onnx"], "kernels-epyc-ort1", AskedTarget())
+    assert given.name_for(int8) == ""
 
 
 def test_every_family_of_the_zoo_is_sampled_before_a_second_network_of_one():

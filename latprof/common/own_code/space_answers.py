@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 #: Decisions of a space, and candidates of one: choices are bytes.
 _MOST_DECISIONS, _MOST_CANDIDATES = 10_000, 256
-_MOST_BLOCKS = 100_000
-#: Elements of an image: 512 MiB of float32.
+_MOST_BLOCKS, _MOST_SIZES = 100_000, 5
+#: Elements of an input: 512 MiB of float32.
 _MOST_ELEMENTS = 1 << 27
-_SIZE = whole(1, 1 << 16)
+_SIZE = whole(1, 1 << 20)
 
 
 def _unless(text: str, fits: Callable[[Any, tuple[Any, ...]], bool]) -> Check:
@@ -46,8 +46,8 @@ def _are_candidates(answer: Any, _args: tuple[Any, ...]) -> bool:
 
 def _is_shape(answer: Any, _args: tuple[Any, ...]) -> bool:
     return (
-        _is_list(answer, 3)
-        and len(answer) == 3
+        _is_list(answer, _MOST_SIZES)
+        and len(answer) > 0
         and all(map(_SIZE.takes, answer))
         and math.prod(map(int, answer)) <= _MOST_ELEMENTS
     )
@@ -85,6 +85,11 @@ def _is_array(kinds: str) -> Callable[[Any, tuple[Any, ...]], bool]:
     return fits
 
 
+def _is_verdict(answer: Any, args: tuple[Any, ...]) -> bool:
+    is_array = isinstance(answer, np.ndarray) and answer.dtype.kind == "b"
+    return is_array and (not args or answer.shape == np.shape(args[0])[:1])
+
+
 def _is_plain(answer: Any, _args: tuple[Any, ...]) -> bool:
     try:
         json.dumps(dict(answer), allow_nan=False)
@@ -93,9 +98,7 @@ def _is_plain(answer: Any, _args: tuple[Any, ...]) -> bool:
     return isinstance(answer, Mapping)
 
 
-_shape = _unless(
-    f"channels, height and width, at most {_MOST_ELEMENTS:,} elements together", _is_shape
-)
+_shape = _unless(f"the sizes of one input, at most {_MOST_ELEMENTS:,} elements together", _is_shape)
 _blocks = _unless("a tuple of blocks", _are_blocks)
 _choices = _unless("choices of the shape that was given", _is_array("ui"))
 #: By the members of :class:`latprof.datasets.spaces.base.SearchSpace` that a user's class may have.
@@ -113,6 +116,7 @@ ANSWERS: Mapping[str, Check | None] = {
     "head": _unless("a tuple of operators", _are_operators),
     "parts": _unless("a tuple of parts, each with decisions", _are_parts),
     "active": _unless("truth values of the shape that was given", _is_array("b")),
+    "allowed": _unless("a truth value for each architecture", _is_verdict),
     "canonical": _choices,
     "isomorphs": _choices,
     "pruned": _choices,

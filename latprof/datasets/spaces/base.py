@@ -7,6 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
 #: Most networks of one sample, and images of one run.
 _MOST_SAMPLES, _MOST_IMAGES = 10**8, 1 << 20
 #: Draws of thousands in a row without a new network, after which there are no more.
-_PATIENCE = 2000
+_MOST_IDLE = 2000
+#: Combinations of a constrained space that are counted, at most; that are drawn to see what is
+#: allowed; and times that a sample is drawn in vain before it ends.
+_MOST_COUNTED, _DRAWN, _PATIENCE = 1 << 18, 4096, 200
 #: Characters of a choice in a spelling.
 _LONGEST_INDEX = 18
 
@@ -96,12 +100,12 @@ class SearchSpace(ABC):
 
     Subclasses set ``name``, keep the arguments of ``__init__`` as attributes, and implement
     :attr:`candidates`, :attr:`input_shape`, :meth:`blocks` and :meth:`head`. Decisions are
-    independent here: any combination of allowed candidates is an architecture. Where a decision may
-    not matter (a layer beyond its stage's depth) they override :meth:`active` and
-    :attr:`num_architectures`; where blocks depend on several decisions, or a decision fixes several
-    blocks, :attr:`parts`. A network's cost is, before any measurement, the sum over its parts and
-    over what never changes: ``Block.position`` is the index of the block's part, None for a block
-    that no decision changes.
+    independent here: any combination of candidates is an architecture. Where some are not, they
+    override :meth:`allowed`. Where a decision may not matter (a layer beyond its stage's depth)
+    they override :meth:`active` and :attr:`num_architectures`; where blocks depend on several
+    decisions, or a decision fixes several blocks, :attr:`parts`. A network's cost is, before any
+    measurement, the sum over its parts and over what never changes: ``Block.position`` is the index
+    of the block's part, None for a block that no decision changes.
     """
 
     name: str = ""
@@ -126,19 +130,22 @@ class SearchSpace(ABC):
 
     @property
     @abstractmethod
-    def input_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of one image; the largest where architectures differ."""
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one image or other input, without the batch; the largest where they differ.
+
+        Channels, height and width of an image.
+        """
 
     def image_shape(
         self,
         architecture: Architecture,  # noqa: ARG002 - most spaces have one size of image
-    ) -> tuple[int, int, int]:
-        """Channels, height and width of the image that this architecture takes."""
+    ) -> tuple[int, ...]:
+        """Shape of the input that this architecture takes."""
         return self.input_shape
 
     @property
-    def common_image_shape(self) -> tuple[int, int, int] | None:
-        """The image that every architecture takes; None where it is a decision."""
+    def common_image_shape(self) -> tuple[int, ...] | None:
+        """The input that every architecture takes; None where it is a decision."""
         return self.input_shape
 
     @property
@@ -146,9 +153,9 @@ class SearchSpace(ABC):
         """Height and width of the reference network's image in a measurement.
 
         The reference should take about as long as what it measures: spaces whose networks take
-        longer than a mobile network of their image size say so.
+        longer than a mobile network of their image size say so. Here the square of as many pixels.
         """
-        return self.input_shape[-1]
+        return round(math.sqrt(math.prod(self.input_shape[1:])))
 
     @abstractmethod
     def blocks(self, architecture: Architecture) -> tuple[Block, ...]:
@@ -228,18 +235,65 @@ class SearchSpace(ABC):
         matter = self.active(choices)
         return choices if matter.all() else (choices * matter).astype(np.uint8, copy=False)
 
+    def allowed(self, choices: Choices) -> NDArray[np.bool_]:
+        """Which of n combinations are architectures of the space, shape (n,); here all.
+
+        Where decisions constrain each other (a width that the heads divide, a limit of parameters)
+        a space overrides this; the answer is the same for :meth:`canonical` choices. Samples and
+        searches keep to what is allowed.
+        """
+        return np.ones(len(choices), dtype=np.bool_)
+
+    @property
+    def is_constrained(self) -> bool:
+        """Whether some combinations may not be allowed."""
+        return type(self).allowed is not SearchSpace.allowed
+
     @property
     def num_architectures(self) -> int:
-        """Number of distinct networks, inactive decisions not counted."""
-        return math.prod(self.num_choices.tolist())
+        """Number of distinct networks, inactive decisions not counted.
+
+        Where there is a constraint and many combinations, an estimate.
+        """
+        return self._num_allowed if self.is_constrained else math.prod(self.num_choices.tolist())
+
+    @cached_property
+    def _num_allowed(self) -> int:
+        """How many combinations are allowed: counted, or estimated from random ones."""
+        total = math.prod(self.num_choices.tolist())
+        if total > _MOST_COUNTED:
+            share = float(np.mean(self.allowed(self._drawn())))
+            return max(1, int(total * Fraction(share)))
+        numbers = np.unravel_index(np.arange(total), tuple(self.num_choices.tolist()))
+        rows = np.unique(self.canonical(np.stack(numbers, axis=1).astype(np.uint8)), axis=0)
+        return int(self.allowed(rows).sum())
+
+    def _drawn(self) -> Choices:
+        """Random combinations, always the same, allowed or not."""
+        uniform = np.random.default_rng(0).random((_DRAWN, len(self.num_choices)))
+        return (uniform * self.num_choices).astype(np.uint8)
+
+    def completed(self, fixed: Mapping[int, int]) -> Choices | None:
+        """Allowed choices with these of some decisions, shape (1, decisions).
+
+        The others are 0 where that is allowed, else drawn. None where no allowed ones are found.
+        """
+        choices: Choices = np.zeros((1, len(self.num_choices)), dtype=np.uint8)
+        choices[0, list(fixed)] = list(fixed.values())
+        if not self.is_constrained or self.allowed(choices)[0]:
+            return choices
+        rows = self._drawn()
+        rows[:, list(fixed)] = choices[:, list(fixed)]
+        found = rows[self.allowed(rows)]
+        return found[:1] if len(found) else None
 
     @property
     def parts(self) -> tuple[Part, ...]:
         """The parts of every network; here one a decision, named after its block."""
-        first = self.architectures(np.zeros((1, len(self.num_choices)), dtype=np.uint8))[0]
         names: dict[int | None, str] = {}
-        for block in self.blocks(first):
-            names.setdefault(block.position, block.name)
+        if (first := self.completed({})) is not None:
+            for block in self.blocks(self.architectures(first)[0]):
+                names.setdefault(block.position, block.name)
         return tuple(
             Part(names.get(index, f"decision{index}"), (index,))
             for index in range(len(self.num_choices))
@@ -248,12 +302,14 @@ class SearchSpace(ABC):
     def part_blocks(self, part: int, local_choices: tuple[int, ...]) -> tuple[Block, ...]:
         """Blocks of one part under these choices of its decisions; there may be none.
 
-        Raises InvalidValueError for a part that is not there, and choices that are none of its.
+        There are none for choices that no allowed architecture has. Raises InvalidValueError for a
+        part that is not there, and choices that are none of its.
         """
         decisions = self.check_part(part, local_choices).decisions
-        choices = np.zeros((1, len(self.num_choices)), dtype=np.int64)
-        choices[0, list(decisions)] = local_choices
-        architecture = self.architectures(self.choices(choices))[0]
+        choices = self.completed(dict(zip(decisions, local_choices, strict=True)))
+        if choices is None:
+            return ()
+        architecture = self.architectures(choices)[0]
         return tuple(block for block in self.blocks(architecture) if block.position == part)
 
     def check_part(self, part: int, local_choices: tuple[int, ...]) -> Part:
@@ -287,9 +343,9 @@ class SearchSpace(ABC):
     def sample_choices(self, n: int, seed: int = 0) -> Choices:
         """Draw ``n`` distinct networks as canonical choices, shape (n, decisions).
 
-        Each decision is drawn uniformly; of draws that are the same network the first counts. The
-        first m of n are the m drawn alone with the same seed. Raises InvalidValueError when
-        ``n`` is below 1 or the space holds fewer.
+        Each decision is drawn uniformly; of draws that are the same network the first counts, and
+        what is not allowed does not. The first m of n are the m drawn alone with the same seed.
+        Raises InvalidValueError when ``n`` is below 1 or the space holds fewer.
         """
         whole(1, _MOST_SAMPLES).check("n", n)
         total = self.num_architectures
@@ -301,13 +357,22 @@ class SearchSpace(ABC):
         drawn: Choices = np.empty((0, len(self.num_choices)), dtype=np.uint8)
         idle = 0
         while len(drawn) < n:
-            uniform = generator.random((max(4096, n - len(drawn)), len(self.num_choices)))
+            before = len(drawn)
+            uniform = generator.random((max(4096, n - before), len(self.num_choices)))
             more = self.canonical((uniform * self.num_choices).astype(np.uint8))
-            before, drawn = len(drawn), np.concatenate([drawn, more])
+            drawn = np.concatenate([drawn, more[self.allowed(more)]])
             _, first = np.unique(drawn, axis=0, return_index=True)
             drawn = drawn[np.sort(first)]
-            idle = idle + 1 if len(drawn) == before else 0
-            if idle == _PATIENCE:
+            idle = 0 if len(drawn) > before else idle + 1
+            if self.is_constrained and idle >= _PATIENCE:
+                raise InvalidValueError(
+                    f"space {self.name}: {len(drawn)} architectures were found that its constraint "
+                    "allows",
+                    field="n",
+                    got=str(n),
+                    hint="ask for fewer, or make the candidates so that more of them fit together",
+                )
+            if idle >= _MOST_IDLE:
                 raise InvalidValueError(
                     f"space {self.name} has fewer networks than its num_architectures says",
                     field="space",
@@ -346,12 +411,15 @@ class SearchSpace(ABC):
             )
         try:
             values = [_index(part) for part in body.replace("-", ",").split(",")]
-            return self.architectures(self.choices([Architecture(self.name, tuple(values))]))[0]
+            choices = self.choices([Architecture(self.name, tuple(values))])
         except ValueError:
             raise InvalidValueError(
                 f"not an architecture: {text!r}",
                 expected=f"{len(self.num_choices)} numbers with commas between them",
             ) from None
+        if self.is_constrained and not self.allowed(choices)[0]:
+            raise InvalidValueError(f"the constraint of space {self.name} excludes {text!r}")
+        return self.architectures(choices)[0]
 
     def choices(self, architectures: Sequence[Architecture] | NDArray[Any]) -> Choices:
         """Return checked choices, shape (n, decisions), of a batch in either form.

@@ -121,14 +121,14 @@ class MixedPrecisionSpace(SearchSpace):
         )
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
+    def input_shape(self) -> tuple[int, ...]:
         return self.base.input_shape
 
-    def image_shape(self, architecture: Architecture) -> tuple[int, int, int]:
+    def image_shape(self, architecture: Architecture) -> tuple[int, ...]:
         return self.base.image_shape(self.base_architecture(architecture))
 
     @property
-    def common_image_shape(self) -> tuple[int, int, int] | None:
+    def common_image_shape(self) -> tuple[int, ...] | None:
         return self.base.common_image_shape
 
     @property

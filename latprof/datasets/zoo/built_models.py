@@ -1,7 +1,8 @@
 """Models that latprof builds from a line of text: the zoo's at any size, and random ones.
 
 ``"zoo:mobilenet-v2 resolution=224 width=1 batch_size=1"`` or ``"random:17 batch_size=1"``: what a
-store keeps of such a network is enough to build it again.
+store keeps of such a network is enough to build it again. ``" quantized=qdq"`` behind it is the
+same network in one of :data:`~latprof.graph.convert.quantized.forms.FORMS`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _ZOO = re.compile(
     r"zoo:([\w.-]{1,80}) resolution=(\d{1,5}) width=(\d{1,3}(?:\.\d{1,6})?) batch_size=(\d{1,5})"
 )
 _RANDOM = re.compile(r"(random|small|tokens):(\d{1,9}) batch_size=(\d{1,5})")
+_QUANTIZED = " quantized="
 #: What builds the random networks of each word.
 _DRAWN = {"random": random_network, "small": small_network, "tokens": random_tokens}
 
@@ -40,8 +42,23 @@ def random_keys(seed: int, *, batch_size: int = 1) -> list[str]:
     return [f"{word}:{seed} batch_size={batch_size}" for word in _DRAWN]
 
 
+def quantized_key(key: str, form: str) -> str:
+    """The line of the same network, quantised."""
+    return f"{key}{_QUANTIZED}{form}"
+
+
+def is_quantized(key: str) -> bool:
+    """Whether a line is of a quantised network."""
+    return _QUANTIZED in key
+
+
 def built_bytes(key: str, seed: int = 0) -> bytes:
     """The model of a line; raises InvalidValueError for a line that is none."""
+    if is_quantized(key):
+        from latprof.graph.convert.quantized.forms import with_values
+
+        content: bytes = with_values(built_model(key), seed).SerializeToString()
+        return content
     if match := _ZOO.fullmatch(key):
         name, resolution, width, batch_size = match.groups()
         return catalogue.onnx_bytes(
@@ -58,6 +75,11 @@ def built_bytes(key: str, seed: int = 0) -> bytes:
 
 def built_model(key: str) -> onnx.ModelProto:
     """The model of a line without its weights, which can be read and not run."""
+    if is_quantized(key):
+        from latprof.graph.convert.quantized.forms import quantized_form
+
+        plain, _, form = key.partition(_QUANTIZED)
+        return quantized_form(built_model(plain), form)
     if match := _ZOO.fullmatch(key):
         name, resolution, width, batch_size = match.groups()
         return catalogue.build(
@@ -74,7 +96,7 @@ def built_model(key: str) -> onnx.ModelProto:
 
 def built_family(key: str) -> str:
     """The family of a network of the zoo; empty for random networks, which have none."""
-    match = _ZOO.fullmatch(key)
+    match = _ZOO.fullmatch(key.partition(_QUANTIZED)[0])
     return catalogue.facts(match[1]).family if match else ""
 
 

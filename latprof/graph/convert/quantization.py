@@ -35,7 +35,11 @@ telemetry.switch_off()  # before any function below imports ONNX Runtime
 _CALIBRATION_BATCHES = 4
 #: Only what is fatal is logged; everything else arrives as an exception.
 _LOG_FATAL = 4
-_QUANTIZED = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_QUANTIZED = frozenset(
+    {"ConvInteger", "DequantizeLinear", "DynamicQuantizeLinear", "DynamicQuantizeLSTM"}
+    | {"DynamicQuantizeMatMul", "MatMulBnb4", "MatMulInteger", "MatMulIntegerToFloat"}
+    | {"MatMulNBits", "QAttention", "QGemm", "QLinearConv", "QLinearMatMul", "QuantizeLinear"}
+)
 
 
 def to_int8(model: ModelSource, seed: int = 0, operators: Collection[str] | None = None) -> bytes:
@@ -69,7 +73,7 @@ def to_int8(model: ModelSource, seed: int = 0, operators: Collection[str] | None
     """
     require("collect", "quantising a model", "onnxruntime")
     loaded = _loaded(model)
-    already = any(node.op_type in _QUANTIZED for node in loaded.graph.node)
+    already = is_quantized(loaded)
     if already and operators is not None:
         raise InvalidValueError(
             "the model holds quantised operators already", field="operators", expected="none named"
@@ -83,6 +87,11 @@ def to_int8(model: ModelSource, seed: int = 0, operators: Collection[str] | None
         if any(node.op_type == "BatchNormalization" for node in loaded.graph.node):
             loaded = _folded(loaded, Path(path))
         return _quantized(loaded, seed, operators, Path(path))
+
+
+def is_quantized(model: onnx.ModelProto) -> bool:
+    """Whether a model holds quantised operators."""
+    return any(node.op_type in _QUANTIZED for node in model.graph.node)
 
 
 def to_float16(model: ModelSource) -> bytes:

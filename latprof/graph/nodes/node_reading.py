@@ -45,13 +45,15 @@ _MAX_BODIES, _MAX_DEPTH = 64, 4
 class GraphReading:
     """Reads one model's graphs, bodies included.
 
-    ``counted`` collects the learnt values that have been counted; ``bodies`` counts the bodies.
+    ``counted`` collects the learnt values that have been counted; ``dequantized`` names who makes a
+    constant of bytes; ``bodies`` counts the bodies.
     """
 
     label: str
     opsets: Sequence[onnx.OperatorSetIdProto]
     allowance: Allowance
     counted: set[str] = field(default_factory=set)
+    dequantized: dict[str, str] = field(default_factory=dict)
     bodies: int = 0
 
     def operators(
@@ -69,6 +71,8 @@ class GraphReading:
             inputs = [same.get(name, name) for name in node.input]
             if _is_constant(node, inputs, constant):
                 constant.update(filter(None, node.output))
+                if node.op_type == "DequantizeLinear":
+                    self.dequantized[node.output[0]] = node_name(node)
             elif node.op_type in _NOTHING and inputs and node.output:
                 same[node.output[0]] = inputs[0]
             else:
@@ -124,6 +128,7 @@ class GraphReading:
             unknown=work.unknown or _assumed_size(view, assumed),
             attributes=view.seen.attributes,
             constants=view.seen.values,
+            prepared=tuple(self.dequantized[n] for _, n in constants if n in self.dequantized),
         )
         self._check(operator)
         return operator

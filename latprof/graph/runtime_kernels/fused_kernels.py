@@ -8,7 +8,7 @@ from latprof.graph.runtime_kernels import patterns
 from latprof.graph.runtime_kernels.blocked_layout import NCHWC, BlockedLayout
 from latprof.graph.runtime_kernels.function_bodies import expand_functions
 from latprof.graph.runtime_kernels.kernel_graph import KernelGraph
-from latprof.graph.runtime_kernels.quantized import quantized_kernels
+from latprof.graph.runtime_kernels.quantized import products_of_few_bits, quantized_kernels
 from latprof.graph.runtime_kernels.transposes import (
     VIEWS,
     join_transposes,
@@ -56,18 +56,18 @@ def onnxruntime_kernels(
     """
     graph = KernelGraph(network)
     if level != "off":
-        _basic(graph, more=level != "basic")
+        _basic(graph, more=level != "basic", signed=not block)
     cast = sum(operator.precision in _CAST for operator in network.operators)
     if 2 * cast < len(network.operators):
         _for_this_processor(graph, block, level)
     return tuple(graph.kernel(node) for node in graph.nodes if node.op_type not in _FREE)
 
 
-def _basic(graph: KernelGraph, *, more: bool) -> None:
+def _basic(graph: KernelGraph, *, more: bool, signed: bool) -> None:
     """Rewrites whose results are operators of ONNX itself; ``more`` above this level."""
     patterns.remove_what_does_nothing(graph)
     patterns.merge_what_is_the_same(graph)
-    quantized_kernels(graph)
+    quantized_kernels(graph, signed=signed)
     patterns.fold_into_convolutions(graph)
     patterns.sums_into_gemm(graph)
     patterns.products_with_a_bias(graph)
@@ -88,6 +88,7 @@ def _for_this_processor(graph: KernelGraph, block: int, level: OptimizationLevel
     In 16 bits most have no kernel there: they are cast to float32 afterwards, as they are.
     """
     if level in ("extended", "all"):
+        products_of_few_bits(graph)
         patterns.activations(graph)
         patterns.simplified_layer_normalization(graph)
         patterns.scaled_and_transposed_products(graph)

@@ -31,6 +31,8 @@ _BETWEEN = {
     "Sigmoid": "QLinearSigmoid",
     "Softmax": "QLinearSoftmax",
 }
+#: Operators that become one of 8 bits only where their constants are dequantised too.
+_ALL_IN_BYTES = frozenset({"Add", "Concat", "Conv", "Gemm", "MatMul", "Mul"})
 _TO_FLOAT = {"MatMul": "MatMulIntegerToFloat", "Gemm": "QGemm"}
 #: Operators that move 8-bit numbers as they move others.
 _MOVES = frozenset(
@@ -41,16 +43,57 @@ _LIMITS = {"int8": (-128.0, 127.0), "uint8": (0.0, 255.0)}
 _BOUNDS = {"relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
 
 
-def quantized_kernels(graph: KernelGraph) -> None:
-    """Merge what runs in 8 bits; what only could, and does not, computes in float32."""
+def quantized_kernels(graph: KernelGraph, *, signed: bool = False) -> None:
+    """Merge what runs in 8 bits; what only could, and does not, computes in float32.
+
+    ``signed`` says whether the processor has kernels for signed activations, as ARM's do.
+    """
     _activations_that_quantizing_does(graph)
+    _one_for_each_reader(graph)
+    turned = set() if signed else _made_unsigned(graph)
     for node in graph.of(*_BETWEEN, *_MOVES, "Split"):
-        _merge(graph, node)
+        _merge(graph, node, turned, signed=signed)
+    for node in graph.nodes:
+        if node.operator.prepared:  # its constants are dequantised in each run
+            node.parts = [*node.operator.prepared, *node.parts]
+            node.operator = dataclasses.replace(node.operator, weight_positions=())
     for node in graph.of("Conv", "ConvTranspose", "Gemm", "MatMul"):
         if node.operator.precision == "int8":
             _compute_in(node, "float32")
     for node in graph.of("MatMulInteger"):
         _merge_dynamic(graph, node)
+
+
+def _one_for_each_reader(graph: KernelGraph) -> None:
+    """Give each reader of a dequantised value a DequantizeLinear of its own."""
+    for node in graph.of("DequantizeLinear"):
+        name = node.outputs[0]
+        readers = [(r, p) for r in dict.fromkeys(graph.readers(name)) for p in _places(r, name)]
+        for number, (reader, place) in enumerate(readers):
+            if number or name in graph.outputs:
+                copy = dataclasses.replace(node, outputs=[f"{name}/{number}"])
+                copy.inputs, copy.parts = dict(node.inputs), list(node.parts)
+                graph.shapes[copy.outputs[0]] = graph.shape(name)
+                graph.dtypes[copy.outputs[0]] = graph.dtypes.get(name, "float32")
+                graph.add(copy, before=reader)
+                graph.read_instead(reader, place, copy.outputs[0])
+
+
+def _places(node: KernelNode, name: str) -> list[int]:
+    return [place for place, each in node.inputs.items() if each == name]
+
+
+def _made_unsigned(graph: KernelGraph) -> set[str]:
+    """Turn int8 values that are dequantised for one reader alone into uint8 (QDQS8ToU8)."""
+    turned = set()
+    for node in graph.of("QuantizeLinear"):
+        name = node.outputs[0]
+        after = graph.only_reader(node)
+        dequantized = after is not None and after.op_type == "DequantizeLinear"
+        if graph.dtypes.get(name) == "int8" and dequantized:
+            graph.dtypes[name] = "uint8"
+            turned.add(name)
+    return turned
 
 
 def _activations_that_quantizing_does(graph: KernelGraph) -> None:
@@ -85,16 +128,10 @@ def _bounds(node: KernelNode) -> tuple[float, float] | None:
     return _BOUNDS.get(words[0])
 
 
-def _merge(graph: KernelGraph, node: KernelNode) -> None:
+def _merge(graph: KernelGraph, node: KernelNode, turned: set[str], *, signed: bool) -> None:
     """Let a node read 8-bit numbers, and write them where its result is quantised."""
-    wanted = {
-        position: name
-        for position, name in node.inputs.items()
-        if node.op_type != "Where" or position > 0
-    }
-    writers = {position: graph.writer(name) for position, name in wanted.items()}
-    read = {p: w for p, w in writers.items() if w is not None and _alone(w, "DequantizeLinear")}
-    if not read or len(read) < len(wanted):
+    read = _dequantized(graph, node)
+    if read is None:
         return
     if node.op_type == "Split":
         after = [_quantizes(graph, name) for name in node.outputs]
@@ -102,6 +139,10 @@ def _merge(graph: KernelGraph, node: KernelNode) -> None:
         after = [_quantizes(graph, node.outputs[0])] if len(node.outputs) == 1 else [None]
     quantizers = [each for each in after if each is not None]
     if len(quantizers) < len(after) and node.op_type not in _TO_FLOAT:
+        return
+    values = [each.inputs[0] for each in read.values()]
+    written = [each.outputs[0] for each in quantizers]
+    if not _types_fit(graph, node, values, written, turned, signed=signed):
         return
     for position, writer in read.items():
         graph.read_instead(node, position, writer.inputs[0])
@@ -119,6 +160,38 @@ def _merge(graph: KernelGraph, node: KernelNode) -> None:
         graph.remove(quantizer)
         graph.rename_output(node, node.outputs[place], name)
     _compute_in(node, "int8")
+
+
+def _dequantized(graph: KernelGraph, node: KernelNode) -> dict[int, KernelNode] | None:
+    """What dequantises the data that a node reads; None where some of that is no bytes."""
+    data = {"Where": (1, 2), "Gather": (0,)}.get(node.op_type, node.inputs)
+    writers = {p: graph.writer(name) for p, name in node.inputs.items() if p in data}
+    read = {p: w for p, w in writers.items() if w is not None and _alone(w, "DequantizeLinear")}
+    held = len(node.operator.prepared)
+    lacks = node.op_type in _ALL_IN_BYTES and held < node.constants
+    return None if lacks or not (read or held) or len(read) < len(writers) else read
+
+
+def _types_fit(
+    graph: KernelGraph,
+    node: KernelNode,
+    values: list[str],
+    written: list[str],
+    turned: set[str],
+    *,
+    signed: bool,
+) -> bool:
+    """Whether there is a kernel for the dtypes that a node reads and writes."""
+    if not values:  # a table
+        return True
+    first, *others = (graph.dtypes.get(name, "") for name in values)
+    if {graph.dtypes.get(name, "") for name in written} - {first}:
+        return False
+    if node.op_type in ("Conv", "MatMul"):
+        return signed or first != "int8"
+    if node.op_type in ("Add", "Mul", "Concat") and node.constants:  # these are as they are stored
+        return turned.isdisjoint((*values, *written)) and set(others) <= {first}
+    return node.op_type == "Gemm" or set(others) <= {first}
 
 
 def _quantizes(graph: KernelGraph, name: str) -> KernelNode | None:
@@ -167,5 +240,20 @@ def _merge_dynamic(graph: KernelGraph, node: KernelNode) -> None:
         node.op_type = "DynamicQuantizeMatMul"
 
 
+def products_of_few_bits(graph: KernelGraph) -> None:
+    """A bias joins the product before it, or the Gelu after it (BiasGeluFusion)."""
+    for node in graph.of("MatMulNBits"):
+        bias = graph.only_reader(node)
+        if bias is None or bias.op_type != "Add" or len(bias.inputs) != 1:
+            continue
+        after = graph.only_reader(bias)
+        if after is not None and (after.op_type, after.domain) == ("Gelu", MICROSOFT):
+            graph.absorb(bias, after)
+            bias.op_type, bias.domain = "BiasGelu", MICROSOFT
+        else:
+            graph.absorb(node, bias)
+
+
 def _compute_in(node: KernelNode, precision: str) -> None:
-    node.operator = dataclasses.replace(node.operator, precision=precision)
+    prepared = () if precision == "int8" else node.operator.prepared
+    node.operator = dataclasses.replace(node.operator, precision=precision, prepared=prepared)

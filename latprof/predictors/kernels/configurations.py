@@ -161,7 +161,7 @@ def configuration_of(
 ) -> KernelConfiguration:
     """The configuration of a fused operator, the other arguments as in :data:`NUMBERS`.
 
-    With ``typed`` operators of one family differ by their type.
+    With ``typed`` operators of one family differ by their type; those on signed bytes always do.
     """
     family = family_of(operator)
     numbers = _common(operator) | _sizes(family, operator)
@@ -170,6 +170,7 @@ def configuration_of(
         numbers["activation"] += _TYPE_STEP * (1 + _TYPES.index(operator.op_type))
     if operator.precision not in ("float32", ""):
         family = f"{family} {operator.precision}"
+        numbers["activation"] += _TYPE_STEP * ("int8" in operator.input_dtypes[:1])
     return configuration(family, **numbers)
 
 
@@ -178,7 +179,7 @@ def family_of(operator: Operator) -> str:
     op_type = operator.op_type
     if op_type == "Pow" and operator.constants.get(1) not in _PRODUCTS:
         return "pow"
-    if op_type in ("Conv", "FusedConv", "ConvInteger", "QLinearConv"):
+    if op_type in ("Conv", "FusedConv", "QLinearConv"):
         per_group = operator.weight_shape[1] if len(operator.weight_shape) > 1 else 0
         dense = "conv" if operator.groups == 1 else "grouped"
         return "depthwise" if operator.groups > 1 and per_group == 1 else dense
@@ -210,7 +211,7 @@ def _common(operator: Operator) -> dict[str, float]:
     return {
         "inputs": len(inputs),
         "activation": _ACTIVATION_COST.get(first, 3.0) if first else 0.0,
-        "fused": applied.count("add"),
+        "fused": applied.count("add") + len({*operator.prepared} & {*operator.parts}),
         "last": float(operator.domain == _BLOCKED),
         "read": float(sum(map(math.prod, inputs))),
         "written": float(sum(map(math.prod, outputs))),

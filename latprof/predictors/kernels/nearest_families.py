@@ -10,7 +10,7 @@ from collections.abc import Mapping
 _ALIKE = {
     "activation": "cast castlike ceil dequantizelinear dynamicquantizelinear isinf isnan "
     "qlinearleakyrelu quantizelinear round shrink sign thresholdedrelu",
-    "conv": "causalconvwithstate convtranspose deformconv nhwcconv nhwcfusedconv",
+    "conv": "causalconvwithstate convinteger convtranspose deformconv nhwcconv nhwcfusedconv",
     "elementwise": "and biasadd bitshift bitwiseand bitwisenot bitwiseor bitwisexor complexmul "
     "equal greater greaterorequal less lessorequal mean mod mulinteger not or "
     "qlinearadd qlinearmul qlinearwhere xor",
@@ -51,10 +51,20 @@ _LEVELS: Mapping[str, float] = {
     "softplus": 25, "tan": 30, "topk": 9}  # fmt: skip
 
 
+#: Families of float32 with weights of few bits.
+_FEW_BITS = frozenset({"gatherblockquantized", "matmulbnb4", "matmulfpq4", "matmulnbits", "qmoe"})
+
+
 def nearest_family(family: str) -> str:
     """The family in float32 whose kernels work like those of another; itself where none does."""
     own = family.partition(" ")[0]
     return _NEAREST.get(own, own)
+
+
+def is_quantized(family: str) -> bool:
+    """Whether kernels of a family compute in, or with weights of, 8 bits or fewer."""
+    own, _, dtype = family.partition(" ")
+    return dtype == "int8" or own in _FEW_BITS
 
 
 def level_of(family: str) -> float:

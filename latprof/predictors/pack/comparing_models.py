@@ -58,14 +58,22 @@ def compared(pack: Pack, network: Network) -> ComparedModel:
     if target is None:
         return ComparedModel(network, tuple(elsewhere))
     shapes = [shape for _, shape in network.inputs]
-    # Of three dimensions (sequences) either of two may be the batch; one is no batch at all.
-    batches = {shape[0] for shape in shapes if len(shape) not in (0, 1, 3)}
-    if len(batches) == 1 and batches != {target.batch_size}:
-        elsewhere.append(f"batch {min(batches)}, the pack's is {target.batch_size}")
+    batch_size = batch_size_of(network)
+    if batch_size not in (None, target.batch_size):
+        elsewhere.append(f"batch {batch_size}, the pack's is {target.batch_size}")
     shape: tuple[str, ...] = ()
     if target.input_shape is not None and shapes != [target.input_shape]:
         shape = (f"input {_spelled(*shapes)}, the pack's is {_spelled(target.input_shape)}",)
     return ComparedModel(network, tuple(elsewhere), shape, said if loaded else ())
+
+
+def batch_size_of(network: Network) -> int | None:
+    """Images a run, by the inputs; None where they do not tell.
+
+    Of three dimensions (sequences) either of two may be the batch; one is no batch at all.
+    """
+    batches = {shape[0] for _, shape in network.inputs if len(shape) not in (0, 1, 3)}
+    return batches.pop() if len(batches) == 1 else None
 
 
 def _spelled(*shapes: tuple[int, ...]) -> str:

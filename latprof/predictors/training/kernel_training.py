@@ -19,6 +19,7 @@ from latprof.errors import (
     DataSetError,
     InvalidValueError,
     NotEnoughDataError,
+    TargetMismatchError,
     UnknownNameError,
 )
 from latprof.graph.reader import read_network
@@ -72,9 +73,9 @@ def pack_of_table(
 
 
 def train_on_published_kernels(
-    path: Path, *, device: str | None = None, seed: int = 0
+    path: Path, *others: Path, device: str | None = None, seed: int = 0
 ) -> KernelPack:
-    """Fit a kernel pack to a table of another project.
+    """Fit a kernel pack to a table of another project, or to data sets of kernels.
 
     Parameters
     ----------
@@ -82,6 +83,9 @@ def train_on_published_kernels(
         ``tflite_cnn_ops_gpu.csv`` of mobile-ml-benchmark (``tflite_cnn_e2e.csv`` beside it has the
         latencies of whole networks), TinyNAS' table of convolutions, or a data set of ``latprof
         collect --kernels``: one that comes along, by its name, or a ``.parquet`` file.
+    *others : path
+        Further data sets of the same processor and runtime, in another number format or batch size:
+        kernels that ``path`` may lack. Errors and intervals are those of its own networks.
     device : str, optional
         Which column of mobile-ml-benchmark: ``"pixel4|gpu"`` (the default) or ``"mi8se|gpu"``.
     seed : int
@@ -97,7 +101,14 @@ def train_on_published_kernels(
         if device is not None:
             raise UnknownNameError("device", device, [])
         table, target = published_kernels(path)
+        for other in others:
+            more, found = published_kernels(other)
+            if dataclasses.replace(found, **_of_run(target)) != target:
+                raise _other_target(other, target, found)
+            table = table.taught_by(more)
         return _with_origin(pack_of_table(table, target, seed=seed), path)
+    if others:
+        raise InvalidValueError("only data sets of kernels are fitted together", field="kernels")
     if path.suffix == ".csv":
         device = device or next(iter(_PHONES))
         if device not in _PHONES:
@@ -111,6 +122,20 @@ def train_on_published_kernels(
     target = Target("v100", "NVIDIA V100", "tensorrt", "as published")
     table = tinynas_table(path)
     return pack_of_table(table, target, seed=seed, source="TinyNAS", licence="Apache-2.0")
+
+
+def _of_run(target: Target) -> dict[str, Any]:
+    """In what data sets that are fitted together may differ."""
+    return {"precision": target.precision, "batch_size": target.batch_size}
+
+
+def _other_target(path: Path, wanted: Target, found: Target) -> TargetMismatchError:
+    return TargetMismatchError(
+        f"{path} was measured on another target",
+        field="kernels",
+        expected=wanted.describe(),
+        got=found.describe(),
+    )
 
 
 def _with_origin(pack: KernelPack, path: Path) -> KernelPack:

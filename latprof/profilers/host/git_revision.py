@@ -18,8 +18,9 @@ from latprof.measurement.across.revisions import Revision
 
 _TIMEOUT_S = 10.0
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-#: What names a revision; nothing that could be an option or a path.
-_NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_./^~@{}+-]{0,200}")
+#: What names a revision: as git allows it, with ``~`` and ``^``; nothing that could be an option.
+_NAME = re.compile(r"(?!-)[^\s:?*\[\\\x00-\x1f\x7f]{1,200}")
+_BRANCH = "refs/heads/"
 _SETTINGS = {
     "core.fsmonitor": "false",
     "core.hooksPath": os.devnull,
@@ -41,9 +42,16 @@ def git(*words: str, folder: Path | None = None, timeout_s: float = _TIMEOUT_S) 
 
     Empty where there is no git, and where it takes too long.
     """
+    return _printed(words, folder, timeout_s)[0]
+
+
+def _printed(
+    words: tuple[str, ...], folder: Path | None, timeout_s: float = _TIMEOUT_S
+) -> tuple[list[str], list[str]]:
+    """Lines of git's output, and of its messages."""
     program = shutil.which("git")
     if program is None or not Path(program).is_absolute():
-        return []
+        return [], ["git is not installed"]
     settings = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
     try:
         done = subprocess.run(  # noqa: S603 - words of this module and checked names
@@ -55,9 +63,20 @@ def git(*words: str, folder: Path | None = None, timeout_s: float = _TIMEOUT_S) 
             timeout=timeout_s,
             check=False,
         )
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return done.stdout.decode("utf-8", "replace").splitlines()
+    except (OSError, ValueError, subprocess.SubprocessError) as error:  # ValueError: surrogates
+        return [], [f"git cannot be run: {error}"]
+    output, messages = (
+        text.decode("utf-8", "replace").splitlines() for text in (done.stdout, done.stderr)
+    )
+    return output, messages
+
+
+def why_unknown(folder: Path | None = None) -> str:
+    """Why commits of the working folder may be unknown, in words; empty where git knows all."""
+    shallow, messages = _printed(("rev-parse", "--is-shallow-repository"), folder)
+    if shallow == ["true"]:
+        return "this clone is shallow: fetch the other commits with git fetch --unshallow --tags"
+    return messages[0][:300] if messages and not shallow else ""
 
 
 def revision_here(tag: str = "", folder: Path | None = None) -> Revision:
@@ -65,10 +84,12 @@ def revision_here(tag: str = "", folder: Path | None = None) -> Revision:
 
     Of a detached commit the branch is what continuous integration says, where it does.
     """
-    commit, branch, *_ = [*git("rev-parse", "HEAD", "--abbrev-ref", "HEAD", folder=folder), "", ""]
+    words = ("rev-parse", "HEAD", "--symbolic-full-name", "HEAD")
+    commit, name, *_ = [*git(*words, folder=folder), "", ""]
     if not _COMMIT.fullmatch(commit):
         return Revision(tag=tag)
-    if branch in {"", "HEAD"}:
+    branch = name.removeprefix(_BRANCH)
+    if branch == name:  # a detached commit
         branch = next(filter(None, map(os.environ.get, _BRANCHES)), "")
     return Revision(commit, branch[:200], tag)
 

@@ -203,7 +203,7 @@ def _two_changes(
         decision, choice = table[pairs[:, column]].T
         rows[np.arange(len(rows)), decision] = choice
     rows = np.unique(problem.space.canonical(rows), axis=0)
-    others: Choices = rows[(rows != network).any(axis=1)]
+    others: Choices = rows[(rows != network).any(axis=1) & problem.space.allowed(rows)]
     return others
 
 
@@ -214,8 +214,8 @@ def _slowest(problem: SearchProblem, network: Choices, climbs: int | None = None
     while climbs is None or beyond < climbs:
         around = neighbours(problem.space, network)
         latencies = problem.bound_ms(around)
-        best = int(np.argmax(latencies))
-        if latencies[best] <= latency:
+        best = int(np.argmax(latencies)) if len(latencies) else -1
+        if best < 0 or latencies[best] <= latency:
             break
         network, latency = around[best], float(latencies[best])
         beyond += latency > problem.limit_ms

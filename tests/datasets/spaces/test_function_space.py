@@ -146,6 +146,76 @@ def test_a_predictor_learns_the_sums():
     np.testing.assert_allclose(fitted.predict(choices[20:]), latency[20:], rtol=0.02)
 
 
+def test_only_what_a_constraint_allows_is_a_network():
+    def rising(widths):
+        return widths[0] <= widths[1] <= widths[2]
+
+    def only_rising(widths):
+        assert rising(widths)
+        return widths_of(widths)
+
+    space = latprof.space_from_function(
+        only_rising, [(4, 8, 12)] * 3, (3, 16, 16), allowed=rising, name="rising"
+    )
+    assert space.num_architectures == 10
+    networks = space.sample(10)
+    assert all(tuple(sorted(each.choices)) == each.choices for each in networks)
+    for architecture in networks:
+        graph = fuse(read_network(space.onnx_bytes(architecture)))
+        assert space.operators(architecture) == graph.operators
+        assert space.parse(str(architecture)) == architecture
+    assert space.part_blocks(1, (2, 0)) == ()
+    assert space.source_digest != WIDTHS.source_digest
+    with pytest.raises(InvalidValueError, match="holds only 10"):
+        space.sample(11)
+    with pytest.raises(InvalidValueError, match="excludes"):
+        space.parse("2,1,0")
+    latency = np.array([1 + 1e-6 * space.macs(each) for each in networks])
+    fitted = latprof.HybridPredictor(space).fit(networks, latency)
+    np.testing.assert_allclose(fitted.predict(networks), latency, rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "words"),
+    [(lambda _: False, "is allowed"), (lambda values: values[9], "raised IndexError")],
+)
+def test_a_constraint_that_allows_nothing_or_fails_is_told(allowed, words):
+    space = latprof.space_from_function(
+        widths_of, [(4, 8)] * 3, (3, 16, 16), allowed=allowed, name="mine"
+    )
+    with pytest.raises(InvalidValueError, match=words):
+        _ = space.parts
+
+
+def test_inputs_need_not_be_images():
+    torch = pytest.importorskip("torch")
+
+    def speech(choices):
+        width, depth = choices
+        layers = [
+            torch.nn.Conv1d(40 if i == 0 else width, width, 5, padding=2) for i in range(depth)
+        ]
+        return torch.nn.Sequential(*layers, torch.nn.AdaptiveAvgPool1d(1), torch.nn.Flatten())
+
+    def words(choices):
+        width, heads = choices
+        layer = torch.nn.TransformerEncoderLayer(width, heads, 2 * width, batch_first=True)
+        return torch.nn.Sequential(torch.nn.Embedding(100, width), layer)
+
+    sound = latprof.space_from_function(speech, [(8, 16), (1, 2)], (40, 50))
+    text = latprof.space_from_function(words, [(8, 16), (1, 2, 4)], (12,), input_dtype="int64")
+    assert sound.options == {"candidates": [[8, 16], [1, 2]], "input_shape": [40, 50]}
+    assert text.options["input_dtype"] == "int64"
+    for space, shape, kinds in ((sound, (2, 40, 50), {"Conv"}), (text, (2, 12), {"MatMul"})):
+        architecture = space.sample(1)[0]
+        read = fuse(read_network(space.onnx_bytes(architecture, batch_size=2)))
+        assert read.inputs[0][1] == shape
+        assert kinds <= {op.op_type for op in space.operators(architecture)}
+        assert sum(op.macs for op in space.operators(architecture, 2)) == read.macs > 0
+        assert space.reference_resolution == 32
+        assert {d for part in space.parts for d in part.decisions} == {0, 1}
+
+
 def test_torch_modules_are_exported_with_a_seed():
     torch = pytest.importorskip("torch")
 
@@ -212,7 +282,10 @@ def test_a_function_that_builds_nothing_is_told(build, words):
         {"input_shape": (3, 16, 10**9)},
         {"build": 3},
         {"name": 3},
-        {"input_shape": (3, 16)},
+        {"input_shape": ()},
+        {"input_shape": (3,) * 6},
+        {"allowed": 3},
+        {"input_dtype": "complex64"},
         {"input_shape": (3, 16, 0)},
         {"name": "proxyless"},
         {"name": "a:b"},
@@ -240,6 +313,53 @@ def test_an_operator_that_depends_on_everything_is_refused():
     space = latprof.space_from_function(summed, [(1, 20, 400, 8000)] * 6, (3, 16, 16))
     with pytest.raises(InvalidValueError, match="depends on the decisions 0, 1, 2, 3, 4, 5"):
         _ = space.parts
+
+
+def test_what_stands_behind_a_searched_depth_depends_on_one_width_for_each():
+    """Of 4,374 combinations: the last convolution reads the last layer's width alone."""
+    built = []
+
+    def deep(choices):
+        built.append(choices)
+        net = _Net()
+        for index in range(choices[0]):
+            net.conv(f"layer{index}", choices[1 + index], 1)
+        net.conv("last", 8, 1)
+        return net.model()
+
+    space = latprof.space_from_function(deep, [range(1, 7)] + [(4, 8, 12)] * 6, (3, 16, 16))
+    assert max(len(part.decisions) for part in space.parts) == 3
+    assert len(built) < 200
+    for architecture in space.sample(20):
+        graph = fuse(read_network(space.onnx_bytes(architecture)))
+        assert space.operators(architecture) == graph.operators
+
+
+def test_operators_whose_names_follow_from_other_decisions_are_known_by_what_they_compute():
+    """A list of layers: the name of each has its place, which follows from the depths before it."""
+
+    def listed(choices):
+        depths, widths = choices[:3], choices[3:]
+        net, place = _Net(), 0
+        for depth, width in zip(depths, widths, strict=True):
+            for index in range(depth):
+                net.conv(str(place), width, stride=1 + (index == 0))
+                place += 1
+        net.conv(str(place), 8, 1)
+        return net.model()
+
+    space = latprof.space_from_function(
+        listed, [(1, 2, 3)] * 3 + [(4, 8, 12)] * 3, (3, 16, 16), name="listed"
+    )
+    parts = {part.decisions for part in space.parts}
+    assert parts == {(0, 3), (1, 4), (2, 5), (3,), (3, 4), (4, 5), (5,)}
+    for architecture in space.sample(20):
+        graph = fuse(read_network(space.onnx_bytes(architecture)))
+        own, built = (
+            sorted((op.kind, op.input_shapes, op.output_shapes) for op in operators)
+            for operators in (space.operators(architecture), graph.operators)
+        )
+        assert own == built
 
 
 def test_models_are_onnx_models():

@@ -39,7 +39,7 @@ RAISING = {
 }
 WRONG = {
     "candidates": ("5", "None", "()", "'abc'", "((),)", "((1, 2),)", "(('a',) * 300,)"),
-    "input_shape": ("None", "(3, 8)", "(3, 8, 0)", "(3, float('nan'), 8)", "(3, 60000, 60000)"),
+    "input_shape": ("None", "()", "(3, 8, 0)", "(3, float('nan'), 8)", "(3, 60000, 60000)"),
     "num_architectures": ("0", "float('nan')", "'many'"),
     "reference_resolution": ("1e9", "None"),
     "options": ("5", "{'x': float('inf')}"),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from latprof.datasets.zoo import build
+from latprof.datasets.zoo.built_models import built_model, quantized_key, zoo_key
 from latprof.errors import CoverageError, InvalidValueError, NotEnoughDataError, PackError
 from latprof.graph.fusion_rules import FusionRules
 from latprof.graph.reader import read_network
@@ -249,3 +250,25 @@ def test_too_few_kernels_and_times_that_are_none_are_refused(table: KernelTable)
         fit_kernel_model(table.kernels.rows(few), table.latency_ms[few])
     with pytest.raises(InvalidValueError):
         fit_kernel_model(table.kernels, -table.latency_ms)
+
+
+def test_kernels_in_bytes_that_no_training_had_are_a_wide_guess(pack: KernelPack) -> None:
+    network = read_network(built_model(quantized_key(zoo_key("mobilenet-v1", width=0.5), "qdq")))
+    plain = read_network(built_model(zoo_key("mobilenet-v1", width=0.5)))
+    answer, known = (predict_from_kernels(pack, each, "m") for each in (network, plain))
+    assert answer.coverage < 0.2
+    assert known.coverage > 0.9
+    assert answer.is_guess
+    assert answer.high_ms > 5 * answer.latency_ms > 25 * answer.low_ms
+    assert known.high_ms < 3 * known.latency_ms
+
+
+def test_kernels_of_another_data_set_teach_and_calibrate_nothing(table: KernelTable) -> None:
+    own, other = table_of(NAMES[:4]), table_of(NAMES[4:])
+    both = own.taught_by(other)
+    assert len(both.kernels) == len(own.kernels) + len(other.kernels)
+    found = leave_families_out(both, trees=20)
+    assert [each is not None for each in found] == [True] * 8 + [False] * 4
+    assert both.names[both.network[-1]] == NAMES[-1]
+    without = fit_networks(own, trees=20).model.kernels
+    assert len(fit_networks(both, trees=20).model.kernels.seen) > len(without.seen)

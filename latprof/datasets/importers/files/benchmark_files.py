@@ -233,21 +233,25 @@ def _iso(unix_s: float) -> str:
 
 def pyperf_text(found: BenchmarkFile) -> str:
     """The file as pyperf reads it: a run for each process, the benchmark's facts beside."""
-    common = {"unit": "second", "cpu_model_name": found.device_name, "loops": 1}
-    if found.commit:
-        common |= {"commit_id": found.commit, "commit_branch": found.branch}
+    texts = {"unit": "second", "cpu_model_name": found.device_name, "commit_id": found.commit}
     document = {
         "version": "1.0",
-        "metadata": common,
+        "metadata": _metadata(texts | {"commit_branch": found.branch}) | {"loops": 1},
         "benchmarks": [
             {
-                "metadata": dict(each.facts) | {"name": each.name},
+                "metadata": _metadata(dict(each.facts) | {"name": each.name or "unnamed"}),
                 "runs": [*map(_run_for_pyperf, each.processes)],
             }
             for each in found.benchmarks
         ],
     }
     return json.dumps(document, indent=1, allow_nan=False) + "\n"
+
+
+def _metadata(texts: Mapping[str, str]) -> dict[str, str]:
+    """Texts as pyperf takes them: one line each, and none that is empty."""
+    lines = {name: " ".join(text.split()) for name, text in texts.items()}
+    return {name: line for name, line in lines.items() if line}
 
 
 def _run_for_pyperf(process: ProcessRuns) -> dict[str, Any]:

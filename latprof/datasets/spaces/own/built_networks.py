@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from latprof.graph.operators import Shape
 
 _OPSET = 17
+#: What torch modules may read; the first unless a space says otherwise.
+INPUT_DTYPES = ("float32", "int64", "int32")
 
 
 def call_build(
@@ -61,14 +63,14 @@ def is_module(made: object) -> bool:
     return torch is not None and isinstance(made, torch.nn.Module)
 
 
-def onnx_of(made: Any, shape: Shape) -> bytes:
-    """The ONNX model of a torch module or an ONNX model, for inputs of this shape.
+def onnx_of(made: Any, shape: Shape, dtype: str = INPUT_DTYPES[0]) -> bytes:
+    """The ONNX model of a torch module that reads this dtype, or an ONNX model, for this shape.
 
     Raises InvalidValueError for anything else, and for a model of another input; ModelFileError for
     a model that cannot be read.
     """
     if is_module(made):
-        return _exported(made, shape)
+        return _exported(made, shape, dtype)
     if isinstance(made, str | os.PathLike):
         made = Path(made).read_bytes() if what_is_at(Path(made)) == "file" else made
     if not isinstance(made, bytes) and not hasattr(made, "SerializeToString"):
@@ -86,21 +88,34 @@ def onnx_of(made: Any, shape: Shape) -> bytes:
     return content
 
 
-def _exported(module: Any, shape: Shape) -> bytes:
+def _exported(module: Any, shape: Shape, dtype: str) -> bytes:
     """As torch's exporter writes a module in eval mode: normalisation folded."""
     import torch
+
+    example = torch.zeros(shape, dtype=getattr(torch, dtype))
 
     options: dict[str, Any] = {"opset_version": _OPSET, "input_names": ["input"]}
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         options["dynamo"] = False  # it names operators after their modules, and needs no package
     buffer = io.BytesIO()
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), _plain_attention(torch):
             warnings.simplefilter("ignore")
-            torch.onnx.export(module.eval(), (torch.zeros(shape),), buffer, **options)
+            torch.onnx.export(module.eval(), (example,), buffer, **options)
     except Exception as error:
         raise InvalidValueError(
             f"torch cannot export what build returned: {in_words(error)}",
             field="build",
         ) from error
     return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _plain_attention(torch: Any) -> Iterator[None]:
+    """Attention layers without torch's fused operator, which its exporter does not know."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -14,8 +16,9 @@ import numpy as np
 
 from latprof.common.limits import whole
 from latprof.common.own_code.source_digest import source_digest
-from latprof.datasets.spaces.base import Architecture, Part, SearchSpace
-from latprof.datasets.spaces.own.built_networks import call_build, is_module, onnx_of
+from latprof.common.own_code.users_code import said
+from latprof.datasets.spaces.base import Architecture, Choices, Part, SearchSpace
+from latprof.datasets.spaces.own.built_networks import INPUT_DTYPES, call_build, is_module, onnx_of
 from latprof.datasets.spaces.own.graph_blocks import GraphBlock
 from latprof.datasets.spaces.own.graph_comparison import (
     Combination,
@@ -23,7 +26,7 @@ from latprof.datasets.spaces.own.graph_comparison import (
     Graph,
     compare_graphs,
 )
-from latprof.datasets.spaces.own.kept_comparisons import kept_or_made
+from latprof.datasets.spaces.own.kept_comparisons import is_kept, kept_or_made
 from latprof.errors import InvalidValueError, shown
 from latprof.graph.fusion import fuse
 from latprof.graph.reader import read_network
@@ -31,6 +34,7 @@ from latprof.registry import SPACES
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
 
     from latprof.datasets.models.layers import Block
     from latprof.graph.operators import Operator
@@ -38,7 +42,11 @@ if TYPE_CHECKING:
 #: Candidates of one decision: choices are bytes.
 _MOST_CANDIDATES = 255
 _MOST_DECISIONS = 10_000
-_SIZE = whole(1, 1 << 16)
+#: Sizes of an input, and how many; those of an image.
+_SIZE, _MOST_DIMENSIONS, _IMAGE = whole(1, 1 << 20), 5, 3
+#: Multiply-accumulates of the reference network at so many pixels (ProxylessNAS-mobile), and which
+#: resolutions it is measured at for inputs that are no images.
+_REFERENCE_MACS, _REFERENCE_SIZE, _STEP, _MOST_STEPS = 320e6, 224, 32, 16
 
 
 def space_from_function(
@@ -47,6 +55,8 @@ def space_from_function(
     input_shape: Sequence[int],
     *,
     name: str = "",
+    allowed: Callable[[Any], Any] | None = None,
+    input_dtype: str = "float32",
 ) -> FunctionSpace:
     """Make a search space of a function that builds its networks.
 
@@ -57,10 +67,16 @@ def space_from_function(
         ONNX model (an ``onnx.ModelProto``, its bytes, or the path of its file) with one input.
     candidates : sequence of sequences
         The candidates of each decision: numbers, texts, truth values, or lists of them.
-    input_shape : sequence of 3 int
-        Channels, height and width of one image.
+    input_shape : sequence of int
+        Shape of one input, without the batch: channels, height and width of an image, channels and
+        samples of a sound, the length of a sentence.
     name : str, optional
         What the space is called; the function's name unless given.
+    allowed : callable, optional
+        Takes what ``build`` takes; says whether this combination is a network of the space. All are
+        unless given. Only those that are allowed are built, sampled and searched.
+    input_dtype : str
+        What torch modules read: ``"float32"``, or ``"int64"`` or ``"int32"`` for indices of words.
 
     Returns
     -------
@@ -83,7 +99,7 @@ def space_from_function(
         space = latprof.space_from_function(resnet, [(16, 24, 32)] * 6, (3, 32, 32))
         latprof.collect(space=space, n=200, store="lat.db")
     """
-    return FunctionSpace(build, candidates, input_shape, name)
+    return FunctionSpace(build, candidates, input_shape, name, allowed, input_dtype)
 
 
 class FunctionSpace(SearchSpace):
@@ -92,9 +108,8 @@ class FunctionSpace(SearchSpace):
     Operators are those of the networks' ONNX graphs. Which of them depend on which decisions is
     found by comparing the graphs of networks that differ in one decision, and checked on random
     ones, which is kept in the user's cache folder; operators that depend on the same decisions are
-    a part. An operator is the same one in two
-    networks where its name is: exporters make it of the module's name, so modules should be called
-    the same whatever is chosen elsewhere.
+    a part. An operator is the same one in two networks where its name is: exporters make it of the
+    module's name, so modules should be called the same whatever is chosen elsewhere.
 
     The identity in stores and packs is the name, candidates and shape, and the digest of the
     function's source with all that it uses. Supernets cannot be made of it: it knows no blocks that
@@ -107,12 +122,18 @@ class FunctionSpace(SearchSpace):
         candidates: Sequence[Sequence[Any]],
         input_shape: Sequence[int],
         name: str = "",
+        allowed: Callable[[Any], Any] | None = None,
+        input_dtype: str = "float32",
     ) -> None:
-        if not callable(build):
-            raise InvalidValueError(
-                "`build` is no function", field="build", expected="a callable", got=shown(build)
-            )
-        self.build = build
+        functions: dict[str, Any] = {"build": build}
+        functions |= {} if allowed is None else {"allowed": allowed}
+        for field, given in functions.items():
+            if not callable(given):
+                problem = f"`{field}` is no function"
+                raise InvalidValueError(
+                    problem, field=field, expected="a callable", got=shown(given)
+                )
+        self.build, self._allowed = build, allowed
         self.name = name or str(getattr(build, "__name__", ""))
         is_name = isinstance(self.name, str) and self.name.replace("-", "_").isidentifier()
         if not is_name or self.name in SPACES:
@@ -124,25 +145,32 @@ class FunctionSpace(SearchSpace):
             )
         self._values = _checked_candidates(candidates)
         sizes = input_shape if isinstance(input_shape, Sequence | np.ndarray) else ()
-        if len(sizes) != 3:
+        if not 1 <= len(sizes) <= _MOST_DIMENSIONS:
             raise InvalidValueError(
-                "not the shape of an image",
+                "not the shape of an input",
                 field="input_shape",
-                expected="channels, height and width",
+                expected=f"1 to {_MOST_DIMENSIONS} sizes, such as channels, height and width",
                 got=shown(input_shape),
             )
         for size in sizes:
             _SIZE.check("input_shape", size)
-        channels, height, width = map(int, sizes)
-        self._shape = (channels, height, width)
+        self._shape = tuple(map(int, sizes))
+        if not isinstance(input_dtype, str) or input_dtype not in INPUT_DTYPES:
+            raise InvalidValueError(
+                "not a dtype of inputs",
+                field="input_dtype",
+                expected=", ".join(INPUT_DTYPES),
+                got=shown(input_dtype),
+            )
+        self.input_dtype = input_dtype
         self._folder = Path.cwd()
 
     @property
     def options(self) -> Mapping[str, Any]:
-        values = [list(each) for each in self._values]
-        found: dict[str, Any] = json.loads(
-            json.dumps({"candidates": values, "input_shape": self._shape})
-        )
+        values: dict[str, Any] = {"candidates": self._values, "input_shape": self._shape}
+        if self.input_dtype != INPUT_DTYPES[0]:
+            values["input_dtype"] = self.input_dtype
+        found: dict[str, Any] = json.loads(json.dumps(values))
         return found
 
     def __repr__(self) -> str:
@@ -151,22 +179,61 @@ class FunctionSpace(SearchSpace):
 
     @cached_property
     def source_digest(self) -> str:
-        """The digest of the function's source."""
-        return source_digest(self.build)
+        """The digest of the function's source, with those of the constraint and of a subclass."""
+        own = None if type(self) is FunctionSpace else type(self)
+        things = (self.build, self._allowed, own)
+        digests = [source_digest(each) for each in things if each is not None]
+        joined = hashlib.sha256("".join(digests).encode()).hexdigest()
+        return joined[:16] if len(digests) > 1 else digests[0]
 
     @cached_property
     def candidates(self) -> tuple[tuple[str, ...], ...]:
         return tuple(tuple(map(_label, each)) for each in self._values)
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
+    def input_shape(self) -> tuple[int, ...]:
         return self._shape
+
+    @cached_property
+    def reference_resolution(self) -> int:
+        """That of an image; of another input the one whose network multiplies about as often."""
+        if len(self._shape) == _IMAGE:
+            return super().reference_resolution
+        (architecture,) = self.sample(1)
+        macs = read_network(self.onnx_bytes(architecture)).macs
+        share = math.sqrt(macs / _REFERENCE_MACS)
+        return _STEP * min(max(round(_REFERENCE_SIZE * share / _STEP), 1), _MOST_STEPS)
+
+    @property
+    def is_constrained(self) -> bool:
+        return self._allowed is not None or type(self).allowed is not FunctionSpace.allowed
+
+    def allowed(self, choices: Choices) -> NDArray[np.bool_]:
+        if self._allowed is None:
+            return super().allowed(choices)
+        return np.array([self._fits(row) for row in choices.tolist()], dtype=np.bool_)
+
+    def _is_allowed(self, choices: Combination) -> bool:
+        return bool(self.allowed(np.array([choices], dtype=np.uint8))[0])
+
+    def _fits(self, choices: Sequence[int]) -> bool:
+        """Whether the user's constraint allows these; InvalidValueError for what it raises."""
+        assert self._allowed is not None
+        values = self._candidates_of(choices)
+        try:
+            return bool(self._allowed(values))
+        except Exception as error:
+            raise InvalidValueError(
+                f"allowed({values}) raised {said(error)}", field="allowed"
+            ) from error
+
+    def _candidates_of(self, choices: Sequence[int]) -> tuple[Any, ...]:
+        return tuple(each[choice] for each, choice in zip(self._values, choices, strict=True))
 
     # Networks ------------------------------------------------------------------------------
 
     def _made(self, choices: Sequence[int], seed: int) -> Any:
-        values = tuple(each[choice] for each, choice in zip(self._values, choices, strict=True))
-        return call_build(self.build, values, self._folder, seed)
+        return call_build(self.build, self._candidates_of(choices), self._folder, seed)
 
     def onnx_bytes(
         self,
@@ -183,7 +250,7 @@ class FunctionSpace(SearchSpace):
         """
         del batch_norm, pruned
         choices = self.choices([architecture])[0].tolist()
-        return onnx_of(self._made(choices, seed), (batch_size, *self._shape))
+        return onnx_of(self._made(choices, seed), (batch_size, *self._shape), self.input_dtype)
 
     def build_torch(self, architecture: Architecture, *, seed: int = 0) -> torch.nn.Module:
         """The torch module that the function builds, in eval mode.
@@ -203,7 +270,7 @@ class FunctionSpace(SearchSpace):
 
     def _graph(self, choices: Combination) -> Graph:
         """The operators as runtimes fuse them, each under a name of its own."""
-        content = onnx_of(self._made(choices, 0), (1, *self._shape))
+        content = onnx_of(self._made(choices, 0), (1, *self._shape), self.input_dtype)
         count = Counter[str]()
         graph = {}
         for operator in fuse(read_network(content)).operators:
@@ -214,10 +281,20 @@ class FunctionSpace(SearchSpace):
 
     # Parts ---------------------------------------------------------------------------------
 
+    @property
+    def is_compared(self) -> bool:
+        """Whether the parts are known, or kept, so that no network has to be built for them."""
+        return "_compared" in vars(self) or is_kept(self.description)
+
     @cached_property
     def _compared(self) -> ComparedGraphs:
         return kept_or_made(
-            self.description, lambda: compare_graphs(self.num_choices.tolist(), self._graph)
+            self.description,
+            lambda: compare_graphs(
+                self.num_choices.tolist(),
+                self._graph,
+                self._is_allowed if self.is_constrained else None,
+            ),
         )
 
     @cached_property

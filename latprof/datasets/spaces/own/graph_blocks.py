@@ -49,7 +49,7 @@ class GraphBlock(Block):
 
         ``conv3x3-input:32x32x16-output:16x16x24-stride:2-relu``, with ``+`` between operators.
         """
-        return "+".join(map(_key, self.graph_operators))
+        return "+".join(map(graph_key, self.graph_operators))
 
     def operators(self, batch_size: int = 1) -> tuple[Operator, ...]:
         if batch_size == 1:
@@ -62,7 +62,8 @@ def _sides(shape: Shape) -> tuple[int, int]:
     return (shape[1] if len(shape) > 1 else 1), (shape[2] if len(shape) > 2 else 1)
 
 
-def _key(operator: Operator) -> str:
+def graph_key(operator: Operator) -> str:
+    """The key of one operator: its kind, and what its cost follows from."""
     reads, writes = (
         ",".join("x".join(map(str, (*shape[2:], *shape[1:2]))) for shape in shapes)
         for shapes in (operator.input_shapes, operator.output_shapes)

@@ -41,6 +41,11 @@ def kept_or_made(description: str, make: Callable[[], ComparedGraphs]) -> Compar
     return found
 
 
+def is_kept(description: str) -> bool:
+    """Whether the comparison of a space's graphs is in the cache."""
+    return _path(description).is_file()
+
+
 def _path(description: str) -> Path:
     versions = [__version__]
     for package in ("torch", "onnx"):

@@ -108,6 +108,18 @@ class KernelTable(ShortRepr):
             network=self.network[chosen],
         )
 
+    def taught_by(self, other: KernelTable) -> KernelTable:
+        """The table with the kernels of another, whose networks calibrate nothing."""
+        return dataclasses.replace(
+            self,
+            kernels=self.kernels.joined(other.kernels),
+            latency_ms=np.concatenate([self.latency_ms, other.latency_ms]),
+            network=np.concatenate([self.network, other.network + len(self.names)]),
+            names=self.names + other.names,
+            families=self.families + other.families,
+            network_ms=np.concatenate([self.network_ms, np.full(len(other.names), np.nan)]),
+        )
+
     def of_network(self, number: int) -> Configurations:
         """The kernels of one network, in the table's order."""
         return self.kernels.rows(self.network == number)

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from latprof.errors import LatprofError
+from latprof.errors import DeviceUnauthorizedError, LatprofError
 from latprof.profilers.runtimes.android.library import remembered_libraries
 from latprof.profilers.runtimes.android.phone_facts import PhoneFacts, read_phone_facts
 from latprof.profilers.runtimes.android.phones import list_phones, open_phone, remedy
@@ -85,8 +85,10 @@ def _listing(phone: ListedPhone, found: PhoneFacts | LatprofError | None) -> Pho
     if phone.state != "device":
         return PhoneListing(serials, phone.state, remedy(phone))
     if not isinstance(found, PhoneFacts):
+        state = "unauthorized" if isinstance(found, DeviceUnauthorizedError) else "silent"
         why = found.problem if found is not None else f"no answer within {2 * _FACTS_S:g} s"
-        return PhoneListing(serials, "silent", f"{why}: unplug it and plug it in again")
+        hint = (found.hint if found is not None else None) or "unplug it and plug it in again"
+        return PhoneListing(serials, state, f"{why}: {hint}")
     libraries = {each.runtime for each in remembered_libraries() if each.abi in found.abis[:1]}
     return PhoneListing(serials, "device", "", found, tuple(sorted(libraries)))
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Most cores of a phone, and most clusters; more is not believed.
 _MOST_CORES = 64
+_CORE = re.compile(r"(\d{1,3}) *([^: ]{0,32})[^:]{0,64}: *([^:]{0,400})", re.ASCII)
+_SMALL = re.compile(r"\d{1,9}", re.ASCII)
 _PROPERTY = re.compile(r"^\[([^\[\]\s]{1,128})\]: \[([^\[\]\n]{0,512})\]$", re.MULTILINE)
 
 
@@ -124,17 +126,21 @@ def parse_properties(text: str) -> dict[str, str]:
 def parse_clusters(text: str) -> tuple[Cluster, ...]:
     """Group cores by the clock they share, from lines of ``CORE CLOCK : RELATED CORES``.
 
-    Clusters of the same largest clock are apart where their related cores are.
+    Clusters of the same largest clock are apart where their related cores are; where those are not
+    visible, cores of one largest clock are a cluster.
     """
     groups: dict[tuple[int, ...], int | None] = {}
-    for line in text.splitlines():
-        found = re.fullmatch(r"(\d{1,3}) *(\d{0,9}) *: *([\d ]{0,400})", line.strip())
-        if found is None or int(found[1]) >= _MOST_CORES:
-            continue
-        related = tuple(sorted({int(n) for n in found[3].split() if len(n) < 4}))
-        clock = int(found[2]) if found[2] else None
-        cores = related if int(found[1]) in related else (int(found[1]),)
-        groups.setdefault(tuple(n for n in cores if n < _MOST_CORES), clock)
+    alone: dict[int, int | None] = {}
+    for found in filter(None, (_CORE.fullmatch(line.strip()) for line in text.splitlines())):
+        core, related = int(found[1]), {int(n) for n in found[3].split() if _SMALL.fullmatch(n)}
+        clock = int(found[2]) or None if _SMALL.fullmatch(found[2]) else None
+        if core < _MOST_CORES and core in related:
+            groups.setdefault(tuple(sorted(n for n in related if n < _MOST_CORES)), clock)
+        elif core < _MOST_CORES:
+            alone[core] = clock
+    rest = {core: alone[core] for core in alone.keys() - {n for cores in groups for n in cores}}
+    for core, clock in rest.items():
+        groups[tuple(sorted(n for n in rest if n == core or (clock and rest[n] == clock)))] = clock
     ordered = sorted(groups.items(), key=lambda item: (item[1] or 0, item[0]))
     return tuple(Cluster(cores, clock) for cores, clock in ordered)
 

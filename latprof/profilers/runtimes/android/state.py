@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from latprof.profilers.runtimes.android.transport.services import PhoneServices
 
 _MOST_CORES = 64
-_CORE = re.compile(r"(\d{1,3}) +(\d{1,9}|-) +(\d{1,9}|-) +(\d{1,9}|-) +([a-z_0-9-]{1,32})")
+_CORE = re.compile(r"(\d{1,3})((?: +\S{1,64}){4})", re.ASCII)
+_GOVERNOR = re.compile(r"[a-z0-9][a-z_0-9-]{0,31}")
 _WAKEFULNESS = re.compile(r"^\s*mWakefulness=(\w{1,20})\s*$", re.MULTILINE)
 _BOOT_ID = re.compile(r"[0-9a-f-]{36}")
 
@@ -31,7 +32,7 @@ STATE_QUESTIONS = {
     "battery": "dumpsys battery",
     "power": "dumpsys power | grep mWakefulness=",
     "clocks": (
-        'r() { read -r v 2>/dev/null < $1 || v=; echo -n "${v:--} "; }; '
+        'r() { read -r v w 2>/dev/null < $1 || v=; echo -n "${v:--} "; }; '
         'for f in /sys/devices/system/cpu/cpu[0-9]*; do echo -n "${f##*/cpu} "; '
         "for n in scaling_cur_freq scaling_max_freq cpuinfo_max_freq scaling_governor; do "
         "r $f/cpufreq/$n; done; echo; done"
@@ -108,12 +109,13 @@ def _cores(text: str) -> tuple[CoreState, ...]:
     found = {}
     for line in text.splitlines():
         match = _CORE.fullmatch(line.strip())
-        if match and int(match[1]) < _MOST_CORES and any(n != "-" for n in match.groups()[1:]):
-            now, limit, largest = (_khz(match[n]) for n in (2, 3, 4))
-            governor = "" if match[5] == "-" else match[5]
+        words = match[2].split() if match else ["-"]
+        if match and int(match[1]) < _MOST_CORES and set(words) != {"-"}:
+            governor = words[3] if _GOVERNOR.fullmatch(words[3]) else ""
+            now, limit, largest = map(_khz, words[:3])
             found[int(match[1])] = CoreState(int(match[1]), now, limit, largest, governor)
     return tuple(found[number] for number in sorted(found))
 
 
 def _khz(text: str) -> int | None:
-    return int(text) if text.isdigit() and int(text) > 0 else None
+    return int(text) or None if re.fullmatch(r"\d{1,9}", text, re.ASCII) else None

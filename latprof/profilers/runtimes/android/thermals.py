@@ -6,7 +6,6 @@ mStatus=..}``) and BatteryService. Android 9 and older have no thermal service.
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from itertools import takewhile
@@ -35,6 +34,10 @@ _THRESHOLD = re.compile(
 _SECTION = re.compile(r"^\s*Current temperatures from HAL:\s*$", re.MULTILINE)
 _FACT = re.compile(r"^\s*([A-Za-z][A-Za-z ]{0,40}):\s*(\S{1,20})\s*$", re.MULTILINE)
 _STATUS = re.compile(r"^\s*Thermal Status:\s*(\d{1,3})\s*$", re.MULTILINE)
+#: A status, or a battery's values, that somebody has set for a test and the phone does not measure.
+_STATUS_IS_SET = re.compile(r"^\s*IsStatusOverride:\s*true\s*$", re.MULTILINE)
+_BATTERY_IS_SET = "UPDATES STOPPED"
+_NUMBER = re.compile(r"-?\d{1,12}(\.\d{1,12})?(E-?\d{1,2})?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def parse_thermals(text: str) -> Thermals:
     Cached temperatures, voltages and currents are never taken for temperatures.
     """
     sensors = _sensors(text)
-    found = _STATUS.search(text)
+    found = None if _STATUS_IS_SET.search(text) else _STATUS.search(text)
     status = int(found[1]) if found else None
     if status is None:  # some print it with each sensor alone
         status = max((s.status for s in sensors if s.kind == _SKIN), default=None)
@@ -93,14 +96,18 @@ def parse_thermals(text: str) -> Thermals:
 
 
 def _sensors(text: str) -> tuple[Sensor, ...]:
-    """Those of the one section that has no cached values: up to the first line of another kind."""
+    """Those of the one section that has no cached values: up to the first line of another kind.
+
+    A temperature that is not written as Android does it, by a maker's own service, is left out.
+    """
     begin = _SECTION.search(text)
     if begin is None:
         return ()
     lines = (line.strip() for line in text[begin.end() :].splitlines())
-    section = takewhile(_SENSOR.fullmatch, filter(None, lines))
+    section = takewhile(lambda line: line.startswith("Temperature{"), filter(None, lines))
     sensors = []
-    for value, kind, name, status in _SENSOR.findall("\n".join(section)):
+    for found in filter(None, map(_SENSOR.fullmatch, section)):
+        value, kind, name, status = found.groups()
         celsius = _number(value)
         if int(kind) in _TEMPERATURES and celsius is not None and _LOW_C <= celsius <= _HIGH_C:
             sensors.append(Sensor(name, int(kind), celsius, int(status)))
@@ -117,18 +124,14 @@ def _skin_limit(text: str, name: str) -> float | None:
     limits: dict[str, float] = {}
     for kind, sensor, listed in _THRESHOLD.findall(text):
         values = [value for item in listed.split(",") if (value := _number(item)) is not None]
-        is_skin = kind in {str(_SKIN), "SKIN"}
+        is_skin = kind.upper() in {str(_SKIN), "SKIN"}
         if is_skin and values and _LOW_C <= values[0] <= _HIGH_C:
             limits[sensor] = min(values[0], limits.get(sensor, values[0]))
     return limits.get(name, min(limits.values(), default=None))
 
 
 def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+    return float(text) if _NUMBER.fullmatch(text.strip()) else None
 
 
 @dataclass(frozen=True)
@@ -154,8 +157,14 @@ class Battery:
 
 
 def parse_battery(text: str) -> Battery:
-    """Read what ``dumpsys battery`` printed; of any other text nothing is known."""
-    values = dict(_FACT.findall(text))
+    """Read what ``dumpsys battery`` printed; of any other text nothing is known.
+
+    Nothing is known either where its values stand still (``dumpsys battery unplug`` and the like).
+    Makers print more below Android's own values, in which their names may come again.
+    """
+    if _BATTERY_IS_SET in text:
+        return Battery()
+    values = dict(reversed(_FACT.findall(text)))
     level, scale = (_number(values.get(name, "")) for name in ("level", "scale"))
     percent = 100 * level / scale if level is not None and scale else None
     tenths = _number(values.get("temperature", ""))

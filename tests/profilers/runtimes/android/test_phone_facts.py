@@ -79,6 +79,18 @@ def test_clocks_that_cannot_be_seen_leave_numbers_alone():
     assert cores_for("1", 1, clusters) == (1,)
 
 
+@pytest.mark.parametrize(
+    ("text", "cores"),
+    [
+        ("0 18 : \n1 18 : \n2 24 : 2 3\n3 24 : \n5 24 : ", [(0, 1), (2, 3), (5,)]),
+        ("0 <unknown> : 0 1\n1 <unknown> : 0 1\n2 24 kHz : 2", [(0, 1), (2,)]),
+        ("0 18 : x\n99 1 : 99\n1 18 : 0-1\n2 24000000000 : 2\n3 : 4 : 5", [(2,), (0, 1)]),
+    ],
+)
+def test_cores_are_grouped_by_what_can_be_seen_of_them(text, cores):
+    assert [cluster.cores for cluster in parse_clusters(text)] == cores
+
+
 @pytest.mark.parametrize("text", ["", "no such file", "[ro.product.model]: [x]", "[a]: [b"])
 def test_a_phone_that_tells_too_little_is_refused(text):
     with pytest.raises(DeviceError, match="does not tell"):

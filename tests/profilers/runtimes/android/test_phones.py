@@ -8,11 +8,19 @@ import pytest
 from local_phone import FACTS
 
 import latprof
-from latprof.errors import DeviceError, DeviceOfflineError, InvalidValueError, UsageError
+from latprof.errors import (
+    ConnectionLostError,
+    DeviceError,
+    DeviceOfflineError,
+    DeviceUnauthorizedError,
+    InvalidValueError,
+    UsageError,
+)
 from latprof.profilers.runtimes.android import listing, phones
 from latprof.profilers.runtimes.android.listing import PhoneListing
 from latprof.profilers.runtimes.android.phones import open_phone, remember_address
 from latprof.profilers.runtimes.android.transport import adb_direct
+from latprof.profilers.runtimes.android.transport.adb_server import AdbServer, error_of
 from latprof.profilers.runtimes.android.transport.base import ListedPhone
 from latprof.workflows.doctor import doctor
 
@@ -98,15 +106,61 @@ def cables(monkeypatch, tmp_path):
 
 LISTED = """????????????           no permissions (missing udev rules?); see [http://x] usb:1-2
 0A1B2C                 device usb:1-3 product:oriole model:Pixel_6 transport_id:4
+192.168.1.5:5555       offline transport_id:5
+adb-0A1B2C-x (2)._adb-tls-connect._tcp device product:oriole transport_id:6
+(no serial number)     device usb:1-4 transport_id:7
+7F                     asleep usb:1-5
+broken
 """
 
 
-def test_a_phone_that_may_not_be_opened_is_listed_so(server):
+def test_all_phones_of_a_list_are_read(server):
     server[1]["said"] = LISTED
-    found = phones.list_phones(60.0)
-    assert [phone.state for phone in found] == ["no permissions", "device"]
-    assert "udev rules" in phones.remedy(found[0])
-    assert found[1].facts["model"] == "Pixel_6"
+    found = {phone.serial: phone for phone in phones.list_phones(60.0)}
+    assert {serial: phone.state for serial, phone in found.items()} == {
+        "????????????": "no permissions",
+        "0A1B2C": "device",
+        "192.168.1.5:5555": "offline",
+        "adb-0A1B2C-x (2)._adb-tls-connect._tcp": "device",
+        "(no serial number)": "device",
+        "7F": "asleep",
+    }
+    assert "udev rules" in phones.remedy(found["????????????"])
+    assert found["0A1B2C"].facts["model"] == "Pixel_6"
+
+
+def test_a_server_that_is_older_than_features_or_breaks_off(monkeypatch):
+    old = AdbServer(("127.0.0.1", 9))
+    refusal = error_of("unknown host service")
+    assert "install newer Android platform tools" in str(refusal)
+
+    def refuse(_request, _deadline):
+        raise refusal
+
+    monkeypatch.setattr(old, "ask", refuse)
+    assert "shell_v2" not in old.link("adb-X (2)._adb-tls-connect._tcp").features
+    refusal = error_of("device 'X' not found")
+    with pytest.raises(DeviceOfflineError):
+        old.link("X")
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("closed", ConnectionLostError),
+        (
+            "device unauthorized.\nThis adb server's $ADB_VENDOR_KEYS is not set",
+            DeviceUnauthorizedError,
+        ),
+        ("device still authorizing", DeviceUnauthorizedError),
+        ("device still connecting", DeviceOfflineError),
+        ("no devices/emulators found", DeviceOfflineError),
+        ("insufficient permissions for device: udev rules wrong?", DeviceError),
+        ("{what}", DeviceError),
+    ],
+)
+def test_each_refusal_of_a_server_has_its_kind(said, kind):
+    assert type(error_of(said)) is kind
 
 
 def test_of_two_phones_the_environment_names_one_as_for_adb(cables, monkeypatch):
@@ -153,10 +207,35 @@ def test_a_checkup_takes_a_phone_or_its_target(cables, target):
         doctor(target)
 
 
+def test_without_an_adb_program_too_a_phone_that_asks_is_listed_so(cables, monkeypatch):
+    cables.append(ListedPhone("A1", "device", {"usb": "yes"}))
+    monkeypatch.setattr(adb_direct, "connect", lambda *_: _raise(error_of("device unauthorized")))
+    (found,) = listing.describe_phones()
+    assert found.state == "unauthorized"
+    assert "confirm `Allow USB debugging`" in found.remedy
+    busy = DeviceOfflineError("no phone answers at A1: BUSY", hint="end the other program")
+    monkeypatch.setattr(adb_direct, "connect", lambda *_: _raise(busy))
+    (found,) = listing.describe_phones()
+    assert (found.state, found.remedy) == (
+        "silent",
+        "no phone answers at A1: BUSY: end the other program",
+    )
+
+
+def _raise(error):
+    raise error
+
+
 def test_a_phone_with_32_bits_is_listed_as_one_that_cannot_be_measured(monkeypatch):
     facts = replace(FACTS, abis=("armeabi-v7a", "armeabi"))
     there = (PhoneListing(("A1",), "device", "", facts),)
     monkeypatch.setattr(listing, "describe_phones", lambda: there)
     (found,) = [each for each in latprof.devices() if each.phone is not None]
-    assert found.state == "missing"
+    assert (found.target, found.state) == ("adb:A1:litert", "missing")
     assert "64-bit Android" in found.remedy
+
+
+def test_a_phone_that_a_server_names_with_blanks_is_named_by_its_own_serial(monkeypatch):
+    there = (PhoneListing(("adb-OWN-x (2)._adb-tls-connect._tcp",), "device", "", FACTS),)
+    monkeypatch.setattr(listing, "describe_phones", lambda: there)
+    assert "adb:OWN:litert" in [each.target for each in latprof.devices()]

@@ -5,7 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phone_profiles import BATTERY, PROFILES
 
-from latprof.profilers.runtimes.android.thermals import Thermals, parse_battery, parse_thermals
+from latprof.profilers.runtimes.android.thermals import (
+    Battery,
+    Thermals,
+    parse_battery,
+    parse_thermals,
+)
 
 SKIN = {
     "pixel-3a": (0, 31.6, 30.2, None),
@@ -64,11 +69,23 @@ def test_cached_values_voltages_and_currents_are_no_temperatures():
     }
 
 
-def test_a_status_is_that_of_the_skin_where_no_line_tells_it():
-    page = "\n".join(
-        line for line in PROFILES["xiaomi"].thermals.splitlines() if "Thermal Status" not in line
-    )
-    assert parse_thermals(page).status == 1
+def test_a_status_is_that_of_the_skin_where_no_line_tells_it_or_somebody_has_set_it():
+    page = PROFILES["xiaomi"].thermals
+    lines = [line for line in page.splitlines() if "Thermal Status" not in line]
+    assert parse_thermals("\n".join(lines)).status == 1
+    is_set = page.replace("Override: false", "Override: true").replace("Status: 1", "Status: 6")
+    assert parse_thermals(is_set).status == 1
+
+
+def test_a_line_that_android_does_not_print_is_left_out_and_those_below_it_are_read():
+    values = ("33,4", "33400.0", "-40.0", "3_3.4", "0x21", "nan", "1e999", "33.4 C", "\u0663\u0663")
+    lines = [f"\tTemperature{{mValue={v}, mType=3, mName=x, mStatus=0}}" for v in values]
+    lines += ["\tTemperature{mValue=44.0, mType=3, mName=x, mStatus=0, mMaker=5}"]
+    page = PROFILES["pixel-6"].thermals
+    head = "Current temperatures from HAL:\n"
+    odd = page.replace(head, head + "\n".join(lines) + "\n")
+    for text in (odd, odd.replace("\n", "\r\n")):
+        assert parse_thermals(text) == parse_thermals(page)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +110,16 @@ def test_what_is_read_of_any_text_is_a_temperature(noise):
 def test_a_battery_is_read():
     battery = parse_battery(BATTERY)
     assert (battery.level_percent, battery.powered, battery.celsius) == (87.0, True, 29.1)
+
+
+def test_values_of_a_maker_below_androids_own_and_values_that_stand_still_are_not_read():
+    more = "Charger:\n  temperature: 4200\n  level: 3\n  status: 5\n  USB powered: false\n"
+    assert parse_battery(BATTERY + more) == parse_battery(BATTERY)
+    set_by_hand = BATTERY.replace(":\n", ":\n  (UPDATES STOPPED -- use 'reset' to restart)\n", 1)
+    assert parse_battery(set_by_hand) == Battery()
+    for odd in ("29100", "-50", "29,1", "0", "29.1 C"):
+        page = BATTERY.replace("temperature: 291", f"temperature: {odd}")
+        assert parse_battery(page).celsius is None
 
 
 @pytest.mark.parametrize("text", ["", "level: x\nscale: 0", "Can't find service: battery"])

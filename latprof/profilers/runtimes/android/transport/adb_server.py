@@ -29,14 +29,21 @@ from latprof.profilers.runtimes.android.transport.base import (
     PhoneLink,
     checked_serial,
 )
+from latprof.profilers.runtimes.android.transport.usb_cables import USB_HINTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PORT = 5037
 _LONGEST_REASON = 4096
-#: The one state of two words; an explanation follows.
-_NO_PERMISSIONS = "no permissions"
+#: A line of the list. A serial may hold blanks: ``adb-X (2)._adb-tls-connect._tcp`` of Wi-Fi, or
+#: ``(no serial number)``. One state has two words; an explanation follows.
+_LISTED = re.compile(
+    r"(\S.*?)\s+(device|offline|unauthorized|authorizing|connecting|bootloader|recovery|sideload"
+    r"|rescue|host|detached|unknown|no permissions)(?!\S)(.*)|(\S+)\s+(\S+)(.*)"
+)
+#: What a server says that does not know a request.
+_UNKNOWN = "unknown host service"
 
 
 def server_address(environment: Mapping[str, str] | None = None) -> tuple[str, int]:
@@ -133,19 +140,21 @@ class AdbServer:
         deadline = Deadline(timeout_s, "the list of phones")
         text = self.ask("host:devices-l", deadline)
         found = []
-        for line in text.splitlines():
-            serial, _, rest = line.partition(" ")
-            words = rest.split()
-            if serial and words:
-                facts = dict(word.split(":", 1) for word in words[1:] if ":" in word)
-                state = _NO_PERMISSIONS if rest.strip().startswith(_NO_PERMISSIONS) else words[0]
-                found.append(ListedPhone(serial, state, facts))
+        for match in filter(None, map(_LISTED.fullmatch, text.splitlines())):
+            serial, state, rest = match.groups()[:3] if match[1] else match.groups()[3:]
+            facts = dict(word.split(":", 1) for word in rest.split() if ":" in word)
+            found.append(ListedPhone(serial, state, facts))
         return found
 
     def link(self, serial: str, timeout_s: float = 20.0) -> AdbServerLink:
         """A link to one phone; raises DeviceOfflineError or DeviceUnauthorizedError."""
         deadline = Deadline(timeout_s, f"the connection to {serial}")
-        text = self.ask(f"host-serial:{checked_serial(serial)}:features", deadline)
+        try:
+            text = self.ask(f"host-serial:{checked_serial(serial)}:features", deadline)
+        except DeviceError as error:  # a server that is older than features are
+            if _UNKNOWN not in error.problem:
+                raise
+            text = ""
         return AdbServerLink(self, serial, frozenset(text.strip().split(",")))
 
     def pair(self, address: str, code: str, timeout_s: float = 30.0) -> None:
@@ -166,7 +175,10 @@ class AdbServer:
         """The answer to a request that has one."""
         with self.open(request, deadline) as stream:
             size = _hexadecimal(stream.exactly(4, deadline))
-            return stream.exactly(size, deadline).decode("utf-8", "replace")
+            answer = stream.exactly(size, deadline)
+        if len(answer) < size:
+            raise ConnectionLostError("the adb server broke off its answer")
+        return answer.decode("utf-8", "replace")
 
     def open(self, request: str, deadline: Deadline) -> SocketStream:
         """A stream on which a request was made and accepted."""
@@ -225,26 +237,36 @@ def ask_on(stream: ByteStream, request: str, deadline: Deadline) -> None:
         raise ConnectionLostError("what answers is not an adb server")
 
 
+_UPDATE = "install newer Android platform tools, and end the old server: `adb kill-server`"
+_ALLOW = "unlock the phone and confirm `Allow USB debugging`, then run the command again"
+_PLUG_IN, _LIST = "plug it in again, or wait until it has started", "`latprof devices` lists phones"
+_NOT_ALLOWED = "the phone has not allowed this computer"
+#: Words of a refusal, and its error with what to do; the first that fits counts.
+_REFUSALS: dict[str, tuple[type[DeviceError], str, str | None]] = {
+    _UNKNOWN: (DeviceError, "the adb server is too old: {}", _UPDATE),
+    "(no|insufficient) permissions": (
+        DeviceError,
+        "this user may not open it",
+        USB_HINTS["ACCESS"],
+    ),
+    "unauthorized|authorizing|authenticat": (DeviceUnauthorizedError, _NOT_ALLOWED, _ALLOW),
+    "offline|connecting": (DeviceOfflineError, "the phone is offline", _PLUG_IN),
+    "not found|no devices|unknown host": (DeviceOfflineError, "no such phone: {}", _LIST),
+    "^(closed|device closed|protocol fault)$": (
+        ConnectionLostError,
+        "the phone closed it: {}",
+        None,
+    ),
+    "more than one": (DeviceError, "two phones have this serial: {}", None),
+    "": (DeviceError, "adb refuses: {}", None),
+}
+
+
 def error_of(reason: str) -> DeviceError:
     """The error for what a server, or a phone's adbd, says."""
-    if "unauthorized" in reason or "authenticat" in reason:
-        return DeviceUnauthorizedError(
-            "the phone has not allowed this computer",
-            hint="unlock the phone and confirm `Allow USB debugging`, then run the command again",
-        )
-    if "offline" in reason or "connecting" in reason:
-        return DeviceOfflineError(
-            "the phone is offline", hint="plug it in again, or wait until it has started"
-        )
-    if "not found" in reason or "no devices" in reason or "unknown host" in reason:
-        return DeviceOfflineError(
-            f"no such phone: {reason[:200]}", hint="latprof devices lists those that are there"
-        )
-    if reason.strip() in {"closed", "device closed", "protocol fault"}:
-        return ConnectionLostError(f"the phone ended the connection: {reason[:200]}")
-    if "more than one" in reason:
-        return DeviceError(f"two phones have this serial: {reason[:200]}")
-    return DeviceError(f"adb refuses: {reason[:300]}")
+    said = reason.strip()[:300]
+    kind, text, hint = next(row for words, row in _REFUSALS.items() if re.search(words, said))
+    return kind(text.format(said), hint=hint)
 
 
 def _hexadecimal(text: bytes) -> int:

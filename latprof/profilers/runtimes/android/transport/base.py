@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 #: A serial as phones and emulators have them, or HOST:PORT; no other text is sent to a server.
-_SERIAL = re.compile(r"[A-Za-z0-9._:\[\]@%-]{1,128}")
+_SERIAL = re.compile(r"(?! )[A-Za-z0-9._:\[\]@%() -]{1,128}(?<! )")
 
 
 @dataclass(frozen=True)

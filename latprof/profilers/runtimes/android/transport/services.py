@@ -82,8 +82,9 @@ class PhoneServices:
         if "shell_v2" in self.link.features:
             with self.link.open(f"shell,v2,raw:{command}", deadline) as stream:
                 return _ended_v2(stream, deadline, most_bytes, self.link.serial)
-        with self.link.open(f"shell:{_with_status(command)}", deadline) as stream:
-            return _ended_v1(stream, deadline, most_bytes, self.link.serial)
+        mark = secrets.token_hex(8)  # which no output can hold by chance
+        with self.link.open(f"shell:{command} 2>&1; echo {mark}=$?", deadline) as stream:
+            return _ended_v1(stream, deadline, most_bytes, self.link.serial, mark)
 
     def start(self, words: Sequence[str]) -> ByteStream:
         """Start a program whose input and output are the stream's; it ends with the stream."""
@@ -235,12 +236,9 @@ def _ended_v2(stream: ByteStream, deadline: Deadline, most_bytes: int, serial: s
             raise DeviceError(f"a command on {serial} wrote more than {most_bytes} bytes")
 
 
-def _with_status(command: str) -> str:
-    """The command, then its exit status behind a mark that no output can hold by chance."""
-    return f"{command} 2>&1; echo {secrets.token_hex(8)}=$?"
-
-
-def _ended_v1(stream: ByteStream, deadline: Deadline, most_bytes: int, serial: str) -> Ended:
+def _ended_v1(
+    stream: ByteStream, deadline: Deadline, most_bytes: int, serial: str, mark: str
+) -> Ended:
     """Read a shell of version 1, which mixes both outputs and tells no status."""
     parts, total = [], 0
     while more := stream.read(deadline):
@@ -249,7 +247,7 @@ def _ended_v1(stream: ByteStream, deadline: Deadline, most_bytes: int, serial: s
         if total > most_bytes:
             raise DeviceError(f"a command on {serial} wrote more than {most_bytes} bytes")
     text = b"".join(parts).decode("utf-8", "replace").replace("\r\n", "\n")
-    found = re.search(r"[0-9a-f]{16}=(\d{1,3})\s*\Z", text)
+    found = re.search(rf"{mark}=(\d{{1,3}})\s*\Z", text)
     if found is None:
         raise ConnectionLostError(f"{serial} broke off a command")
     return Ended(int(found[1]), text[: found.start()], "")
