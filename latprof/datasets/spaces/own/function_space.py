@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from latprof.common.limits import whole
+from latprof.common.own_code.calling import in_words
 from latprof.common.own_code.source_digest import source_digest
-from latprof.common.own_code.users_code import said
 from latprof.datasets.spaces.base import Architecture, Choices, Part, SearchSpace
 from latprof.datasets.spaces.own.built_networks import INPUT_DTYPES, call_build, is_module, onnx_of
 from latprof.datasets.spaces.own.graph_blocks import GraphBlock
@@ -224,7 +224,7 @@ class FunctionSpace(SearchSpace):
             return bool(self._allowed(values))
         except Exception as error:
             raise InvalidValueError(
-                f"allowed({values}) raised {said(error)}", field="allowed"
+                f"allowed({values}) raised {in_words(error)}", field="allowed"
             ) from error
 
     def _candidates_of(self, choices: Sequence[int]) -> tuple[Any, ...]:
