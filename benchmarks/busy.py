@@ -25,7 +25,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -47,10 +47,16 @@ from latprof.measurement.quiet.busy import (
 )
 from latprof.measurement.quiet.preemption import preempted_share
 from latprof.measurement.records import PairedProtocol
-from latprof.measurement.statistics import combine_visits, relative_half_width, visit_ratios
+from latprof.measurement.statistics import (
+    combine_visits,
+    counted_runs,
+    relative_half_width,
+    visit_ratios,
+)
 from latprof.profilers.base import RunOptions
 from latprof.profilers.comparing import measure_in_turn
-from latprof.profilers.host.memory_probe import HOG_DOUBT, HOG_FACTOR
+from latprof.profilers.host.host_report import HostReport, VisitSeen
+from latprof.profilers.host.memory_probe import HOG_DOUBT
 from latprof.profilers.visits.measuring_process import ProcessMeasurer
 from latprof.profilers.visits.network_source import NetworkSource, reference_network
 from latprof.profilers.visits.references import chain
@@ -121,7 +127,7 @@ def load(name: str) -> Iterator[None]:
 def measure(
     sources: Sequence[NetworkSource], known: KnownReferences, protocol: PairedProtocol
 ) -> dict[str, Any]:
-    """What each network's visits give: ratio, half-width, refusal, reference, memory quotient."""
+    """What each network's visits give: ratio, half-width, refusal, reference, memory's state."""
     _, reference = reference_network()
     make = partial(ProcessMeasurer, TARGET, RunOptions(), reference, protocol)
     schedule = Schedule(make, protocol, references=known)
@@ -155,7 +161,7 @@ def _judged(visits: Sequence[MadeVisit]) -> tuple[float, list[Any]]:
 def _result(visits: Sequence[MadeVisit]) -> dict[str, Any]:
     half_width, samples = _judged(visits)
     share = busy_share(samples)
-    memory = [v.visit.conditions.get("after", {}).get("memory_quotient", math.nan) for v in visits]
+    seen = [VisitSeen.of(visit.visit) for visit in visits]
     return {
         "ratio": combine_visits(visit_ratios(samples)),
         "half_width": half_width,
@@ -165,8 +171,15 @@ def _result(visits: Sequence[MadeVisit]) -> dict[str, Any]:
         "visits": len(visits),
         "reference": samples[0].reference_name,
         "latency_ms": float(np.median([m for s in samples for b in s.target for m in b[1:]])),
-        "memory": float(np.nanmedian(memory)) if not all(map(math.isnan, memory)) else math.nan,
+        "runs": min(counted_runs(each)[0] for each in samples),
+        "memory": _median(each.quotient for each in seen),
+        "beside": _median(each.beside for each in seen),
     }
+
+
+def _median(values: Iterable[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return float(np.median(known)) if known else math.nan
 
 
 def print_loads(state: dict[str, Any]) -> None:
@@ -196,7 +209,8 @@ def print_loads(state: dict[str, Any]) -> None:
 
 
 def _has_hog(one: dict[str, Any], base_memory: float) -> bool:
-    return bool(one["memory"] > HOG_FACTOR * base_memory)
+    beside = one.get("beside", math.nan)
+    return HostReport(memory=one["memory"], quiet_memory=base_memory, beside=beside).has_memory_hog
 
 
 def _holds(one: dict[str, Any], label: dict[str, Any], base_memory: float) -> bool:
@@ -291,8 +305,11 @@ def main() -> None:
         if part in LOADS:
             known = KnownReferences()
             if "quiet" in state and part != "quiet":
-                of = {key: one["reference"] for key, one in state["quiet"].items()}
-                known.of_network = {s.subject: of[_name(s)] for s in sources}
+                quiet = {s.subject: state["quiet"][_name(s)] for s in sources}
+                known.of_network = {each: one["reference"] for each, one in quiet.items()}
+                known.runs_of_network = {
+                    each: one["runs"] for each, one in quiet.items() if "runs" in one
+                }
             with load(part):
                 state[part] = measure(sources, known, protocol)
         elif part == "references":

@@ -294,20 +294,10 @@ def _host(
     visits = known.visits
     made = visits.tail(tries)
     made = made[made["failure_code"].isna()]
-    memory, preempted, loads, withheld = (
-        made[name].tolist() for name in ("memory_quotient", "preempted", "other_load", "withheld")
-    )
-    seen = [VisitSeen(*row) for row in zip(memory, preempted, loads, withheld, strict=True)]
-    return HostReport.of_shares(
-        checks,
-        preempted,
-        loads,
-        withheld,
-        disturbed=int(made["disturbed"].sum()),
-        tries=len(made),
-        memory=memory,
-        quiet_memory=quiet_memory(seen, profiler),
-    )
+    columns = ["memory_quotient", "memory_beside", "preempted", "other_load", "withheld"]
+    seen = [VisitSeen(*row) for row in made[columns].itertuples(index=False, name=None)]
+    disturbed = int(made["disturbed"].sum())
+    return HostReport.of_seen(checks, seen, disturbed, len(made), quiet_memory(seen, profiler))
 
 
 def _check_farm(farm: str | None, asked_here: Sequence[object], *, pool: bool) -> None:

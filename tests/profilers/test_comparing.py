@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 
+import numpy as np
 import pytest
 from failing_measurer import FailingMeasurer
 
@@ -16,8 +17,9 @@ from latprof.errors import (
     UnsupportedModelError,
 )
 from latprof.measurement.labels import TargetLabels
-from latprof.measurement.records import PairedProtocol
+from latprof.measurement.records import PairedProtocol, PairedSamples
 from latprof.measurement.store.store import Store
+from latprof.measurement.visits import Visit
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.campaign import collect
 from latprof.profilers.campaign.plan import Plan
@@ -48,6 +50,37 @@ def test_a_network_with_more_operators_is_slower_and_itself_is_not():
     assert compare_networks(small, large, bench()).verdict == "slower"
     assert compare_networks(large, small, bench()).verdict == "faster"
     assert abs(compare_networks(small, small, bench()).effect) < 0.01
+
+
+class LaterRunsAreFaster:
+    """Visits by a process; a burst's runs speed up, and two networks run unequally often."""
+
+    def __init__(self, seed, runs):
+        self.noise, self.runs = np.random.default_rng(seed), runs
+
+    def visit(self, network):
+        times = network.runs or self.runs[network.subject]
+        warm = (1 + 0.1 * 0.8 ** np.arange(times)) * np.exp(0.001 * self.noise.standard_normal())
+        own, reference = (9.0, *warm.tolist()), (9.0, 1.0, 1.0)
+        samples = PairedSamples((own,) * 2, (reference,) * 3)
+        return Visit(started_at=1.0, wall_s=0.1, load_s=0.0, process="p", samples=samples)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+
+@pytest.mark.parametrize(("runs", "least"), [((16, 8), 0.0), ((8, 16), 0.0), ((64, 8), 0.02)])
+def test_networks_of_one_latency_are_compared_over_as_many_runs_of_a_burst(runs, least):
+    often = dict(zip((each.subject for each in NETWORKS[:2]), runs, strict=True))
+    seeds = itertools.count()
+    found = compare_networks(
+        *NETWORKS[:2], lambda _runs: LaterRunsAreFaster(next(seeds), often), processes=6
+    )
+    assert least <= abs(found.effect) < least + 0.05
+    assert (found.verdict == "no evidence") == (not least)
 
 
 def test_a_process_that_lost_a_visit_is_left_out_and_said_so():

@@ -281,7 +281,7 @@ class _Run:
     ) -> bool:
         """Make one try of a visit and store it; return whether it should be made again."""
         ours = [later.network for later in following if self._shared.is_ours(later)]
-        measurer.expect([*map(self._schedule.with_reference, ours)])
+        measurer.expect([*map(self._schedule.settled, ours)])
         found = self._schedule.visit(measurer, planned)
         again = False
         if found is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -21,7 +21,7 @@ from latprof.measurement.quiet.conditions import other_load, withheld_fraction
 from latprof.measurement.quiet.preemption import preempted_share
 from latprof.profilers.host.checks import Check, run_checks
 from latprof.profilers.host.facts import Host
-from latprof.profilers.host.memory_probe import HOG_DOUBT, HOG_FACTOR
+from latprof.profilers.host.memory_probe import BESIDE_FACTOR, HOG_DOUBT, HOG_FACTOR
 
 if TYPE_CHECKING:
     from latprof.measurement.visits import Visit, VisitCounts
@@ -138,6 +138,7 @@ class VisitSeen(NamedTuple):
     """How busy a visit saw the memory, and what others took of its time; NaN for unknown."""
 
     quotient: float
+    beside: float
     preempted: float
     other_load: float
     withheld: float
@@ -146,9 +147,9 @@ class VisitSeen(NamedTuple):
     def of(cls, visit: Visit) -> VisitSeen:
         """What a visit's record says."""
         before, after = visit.conditions.get("before", {}), visit.conditions.get("after", {})
-        found = after.get("memory_quotient")
         return cls(
-            float(found) if type(found) in (int, float) else math.nan,
+            _number(after.get("memory_quotient")),
+            _number(after.get("memory_beside")),
             math.nan if visit.samples is None else preempted_share(visit.samples),
             other_load(before, after),
             withheld_fraction(before, after),
@@ -187,6 +188,8 @@ class HostReport(ShortRepr):
     memory : float
         Median over the visits of what copying in memory takes beside copying in the cache
         (:mod:`latprof.profilers.host.memory_probe`). NaN where nobody looked.
+    beside : float
+        The same of what it takes beside other processes over what it takes without them.
     quiet_memory : float
         The same on this host when it is quiet; NaN where that is not known.
     """
@@ -199,6 +202,7 @@ class HostReport(ShortRepr):
     tries: int = 0
     memory: float = math.nan
     quiet_memory: float = math.nan
+    beside: float = math.nan
 
     @classmethod
     def of(
@@ -210,47 +214,43 @@ class HostReport(ShortRepr):
     ) -> HostReport:
         """From the look before, and the conditions around each visit that counts."""
         seen = [VisitSeen.of(visit) for visit in visits]
-        return cls.of_shares(
-            checks,
-            (each.preempted for each in seen),
-            (each.other_load for each in seen),
-            (each.withheld for each in seen),
-            disturbed=counts.disturbed_tries,
-            tries=counts.tries,
-            memory=(each.quotient for each in seen),
-            quiet_memory=quiet_memory,
-        )
+        return cls.of_seen(checks, seen, counts.disturbed_tries, counts.tries, quiet_memory)
 
     @classmethod
-    def of_shares(
+    def of_seen(
         cls,
         checks: tuple[Check, ...],
-        preempted: Iterable[float],
-        loads: Iterable[float],
-        withheld: Iterable[float],
-        *,
+        seen: Sequence[VisitSeen],
         disturbed: int,
         tries: int,
-        memory: Iterable[float] = (),
         quiet_memory: float = math.nan,
     ) -> HostReport:
-        """From the look before, and what others took during each visit."""
-        load, taken, copying = (
-            median(known) if known else math.nan for known in map(_known, (loads, withheld, memory))
+        """From the look before, and what each visit saw."""
+        preempted = _known(each.preempted for each in seen)
+        return cls(
+            checks,
+            sum(preempted) / len(preempted) if preempted else math.nan,
+            _middle(each.other_load for each in seen),
+            _middle(each.withheld for each in seen),
+            disturbed,
+            tries,
+            _middle(each.quotient for each in seen),
+            quiet_memory,
+            _middle(each.beside for each in seen),
         )
-        shares = _known(preempted)
-        mean = sum(shares) / len(shares) if shares else math.nan
-        return cls(checks, mean, load, taken, disturbed, tries, copying, quiet_memory)
 
     @property
     def memory_slowdown(self) -> float:
-        """How many times as long as on the quiet host copying in memory took; NaN if unknown."""
-        return self.memory / self.quiet_memory
+        """How many times as long copying in memory took as without others; NaN if unknown.
+
+        Without those of this host where that was measured, else than on the quiet host.
+        """
+        return self.memory / self.quiet_memory if math.isnan(self.beside) else self.beside
 
     @property
     def has_memory_hog(self) -> bool:
         """Whether another program uses the memory's bandwidth."""
-        return self.memory_slowdown > HOG_FACTOR
+        return self.memory_slowdown > (HOG_FACTOR if math.isnan(self.beside) else BESIDE_FACTOR)
 
     def widened(self, half_width: float) -> float:
         """A half-width on logarithms with what preemptions and a memory hog put in doubt."""
@@ -271,7 +271,7 @@ class HostReport(ShortRepr):
         if self.has_memory_hog:
             found.append(
                 "memory bandwidth: another program uses it (copying in memory took "
-                f"{self.memory_slowdown:.1f} times as long as when it is quiet)"
+                f"{self.memory_slowdown:.2f} times as long as without it)"
             )
         if self.tries and self.disturbed / self.tries > _MOST_DISTURBED:
             found.append(f"{self.disturbed} of {self.tries} tries of visits were disturbed")
@@ -310,6 +310,15 @@ class HostReport(ShortRepr):
             "tries_disturbed": self.disturbed,
             "memory_slowdown": self.memory_slowdown,
         }
+
+
+def _number(value: Any) -> float:
+    return float(value) if type(value) in (int, float) else math.nan
+
+
+def _middle(values: Iterable[float]) -> float:
+    known = _known(values)
+    return median(known) if known else math.nan
 
 
 def _known(values: Iterable[float]) -> list[float]:

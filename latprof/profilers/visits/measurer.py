@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -18,7 +19,7 @@ from latprof.measurement.protocol import (
 from latprof.measurement.quiet.conditions import other_load
 from latprof.measurement.records import KernelProfile, PairedProtocol, PairedSamples
 from latprof.measurement.visits import Failure, Visit
-from latprof.profilers.host.memory_probe import memory_quotient
+from latprof.profilers.host.memory_probe import memory_quotient, slowdown_beside_others
 from latprof.profilers.visits.references import References
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Share of the spare cores from which on others may fill the memory's bandwidth.
 BUSY_NEIGHBOURS = 0.2
+#: Warm runs by which a network's first visit tells how often it runs in a burst.
+FIRST_TRIES = 3
 #: Bursts of a network whose kernels are timed, and counted runs in each.
 KERNEL_ROUNDS = 4
 KERNEL_RUNS = 4
@@ -147,21 +150,26 @@ class InProcessMeasurer:
             model = load()
             # A model on a phone may have run once already, in the round trip of its load.
             load_s = time.perf_counter() - start - getattr(model, "ran_s", 0.0)
-            latency_ms = calibrate(model, run_bursts=self._profiler.run_bursts)
+            # What others take of a single run must not settle the runs of all later visits.
+            tries = FIRST_TRIES if self._profiler.runs_on_host and not network.runs else 1
+            latency_ms = calibrate(model, runs=tries, run_bursts=self._profiler.run_bursts)
             name, reference, runs = self._reference_for(network, latency_ms)
             before = self._profiler.conditions()
             samples = measure_paired(
                 model,
                 reference,
                 self._protocol,
-                target_runs=runs_per_burst(latency_ms, self._protocol),
+                target_runs=min(
+                    network.runs or runs_per_burst(latency_ms, self._protocol),
+                    self._protocol.max_runs,
+                ),
                 reference_runs=runs,
                 run_bursts=self._profiler.run_bursts,
             )
             samples = dataclasses.replace(samples, reference_name=name)
             after = self._profiler.conditions()
-            if self._profiler.runs_on_host and self._wants_memory(before, after):
-                after["memory_quotient"] = memory_quotient()
+            if self._profiler.runs_on_host:
+                after |= self._memory(before, after)
             conditions: dict[str, Any] = {
                 "before": before,
                 "after": after,
@@ -188,10 +196,14 @@ class InProcessMeasurer:
             conditions=conditions,
         )
 
-    def _wants_memory(self, before: Mapping[str, float], after: Mapping[str, float]) -> bool:
-        """Whether to look how busy the memory is: once in a process, and where others are busy."""
+    def _memory(self, before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+        """How busy the memory is: once in a process, and where others are busy."""
         first, self._memory_known = not self._memory_known, True
-        return first or other_load(before, after) > BUSY_NEIGHBOURS
+        found = {}
+        if others := other_load(before, after) > BUSY_NEIGHBOURS:
+            beside = slowdown_beside_others()
+            found = {} if math.isnan(beside) else {"memory_beside": beside}
+        return found | ({"memory_quotient": memory_quotient()} if first or others else {})
 
     def _reference_for(
         self, network: NetworkSource, latency_ms: float

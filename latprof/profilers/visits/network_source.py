@@ -73,8 +73,9 @@ class NetworkSource:
     :meth:`of_architecture`, :meth:`of_zoo`, :meth:`of_built`, :meth:`of_model` or
     :meth:`of_models`. ``rules`` say how values of a model's inputs are made, where they are not the
     usual ones; ``costs`` what is known of it; ``zoo`` is its spelling there.
-    ``reference`` names the reference of the target's family that it is measured against, where an
-    earlier visit has settled that (:mod:`latprof.profilers.visits.references`). ``space`` is there
+    ``reference`` names the reference of the target's family that it is measured against and
+    ``runs`` says how many runs of a burst count, where an earlier visit has settled that
+    (:mod:`latprof.profilers.visits.references`). ``space`` is there
     where no other process finds it by its name: its models are built in this process and handed
     over (:meth:`handed_over`), as ``content`` there.
     """
@@ -85,6 +86,7 @@ class NetworkSource:
     rules: Rules = field(default_factory=dict)
     costs: Costs | None = field(default=None, compare=False)
     reference: str | None = field(default=None, compare=False)
+    runs: int | None = field(default=None, compare=False)
     zoo: str = ""
     space: SearchSpace | None = field(default=None, compare=False, repr=False)
     content: bytes | None = field(default=None, compare=False, repr=False)
@@ -260,6 +262,7 @@ class NetworkSource:
             "shapes": {name: list(shape) for name, shape in self.shapes.items()},
             "rules": {name: rule.to_dict() for name, rule in self.rules.items()},
             "reference": self.reference,
+            "runs": self.runs,
             "zoo": self.zoo,
         }
 
@@ -273,6 +276,7 @@ class NetworkSource:
             {name: tuple(shape) for name, shape in values["shapes"].items()},
             {name: InputRule.from_dict(rule) for name, rule in values["rules"].items()},
             reference=values["reference"],
+            runs=values.get("runs"),
             zoo=values["zoo"],
             content=content or None,
         )

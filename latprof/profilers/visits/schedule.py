@@ -63,15 +63,20 @@ class KnownReferences:
         Counted runs in a burst of each reference, by its name.
     of_network : dict of Subject to str
         Which of them each network is measured against.
+    runs_of_network : dict of Subject to int
+        Counted runs in a burst of each network: a burst's later runs are faster.
     """
 
     runs: dict[str, int] = field(default_factory=dict)
     of_network: dict[Subject, str] = field(default_factory=dict)
+    runs_of_network: dict[Subject, int] = field(default_factory=dict)
 
     def note(self, network: Subject, samples: PairedSamples) -> None:
         """Keep what the first visit to a network, and the first with a reference, did."""
-        self.runs.setdefault(samples.reference_name, counted_runs(samples)[1])
+        own_runs, reference_runs = counted_runs(samples)
+        self.runs.setdefault(samples.reference_name, reference_runs)
         self.of_network.setdefault(network, samples.reference_name)
+        self.runs_of_network.setdefault(network, own_runs)
 
 
 @dataclass(frozen=True)
@@ -205,7 +210,7 @@ class Schedule:
         self._lately: deque[bool] = deque(maxlen=PATIENCE)
         self._busy = False
         self._processes = 0
-        self._with_reference: dict[Subject, NetworkSource] = {}
+        self._settled: dict[Subject, NetworkSource] = {}
         self._measured: set[Subject] = set()
         self._hopeless: set[Subject] = set()
         self._repeated = self._disturbed_tries = 0
@@ -286,20 +291,22 @@ class Schedule:
         if planned.network.subject in self._hopeless:
             self.failed += 1
             return None
-        visit = measurer.visit(self.with_reference(planned.network))
+        visit = measurer.visit(self.settled(planned.network))
         code = "" if visit.failure is None else visit.failure.code
         if visit.failure and (code in GONE or (code == DeviceError.code and not self.made)):
             raise visit.failure.error()
         return visit, self._judge(planned, visit)
 
-    def with_reference(self, network: NetworkSource) -> NetworkSource:
-        """A network with the reference that earlier visits to it were made against."""
+    def settled(self, network: NetworkSource) -> NetworkSource:
+        """A network with the reference, and the runs of a burst, of earlier visits to it."""
         name = self.references.of_network.get(network.subject, network.reference)
-        if name == network.reference:
+        runs = self.references.runs_of_network.get(network.subject, network.runs)
+        if (name, runs) == (network.reference, network.runs):
             return network
-        known = self._with_reference.get(network.subject)
-        if known is None or known.reference != name:
-            known = self._with_reference[network.subject] = replace(network, reference=name)
+        known = self._settled.get(network.subject)
+        if known is None or (known.reference, known.runs) != (name, runs):
+            known = replace(network, reference=name, runs=runs)
+            self._settled[network.subject] = known
         return known
 
     def _judge(self, planned: PlannedVisit, visit: Visit) -> Judgement:
@@ -399,7 +406,7 @@ class Schedule:
     def time_kernels(self, measurer: Measurer, network: NetworkSource) -> KernelProfile | Failure:
         """Time a network's kernels; again where the device was lost, or the reference moved."""
         for _ in range(1 + RETRIES):
-            profile = measurer.profile(self.with_reference(network))
+            profile = measurer.profile(self.settled(network))
             if isinstance(profile, Failure):
                 if profile.code != ConnectionLostError.code:
                     break

@@ -68,6 +68,16 @@ def test_processes_make_equal_shares_and_all_run_the_reference_as_often_as_the_f
     assert measurer.given == [{}, {"": 2}, {"": 2}, {"": 2}]
 
 
+def test_all_visits_run_a_network_as_often_as_the_first_and_against_its_reference():
+    often = PairedSamples(((9.0,) * 9,) * 2, ((9.0, 1.0, 1.0),) * 3, reference_name="small")
+    measurer = Scripted([often])
+    scheduled(measurer).measure([*visits(A, 2), *visits(B, 1), *visits(A, 1)], 2)
+    asked = [(each.reference, each.runs) for _, each in measurer.log]
+    assert asked == [(None, None), ("small", 8), (None, None), ("small", 8)]
+    handed_over = NetworkSource.from_dict(measurer.log[1][1].to_dict())
+    assert (handed_over.reference, handed_over.runs) == ("small", 8)
+
+
 def test_processes_are_numbered_on_from_one_round_to_the_next():
     schedule = scheduled(Scripted())
     made = [one for _ in range(2) for one in schedule.measure(visits(A, 2), 2)]
