@@ -42,11 +42,14 @@ demo: $(VENV)/.installed ## Measure 150 networks on this computer, learn from th
 	@echo "The report: $(CURDIR)/$(DEMO)/report.html"
 
 # With PYTEST_ARGS='--cov --cov-report=term' for what the tests cover, which takes a third longer.
+# What the tests start a thousand times is compiled once, also where PYTHONDONTWRITEBYTECODE is set.
 test: $(VENV)/.developer ## Run the test suite.
+	$(BIN)/python -m compileall -q latprof tests/support
 	$(BIN)/pytest --numprocesses auto --dist loadfile $(PYTEST_ARGS)
 
 # Two files at a time, in the order of their names: each has ports, phones and servers of its own.
 test-devices: $(VENV)/.developer ## Run the tests that need Debian's packages: `make debian-packages` first.
+	$(BIN)/python -m compileall -q latprof tests/support
 	$(BIN)/pytest tests/devices --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 debian-packages: ## Install the Debian packages that `make test-devices` needs (as root).

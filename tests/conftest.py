@@ -1,6 +1,7 @@
 """A store and a pack, made once, and a way to run the command line as a user does."""
 
 import dataclasses
+import gc
 import getpass
 import os
 import signal
@@ -53,6 +54,11 @@ def pytest_runtest_makereport():
 def pytest_make_collect_report():
     """The same for a whole module."""
     return _failed((yield))
+
+
+def pytest_collection_finish():
+    """What was imported and collected stays: the garbage collector looks through the rest alone."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,9 +1,36 @@
 """Where the ``latprof`` command starts: with little to import, so that a signal ends it cleanly."""
 
+import contextlib
+import gc
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from latprof.cli.signals import Ending
+
+#: Objects that are made before the garbage collector looks for the first time: a start's modules
+#: and a pack's tables, none of which is garbage.
+_UNCOLLECTED = 300_000
+
+
+@contextlib.contextmanager
+def _late_collection(*, is_program: bool) -> Iterator[None]:
+    """Look for garbage as late as a long command needs it, and not once more at a program's end."""
+    usual = gc.get_threshold()
+
+    def collect_as_usual(*_: object) -> None:
+        if collect_as_usual in gc.callbacks:
+            gc.callbacks.remove(collect_as_usual)
+            gc.set_threshold(*usual)
+
+    gc.callbacks.append(collect_as_usual)
+    gc.set_threshold(_UNCOLLECTED, *usual[1:])
+    try:
+        yield
+    finally:
+        collect_as_usual()
+        if is_program:
+            gc.freeze()
 
 
 def main() -> None:
@@ -13,7 +40,8 @@ def main() -> None:
     anything else it gives back what it found.
     """
     program = sys.modules["__main__"]
-    with Ending(is_program=getattr(program, "main", None) is main) as ending:
+    is_program = getattr(program, "main", None) is main
+    with _late_collection(is_program=is_program), Ending(is_program=is_program) as ending:
         from latprof.common import telemetry
 
         telemetry.switch_off(whatever_is_set=True)

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import secrets
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -45,7 +44,7 @@ def write_atomically(
         if found == "file" and is_sqlite(target):
             raise FileExistsError(errno.EEXIST, "it is a database, such as a store")
         # Known before it is there: an interruption may come at any moment.
-        temporary = target.parent / f".{target.name[:40]}.{secrets.token_hex(6)}"
+        temporary = target.parent / f".{target.name[:40]}.{os.urandom(6).hex()}"
         _TEMPORARY.add(temporary)
         with temporary.open("xb") as file:
             file.writelines(pieces)

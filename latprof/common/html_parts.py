@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
 
 
 def html_table(title: str, rows: Iterable[Sequence[object]], header: Sequence[object] = ()) -> str:
@@ -17,7 +16,7 @@ def html_table(title: str, rows: Iterable[Sequence[object]], header: Sequence[ob
     header : sequence, optional
         Names of the columns.
     """
-    lines = [f"<table><caption>{escape(title)}</caption>"]
+    lines = [f"<table><caption>{_escaped(title)}</caption>"]
     if header:
         lines.append("<thead><tr>" + _cells("th", header, ' scope="col"') + "</tr></thead>")
     lines.append("<tbody>")
@@ -29,4 +28,10 @@ def html_table(title: str, rows: Iterable[Sequence[object]], header: Sequence[ob
 
 
 def _cells(tag: str, values: Iterable[object], attributes: str = "") -> str:
-    return "".join(f"<{tag}{attributes}>{escape(str(value))}</{tag}>" for value in values)
+    return "".join(f"<{tag}{attributes}>{_escaped(str(value))}</{tag}>" for value in values)
+
+
+def _escaped(text: str) -> str:
+    from html import escape  # imports the names of all characters
+
+    return escape(text)

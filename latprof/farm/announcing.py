@@ -17,6 +17,8 @@ from latprof.profilers.targets import availabilities, profiler_class
 _RESOURCE = "latprof "
 #: A part of a target's spelling that stands for an address.
 _ADDRESS = re.compile(r"(?<=:)([A-Z]+)(?=:)")
+#: That of a GPU.
+_NUMBER = "N"
 _MOST_GPUS = 64
 #: Of a device's resource there is so much on its worker, and each task takes one: what waits for
 #: its turn. dask itself would have no device of a worker begin before the one whose task is next.
@@ -141,9 +143,10 @@ def _of_this_host() -> list[tuple[str, str, str]]:
     """Targets of this host that are ready, with what they are; each GPU is one of its own."""
     found: list[tuple[str, str, str]] = []
     for pattern, there in availabilities().items():
-        if there.state != "ready" or pattern.startswith(("adb:", "tvm-rpc:")):
-            continue
-        if not _ADDRESS.search(pattern):
+        address = _ADDRESS.search(pattern)
+        if there.state != "ready" or (address and address.group() != _NUMBER):
+            continue  # phones are looked for apart; other computers offer themselves
+        if not address:
             found.append((pattern, there.detail, pattern))
             continue
         for number in range(_MOST_GPUS):

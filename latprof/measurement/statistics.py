@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,7 +59,7 @@ def visit_ratio(samples: PairedSamples) -> float:
     ratios = round_ratios(samples)
     if len(ratios) == 2:
         ratios = np.minimum(ratios, ratios.min() * (1 + ROUND_BOUND))
-    return float(median(ratios.tolist()))
+    return _median(ratios.tolist())
 
 
 def counted_runs(samples: PairedSamples) -> tuple[int, int]:
@@ -98,7 +97,13 @@ def visit_ratios(visits: Sequence[PairedSamples]) -> Floats:
 def raw_median_ms(samples: PairedSamples) -> float:
     """Median of all counted runs of the target, in ms: the statistic without pairing."""
     drop = samples.dropped_runs
-    return float(median(itertools.chain.from_iterable(b[drop:] for b in samples.target)))
+    return _median(itertools.chain.from_iterable(b[drop:] for b in samples.target))
+
+
+def _median(values: Iterable[float]) -> float:
+    from statistics import median  # imports decimal numbers and fractions
+
+    return float(median(values))
 
 
 def raw_minimum_ms(samples: PairedSamples) -> float:

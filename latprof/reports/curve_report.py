@@ -22,7 +22,7 @@ from latprof.reports.rendering.content import (
 from latprof.reports.rendering.wording import UNKNOWN, count, moment, ms, number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from latprof.predictors.pack.answering import Answer
     from latprof.predictors.pack.curve import Curve, CurvePoint
@@ -169,17 +169,10 @@ def _curves(
         title=title,
         alt=f"{label} by {' and '.join(curve.axes)}. {alt}.",
         x=across,
-        y=Axis(label, limits=_limits(every)),
+        y=Axis.of_intervals(label, every),
         series=tuple(series),
         wide=True,
     )
-
-
-def _limits(values: Sequence[Bounded]) -> tuple[float, float]:
-    """From 0 to all values, and to their intervals where these are not much larger."""
-    largest = max(value for value, _, _ in values)
-    highest = max((high for _, _, high in values if math.isfinite(high)), default=largest)
-    return 0.0, 1.08 * max(largest, min(highest, 1.6 * largest))
 
 
 def _table(curve: Curve) -> Table:

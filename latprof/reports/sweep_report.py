@@ -148,17 +148,10 @@ def _curves(
         title=title,
         alt=f"{label} by batch size. {alt}.",
         x=Axis("Batch size", "category", categories=batches),
-        y=Axis(label, limits=_limits([values(point) for point in measured])),
+        y=Axis.of_intervals(label, [values(point) for point in measured]),
         series=tuple(series),
         wide=True,
     )
-
-
-def _limits(values: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
-    """From 0 to all values, and to their intervals where these are not much larger."""
-    largest = max(value for value, _, _ in values)
-    highest = max((high for _, _, high in values if math.isfinite(high)), default=largest)
-    return 0.0, 1.08 * max(largest, min(highest, 1.6 * largest))
 
 
 def _points_table(sweep: Sweep) -> Table:

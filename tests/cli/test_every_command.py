@@ -67,8 +67,19 @@ def folder(collected, tmp_path_factory):
     return made_folder(tmp_path_factory.mktemp("every"), collected)
 
 
-def test_without_docstrings_and_assertions(folder):
-    found = every_command(folder, PYTHONOPTIMIZE="2")
+@pytest.fixture(scope="module")
+def optimized(tmp_path_factory):
+    """Environment of processes without docstrings and assertions, which compile what they share."""
+    prefix = tmp_path_factory.mktemp("bytecode")
+    return {
+        "PYTHONOPTIMIZE": "2",
+        "PYTHONPYCACHEPREFIX": str(prefix),
+        "PYTHONDONTWRITEBYTECODE": "",
+    }
+
+
+def test_without_docstrings_and_assertions(folder, optimized):
+    found = every_command(folder, **optimized)
     assert wrong_statuses(found) == {}
     assert not [name for name, each in found.items() if "Traceback" in each[1]]
     assert all(printed > 200 for name, (_, _, printed) in found.items() if "--help" in name)
@@ -87,16 +98,14 @@ def test_with_closed_streams(folder, latprof):
             assert database.execute("pragma integrity_check").fetchone() == ("ok",)
 
 
-@pytest.mark.parametrize(
-    ("streams", "environment"), [(">&- 2>&- <&-", {}), ("", {"PYTHONOPTIMIZE": "2"})]
-)
-def test_visits_are_made_in_processes_of_their_own(tmp_path, streams, environment):
+@pytest.mark.parametrize(("streams", "is_optimized"), [(">&- 2>&- <&-", False), ("", True)])
+def test_visits_are_made_in_processes_of_their_own(tmp_path, optimized, streams, is_optimized):
     """The measuring process and the guarded child, too, are without docstrings or our streams."""
     store = tmp_path / "s.db"
     words = "collect --space proxyless --resolution 32 -n 1 --visits 1 --repeat-fraction 0 -q"
     done = subprocess.run(
         ["sh", "-c", f'"$@" {streams}', "sh", *COMMAND, *words.split(), "--store", store],
-        env=os.environ | environment,
+        env=os.environ | (optimized if is_optimized else {}),
         capture_output=True,
         text=True,
         check=False,

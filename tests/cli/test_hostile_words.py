@@ -8,7 +8,6 @@ import sys
 import onnx
 import pytest
 from command_line import COMMAND
-from computed_store import fill_store
 from onnx import TensorProto, helper
 
 
@@ -149,19 +148,6 @@ def test_cells_that_begin_a_formula_are_text(tmp_path):
     assert all(str(cell)[0] == "'" for cell in read["name"][:6])
     assert read["name"][6] == "plain"
     assert (read["ms"] == -1).all()
-
-
-def test_training_without_docstrings(tmp_path):
-    fill_store(tmp_path / "s.db", n=20)
-    words = ("train", "s.db", "-o", "p.pack", "--predictor", "xgboost", "--no-compare")
-    done = subprocess.run(
-        [COMMAND[0], "-OO", *COMMAND[1:], *words],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, (tmp_path / "p.pack").exists()) == (0, True), done.stderr
 
 
 @pytest.mark.parametrize(

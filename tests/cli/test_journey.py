@@ -60,24 +60,28 @@ def test_collecting_again_finds_everything_done(latprof, collect_options, collec
     assert 0 < values["untimed_fraction"] < 1
 
 
-def test_train_prints_every_metric_of_every_predictor_and_the_floor(latprof, collected, tmp_path):
-    done = latprof("train", collected, "-o", tmp_path / "p.pack", "--predictor", "linear")
+def test_train_prints_every_metric_of_every_predictor_and_the_same_again(
+    latprof, collected, tmp_path
+):
+    path = tmp_path / "printed.pack"
+    done = latprof("train", collected, "-o", path)
     assert done.returncode == 0, done.stderr
     for word in ("RMSE ms", "RMSE %", "MAPE", "within 5 %", "within 10 %", "Spearman", "Kendall"):
         assert word in done.stdout
     assert "noise floor" in done.stdout
-    assert "linear (saved)" in done.stdout
-    for name in ("lookup-table", "xgboost", "hybrid"):
+    assert done.stdout.count(" (saved)") == 1
+    for name in ("lookup-table", "linear", "xgboost", "hybrid"):
         assert name in done.stdout or f"{name} cannot be compared" in done.stderr
 
-
-def test_the_same_seed_trains_the_same_predictor(latprof, collected, tmp_path):
-    values = [
-        json.loads(latprof("train", collected, "-o", tmp_path / f"{i}.pack", "--json").stdout)
-        for i in range(2)
-    ]
-    assert values[0]["held_out"] == values[1]["held_out"]
-    assert values[0]["comparison"].keys() >= {"linear", "xgboost", "hybrid"}
+    again = latprof("train", collected, "-o", tmp_path / "again.pack", "--json").stdout
+    values = json.loads(again)
+    assert values["comparison"].keys() >= {"linear", "xgboost", "hybrid"}
+    saved = load_pack(path)
+    assert values["held_out"] == saved.metrics.to_dict()
+    assert values["noise_floor_percent"] == saved.noise_floor.percent
+    first, second = saved.held_out, load_pack(tmp_path / "again.pack").held_out
+    assert first.architectures == second.architectures  # by the same seed
+    assert first.predicted_ms.tolist() == second.predicted_ms.tolist()
 
 
 def test_predict_answers_for_architectures_with_interval_and_target(latprof, pack):

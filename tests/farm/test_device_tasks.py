@@ -17,7 +17,7 @@ from latprof.farm.device_state import DeviceState, Turns
 from latprof.farm.device_tasks import DeviceDesk, serving
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.visits import Failure, Visit
-from latprof.profilers.base import RunOptions
+from latprof.profilers.base import Availability, RunOptions
 from latprof.profilers.visits.measurer import InProcessMeasurer
 from latprof.profilers.visits.network_source import NetworkSource
 from latprof.testing.fakes import FakeProfiler
@@ -236,6 +236,16 @@ def test_a_task_for_a_device_that_is_not_here_is_a_failure(opened):
 )
 def test_which_targets_a_phone_has(wanted, found):
     assert PHONE.spelling(wanted) == found
+
+
+def test_only_what_this_host_has_is_found_whatever_else_could_be_reached(monkeypatch):
+    from latprof.farm import announcing
+
+    ready = Availability("ready", "")
+    patterns = ("cpu:onnxruntime", "ssh:HOST:litert", "tvm-rpc:HOST:PORT/KEY", "adb:SERIAL:litert")
+    monkeypatch.setattr(announcing, "availabilities", lambda: dict.fromkeys(patterns, ready))
+    monkeypatch.setattr(announcing, "_phones", list)
+    assert [device.targets for device in devices_here("h")] == [("cpu:onnxruntime",)]
 
 
 def test_a_hosts_processor_is_one_device_with_all_its_runtimes():

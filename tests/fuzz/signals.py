@@ -31,6 +31,8 @@ OF_DATABASES = ("-wal", "-shm", "-journal")
 START = "from latprof.cli.main import main; print('started', flush=True); main()"
 #: On a quiet machine.
 WITHIN_S = 2.0
+#: Latest signal, in seconds: of a command that takes longer most is measuring.
+LATEST_S = 4.0
 #: A guard against hangs in seconds, far above what a busy machine takes.
 LONGEST_S = 120.0
 MARK = "LATPROF_FUZZ_SIGNALS"
@@ -42,7 +44,7 @@ def interrupt(numbers, seed, folder):
     place.mkdir()
     fill_store(place / "lat.db")
     (place / "own.py").write_text("def accuracy(found): return [0.5 for _ in found]\n")
-    words = ["train", "lat.db", "-o", "a.pack"]
+    words = ["train", "lat.db", "-o", "a.pack", "--predictor", "linear", "--no-compare"]
     subprocess.run(
         [sys.executable, "-c", START, *words], cwd=place, check=True, capture_output=True
     )
@@ -53,7 +55,7 @@ def interrupt(numbers, seed, folder):
         name = spelled.split()[0]
         kind = signal.SIGINT if number // len(COMMANDS) % 2 else signal.SIGTERM
         if name not in durations:  # of those that end by themselves soon
-            durations[name] = min(duration(spelled, place), 8.0)
+            durations[name] = min(duration(spelled, place), LATEST_S)
         delay_s = chance.uniform(0.0, durations[name])
         outcome = one(spelled, place, kind, delay_s, f"{os.getpid()} {number}", kept)
         yield f"{kind.name} {name}", *outcome
@@ -80,7 +82,7 @@ def duration(spelled, place):
     begun = time.monotonic()
     with started(spelled, place, "duration") as process:
         try:
-            process.communicate(timeout=8.0)
+            process.communicate(timeout=LATEST_S)
         except subprocess.TimeoutExpired:
             process.terminate()
             process.communicate(timeout=LONGEST_S)

@@ -39,10 +39,10 @@ def test_packs_with_errors_are_refused_or_change_nothing(tmp_path):
 
 
 def test_damaged_stores_are_refused_or_change_no_number(tmp_path):
-    found = outcomes("stores", 51, tmp_path)
+    found = outcomes("stores", 34, tmp_path)  # two of each kind of damage
     assert found["bad"] == 0
-    assert found["refused"] > 25
-    assert found["the same"] > 3
+    assert found["refused"] > 16
+    assert found["the same"] > 1
 
 
 def test_odd_words_and_places_are_used_or_refused_in_one_line(tmp_path):
@@ -75,7 +75,7 @@ def test_no_weights_are_read_outside_a_models_folder(tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="needs fork")
 def test_a_kill_at_any_moment_loses_nothing_and_repeats_nothing(tmp_path):
     done = subprocess.run(  # it forks, which a process with threads should not
-        [sys.executable, "-m", "tests.fuzz", "kills", "--count", "12", "--state", tmp_path],
+        [sys.executable, "-m", "tests.fuzz", "kills", "--count", "8", "--state", tmp_path],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -83,8 +83,8 @@ def test_a_kill_at_any_moment_loses_nothing_and_repeats_nothing(tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     ends = {line[:52].strip(): int(line[52:]) for line in done.stdout.splitlines()[1:]}
-    assert sum(ends.values()) == 12
-    assert sum(number for end, number in ends.items() if "after visits" in end) > 3
+    assert sum(ends.values()) == 8
+    assert sum(number for end, number in ends.items() if "after visits" in end) > 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")

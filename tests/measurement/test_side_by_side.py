@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from kept_networks import networks_of
 from scipy import stats
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
@@ -12,13 +13,12 @@ from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.campaign import collect
 from latprof.profilers.campaign.plan import Plan
 from latprof.profilers.visits.measurer import InProcessMeasurer
-from latprof.profilers.visits.network_source import NetworkSource
 from latprof.reports.rendering.page import render_report, write_report
 from latprof.reports.side_by_side_report import build_side_by_side_report
 from latprof.testing.fakes import FakeModel, FakeProfiler
 
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
-NETWORKS = [NetworkSource.of_architecture(SPACE, a) for a in SPACE.sample(24)]
+NETWORKS = networks_of(SPACE, 24)
 PROTOCOL = PairedProtocol(visits=3)
 
 

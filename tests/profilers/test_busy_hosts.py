@@ -5,6 +5,7 @@ import math
 
 import pytest
 from crowded_profiler import CrowdedProfiler
+from kept_networks import networks_of
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import HostBusyError
@@ -18,11 +19,10 @@ from latprof.profilers.campaign.plan import Plan
 from latprof.profilers.comparing import compare_in_turn, compare_networks, measure_in_turn
 from latprof.profilers.host.host_report import HostReport
 from latprof.profilers.visits.measurer import InProcessMeasurer
-from latprof.profilers.visits.network_source import NetworkSource
 from latprof.workflows.collect_result import CollectResult, Label, label_of
 
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
-NETWORKS = [NetworkSource.of_architecture(SPACE, a) for a in SPACE.sample(3)]
+NETWORKS = networks_of(SPACE, 3)
 A, B = NETWORKS[:2]
 PROTOCOL = PairedProtocol(visits=4)
 TARGET = CrowdedProfiler(RunOptions()).target((1, 3, 32, 32))

@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 import pytest
 from failing_measurer import FailingMeasurer
+from kept_networks import networks_of
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import (
@@ -29,7 +30,7 @@ from latprof.profilers.visits.network_source import NetworkSource
 from latprof.testing.fakes import FakeProfiler, steady
 
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
-NETWORKS = [NetworkSource.of_architecture(SPACE, a) for a in SPACE.sample(8)]
+NETWORKS = networks_of(SPACE, 8)
 TARGET = FakeProfiler(RunOptions()).target((1, 3, 32, 32))
 PROTOCOL = PairedProtocol(visits=4)
 

@@ -70,6 +70,9 @@ def calls(folder, *, is_closed):
         yield command, [command, *call.format(*[folder] * 3).split()]
         if not is_closed:
             yield f"{command} --help", [command, "--help"]
+    if not is_closed:
+        trees = f"train {folder}/lat.db -o {folder}/trees.pack --predictor xgboost --no-compare"
+        yield "train with trees", trees.split()
 
 
 if __name__ == "__main__":

@@ -184,7 +184,11 @@ class Cable:
                 if self._is_cut:
                     here.close()
                     continue
-                there = socket.create_connection(("127.0.0.1", self._port))
+                try:
+                    there = socket.create_connection(("127.0.0.1", self._port))
+                except OSError:  # nobody listens there now
+                    here.close()
+                    continue
                 self._open |= {here, there}
             for ends in ((here, there), (there, here)):
                 threading.Thread(target=self._carry, args=ends, daemon=True).start()

@@ -12,6 +12,8 @@ import sys
 import time
 from pathlib import Path
 
+from kept_networks import networks_of
+
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.store.store import Store
@@ -20,12 +22,11 @@ from latprof.profilers.campaign import sharing
 from latprof.profilers.campaign.campaign import collect
 from latprof.profilers.campaign.plan import Plan
 from latprof.profilers.visits.measurer import InProcessMeasurer
-from latprof.profilers.visits.network_source import NetworkSource
 from latprof.testing.fakes import FakeProfiler
 
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
-NETWORKS = [NetworkSource.of_architecture(SPACE, a) for a in SPACE.sample(6)]
-REFERENCE = NetworkSource.of_architecture(SPACE, SPACE.sample(1, seed=9)[0])
+NETWORKS = networks_of(SPACE, 6)
+REFERENCE = networks_of(SPACE, 1, seed=9)[0]
 TARGET = FakeProfiler(RunOptions()).target((1, 3, 32, 32))
 VISITS = 12
 TOTAL = VISITS * len(NETWORKS)

@@ -5,8 +5,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 
-def small_network(resolution=16, channels=8, classes=10, seed=0):
-    """A convolution, a depthwise one, a residual pointwise one, pooling, a classifier."""
+def small_network(resolution=16, channels=8, classes=10, seed=0, *, body=True):
+    """A convolution, a depthwise one, a residual pointwise one, pooling, a classifier.
+
+    Without its body the second and third are missing.
+    """
     generator = np.random.default_rng(seed)
     weights = {
         "stem.w": (channels, 3, 3, 3),
@@ -48,14 +51,19 @@ def small_network(resolution=16, channels=8, classes=10, seed=0):
             "Clip", [name, "low", "high"], [f"{name}.clip"], name=f"{name}.clip"
         )
 
-    nodes = [
-        conv("stem", "image", stride=2),
-        clip("stem"),
+    middle = (
         conv("depthwise", "stem.clip", groups=channels),
         clip("depthwise"),
         conv("project", "depthwise.clip", size=1),
         helper.make_node("Add", ["project", "stem.clip"], ["sum"], name="residual"),
-        helper.make_node("GlobalAveragePool", ["sum"], ["pooled"], name="pool"),
+    )
+    nodes = [
+        conv("stem", "image", stride=2),
+        clip("stem"),
+        *(middle if body else ()),
+        helper.make_node(
+            "GlobalAveragePool", ["sum" if body else "stem.clip"], ["pooled"], name="pool"
+        ),
         helper.make_node("Flatten", ["pooled"], ["flat"], name="flatten"),
         helper.make_node(
             "Gemm",
@@ -65,6 +73,8 @@ def small_network(resolution=16, channels=8, classes=10, seed=0):
             transB=1,
         ),
     ]
+    read = {name for node in nodes for name in node.input}
+    tensors = [tensor for tensor in tensors if tensor.name in read]
     return onnx_bytes(nodes, [1, 3, resolution, resolution], [1, classes], tensors)
 
 

@@ -105,8 +105,10 @@ def test_a_quantised_network_is_built_again_with_the_family_and_the_work_of_its_
 def test_models_are_answered_by_the_bundled_kernels_of_their_format_and_batch():
     packs = packs_for(["m.onnx"], None, AskedTarget())
     plain = zoo_key("mobilenet-v1", resolution=64, width=0.25)
+    several = read_network(built_model(plain.replace("batch_size=1", "batch_size=4")))
     int8 = read_network(built_model(quantized_key(plain, "qoperator")))
     assert packs.name_for(read_network(built_model(plain))) == ""
+    assert packs.name_for(several) == "kernels-epyc-ort1-b8"
     assert packs.name_for(int8) == "kernels-epyc-ort1-int8"
     found = packs.kernels_for(int8)
     assert found.target.precision == "int8"

@@ -262,13 +262,7 @@ def _similarity_root(tables: SpaceTables, size: Floats, lengths: tuple[float, ..
     """
     described = _descriptions(tables) / np.array(lengths)
     groups = np.array([kind_group(operator.kind) for operator in tables.operators])
-
-    def covariance(row: int) -> Floats:
-        distance = ((described - described[row]) ** 2).sum(axis=1)
-        values: Floats = size[row] * np.exp(-distance / 2) * size * (groups == groups[row])
-        return values
-
-    return low_rank_root(covariance, size**2)
+    return similarity_root(described, groups, size)
 
 
 def _descriptions(tables: SpaceTables) -> Floats:
@@ -285,6 +279,20 @@ def _sizes(operator: Operator) -> tuple[int, int, int]:
     inputs = operator.input_shapes[0] if operator.input_shapes else ()
     outputs = operator.output_shapes[0] if operator.output_shapes else ()
     return max(outputs[2:], default=1), (*inputs, 1, 1)[1], (*outputs, 1, 1)[1]
+
+
+def similarity_root(described: Floats, groups: NDArray[np.str_], size: Floats) -> Floats:
+    """A matrix R with R R' about diag(size) K diag(size), K a squared-exponential kernel.
+
+    ``described`` has shape (n, facts); things of other ``groups`` share nothing.
+    """
+
+    def covariance(row: int) -> Floats:
+        distance = ((described - described[row]) ** 2).sum(axis=1)
+        values: Floats = size[row] * np.exp(-distance / 2) * size * (groups == groups[row])
+        return values
+
+    return low_rank_root(covariance, size**2)
 
 
 def low_rank_root(covariance: Callable[[int], Floats], variances: Floats) -> Floats:

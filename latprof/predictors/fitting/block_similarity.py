@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.predictors.features.decision_features import convolution_groups, operator_type
-from latprof.predictors.fitting.block_prior import low_rank_root
+from latprof.predictors.fitting.block_prior import similarity_root
 
 if TYPE_CHECKING:
     from latprof.predictors.features.block_features import Blocks, SpaceTables
@@ -120,15 +120,8 @@ def _similarity_root(tables: SpaceTables, scale: Floats) -> Floats:
 
     Columns without operators (``scale`` 0) share nothing: they cost nothing.
     """
-    described = _descriptions(tables)
     types = np.array([_operator_types(blocks) for blocks in tables.column_blocks])
-
-    def covariance(row: int) -> Floats:
-        distance = ((described - described[row]) ** 2).sum(axis=1)
-        values: Floats = scale[row] * np.exp(-distance / 2) * scale * (types == types[row])
-        return values
-
-    return low_rank_root(covariance, scale**2)
+    return similarity_root(_descriptions(tables), types, scale)
 
 
 def _deviation_root(tables: SpaceTables, scale: Floats) -> Floats:

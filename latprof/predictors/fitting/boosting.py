@@ -105,25 +105,10 @@ def grow(
     train = xgb.QuantileDMatrix(features[task.train], (task.learn - base) / scale, nthread=1)
     wanted = (task.measured - task.offset - base) / scale
     valid = xgb.QuantileDMatrix(held, wanted, ref=train, nthread=1)
-    history: dict[str, Any] = {}
-    limit = np.sqrt(_HOPELESS * reached) / scale
-
-    class GiveUp(xgb.callback.TrainingCallback):  # type: ignore[misc]  # the library is not typed
-        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ARG002
-            late = epoch + 1 == _TRIAL_ROUNDS
-            return bool(late and min(evals_log["held"]["rmse"]) > limit)
-
-    booster = xgb.train(
-        settings.parameters(seed),
-        train,
-        MAX_ROUNDS,
-        evals=[(valid, "held")],
-        evals_result=history,
-        early_stopping_rounds=_PATIENCE,
-        verbose_eval=False,
-        callbacks=[GiveUp()],
-    )
-    curve = np.array([np.sqrt(np.mean(wanted**2)), *history["held"]["rmse"]]) * scale
+    booster = xgb.Booster(settings.parameters(seed), [train, valid])
+    held_rmse = _grow(booster, train, valid, np.sqrt(_HOPELESS * reached) / scale)
+    booster = booster.reset()
+    curve = np.array([np.sqrt(np.mean(wanted**2)), *held_rmse]) * scale
 
     def predictions(rounds: int) -> Floats:
         rounds = min(rounds, len(curve) - 1)
@@ -131,6 +116,35 @@ def grow(
         return task.offset + base + scale * np.asarray(grown, dtype=np.float64)
 
     return Path(curve**2, predictions)
+
+
+def _grown(settings: BoostingSettings, train: Any, rounds: int, seed: int) -> Any:
+    """A booster of so many trees."""
+    import xgboost as xgb
+
+    booster = xgb.Booster(settings.parameters(seed), [train])
+    for number in range(rounds):
+        booster.update(train, number)
+    return booster.reset()
+
+
+def _grow(booster: Any, train: Any, valid: Any, limit: float) -> list[float]:
+    """Grow trees as :func:`grow` does; return the held rows' error after each.
+
+    The loop of xgboost.train, whose callbacks take longer than a tree of few rows.
+    """
+    errors: list[float] = []
+    best = 0
+    for number in range(MAX_ROUNDS):
+        booster.update(train, number)
+        _, _, error = booster.eval_set([(valid, "held")], number).rpartition(":")
+        errors.append(float(error))
+        if errors[number] < errors[best]:
+            best = number
+        hopeless = number + 1 == _TRIAL_ROUNDS and errors[best] > limit
+        if hopeless or number - best >= _PATIENCE:
+            break
+    return errors
 
 
 def fit_trees(
@@ -150,8 +164,7 @@ def fit_trees(
     if not rounds:
         return TreeEnsemble.empty(tables, base)
     train = xgb.QuantileDMatrix(features, (target - base) / scale, nthread=1)
-    booster = xgb.train(settings.parameters(seed), train, rounds)
-    model = booster.save_raw(raw_format="json")
+    model = _grown(settings, train, rounds, seed).save_raw(raw_format="json")
     return TreeEnsemble.from_xgboost(model, tables, base_ms=base, scale_ms=scale)
 
 
@@ -173,7 +186,7 @@ def held_out(
         if not rounds:
             return held, np.full(int(held.sum()), base)
         train = xgb.QuantileDMatrix(features[~held], (target[~held] - base) / scale, nthread=1)
-        grown = xgb.train(settings.parameters(seed), train, rounds).inplace_predict(features[held])
+        grown = _grown(settings, train, rounds, seed).inplace_predict(features[held])
         return held, base + scale * np.asarray(grown, dtype=np.float64)
 
     predicted = np.empty(len(target))

@@ -183,7 +183,7 @@ class KernelModel(ShortRepr):
         expected = self.roofline.expected_ms(kernels)
         covered, error = np.zeros(len(kernels), dtype=bool), np.zeros(len(kernels))
         first, base = np.zeros(len(kernels), dtype=np.int64), np.zeros(len(kernels))
-        for family in np.unique(kernels.families).tolist():
+        for family in set(kernels.families.tolist()):  # np.unique imports masked arrays
             which = np.flatnonzero(kernels.families == family)
             model = self.families.get(family)
             inside = np.zeros(len(which), dtype=bool)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -153,10 +152,12 @@ def score_quantile(scores: Floats, share: float) -> float:
 
     Beyond what their number can tell, the quantile of a wide normal distribution.
     """
-    normal = _WIDER * NormalDist().inv_cdf(share)
     count = len(scores)
     tail = min(share, 1 - share)
     if count < _FEWEST_SCORES or tail * (count + 1) < 1:
+        from statistics import NormalDist  # slow to import, and seldom needed
+
+        normal = _WIDER * NormalDist().inv_cdf(share)
         extreme = float(np.abs(scores).max()) if count else 0.0
         return math.copysign(max(abs(normal), extreme), normal) if normal else 0.0
     rank = share * (count + 1) - 1

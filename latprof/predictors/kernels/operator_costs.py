@@ -23,17 +23,11 @@ from latprof.common.checked_json import Fields, to_json
 from latprof.errors import InvalidValueError, NotEnoughDataError, PackError
 from latprof.graph.fusion import fuse
 from latprof.predictors.kernels.kind_costs import KindCost, at_least_zero, nearest_kind
-from latprof.predictors.kernels.learning.cost_fitting import (
-    TabulatedWork,
-    fit_costs,
-    fit_kernels,
-    kernel_times,
-    tabulate,
-)
 from latprof.predictors.kernels.work_rates import WORK, WorkRates, kind_of, rated, work_of
 
 if TYPE_CHECKING:
     from latprof.graph.operators import Network, Operator
+    from latprof.predictors.kernels.learning.cost_fitting import TabulatedWork
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -126,6 +120,12 @@ class OperatorCostModel:
         NotEnoughDataError
             For fewer than 10 networks.
         """
+        from latprof.predictors.kernels.learning.cost_fitting import (
+            fit_costs,
+            kernel_times,
+            tabulate,
+        )
+
         latency = _checked_latency(networks_operators, latency_ms)
         table, timed = tabulate(networks_operators), kernel_times(kernels)
         totals, every = table.sums.sum(axis=1), np.vstack([np.empty((0, 4)), *timed.values()])
@@ -338,6 +338,8 @@ def _kind_of(
     table: TabulatedWork, i: int, least: Floats, largest: Floats, timed: Floats | None
 ) -> KindCost:
     """What is known of a kind before whole networks' latencies are looked at."""
+    from latprof.predictors.kernels.learning.cost_fitting import fit_kernels
+
     kernels = np.empty((0, 4)) if timed is None else timed
     fitted = fit_kernels(kernels)
     return KindCost(

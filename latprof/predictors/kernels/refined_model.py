@@ -60,7 +60,7 @@ def _new_families(
     """Levels of families without a model, from kernels and the logarithms of their times."""
     rest = target - np.log(model.predict(kernels).latency_ms)
     found = {}
-    for family in np.unique(kernels.families).tolist():
+    for family in sorted(set(kernels.families.tolist())):
         rows = np.flatnonzero(kernels.families == family)
         count = len(rows)
         if family in model.families or count < _FEWEST:

@@ -24,12 +24,8 @@ from latprof.errors import (
 from latprof.measurement.quiet.target_constant import Constant
 from latprof.measurement.records import Target
 from latprof.measurement.statistics import NoiseFloor
-from latprof.predictors.features.block_features import space_tables
-from latprof.predictors.fitting.calibration import FILE as CALIBRATION
-from latprof.predictors.fitting.calibration import Calibration
 from latprof.predictors.fitting.evaluation import Metrics
 from latprof.predictors.kernels.operator_costs import OperatorCostModel
-from latprof.predictors.models.by_name import predictor_class
 from latprof.predictors.pack.archive import MANIFEST, check_name, digest
 from latprof.predictors.pack.origin import Origin
 from latprof.predictors.pack.pack import HeldOut, Pack
@@ -59,7 +55,9 @@ def pack_to_files(pack: Pack) -> tuple[bytes, dict[str, bytes]]:
     """Return the manifest and the other files of a pack."""
     files = {_PREDICTOR + name: data for name, data in pack.predictor.to_files().items()}
     if pack.predictor.calibration_ is not None:
-        files[_PREDICTOR + CALIBRATION] = pack.predictor.calibration_.to_bytes()
+        from latprof.predictors.fitting.calibration import FILE
+
+        files[_PREDICTOR + FILE] = pack.predictor.calibration_.to_bytes()
     if pack.operator_costs is not None:
         files[_EXTRA + _OPERATOR_COSTS] = pack.operator_costs.to_bytes()
     for name, data in pack.extra_files.items():
@@ -259,6 +257,10 @@ def _below(files: Mapping[str, bytes], prefix: str) -> dict[str, bytes]:
 def _predictor(
     path: str, manifest: Fields, files: Mapping[str, bytes], space: SearchSpace | None
 ) -> Predictor:
+    from latprof.predictors.features.block_features import space_tables
+    from latprof.predictors.fitting.calibration import FILE, Calibration
+    from latprof.predictors.models.by_name import predictor_class
+
     space = _space(path, manifest, space)
     stated = manifest.fields("predictor")
     try:
@@ -267,7 +269,7 @@ def _predictor(
         hint = _remedy(manifest, "predictor") or error.hint
         raise PackError(f"{path}: {error.problem}", hint=hint) from None
     predictor = kind.from_files(space, files)
-    if CALIBRATION in files:
+    if FILE in files:
         predictor.calibration_ = Calibration.from_files(files, space_tables(space))
     if _parameters(predictor) != dict(stated.fields("parameters").values):
         raise PackAlteredError(f"{path}: the manifest states other parameters than the predictor")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from latprof.common.files import cache_folder, write_atomically
 from latprof.errors import DiskFullError, OutputPathError
+from latprof.graph.convert.to_tflite import converter_version, is_tflite, tflite_bytes
 from latprof.graph.reader import model_bytes
 
 if TYPE_CHECKING:
@@ -61,6 +62,13 @@ def kept_model(
         with contextlib.suppress(OSError):
             os.utime(path)  # the longest unused are removed first
     return converted
+
+
+def whole_tflite(model: ModelSource) -> bytes:
+    """A TFLite file as it is, or an ONNX model converted; raises as a profiler's ``load``."""
+    if is_tflite(model):
+        return model if isinstance(model, bytes) else Path(model).read_bytes()
+    return kept_model(model, "tflite", converter_version(), tflite_bytes)
 
 
 def kept_by_name(name: str, kind: str, version: str) -> bytes | None:

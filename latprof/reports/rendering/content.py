@@ -7,6 +7,7 @@ Nothing here knows HTML, plotly or matplotlib. Colours are roles, resolved by
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -31,6 +32,13 @@ class Axis:
     limits: tuple[float, float] | None = None
     categories: tuple[str, ...] = ()
     ticks: tuple[float, ...] = ()
+
+    @classmethod
+    def of_intervals(cls, label: str, values: Sequence[tuple[float, float, float]]) -> Axis:
+        """From 0 to all values (value, low, high), and to intervals that are not much larger."""
+        largest = max(value for value, _, _ in values)
+        highest = max((high for _, _, high in values if math.isfinite(high)), default=largest)
+        return cls(label, limits=(0.0, 1.08 * max(largest, min(highest, 1.6 * largest))))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from kept_networks import networks_of
 from pyarrow import parquet
 
 from latprof import datasets
@@ -26,7 +27,7 @@ from latprof.profilers.visits.network_source import NetworkSource
 from latprof.testing.fakes import FakeProfiler
 
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
-NETWORKS = [NetworkSource.of_architecture(SPACE, a) for a in SPACE.sample(30)]
+NETWORKS = networks_of(SPACE, 30)
 PROTOCOL = PairedProtocol(visits=3)
 
 

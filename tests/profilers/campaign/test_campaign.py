@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from kept_networks import networks_of
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import DeviceError, InvalidValueError
@@ -19,12 +20,12 @@ from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.campaign import collect
 from latprof.profilers.campaign.plan import Plan
 from latprof.profilers.visits.measurer import InProcessMeasurer
-from latprof.profilers.visits.network_source import NetworkSource, reference_network
+from latprof.profilers.visits.network_source import reference_network
 from latprof.testing.fakes import FakeClock, FakeProfiler, stepping
 
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
-NETWORKS = [NetworkSource.of_architecture(SPACE, a) for a in SPACE.sample(6)]
-REFERENCE = NetworkSource.of_architecture(SPACE, SPACE.sample(1, seed=9)[0])
+NETWORKS = networks_of(SPACE, 6)
+REFERENCE = networks_of(SPACE, 1, seed=9)[0]
 PROTOCOL = PairedProtocol(visits=3)
 TARGET = FakeProfiler(RunOptions()).target((1, 3, 32, 32))
 
@@ -86,7 +87,7 @@ def test_the_same_call_resumes_and_a_larger_one_adds(store):
     outcome = run(store)
     assert (outcome.made, outcome.resumed) == (26, 10)
     assert TargetLabels.of(store).is_frozen, "a complete campaign freezes the constant"
-    more = [NetworkSource.of_architecture(SPACE, a) for a in SPACE.sample(8)]
+    more = networks_of(SPACE, 8)
     assert more[:6] == NETWORKS
     outcome = run(store, Plan(more, PROTOCOL))
     assert (outcome.made, outcome.resumed) == (12, 36)
@@ -210,7 +211,7 @@ def test_a_finished_campaign_freezes_the_reference_constant(store):
 
 
 def test_the_floor_of_a_campaign_matches_its_noise(store):
-    networks = [NetworkSource.of_architecture(SPACE, a) for a in SPACE.sample(40)]
+    networks = networks_of(SPACE, 40)
     make = bench(load_noise=0.01)
     plan = Plan(networks, PairedProtocol(visits=4), repeat_fraction=1.0)
     collect(plan, store, TARGET, "r", make)
@@ -231,7 +232,7 @@ def test_kernels_are_timed_of_networks_that_were_measured_without(store):
 
 def test_what_a_process_does_to_all_its_networks_is_not_in_the_labels(store):
     """The reference's loads differ from process to process; every network of one bears it."""
-    networks = [NetworkSource.of_architecture(SPACE, a) for a in SPACE.sample(40)]
+    networks = networks_of(SPACE, 40)
     numbers = itertools.count()
 
     def make(_reference_runs):

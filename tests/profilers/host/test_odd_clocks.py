@@ -4,6 +4,7 @@ import itertools
 import time
 
 import pytest
+from kept_networks import networks_of
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import RuntimeFailedError
@@ -22,7 +23,6 @@ from latprof.profilers.campaign.plan import Plan
 from latprof.profilers.host.host_report import HostReport
 from latprof.profilers.runtimes.running import timed_runs
 from latprof.profilers.visits.measurer import InProcessMeasurer
-from latprof.profilers.visits.network_source import NetworkSource
 from latprof.testing.fakes import FakeProfiler
 
 
@@ -100,7 +100,7 @@ def test_a_quota_of_half_a_core_gives_a_number_and_says_so():
 
 def test_a_wall_clock_that_goes_back_a_day_changes_no_label_and_no_cost(monkeypatch, tmp_path):
     space = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
-    networks = [NetworkSource.of_architecture(space, a) for a in space.sample(3)]
+    networks = networks_of(space, 3)
     protocol = PairedProtocol(visits=3)
 
     def make(reference_runs=None):

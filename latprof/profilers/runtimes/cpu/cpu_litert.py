@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,12 +14,11 @@ from latprof.graph.convert.to_tflite import (
     converter_version,
     is_tflite,
     silenced,
-    tflite_bytes,
 )
 from latprof.graph.model_file import graph_inputs, read_model
 from latprof.profilers.base import Availability, Profiler
 from latprof.profilers.host.facts import processor_name
-from latprof.profilers.runtimes.converted_models import kept_model
+from latprof.profilers.runtimes.converted_models import whole_tflite
 from latprof.profilers.runtimes.model_inputs import NO_RULES, random_inputs
 from latprof.profilers.runtimes.running import (
     first_line,
@@ -74,7 +72,7 @@ class CpuLiteRT(Profiler):
         require("litert", self.spelling, "ai_edge_litert")
         from ai_edge_litert.interpreter import Interpreter
 
-        converted = _converted(model)
+        converted = whole_tflite(model)
         with silenced():
             try:
                 interpreter = Interpreter(model_content=converted, num_threads=self.options.threads)
@@ -89,7 +87,7 @@ class CpuLiteRT(Profiler):
         require("litert", self.spelling, "ai_edge_litert")
         from latprof.profilers.runtimes.cpu.litert_library import LiteRTCompiledModel
 
-        converted = _converted(model)
+        converted = whole_tflite(model)
         with silenced():
             compiled = LiteRTCompiledModel(converted, self.options.threads)
         inputs = {name: (shape, dtype) for name, shape, dtype in compiled.inputs}
@@ -101,13 +99,6 @@ class CpuLiteRT(Profiler):
     def _names(self, model: ModelSource) -> list[str]:
         """The names of the ONNX model's inputs in order, where there are rules for them."""
         return [v.name for v in graph_inputs(read_model(model).graph)] if self.input_rules else []
-
-
-def _converted(model: ModelSource) -> bytes:
-    """The TFLite model of an ONNX model, or the model itself where it is one."""
-    if is_tflite(model):
-        return model if isinstance(model, bytes) else Path(model).read_bytes()
-    return kept_model(model, "tflite", converter_version(), tflite_bytes)
 
 
 def _values(

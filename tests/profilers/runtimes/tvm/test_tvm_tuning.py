@@ -2,6 +2,7 @@
 
 import json
 import threading
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -17,6 +18,10 @@ from latprof.profilers.runtimes.tvm.cpu_tvm import CpuTVM
 pytest.importorskip("tvm", reason="Apache TVM is not installed")
 
 TUNED = RunOptions(mode=("tuned=2",))
+#: Of the network below: a convolution, a mean, its reshaping, a classifier.
+KERNELS = 4
+
+network = partial(small_network, body=False)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +30,7 @@ def cache(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))
-        CpuTVM(TUNED).load(small_network())
+        CpuTVM(TUNED).load(network())
     return folder
 
 
@@ -56,7 +61,7 @@ def kept_files(cache):
 
 def test_each_kernel_is_kept_with_a_schedule_that_ran(cache):
     records = [json.loads(path.read_text())["record"] for path in kept_files(cache)]
-    assert len(records) >= 5
+    assert len(records) == KERNELS
     assert all(0 < max(run_secs) < 1 for (_trace, run_secs, *_) in records)
 
 
@@ -70,33 +75,33 @@ def test_no_process_is_left_behind(cache):
 
 def test_a_tuned_network_computes_the_same(tuner):
     image = random_inputs({"image": ((1, 3, 16, 16), "float32")}, CpuTVM.input_seed)["image"]
-    assert_same_scores(scores(CpuTVM(TUNED).load(small_network())), small_network(), [image])
+    assert_same_scores(scores(CpuTVM(TUNED).load(network())), network(), [image])
     assert tuner.kernels == []
 
 
 def test_another_network_with_the_same_kernels_is_not_tuned_again(tuner):
-    CpuTVM(TUNED).load(small_network(seed=1))
+    CpuTVM(TUNED).load(network(seed=1))
     assert tuner.kernels == []
 
 
 def test_only_kernels_that_are_new_are_tuned(tuner):
     tuner.record = [[[], []], [1e-6]]
-    CpuTVM(TUNED).load(small_network(classes=7))
+    CpuTVM(TUNED).load(network(classes=7))
     assert len(tuner.kernels) == 1
 
 
 def test_another_number_of_trials_is_another_tuning(tuner):
     with pytest.raises(RuntimeFailedError, match="no trial ran"):
-        CpuTVM(RunOptions(mode=("tuned=3",))).load(small_network())
-    assert len(tuner.kernels) == 6
+        CpuTVM(RunOptions(mode=("tuned=3",))).load(network())
+    assert len(tuner.kernels) == KERNELS
 
 
 def test_a_damaged_file_is_found_again(tuner, cache):
-    path = kept_files(cache)[0]
+    path = next(each for each in kept_files(cache) if "conv2d" in each.read_text())
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     tuner.record = json.loads(whole)["record"]
-    CpuTVM(TUNED).load(small_network())
+    CpuTVM(TUNED).load(network())
     assert len(tuner.kernels) == 1
     assert json.loads(path.read_bytes()) == json.loads(whole)
 
@@ -121,4 +126,4 @@ def test_tuning_without_a_compiler_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr("tvm.support.cc.get_cc", lambda: None)
     with pytest.raises(DeviceError, match=r"C\+\+ compiler"):
-        CpuTVM(TUNED).load(small_network())
+        CpuTVM(TUNED).load(network())

@@ -25,7 +25,6 @@ from latprof.errors import (
 )
 from latprof.graph.convert.to_tflite import converter_version
 from latprof.measurement.records import AVERAGES
-from latprof.profilers.runtimes.android.measuring.adb_litert import whole_tflite
 from latprof.profilers.runtimes.android.measuring.adb_profiler import AdbProfiler
 from latprof.profilers.runtimes.android.measuring.benchmark_output import (
     AveragedRuns,
@@ -39,6 +38,7 @@ from latprof.profilers.runtimes.android.runner.runner_records import (
     RunnerConditions,
 )
 from latprof.profilers.runtimes.android.state import STATE_QUESTIONS, PhoneState, parse_state
+from latprof.profilers.runtimes.converted_models import whole_tflite
 
 if TYPE_CHECKING:
     from latprof.graph.model_file import ModelSource

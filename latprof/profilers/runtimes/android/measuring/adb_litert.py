@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latprof.errors import DeviceError
 from latprof.graph.convert.to_tflite import (
     converter_version,
     is_tflite,
-    tflite_bytes,
     tflite_skeleton,
 )
 from latprof.profilers.runtimes.android.measuring.adb_profiler import AdbProfiler
 from latprof.profilers.runtimes.android.measuring.phone_model import PhoneModel
-from latprof.profilers.runtimes.converted_models import kept_model
+from latprof.profilers.runtimes.converted_models import whole_tflite
 from latprof.profilers.runtimes.xnnpack_kernels import kernel_times
 
 if TYPE_CHECKING:
     from latprof.graph.model_file import ModelSource
     from latprof.measurement.records import KernelTime
     from latprof.profilers.runtimes.android.library import RuntimeLibrary
-
-
-def whole_tflite(model: ModelSource) -> bytes:
-    """A TFLite file as it is, or an ONNX model converted; raises as a profiler's ``load``."""
-    if is_tflite(model):
-        return model if isinstance(model, bytes) else Path(model).read_bytes()
-    return kept_model(model, "tflite", converter_version(), tflite_bytes)
 
 
 class AdbLiteRT(AdbProfiler):
