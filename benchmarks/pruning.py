@@ -1,6 +1,7 @@
 """Which runtimes of this processor drop dead operators, and what that does to predictors.
 
-Usage: ``python -m benchmarks.pruning [--only cpu:torch,...] [--cells 30] [--column 300]``
+Usage: ``python -m benchmarks.pruning [--only cpu:torch,...] [--cells 30] [--column 300]
+[--keep FILE]``
 
 Cells of NAS-Bench-201 with a convolution on no path from input to output are built as they are
 named and pruned, and each installed runtime runs both in turn. Printed: the time as named over the
@@ -9,12 +10,14 @@ multiply-accumulates would have it be, and the verdict.
 
 ``--column`` measures so many random cells with ONNX Runtime in both forms, which makes a device
 that runs dead operators and one that does not. For each it prints the error of ``hybrid`` fitted on
-20, 100 and the most rows, on the rows that are left, and which networks it took.
+20, 100 and the most rows, on the rows that are left, and which networks it took. ``--keep`` writes
+each cell's two times to a text file, and does not measure again what it holds.
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -91,11 +94,16 @@ def verdict(space: SearchSpace, cells: Choices, spelling: str) -> str:
     )
 
 
-def column(space: SearchSpace, count: int) -> None:
+def column(space: SearchSpace, count: int, keep: Path | None) -> None:
     """Measure random cells in both forms, and print what ``hybrid`` makes of each column."""
     choices = space.sample_choices(count, SEED + 1)
     profiler = profiler_class("cpu:onnxruntime")(RunOptions())
-    pairs = np.array([both_ms(profiler, space, each) for each in space.architectures(choices)])
+    lines = keep.read_text("ascii").splitlines() if keep is not None and keep.exists() else []
+    for each in space.architectures(choices)[len(lines) :]:
+        lines.append(" ".join(f"{ms:.5f}" for ms in both_ms(profiler, space, each)))
+        if keep is not None:
+            keep.write_text("\n".join(lines) + "\n", encoding="ascii")
+    pairs = np.array([line.split() for line in lines[:count]], dtype=np.float64)
     print(
         f"\n{count} cells, cpu:onnxruntime: hybrid's RMSE, % of the mean, and the networks it took"
     )
@@ -115,6 +123,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="targets, with commas; all that are ready else")
     parser.add_argument("--cells", type=int, default=30, help="cells a runtime")
     parser.add_argument("--column", type=int, default=0, help="cells of the two columns, about 300")
+    parser.add_argument("--keep", type=Path, help="file that keeps the times of --column")
     arguments = parser.parse_args()
     ready = [
         name
@@ -129,7 +138,7 @@ def main() -> None:
         print(verdict(space, cells, name), flush=True)
     print("share: how much of the dead operators' time is taken, 0 for none of it")
     if arguments.column:
-        column(space, arguments.column)
+        column(space, arguments.column, arguments.keep)
 
 
 if __name__ == "__main__":

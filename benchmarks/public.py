@@ -8,17 +8,19 @@ test set; n rows are the mean over training sets ``RandomState(100 + s).permutat
 draws at 900, 4 at 100, 6 at 20. Beside them stands the processor time of the fit at 80 %. Where a
 column shows its noise, the RMSE at 80 % over it follows. ``--only`` takes some of the columns.
 ``--intervals`` prints the coverage of 90 % intervals over 20 splits instead (about an hour),
-``--few`` at 20 and 100 training rows, over the draws above. ``--check`` exits with status 1 where a
-promised figure is missed.
+``--few`` at 20 and 100 training rows, over the draws above. ``--keep`` writes what was found of
+each column to a file and reads it there the next time, so that a run can be interrupted.
+``--check`` exits with status 1 where a promised figure is missed.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,7 +49,7 @@ MEAN_OF_ALL = 0.85
 MEAN_NASBENCH201 = 0.97
 MEAN_OVER_NOISE = 1.05
 MEAN_MOBILE = {100: 0.45, 20: 0.55}
-#: Promised processor seconds of a fit of Once-for-All at 80 %.
+#: Promised processor seconds of a fit at 80 %.
 FIT_S = 6.0
 SPLITS = 20
 #: Numbers of rows that are few, and promised mean coverage of 90 % intervals there, by space, in %.
@@ -91,6 +93,28 @@ class Column:
         order = np.random.RandomState(seed).permutation(len(rows))
         count = len(rows) // 5
         return rows[order[count:]], rows[order[:count]]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What was found of columns, in a JSON file; nowhere without a path."""
+
+    path: Path | None
+
+    def figures(
+        self, column: Column, find: Callable[[Column], dict[str, float]]
+    ) -> dict[str, float]:
+        """What the file holds of a column, or what is found now."""
+        key = f"{column.name} {column.device} {find.__name__}"
+        kept = {}
+        if self.path is not None and self.path.exists():
+            kept = json.loads(self.path.read_text("utf-8"))
+        if key not in kept:
+            kept[key] = find(column)
+            if self.path is not None:
+                self.path.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+        found: dict[str, float] = kept[key]
+        return found
 
 
 def columns(folder: Path, only: str = "") -> Iterator[Column]:
@@ -144,40 +168,48 @@ def mean_error(column: Column, count: int) -> tuple[float, float]:
     )
 
 
-def accuracy(folder: Path, only: str) -> bool:
+def errors_of(column: Column) -> dict[str, float]:
+    """RMSE in ms by training rows, the ratio that outliers alone would leave, and seconds."""
+    found: dict[str, float] = {}
+    for count in DRAWS:
+        start = time.process_time()
+        found[NAMES[count]], far = mean_error(column, count)
+        if not count:
+            found["fit_s"] = time.process_time() - start
+            found["outliers"] = far / column.floors[count]
+    return found
+
+
+def accuracy(folder: Path, only: str, kept: Kept) -> bool:
     """Print the ratios; return whether all that is promised is kept."""
     print("RMSE of hybrid on the test rows, floor (the better of two baselines) and their ratio")
     heads = "".join(f"{name:>27}" for name in NAMES.values())
     print(f"{'column':27}{'mean ms':>9}{'noise':>9}{'outliers':>10}{'fit s':>7}  {heads}")
     ratios: dict[int, dict[tuple[str, str], float]] = {count: {} for count in DRAWS}
     over_noise: dict[str, float] = {}
-    fit_s: dict[tuple[str, str], float] = {}
+    longest = 0.0
     for column in columns(folder, only):
-        cells, outliers = "", np.nan
-        for count in DRAWS:
-            start = time.process_time()
-            (error, far), floor = mean_error(column, count), column.floors[count]
-            if not count:
-                outliers = far / floor
-                fit_s[column.name, column.device] = time.process_time() - start
+        name = f"{column.name} {column.device}"
+        found = kept.figures(column, errors_of)
+        cells = ""
+        for count, label in NAMES.items():
+            floor, error = column.floors[count], found[label]
             ratios[count][column.name, column.device] = error / floor
-            if not count and (noise := noise_of_twins(column.data)) is not None:
-                over_noise[f"{column.name} {column.device}"] = error / noise.rmse_ms
             cells += f"{floor:11.4f}{error:9.4f}{error / floor:7.3f}"
         noise = noise_of_twins(column.data)
+        if noise is not None:
+            over_noise[name] = found[NAMES[0]] / noise.rmse_ms
+        longest = max(longest, found["fit_s"])
         shown = "-" if noise is None else f"{noise.rmse_ms:.3f}"
-        mean = column.latency_ms[column.rows].mean()
-        name = f"{column.name} {column.device}"
-        seconds = fit_s[column.name, column.device]
-        print(f"{name:27}{mean:9.3f}{shown:>9}{outliers:10.3f}{seconds:7.1f}  {cells}", flush=True)
+        first = f"{column.latency_ms[column.rows].mean():9.3f}{shown:>9}{found['outliers']:10.3f}"
+        print(f"{name:27}{first}{found['fit_s']:7.1f}  {cells}", flush=True)
     print("noise: ms, of one measurement, from networks that the space names twice; it holds what")
     print("their layout changes too. RMSE below it is not to be had where rows are independent.")
     print(
         "outliers: the ratio at 80 % were all test rows predicted exactly but those that are off by"
     )
     print("more than 7 robust standard deviations.\n")
-    longest = max((s for (space, _), s in fit_s.items() if space.startswith("ofa")), default=0.0)
-    good = promise("Once-for-All, longest fit at 80 %, processor seconds", longest, FIT_S)
+    good = promise("longest fit at 80 %, processor seconds", longest, FIT_S)
     return good & judged_by_noise(over_noise) & promises(ratios)
 
 
@@ -227,59 +259,78 @@ def promises(ratios: dict[int, dict[tuple[str, str], float]]) -> bool:
     return good
 
 
-def intervals(folder: Path, only: str) -> bool:
+def coverage_of(column: Column) -> dict[str, float]:
+    """Coverage and width of intervals over splits, and the share of rows below a bound, in %."""
+    choices, found = column.choices, []
+    for seed in range(1, SPLITS + 1):
+        train, test = column.split(seed)
+        fitted = make_predictor("hybrid", column.space)
+        fitted.fit(choices[train], column.latency_ms[train])
+        low, high = fitted.predict_interval(choices[test])
+        latency = column.latency_ms[test]
+        bound = fitted.predict(choices[test], upper=0.95)
+        inside = (low <= latency) & (latency <= high)
+        width = (high - low).mean() / latency.mean()
+        found.append((inside.mean(), width, np.mean(latency <= bound)))
+    cover, width, below = 100 * np.array(found).T
+    return {
+        "mean": float(cover.mean()),
+        "least": float(cover.min()),
+        "most": float(cover.max()),
+        "width": float(width.mean()),
+        "below": float(below.mean()),
+    }
+
+
+def intervals(folder: Path, only: str, kept: Kept) -> bool:
     """Print coverage and width of 90 % intervals over splits; return whether they hold."""
     print(f"90 % intervals of hybrid, {SPLITS} splits (RandomState(1..{SPLITS}), a fifth tested)")
     heads = f"{'coverage %':>11}{'least':>8}{'most':>8}{'width, % of mean':>18}{'95 % bound':>12}"
     print(f"{'column':27}{heads}")
     good = True
     for column in columns(folder, only):
-        choices, found = column.choices, []
-        for seed in range(1, SPLITS + 1):
-            train, test = column.split(seed)
-            fitted = make_predictor("hybrid", column.space)
-            fitted.fit(choices[train], column.latency_ms[train])
-            low, high = fitted.predict_interval(choices[test])
-            latency = column.latency_ms[test]
-            bound = fitted.predict(choices[test], upper=0.95)
-            inside = (low <= latency) & (latency <= high)
-            width = (high - low).mean() / latency.mean()
-            found.append((100 * inside.mean(), 100 * width, 100 * np.mean(latency <= bound)))
-        cover, width, below = np.array(found).T
-        held = 89 <= cover.mean() <= 91 and cover.min() >= 86 and cover.max() <= 94
-        good &= bool(held)
+        name = f"{column.name} {column.device}"
+        found = kept.figures(column, coverage_of)
+        held = 89 <= found["mean"] <= 91 and found["least"] >= 86 and found["most"] <= 94
+        good &= held
         print(
-            f"{column.name + ' ' + column.device:27}{cover.mean():11.2f}{cover.min():8.1f}"
-            f"{cover.max():8.1f}{width.mean():18.2f}{below.mean():12.2f}"
-            f"{'' if held else '  MISSED'}",
+            f"{name:27}{found['mean']:11.2f}{found['least']:8.1f}{found['most']:8.1f}"
+            f"{found['width']:18.2f}{found['below']:12.2f}{'' if held else '  MISSED'}",
             flush=True,
         )
     print("95 % bound: percent of measurements at or below predict(..., upper=0.95)")
     return good
 
 
-def few_rows(folder: Path, only: str) -> bool:
+def coverage_of_few(column: Column) -> dict[str, float]:
+    """Coverage of intervals by the number of training rows, in %."""
+    train, test = column.split(0)
+    latency, found = column.latency_ms[test], {}
+    for count in FEW:
+        covered = []
+        for seed in range(DRAWS[count]):
+            rows = np.random.RandomState(100 + seed).permutation(train)[:count]
+            fitted = make_predictor("hybrid", column.space)
+            fitted.fit(column.choices[rows], column.latency_ms[rows])
+            low, high = fitted.predict_interval(column.choices[test])
+            covered.append(100 * np.mean((low <= latency) & (latency <= high)))
+        found[str(count)] = float(np.mean(covered))
+    return found
+
+
+def few_rows(folder: Path, only: str, kept: Kept) -> bool:
     """Print the coverage of 90 % intervals with few rows; return whether the means hold."""
     print("Coverage of 90 % intervals of hybrid on the test rows, %, means over draws")
     print(f"{'column':27}" + "".join(f"{count:>9} rows" for count in FEW))
-    found: dict[tuple[str, int], list[float]] = {}
+    by_space: dict[tuple[str, int], list[float]] = {}
     for column in columns(folder, only):
-        train, test = column.split(0)
-        line = f"{column.name + ' ' + column.device:27}"
+        name = f"{column.name} {column.device}"
+        found = kept.figures(column, coverage_of_few)
         for count in FEW:
-            covered = []
-            for seed in range(DRAWS[count]):
-                rows = np.random.RandomState(100 + seed).permutation(train)[:count]
-                fitted = make_predictor("hybrid", column.space)
-                fitted.fit(column.choices[rows], column.latency_ms[rows])
-                low, high = fitted.predict_interval(column.choices[test])
-                latency = column.latency_ms[test]
-                covered.append(100 * np.mean((low <= latency) & (latency <= high)))
-            line += f"{np.mean(covered):14.1f}"
-            found.setdefault((column.name, count), []).append(float(np.mean(covered)))
-        print(line, flush=True)
+            by_space.setdefault((column.name, count), []).append(found[str(count)])
+        print(f"{name:27}" + "".join(f"{found[str(count)]:14.1f}" for count in FEW), flush=True)
     good = True
-    for (space, count), values in found.items():
+    for (space, count), values in by_space.items():
         held = COVERED[0] <= np.mean(values) <= COVERED[1]
         good &= bool(held)
         words = "" if held else "  MISSED"
@@ -294,15 +345,13 @@ def main() -> None:
     parser.add_argument("--intervals", action="store_true", help="coverage over 20 splits")
     parser.add_argument("--few", action="store_true", help="coverage with few rows")
     parser.add_argument("--only", default="", help="columns with this in their name")
+    parser.add_argument("--keep", type=Path, help="file that keeps what was found of columns")
     parser.add_argument("--check", action="store_true", help="exit with 1 where a figure is missed")
     arguments = parser.parse_args()
     start = time.perf_counter()
-    if arguments.intervals:
-        good = intervals(arguments.data, arguments.only)
-    elif arguments.few:
-        good = few_rows(arguments.data, arguments.only)
-    else:
-        good = accuracy(arguments.data, arguments.only)
+    kept = Kept(arguments.keep)
+    judge = intervals if arguments.intervals else few_rows if arguments.few else accuracy
+    good = judge(arguments.data, arguments.only, kept)
     print(f"{time.perf_counter() - start:.0f} s", file=sys.stderr)
     if arguments.check and not good:
         raise SystemExit(1)

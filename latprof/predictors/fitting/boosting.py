@@ -28,6 +28,8 @@ MAX_ROUNDS = 1000
 _ROWS_FOR_THREADS = 1000
 #: Trees after which a fit is given up whose held-out error is still so many times another model's.
 _TRIAL_ROUNDS, _HOPELESS = 150, 2.0
+#: Trees that lower another model's squared error on the first fold by less are of no use.
+_LEAST_GAIN = 0.002
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,8 @@ def choose(
 
     All are fitted on the first fold; the ``finalists`` best of them on the others too. The number
     of trees is that of the least error over all rows. ``reached`` is the squared error in ms of a
-    model without trees on the first fold: candidates that stay far above it are given up.
+    model without trees on the first fold, that of the first candidate with none: candidates that
+    stay far above it are given up, and where none is below it there are no trees.
     """
 
     def run(job: tuple[int, int]) -> Path:
@@ -232,7 +235,10 @@ def choose(
     # Fits of few rows are mostly interpreter, and gain nothing from a second thread.
     with ThreadPoolExecutor(2 if len(features) >= _ROWS_FOR_THREADS else 1) as pool:
         first = list(pool.map(run, [(index, 0) for index in range(len(candidates))]))
-        order = np.argsort([path.errors.min() for path in first], kind="stable")[:finalists]
+        least = np.array([path.errors.min() for path in first])
+        if least.min() > (1 - _LEAST_GAIN) * reached:
+            return Chosen(0, 0, _without_trees(candidates[0][0], len(features)))
+        order = np.argsort(least, kind="stable")[:finalists]
         jobs = [(int(index), fold) for index in order for fold in range(1, folds)]
         others = dict(zip(jobs, pool.map(run, jobs), strict=True))
     best: tuple[float, Chosen] | None = None
@@ -251,6 +257,14 @@ def choose(
     if best is None:
         raise ValueError("no candidate to choose from")
     return best[1]
+
+
+def _without_trees(tasks: Sequence[FoldTask], rows: int) -> Floats:
+    """What the held rows' predictions are where no tree is grown, shape (rows,)."""
+    held = np.empty(rows)
+    for task in tasks:
+        held[~task.train] = task.offset + _location(task.learn)[0]
+    return held
 
 
 def _location(target: Floats) -> tuple[float, float]:

@@ -77,6 +77,11 @@ class GroupedFit(ShortRepr):
     level: float = 0.0
     slope: float = 1.0
 
+    @property
+    def left_out(self) -> Floats:
+        """What the fit without a row predicts for it, shape (n,)."""
+        return self.ridge.left_out
+
     def held_out(self, folds: Integers) -> Floats:
         """What the fit without a row's fold predicts for it, weight and penalty kept; (n,)."""
         missed = np.empty(len(folds))

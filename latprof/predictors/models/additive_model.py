@@ -1,4 +1,4 @@
-"""The tables of ``hybrid``: one of blocks, robust where rows show outliers, and of neighbours."""
+"""The tables of ``hybrid``: of blocks, robust where rows show outliers, and of blocks in a row."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from latprof.predictors.fitting.block_prior import (
 )
 from latprof.predictors.fitting.evaluation import fold_numbers
 from latprof.predictors.fitting.grouped_ridge import robust_deviation, robust_weights
-from latprof.predictors.fitting.neighbours import NeighbourCosts, fit_neighbours
+from latprof.predictors.fitting.neighbours import TogetherCosts, fit_neighbours, fit_sequence
 
 if TYPE_CHECKING:
     from latprof.predictors.features.block_features import SpaceTables
@@ -42,7 +42,7 @@ _NORMAL = 0.95
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AdditiveModel(ShortRepr):
-    """A fitted additive table, perhaps with tables of neighbouring blocks beside it.
+    """A fitted additive table, perhaps with tables of several blocks in a row beside it.
 
     Parameters
     ----------
@@ -53,20 +53,20 @@ class AdditiveModel(ShortRepr):
         What is predicted for each without the row, under the prior chosen on all rows.
     robust : bool
         Whether the fit is robust to outliers.
-    neighbours : NeighbourCosts, optional
+    together : tuple of TogetherCosts
     """
 
     costs: BlockCosts
     held_ms: Floats
     left_out_ms: Floats
     robust: bool
-    neighbours: NeighbourCosts | None = None
+    together: tuple[TogetherCosts, ...] = ()
 
     def left_out_within(self, folds: Integers, fold: int) -> Floats:
         """What is predicted for each training row without this fold and without the row, (n,)."""
         predicted = self.costs.fit.left_out_within(folds, fold)
-        if self.neighbours is not None:
-            predicted = predicted + self.neighbours.fit.left_out_within(folds, fold)
+        for each in self.together:
+            predicted = predicted + each.fit.left_out_within(folds, fold)
         return predicted
 
     def unseen_ms(
@@ -124,11 +124,23 @@ def with_neighbours(
     """The model with tables of neighbouring blocks for what it leaves over of the same rows."""
     remainder = latency_ms - base.left_out_ms
     found = fit_neighbours(base.costs.prior, columns, remainder, robust=base.robust)
+    return _beside(base, found, folds)
+
+
+def with_sequence(
+    base: AdditiveModel, columns: Integers, latency_ms: Floats, folds: Integers
+) -> AdditiveModel:
+    """The model with a table of the sizes of blocks in a row; itself where they do not tell."""
+    found = fit_sequence(base.costs.prior.tables, columns, latency_ms - base.left_out_ms)
+    return base if found is None else _beside(base, found, folds)
+
+
+def _beside(base: AdditiveModel, found: TogetherCosts, folds: Integers) -> AdditiveModel:
     return replace(
         base,
         held_ms=base.held_ms + found.fit.held_out(folds),
-        left_out_ms=base.left_out_ms + found.fit.ridge.left_out,
-        neighbours=found,
+        left_out_ms=base.left_out_ms + found.fit.left_out,
+        together=(*base.together, found),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from latprof.common.checked_json import Fields, to_json
@@ -96,10 +97,10 @@ class HybridPredictor(Predictor):
 
         tables = space_tables(self.space)
 
-        def fit(_: str, rows: Choices, latency: Floats) -> Model:
-            return choose_model(tables, rows, latency, self.seed)
+        def fit(_: str, rows: Choices, latency: Floats, *, grow: bool = True) -> Model:
+            return choose_model(tables, rows, latency, self.seed, grow=grow)
 
-        found = fit_networks(self.space, choices, latency_ms, fit)
+        found = fit_networks(self.space, choices, latency_ms, fit, partial(fit, grow=False))
         model = next(iter(found.fits.values()))
         if found.networks != UNPRUNED and self._has_grid:
             grid = over_space(self.space, found, Model.predict)

@@ -28,6 +28,7 @@ from latprof.predictors.models.additive_model import (
     AdditiveModel,
     fit_additive,
     with_neighbours,
+    with_sequence,
 )
 
 if TYPE_CHECKING:
@@ -42,10 +43,10 @@ _FOLDS = 4
 #: Folds of the predictions that intervals are made from: with more rows left to train on, errors
 #: are nearer those of the model that is kept.
 _CALIBRATION_FOLDS = 16
-#: Rows from which the folds that trees are chosen by serve for that, too.
+#: Rows from which the folds that models are chosen by serve for that, too.
 _MANY_ROWS = 1000
-#: Rows from which tables of neighbouring blocks are tried.
-_NEIGHBOUR_ROWS = 300
+#: Rows from which tables of several blocks in a row are tried.
+_NEIGHBOUR_ROWS = 200
 #: Standard errors by which these have to be better: they are many coefficients, and where latencies
 #: drift over the rows two are soon reached.
 _CLEARLY = 4.0
@@ -92,8 +93,10 @@ class _Rows:
         return [self.folds != fold for fold in range(_FOLDS)]
 
 
-def choose_model(tables: SpaceTables, choices: Choices, latency_ms: Floats, seed: int) -> Model:
-    """Fit and compare the models on n checked rows; see the module."""
+def choose_model(
+    tables: SpaceTables, choices: Choices, latency_ms: Floats, seed: int, *, grow: bool = True
+) -> Model:
+    """Fit and compare the models on n checked rows; see the module. ``grow`` says if trees are."""
     rows = _Rows(
         tables,
         choices,
@@ -105,12 +108,16 @@ def choose_model(tables: SpaceTables, choices: Choices, latency_ms: Floats, seed
     base = fit_additive(tables, rows.columns, latency_ms, rows.folds)
     small = is_small(tables.num_choices.tolist())
     if not small and tables.one_decision_parts and len(choices) >= _NEIGHBOUR_ROWS:
-        both = with_neighbours(base, rows.columns, latency_ms, rows.folds)
-        held = both.held_ms, base.held_ms
-        base = both if _better(*held, latency_ms, _CLEARLY) else base
-    trees = _trees(rows, base)
+        for extended in (with_sequence, with_neighbours):
+            more = extended(base, rows.columns, latency_ms, rows.folds)
+            if _better(more.held_ms, base.held_ms, latency_ms, _CLEARLY):
+                base = more
+    trees = _trees(rows, base) if grow else None
     found = _whole_grid(rows, base, trees) if small else None
     return _with_trees(rows, base, trees) if found is None else found
+
+
+# Trees -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,28 +134,35 @@ class _Trees:
 
 def _trees(rows: _Rows, base: AdditiveModel) -> _Trees:
     """Choose trees for what the additive model leaves over of rows left out, or for all."""
-    remainders, plain = [], []
-    latency = rows.latency_ms
-    for fold, mask in enumerate(rows.masks()):
-        measured = latency[~mask]
+    latency, masks = rows.latency_ms, rows.masks()
+    remainders = []
+    for fold, mask in enumerate(masks):
         # Not what all rows leave over: trees would learn from it what the held rows are.
         remainder = latency - base.left_out_within(rows.folds, fold)
-        remainders.append(FoldTask(mask, remainder[mask], base.held_ms[~mask], measured))
-        plain.append(FoldTask(mask, latency[mask], np.zeros(len(measured)), measured))
-    candidates = [(tasks, settings) for tasks in (remainders, plain) for settings in SETTINGS]
+        remainders.append(FoldTask(mask, remainder[mask], base.held_ms[~mask], latency[~mask]))
     features = rows.tables.decisions.encode(rows.choices)
-    first = rows.folds == 0
-    reached = float(np.mean((base.held_ms - latency)[first] ** 2))
-    chosen = choose(features, candidates, seed=rows.seed, reached=reached)
-    return _Trees(chosen, alone=chosen.candidate >= len(SETTINGS))
+
+    def chosen(tasks: list[FoldTask], reached_ms: Floats) -> Chosen:
+        first = rows.folds == 0
+        reached = _error(reached_ms[first], latency[first])
+        candidates = [(tasks, settings) for settings in SETTINGS]
+        return choose(features, candidates, seed=rows.seed, finalists=1, reached=reached)
+
+    beside = chosen(remainders, base.held_ms)
+    if beside.rounds:
+        plain = [FoldTask(m, latency[m], np.zeros((~m).sum()), latency[~m]) for m in masks]
+        for_all = chosen(plain, beside.held_ms)
+        if _error(for_all.held_ms, latency) < _error(beside.held_ms, latency):
+            return _Trees(for_all, alone=True)
+    return _Trees(beside, alone=False)
 
 
 def _grown(rows: _Rows, base: AdditiveModel, trees: _Trees) -> tuple[TreeEnsemble, Floats]:
-    """The chosen trees, grown on all rows, and what the model predicts for rows left out, in ms.
+    """The chosen trees, grown on all rows, and what they predict for rows left out, in ms.
 
     With many rows the folds that chose them tell the latter, too.
     """
-    settings = SETTINGS[trees.chosen.candidate % len(SETTINGS)]
+    settings = SETTINGS[trees.chosen.candidate]
     target = rows.latency_ms if trees.alone else rows.latency_ms - base.left_out_ms
     features = rows.tables.decisions.encode(rows.choices)
     rounds = trees.chosen.rounds
@@ -157,28 +171,31 @@ def _grown(rows: _Rows, base: AdditiveModel, trees: _Trees) -> tuple[TreeEnsembl
         held = trees.held_ms if trees.alone else trees.held_ms - base.held_ms
     else:
         held = held_out(features, target, settings, rounds, rows.calibration_folds(), rows.seed)
-    return grown, held if trees.alone else base.left_out_ms + held
+    return grown, held
 
 
 def _unseen_ms(rows: _Rows, base: AdditiveModel) -> Floats:
     return base.unseen_ms(rows.tables, rows.columns, rows.latency_ms, rows.seed)
 
 
-def _with_trees(rows: _Rows, base: AdditiveModel, trees: _Trees) -> Model:
+def _with_trees(rows: _Rows, base: AdditiveModel, trees: _Trees | None) -> Model:
     """The additive model, with or without trees."""
     tables = rows.tables
     none = TreeEnsemble.empty(tables.decisions)
     table, factors = _tables(tables, base)
-    if not _better(trees.held_ms, base.held_ms, rows.latency_ms):
+    if trees is None or not _better(trees.held_ms, base.held_ms, rows.latency_ms):
         return Model(table, factors, none, _unseen_ms(rows, base))
     grown, held = _grown(rows, base, trees)
     if trees.alone:
         nothing = AdditiveTable(tables, 0.0, tables.padded(np.zeros(len(tables.column_parts))))
         return Model(nothing, (), grown, held)
-    return Model(table, factors, grown, held)
+    return Model(table, factors, grown, base.left_out_ms + held)
 
 
-def _whole_grid(rows: _Rows, base: AdditiveModel, trees: _Trees) -> Model | None:
+# Small spaces ------------------------------------------------------------------------------
+
+
+def _whole_grid(rows: _Rows, base: AdditiveModel, trees: _Trees | None) -> Model | None:
     """All interactions at once, blended with the others; None where the additive model is as good.
 
     The blend is a latency for every architecture, so it costs one gather whatever it is made of.
@@ -186,11 +203,10 @@ def _whole_grid(rows: _Rows, base: AdditiveModel, trees: _Trees) -> Model | None
     sizes = rows.tables.num_choices.tolist()
     numbers = grid_rows(rows.choices, sizes)
     latency = rows.latency_ms
-    held = np.empty(len(latency))
-    for mask in rows.masks():
-        fold = fit_grid(numbers[mask], latency[mask], sizes).mean_ms.ravel()
-        held[~mask] = fold[numbers[~mask]]
-    held_by_model = np.column_stack([base.held_ms, held, trees.held_ms])
+    grid = fit_grid(numbers, latency, sizes)
+    held = grid.held_out(numbers, latency, rows.folds)
+    beside = [] if trees is None else [trees.held_ms]
+    held_by_model = np.column_stack([base.held_ms, held, *beside])
     weights = _blend(held_by_model, latency)
     if not _better(held_by_model @ weights, base.held_ms, latency):
         return None
@@ -200,14 +216,15 @@ def _whole_grid(rows: _Rows, base: AdditiveModel, trees: _Trees) -> Model | None
     if weights[0]:
         left_out += weights[0] * _unseen_ms(rows, base)
     if weights[1]:
-        grid = fit_grid(numbers, latency, sizes)
         total += weights[1] * grid.mean_ms.ravel()
-        left_out += weights[1] * grid.held_out(numbers, latency, rows.calibration_folds())
-    if weights[2]:
-        grown, grown_left_out = _grown(rows, base, trees)
+        if len(latency) < _MANY_ROWS:
+            held = grid.held_out(numbers, latency, rows.calibration_folds())
+        left_out += weights[1] * held
+    if trees is not None and weights[2]:
+        grown, grown_held = _grown(rows, base, trees)
         remainder = grown.predict(everything)
         total += weights[2] * (remainder if trees.alone else additive + remainder)
-        left_out += weights[2] * grown_left_out
+        left_out += weights[2] * (grown_held if trees.alone else base.left_out_ms + grown_held)
     return as_interaction(rows.tables, total.reshape(sizes), left_out)
 
 
@@ -244,13 +261,13 @@ def as_interaction(tables: SpaceTables, grid: Floats, held_ms: Floats) -> Model:
 
 
 def _tables(tables: SpaceTables, base: AdditiveModel) -> tuple[AdditiveTable, tuple[Factor, ...]]:
-    """The fitted table, its entries of mean 0 in each part, and those of neighbours."""
-    costs, parts, neighbours = base.costs, tables.column_parts, base.neighbours
+    """The fitted table, its entries of mean 0 in each part, and those of blocks in a row."""
+    costs, parts = base.costs, tables.column_parts
     means = np.bincount(parts, costs.entries) / tables.part_sizes
     level = costs.intercept + float(means.sum())
-    level += 0.0 if neighbours is None else neighbours.level_ms
+    level += sum(each.level_ms for each in base.together)
     table = AdditiveTable(tables, level, tables.padded(costs.entries - means[parts]))
-    return table, () if neighbours is None else neighbours.factors
+    return table, tuple(factor for each in base.together for factor in each.factors)
 
 
 def _error(predicted_ms: Floats, measured_ms: Floats) -> float:

@@ -27,7 +27,7 @@ Choices: TypeAlias = NDArray[np.uint8]
 
 #: The hypotheses: every operator is run; dead ones are not; something between.
 UNPRUNED, PRUNED, BOTH = "unpruned", "pruned", "both"
-#: Rows that are enough to tell: beyond, only what is left of the hypotheses is fitted to all.
+#: Rows that are enough to tell, and from which only what is left of the hypotheses is fitted whole.
 _TELLING_ROWS = 1000
 #: Rows from which one hypothesis is taken alone unless both together are clearly better; below,
 #: each counts as much as it is likely.
@@ -86,16 +86,20 @@ def fit_networks(
     choices: Choices,
     latency_ms: Floats,
     fit: Callable[[str, Choices, Floats], Fit],
+    quick_fit: Callable[[str, Choices, Floats], Fit] | None = None,
 ) -> NetworkFits[Fit]:
     """Fit the hypotheses to n rows and weigh them.
 
-    ``fit`` takes a hypothesis, the architectures under it and their latencies.
+    ``fit`` takes a hypothesis, the architectures under it and their latencies; ``quick_fit`` does
+    the same where there are many rows, to leave out hypotheses.
     """
     names = [UNPRUNED]
     if not np.array_equal(space.pruned(choices), choices):
         names.append(PRUNED)
 
-    def fitted(rows: NDArray[np.int64], names: list[str]) -> NetworkFits[Fit]:
+    def fitted(
+        rows: NDArray[np.int64], names: list[str], fit: Callable[[str, Choices, Floats], Fit]
+    ) -> NetworkFits[Fit]:
         latency = latency_ms[rows]
         fits = {name: fit(name, viewed(space, name, choices[rows]), latency) for name in names}
         held = np.stack([each.held_ms for each in fits.values()], axis=1)
@@ -108,10 +112,11 @@ def fit_networks(
         )
 
     everything = np.arange(len(choices))
-    if len(names) > 1 and len(choices) > _TELLING_ROWS:
+    few = _TELLING_ROWS if quick_fit is None else _MANY_ROWS
+    if len(names) > 1 and len(choices) > few:
         some = np.random.default_rng(0).permutation(everything)[:_TELLING_ROWS]
-        names = [*fitted(np.sort(some), names).fits]
-    return fitted(everything, names)
+        names = [*fitted(np.sort(some), names, quick_fit or fit).fits]
+    return fitted(everything, names, fit)
 
 
 def over_space(

@@ -129,6 +129,17 @@ def test_many_rows_fit_only_the_hypotheses_that_some_of_them_leave():
     found = fit_networks(SPACE, ALL, latency, fit)
     assert found.networks == "pruned"
     assert asked == [("unpruned", 1000), ("pruned", 1000), ("pruned", 2000)]
+    # Where there is a quicker fit, that leaves hypotheses out from fewer rows on.
+    asked.clear()
+    quick = []
+
+    def quick_fit(networks, choices, latency_ms):
+        quick.append(networks)
+        return fit(networks, choices, latency_ms)
+
+    assert fit_networks(SPACE, ALL[:300], latency[:300], fit, quick_fit).networks == "pruned"
+    assert quick == ["unpruned", "pruned"]
+    assert asked == [("unpruned", 300), ("pruned", 300), ("pruned", 300)]
 
 
 class Held:
