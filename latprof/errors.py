@@ -9,6 +9,7 @@
     │   │   └── UnreachableLimitError     unreachable-limit 1
     │   ├── MissingDependencyError        missing-extra    2
     │   ├── EntryPointError               entry-point      2
+    │   ├── OwnCodeError                  own-code         2
     │   ├── TargetMismatchError           target-mismatch  2
     │   └── OutputPathError               output-path      2
     ├── InputFileError                    input-file       3
@@ -101,6 +102,21 @@ def shown(value: object, longest: int = 80) -> str:
         return f"a value of type {type(value).__name__}"
 
 
+def words_of(error: BaseException) -> str:
+    """The class of an exception, and what it says unless that raises another."""
+    try:
+        text = shortened(str(error), 300)
+    except Exception:  # noqa: BLE001 - another's own code
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def did_you_mean(got: object, known: Iterable[str]) -> str | None:
+    """A hint with the known word that is spelled most like an unknown one; None for no such."""
+    close = difflib.get_close_matches(str(got)[:100], list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else None
+
+
 class LatprofError(Exception):
     """Base of every error that latprof raises on purpose.
 
@@ -172,11 +188,11 @@ class UnknownNameError(UsageError):
 
     def __init__(self, kind: str, got: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        close = difflib.get_close_matches(str(got), names, n=1)
+        guess = did_you_mean(got, names)
         super().__init__(
             f"unknown {kind} {got!r}",
             field=kind,
-            hint=(f"did you mean {close[0]!r}? " if close else "") + f"known: {', '.join(names)}",
+            hint=f"{guess or ''} known: {', '.join(names)}",
         )
         self.known = names
 
@@ -216,6 +232,15 @@ class EntryPointError(UsageError):
     def __init__(self, problem: str, distribution: str, *, hint: str | None = None) -> None:
         super().__init__(problem, field=distribution, hint=hint)
         self.distribution = distribution
+
+
+class OwnCodeError(UsageError):
+    """A user's own code, or another package's, failed or returned what it must not.
+
+    The message names the function, what it raised and where.
+    """
+
+    code = "own-code"
 
 
 class TargetMismatchError(UsageError):

@@ -31,7 +31,9 @@ from latprof.errors import (
     MissingDependencyError,
     UnknownNameError,
     UsageError,
+    did_you_mean,
     shown,
+    words_of,
 )
 
 if TYPE_CHECKING:
@@ -91,11 +93,11 @@ class Registry:
 
     def names(self, *, special: bool = False) -> list[str]:
         """Registered names, sorted; with ``special`` those too. Imports none of them."""
-        found = {*self.built_in, *(entry.name for entry in self._foreign())}
+        found = {*self.built_in, *(entry.name for entry in self.foreign())}
         return sorted(found | set(self.special) if special else found - set(self.special))
 
     def __contains__(self, name: object) -> bool:
-        return name in self._own or any(entry.name == name for entry in self._foreign())
+        return name in self._own or any(entry.name == name for entry in self.foreign())
 
     def entry(self, name: str) -> Entry:
         """Return where ``name`` leads.
@@ -109,7 +111,7 @@ class Registry:
         """
         if isinstance(name, str) and name in self._own:
             return Entry(name, self._own[name])
-        found = [entry for entry in self._foreign() if entry.name == name]
+        found = [entry for entry in self.foreign() if entry.name == name]
         if not found:
             raise UnknownNameError(self.kind, str(name), self.names(special=True))
         if len(found) > 1:
@@ -133,9 +135,9 @@ class Registry:
         found = self._load_foreign(entry)
         if not isinstance(found, type) or not issubclass(found, base):
             raise self._broken(entry, f"{entry.place} is no subclass of {base.__name__}")
-        if getattr(found, self.named_by) != name:
-            given = getattr(found, self.named_by)
-            raise self._broken(entry, f"the {self.named_by} of {entry.place} is {given!r}")
+        given = getattr(found, self.named_by, None)
+        if given != name:
+            raise self._broken(entry, f"the {self.named_by} of {entry.place} is {shown(given)}")
         return found
 
     def leads_to(self, name: str, found: type) -> bool:
@@ -151,12 +153,12 @@ class Registry:
         """The distribution that brings ``name``; empty for latprof's own and for unknown names."""
         if name in self._own:
             return ""
-        return next((e.distribution for e in self._foreign() if e.name == name), "")
+        return next((e.distribution for e in self.foreign() if e.name == name), "")
 
     def problems(self) -> list[EntryPointError]:
         """Entry points that nothing can use: names that are taken. Imports nothing."""
         claims: dict[str, list[Entry]] = {}
-        for entry in self._foreign(taken=True):
+        for entry in self.foreign(taken=True):
             claims.setdefault(entry.name, []).append(entry)
         return [
             self._clash(name, found)
@@ -164,18 +166,18 @@ class Registry:
             if len(found) > 1 or name in self._own
         ]
 
-    # Helpers -------------------------------------------------------------------------------
-
-    @property
-    def _own(self) -> dict[str, str]:
-        return {**self.built_in, **self.special}
-
-    def _foreign(self, *, taken: bool = False) -> Iterator[Entry]:
+    def foreign(self, *, taken: bool = False) -> Iterator[Entry]:
         """Entries of other packages; with ``taken`` also those with a name of latprof."""
         for distribution, points in _entry_points():
             for point in points:
                 if point.group == self.group and (taken or point.name not in self._own):
                     yield Entry(point.name, point.value, distribution)
+
+    # Helpers -------------------------------------------------------------------------------
+
+    @property
+    def _own(self) -> dict[str, str]:
+        return {**self.built_in, **self.special}
 
     def _load_own(self, entry: Entry) -> Any:
         module, _, attribute = entry.place.partition(":")
@@ -196,9 +198,8 @@ class Registry:
             raise self._broken(entry, f"the module {error.name} is not installed") from error
         except LatprofError as error:
             raise self._broken(entry, str(error)) from error
-        except Exception as error:  # whatever code of others does when it is imported
-            reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            raise self._broken(entry, reason) from error
+        except (Exception, SystemExit) as error:  # whatever its import does
+            raise self._broken(entry, words_of(error)) from error
 
     def _broken(self, entry: Entry, reason: str) -> EntryPointError:
         return EntryPointError(
@@ -302,6 +303,12 @@ def entry_point_problems() -> list[EntryPointError]:
     return [problem for registry in REGISTRIES for problem in registry.problems()]
 
 
+def registered_roots() -> set[str]:
+    """The outermost packages of what other packages add to the five groups. Imports nothing."""
+    entries = (entry for registry in REGISTRIES for entry in registry.foreign())
+    return {re.split("[.:]", entry.place)[0] for entry in entries}
+
+
 def _entry_points() -> Iterator[tuple[str, list[EntryPoint]]]:
     """Each installed distribution with its entry points; one that cannot be read has none."""
     from importlib import metadata
@@ -350,6 +357,7 @@ def make(what: str, factory: Callable[..., Any], options: Mapping[str, Any], *gi
                 f"{what} has no option {option!r}",
                 field=option,
                 expected=", ".join(known) or "none",
+                hint=did_you_mean(option, known),
             )
         _check_type(what, known[option], value)
     for option, parameter in known.items():

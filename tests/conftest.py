@@ -2,9 +2,12 @@
 
 import dataclasses
 import gc
+import getpass
 import os
 import signal
+import tempfile
 from functools import partial
+from pathlib import Path
 
 # Before numpy and torch are imported: two test processes on two cores, each with a pool of threads
 # that wait for work by spinning, take more than twice as long.
@@ -63,6 +66,19 @@ def _interruptible():
     """Give Ctrl-C its meaning back, which a shell takes from what it runs in the background."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _temporary_files(tmp_path_factory):
+    """Temporary files lie where pytest removes them, those of processes that a test kills too."""
+    folder, before = tmp_path_factory.mktemp("tmp"), Path(tempfile.gettempdir())
+    with pytest.MonkeyPatch.context() as patch:
+        if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:  # what is compiled is kept where it was
+            kept = before / f"torchinductor_{getpass.getuser()}"
+            patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(kept))
+        patch.setenv("TMPDIR", str(folder))
+        patch.setattr(tempfile, "tempdir", str(folder))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

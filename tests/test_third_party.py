@@ -116,3 +116,62 @@ class Failing(LinearPredictor):
         pack = train(space, *made_up_measurements(space, 40), predictor="linear")
     assert {"linear", "hybrid"} <= set(pack.comparison)
     assert "failing" not in pack.comparison
+
+
+FAULTY = """
+from latprof.predictors.models.linear import LinearPredictor
+from latprof.searchers.evaluating.random_search import RandomSearch
+from latprof.testing.fakes import FakeProfiler
+
+
+class Predictor(LinearPredictor):
+    name = "faulty"
+
+    def _fit(self, choices, latency_ms):
+        raise OSError("no licence")
+
+
+class Search(RandomSearch):
+    name = "faulty-search"
+
+    def propose(self, problem, generator):
+        yield {}["batch"]
+
+
+class Profiler(FakeProfiler):
+    spelling = "faulty:clock"
+
+    @classmethod
+    def availability(cls):
+        raise SystemExit("no driver")
+"""
+
+
+def test_what_it_raises_ends_in_a_line_that_names_the_function(
+    latprof_distribution, collected, tmp_path
+):
+    points = {
+        "latprof.predictors": {"faulty": "faulty:Predictor"},
+        "latprof.searchers": {"faulty-search": "faulty:Search"},
+        "latprof.profilers": {"faulty:clock": "faulty:Profiler"},
+    }
+    latprof_distribution("faulty-latprof", {"faulty": FAULTY}, points)
+    (tmp_path / "mine.py").write_text("def accuracy(rows):\n    return 1 / 0\n")
+    pack = ("search", "--pack", "proxyless-cpu-ort1", "--store", "s.db", "--accuracy")
+    for words, function, reason in (
+        (("train", collected, "--predictor", "faulty", "-o", "p"), "_fit", "OSError: no licence"),
+        ((*pack, "mine:accuracy", "--method", "faulty-search"), "propose", "KeyError: 'batch'"),
+        ((*pack, "mine:accuracy", "--budget", "3"), "accuracy", "ZeroDivisionError"),
+    ):
+        done = run_latprof(*words, cwd=tmp_path)
+        lines = [each for each in done.stderr.splitlines() if "[own-code]" in each]
+        assert len(lines) == 1, done.stderr + done.stdout
+        assert done.returncode == 2, done.stderr
+        assert reason in lines[0]
+        assert f"{function})" in lines[0]
+        assert "Traceback" not in done.stderr
+    listed = run_latprof("devices", "--json")
+    rows = {row["target"]: row for row in json.loads(listed.stdout)}
+    assert rows["faulty:clock"]["state"] == "missing"
+    assert "SystemExit: no driver" in rows["faulty:clock"]["detail"]
+    assert len(rows) > 5

@@ -25,6 +25,7 @@ from latprof.errors import (
     EXIT_INTERRUPTED,
     InvalidValueError,
     LatprofError,
+    did_you_mean,
     shortened,
     without_passwords,
 )
@@ -32,6 +33,7 @@ from latprof.errors import (
 _RESUME = "latprof: interrupted; rerun the same command to resume"
 _NUMBERS = {int, float}
 _NAMED = re.compile(r"`(\w+)`")
+_NOT_ONE_OF = re.compile("'(.*?)' is not one of (.*)", re.DOTALL)
 
 
 class Commands(TyperGroup):
@@ -126,6 +128,9 @@ def _short_messages() -> Iterator[None]:
     except Exception as error:
         # Of typer's own exceptions; their classes are no public names.
         if isinstance(message := getattr(error, "message", None), str):
+            if found := _NOT_ONE_OF.search(message):
+                guess = did_you_mean(found[1], re.findall("'(.*?)'", found[2]))
+                message = f"{message.rstrip('.')}; {guess}" if guess else message
             error.message = one_line(shortened(without_passwords(message)))  # type: ignore[attr-defined]
         raise
 
@@ -165,7 +170,9 @@ class Command(NamingCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; an error becomes one line and the documented exit status."""
-        with self._errors_in_one_line():
+        from latprof.common.own_code.calling import called_by_command
+
+        with self._errors_in_one_line(), called_by_command(lambda text: note(f"latprof: {text}")):
             return super().invoke(ctx)
 
     @contextmanager
@@ -175,6 +182,17 @@ class Command(NamingCommand):
         except LatprofError as error:
             print_error(error, spelled(str(error), self, error.field))
             raise typer.Exit(error.exit_status) from None
+        except typer.Exit:
+            raise
+        except (Exception, SystemExit) as error:
+            from latprof.common.own_code.calling import error_of_own_code
+            from latprof.registry import registered_roots
+
+            found = error_of_own_code(error, registered_roots())
+            if found is None:
+                raise
+            print_error(found)
+            raise typer.Exit(found.exit_status) from None
 
     def _one_word_each(self, args: list[str]) -> list[str]:
         options = {

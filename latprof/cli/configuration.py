@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from latprof.cli.console import note
 from latprof.common.limits import read_number
-from latprof.errors import InputFileError, UsageError, shown, without_passwords
+from latprof.errors import InputFileError, UsageError, did_you_mean, shown, without_passwords
 
 FILE = "latprof.toml"
 _MOST_BYTES = 1 << 16
@@ -92,7 +92,9 @@ def _read() -> Mapping[str, Any]:
     unknown = sorted(found.keys() - SETTINGS.keys())
     if unknown:
         raise UsageError(
-            f"{FILE} has no setting {unknown[0]!r}", expected=f"one of {', '.join(SETTINGS)}"
+            f"{FILE} has no setting {unknown[0]!r}",
+            expected=f"one of {', '.join(SETTINGS)}",
+            hint=did_you_mean(unknown[0], SETTINGS),
         )
     return found
 

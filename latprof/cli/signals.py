@@ -51,7 +51,8 @@ class Ending:
         self._can_leave_at_once = True
         self._ended = threading.Event()
         self._before: dict[int, Any] = {}
-        self._folder = ""
+        self._folder: Any = None  # an OwnedFolder
+        self._before_folder: str | None = None
         self._is_lost = False  # and now comes a second time
 
     def __enter__(self) -> Self:
@@ -69,23 +70,30 @@ class Ending:
             threading.Thread(target=self._watch, args=(reading,), daemon=True).start()
             if self._is_program:
                 # The last of what the interpreter calls at its end, which makes signals deadly.
-                atexit.register(self._ignore)
+                atexit.register(self._end)
         return self
 
-    def _ignore(self) -> None:
+    def _end(self) -> None:
         for number in self._before:
             signal.signal(number, signal.SIG_IGN)
+        if self._folder is not None:  # a library may have written there at its own end
+            import shutil
+
+            shutil.rmtree(self._folder.path, ignore_errors=True)
 
     def expect_files(self) -> None:
         """Imports are done; temporary files have a folder of this process from here on."""
         import tempfile
 
+        from latprof.common.children.owned_folders import OwnedFolder
+
         try:
-            self._folder = tempfile.mkdtemp(prefix="latprof-")
+            self._folder = OwnedFolder()
+            self._folder.make()
         except OSError:  # there is no place for any: the command may need none
-            pass
+            self._folder = None
         else:
-            self._before_folder, tempfile.tempdir = tempfile.tempdir, self._folder
+            self._before_folder, tempfile.tempdir = tempfile.tempdir, self._folder.path
         self._can_leave_at_once = False
 
     def __exit__(
@@ -101,6 +109,10 @@ class Ending:
                     stream.flush()
             self._leave()
         self._remove_files()
+        if self._is_program and self._folder is not None:
+            from latprof.common.children.owned_folders import remove_abandoned
+
+            remove_abandoned()
         if self._before and not self._is_program:
             self._restore()
         self._can_leave_at_once = True
@@ -175,12 +187,11 @@ class Ending:
         os._exit(128 + self._number)
 
     def _remove_files(self) -> None:
-        if self._folder:
-            import shutil
+        if self._folder is not None:
             import tempfile
 
             tempfile.tempdir = self._before_folder
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.remove()
 
 
 def say_when_left(text: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from latprof.errors import InvalidValueError, LatprofError
+from latprof.errors import InvalidValueError, LatprofError, did_you_mean
 from latprof.profilers.campaign.collection import checked_label
 from latprof.profilers.targets import availabilities, profiler_class
 
@@ -125,6 +125,7 @@ def devices_here(label: str = "", only: Sequence[str] = ()) -> tuple[FarmDevice,
             field="only",
             expected=", ".join(found) or "devices, of which there are none",
             got=", ".join(only),
+            hint=did_you_mean(only[0], {n for d in found.values() for n in (d.name, *d.targets)}),
         )
     return tuple(chosen)
 

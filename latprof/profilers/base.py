@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from latprof.common.limits import check_limits, whole
-from latprof.errors import DeviceError, InvalidValueError
+from latprof.errors import DeviceError, InvalidValueError, did_you_mean
 from latprof.measurement.protocol import LoadedModel, run_each
 from latprof.measurement.quiet.conditions import read_conditions
 from latprof.measurement.records import Target
@@ -210,6 +210,7 @@ class Profiler(ABC):
                 field="precision",
                 expected=", ".join(self.precisions),
                 got=options.precision,
+                hint=did_you_mean(options.precision, self.precisions),
             )
         if options.cluster and options.cluster not in self.clusters:
             raise InvalidValueError(
@@ -217,6 +218,7 @@ class Profiler(ABC):
                 field="cores",
                 expected=" or ".join((*self.clusters, "numbers with commas")),
                 got=options.cluster,
+                hint=did_you_mean(options.cluster, self.clusters),
             )
         _check_mode(self, options.mode)
         self.options = options
@@ -375,21 +377,31 @@ class Profiler(ABC):
         raise DeviceError(f"{self.spelling} does not report per-kernel times")
 
 
-def _check_mode(profiler: Profiler, mode: Sequence[str]) -> None:
-    known = profiler.modes
+def mode_names(problem: str, known: Collection[str], mode: Sequence[str]) -> list[str]:
+    """The names of an execution mode's words, numbers aside.
+
+    Raises InvalidValueError, which says ``problem``, for a word that is not among ``known``.
+    """
     names = []
     for word in mode:
         name, equals, number = word.partition("=")
         name += equals
-        if name not in known or (equals and not (number.isdecimal() and 0 < int(number) < 1 << 31)):
+        has_number = number.isascii() and number.isdigit() and len(number) < 11
+        if name not in known or (equals and not (has_number and 0 < int(number) < 1 << 31)):
             raise InvalidValueError(
-                f"{profiler.spelling} has no such mode",
+                problem,
                 field="mode",
                 expected=", ".join(f"{key}N" if key.endswith("=") else key for key in known)
                 or "none: it runs networks in one way only",
                 got=word,
+                hint=did_you_mean(name, known),
             )
         names.append(name)
+    return names
+
+
+def _check_mode(profiler: Profiler, mode: Sequence[str]) -> None:
+    names = mode_names(f"{profiler.spelling} has no such mode", profiler.modes, mode)
     groups = [group for group in profiler.exclusive_modes if len(group.intersection(names)) > 1]
     if len(names) != len(set(names)) or groups:
         raise InvalidValueError(

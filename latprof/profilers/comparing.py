@@ -15,6 +15,7 @@ from latprof.errors import (
     InvalidValueError,
     NotEnoughDataError,
     TargetMismatchError,
+    did_you_mean,
 )
 from latprof.measurement.comparison import (
     Comparison,
@@ -269,7 +270,10 @@ def compare_stores(
     unknown = sorted(set(ignore) - set(first))
     if unknown:
         raise InvalidValueError(
-            f"targets have no field {', '.join(unknown)}", expected=", ".join(first)
+            f"targets have no field {', '.join(unknown)}",
+            field="ignore",
+            expected=", ".join(first),
+            hint=did_you_mean(unknown[0], first),
         )
     different = [name for name in first if first[name] != second[name]]
     refused = [

@@ -9,7 +9,14 @@ from __future__ import annotations
 import contextlib
 import re
 
-from latprof.errors import EntryPointError, UnknownNameError, UnsupportedModelError, shown
+from latprof.common.own_code.calling import called
+from latprof.errors import (
+    EntryPointError,
+    OwnCodeError,
+    UnknownNameError,
+    UnsupportedModelError,
+    shown,
+)
 from latprof.profilers.base import Availability, Profiler
 from latprof.registry import PROFILERS
 
@@ -67,8 +74,10 @@ def availabilities() -> dict[str, Availability]:
     found = {}
     for name in target_spellings():
         try:
-            found[name] = _load(name).availability()
-        except EntryPointError as error:
+            profiler = _load(name)
+            with called(f"{profiler.__name__}.availability"):
+                found[name] = profiler.availability()
+        except (EntryPointError, OwnCodeError) as error:
             found[name] = Availability("missing", error.problem, error.hint or "")
     return found
 

@@ -437,11 +437,11 @@ def _evaluated(
 def accuracies_of(source: AccuracySource, architectures: Sequence[Architecture]) -> list[float]:
     """Ask a source; raises InvalidValueError unless it gives n finite numbers for n networks."""
     answer = source(architectures)
-    if hasattr(answer, "detach"):
-        answer = answer.detach()
     try:
+        if hasattr(answer, "detach"):
+            answer = answer.detach()
         values = np.asarray(answer, dtype=np.float64)
-    except (TypeError, ValueError):
+    except Exception:  # noqa: BLE001 - a user's object may raise anything
         values = np.empty(0)
     if values.shape != (len(architectures),) or not np.all(np.isfinite(values)):
         raise InvalidValueError(

@@ -79,6 +79,8 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
             _latencies(item.config).check(*marker.args, **marker.kwargs)
         except LatprofError as error:
             pytest.fail(f"{error} [{error.code}]", pytrace=False)
+        except TypeError as error:  # of the marker's arguments
+            pytest.fail(f"latency_budget(model, budget, **options): {error}", pytrace=False)
     return (yield)
 
 

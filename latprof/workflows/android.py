@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from latprof.common.files import path_text, what_is_at
 from latprof.common.limits import TIMEOUT
 from latprof.common.short_reprs import ShortRepr
-from latprof.errors import DeviceError, InputFileError, InvalidValueError, UsageError, shown
+from latprof.errors import (
+    DeviceError,
+    InputFileError,
+    InvalidValueError,
+    UsageError,
+    did_you_mean,
+    shown,
+)
 
 if TYPE_CHECKING:
     from latprof.profilers.runtimes.android.library import RuntimeLibrary
@@ -210,7 +217,11 @@ def _restore(serial: str, on_note: OnNote | None, *, clean: bool) -> AndroidResu
 def _check_word(field: str, word: str | None, known: tuple[str, ...]) -> None:
     if word is not None and word not in known:
         raise InvalidValueError(
-            f"no such {field}", field=field, expected=" or ".join(known), got=shown(word, 40)
+            f"no such {field}",
+            field=field,
+            expected=" or ".join(known),
+            got=shown(word, 40),
+            hint=did_you_mean(word, known),
         )
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Union
 
 from latprof.common.files import path_text
 from latprof.common.limits import NOT_ALL, POSITIVE, whole
-from latprof.errors import InvalidValueError, UsageError, shown
+from latprof.errors import InvalidValueError, UsageError, did_you_mean, shown
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Architecture, SearchSpace
@@ -141,6 +141,13 @@ def run_options(
     from latprof.profilers.base import RunOptions
     from latprof.profilers.targets import check_ready, profiler_class
 
+    unknown = sorted(arguments.keys() - RunArguments.__annotations__.keys())
+    if unknown:
+        raise InvalidValueError(
+            f"there is no argument {unknown[0]!r}",
+            field=unknown[0],
+            hint=did_you_mean(unknown[0], RunArguments.__annotations__),
+        )
     words = [*mode_words(arguments.get("mode") or ())]
     trials = arguments.get("tune_trials")
     if trials is not None:
@@ -176,6 +183,10 @@ def run_options(
 def mode_words(mode: str | Sequence[str]) -> tuple[str, ...]:
     """The words of an execution mode as targets have them: sorted, each by itself."""
     words = mode.split(",") if isinstance(mode, str) else mode
+    if not isinstance(words, Sequence) or not all(isinstance(word, str) for word in words):
+        raise InvalidValueError(
+            "`mode` is no text", field="mode", expected="words with commas", got=shown(mode)
+        )
     return tuple(sorted(filter(None, (word.strip() for word in words))))
 
 
@@ -229,18 +240,20 @@ def open_store(store: StoreLike, *, create: bool = False) -> Iterator[Store]:
 def space_of(space: SpaceLike | None, **options: Any) -> SearchSpace | None:
     """The search space that is given, or made by its name; raises as :func:`latprof.get_space`."""
     from latprof.datasets.spaces.base import SearchSpace
-    from latprof.datasets.spaces.named import get_space
+    from latprof.datasets.spaces.named import checked_space, get_space
 
     if isinstance(space, str):
         return get_space(space, **options)
-    if space is not None and not isinstance(space, SearchSpace):
+    if isinstance(space, SearchSpace):
+        return checked_space(space)
+    if space is not None:
         raise InvalidValueError(
             "`space` is no search space",
             field="space",
             expected="a space, its name, or MODULE:NAME",
             got=shown(space),
         )
-    return space
+    return None
 
 
 def open_pack(pack: PackLike, space: SearchSpace | None = None) -> Pack:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 from latprof.common.extras import needs
-from latprof.errors import UsageError
+from latprof.errors import UnknownNameError, UsageError
 from latprof.workflows.arguments import (
     Inputs,
     OnNote,
@@ -322,8 +322,8 @@ def _check_subject(
     zoo: bool,
 ) -> None:
     """Raise UsageError unless the arguments name one thing to measure."""
-    if plan not in NUMBERS:
-        raise UsageError("no such plan", field="plan", expected=" or ".join(NUMBERS), got=plan)
+    if plan not in [*NUMBERS]:
+        raise UnknownNameError("plan", str(plan), NUMBERS)
     named = isinstance(space, str) and ":" not in space
     sampled = space is not None and (plan != "transfer" or named)
     given = [bool(models) or zoo, sampled, plan == "transfer"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latprof.common.files import what_is_at
-from latprof.errors import PackError
+from latprof.errors import PackError, UsageError, did_you_mean
 from latprof.workflows.arguments import PathLike, paths_of
+from latprof.workflows.formatting import short_device
 
 if TYPE_CHECKING:
     from latprof.predictors.pack.manifest import PackFacts
@@ -42,11 +43,13 @@ def packs(
     ------
     PackError
         For a path where there is nothing.
+    UsageError
+        Where there is no pack of such a device; it lists those that there are.
     """
     from latprof.predictors.pack.saving import read_facts
     from latprof.predictors.pack.shipped import pack_names, published_pack_names
 
-    found, failed = [], []
+    found, failed, others = [], [], []
     for name in (
         *pack_names(),
         *published_pack_names(),
@@ -59,7 +62,23 @@ def packs(
             continue
         if on is None or _is_on(facts, on):
             found.append(facts)
+        else:
+            others.append(facts)
+    if on is not None and not found and not failed:
+        raise no_pack(on, others)
     return tuple(found), tuple(failed)
+
+
+def no_pack(device: str | None, others: Iterable[PackFacts]) -> UsageError:
+    """The error where there is no pack of a device, or of a target; it lists devices that have."""
+    names = sorted({short_device(each.target.device_name) for each in others if each.target})
+    guess = did_you_mean(device, names) if device else None
+    return UsageError(
+        f"there is no pack of {device or 'this target'}",
+        field="on" if device else "target",
+        expected=f"one of {', '.join(names)}",
+        hint=f"{guess or ''} `latprof packs` lists them; collect and train make one",
+    )
 
 
 def _files(paths: Sequence[Path]) -> Iterator[str]:

@@ -61,7 +61,8 @@ class AskedTarget:
     Raises
     ------
     UnknownNameError, InvalidValueError
-        For a target that does not exist, and threads that are none.
+        For a target that does not exist, threads that are none, and words of a mode that it has
+        not (that no target has, where none is given).
     """
 
     spelling: str | None = None
@@ -70,10 +71,20 @@ class AskedTarget:
 
     def __post_init__(self) -> None:
         _THREADS.check("threads", self.threads)
-        if self.spelling is not None:
-            from latprof.profilers.targets import profiler_class
+        if self.spelling is None and not self.mode:
+            return
+        from latprof.profilers.base import mode_names
+        from latprof.profilers.targets import profiler_class, profiler_classes
 
-            profiler_class(self.spelling)  # refuses what is none; nothing needs to be installed
+        if self.spelling is not None:
+            asked = [profiler_class(self.spelling)]  # refuses what is none; may not be installed
+        else:
+            asked = list(profiler_classes().values())
+        known = sorted({word for each in asked for word in each.modes})
+        problem = (
+            f"{self.spelling} has no such mode" if self.spelling else "no target has such a mode"
+        )
+        mode_names(problem, known, mode_words(self.mode or ()))
 
     @property
     def words(self) -> str | None:

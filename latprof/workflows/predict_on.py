@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from latprof.errors import LatprofError, UsageError
+from latprof.errors import LatprofError
 from latprof.workflows.arguments import name_of, open_any_pack, space_of
-from latprof.workflows.formatting import short_device
-from latprof.workflows.packs import packs
+from latprof.workflows.packs import no_pack, packs
 from latprof.workflows.predict import predict
 from latprof.workflows.predict_answers import AskedTarget
 
@@ -74,7 +73,7 @@ def predict_on(
     asked = AskedTarget(target, threads, mode)
     chosen = _opened(packs((), on=device)[0], asked, space_of(space), on_note)
     if not chosen:
-        raise _no_pack(device, packs()[0])
+        raise no_pack(device, packs()[0])
     found: list[tuple[str, Answer]] = []
     for network in networks:
         answers, failure = [], None
@@ -117,13 +116,3 @@ def _opened(
         for failure in failures:
             on_note(f"left out: {failure}")
     return found
-
-
-def _no_pack(device: str | None, all_packs: Sequence[PackFacts]) -> UsageError:
-    names = {short_device(facts.target.device_name) for facts in all_packs if facts.target}
-    return UsageError(
-        f"there is no pack of {device or 'this target'}",
-        field="on" if device else "target",
-        expected=f"one of {', '.join(sorted(names))}",
-        hint="`latprof packs` lists them; collect and train make one",
-    )

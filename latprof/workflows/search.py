@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import needs
 from latprof.common.short_reprs import ShortRepr
-from latprof.errors import EXIT_FINDING, EXIT_OK, EXIT_PARTIAL, LatprofError, UsageError
+from latprof.errors import (
+    EXIT_FINDING,
+    EXIT_OK,
+    EXIT_PARTIAL,
+    LatprofError,
+    OwnCodeError,
+    UsageError,
+)
 from latprof.workflows.arguments import (
     OnNote,
     PackLike,
@@ -379,13 +386,12 @@ def _run(
     with open_store(store, create=True) as opened:
         try:
             return request.run(opened, on_step=on_step)
-        except LatprofError:
-            raise
         except Exception as error:
-            error.add_note(
-                "latprof: the accuracy function raised an error; what was evaluated is in "
-                f"{opened.location}"
-            )
+            kept = f"what was evaluated is in {opened.location}"
+            if isinstance(error, OwnCodeError):
+                error.hint = kept
+            elif not isinstance(error, LatprofError):
+                error.add_note(f"latprof: the accuracy function raised an error; {kept}")
             raise
 
 

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -67,8 +67,14 @@ def judge(path: Path) -> dict[str, Any]:
 @cache
 def whole() -> tuple[Path, dict[str, Any]]:
     """A store that is whole, and what it gives."""
-    path = fill_store(Path(mkdtemp(prefix="latprof-fuzz-")) / "lat.db")
+    path = fill_store(Path(_folder().name) / "lat.db")
     return path, judge(path)
+
+
+@cache
+def _folder() -> TemporaryDirectory[str]:
+    """Goes when the process ends."""
+    return TemporaryDirectory(prefix="latprof-fuzz-")
 
 
 def change_value(random: Random, path: Path) -> str:

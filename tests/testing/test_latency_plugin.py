@@ -39,6 +39,14 @@ def test_marked():
 def test_marked_with_no_file():
     pass
 
+@pytest.mark.latency_budget("model.onnx")
+def test_marked_without_a_budget():
+    pass
+
+@pytest.mark.latency_budget("model.onnx", "5 ms", pack=None, uper=0.95)
+def test_marked_with_an_unknown_option():
+    pass
+
 def test_busy(latency, monkeypatch):
     import latprof.workflows.profile as module
     def busy(*_arguments, **_keywords):
@@ -66,10 +74,12 @@ def test_a_suite_says_which_budgets_are_kept(tmp_path):
     (tmp_path / "model.onnx").write_bytes(space.onnx_bytes(space.sample(1)[0]))
     (tmp_path / "test_suite.py").write_text(SUITE)
     done = run_pytest(tmp_path, "--latency-busy", "skip")
-    assert "4 failed, 1 passed, 1 skipped" in done.stdout, done.stdout + done.stderr
+    assert "6 failed, 1 passed, 1 skipped" in done.stdout, done.stdout + done.stderr
     assert "never begun" not in done.stdout
     assert "none.onnx" in done.stdout
     assert "latency_fixture.py" not in done.stdout  # an error of ours is a line, no traceback
+    assert "missing 1 required positional argument: 'budget'" in done.stdout
+    assert "unexpected keyword argument 'uper'" in done.stdout
     assert done.stdout.count("at most 0.001 ms: broken: ") >= 3
     assert "predicted for cpu:onnxruntime" in done.stdout
     assert "latprof: 1 test of latency skipped, since the host was busy" in done.stdout

@@ -121,7 +121,7 @@ def test_a_space_is_found_by_class_object_and_function(place):
         ("mine_of_mine:Nameless", "has no name"),
         ("mine_of_mine:Numbered", "has no name"),
         ("mine_of_mine:Coloured", "has no name"),
-        ("mine_of_mine:broken", "made no space: Broken"),
+        ("mine_of_mine:broken", "broken raised Broken .line .* of mine_of_mine.py, in broken"),
         (".mine_of_mine:Space", "cannot be imported"),
         ("mine_of_mine:Taken", "the name of mine_of_mine:Taken is taken"),
         ("mine_of_mine:", "module:name"),

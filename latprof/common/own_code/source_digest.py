@@ -14,8 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-#: Folders of packages that somebody installed, by their names.
-_INSTALLED = frozenset({"site-packages", "dist-packages"})
+from latprof.common.own_code.calling import is_users_module
 
 
 def source_digest(thing: Any) -> str:
@@ -38,10 +37,13 @@ def source_digest(thing: Any) -> str:
     seen: set[tuple[Path, int]] = set()
     for owner in filter(_is_users, owners):
         file = _file_of(owner)
-        if file is not None:
-            _SourceFile(file, pieces, seen).add(owner.__qualname__.partition(".")[0])
-        else:
-            pieces.update(_without_file(owner))
+        try:
+            if file is not None:
+                _SourceFile(file, pieces, seen).add(owner.__qualname__.partition(".")[0])
+                continue
+        except (OSError, SyntaxError, ValueError, RecursionError):
+            pass  # it was written anew since, or in another encoding
+        pieces.update(_without_file(owner))
     return hashlib.sha256("\0".join(sorted(pieces)).encode()).hexdigest()[:16]
 
 
@@ -62,19 +64,13 @@ def _is_plain(value: Any) -> bool:
 def _file_of(owner: Any) -> Path | None:
     """The file of a class or function; None for what was made in a notebook, or at a prompt."""
     found = [getattr(sys.modules.get(owner.__module__), "__file__", None)]
-    members = vars(owner).values() if isinstance(owner, type) else [owner]
+    members = map(inspect.unwrap, vars(owner).values() if isinstance(owner, type) else [owner])
     found += [member.__code__.co_filename for member in members if inspect.isfunction(member)]
     return next((Path(file) for file in found if file and Path(file).is_file()), None)
 
 
 def _is_users(thing: Any) -> bool:
-    """Whether something is neither Python's nor an installed package's nor latprof's."""
-    name = str(getattr(thing, "__module__", ""))
-    root = name.partition(".")[0]
-    if root == "latprof" or (root in sys.stdlib_module_names and root != "__main__"):
-        return False
-    file = getattr(sys.modules.get(name), "__file__", None) or ""
-    return not _INSTALLED & set(Path(file).parts)
+    return is_users_module(str(getattr(thing, "__module__", "")))
 
 
 class _SourceFile:

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from latprof.errors import UsageError
+from latprof.common.own_code.calling import called
+from latprof.errors import OwnCodeError, UsageError
 
 
 def load_named(text: str, field: str) -> Any:
@@ -39,26 +40,18 @@ def load_named(text: str, field: str) -> Any:
         raise UsageError("a module is written without its path", field=field, hint=hint)
     found: Any = None
     try:
-        with folder_searched_last(Path.cwd()):
+        with called(f"the import of {module}"), folder_searched_last(Path.cwd()):
             found = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a module may raise whatever it likes
+            for part in name.split("."):
+                found = getattr(found, part)
+    except OwnCodeError as error:
         where = getattr(sys.modules.get(module), "__file__", None)
-        raise UsageError(
-            f"{text} cannot be imported: {said(error)}" + (f" (found {where})" if where else ""),
+        raise OwnCodeError(
+            f"{text} cannot be imported: {error.problem}" + (f" (found {where})" if where else ""),
             field=field,
             hint="modules are searched where Python is installed, then in the working directory",
-        ) from None
+        ) from error.__cause__
     return found
-
-
-def said(error: BaseException) -> str:
-    """What an exception of a user's code says; its class alone where that raises another."""
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 - a user's code may raise anything
-        return type(error).__name__
 
 
 @contextmanager

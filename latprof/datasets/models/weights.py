@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from latprof.errors import InvalidValueError
+
 if TYPE_CHECKING:
     from latprof.datasets.models.plans import LearntValues
     from latprof.datasets.models.steps import Layer
@@ -18,6 +20,8 @@ Array = NDArray[np.float32]
 
 BATCH_NORM_EPSILON = 1e-5
 _POOL_VALUES = 1 << 22
+#: What a network's weights may be: an ONNX file holds 2 GiB.
+_MOST_VALUES = 1 << 29
 _NO_VALUES = np.empty(0, np.float32)
 
 
@@ -31,10 +35,22 @@ class WeightSource:
     def __init__(self, seed: int) -> None:
         self._pool = _normal_pool()
         self._next = int(np.random.default_rng(seed).integers(_POOL_VALUES))
+        self._made = 0
 
     def normal(self, shape: Sequence[int], scale: float) -> Array:
-        """Normal numbers with standard deviation ``scale``."""
-        pieces = [*self.pieces(math.prod(shape), scale)]
+        """Normal numbers with standard deviation ``scale``.
+
+        Raises InvalidValueError for more in all than an ONNX file holds, before they are made.
+        """
+        count = math.prod(shape)
+        self._made += count
+        if min(shape, default=1) < 0 or self._made > _MOST_VALUES:
+            raise InvalidValueError(
+                "the network has no weights that can be made",
+                expected=f"at most {_MOST_VALUES:,} values in all",
+                got=f"{self._made:,}, the last of shape {tuple(shape)}",
+            )
+        pieces = [*self.pieces(count, scale)]
         values = pieces[0] if len(pieces) == 1 else np.concatenate([_NO_VALUES, *pieces])
         return values.reshape(shape)
 

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.common.limits import check_seed, whole
+from latprof.common.own_code.calling import called, guard
 from latprof.common.own_code.source_digest import source_digest
+from latprof.common.own_code.space_answers import ANSWERS
 from latprof.common.short_reprs import short
 from latprof.errors import InvalidValueError
 from latprof.registry import SPACES, option_names
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 #: Most networks of one sample, and images of one run.
 _MOST_SAMPLES, _MOST_IMAGES = 10**8, 1 << 20
+#: Draws of thousands in a row without a new network, after which there are no more.
+_MOST_IDLE = 2000
 #: Combinations of a constrained space that are counted, at most; that are drawn to see what is
 #: allowed; and times that a sample is drawn in vain before it ends.
 _MOST_COUNTED, _DRAWN, _PATIENCE = 1 << 18, 4096, 200
@@ -91,7 +95,8 @@ class SearchSpace(ABC):
 
     Errors: InvalidValueError for options outside their limits, and for architectures, choices and
     parts that are none of the space; MissingDependencyError where a model needs a library that is
-    not installed. :class:`latprof.testing.SpaceContract` checks all of this.
+    not installed; OwnCodeError for whatever else a subclass outside latprof raises, and for answers
+    of other types. :class:`latprof.testing.SpaceContract` checks all of this.
 
     Subclasses set ``name``, keep the arguments of ``__init__`` as attributes, and implement
     :attr:`candidates`, :attr:`input_shape`, :meth:`blocks` and :meth:`head`. Decisions are
@@ -104,6 +109,10 @@ class SearchSpace(ABC):
     """
 
     name: str = ""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        guard(cls, ANSWERS)
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -363,6 +372,13 @@ class SearchSpace(ABC):
                     got=str(n),
                     hint="ask for fewer, or make the candidates so that more of them fit together",
                 )
+            if idle >= _MOST_IDLE:
+                raise InvalidValueError(
+                    f"space {self.name} has fewer networks than its num_architectures says",
+                    field="space",
+                    expected=str(total),
+                    got=f"{before} drawn",
+                )
         return drawn[:n]
 
     def isomorphs(self, choices: Choices) -> Choices:
@@ -482,8 +498,10 @@ class SearchSpace(ABC):
 
     def operators(self, architecture: Architecture, batch_size: int = 1) -> tuple[Operator, ...]:
         """The architecture's operators in execution order, normalisation and activation fused."""
-        inside = [op for block in self.blocks(architecture) for op in block.operators(batch_size)]
-        return (*inside, *self.head(architecture, batch_size))
+        blocks, head = self.blocks(architecture), self.head(architecture, batch_size)
+        with called(f"{self.name}'s block"):  # which may be of anybody's class
+            inside = [operator for block in blocks for operator in block.operators(batch_size)]
+        return (*inside, *head)
 
     def macs(self, architecture: Architecture) -> int:
         """Multiply-accumulates for one image: convolutions and the classifier."""
@@ -536,16 +554,18 @@ class SearchSpace(ABC):
 
         check_seed(seed)
         whole(1, _MOST_IMAGES).check("batch_size", batch_size)
-        blocks = self.blocks(architecture)
-        return onnx_bytes(
-            pruned_blocks(blocks) if pruned else blocks,
-            self.head(architecture, batch_size),
-            (batch_size, *self.image_shape(architecture)),
-            name=self.name,
-            architecture=str(architecture),
-            seed=seed,
-            batch_norm=batch_norm,
-        )
+        blocks, head = self.blocks(architecture), self.head(architecture, batch_size)
+        shape = (batch_size, *self.image_shape(architecture))
+        with called(f"building the blocks of {architecture}"):
+            return onnx_bytes(
+                pruned_blocks(blocks) if pruned else blocks,
+                head,
+                shape,
+                name=self.name,
+                architecture=str(architecture),
+                seed=seed,
+                batch_norm=batch_norm,
+            )
 
     def build_torch(self, architecture: Architecture, *, seed: int = 0) -> torch.nn.Module:
         """Build the torch module, in eval mode, with the weights of :meth:`build_onnx`.
@@ -554,7 +574,9 @@ class SearchSpace(ABC):
         """
         from latprof.datasets.models.torch_export import build_torch
 
-        return build_torch(self.blocks(architecture), self.head(architecture), seed=seed)
+        blocks, head = self.blocks(architecture), self.head(architecture)
+        with called(f"building the blocks of {architecture}"):
+            return build_torch(blocks, head, seed=seed)
 
     def recognize(self, network: Network) -> Architecture | None:
         """Return the architecture that ``network`` is, or None.

@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from latprof.common.own_code.users_code import folder_searched_last, load_named, said
+from latprof.common.own_code.calling import called, checked_answer, in_use
+from latprof.common.own_code.space_answers import ANSWERS, FIRST
+from latprof.common.own_code.users_code import folder_searched_last, load_named
 from latprof.datasets.spaces.base import SearchSpace
-from latprof.errors import InvalidValueError, LatprofError, UnknownNameError, UsageError, shown
+from latprof.errors import InvalidValueError, UnknownNameError, UsageError, shown
 from latprof.registry import SPACES, make
 
 
@@ -30,6 +32,8 @@ def get_space(name: str, **options: Any) -> SearchSpace:
         Where there is no such space; it lists what exists.
     UsageError
         For a module or a name in it that is not there, or is no search space.
+    OwnCodeError
+        For what your own space raises, or says of itself that cannot be.
     InvalidValueError
         For options that the space does not have or refuses.
     EntryPointError
@@ -37,7 +41,36 @@ def get_space(name: str, **options: Any) -> SearchSpace:
     """
     if isinstance(name, str) and ":" in name:
         return _own_space(name, options)
-    space: SearchSpace = make(f"space {name}", SPACES.load(name, SearchSpace), options)
+    found = SPACES.load(name, SearchSpace)
+    with called(f"space {name}"):
+        space: SearchSpace = make(f"space {name}", found, options)
+    return checked_space(space)
+
+
+def checked_space(space: SearchSpace) -> SearchSpace:
+    """Return a space; raises OwnCodeError for what it says of itself that cannot be.
+
+    Spaces of latprof are not looked at.
+    """
+    cls = type(space)
+    if str(cls.__module__).partition(".")[0] == "latprof":
+        return space
+    with called(f"{cls.__qualname__}.name"):
+        name: object = space.name
+    if not isinstance(name, str) or not name.isprintable() or not name.strip():
+        raise InvalidValueError(
+            f"{cls.__name__} has no name",
+            field="space",
+            expected="an attribute `name`, text of its own",
+            got=shown(name),
+        )
+    for member in FIRST:
+        what = f"{cls.__qualname__}.{member}"
+        with called(what):
+            check, answer = ANSWERS[member], getattr(space, member)
+            expected = check(answer, ()) if check is not None else ""
+        checked_answer(what, answer, expected)
+    in_use.add(cls.__qualname__)
     return space
 
 
@@ -45,13 +78,8 @@ def _own_space(text: str, options: dict[str, Any]) -> SearchSpace:
     """The space that ``module:name`` is, or makes."""
     found = load_named(text, "space")
     if not isinstance(found, SearchSpace) and callable(found):
-        try:
-            with folder_searched_last(Path.cwd()):
-                found = make(f"space {text}", found, options)
-        except LatprofError:
-            raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's code may raise anything
-            raise UsageError(f"{text} made no space: {said(error)}", field="space") from None
+        with called(text), folder_searched_last(Path.cwd()):
+            found = make(f"space {text}", found, options)
     elif options:
         raise UsageError(f"{text} is made already and takes no options", field=min(options))
     if not isinstance(found, SearchSpace):
@@ -61,14 +89,9 @@ def _own_space(text: str, options: dict[str, Any]) -> SearchSpace:
             expected="a class of latprof.SearchSpace, a space, or a function that returns one",
             got=type(found).__name__,
         )
-    if not isinstance(found.name, str) or not found.name.isprintable():
-        raise InvalidValueError(
-            f"{text} has no name",
-            field="space",
-            expected="an attribute `name`, text of its own",
-            got=shown(found.name),
-        )
-    if not found.name or ":" in found.name or (found.name in SPACES and found.source_digest):
+    with folder_searched_last(Path.cwd()):
+        checked_space(found)
+    if ":" in found.name or (found.name in SPACES and found.source_digest):
         raise InvalidValueError(
             f"the name of {text} is taken" if found.name in SPACES else f"{text} has no name",
             field="space",

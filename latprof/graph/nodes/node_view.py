@@ -36,6 +36,8 @@ _LEARNT: Mapping[str, tuple[int, ...]] = {
 }
 #: Elements of an attribute that are kept.
 _MAX_ATTRIBUTE = 64
+#: What ONNX writes a dimension in has 64 bits.
+_MOST_SIZE = 1 << 63
 
 
 class NodeView:
@@ -104,9 +106,11 @@ def resolved(node: onnx.NodeProto, shapes: Mapping[str, Shape | None]) -> list[S
     try:
         seen = _graph_node(node, node.input, lambda n: Value(n, shapes.get(n)) if n else None, {})
         found = handler.output_shapes(seen)
-        return [tuple(int(size) for size in shape) for shape in found or ()]
-    except Exception:  # noqa: BLE001 - a handler may be anybody's
+        shapes_said = [tuple(int(size) for size in shape) for shape in found or ()]
+    except (Exception, SystemExit):  # noqa: BLE001 - a handler may be anybody's
         return []
+    is_sound = all(0 <= size < _MOST_SIZE for shape in shapes_said for size in shape)
+    return shapes_said if is_sound else []
 
 
 _PLAIN: Mapping[int, Callable[[onnx.AttributeProto], Any]] = {

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from latprof.errors import InvalidValueError
+from latprof.common.own_code.calling import called
+from latprof.errors import InvalidValueError, shown, words_of
 from latprof.graph.work.attention import ATTENTION
 from latprof.graph.work.data_movement import MOVES_DATA
 from latprof.graph.work.machine_learning import LEARNED
@@ -102,7 +103,8 @@ def handler_of(op_type: str, domain: str) -> OperatorHandler | None:
     if found is None:
         if name not in _foreign:
             known = name in OPERATORS
-            _foreign[name] = OPERATORS.load(name, OperatorHandler)() if known else None
+            with called(f"the handler of {name}"):
+                _foreign[name] = OPERATORS.load(name, OperatorHandler)() if known else None
         found = _foreign[name]
     return found
 
@@ -110,6 +112,10 @@ def handler_of(op_type: str, domain: str) -> OperatorHandler | None:
 def full_name(op_type: str, domain: str) -> str:
     """``"com.microsoft:QGemm"``, or the type alone in ONNX's own domain."""
     return op_type if domain in ("", "ai.onnx") else f"{domain}:{op_type}"
+
+
+#: More than any processor will have done.
+_MOST_MACS = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -128,8 +134,11 @@ def work_of_node(node: GraphNode) -> Work:
     if handler is None:
         return Work(unknown=f"{name} has no handler")
     try:
-        return Work(max(int(handler.macs(node)), 0), handler.kind(node))
+        macs, kind = int(handler.macs(node)), handler.kind(node)
+        if not isinstance(kind, str) or macs > _MOST_MACS:
+            raise TypeError(f"its handler says {shown(macs)} MACs and {shown(kind)}")
+        return Work(max(macs, 0), kind)
     except LookupError:
         return Work(unknown=f"{name} has shapes that are not known")
-    except Exception as error:  # noqa: BLE001 - a handler may be anybody's, the model anything
-        return Work(unknown=f"{name} cannot be counted ({type(error).__name__}: {error})"[:200])
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a handler may be anybody's
+        return Work(unknown=f"{name} cannot be counted ({words_of(error)})"[:200])

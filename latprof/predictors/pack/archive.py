@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from latprof.common.files import write_atomically
-from latprof.errors import InvalidValueError, PackAlteredError, PackError
-from latprof.predictors.pack.shipped import pack_names
+from latprof.errors import InvalidValueError, PackAlteredError, PackError, did_you_mean
+from latprof.predictors.pack.shipped import pack_names, published_pack_names
 
 MANIFEST = "manifest.json"
 _DIGEST = "manifest.sha256"
@@ -124,10 +124,11 @@ def _read_bounded(name: str) -> bytes:
             data = file.read(_MAX_PACK_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
+        guess = did_you_mean(name, [*pack_names(), *published_pack_names()])
         raise PackError(
             f"cannot read pack {name}: {reason}",
             field="path",
-            hint=f"packs that come with latprof: {', '.join(pack_names()) or 'none'}",
+            hint=f"{guess or ''} packs that come with latprof: {', '.join(pack_names()) or 'none'}",
         ) from None
     if len(data) > _MAX_PACK_BYTES:
         raise PackError(f"{name} is no pack", expected=f"at most {_MAX_PACK_BYTES >> 20} MiB")

@@ -14,7 +14,7 @@ from latprof.common.limits import whole
 from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.zoo.catalogue import names as zoo_names
 from latprof.datasets.zoo.variants import ZooVariant
-from latprof.errors import InvalidValueError
+from latprof.errors import InvalidValueError, OwnCodeError, UnsupportedModelError
 from latprof.measurement.across.revisions import NETWORKS, SOURCE, Revision
 from latprof.measurement.records import PairedProtocol, Target
 from latprof.profilers.base import RunOptions
@@ -194,7 +194,12 @@ class Collection(ShortRepr):
         """
         check_formats(self.networks, profiler_class(self.target))
         for network in self.networks[:1]:
-            network.handed_over(self.options.batch_size)  # what a user's space cannot build
+            try:
+                network.handed_over(self.options.batch_size)
+            except UnsupportedModelError as error:  # what a user's space cannot build
+                if isinstance(error.__cause__, OwnCodeError):
+                    raise error.__cause__ from error
+                raise
         target = self.identity()
         plan = self.plan(**options)
         check_timeout(timeout_s)

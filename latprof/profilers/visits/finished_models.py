@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING
 
+from latprof.common.own_code.calling import called
 from latprof.errors import LatprofError, UnsupportedModelError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _kept: dict[int, dict[tuple[str, int], bytes]] = {}
 def finished_model(space: SearchSpace, key: str, batch_size: int) -> bytes:
     """The ONNX model of an architecture, in serialised form.
 
-    Raises LatprofError as the space does; UnsupportedModelError for whatever else its code raises.
+    Raises UnsupportedModelError for whatever the space's code raises, which is its cause.
     """
     if id(space) not in _kept:
         _kept[id(space)] = {}
@@ -28,17 +29,11 @@ def finished_model(space: SearchSpace, key: str, batch_size: int) -> bytes:
     kept = _kept[id(space)]
     found = kept.get((key, batch_size))
     if found is None:
-        found = _built(space, key, batch_size)
+        try:
+            with called(f"building {key} of {space.name}"):
+                found = space.onnx_bytes(space.parse(key), batch_size=batch_size)
+        except LatprofError as error:
+            raise UnsupportedModelError(f"{space.name} cannot build {key}: {error}") from error
         if sum(map(len, kept.values())) + len(found) <= _MOST_BYTES:
             kept[key, batch_size] = found
     return found
-
-
-def _built(space: SearchSpace, key: str, batch_size: int) -> bytes:
-    try:
-        return space.onnx_bytes(space.parse(key), batch_size=batch_size)
-    except LatprofError as error:
-        reason = str(error)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's code may raise anything
-        reason = f"{type(error).__name__}: {error}"
-    raise UnsupportedModelError(f"{space.name} cannot build {key}: {reason}")

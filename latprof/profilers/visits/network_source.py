@@ -196,10 +196,11 @@ class NetworkSource:
     def _of_tflite(cls, path: Path) -> NetworkSource:
         """The network in a TFLite file, which only LiteRT runs; its costs are not read."""
         from latprof.graph.convert.to_tflite import is_tflite
+        from latprof.graph.model_file import check_readable
         from latprof.profilers.visits.models import Costs
 
         try:
-            content = path.read_bytes()
+            content = check_readable(path).read_bytes()
         except OSError as error:
             raise ModelFileError(f"cannot read {path}: {error.strerror}") from None
         if not is_tflite(content):

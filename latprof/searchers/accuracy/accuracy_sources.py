@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import require
 from latprof.common.files import digest, what_is_at
+from latprof.common.own_code.calling import called
 from latprof.common.own_code.users_code import folder_searched_last, load_named
 from latprof.datasets.published.loading import check_parquet_size
-from latprof.errors import DataSetError, InputFileError, InvalidValueError, UsageError
+from latprof.errors import (
+    DataSetError,
+    InputFileError,
+    InvalidValueError,
+    UsageError,
+    did_you_mean,
+)
 from latprof.searchers.accuracy.tables import ArchitectureTable
 
 if TYPE_CHECKING:
@@ -23,6 +30,7 @@ if TYPE_CHECKING:
     from latprof.searchers.base import AccuracySource
 
 _TABLE_ENDINGS = {".csv", ".json", ".parquet"}
+_MOST_COLUMNS = 10_000
 
 
 def load_accuracy(
@@ -75,7 +83,8 @@ def load_accuracy_table(
     names = [
         name
         for name in frame.columns
-        if name not in {"architecture", "parameters", "flops"} and frame[name].dtype.kind in "fi"
+        if name not in {"", "architecture", "parameters", "flops"}
+        and frame[name].dtype.kind in "fi"
     ]
     if not names:
         raise DataSetError(f"{path} has no column of numbers")
@@ -86,6 +95,7 @@ def load_accuracy_table(
             field="column",
             expected=" or ".join(names),
             got=column or "none",
+            hint=did_you_mean(column, names),
         )
     try:
         rows = [space.parse(str(spelled)) for spelled in frame["architecture"]]
@@ -107,19 +117,36 @@ def _frame(path: Path, space: SearchSpace) -> pd.DataFrame:
 
     if path.suffix == ".parquet":
         require("data", "a table of accuracies", "pyarrow")
-    try:
-        if path.suffix == ".parquet":
+    if path.suffix != ".parquet":
+        frame = _csv_frame(path)
+    else:
+        try:
             check_parquet_size(path)
             frame = pd.read_parquet(path)
-        else:
-            frame = pd.read_csv(path)
-    except DataSetError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the readers raise whatever a hostile file leads to
-        raise DataSetError(f"{path} cannot be read: {type(error).__name__}") from None
+        except DataSetError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a hostile file leads to
+            raise DataSetError(f"{path} cannot be read: {type(error).__name__}") from None
     cells = frame.get("architecture", pd.Series(dtype=str)).astype(str).str.startswith("|")
     if "index" in frame and len(cells) and cells.all():
         return _of_space(accuracies.load_nasbench201_accuracies(path), space, path)
+    return frame
+
+
+def _csv_frame(path: Path) -> pd.DataFrame:
+    """A CSV file of bounded size; columns of numbers are such."""
+    import pandas as pd
+
+    from latprof.datasets.importers.files.reading import read_csv
+
+    header, rows = read_csv(path, [])
+    if len(header) > _MOST_COLUMNS:
+        raise DataSetError(f"{path} has too many columns", expected=f"at most {_MOST_COLUMNS}")
+    frame = pd.DataFrame(rows, columns=header)
+    for name in header:
+        numbers = pd.to_numeric(frame[name], errors="coerce")
+        if (numbers.notna() | (frame[name] == "")).all():
+            frame[name] = numbers
     return frame
 
 
@@ -145,11 +172,8 @@ def _function(text: str) -> Callable[[Any], Any]:
     folder = Path.cwd()
 
     def ask(architectures: Any) -> Any:
-        try:
-            with folder_searched_last(folder):
-                return function(architectures)
-        except SystemExit:
-            raise InvalidValueError(f"{text} ended the program", field="accuracy") from None
+        with called(text), folder_searched_last(folder):
+            return function(architectures)
 
     return ask
 

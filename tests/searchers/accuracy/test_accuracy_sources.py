@@ -1,5 +1,6 @@
 """Accuracies from tables and from functions of the user's own."""
 
+import gzip
 import itertools
 import json
 import sys
@@ -65,7 +66,8 @@ def test_which_column_must_be_said_where_there_are_several(tmp_path, networks):
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        ("", "cannot be read"),
+        ("", "is empty"),
+        (",".join(map(str, range(20_000))) + "\n" + "," * 19_999, "too many columns"),
         ("network,accuracy\n1,2\n", "no column 'architecture'"),
         ("architecture,accuracy\nnonsense,2\n", "no table of accuracies"),
         ('architecture,accuracy\n"0,0,0,0,0,0,0,0",\n', "no table of accuracies"),
@@ -75,6 +77,13 @@ def test_malformed_tables_are_refused(tmp_path, content, match):
     path = tmp_path / "t.csv"
     path.write_text(content)
     with pytest.raises((DataSetError, InvalidValueError), match=match):
+        load_accuracy(str(path), SPACE)
+
+
+def test_a_packed_table_is_not_unpacked(tmp_path):
+    path = tmp_path / "t.csv.gz"
+    path.write_bytes(gzip.compress(bytes(1 << 20)))
+    with pytest.raises(DataSetError, match="not text"):
         load_accuracy(str(path), SPACE)
 
 

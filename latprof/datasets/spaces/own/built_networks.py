@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.files import what_is_at
-from latprof.common.own_code.users_code import folder_searched_last, said
-from latprof.errors import InvalidValueError, LatprofError
+from latprof.common.own_code.calling import called, in_words
+from latprof.common.own_code.users_code import folder_searched_last
+from latprof.errors import InvalidValueError, shown
 from latprof.graph.model_file import read_model
 from latprof.graph.reader import fix_shapes
 
@@ -31,21 +32,17 @@ def call_build(
 ) -> Any:
     """What ``build(values)`` returns, torch's random numbers beginning with ``seed``.
 
-    Modules are found in ``folder`` too, for the time of the call. Raises InvalidValueError for
+    Modules are found in ``folder`` too, for the time of the call. Raises OwnCodeError for
     whatever the function raises.
     """
-    try:
-        with folder_searched_last(folder):
-            known = "torch" in sys.modules
+    name = getattr(build, "__name__", "build")
+    with called(f"{name}({shown(values, 200)})"), folder_searched_last(folder):
+        known = "torch" in sys.modules
+        with _seeded(seed):
+            made = build(values)
+        if not known and "torch" in sys.modules:  # by the call: its numbers began anywhere
             with _seeded(seed):
                 made = build(values)
-            if not known and "torch" in sys.modules:  # by the call: its numbers began anywhere
-                with _seeded(seed):
-                    made = build(values)
-    except LatprofError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise InvalidValueError(f"build({values}) raised {said(error)}", field="build") from error
     return made
 
 
@@ -83,7 +80,8 @@ def onnx_of(made: Any, shape: Shape, dtype: str = INPUT_DTYPES[0]) -> bytes:
             expected="torch.nn.Module, onnx.ModelProto, its bytes, or the path of its file",
             got=type(made).__name__,
         )
-    model = read_model(made)
+    with called("reading what build returned"):
+        model = read_model(made)
     shapes: dict[str | None, Shape] = {None: shape}
     fix_shapes(model, shapes, "what build returned")
     content: bytes = model.SerializeToString()
@@ -106,7 +104,7 @@ def _exported(module: Any, shape: Shape, dtype: str) -> bytes:
             torch.onnx.export(module.eval(), (example,), buffer, **options)
     except Exception as error:
         raise InvalidValueError(
-            f"torch cannot export what build returned: {said(error)}",
+            f"torch cannot export what build returned: {in_words(error)}",
             field="build",
         ) from error
     return buffer.getvalue()

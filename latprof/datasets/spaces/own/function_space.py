@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from latprof.common.limits import whole
+from latprof.common.own_code.calling import in_words
 from latprof.common.own_code.source_digest import source_digest
-from latprof.common.own_code.users_code import said
 from latprof.datasets.spaces.base import Architecture, Choices, Part, SearchSpace
 from latprof.datasets.spaces.own.built_networks import INPUT_DTYPES, call_build, is_module, onnx_of
 from latprof.datasets.spaces.own.graph_blocks import GraphBlock
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 #: Candidates of one decision: choices are bytes.
 _MOST_CANDIDATES = 255
+_MOST_DECISIONS = 10_000
 #: Sizes of an input, and how many; those of an image.
 _SIZE, _MOST_DIMENSIONS, _IMAGE = whole(1, 1 << 20), 5, 3
 #: Multiply-accumulates of the reference network at so many pixels (ProxylessNAS-mobile), and which
@@ -223,7 +224,7 @@ class FunctionSpace(SearchSpace):
             return bool(self._allowed(values))
         except Exception as error:
             raise InvalidValueError(
-                f"allowed({values}) raised {said(error)}", field="allowed"
+                f"allowed({values}) raised {in_words(error)}", field="allowed"
             ) from error
 
     def _candidates_of(self, choices: Sequence[int]) -> tuple[Any, ...]:
@@ -360,7 +361,8 @@ def _checked_candidates(given: Sequence[Sequence[Any]]) -> tuple[tuple[Any, ...]
     Numbers of NumPy become Python's.
     """
     try:
-        found = tuple(tuple(map(_plain, islice(each, _MOST_CANDIDATES + 1))) for each in given)
+        outer = islice(given, _MOST_DECISIONS)
+        found = tuple(tuple(map(_plain, islice(each, _MOST_CANDIDATES + 1))) for each in outer)
         json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError):
         found = ()

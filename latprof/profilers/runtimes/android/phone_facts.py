@@ -6,7 +6,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from latprof.errors import DeviceError, InvalidValueError
+from latprof.errors import DeviceError, InvalidValueError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -192,6 +192,10 @@ def _cluster(word: str, clusters: tuple[Cluster, ...]) -> Cluster:
     }
     if word not in named:
         raise InvalidValueError(
-            "no such cores", field="cores", expected="big, prime, little or numbers", got=word[:40]
+            "no such cores",
+            field="cores",
+            expected="big, prime, little or numbers",
+            got=word[:40],
+            hint=did_you_mean(word, named),
         )
     return named[word]
