@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.common.short_reprs import ShortRepr
-from latprof.predictors.kernels.data_runs import (
+from latprof.graph.work.data_runs import (
     broadcast_run,
     part_run,
     turned_groups,
@@ -36,7 +36,7 @@ Floats: TypeAlias = NDArray[np.float64]
 #: blocked layout; ``after`` says what made the input: 0 the caller, 1 a convolution or what keeps
 #: its memory layout, 2 anything else. ``run`` are elements that are handled in a row where an
 #: operator broadcasts, cuts or turns its data, ``turns`` the groups of dimensions that it goes
-#: through (:mod:`~latprof.predictors.kernels.data_runs`). The last three are of the network around
+#: through (:mod:`~latprof.graph.work.data_runs`). The last three are of the network around
 #: a kernel, and say what its caches may still hold: elements that kernels touched since the oldest
 #: input was written, and what all of its kernels read of weights, and write; 0 where a kernel was
 #: timed alone.

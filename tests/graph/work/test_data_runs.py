@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from latprof.graph.operators import Operator
+from latprof.graph.work.data_runs import broadcast_run, part_run, turned_groups, turns_of
 from latprof.predictors.kernels.configurations import Configurations, configuration_of
-from latprof.predictors.kernels.data_runs import broadcast_run, part_run, turned_groups, turns_of
 
 
 def _operator(op_type, inputs, output, weights=(), **attributes):
