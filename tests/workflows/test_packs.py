@@ -31,7 +31,7 @@ def test_one_devices_packs(folder):
     found, _ = packs(on="xeon")
     assert found
     assert all("Xeon" in each.target.device_name for each in found)
-    with pytest.raises(UsageError, match="there is no pack of pdp-11.*Raspberry Pi 4"):
+    with pytest.raises(UsageError, match=r"there is no pack of pdp-11.*Raspberry Pi 4"):
         packs(on="pdp-11")
 
 
