@@ -238,8 +238,8 @@ def spelled(text: str, command: TyperCommand, field: str | None = None) -> str:
 
     A sentence names them in backquotes, and may begin with the one at fault, ``field``.
     """
-    names = {parameter.name: _spelling(parameter) for parameter in command.params}
-    if field in names and text.startswith(f"{field} "):
+    names = {parameter.name or "": _spelling(parameter) for parameter in command.params}
+    if field is not None and field in names and text.startswith(f"{field} "):
         text = f"`{field}`{text.removeprefix(field)}"
     return _NAMED.sub(lambda found: names.get(found[1], found[1]), text)
 
