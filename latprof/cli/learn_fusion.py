@@ -49,7 +49,9 @@ def fusion(
     ] = None,
     store: Annotated[
         str | None,
-        typer.Option(metavar="STORE", help="Keep the measurements there, to resume from."),
+        typer.Option(
+            "--store", metavar="STORE", help="Keep the measurements there, to resume from."
+        ),
     ] = None,
     visits: Annotated[int, typer.Option(help="Fresh loads of each model.")] = 2,
     threads: Threads = 1,
