@@ -62,7 +62,7 @@ def called(what: str) -> Iterator[None]:
     except PASSED_ON:
         raise
     except BaseException as error:
-        raise OwnCodeError(f"{what} raised {in_words(error)}") from error
+        raise OwnCodeError(f"{what} {_did(error)} {in_words(error)}") from error
     finally:
         if is_first:
             _running.clear()
@@ -103,6 +103,10 @@ _running: list[tuple[str, float]] = []
 _commands: list[None] = []
 
 
+def _did(error: BaseException) -> str:
+    return "ended the program by" if isinstance(error, SystemExit) else "raised"
+
+
 def in_words(error: BaseException) -> str:
     """The class of an exception, what it says, and the line of a user's code it came from."""
     text = words_of(error)
@@ -119,7 +123,7 @@ def error_of_own_code(error: BaseException, registered: Collection[str]) -> OwnC
     """What to say of an exception that latprof did not raise; None where it came of its own code.
 
     A user's code, or that of a package among ``registered`` (by its root), which latprof called.
-    Where none of it raised, but a space of it is in use, the values that it gave are to blame.
+    Where none of it raised, but a space of it is in use, it is the values that it gave.
     """
     if isinstance(error, PASSED_ON):
         return None
@@ -128,7 +132,8 @@ def error_of_own_code(error: BaseException, registered: Collection[str]) -> OwnC
     first = next((n for n, name in enumerate(names) if _is_latprofs(name)), len(names))
     for frame, name in zip(frames[first:], names[first:], strict=True):
         if name.partition(".")[0] in registered or _is_users(name):
-            return OwnCodeError(f"{frame.f_code.co_qualname} of {name} raised {in_words(error)}")
+            what = f"{frame.f_code.co_qualname} of {name}"
+            return OwnCodeError(f"{what} {_did(error)} {in_words(error)}")
     if in_use and isinstance(error, _OF_VALUES):
         frame, line = list(_frames(error))[-1]
         return OwnCodeError(

@@ -30,8 +30,8 @@ _SHORT = 8.0
 _USUAL = 0.8
 #: With fewer networks than this nothing is learnt; what is, is drawn towards nothing so strongly.
 _FEWEST_NETWORKS, _RIDGE = 40, 0.5
-#: No network is expected to be known better than this.
-_BEST = 0.01
+#: No network is expected to be known better than this, and none worse: a factor of 4 or 5 each way.
+_BEST, _WORST = 0.01, 1.5
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Spread:
         """The expected error of one network's logarithm."""
         error, beyond = _parts(network, self.usual)
         found = self.offset + self.by_error * error + self.by_short * network.short
-        return max(math.exp(min(found, 0.0) + beyond), _BEST)
+        return min(max(math.exp(min(found, 0.0) + beyond), _BEST), _WORST)
 
     def to_list(self) -> list[float]:
         """Return it as values for JSON."""
@@ -122,7 +122,8 @@ def fit_spread(errors: Floats, networks: list[NetworkDifficulty]) -> Spread:
         return float(np.mean(logarithm + size * np.exp(-logarithm))) + drawn
 
     start = np.array([math.log(max(float(size.mean()), _BEST)), 0.0, 0.0])
-    weights = minimize(loss, start).x
+    # No network is known better for larger errors of its kernels, or more short ones.
+    weights = minimize(loss, start, bounds=[(None, None), (0.0, None), (0.0, None)]).x
     by_error, by_short = (weights[1:] / scale).tolist()
     offset = float(weights[0] - centre @ (weights[1:] / scale))
     return Spread(offset, by_error, by_short, usual)
