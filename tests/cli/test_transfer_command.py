@@ -65,7 +65,7 @@ def test_a_transferred_pack_answers_like_any_other(latprof, measured, pack, tmp_
     ("arguments", "message"),
     [
         (["collect", "--plan", "transfer", "--store", "x.db"], "no pack to transfer from"),
-        (["collect", "--plan", "best", "--space", "fbnet", "--store", "x.db"], "no such plan"),
+        (["collect", "--plan", "best", "--space", "fbnet", "--store", "x.db"], "unknown plan"),
         (["collect", "--space", "fbnet", "--from", "a.pack", "--store", "x.db"], "--from is for"),
         (
             ["collect", "--space", "fbnet", "--plan", "transfer", "--store", "x.db"],
