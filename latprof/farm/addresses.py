@@ -11,6 +11,8 @@ from latprof.errors import UsageError
 
 DEFAULT_PORT = 8786
 LOOPBACK = "127.0.0.1"
+#: What names of folders of schedulers and workers begin with.
+FOLDERS = "latprof-farm-"
 PORT = whole(0, 65_535)
 #: Of dask, for scheduler, workers and clients. Nothing that may be left out listens, or wakes up
 #: beside a measurement.

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latprof._version import __version__
+from latprof.common.children.owned_folders import OwnedFolder
 from latprof.common.endings import needs_time_to_end
 from latprof.common.extras import require
 from latprof.errors import DeviceError
 from latprof.farm import device_tasks
-from latprof.farm.addresses import LOOPBACK, PORT, cannot_listen, use_settings
+from latprof.farm.addresses import FOLDERS, LOOPBACK, PORT, cannot_listen, use_settings
 from latprof.farm.announcing import SLOTS, FarmDevice, devices_here, host_label
 from latprof.farm.farm_connection import address_and_keys, announced, check_version, connected
 from latprof.farm.farm_keys import security_of
 from latprof.farm.farm_status import version
-from latprof.farm.own_folder import own_folder
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -80,7 +80,7 @@ def join(
     found = devices_here(label, only) if devices is None else tuple(devices)
     if not found:
         raise DeviceError("no device is ready here", hint="latprof devices says what is missing")
-    with needs_time_to_end(_TIME_TO_END_S), own_folder() as place:
+    with needs_time_to_end(_TIME_TO_END_S), OwnedFolder(FOLDERS) as place:
         worker = partial(_worker, address, folder, host_label(label), port, place)
         asyncio.run(_stay(address, folder, found, worker, place, on_note))
 

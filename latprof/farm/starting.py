@@ -7,9 +7,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from latprof.common.children.owned_folders import OwnedFolder
 from latprof.common.extras import require
 from latprof.farm.addresses import (
     DEFAULT_PORT,
+    FOLDERS,
     LOOPBACK,
     PORT,
     cannot_listen,
@@ -17,7 +19,6 @@ from latprof.farm.addresses import (
     use_settings,
 )
 from latprof.farm.farm_keys import find_keys, security_of
-from latprof.farm.own_folder import own_folder
 
 
 def start(
@@ -56,7 +57,7 @@ def start(
     folder = find_keys(keys)
     use_settings()
     listening = check_listening(host, folder)
-    with own_folder() as place:
+    with OwnedFolder(FOLDERS) as place:
         asyncio.run(_serve(listening, port, folder, on_ready, place))
 
 

@@ -1,6 +1,8 @@
 """A killed process leaves its folder for temporary files; the next command removes it."""
 
 import os
+import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -19,6 +21,15 @@ folder = OwnedFolder().make()
 open(os.path.join(folder.path, "large"), "w").close()
 print(folder.path, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
+"""
+STAYS = """
+import sys
+from latprof.common.children.owned_folders import OwnedFolder
+
+with OwnedFolder("latprof-farm-") as folder:
+    (folder / "model.onnx").touch()
+    print(folder, flush=True)
+    sys.stdin.read()
 """
 HOUR_AGO = (1_000_000_000, 1_000_000_000)
 
@@ -56,3 +67,33 @@ def test_the_next_command_removes_it(place):
     os.utime(left_by_a_killed_process(), HOUR_AGO)
     assert run_latprof("--version", process=True).returncode == 0
     assert list(place.iterdir()) == []
+
+
+def begin():
+    """A process that has a folder until its input ends; it and the folder."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", STAYS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    return process, Path(process.stdout.readline().strip())
+
+
+def test_a_folder_goes_with_its_process_and_that_of_a_killed_one_with_the_next(place):
+    (place / "latprof-farm-file").touch()
+    (place / "latprof-farm-link").symlink_to(place / "elsewhere")
+    (place / "elsewhere").mkdir()
+    killed, left = begin()
+    alive, there = begin()
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert {left.parent, there.parent} == {place}
+    assert (left / "model.onnx").exists()
+    for path in (left, there):
+        os.utime(path, HOUR_AGO)
+    with OwnedFolder("latprof-farm-") as mine, OwnedFolder("latprof-farm-") as other:
+        assert mine != other
+        assert stat.S_IMODE(mine.stat().st_mode) == 0o700
+        assert not left.exists()
+        assert (there / "model.onnx").exists()
+    alive.communicate("")
+    rest = sorted(path.name for path in place.iterdir())
+    assert rest == ["elsewhere", "latprof-farm-file", "latprof-farm-link"]

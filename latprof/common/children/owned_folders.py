@@ -55,6 +55,14 @@ class OwnedFolder:
             fcntl.flock(self._locks[0], fcntl.LOCK_EX)
         return self
 
+    def __enter__(self) -> Path:
+        """Make the folder, after those that killed processes left are removed."""
+        remove_abandoned()
+        return Path(self.make().path)
+
+    def __exit__(self, *_error: object) -> None:
+        self.remove()
+
 
 def _remove(path: str, locks: list[int]) -> None:
     shutil.rmtree(path, ignore_errors=True)

@@ -34,7 +34,7 @@ _MOST_SAMPLES, _MOST_IMAGES = 10**8, 1 << 20
 #: Draws of thousands in a row without a new network, after which there are no more.
 _MOST_IDLE = 2000
 #: Combinations of a constrained space that are counted, at most; that are drawn to see what is
-#: allowed; and times that a sample is drawn in vain before it ends.
+#: allowed; and draws without a new network after which a sample ends.
 _MOST_COUNTED, _DRAWN, _PATIENCE = 1 << 18, 4096, 200
 #: Characters of a choice in a spelling.
 _LONGEST_INDEX = 18
