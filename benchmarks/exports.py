@@ -1,11 +1,12 @@
 """Exported models that nobody chose, predicted and measured: ``python -m benchmarks.exports``.
 
-Networks as people write them (tests/support/exported_modules.py) and, where the packages are
-there, of timm, torchvision and transformers with random weights, exported by torch at several
-opsets, with static and dynamic sizes, single operators (tests/support/exported_operators.py), and
-variants of a few as tools make them: float16, int8 in three spellings (``-u8``: activations
-unsigned, a scale a channel), saved by ONNX Runtime, channels last. Each is predicted from the
-kernel pack that comes with latprof and then run here, by ONNX Runtime, one thread. Prints a line
+Networks as people write them (exported_modules.py and exported_systems.py in tests/support) and,
+where the packages are there, of timm, torchvision and transformers with random weights, exported by
+torch at several opsets, with static and dynamic sizes, single operators
+(tests/support/exported_operators.py), and variants of a few as tools make them: float16, int8 in
+three spellings (``-u8``: activations unsigned, a scale a channel), saved by ONNX Runtime, channels
+last. Each is predicted from the kernel pack that comes with latprof and then run here, by ONNX
+Runtime, one thread. Prints a line
 for each; what is wrong by over 2 times, covers less than 90 % or lies outside its interval is
 marked, and counted at last. A measured time is the lower quartile of CPU time of single runs, so
 that a busy host disturbs it little.
@@ -33,6 +34,7 @@ import onnx
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
+import exported_systems  # noqa: F401 - its networks join MODULES
 from exported_modules import MODULES
 from exported_operators import operators
 
@@ -41,7 +43,7 @@ from latprof.errors import LatprofError
 
 #: Opsets that networks are exported at, in turn.
 _OPSETS = (11, 13, 17, 18)
-_LEAST_OPSET = {"grid-warp": 16, "decoder-rotary-gqa": 14}
+_LEAST_OPSET = {"grid-warp": 16, "decoder-rotary-gqa": 14, "translator-encoder-decoder": 14}
 _TIMM = """
 convnext_atto:96 swin_tiny_patch4_window7_224:224 mobilevit_xxs:128 mobilevitv2_050:128
 efficientvit_b0:128 efficientvit_m0:224 fastvit_t8:128 poolformer_s12:96 mixer_s32_224:224
@@ -58,6 +60,18 @@ mobilenetv4_hybrid_medium:128 shvit_s1:128 tiny_vit_5m_224:224 vit_tiny_patch16_
 deit_tiny_patch16_224:224 beit_base_patch16_224:224 focalnet_tiny_srf:96 davit_tiny:96
 mvitv2_tiny:224 repvit_m0_9:128 swiftformer_xs:224 hiera_tiny_224:224 lambda_resnet26t:128
 halonet26t:256 botnet26t_256:256 sebotnet33ts_256:256 cspresnet50:96 cspdarknet53:96
+coat_lite_tiny:224 convit_tiny:224 cpubone_nano:128 cpubone_b0_bfrobust:128 cs3darknet_focus_s:128
+cs3sedarknet_l:96 darknet53:64 cspnext_tiny:128 efficientvim_m1:224 eva02_tiny_patch14_224:224
+vit_small_patch16_rope_224:224 fasternet_t0:128 gcvit_xxtiny:224 iformer_t:128 lcnetv2_small:128
+lowformer_b0:128 mambaout_femto:128 caformer_s18:96 convformer_s18:96 poolformerv2_s12:96
+nextvit_small:128 pit_ti_224:224 resnest14d:96 resnetv2_50:96 resnetv2_50d_gn:96 rexnet_100:128
+legacy_seresnet18:96 sequencer2d_s:224 skresnet18:96 swinv2_tiny_window8_256:256
+swinv2_cr_tiny_224:224 tresnet_m:96 vitamin_small_224:224 ese_vovnet19b_dw:128 hieradet_small:128
+vit_relpos_small_patch16_224:224 vit_tiny_r_s16_p8_224:224 inception_v4:96 inception_resnet_v2:96
+efficientnet_lite0:160 efficientnet_b0_gn:96 efficientnetv2_rw_t:128 mixnet_s:128 gernet_s:128
+regnetz_b16:96 resnet33ts:96 gcresnext26ts:96 haloregnetz_b:224 fbnetv3_b:128 lcnet_050:128
+mobilenetv3_small_050:128 mobilenetv4_conv_medium:160 hgnet_tiny:96 fastvit_sa12:128
+convnextv2_atto:96 convnext_zepto_rms:96 xcit_tiny_12_p16_224:224 ese_vovnet39b:64 repvgg_a1:64
 """.split()  # noqa: SIM905 - a table
 _TRANSFORMERS = """
 bert distilbert albert roberta electra mpnet deberta_v2 mobilebert squeezebert gpt2 opt bloom llama

@@ -1,6 +1,6 @@
 """Networks from their kernels: ``python -m benchmarks.kernels --data FOLDER``.
 
-Or ``--part networks [--kernels NAME | --store STORE [--target TARGET]]``.
+Or ``--part networks [--kernels NAME... | --store STORE [--target TARGET]]``.
 
 ``public``: FOLDER holds ``mobile-ml-benchmark`` and ``tinynas-v100``. On the GPUs of a Pixel 4 and
 a Mi 8 SE the 79 networks are predicted in 5 folds (``RandomState(0)``), the kernels, the scale and
@@ -8,11 +8,12 @@ the offset from the other folds; once more with no shape of a left-out kernel in
 and single kernels of shapes that were left out (5 folds of shapes). On the V100 80 % of the
 convolutions predict the others, and 1,000 do.
 
-``networks``: NAME is a data set of ``latprof collect --kernels``, ``kernels-epyc-ort1`` unless
-given. The zoo's networks that were measured end to end there are predicted with their whole family
-left out of the kernels: from all that are left, and from networks drawn until they have 6,000 and
-1,500 different kernels. ``as published`` are networks at the width and the resolution of their
-papers, ``all sizes`` the others too. With ``--store`` the kernels are those of a store, of any
+``networks``: each NAME is a data set of kernels, ``kernels-epyc-ort1`` and
+``kernels-epyc-ort1-exports`` unless given. The networks that were measured end to end there are
+predicted with their whole family left out of the kernels: from all that are left, and from networks
+drawn until they have 6,000 and 1,500 different kernels. ``as published`` are the zoo's at the width
+and the resolution of their papers, ``all sizes`` the zoo's others too, ``exported`` models that
+tools exported from others' code. With ``--store`` the kernels are those of a store, of any
 runtime that tells kernels: how it fuses is learnt of them, how far the kernels that are expected of
 the networks are those that ran is printed, and networks are drawn until they have 2,000 different
 kernels. ``--each`` prints every network's error.
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from latprof.predictors.kernels.network_kernels import SummedKernels
     from latprof.predictors.kernels.network_spread import Spread
 
+KERNEL_DATA = ["kernels-epyc-ort1", "kernels-epyc-ort1-exports"]
 FOLDS = 5
 #: Promised mean absolute percentage errors: networks, the same of new shapes, kernels of these.
 PHONES = {"pixel4|gpu": (3.0, 4.2, 9.0), "mi8se|gpu": (2.6, 4.4, 9.0)}
@@ -144,10 +146,10 @@ def public(data: Path) -> list[str]:
     return missed
 
 
-def published(name: str) -> tuple[KernelTable, Target, float | None]:
-    """A data set's kernels, their target, and the noise floor in percent."""
-    table, target = published_kernels(name)
-    floor = load(name).attrs["noise_floor"]
+def published(names: list[str]) -> tuple[KernelTable, Target, float | None]:
+    """Kernels of data sets, their target, and the noise floor of the first in percent."""
+    table, target = published_kernels(*names)
+    floor = load(names[0]).attrs["noise_floor"]
     return table, target, None if floor is None else floor["percent"]
 
 
@@ -221,9 +223,13 @@ def judge(
         for index in np.flatnonzero(families == family).tolist():
             low[index], high[index] = interval(answers[index], *made)
     inside = (low <= measured) & (measured <= high)
-    published = np.array([is_published(table.names[index]) for index in rows])
+    names = [table.names[index] for index in rows]
+    zoo = np.array([name.startswith("zoo:") for name in names])
+    published = np.array([is_published(name) for name in names])
     missed = []
-    for name, which in (("as published", published), ("all sizes", np.ones(len(rows), bool))):
+    for name, which in (("as published", published), ("all sizes", zoo), ("exported", ~zoo)):
+        if not which.any():
+            continue
         errors = evaluate(predicted[which], measured[which])
         width = float(np.median(((high - low) / 2 / predicted)[which]))
         print(
@@ -260,7 +266,10 @@ def interval(
 def is_published(name: str) -> bool:
     """Whether a network of the zoo has the width and the resolution of its paper."""
     words = name.removeprefix("zoo:").split()
-    return {f"resolution={facts(words[0]).resolution}", "width=1"} <= set(words)
+    return name.startswith("zoo:") and {
+        f"resolution={facts(words[0]).resolution}",
+        "width=1",
+    } <= set(words)
 
 
 def main() -> None:
@@ -268,7 +277,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="folder of the public collections")
     parser.add_argument("--part", default="public", choices=["public", "networks"])
-    parser.add_argument("--kernels", default="kernels-epyc-ort1", help="a data set of kernels")
+    parser.add_argument("--kernels", nargs="+", default=KERNEL_DATA, help="data sets of kernels")
     parser.add_argument("--store", type=Path, help="a store of kernels, in place of a data set")
     parser.add_argument("--target", help="which target of the store")
     parser.add_argument("--each", action="store_true", help="every network's error")

@@ -38,6 +38,7 @@ from latprof.datasets.models.layers import pool_and_classifier as pool_and_class
 from latprof.datasets.published.loading import dataset_names as dataset_names
 from latprof.datasets.published.loading import datasheet as datasheet
 from latprof.datasets.published.loading import load as load
+from latprof.datasets.published.loading import load_graphs as load_graphs
 from latprof.datasets.published.loading import load_kernels as load_kernels
 from latprof.datasets.published.loading import load_visits as load_visits
 from latprof.datasets.published.publishing import publish as publish

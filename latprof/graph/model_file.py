@@ -145,6 +145,32 @@ def without_data(model: onnx.ModelProto, *, keep_elements: int = 1024) -> None:
                 tensor.ClearField(name)
 
 
+def light_bytes(source: ModelSource) -> bytes:
+    """A model without the values of its large weights, and without remarks, which may hold paths.
+
+    Raises as :func:`read_model`.
+    """
+    model = read_model(source, data=False)
+    without_data(model)
+    for each in (model, model.graph):
+        each.ClearField("doc_string")
+        each.ClearField("metadata_props")
+    for node in model.graph.node:
+        node.ClearField("doc_string")
+        node.ClearField("metadata_props")
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def unchanged_file(name: str, digest: str) -> Path | None:
+    """The file that a model was measured from; None where it is gone, or another by now."""
+    path = Path(name)
+    try:
+        return path if model_digest(path) == digest else None
+    except ModelFileError:
+        return None
+
+
 def light_copy(model: onnx.ModelProto) -> onnx.ModelProto:
     """Copy what shape inference reads of a model: no values of large initialisers."""
     light = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)

@@ -15,7 +15,9 @@ from typing import Any
 MODULES: dict[str, Callable[[], tuple[Any, tuple[Any, ...]]]] = {}
 
 
-def _named(name: str) -> Callable[..., Any]:
+def named(name: str) -> Callable[..., Any]:
+    """Keep what builds a network under a name."""
+
     def keep(build: Callable[[], tuple[Any, tuple[Any, ...]]]) -> Any:
         MODULES[name] = build
         return build
@@ -23,7 +25,8 @@ def _named(name: str) -> Callable[..., Any]:
     return keep
 
 
-def _conv(inputs: int, outputs: int, size: int = 3, **options: Any) -> Any:
+def conv(inputs: int, outputs: int, size: int = 3, **options: Any) -> Any:
+    """A convolution with batch normalisation and ReLU, padded to its input's size."""
     from torch import nn
 
     options.setdefault("padding", size // 2)
@@ -32,7 +35,7 @@ def _conv(inputs: int, outputs: int, size: int = 3, **options: Any) -> Any:
     )
 
 
-@_named("unet-transposed")
+@named("unet-transposed")
 def _unet() -> Any:
     import torch
     from torch import nn
@@ -42,12 +45,12 @@ def _unet() -> Any:
             super().__init__()
             sizes = (3, 16, 32, 64, 128)
             self.down = nn.ModuleList(
-                nn.Sequential(_conv(a, b), _conv(b, b)) for a, b in itertools.pairwise(sizes)
+                nn.Sequential(conv(a, b), conv(b, b)) for a, b in itertools.pairwise(sizes)
             )
             self.up = nn.ModuleList(
                 nn.ConvTranspose2d(b, a, 2, 2) for a, b in itertools.pairwise(sizes[1:])
             )
-            self.join = nn.ModuleList(_conv(2 * a, a) for a in sizes[1:-1])
+            self.join = nn.ModuleList(conv(2 * a, a) for a in sizes[1:-1])
             self.head = nn.Conv2d(16, 2, 1)
 
         def forward(self, x: Any) -> Any:
@@ -62,7 +65,7 @@ def _unet() -> Any:
     return UNet().eval(), (torch.randn(1, 3, 128, 128),)
 
 
-@_named("segmenter-bilinear")
+@named("segmenter-bilinear")
 def _segmenter() -> Any:
     import torch
     from torch import nn
@@ -71,7 +74,7 @@ def _segmenter() -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.stem = nn.Sequential(
-                _conv(3, 32, stride=2), _conv(32, 64, stride=2), _conv(64, 96, stride=2)
+                conv(3, 32, stride=2), conv(32, 64, stride=2), conv(64, 96, stride=2)
             )
             self.pool = nn.ModuleList(nn.Conv2d(96, 32, 1) for _ in range(4))
             self.head = nn.Conv2d(96 + 128, 19, 3, padding=1)
@@ -91,7 +94,7 @@ def _segmenter() -> Any:
     return Segmenter().eval(), (torch.randn(1, 3, 192, 192),)
 
 
-@_named("gru-tagger")
+@named("gru-tagger")
 def _gru() -> Any:
     import torch
     from torch import nn
@@ -109,7 +112,7 @@ def _gru() -> Any:
     return Tagger().eval(), (torch.randint(0, 2000, (1, 64)),)
 
 
-@_named("lstm-vad")
+@named("lstm-vad")
 def _lstm() -> Any:
     import torch
     from torch import nn
@@ -130,7 +133,7 @@ def _lstm() -> Any:
     return Detector().eval(), (torch.randn(1, 1, 4000),)
 
 
-@_named("selective-scan")
+@named("selective-scan")
 def _mamba() -> Any:
     import torch
     from torch import nn
@@ -166,7 +169,7 @@ def _mamba() -> Any:
     return nn.Sequential(Scan(), Scan()).eval(), (torch.randn(1, 24, 64),)
 
 
-@_named("experts-gathered")
+@named("experts-gathered")
 def _experts() -> Any:
     import torch
     from torch import nn
@@ -192,7 +195,7 @@ def _experts() -> Any:
     return Experts().eval(), (torch.randn(16, 128),)
 
 
-@_named("speech-encoder")
+@named("speech-encoder")
 def _speech() -> Any:
     import torch
     from torch import nn
@@ -214,7 +217,7 @@ def _speech() -> Any:
     return Encoder().eval(), (torch.randn(1, 80, 200),)
 
 
-@_named("video-3d")
+@named("video-3d")
 def _video() -> Any:
     import torch
     from torch import nn
@@ -234,7 +237,7 @@ def _video() -> Any:
     return nn.Sequential(*body, *head).eval(), (torch.randn(1, 3, 8, 64, 64),)
 
 
-@_named("graph-scatter")
+@named("graph-scatter")
 def _graph() -> Any:
     import torch
     from torch import nn
@@ -261,7 +264,7 @@ def _graph() -> Any:
     return Network().eval(), (torch.randn(300, 32), torch.randint(0, 300, (2, 1200)))
 
 
-@_named("points-neighbours")
+@named("points-neighbours")
 def _points() -> Any:
     import torch
     from torch import nn
@@ -284,7 +287,7 @@ def _points() -> Any:
     return Points().eval(), (torch.randn(1, 256, 3),)
 
 
-@_named("diffusion-unet")
+@named("diffusion-unet")
 def _diffusion() -> Any:
     import torch
     from torch import nn
@@ -337,7 +340,7 @@ def _diffusion() -> Any:
     return UNet().eval(), (torch.randn(1, 4, 32, 32), torch.tensor([3]))
 
 
-@_named("windows-shifted")
+@named("windows-shifted")
 def _windows() -> Any:
     import torch
     from torch import nn
@@ -374,7 +377,7 @@ def _windows() -> Any:
     return Network().eval(), (torch.randn(1, 3, 112, 112),)
 
 
-@_named("decoder-rotary-gqa")
+@named("decoder-rotary-gqa")
 def _decoder() -> Any:
     import torch
     from torch import nn
@@ -445,7 +448,7 @@ def _decoder() -> Any:
     return Decoder().eval(), (torch.randint(0, 1000, (1, 48)),)
 
 
-@_named("shuffle-ghost")
+@named("shuffle-ghost")
 def _shuffle() -> Any:
     import torch
     from torch import nn
@@ -455,9 +458,9 @@ def _shuffle() -> Any:
             super().__init__()
             half = size // 2
             self.main = nn.Sequential(
-                _conv(half, half, 1), _conv(half, half, groups=half), _conv(half, half, 1)
+                conv(half, half, 1), conv(half, half, groups=half), conv(half, half, 1)
             )
-            self.cheap = _conv(half, half, 5, groups=half)
+            self.cheap = conv(half, half, 5, groups=half)
 
         def forward(self, x: Any) -> Any:
             a, b = x.chunk(2, 1)
@@ -465,13 +468,13 @@ def _shuffle() -> Any:
             n, c, h, w = y.shape
             return y.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
 
-    stem = _conv(3, 48, stride=2)
-    return nn.Sequential(stem, *(Block(48) for _ in range(4)), _conv(48, 96, 3, stride=2)).eval(), (
+    stem = conv(3, 48, stride=2)
+    return nn.Sequential(stem, *(Block(48) for _ in range(4)), conv(48, 96, 3, stride=2)).eval(), (
         torch.randn(1, 3, 96, 96),
     )
 
 
-@_named("linear-attention")
+@named("linear-attention")
 def _linear_attention() -> Any:
     import torch
     from torch import nn
@@ -497,16 +500,16 @@ def _linear_attention() -> Any:
             return x + self.out(y.reshape(n, -1, h, w))
 
     body = [
-        _conv(3, 32, stride=2),
-        _conv(32, 64, stride=2),
+        conv(3, 32, stride=2),
+        conv(32, 64, stride=2),
         Attention(64),
-        _conv(64, 64),
+        conv(64, 64),
         Attention(64),
     ]
     return nn.Sequential(*body).eval(), (torch.randn(1, 3, 128, 128),)
 
 
-@_named("hard-swish-gate")
+@named("hard-swish-gate")
 def _gated() -> Any:
     import torch
     from torch import nn
@@ -522,7 +525,7 @@ def _gated() -> Any:
 
     def block(a: int, b: int, stride: int) -> Any:
         return nn.Sequential(
-            _conv(a, 4 * a, 1),
+            conv(a, 4 * a, 1),
             nn.Conv2d(4 * a, 4 * a, 5, stride, 2, groups=4 * a),
             nn.Hardswish(),
             Gate(4 * a),
@@ -530,11 +533,11 @@ def _gated() -> Any:
         )
 
     return nn.Sequential(
-        _conv(3, 16, stride=2), block(16, 24, 2), block(24, 40, 2), nn.Mish()
+        conv(3, 16, stride=2), block(16, 24, 2), block(24, 40, 2), nn.Mish()
     ).eval(), (torch.randn(1, 3, 128, 128),)
 
 
-@_named("grid-warp")
+@named("grid-warp")
 def _warp() -> Any:
     import torch
     from torch import nn
@@ -543,7 +546,7 @@ def _warp() -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.flow, self.head = nn.Conv2d(16, 2, 3, padding=1), nn.Conv2d(16, 8, 3, padding=1)
-            self.stem = _conv(3, 16)
+            self.stem = conv(3, 16)
 
         def forward(self, x: Any) -> Any:
             y = self.stem(x)
@@ -553,7 +556,7 @@ def _warp() -> Any:
     return Warp().eval(), (torch.randn(1, 3, 64, 64),)
 
 
-@_named("super-resolution")
+@named("super-resolution")
 def _super_resolution() -> Any:
     import torch
     from torch import nn
@@ -569,7 +572,7 @@ def _super_resolution() -> Any:
     )
 
 
-@_named("generator-instance-norm")
+@named("generator-instance-norm")
 def _generator() -> Any:
     import torch
     from torch import nn
@@ -591,15 +594,15 @@ def _generator() -> Any:
     )
 
 
-@_named("grouped-dilated")
+@named("grouped-dilated")
 def _grouped() -> Any:
     import torch
     from torch import nn
 
     body = [
-        _conv(3, 32, stride=2),
-        _conv(32, 64, 5, groups=4),
-        _conv(64, 64, 3, dilation=3, padding=3),
+        conv(3, 32, stride=2),
+        conv(32, 64, 5, groups=4),
+        conv(64, 64, 3, dilation=3, padding=3),
         nn.Conv2d(64, 64, (1, 7), padding=(0, 3)),
         nn.Conv2d(64, 64, (7, 1), padding=(3, 0)),
         nn.AvgPool2d(3, 1, 1),
@@ -608,7 +611,7 @@ def _grouped() -> Any:
     return nn.Sequential(*body).eval(), (torch.randn(1, 3, 96, 96),)
 
 
-@_named("mixer-tokens")
+@named("mixer-tokens")
 def _mixer() -> Any:
     import torch
     from torch import nn

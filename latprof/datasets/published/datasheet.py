@@ -131,12 +131,19 @@ def _built_composition(
 ) -> list[str]:
     words = labels["architecture"].str.split(":").str[0].value_counts()
     drawn = ", ".join(f"{number:,} `{word}`" for word, number in words.items())
-    return [
-        "## What is in it",
-        "",
+    built = [
         f"Networks that `latprof collect --kernels` builds, each from a line of text ({drawn}):",
         "the zoo's, at several sizes, and random ones of published block families. A model of the",
         "kernels that were known chose those that it knew least. A label is",
+    ]
+    files = [
+        f"ONNX models that were measured as files; `{metadata['name']}.graphs.parquet` has them by",
+        "their names, without their weights. A label is",
+    ]
+    return [
+        "## What is in it",
+        "",
+        *(built if labels["architecture"].str.contains(":").all() else files),
         "`ratio x reference_ms of the data set`; the ratio is what was measured. The split is no",
         "use here: leave out families.",
         "",

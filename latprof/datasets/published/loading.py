@@ -2,7 +2,8 @@
 
 A data set is ``NAME.parquet`` with a row for each architecture and, beside it,
 ``NAME.visits.parquet`` with a row for each visit, ``NAME.kernels.parquet`` with a row for each
-kernel (of some of the architectures) and the datasheet ``NAME.md``. Some come with latprof;
+kernel (of some of the architectures) and the datasheet ``NAME.md``; where its networks are files of
+somebody's, ``NAME.graphs.parquet`` has them without their weights. Some come with latprof;
 ``latprof export --dataset`` makes others (:mod:`latprof.datasets.published.publishing`).
 """
 
@@ -109,6 +110,23 @@ def load_kernels(name: str | os.PathLike[str]) -> pd.DataFrame:
     Raises DataSetError where the data set has none, else as :func:`load`.
     """
     return _read(_file(name).with_suffix(".kernels.parquet"))
+
+
+def load_graphs(name: str | os.PathLike[str]) -> dict[str, tuple[str, bytes]]:
+    """Load the networks of a data set that were files: architecture to name and ONNX model.
+
+    The models are without their weights. Empty for a data set whose networks latprof builds.
+    Errors as of :func:`load`.
+    """
+    path = _file(name).with_suffix(".graphs.parquet")
+    if what_is_at(path) != "file":
+        return {}
+    columns = ("architecture", "name", "model")
+    frame = _read(path)
+    if not set(frame.columns) >= set(columns):
+        raise DataSetError(f"{path} has no networks", expected=", ".join(columns))
+    rows = zip(*(frame[column].tolist() for column in columns), strict=True)
+    return {str(key): (str(called), bytes(model)) for key, called, model in rows}
 
 
 def datasheet(name: str | os.PathLike[str]) -> str:

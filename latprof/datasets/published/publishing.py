@@ -15,7 +15,8 @@ from latprof.common.files import write_atomically
 from latprof.datasets.published.datasheet import write_datasheet
 from latprof.datasets.published.loading import FORMAT_VERSION, METADATA
 from latprof.datasets.published.splits import split_rows
-from latprof.errors import UsageError
+from latprof.errors import NotEnoughDataError, UsageError
+from latprof.graph.model_file import light_bytes, unchanged_file
 from latprof.measurement.label_table import noise_floor
 from latprof.measurement.statistics import cut_bursts, visit_ratio
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from latprof.measurement.labels import TargetLabels
     from latprof.measurement.records import KernelProfile, Subject
 
+#: What a data set is of: the first kind of network that its store has.
+_KINDS = ("architecture", "built", "model")
 #: Decimals of what only describes a visit: tenths of a microsecond and of a second, a tenth of a
 #: percent.
 _DECIMALS = {
@@ -63,7 +66,9 @@ def publish(
 ) -> list[Path]:
     """Write a store's networks, as measured on one target, as a data set.
 
-    Its architectures; where it has none, the networks that ``latprof collect --kernels`` built.
+    Its architectures; where it has none, the networks that ``latprof collect --kernels`` built, and
+    where it has none of these either, models whose files are still where they were measured: a
+    copy of each without its weights goes along, so that its kernels can be found again.
 
     Parameters
     ----------
@@ -88,7 +93,7 @@ def publish(
         For a path that does not end in ``.parquet``, or a store with architectures of several
         spaces.
     NotEnoughDataError
-        For a store without such networks.
+        For a store without such networks, and for models none of whose files is there.
     """
     path = Path(path)
     if path.suffix != ".parquet" or "." in path.stem:
@@ -96,11 +101,12 @@ def publish(
             "a data set's file is called NAME.parquet", field="dataset", got=path.name[:200]
         )
     kinds = set(measured.labels["kind"])
-    kind = "built" if "built" in kinds and "architecture" not in kinds else "architecture"
+    kind = next((each for each in _KINDS if each in kinds), _KINDS[0])
     space = measured.one_space() if kind == "architecture" else None
     visits, labels = (table[table["kind"] == kind] for table in (measured.visits, measured.labels))
     usable = visits[visits["failure_code"].isna()]
     floor = noise_floor(labels, visits)
+    graphs = _graphs_table(labels) if kind == "model" else None
     kernels = _Kernels(measured, usable[~usable["disturbed"]], kind)
     for subject, profile in measured.kernel_profiles():
         kernels.add(subject, profile)
@@ -134,11 +140,12 @@ def publish(
         "": table,
         ".visits": _visits_table(usable),
         ".kernels": kernels.table(),
+        ".graphs": graphs,
     }
     written = []
     for ending, frame in frames.items():
         file = path.with_suffix(f"{ending}.parquet")
-        if len(frame):
+        if frame is not None and len(frame):
             written.append(_write(frame, metadata, file))
         else:  # what an earlier export left there is of another store
             file.unlink(missing_ok=True)
@@ -147,6 +154,23 @@ def publish(
     )
     written.append(write_atomically(path.with_suffix(".md"), text.encode()))
     return written
+
+
+def _graphs_table(labels: pd.DataFrame) -> pd.DataFrame:
+    """One row a model whose file is where it was measured: its name, and it without its weights."""
+    import pandas as pd
+
+    rows = [
+        (key, Path(name).stem, light_bytes(path))
+        for key, name in dict(zip(labels["subject"], labels["name"], strict=True)).items()
+        if (path := unchanged_file(name, key)) is not None
+    ]
+    if not rows:
+        raise NotEnoughDataError(
+            "none of the models' files is where it was measured",
+            hint="run the command in the folder from which they were measured",
+        )
+    return pd.DataFrame(rows, columns=["architecture", "name", "model"])
 
 
 def _labels_table(labels: pd.DataFrame, visits: pd.DataFrame) -> pd.DataFrame:

@@ -109,6 +109,24 @@ def built_family(key: str) -> str:
     return catalogue.facts(match[1]).family if match else ""
 
 
+def named_family(name: str) -> str:
+    """The family that the name of somebody's model speaks of.
+
+    The zoo's with the longest name in it (``"timm-repghostnet_050"``: ``ghostnet``), else the
+    name's own letters.
+    """
+    letters = _letters(name)
+    families = {catalogue.facts(each).family for each in catalogue.names()}
+    found = [family for family in families if _letters(family) in letters]
+    return max(found, key=lambda family: (len(family), family), default=letters)
+
+
+def _letters(name: str) -> str:
+    """A name's letters and digits, without the numbers that end its words."""
+    words = re.findall(r"[a-z0-9]+", name.lower())
+    return "".join(word for word in words if not word.isdigit())
+
+
 def _drawn(match: re.Match[str]) -> NetworkBuilder:
     word, seed, batch_size = match.groups()
     return _DRAWN[word](int(seed), batch_size=int(batch_size))

@@ -12,16 +12,23 @@ import numpy as np
 
 from latprof.common.files import what_is_at
 from latprof.common.short_reprs import ShortRepr
-from latprof.datasets.published.loading import kernel_dataset_names, load, load_kernels
+from latprof.datasets.published.loading import (
+    kernel_dataset_names,
+    load,
+    load_graphs,
+    load_kernels,
+)
 from latprof.datasets.spaces.named import space_from_description
-from latprof.datasets.zoo.built_models import built_family, built_model
+from latprof.datasets.zoo.built_models import built_family, built_model, named_family
 from latprof.errors import (
     DataSetError,
     InvalidValueError,
+    LatprofError,
     NotEnoughDataError,
     TargetMismatchError,
     UnknownNameError,
 )
+from latprof.graph.model_file import unchanged_file
 from latprof.graph.reader import read_network
 from latprof.graph.runtime_kernels.learned_fusion import RanNetwork, learned_rules
 from latprof.measurement.records import KernelTime, Target
@@ -37,7 +44,7 @@ from latprof.predictors.training.kernel_matching import times_of_kernels
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from latprof.graph.operators import Network
     from latprof.measurement.labels import TargetLabels
@@ -84,8 +91,8 @@ def train_on_published_kernels(
         latencies of whole networks), TinyNAS' table of convolutions, or a data set of ``latprof
         collect --kernels``: one that comes along, by its name, or a ``.parquet`` file.
     *others : path
-        Further data sets of the same processor and runtime, in another number format or batch size:
-        kernels that ``path`` may lack. Errors and intervals are those of its own networks.
+        Further data sets of the same processor and runtime: kernels that ``path`` may lack. In
+        another number format or batch size their networks say nothing of errors and intervals.
     device : str, optional
         Which column of mobile-ml-benchmark: ``"pixel4|gpu"`` (the default) or ``"mi8se|gpu"``.
     seed : int
@@ -100,12 +107,7 @@ def train_on_published_kernels(
     if path.suffix == ".parquet" or str(path) in kernel_dataset_names():
         if device is not None:
             raise UnknownNameError("device", device, [])
-        table, target = published_kernels(path)
-        for other in others:
-            more, found = published_kernels(other)
-            if dataclasses.replace(found, **_of_run(target)) != target:
-                raise _other_target(other, target, found)
-            table = table.taught_by(more)
+        table, target = published_kernels(path, *others)
         return _with_origin(pack_of_table(table, target, seed=seed), path)
     if others:
         raise InvalidValueError("only data sets of kernels are fitted together", field="kernels")
@@ -129,7 +131,9 @@ def _of_run(target: Target) -> dict[str, Any]:
     return {"precision": target.precision, "batch_size": target.batch_size}
 
 
-def _other_target(path: Path, wanted: Target, found: Target) -> TargetMismatchError:
+def _other_target(
+    path: str | os.PathLike[str], wanted: Target, found: Target
+) -> TargetMismatchError:
     return TargetMismatchError(
         f"{path} was measured on another target",
         field="kernels",
@@ -171,8 +175,8 @@ def train_on_stored_kernels(measured: TargetLabels, *, seed: int = 0) -> KernelP
 def stored_kernels(measured: TargetLabels) -> KernelTable:
     """What a store holds of one target as a table.
 
-    Families are the zoo's; a random network, or an architecture of a search space, is a family of
-    its own kind, on whose latencies no interval is calibrated.
+    Families are the zoo's, and those that the names of models speak of; a random network, or an
+    architecture of a search space, has none, and on its latency no interval is calibrated.
     """
     labels = measured.labels
     rows = labels[labels["label"] == 0]
@@ -183,7 +187,7 @@ def stored_kernels(measured: TargetLabels) -> KernelTable:
         (
             _ProfiledNetwork(
                 subject.name,
-                built_family(subject.key) if subject.kind == "built" else "",
+                _family_of(subject),
                 graph_of(subject),
                 profile.kernels,
                 network_ms.get((subject.space, subject.key), math.nan),
@@ -193,12 +197,29 @@ def stored_kernels(measured: TargetLabels) -> KernelTable:
     )
 
 
-def published_kernels(name: str | os.PathLike[str]) -> tuple[KernelTable, Target]:
-    """A data set of ``latprof collect --kernels`` as a table, and its target.
+def published_kernels(
+    name: str | os.PathLike[str], *others: str | os.PathLike[str]
+) -> tuple[KernelTable, Target]:
+    """Data sets of kernels as one table, in the milliseconds of the first, and its target.
 
-    Raises DataSetError for what is none, UnknownNameError for a name that is none.
+    Raises DataSetError for what is none, UnknownNameError for a name that is none, and
+    TargetMismatchError for others of another processor or runtime.
     """
-    labels, kernels = load(name), load_kernels(name)
+    table, target = _published_table(name)
+    own = load(name).attrs
+    for other in others:
+        more, found = _published_table(other)
+        if dataclasses.replace(found, **_of_run(target)) != target:
+            raise _other_target(other, target, found)
+        facts = load(other).attrs
+        same = found == target and facts["reference"] == own["reference"]
+        scale = own["reference_ms"] / facts["reference_ms"] if same else None
+        table = table.taught_by(more, scale=scale)
+    return table, target
+
+
+def _published_table(name: str | os.PathLike[str]) -> tuple[KernelTable, Target]:
+    labels, kernels, graphs = load(name), load_kernels(name), load_graphs(name)
     network_ms = dict(zip(labels["architecture"], labels["latency_ms"].tolist(), strict=True))
     try:
         target = Target.from_dict(kernels.attrs["target"])
@@ -206,9 +227,7 @@ def published_kernels(name: str | os.PathLike[str]) -> tuple[KernelTable, Target
             target,
             (
                 _ProfiledNetwork(
-                    str(line),
-                    built_family(str(line)),
-                    read_network(built_model(str(line))),
+                    *_known_network(str(line), graphs),
                     [_kernel_of(row) for row in rows.itertuples(index=False)],
                     network_ms.get(line, math.nan),
                 )
@@ -221,6 +240,18 @@ def published_kernels(name: str | os.PathLike[str]) -> tuple[KernelTable, Target
             hint="latprof collect --kernels, then latprof export --dataset, make one",
         ) from None
     return table, target
+
+
+def _known_network(
+    key: str, graphs: Mapping[str, tuple[str, bytes]]
+) -> tuple[str, str, Network | None]:
+    """Name, family and graph of a network of a data set."""
+    if not graphs:
+        return key, built_family(key), read_network(built_model(key))
+    if key not in graphs:
+        return key, "", None
+    name, model = graphs[key]
+    return name, named_family(name), read_network(model)
 
 
 def _kernel_of(row: Any) -> KernelTime:
@@ -279,8 +310,17 @@ def _table_of(target: Target, networks: Iterable[_ProfiledNetwork]) -> KernelTab
     )
 
 
+def _family_of(subject: Subject) -> str:
+    if subject.kind == "built":
+        return built_family(subject.key)
+    return named_family(Path(subject.name).stem) if subject.kind == "model" else ""
+
+
 def graph_of(subject: Subject) -> Network | None:
-    """The graph of a measured network; None where a store has no copy: files, a user's spaces."""
+    """The graph of a measured network; None where it is not to be had.
+
+    A file has to be where it was measured, with sizes of its own; a user's space is not asked.
+    """
     if subject.kind == "built":
         return read_network(built_model(subject.key))
     if subject.kind == "architecture":
@@ -289,4 +329,8 @@ def graph_of(subject: Subject) -> Network | None:
         except UnknownNameError:
             return None
         return read_network(space.onnx_bytes(space.parse(subject.key)))
-    return None
+    path = unchanged_file(subject.name, subject.key)
+    try:
+        return None if path is None else read_network(path)
+    except LatprofError:
+        return None

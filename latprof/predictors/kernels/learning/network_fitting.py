@@ -108,16 +108,24 @@ class KernelTable(ShortRepr):
             network=self.network[chosen],
         )
 
-    def taught_by(self, other: KernelTable) -> KernelTable:
-        """The table with the kernels of another, whose networks calibrate nothing."""
+    def taught_by(self, other: KernelTable, *, scale: float | None = None) -> KernelTable:
+        """The table with the kernels of another.
+
+        With a ``scale``, which turns the other's milliseconds into this one's, its networks count
+        as this one's do; else they calibrate nothing.
+        """
+        factor = 1.0 if scale is None else scale
+        unknown = np.full(len(other.names), np.nan)
         return dataclasses.replace(
             self,
             kernels=self.kernels.joined(other.kernels),
-            latency_ms=np.concatenate([self.latency_ms, other.latency_ms]),
+            latency_ms=np.concatenate([self.latency_ms, factor * other.latency_ms]),
             network=np.concatenate([self.network, other.network + len(self.names)]),
             names=self.names + other.names,
             families=self.families + other.families,
-            network_ms=np.concatenate([self.network_ms, np.full(len(other.names), np.nan)]),
+            network_ms=np.concatenate(
+                [self.network_ms, unknown if scale is None else scale * other.network_ms]
+            ),
         )
 
     def of_network(self, number: int) -> Configurations:
