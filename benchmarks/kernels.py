@@ -10,13 +10,14 @@ convolutions predict the others, and 1,000 do.
 
 ``networks``: each NAME is a data set of kernels, ``kernels-epyc-ort1`` and
 ``kernels-epyc-ort1-exports`` unless given. The networks that were measured end to end there are
-predicted with their whole family left out of the kernels: from all that are left, and from networks
-drawn until they have 6,000 and 1,500 different kernels. ``as published`` are the zoo's at the width
-and the resolution of their papers, ``all sizes`` the zoo's others too, ``exported`` models that
-tools exported from others' code. With ``--store`` the kernels are those of a store, of any
-runtime that tells kernels: how it fuses is learnt of them, how far the kernels that are expected of
-the networks are those that ran is printed, and networks are drawn until they have 2,000 different
-kernels. ``--each`` prints every network's error.
+predicted with their whole family left out of the kernels: from all that are left, and from as many
+networks as have 6,000 and 1,500 different kernels, in the order in which ``latprof collect
+--kernels`` takes them (one of each family of the zoo, then others). ``as published`` are the zoo's
+at the width and the resolution of their papers, ``all sizes`` the zoo's others too, ``exported``
+models that tools exported from others' code. With ``--store`` the kernels are those of a store, of
+any runtime that tells kernels: how it fuses is learnt of them, how far the kernels that are
+expected of the networks are those that ran is printed, and networks are drawn until they have 2,000
+different kernels. ``--each`` prints every network's error.
 
 ``--check`` exits with status 1 where a promised figure is missed.
 """
@@ -32,7 +33,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latprof.datasets.published.loading import load
-from latprof.datasets.zoo.catalogue import facts
+from latprof.datasets.zoo.built_models import zoo_key
+from latprof.datasets.zoo.catalogue import facts, names
 from latprof.measurement.labels import TargetLabels
 from latprof.measurement.store.store import Store
 from latprof.predictors.fitting.evaluation import evaluate
@@ -46,6 +48,7 @@ from latprof.predictors.kernels.learning.network_fitting import (
 from latprof.predictors.kernels.learning.published_kernels import mobile_ml_table, tinynas_table
 from latprof.predictors.kernels.network_kernels import score_quantile
 from latprof.predictors.training.kernel_training import published_kernels, stored_kernels
+from latprof.workflows.collect_kernels import families_in_turn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -195,11 +198,18 @@ def show_each(table: KernelTable, found: list[SummedKernels | None]) -> None:
 
 
 def networks_with(table: KernelTable, number: int) -> NDArray[np.bool_]:
-    """Networks, drawn without a look at them, that have so many different kernels together."""
+    """Networks that have so many different kernels together, in the order of ``collect --kernels``.
+
+    One of each family of the zoo comes first there; then others, here drawn without a look at them.
+    """
     digests = np.array(table.kernels.digests(), dtype=np.uint64)
     chosen = np.zeros(len(table.names), dtype=bool)
     known: set[int] = set()
-    for index in np.random.default_rng(0).permutation(len(table.names)).tolist():
+    place = {name: index for index, name in enumerate(table.names)}
+    first, *_ = families_in_turn({name: facts(name) for name in names()})
+    firsts = [place[key] for name in first if (key := zoo_key(name)) in place]
+    drawn = np.random.default_rng(0).permutation(len(table.names)).tolist()
+    for index in dict.fromkeys([*firsts, *drawn]):
         if len(known) >= number:
             break
         chosen[index] = True
@@ -223,9 +233,9 @@ def judge(
         for index in np.flatnonzero(families == family).tolist():
             low[index], high[index] = interval(answers[index], *made)
     inside = (low <= measured) & (measured <= high)
-    names = [table.names[index] for index in rows]
-    zoo = np.array([name.startswith("zoo:") for name in names])
-    published = np.array([is_published(name) for name in names])
+    called = [table.names[index] for index in rows]
+    zoo = np.array([name.startswith("zoo:") for name in called])
+    published = np.array([is_published(name) for name in called])
     missed = []
     for name, which in (("as published", published), ("all sizes", zoo), ("exported", ~zoo)):
         if not which.any():
