@@ -35,6 +35,9 @@ MAX_DIMENSIONS = 64
 #: Largest number of elements of one tensor that is taken seriously.
 MAX_ELEMENTS = 2**40
 _CHUNK_BYTES = 1 << 20
+_REALS = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE})
+#: Bounds, exponents and scales of images are no more values than this.
+_FEW = 16
 _DATA_FIELDS = (
     "raw_data",
     "float_data",
@@ -134,13 +137,18 @@ def check_versions(model: onnx.ModelProto, label: str) -> None:
             )
 
 
-def without_data(model: onnx.ModelProto, *, keep_elements: int = 1024) -> None:
+def without_data(
+    model: onnx.ModelProto, *, keep_elements: int = 1024, keep_reals: int = 1024
+) -> None:
     """Drop the values of large initialisers in place; their names, types and shapes stay.
+
+    ``keep_elements`` are kept of whole numbers, which sizes may be, ``keep_reals`` of others.
 
     Shapes are all that is read of weights, and inference copies what the model holds.
     """
     for tensor in model.graph.initializer:
-        if _is_large(tensor, keep_elements):
+        real = tensor.data_type in _REALS
+        if _is_large(tensor, keep_reals if real else keep_elements):
             for name in (*_DATA_FIELDS, "external_data", "data_location"):
                 tensor.ClearField(name)
 
@@ -151,7 +159,7 @@ def light_bytes(source: ModelSource) -> bytes:
     Raises as :func:`read_model`.
     """
     model = read_model(source, data=False)
-    without_data(model)
+    without_data(model, keep_reals=_FEW)
     for each in (model, model.graph):
         each.ClearField("doc_string")
         each.ClearField("metadata_props")
