@@ -43,10 +43,10 @@ def process_effects(networks: ArrayLike, processes: ArrayLike, ratios: ArrayLike
     Returns
     -------
     array of shape (n,)
-        ``ratios`` divided by it are free of what a process has in common. All factors together are
-        1 in the geometric mean over the visits that they are estimated from, so the level of the
-        ratios stays. 1 for a process that made fewer than :data:`FEWEST_VISITS` visits to networks
-        that other processes visited too.
+        ``ratios`` divided by it are free of what a process has in common. The factors of processes
+        that networks connect with one another are 1 in the geometric mean over the visits that they
+        are estimated from, so the level of the ratios stays. 1 for a process that made fewer than
+        :data:`FEWEST_VISITS` visits to networks that other processes visited too.
 
     Raises
     ------
@@ -109,9 +109,28 @@ def _effects(
         of_process += step
         if np.abs(step).max() < _TOLERANCE:
             break
-    of_process -= np.average(of_process, weights=counts)
+    # Nothing compares processes that no network connects: each group of them keeps its level.
+    group = _connected(network, process, number)
+    visits = np.bincount(group, counts, minlength=number)
+    levels = np.bincount(group, counts * of_process, minlength=number) / np.maximum(visits, 1)
+    of_process -= levels[group]
     of_process[counts == 0] = 0.0
     return of_process
+
+
+def _connected(
+    network: NDArray[np.intp], process: NDArray[np.intp], number: int
+) -> NDArray[np.intp]:
+    """The group of each process, shape (number,): the least number that networks lead to."""
+    group = np.arange(number)
+    while True:
+        least = np.full(network.max() + 1, number)
+        np.minimum.at(least, network, group[process])
+        found = group.copy()
+        np.minimum.at(found, process, least[network])
+        if np.array_equal(found, group):
+            return group
+        group = found
 
 
 def _medians(group: NDArray[np.intp], values: NDArray[Any]) -> NDArray[Any]:

@@ -162,7 +162,8 @@ def _effects_of(
     """The effect of whatever made each visit, estimated from the undisturbed ones."""
     counts = visits["failure_code"].isna() & ~visits["disturbed"]
     clean = visits[counts]
-    networks = clean.groupby(NETWORK, sort=False).ngroup().to_numpy()
+    # Ratios to two references are not of one scale: towards each a network is one of its own.
+    networks = clean.groupby([*NETWORK, "reference"], sort=False).ngroup().to_numpy()
     names = makers[counts].to_numpy(str)
     distinct, first = np.unique(names, return_index=True)
     effects = process_effects(networks, names, ratios[counts])

@@ -1,10 +1,15 @@
 """What processes have in common is found, and nothing else is taken for it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+from stored_visits import measurement
 
 from latprof.errors import InvalidValueError
 from latprof.measurement.process_effects import FEWEST_VISITS, process_effects
+from latprof.measurement.visit_table import visit_row, visit_table
+from latprof.profilers.campaign.intervals import Intervals
 
 
 def campaign(networks=60, visits=5, effects=(0.0, 0.01, -0.02, 0.07, 0.0), noise=0.0, seed=0):
@@ -102,3 +107,31 @@ def test_no_visits_have_no_effects():
 def test_what_are_no_visits_is_refused(networks, processes, ratios):
     with pytest.raises(InvalidValueError):
         process_effects(networks, processes, ratios)
+
+
+def test_processes_that_no_network_connects_keep_their_level():
+    network, process, ratios = campaign(networks=12, visits=2, effects=(0.0, 0.02), noise=0.05)
+    apart = process_effects(
+        np.concatenate([network, network + 12, network + 24]),
+        np.concatenate([process, process + 2, process + 4]),
+        np.concatenate([ratios, 9 * ratios[::-1], ratios**2]),
+    )
+    for group in np.split(np.log(apart), 3):
+        assert group.mean() == pytest.approx(0, abs=1e-9)
+
+
+def test_ratios_to_references_of_two_sizes_say_nothing_of_a_process():
+    made = []
+    for visit, name in enumerate(["", "", "small", "small"]):
+        for number in range(15):
+            each = measurement(
+                str(number), visit=visit, ratio=2.0 / (9 if name else 1), process=f"h/{visit}"
+            )
+            samples = dataclasses.replace(each.samples, reference_name=name)
+            made.append(dataclasses.replace(each, samples=samples))
+    table = visit_table([visit_row(each) for each in made], lambda: made)
+    np.testing.assert_allclose(table["process_effect"], 1.0, rtol=1e-9)
+    intervals = Intervals()
+    for each in made:
+        intervals.add(each.subject, 0, each)
+    assert intervals.relative_half_width(made[0].subject, 0) < 1e-6

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import onnx
 import pytest
 from command_line import run_latprof
 
+from latprof.datasets.published.loading import load_graphs
+from latprof.datasets.published.publishing import publish
 from latprof.datasets.zoo import write_model
 from latprof.datasets.zoo.built_models import (
     built_bytes,
@@ -19,7 +22,10 @@ from latprof.datasets.zoo.built_models import (
 from latprof.datasets.zoo.catalogue import facts, names
 from latprof.errors import InvalidValueError, UnknownNameError
 from latprof.graph.reader import read_network
+from latprof.measurement.labels import TargetLabels
+from latprof.measurement.store.store import Store
 from latprof.predictors.pack.kernel_answers import predict_from_kernels
+from latprof.predictors.training.kernel_training import published_kernels, stored_kernels
 from latprof.workflows.collect_kernels import families_in_turn
 from latprof.workflows.predict_answers import AskedTarget, packs_for
 
@@ -77,6 +83,40 @@ def test_a_pack_of_kernels_is_listed_and_refused_where_a_space_is_needed(folder)
     done = run_latprof("predict", "1,2,3", "--pack", "k.pack", cwd=folder)
     assert done.returncode == 2
     assert "knows no architectures" in done.stderr
+
+
+def test_models_that_were_files_teach_kernels_and_go_along_without_their_weights(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    paths = [tmp_path / f"tool-mobilenetv3_{width}.onnx" for width in (35, 50)]
+    for path in paths:
+        write_model(path, "mobilenet-v3-small", width=int(path.stem[-2:]) / 100, resolution=64)
+        model = onnx.load(path)
+        model.doc_string = model.graph.node[0].doc_string = "/home/somebody"
+        onnx.save(model, path)
+    words = ("collect", *map(str, paths), "--ops", "--visits", "1", "--store", "f.db", "-q")
+    done = run_latprof(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with Store.open(tmp_path / "f.db") as store:
+        measured = TargetLabels.of(store)
+        stored = stored_kernels(measured)
+        publish(measured, tmp_path / "files.parquet")
+    for path in paths:
+        path.unlink()
+
+    graphs = load_graphs(tmp_path / "files.parquet")
+    table, target = published_kernels(tmp_path / "files.parquet")
+
+    assert sorted(name for name, _ in graphs.values()) == sorted(path.stem for path in paths)
+    assert max(len(model) for _, model in graphs.values()) < 60_000
+    assert not any(b"somebody" in model for _, model in graphs.values())
+    assert target == measured.target
+    assert table.families == stored.families == ("mobilenet-v3",) * 2
+    assert sorted(table.network_ms) == pytest.approx(sorted(stored.network_ms))
+    assert table.timed.sum() == stored.timed.sum() > 60
+    twice, _ = published_kernels(tmp_path / "files.parquet", tmp_path / "files.parquet")
+    assert twice.network_ms.tolist() == [*table.network_ms, *table.network_ms]
 
 
 def test_networks_are_built_again_from_their_line():

@@ -21,7 +21,7 @@ import numpy as np
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import DeviceError
 from latprof.measurement.quiet.busy import FEWEST_JUDGED, needs_more, taken_share
-from latprof.measurement.statistics import burst_medians, visit_ratio
+from latprof.measurement.statistics import burst_medians
 from latprof.measurement.visits import Failure
 from latprof.profilers.base import NETWORKS_PER_PROCESS
 from latprof.profilers.campaign.intervals import Intervals
@@ -237,7 +237,7 @@ class _Run:
     def _note(self, visit: Visit, network: Subject, label: int) -> None:
         """Take an undisturbed visit into account."""
         assert visit.samples is not None
-        self._intervals.add(network, label, _loads(visit), visit_ratio(visit.samples))
+        self._intervals.add(network, label, visit)
         self._taken[network, label].append(taken_share(visit.samples))
 
     def _unfinished(self, planned: Sequence[PlannedVisit]) -> list[PlannedVisit]:
@@ -386,10 +386,3 @@ class _Run:
 
 def _nothing(_connection: object) -> None:
     """A try that is made again settles nothing."""
-
-
-def _loads(visit: Visit) -> str:
-    """Names the loads of the reference that a visit was made against: they have one bias."""
-    assert visit.samples is not None
-    name = visit.samples.reference_name
-    return f"{visit.process}/{name}" if name else visit.process

@@ -18,7 +18,6 @@ from latprof.errors import DataSetError, NotEnoughDataError, UnknownNameError, U
 from latprof.measurement.labels import TargetLabels, labels
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.store.store import Store
-from latprof.predictors.training.kernel_training import published_kernels, stored_kernels
 from latprof.predictors.training.stored_training import train_on_labels
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.campaign import collect
@@ -129,35 +128,6 @@ def test_kernels_of_an_earlier_export_do_not_stay(tmp_path):
                 store.only_target().reference_ms
                 == datasets.load(tmp_path / "x.parquet").attrs["reference_ms"]
             ), "the data set is in the milliseconds of its store"
-
-
-def test_models_that_were_files_go_along_without_their_weights(tmp_path):
-    paths = []
-    for number, architecture in enumerate(SPACE.sample(6)):
-        model = SPACE.build_onnx(architecture)
-        model.doc_string = model.graph.node[0].doc_string = "/home/somebody"
-        paths.append(tmp_path / f"tool-mobilenetv2_{number:02}.onnx")
-        paths[-1].write_bytes(model.SerializeToString())
-    networks = [NetworkSource.of_model(path) for path in paths]
-    with Store.open(tmp_path / "models.db", create=True) as store:
-        measured = fill(store, networks, ops=True)
-        stored = stored_kernels(measured)
-        publish(measured, tmp_path / "models.parquet")
-    for path in paths:
-        path.unlink()
-
-    graphs = datasets.load_graphs(tmp_path / "models.parquet")
-    table, target = published_kernels(tmp_path / "models.parquet")
-
-    assert sorted(name for name, _ in graphs.values()) == sorted(path.stem for path in paths)
-    assert max(len(model) for _, model in graphs.values()) < 40_000
-    assert not any(b"somebody" in model for _, model in graphs.values())
-    assert target == measured.target
-    assert table.families == stored.families == ("mobilenet-v2",) * 6
-    assert sorted(table.network_ms) == pytest.approx(sorted(stored.network_ms))
-    assert table.timed.sum() == stored.timed.sum() > 100
-    twice = published_kernels(tmp_path / "models.parquet", tmp_path / "models.parquet")[0]
-    np.testing.assert_array_equal(twice.network_ms, np.tile(table.network_ms, 2))
 
 
 def test_what_cannot_be_published_is_refused(tmp_path, made):
