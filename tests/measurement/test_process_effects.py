@@ -127,6 +127,7 @@ def test_ratios_to_references_of_two_sizes_say_nothing_of_a_process():
             each = measurement(
                 str(number), visit=visit, ratio=2.0 / (9 if name else 1), process=f"h/{visit}"
             )
+            assert each.samples is not None
             samples = dataclasses.replace(each.samples, reference_name=name)
             made.append(dataclasses.replace(each, samples=samples))
     table = visit_table([visit_row(each) for each in made], lambda: made)

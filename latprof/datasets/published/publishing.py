@@ -106,7 +106,7 @@ def publish(
     visits, labels = (table[table["kind"] == kind] for table in (measured.visits, measured.labels))
     usable = visits[visits["failure_code"].isna()]
     floor = noise_floor(labels, visits)
-    graphs = _graphs_table(labels) if kind == "model" else None
+    graphs = _graphs_table(labels) if kind == "model" else labels[:0]
     kernels = _Kernels(measured, usable[~usable["disturbed"]], kind)
     for subject, profile in measured.kernel_profiles():
         kernels.add(subject, profile)
@@ -145,7 +145,7 @@ def publish(
     written = []
     for ending, frame in frames.items():
         file = path.with_suffix(f"{ending}.parquet")
-        if frame is not None and len(frame):
+        if len(frame):
             written.append(_write(frame, metadata, file))
         else:  # what an earlier export left there is of another store
             file.unlink(missing_ok=True)
