@@ -70,10 +70,23 @@ def turned_groups(shape: Shape, order: tuple[int, ...]) -> tuple[list[int], list
     return before, after
 
 
-def turns_of(after: list[int]) -> int:
-    """How many groups a transposition has; :data:`GENERAL` more where more than one of them moves.
+def turned_run(shape: Shape, order: tuple[int, ...]) -> int:
+    """Elements that a transposition moves in a row: of the last dimensions, where they stay last.
 
-    A single one that moves, inwards or outwards, is a loop of copies in most runtimes.
+    Runtimes take a last dimension of 1 that moves there for one that is turned, and copy single
+    elements.
+    """
+    if len(turned_groups(shape, order)[1]) < 2:
+        return math.prod(shape)
+    stays = next(n for n, axis in enumerate(reversed(order)) if axis != len(order) - 1 - n)
+    return math.prod(shape[len(shape) - stays :])
+
+
+def turns_of(after: list[int]) -> int:
+    """How many axes a transposition has; :data:`GENERAL` more where more than one of them moves.
+
+    A single one that moves, inwards or outwards, is a loop of copies in most runtimes; axes of 1
+    that move make it a general one there.
     """
     for number in after:
         rest = [each for each in after if each != number]

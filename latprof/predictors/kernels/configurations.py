@@ -20,6 +20,7 @@ from latprof.graph.work.data_runs import (
     broadcast_run,
     part_run,
     turned_groups,
+    turned_run,
     turns_of,
 )
 from latprof.predictors.kernels.nearest_families import nearest_family
@@ -93,6 +94,7 @@ _PARTS = frozenset({"Slice", "Split", "Gather", "Concat", "Pad", "Expand", "Tile
 #: Operators of one family that may differ in cost, each family's about from cheap to dear: where
 #: they are distinguished ``activation`` is larger by :data:`_TYPE_STEP` times the type's place.
 _TYPES = ("Resize nearest", "Resize linear", "Resize cubic",
+          "ReorderInput", "ReorderOutput",
           "Transpose", "ChannelShuffle", "DepthToSpace", "SpaceToDepth",
           "Add", "Sub", "Mul", "Max", "Min", "Sum", "Div", "Where", "Pow",
           "Relu", "Clip", "Neg", "Abs", "Floor", "LeakyRelu", "PRelu", "HardSigmoid",
@@ -277,10 +279,10 @@ def _runs(family: str, operator: Operator, data: Shape, out: Shape) -> dict[str,
         before, after = turned_groups(data, order) if known else ([], [])
         if not after:
             return {}
-        total, stays = math.prod(before), after[-1] == len(after) - 1
+        total = math.prod(before)
         return {
-            "run": before[-1] if stays else 1,
-            "turns": turns_of(after),
+            "run": turned_run(data, order),
+            "turns": turns_of(list(order)) - len(order) + len(after) if len(after) > 1 else 1,
             "in_channels": before[-1],
             "out_channels": before[after[-1]],
             "width": total / before[-1],

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from latprof.graph.operators import Operator
-from latprof.graph.work.data_runs import broadcast_run, part_run, turned_groups, turns_of
+from latprof.graph.work.data_runs import (
+    broadcast_run,
+    part_run,
+    turned_groups,
+    turned_run,
+    turns_of,
+)
 from latprof.predictors.kernels.configurations import Configurations, configuration_of
 
 
@@ -63,6 +69,8 @@ def test_kernels_that_move_their_data_differently_are_different_kernels():
     operators = [
         _operator("Transpose", (shape,), shape, perm=(0, 2, 1, 3)),
         _operator("Transpose", (shape,), shape, perm=(0, 3, 2, 1)),
+        _operator("ReorderInput", (shape,), shape),
+        _operator("ReorderOutput", (shape,), shape),
         _operator("Mul", (shape,), shape, ((32, 1),)),
         _operator("Mul", (shape,), shape, ((32,),)),
         _operator("Relu", (shape,), shape),
@@ -72,6 +80,20 @@ def test_kernels_that_move_their_data_differently_are_different_kernels():
     ]
     digests = Configurations.of(configuration_of(each) for each in operators).digests()
     assert len(set(digests)) == len(operators)
+
+
+@pytest.mark.parametrize(
+    ("shape", "order", "run"),
+    [
+        ((1, 1024, 1, 8, 12), (2, 0, 3, 4, 1), 1),
+        ((1, 1, 49, 64, 96), (0, 3, 2, 1, 4), 96),
+        ((1, 1, 49, 64, 96), (0, 3, 2, 4, 1), 1),  # the last one of 1 is turned, for a runtime
+        ((2, 5, 3, 4), (1, 0, 2, 3), 12),
+        ((1, 1, 64), (1, 0, 2), 64),
+    ],
+)
+def test_what_stays_last_is_moved_in_a_row(shape, order, run):
+    assert turned_run(shape, order) == run
 
 
 @pytest.mark.parametrize(
