@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 DEMO := demo
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help demo test test-devices debian-packages runtimes docs check android-runner bench clean
+.PHONY: help demo test test-devices debian-packages runtimes docs check android-runner bench clean \
+	lint types wheel built-runner
 
 help: ## What can be made.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -29,7 +30,7 @@ $(VENV)/.runtimes: $(VENV)/.developer requirements-litert.txt
 	$(PIP) --no-deps --requirement requirements-litert.txt
 	@touch $@
 
-$(VENV)/.zig: $(BIN)/python constraints.txt
+$(VENV)/.zig: $(VENV)/.developer constraints.txt
 	$(PIP) ziglang
 	@touch $@
 
@@ -44,12 +45,12 @@ demo: $(VENV)/.installed ## Measure 150 networks on this computer, learn from th
 # With PYTEST_ARGS='--cov --cov-report=term' for what the tests cover, which takes a third longer.
 # What the tests start a thousand times is compiled once, also where PYTHONDONTWRITEBYTECODE is set.
 test: $(VENV)/.developer ## Run the test suite.
-	$(BIN)/python -m compileall -q latprof tests/support
+	$(BIN)/python -m compileall -q -j 0 latprof tests/support
 	$(BIN)/pytest --numprocesses auto --dist loadfile $(PYTEST_ARGS)
 
-# Two files at a time, in the order of their names: each has ports, phones and servers of its own.
+# Two files at a time, the longest first: each has ports, phones and servers of its own.
 test-devices: $(VENV)/.developer ## Run the tests that need Debian's packages: `make debian-packages` first.
-	$(BIN)/python -m compileall -q latprof tests/support
+	$(BIN)/python -m compileall -q -j 0 latprof tests/support
 	$(BIN)/pytest tests/devices --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 debian-packages: ## Install the Debian packages that `make test-devices` needs (as root).
@@ -61,13 +62,22 @@ runtimes: $(VENV)/.runtimes ## Install OpenVINO, TVM and LiteRT too, which `make
 docs: $(VENV)/.developer ## Build the documents as pages: site/index.html.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-check: $(VENV)/.developer $(VENV)/.zig docs ## Lint, types, documents, and the built wheel in clean environments, another project's too.
+# Its parts run side by side: make --jobs=2 --output-sync=target check
+check: lint types wheel docs built-runner ## Lint, types, documents, and the built wheel in clean environments, another project's too.
+
+lint: $(VENV)/.developer
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+types: $(VENV)/.developer
+	$(BIN)/mypy
+
+wheel: $(VENV)/.developer
 	$(BIN)/python tests/check_wheel.py
 	$(BIN)/python tests/check_foreign.py
+
+built-runner: $(VENV)/.zig
 	$(BIN)/python tests/build_runner.py --check
 
 android-runner: $(VENV)/.zig ## Build the programs that measure on phones and boards, with zig alone (450 MB).

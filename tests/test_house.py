@@ -5,6 +5,7 @@ pyproject.toml). Here is what its contracts do not say, module by module.
 """
 
 import ast
+import functools
 import importlib
 from collections import defaultdict
 from graphlib import CycleError, TopologicalSorter
@@ -20,11 +21,16 @@ MODULES = {
     ".".join(("latprof", *path.relative_to(PACKAGE).with_suffix("").parts)): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
-TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
 ROOMS = {name.removesuffix(".__init__") for name in MODULES}
 #: Rooms that hold one module a command.
 OF_COMMANDS = ("latprof.cli", "latprof.workflows")
 ROOM_SIZE = 13  # and an __init__
+
+
+@functools.cache
+def trees():
+    """Every module's syntax, read by the process whose tests want it and not to collect them."""
+    return {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
 
 
 def test_no_module_imports_itself_round_a_circle():
@@ -51,7 +57,7 @@ def private(name):
 def test_private_names_stay_in_their_module():
     wrong = {
         name: found
-        for name, tree in TREES.items()
+        for name, tree in trees().items()
         if (found := foreign_imports(tree) + foreign_attributes(tree))
     }
     assert wrong == {}
@@ -99,7 +105,7 @@ def is_self(node):
 
 def test_no_two_public_classes_share_a_name():
     homes = defaultdict(list)
-    for name, tree in TREES.items():
+    for name, tree in trees().items():
         for node in tree.body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 homes[node.name].append(name)
@@ -176,7 +182,7 @@ def test_no_module_imports_through_a_face():
     """Its names are loaded when they are used, so a circle through it would not be seen above."""
     wrong = [
         f"{name}, line {node.lineno}: {ast.unparse(node)}"
-        for name, tree in TREES.items()
+        for name, tree in trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and node.module in FACES
         for alias in node.names

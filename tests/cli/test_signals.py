@@ -1,5 +1,6 @@
 """A signal at any moment: 128 + its number, no traceback, nothing left."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -75,8 +76,14 @@ def started(work, folder, **options):
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("work", WORKS)
+#: Each work with one of two signals in turn, and the first with both: one handler has them.
+ENDINGS = [
+    *zip(WORKS, itertools.cycle([signal.SIGINT, signal.SIGTERM])),
+    ("waits", signal.SIGTERM),
+]
+
+
+@pytest.mark.parametrize(("work", "number"), ENDINGS)
 def test_work_of_any_kind_ends(tmp_path, work, number):
     with started(WORKS[work], tmp_path) as process:
         said = []
@@ -102,8 +109,13 @@ def seconds_of_help():
     return time.monotonic() - begun
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.8])
+_ONE_BY_ONE = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.mark.parametrize(
+    ("share", "number"),
+    [*zip([0.0, 0.2, 0.5, 0.8, 0.1, 0.6], _ONE_BY_ONE * 2, strict=True)],
+)
 def test_from_the_first_line_on(tmp_path, seconds_of_help, number, share):
     """The imports of the command, interrupted at several moments of theirs."""
     text = (

@@ -6,7 +6,7 @@ from collections import Counter
 
 import postgres
 import pytest
-from shared_collector import TARGET, TOTAL, ended, read, start
+from shared_collector import TARGET, TOTAL, begun, ended, read, start
 
 from latprof.errors import LatprofError
 from latprof.measurement.store.claims import Claims
@@ -41,6 +41,7 @@ def counted(location):
 def test_processes_share_the_visits_and_make_a_killed_ones(location):
     processes = [start(location, 0.02) for _ in range(3)]
     try:
+        begun(*processes)
         lines = [read(processes[0], 3)]
         processes[0].send_signal(signal.SIGKILL)
         lines += [read(process) for process in processes]

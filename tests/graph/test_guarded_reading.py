@@ -176,7 +176,7 @@ def test_no_child_outlives_its_parent(tmp_path):
     assert theirs
     parent.kill()
     parent.communicate()
-    _, alive = psutil.wait_procs(theirs, timeout=60)
+    _, alive = psutil.wait_procs(theirs, timeout=600)
     assert not alive
 
 

@@ -195,7 +195,7 @@ def test_what_a_store_calls_a_millisecond_makes_no_difference(tmp_path):
 def test_two_stores_of_one_state_of_the_world_are_seldom_told_apart(tmp_path):
     """Also where processes differ more than visits: a store has few, shared by all networks."""
     called = 0
-    for trial in range(20):
+    for trial in range(10):
         sides = [
             collected(
                 tmp_path / f"{trial}-{side}.db", NETWORKS[:4], bench(1000 * trial + 500 * side)
@@ -206,7 +206,7 @@ def test_two_stores_of_one_state_of_the_world_are_seldom_told_apart(tmp_path):
         called += any(c.verdict != "no evidence" for c in found)
         for side in sides:
             side.store.close()
-    assert called <= 4, "a rate of 5 % gives 4 or fewer of 20 in 99.7 % of the cases"
+    assert called <= 3, "a rate of 5 % gives 3 or fewer of 10 in 99.9 % of the cases"
 
 
 def test_visits_of_one_process_are_one_piece_of_evidence(tmp_path):

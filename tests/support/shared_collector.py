@@ -1,8 +1,8 @@
 """A process that collects with computed times, for tests of several with one store.
 
-``python shared_collector.py STORE VISITS SECONDS I/N LOOK`` prints each visit that it has made as
-soon as the store has it, and at last what it did as JSON. Each visit takes so many seconds, and so
-many are between two looks at what others do.
+``python shared_collector.py STORE VISITS SECONDS I/N LOOK`` says that it is ready, waits for a
+line, prints each visit that it has made as soon as the store has it, and at last what it did as
+JSON. Each visit takes so many seconds, and so many are between two looks at what others do.
 """
 
 import dataclasses
@@ -41,7 +41,17 @@ def start(
 ) -> subprocess.Popen[str]:
     numbers = [str(visits), str(seconds), shard, str(look_every_s)]
     words = [sys.executable, __file__, str(path), *numbers]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    root, pipe = Path(__file__).parents[2], subprocess.PIPE
+    return subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True, cwd=root)
+
+
+def begun(*processes: subprocess.Popen[str]) -> tuple[subprocess.Popen[str], ...]:
+    """Let processes begin at one moment, however long each took to start."""
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        print(file=process.stdin, flush=True)
+    return processes
 
 
 def read(process: subprocess.Popen[str], lines: int | None = None) -> list[str]:
@@ -56,6 +66,7 @@ def ended(*processes: subprocess.Popen[str]) -> None:
     for process in processes:
         process.kill()
         process.wait()
+        process.stdin.close()
         process.stdout.close()
 
 
@@ -88,6 +99,8 @@ def main(path, visits, seconds, shard, look_every_s):
     plan = plan_of(int(visits), (int(number), int(shards)))
     SlowMeasurer.seconds = float(seconds)
     sharing.LOOK_EVERY_S = float(look_every_s)
+    print("ready", flush=True)
+    sys.stdin.readline()
 
     def make(reference_runs):
         profiler = FakeProfiler(RunOptions(), noise=0.001)

@@ -1,15 +1,12 @@
-"""Networks that TVM compiles in a second: a few kernels each."""
+"""Networks that TVM compiles in a second or less: a few kernels each."""
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 
-def small_network(resolution=16, channels=8, classes=10, seed=0, *, body=True):
-    """A convolution, a depthwise one, a residual pointwise one, pooling, a classifier.
-
-    Without its body the second and third are missing.
-    """
+def small_network(resolution=16, channels=8, classes=10, seed=0):
+    """A convolution, a depthwise one, a residual pointwise one, pooling, a classifier."""
     generator = np.random.default_rng(seed)
     weights = {
         "stem.w": (channels, 3, 3, 3),
@@ -51,19 +48,14 @@ def small_network(resolution=16, channels=8, classes=10, seed=0, *, body=True):
             "Clip", [name, "low", "high"], [f"{name}.clip"], name=f"{name}.clip"
         )
 
-    middle = (
+    nodes = [
+        conv("stem", "image", stride=2),
+        clip("stem"),
         conv("depthwise", "stem.clip", groups=channels),
         clip("depthwise"),
         conv("project", "depthwise.clip", size=1),
         helper.make_node("Add", ["project", "stem.clip"], ["sum"], name="residual"),
-    )
-    nodes = [
-        conv("stem", "image", stride=2),
-        clip("stem"),
-        *(middle if body else ()),
-        helper.make_node(
-            "GlobalAveragePool", ["sum" if body else "stem.clip"], ["pooled"], name="pool"
-        ),
+        helper.make_node("GlobalAveragePool", ["sum"], ["pooled"], name="pool"),
         helper.make_node("Flatten", ["pooled"], ["flat"], name="flatten"),
         helper.make_node(
             "Gemm",
@@ -73,9 +65,23 @@ def small_network(resolution=16, channels=8, classes=10, seed=0, *, body=True):
             transB=1,
         ),
     ]
-    read = {name for node in nodes for name in node.input}
-    tensors = [tensor for tensor in tensors if tensor.name in read]
     return onnx_bytes(nodes, [1, 3, resolution, resolution], [1, classes], tensors)
+
+
+def tiny_network(resolution=16, channels=4, classes=10, seed=0):
+    """A convolution, and one over all that it leaves: two kernels."""
+    generator, side = np.random.default_rng(seed), resolution // 2
+    shapes = {"w": (channels, 3, 3, 3), "v": (classes, channels, side, side)}
+    weights = [
+        numpy_helper.from_array(generator.normal(0, 0.1, shape).astype("f"), name)
+        for name, shape in shapes.items()
+    ]
+    nodes = [
+        helper.make_node("Conv", ["image", "w"], ["a"], "stem", strides=[2, 2], pads=[1] * 4),
+        helper.make_node("Relu", ["a"], ["b"], "relu"),
+        helper.make_node("Conv", ["b", "v"], ["scores"], "classifier"),
+    ]
+    return onnx_bytes(nodes, [1, 3, resolution, resolution], [1, classes, 1, 1], weights)
 
 
 def onnx_bytes(nodes, image, scores, tensors=(), dtype=TensorProto.FLOAT):

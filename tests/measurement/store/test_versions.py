@@ -119,7 +119,7 @@ def test_an_upgrade_waits_for_others_and_gives_up(old, monkeypatch):
 def test_several_processes_may_upgrade_it_at_the_same_moment(old):
     code = "import sys; from latprof.measurement import Store; Store.open(sys.argv[1], create=True)"
     running = [subprocess.Popen([sys.executable, "-c", code, old]) for _ in range(3)]
-    assert [process.wait(timeout=120) for process in running] == [0, 0, 0]
+    assert [process.wait(timeout=900) for process in running] == [0, 0, 0]
     assert salvage.inspect_store(old).is_whole
 
 

@@ -7,7 +7,17 @@ from collections import Counter, deque
 from types import SimpleNamespace
 
 import pytest
-from shared_collector import NETWORKS, REFERENCE, TARGET, TOTAL, ended, plan_of, read, start
+from shared_collector import (
+    NETWORKS,
+    REFERENCE,
+    TARGET,
+    TOTAL,
+    begun,
+    ended,
+    plan_of,
+    read,
+    start,
+)
 
 from latprof.errors import InvalidValueError
 from latprof.measurement.records import PairedProtocol
@@ -31,6 +41,7 @@ def test_two_processes_make_each_visit_once(tmp_path):
     path = tmp_path / "lat.db"
     one, two = start(path, 0.02), start(path, 0.02)
     try:
+        begun(one, two)
         *first, last_one = read(one)
         *second, last_two = read(two)
     finally:
@@ -50,17 +61,17 @@ def test_two_processes_make_each_visit_once(tmp_path):
 
 def test_the_visits_of_a_killed_process_are_made_by_the_other(tmp_path):
     path = tmp_path / "lat.db"
-    one = start(path, 0.05)
-    two = None
+    one, two = start(path, 0.05), start(path, 0.02)
     try:
+        begun(one)
         first = read(one, 4)
-        two = start(path, 0.02)
+        begun(two)
         second = read(two, 4)
         one.send_signal(signal.SIGKILL)
         first += read(one)
         second += read(two)
     finally:
-        ended(one, *filter(None, [two]))
+        ended(one, two)
     outcome = json.loads(second.pop())
     assert outcome["left"] == 0
     assert len(counted(path)) == TOTAL

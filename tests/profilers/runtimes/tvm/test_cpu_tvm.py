@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tvm_networks import assert_same_scores, onnx_bytes, scores, small_network
+from tvm_networks import assert_same_scores, onnx_bytes, scores, small_network, tiny_network
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import DeviceError, DynamicShapeError, UnsupportedModelError
@@ -32,11 +32,11 @@ class TestCpuTVM(ProfilerContract):
 
     @pytest.fixture
     def model(self):
-        return small_network()
+        return tiny_network()
 
     @pytest.fixture
     def larger_model(self):
-        return small_network(resolution=64, channels=32)
+        return tiny_network(resolution=32, channels=32)
 
 
 def test_a_search_spaces_network_computes_what_onnx_runtime_does():
@@ -95,7 +95,7 @@ def test_dynamic_shapes_are_refused_as_such():
 
 
 def test_stdout_stays_empty(capfd):
-    CpuTVM(RunOptions()).load(small_network()).run(1)
+    CpuTVM(RunOptions()).load(tiny_network()).run(1)
     assert not capfd.readouterr().out
 
 
@@ -108,7 +108,7 @@ def test_an_untuned_target_says_how_slow_it_is():
 @pytest.mark.parametrize("name", sorted(PROCESSORS))
 def test_exports_are_for_the_processor_asked_for(tmp_path, name):
     machines = {"aarch64": (183, 2), "armv7": (40, 1), "x86-64": (62, 2)}
-    path = export_module(small_network(), tmp_path / "network.tar", PROCESSORS[name])
+    path = export_module(tiny_network(), tmp_path / "network.tar", PROCESSORS[name])
     with tarfile.open(path) as archive:
         objects = [archive.extractfile(member).read() for member in archive if member.isfile()]
     assert objects
@@ -117,7 +117,7 @@ def test_exports_are_for_the_processor_asked_for(tmp_path, name):
 
 def test_a_model_to_export_is_a_path_or_its_bytes(tmp_path):
     model = tmp_path / "network.onnx"
-    model.write_bytes(small_network())
+    model.write_bytes(tiny_network())
     for kind in (str, Path):
         path = tmp_path / f"{kind.__name__}.tar"
         assert export_module(kind(model), path, PROCESSORS["aarch64"]).stat().st_size > 0
@@ -129,10 +129,10 @@ def test_a_shared_library_needs_a_linker_for_its_processor(tmp_path):
     path = tmp_path / "network.so"
     if linker(PROCESSORS["aarch64"]["mtriple"]) is None:
         with pytest.raises(DeviceError, match="linker"):
-            export_module(small_network(), path, PROCESSORS["aarch64"])
+            export_module(tiny_network(), path, PROCESSORS["aarch64"])
         assert not path.exists()
         return
-    export_module(small_network(), path, PROCESSORS["aarch64"])
+    export_module(tiny_network(), path, PROCESSORS["aarch64"])
     assert elf_machine(path.read_bytes()) == (183, 2)
 
 

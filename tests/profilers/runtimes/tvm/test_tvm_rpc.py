@@ -11,7 +11,7 @@ import time
 
 import pytest
 from free_port import free_port
-from tvm_networks import assert_same_scores, scores, small_network
+from tvm_networks import assert_same_scores, scores, tiny_network
 
 from latprof.errors import DeviceError, InvalidValueError, RuntimeFailedError
 from latprof.profilers.base import RunOptions
@@ -91,20 +91,20 @@ class TestRemoteTVM(ProfilerContract):
 
     @pytest.fixture
     def model(self):
-        return small_network()
+        return tiny_network()
 
     @pytest.fixture
     def larger_model(self):
-        return small_network(resolution=64, channels=32)
+        return tiny_network(resolution=32, channels=32)
 
 
 def test_the_device_computes_what_onnx_runtime_does(remote):
     image = random_inputs({"image": ((1, 3, 16, 16), "float32")}, RemoteTVM.input_seed)["image"]
-    assert_same_scores(scores(remote(RunOptions()).load(small_network())), small_network(), [image])
+    assert_same_scores(scores(remote(RunOptions()).load(tiny_network())), tiny_network(), [image])
 
 
 def test_durations_are_the_devices_not_the_networks(remote, monkeypatch):
-    model = remote(RunOptions()).load(small_network())
+    model = remote(RunOptions()).load(tiny_network())
     start = time.perf_counter()
     durations = model.run(20)
     elapsed_ms = (time.perf_counter() - start) * 1000
@@ -112,7 +112,7 @@ def test_durations_are_the_devices_not_the_networks(remote, monkeypatch):
 
 
 def test_a_lost_session_is_opened_again(remote):
-    model = remote(RunOptions()).load(small_network())
+    model = remote(RunOptions()).load(tiny_network())
     model.machine = None  # what a broken session's machine is worth
     with pytest.raises(RuntimeFailedError, match="device failed"):
         model.run(1)
@@ -121,10 +121,10 @@ def test_a_lost_session_is_opened_again(remote):
 
 def test_a_device_in_use_is_waited_for_and_then_refused(remote, monkeypatch):
     # The device is free only once its server has registered again after the test before.
-    model = remote(RunOptions()).load(small_network())
+    model = remote(RunOptions()).load(tiny_network())
     monkeypatch.setattr(tvm_rpc, "BUSY_TIMEOUT_S", 0.5)
     with pytest.raises(DeviceError, match="in use"):
-        remote(RunOptions()).load(small_network())
+        remote(RunOptions()).load(tiny_network())
     assert len(model.run(1)) == 1
 
 
@@ -132,19 +132,19 @@ def test_a_network_given_up_holds_no_device(remote):
     gc.disable()
     try:
         for _ in range(2):
-            scores(remote(RunOptions()).load(small_network()))
+            scores(remote(RunOptions()).load(tiny_network()))
     finally:
         gc.enable()
 
 
 def test_an_unknown_key_lists_the_known_ones(place):
     with pytest.raises(DeviceError, match=KEY):
-        RemoteTVM.at(f"{place}/other")(RunOptions()).load(small_network())
+        RemoteTVM.at(f"{place}/other")(RunOptions()).load(tiny_network())
 
 
 def test_a_tracker_that_is_not_there_is_told_at_once():
     with pytest.raises(DeviceError, match="tracker"):
-        RemoteTVM.at(f"127.0.0.1:{free_port()}/key")(RunOptions()).load(small_network())
+        RemoteTVM.at(f"127.0.0.1:{free_port()}/key")(RunOptions()).load(tiny_network())
 
 
 def test_something_else_that_listens_is_no_tracker(monkeypatch):
@@ -158,11 +158,11 @@ def test_something_else_that_listens_is_no_tracker(monkeypatch):
 def test_a_device_without_a_compiler_needs_the_mode(remote, monkeypatch):
     monkeypatch.setattr(tvm_rpc.Connection, "processor", lambda _: None)
     with pytest.raises(DeviceError, match="--mode aarch64"):
-        remote(RunOptions()).load(small_network())
+        remote(RunOptions()).load(tiny_network())
 
 
 def test_the_mode_says_what_to_compile_for(remote):
-    assert len(remote(RunOptions(mode=("x86-64",))).load(small_network()).run(1)) == 1
+    assert len(remote(RunOptions(mode=("x86-64",))).load(tiny_network()).run(1)) == 1
 
 
 @pytest.mark.parametrize("text", ["host/key", "host:0/key", "host:70000/key", "host:1/", ":1/key"])
