@@ -16,6 +16,7 @@ from latprof.datasets.zoo.modules import (
     attention_modules,
     image_modules,
     lookup_modules,
+    seldom_modules,
     sequence_modules,
     window_modules,
 )
@@ -43,7 +44,7 @@ DRAWN: tuple[Drawing, ...] = (
     image_modules.detector,
     lookup_modules.cached,
     attention_modules.norms,
-    window_modules.volumes,
+    seldom_modules.seldom,
     sequence_modules.recurrent,
     attention_modules.optimized,
     image_modules.channels_last,
@@ -55,6 +56,8 @@ DRAWN: tuple[Drawing, ...] = (
     lookup_modules.scatters,
     attention_modules.standardized,
     sequence_modules.spectra,
+    seldom_modules.seldom,
+    window_modules.volumes,
 )
 
 

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from latprof.graph.operators import Shape
 
 _DOMAINS = ("com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc")
-#: Those that ONNX Runtime has in ONNX's own domain, which does not know them; and up to which
-#: version of it.
+#: Those in ONNX's own domain of which onnx infers nothing, most of them ONNX Runtime's; and up to
+#: which version of it.
 _IN_ONNX = {
+    "GroupNormalization": math.inf,
     **dict.fromkeys(("SimplifiedLayerNormalization", "Affine", "ImageScaler"), math.inf),
     **dict.fromkeys(("ParametricSoftplus", "ScaledTanh"), math.inf),
     "LayerNormalization": 16,
@@ -33,10 +34,10 @@ _LIKE_FIRST: Mapping[str, tuple[int, ...]] = {
         """
         Affine BiasAdd BiasDropout BiasGelu BiasSoftmax CausalConvWithState ComplexMul
         ComplexMulConj DecoderAttention DecoderMaskedMultiHeadAttention FastGelu GatedAdd
-        GatedRMSNorm Gelu GemmaRotaryEmbedding GroupNorm ImageScaler Inverse LayerNormalization
-        LongformerAttention MoE MRotaryEmbedding NGramRepeatBlock ParametricSoftplus
-        QLinearLeakyRelu QLinearSigmoid QLinearSoftmax QMoE QuickGelu ReorderInput RotaryEmbedding
-        ScaledSiLU ScaledTanh SimplifiedLayerNormalization Trilu
+        GatedRMSNorm Gelu GemmaRotaryEmbedding GroupNorm GroupNormalization ImageScaler Inverse
+        LayerNormalization LongformerAttention MoE MRotaryEmbedding NGramRepeatBlock
+        ParametricSoftplus QLinearLeakyRelu QLinearSigmoid QLinearSoftmax QMoE QuickGelu
+        ReorderInput RotaryEmbedding ScaledSiLU ScaledTanh SimplifiedLayerNormalization Trilu
         """.split(),  # noqa: SIM905 - a table
         (0,),
     ),

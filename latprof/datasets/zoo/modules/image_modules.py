@@ -227,9 +227,9 @@ def detector(net: NetworkBuilder, generator: Generator) -> None:
     index = net.node("Expand", [wide, net.constant((*shape, 4))], (*shape, 4))
     chosen = net.node("GatherElements", [corners, index], (*shape, 4), axis=1)
     ends = [top, chosen]
-    if generator.random() < 0.4:
+    if generator.random() < 0.7:
         ends.append(_suppressed(net, corners, scores))
-    if generator.random() < 0.6:
+    if generator.random() < 0.8:
         ends.append(_inside(net, maps[0], generator))
     mean_of_all(net, *ends)
 
