@@ -38,7 +38,10 @@ def attentions(net: NetworkBuilder, generator: Generator) -> None:
     batch = net.batch_size * one(generator, 1, 1, 1, 4, 16)
     tokens = near(generator, 8, 1200 if batch == net.batch_size else 144)
     heads, size = one(generator, 1, 2, 3, 4, 6, 8, 12), one(generator, 8, 16, 24, 32, 48, 64, 96)
-    heads = max(min(heads, _MOST_SCORES // (batch * tokens**2)), 1)
+    if generator.random() < 0.5:  # of a square image
+        tokens = math.isqrt(tokens) ** 2
+    most = _MOST_SCORES << 2 if generator.random() < 0.15 else _MOST_SCORES
+    heads = max(min(heads, most // (batch * tokens**2)), 1)
     x = net.input("tokens", (batch, tokens, heads * size))
     for number in range(one(generator, 3, 4, 5)):
         with net.scope(f"layer{number}"):
