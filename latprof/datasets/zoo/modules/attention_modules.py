@@ -261,14 +261,13 @@ def optimized(net: NetworkBuilder, generator: Generator) -> None:
     batch, tokens, features = net.batch_size, near(generator, 8, 384), heads * size
     contrib = partial(net.node, domain=MICROSOFT)
     skip = x = net.input("tokens", (batch, tokens, features))
-    for number in range(one(generator, 2, 3, 4)):
+    for number in range(one(generator, 3, 4)):
         with net.scope(f"layer{number}"):
-            kind = int(generator.integers(3))
-            if kind == 0:
+            if number % 3 == 0:
                 parts = [net.weight("qkv", (features, 3 * features)),
                          net.weight("bias", (3 * features,))]  # fmt: skip
                 mixed = contrib("Attention", [x, *parts], x.shape, num_heads=heads)
-            elif kind == 1:
+            elif number % 3 == 1:
                 q, k, v = (net.linear(x, features, name=name) for name in "qkv")
                 mixed = contrib("MultiHeadAttention", [q, k, v], x.shape, num_heads=heads)
             else:
@@ -315,7 +314,7 @@ def later(net: NetworkBuilder, generator: Generator) -> None:
     net.opset = 23
     heads, size = one(generator, 2, 4, 6, 8, 12), one(generator, 16, 32, 64, 64, 128)
     shared = one(generator, *(s for s in (1, 1, 2, 4) if heads % s == 0))
-    batch, tokens, features = net.batch_size, near(generator, 8, 512), heads * size
+    batch, tokens, features = net.batch_size, near(generator, 8, 320), heads * size
     x = net.input("tokens", (batch, tokens, features))
     sides = [net.weight(name, (tokens, size // 2)) for name in ("cosines", "sines")]
     place = net.constant(np.tile(np.arange(tokens), (batch, 1)).astype(np.int64))

@@ -59,7 +59,7 @@ def _resized(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> Netw
     how = word(generator, "half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
     shape = (*x.shape[:2], *size)
     return net.node(
-        "Resize", [x, None, None, net.constant(shape)], shape, mode=mode,
+        "Resize", [x, None, None, net.constant(shape)], shape, "resize", mode=mode,
         coordinate_transformation_mode=how, **given,
     )  # fmt: skip
 
@@ -223,8 +223,8 @@ def detector(net: NetworkBuilder, generator: Generator) -> None:
     few = min(one(generator, 50, 100, 300, 1000), count)
     shape = (net.batch_size, few)
     top, place = net.nodes("TopK", [best, net.constant([few])], [shape, shape], axis=-1)
-    wide = net.reshape(place, (*shape, 1))
-    index = net.node("Expand", [wide, net.constant((*shape, 4))], (*shape, 4))
+    column = net.reshape(place, (*shape, 1))
+    index = net.node("Expand", [column, net.constant((*shape, 4))], (*shape, 4))
     chosen = net.node("GatherElements", [corners, index], (*shape, 4), axis=1)
     ends = [top, chosen]
     if generator.random() < 0.7:

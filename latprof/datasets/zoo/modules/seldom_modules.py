@@ -93,8 +93,8 @@ def _pooled(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> Netwo
         return net.mul(x, unary(net, "Tanh", made))
     small = (*x.shape[:2], *(side // 2 for side in x.size))
     window = {"kernel_shape": [2, 2], "strides": [2, 2]}
-    values, where = net.nodes("MaxPool", [x], [small, small], **window)
-    return net.node("MaxUnpool", [values, where], x.shape, **window)
+    values, where = net.nodes("MaxPool", [x], [small, small], "pool", **window)
+    return net.node("MaxUnpool", [values, where], x.shape, "unpool", **window)
 
 
 def _grouped(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> NetworkValue:

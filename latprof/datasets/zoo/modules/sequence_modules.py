@@ -234,8 +234,8 @@ def spectra(net: NetworkBuilder, generator: Generator) -> None:
         power = reduced(net, "ReduceSumSquare", made, [-1], keep=False)
     else:
         parts = net.split(made, (1, 1), 3)
-        squares = [elementwise(net, "Pow", each, net.constant(2.0)) for each in parts]
-        power = net.reshape(net.add(*squares), (net.batch_size, frames, bins))
+        real, other = (elementwise(net, "Pow", each, net.constant(2.0)) for each in parts)
+        power = net.reshape(net.add(real, other), (net.batch_size, frames, bins))
     mels = net.matmul(power, net.weight("mels", (bins, one(generator, 40, 64, 80, 128)), 0.1))
     mels = net.node("Clip", [mels, net.constant(1e-5)], mels.shape)
     value = elementwise(net, "Div", unary(net, "Log", mels), net.constant(2.0))
