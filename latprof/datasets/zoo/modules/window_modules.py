@@ -78,8 +78,8 @@ def _transposed(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> N
     given = {"output_padding": [1, 1]} if kernel == 3 else {}
     shape = (x.shape[0], out * groups, *(2 * side for side in x.size))
     return net.node(
-        "ConvTranspose", [x, weight], shape, "up", kernel_shape=[kernel] * 2, strides=[2, 2], pads=end,
-        group=groups, **given,
+        "ConvTranspose", [x, weight], shape, "up", kernel_shape=[kernel] * 2, strides=[2, 2],
+        pads=end, group=groups, **given,
     )  # fmt: skip
 
 
