@@ -76,9 +76,9 @@ def elementwise(
     return net.node(kind, [x, y], tuple(max(a, b) for a, b in zip(*sides, strict=True)), name)
 
 
-def unary(net: NetworkBuilder, kind: str, x: NetworkValue, **attributes: object) -> NetworkValue:
+def unary(net: NetworkBuilder, kind: str, x: NetworkValue) -> NetworkValue:
     """An operator on each element."""
-    return net.node(kind, [x], x.shape, **attributes)
+    return net.node(kind, [x], x.shape)
 
 
 def cast(net: NetworkBuilder, x: NetworkValue, to: int = 1) -> NetworkValue:
