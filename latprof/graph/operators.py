@@ -40,7 +40,10 @@ _ITEM_BYTES = {
     "uint16": 2.0, "int8": 1.0, "uint8": 1.0, "bool": 1.0, "float8": 1.0, "int4": 0.5,
     "uint4": 0.5, "complex64": 8.0, "complex128": 16.0}  # fmt: skip
 #: Operators that read as much of a table as they write.
-_LOOKS_UP = frozenset({"Gather", "GatherElements", "GatherND", "EmbedLayerNormalization"})
+_LOOKS_UP = frozenset({"Gather", "GatherElements", "GatherND", "EmbedLayerNormalization",
+                       "GatherBlockQuantized"})  # fmt: skip
+#: Operators that read as much of their first input as they write.
+_READS_PART = _LOOKS_UP | {"Slice"}
 _CONVOLUTIONS = frozenset(
     {"Conv", "FusedConv", "QLinearConv", "ConvInteger", "NhwcConv", "NhwcFusedConv"}
 )
@@ -65,7 +68,8 @@ class Operator:
     kernel_shape, strides, dilations, pads : shape
         The same side by side; ``pads`` are resolved, all begins before all ends.
     reads, writes : tuple of str
-        Names of values, where the operator was read from a graph.
+        Names of values, where the operator was read from a graph; of results those of
+        ``output_shapes`` come first, then those whose shapes are not known.
     precision : str
         The dtype that it computes in: ``"float32"``, ``"float16"``, ``"int8"``...; a target's own
         is ``"float32"`` in the operators of a search space.
@@ -190,8 +194,12 @@ class Operator:
 
     @property
     def read_bytes(self) -> int:
-        """Bytes of other operators' values that one run reads."""
-        return self._bytes(self.input_shapes, self.input_dtypes)
+        """Bytes of other operators' values that one run reads: what it cuts out or looks up."""
+        read = self._bytes(self.input_shapes, self.input_dtypes)
+        if self.op_type in _READS_PART and self.positions[:1] == (0,) and self.input_shapes:
+            whole = self._bytes(self.input_shapes[:1], self.input_dtypes[:1])
+            return read - max(whole - self.write_bytes, 0)
+        return read
 
     @property
     def write_bytes(self) -> int:

@@ -280,3 +280,21 @@ def test_a_file_that_the_runtime_saved_has_the_kernels_of_the_one_it_was_made_of
         return sorted((each.op_type, each.activation, each.macs) for each in found)
 
     assert kernels("saved.onnx") == kernels("plain.onnx")
+
+
+@pytest.mark.parametrize("opset", [13, 18])
+def test_what_onnx_infers_nothing_of_in_its_own_domain_keeps_its_shape(opset):
+    nodes = [
+        _node("SimplifiedLayerNormalization", "e s", "a"),
+        _node("LayerNormalization", "a s s", "g"),
+        _node("GroupNormalization", "g p p", "b", num_groups=3),
+        _node("MatMul", "b w", "y"),
+    ]
+    nodes.insert(0, _node("GatherBlockQuantized", "t i q", "e", MICROSOFT, bits=4, block_size=16))
+    weights = {"s": _floats(8), "w": _floats(8, 5), "q": _floats(9, 1), "p": _floats(3)}
+    weights["t"] = np.zeros((9, 4), np.uint8)
+
+    network = read_network(_model(nodes, {"i": (INT64, (2, 3))}, weights, opset=opset))
+
+    assert [op.output_shapes[0] for op in network.operators] == [(2, 3, 8)] * 4 + [(2, 3, 5)]
+    assert (network.macs, network.unknown) == (2 * 3 * 8 * 5, ())

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from latprof.datasets.zoo import catalogue
+from latprof.datasets.zoo.random_modules import random_modules
 from latprof.datasets.zoo.random_networks import random_network, small_network
 from latprof.datasets.zoo.random_operators import random_operators
 from latprof.datasets.zoo.random_tokens import random_tokens
@@ -24,16 +25,17 @@ if TYPE_CHECKING:
 _ZOO = re.compile(
     r"zoo:([\w.-]{1,80}) resolution=(\d{1,5}) width=(\d{1,3}(?:\.\d{1,6})?) batch_size=(\d{1,5})"
 )
-_RANDOM = re.compile(r"(random|small|tokens|operators):(\d{1,9}) batch_size=(\d{1,5})")
+_RANDOM = re.compile(r"(random|small|tokens|operators|modules):(\d{1,9}) batch_size=(\d{1,5})")
 _QUANTIZED = " quantized="
-#: Of so many seeds one has a network of rare operators: they would be chosen before all others.
-_RARE = 4
+#: Of so many seeds one has a network of these: they would be chosen before all others.
+_RARE = {"operators": 4, "modules": 2}
 #: What builds the random networks of each word.
 _DRAWN = {
     "random": random_network,
     "small": small_network,
     "tokens": random_tokens,
     "operators": random_operators,
+    "modules": random_modules,
 }
 
 
@@ -47,7 +49,7 @@ def zoo_key(
 
 def random_keys(seed: int, *, batch_size: int = 1) -> list[str]:
     """The lines of a seed's random networks, one of each kind; of rare operators seldom one."""
-    words = (word for word in _DRAWN if word != "operators" or seed % _RARE == 0)
+    words = (word for word in _DRAWN if seed % _RARE.get(word, 1) == 0)
     return [f"{word}:{seed} batch_size={batch_size}" for word in words]
 
 

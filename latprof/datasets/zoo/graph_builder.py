@@ -75,6 +75,8 @@ class GraphBuilder:
         self.name = name
         self.batch_size = batch_size
         self.batch_norm = batch_norm
+        #: Version of ONNX's operators.
+        self.opset = OPSET
         #: Learnt values so far.
         self.parameters = 0
         self._nodes: list[onnx.NodeProto] = []
@@ -208,8 +210,9 @@ class GraphBuilder:
                 got=f"{size / 2**30:.1f} GiB",
             )
         graph = helper.make_graph(self._nodes, self.name, self._inputs, self._outputs)
-        opset = [helper.make_opsetid("", OPSET)]
-        model = helper.make_model(graph, opset_imports=opset, ir_version=_IR_VERSION)
+        others = sorted({node.domain for node in self._nodes} - {""})
+        opsets = [helper.make_opsetid("", self.opset), *(helper.make_opsetid(d, 1) for d in others)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION)
         model.producer_name, model.producer_version = "latprof", __version__
         if about:
             helper.set_model_props(model, {"latprof.zoo": about})

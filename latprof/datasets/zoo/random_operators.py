@@ -16,9 +16,9 @@ import numpy as np
 
 from latprof.common.limits import check_seed
 from latprof.datasets.zoo.graph_builder import NetworkValue, Shape
+from latprof.datasets.zoo.modules.drawn_layers import Generator, kept, one, word
 from latprof.datasets.zoo.network_builder import NetworkBuilder
 
-Generator: TypeAlias = np.random.Generator
 Step: TypeAlias = Callable[[NetworkBuilder, NetworkValue, Generator], NetworkValue]
 
 _SIDES = (4, 7, 8, 10, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96)
@@ -56,8 +56,8 @@ def _bounded(net: NetworkBuilder, x: NetworkValue) -> NetworkValue:
 def _map_shape(generator: Generator) -> Shape:
     """Channels, height and width of a map of bearable size."""
     for _ in range(100):
-        height, channels = _one(generator, *_SIDES), _one(generator, *_CHANNELS)
-        width = height if generator.random() < 0.8 else _one(generator, *_SIDES)
+        height, channels = one(generator, *_SIDES), one(generator, *_CHANNELS)
+        width = height if generator.random() < 0.8 else one(generator, *_SIDES)
         if _FEWEST <= channels * height * width <= _MOST:
             break
     return channels, height, width
@@ -72,23 +72,11 @@ def _fitted(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> Netwo
     return net.resize(net.conv(x, channels, name="fit"), (height, width))
 
 
-def _one(generator: Generator, *choices: int) -> int:
-    return int(generator.choice(choices))
-
-
-def _word(generator: Generator, *choices: str) -> str:
-    return str(generator.choice(choices))
-
-
 def _axes(generator: Generator) -> list[int]:
     """One or several axes of a map, not that of the batch."""
     return [[1], [2], [3], [3], [2, 3], [2, 3], [1, 3], [1, 2], [1, 2, 3]][
         int(generator.integers(9))
     ]
-
-
-def _kept(shape: Shape, axes: list[int]) -> Shape:
-    return tuple(1 if axis in axes else side for axis, side in enumerate(shape))
 
 
 # Single elements -----------------------------------------------------------------------------
@@ -99,7 +87,7 @@ _UNARY = ("Elu", "Selu", "Softplus", "Softsign", "Erf", "Exp", "Sin", "Cos", "Sq
 
 
 def _unary(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> NetworkValue:
-    kind = _word(generator, *_UNARY)
+    kind = word(generator, *_UNARY)
     if kind in ("Log", "Sqrt", "Reciprocal"):
         x = net.add(net.node("Abs", [x], x.shape), net.constant(1.0))
     return net.node(kind, [x], x.shape)
@@ -118,7 +106,7 @@ def _power(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> Networ
 
 def _cast(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> NetworkValue:
     """Through whole numbers, as positions and masks are made."""
-    kind = _one(generator, 6, 7, 9)
+    kind = one(generator, 6, 7, 9)
     whole = net.node("Cast", [x], x.shape, "whole", to=kind)
     return net.node("Cast", [whole], x.shape, "float", to=1)
 
@@ -126,7 +114,7 @@ def _cast(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> Network
 def _chosen(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> NetworkValue:
     """One of two values by a comparison."""
     other = _other_side(net, x, generator)
-    kind = _word(generator, "Greater", "Less", "Equal")
+    kind = word(generator, "Greater", "Less", "Equal")
     which = net.node(kind, [x, other], x.shape)
     return net.node("Where", [which, x, other], x.shape)
 
@@ -143,11 +131,11 @@ def _other_side(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> N
                                (1, 1, 1, 1)]  # fmt: skip
         return net.weight("side", shapes[int(generator.integers(len(shapes)))])
     axes = _axes(generator)
-    return net.node("ReduceMean", [x], _kept(x.shape, axes), "side", axes=axes, keepdims=1)
+    return net.node("ReduceMean", [x], kept(x.shape, axes), "side", axes=axes, keepdims=1)
 
 
 def _broadcast(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> NetworkValue:
-    kind = _word(generator, "Add", "Sub", "Mul", "Div", "Max", "Min")
+    kind = word(generator, "Add", "Sub", "Mul", "Div", "Max", "Min")
     sides = [x, _other_side(net, x, generator)]
     if kind == "Sub" and generator.random() < 0.5:
         sides.reverse()
@@ -159,10 +147,10 @@ def _outer(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> Networ
     pairs = (([3], [2]), ([2], [1]), ([3], [1]), ([2, 3], [1]), ([1, 3], [2]))
     one, two = pairs[int(generator.integers(len(pairs)))]
     parts = [
-        net.node("ReduceMean", [x], _kept(x.shape, axes), axes=axes, keepdims=1)
+        net.node("ReduceMean", [x], kept(x.shape, axes), axes=axes, keepdims=1)
         for axes in (one, two)
     ]
-    kind = _word(generator, "Add", "Sub", "Mul")
+    kind = word(generator, "Add", "Sub", "Mul")
     shape = tuple(map(max, parts[0].shape, parts[1].shape))
     pair = net.node(kind, parts, shape)
     return net.add(x, pair)
@@ -170,7 +158,7 @@ def _outer(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> Networ
 
 def _expanded(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> NetworkValue:
     axes = _axes(generator)
-    part = net.node("ReduceMax", [x], _kept(x.shape, axes), axes=axes, keepdims=1)
+    part = net.node("ReduceMax", [x], kept(x.shape, axes), axes=axes, keepdims=1)
     if generator.random() < 0.7:
         whole = net.node("Expand", [part, net.constant(x.shape)], x.shape)
     else:
@@ -183,10 +171,10 @@ def _expanded(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> Net
 
 
 def _reduced(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> NetworkValue:
-    kind = _word(generator, "Mean", "Mean", "Max", "Min", "Sum", "L1", "L2", "LogSumExp",
+    kind = word(generator, "Mean", "Mean", "Max", "Min", "Sum", "L1", "L2", "LogSumExp",
                  "SumSquare")  # fmt: skip
     axes = _axes(generator)
-    shape = _kept(x.shape, axes)
+    shape = kept(x.shape, axes)
     if kind == "Sum":
         part = net.node("ReduceSum", [x, net.constant(axes)], shape, keepdims=1)
     else:
@@ -205,7 +193,7 @@ def _normalized(  # noqa: PLR0911 - one case a normalisation
     if kind == 1:
         return net.node("LRN", [x], x.shape, size=5)
     if kind == 2:
-        return net.node("LpNormalization", [x], x.shape, axis=_one(generator, 1, 2, 3), p=2)
+        return net.node("LpNormalization", [x], x.shape, axis=one(generator, 1, 2, 3), p=2)
     if kind == 3:
         return net.batch_normalize(net.add(x, x))
     if kind == 4:
@@ -213,24 +201,24 @@ def _normalized(  # noqa: PLR0911 - one case a normalisation
     if kind == 5:
         last = [net.ones("scale", x.shape[-1:]), net.weight("shift", x.shape[-1:])]
         return net.node("LayerNormalization", [x, *last], x.shape, axis=-1)
-    axis = _one(generator, 1, 2, 3, 3)
-    return net.node(_word(generator, "Softmax", "LogSoftmax"), [x], x.shape, axis=axis)
+    axis = one(generator, 1, 2, 3, 3)
+    return net.node(word(generator, "Softmax", "LogSoftmax"), [x], x.shape, axis=axis)
 
 
 def _sums(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> NetworkValue:
-    axis = net.constant(np.array(_one(generator, 1, 2, 3), np.int64))
+    axis = net.constant(np.array(one(generator, 1, 2, 3), np.int64))
     return net.node("CumSum", [x, axis], x.shape)
 
 
 def _largest(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> NetworkValue:
     """The largest of an axis, or where they are."""
-    axis = _one(generator, 1, 2, 3, 3)
+    axis = one(generator, 1, 2, 3, 3)
     side = x.shape[axis]
     if generator.random() < 0.4:
-        kind = _word(generator, "ArgMax", "ArgMin")
-        where = net.node(kind, [x], _kept(x.shape, [axis]), axis=axis, keepdims=1)
+        kind = word(generator, "ArgMax", "ArgMin")
+        where = net.node(kind, [x], kept(x.shape, [axis]), axis=axis, keepdims=1)
         return net.add(x, net.node("Cast", [where], where.shape, "float", to=1))
-    count = min(_one(generator, 1, 2, 5, 8, 16, 64), side)
+    count = min(one(generator, 1, 2, 5, 8, 16, 64), side)
     shape = tuple(count if i == axis else s for i, s in enumerate(x.shape))
     values, _ = net.nodes("TopK", [x, net.constant([count])], [shape, shape], axis=axis)
     return values
@@ -247,7 +235,7 @@ def _turned(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> Netwo
         factors = [f for f in (2, 3, 4, 7, 8, 16, 32) if side % f == 0 and side > f]
         if factors and len(shape) < 6 and generator.random() < 0.4:
             place = axis + len(shape) - 4
-            factor = _one(generator, *factors)
+            factor = one(generator, *factors)
             shape[place : place + 1] = [side // factor, factor]
     split = net.reshape(x, tuple(shape), "parts")
     order = [0, *(1 + generator.permutation(len(shape) - 1)).tolist()]
@@ -259,11 +247,11 @@ def _turned(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> Netwo
 
 def _cut(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> NetworkValue:
     """Every second element, or a part, of an axis; doubled again by what was there."""
-    axis = _one(generator, 1, 2, 3)
+    axis = one(generator, 1, 2, 3)
     side = x.shape[axis]
     if side < 4:
         return x
-    step = _one(generator, 1, 2)
+    step = one(generator, 1, 2)
     begin, end = (0, side) if step == 2 else (1, side - 1)
     shape = tuple(
         (end - begin + step - 1) // step if i == axis else s for i, s in enumerate(x.shape)
@@ -274,7 +262,7 @@ def _cut(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> NetworkV
 
 
 def _parted(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> NetworkValue:
-    axis = _one(generator, 1, 2, 3)
+    axis = one(generator, 1, 2, 3)
     half = x.shape[axis] // 2
     if half < 1:
         return x
@@ -285,9 +273,9 @@ def _parted(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> Netwo
 
 def _gathered(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> NetworkValue:
     """By constant indices: whole slices, or single elements."""
-    axis = _one(generator, 1, 2, 3)
+    axis = one(generator, 1, 2, 3)
     side = x.shape[axis]
-    kind = _word(generator, "Gather", "Gather", "GatherElements", "ScatterElements", "ScatterND")
+    kind = word(generator, "Gather", "Gather", "GatherElements", "ScatterElements", "ScatterND")
     if kind == "Gather":
         order = generator.permutation(side).astype(np.int64)
         return net.node("Gather", [x, net.constant(order)], x.shape, axis=axis)
@@ -312,8 +300,8 @@ def _gathered(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> Net
 
 
 def _padded(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> NetworkValue:
-    mode = _word(generator, "constant", "reflect", "edge")
-    width = 1 if min(x.size) < 4 else _one(generator, 1, 2, 3)
+    mode = word(generator, "constant", "reflect", "edge")
+    width = 1 if min(x.size) < 4 else one(generator, 1, 2, 3)
     shape = (*x.shape[:2], x.size[0] + 2 * width, x.size[1] + 2 * width)
     pads = net.constant([0, 0, width, width, 0, 0, width, width])
     return net.node("Pad", [x, pads], shape, mode=mode)
@@ -323,7 +311,7 @@ def _pixels(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> Netwo
     """Channels as pixels, or pixels as channels."""
     batch, channels, height, width = x.shape
     if channels % 4 == 0 and generator.random() < 0.6:
-        mode = _word(generator, "DCR", "CRD")
+        mode = word(generator, "DCR", "CRD")
         shape = (batch, channels // 4, 2 * height, 2 * width)
         return net.node("DepthToSpace", [x], shape, blocksize=2, mode=mode)
     if height % 2 == 0 and width % 2 == 0:
@@ -339,8 +327,8 @@ def _resized(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> Netw
     factor = float(generator.choice([0.5, 0.75, 1.5, 2.0, 2.0, 4.0]))
     height, width = (max(round(factor * side), 1) for side in x.size)
     shape = (*x.shape[:2], height, width)
-    mode = _word(generator, "nearest", "linear", "linear", "cubic")
-    how = _word(generator, "half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
+    mode = word(generator, "nearest", "linear", "linear", "cubic")
+    how = word(generator, "half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
     sizes = net.constant(shape)
     return net.node(
         "Resize", [x, None, None, sizes], shape, mode=mode, coordinate_transformation_mode=how
@@ -350,13 +338,13 @@ def _resized(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> Netw
 def _sampled(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> NetworkValue:
     batch, _, height, width = x.shape
     grid = net.weight("grid", (batch, height, width, 2), 0.5)
-    mode = _word(generator, "bilinear", "bilinear", "nearest")
+    mode = word(generator, "bilinear", "bilinear", "nearest")
     return net.node("GridSample", [x, grid], x.shape, mode=mode, padding_mode="zeros")
 
 
 def _pooled(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> NetworkValue:
-    kind = _word(generator, "MaxPool", "AveragePool", "LpPool")
-    window = min(_one(generator, 2, 3, 5, 7, 9, 13), *x.size)
+    kind = word(generator, "MaxPool", "AveragePool", "LpPool")
+    window = min(one(generator, 2, 3, 5, 7, 9, 13), *x.size)
     window -= 1 - window % 2
     pads = [window // 2] * 4
     stride = 2 if min(x.size) > 8 and generator.random() < 0.3 else 1
@@ -367,27 +355,27 @@ def _pooled(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> Netwo
 def _odd_conv(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> NetworkValue:
     """Convolutions of few or odd numbers of channels, long windows, dilations, odd groups."""
     least = min(x.size)
-    kernel = _one(generator, *(k for k in (1, 3, 3, 5, 7, 9) if k <= max(least, 1)))
+    kernel = one(generator, *(k for k in (1, 3, 3, 5, 7, 9) if k <= max(least, 1)))
     sides = (kernel, kernel)
     if generator.random() < 0.25:
         sides = (1, kernel) if generator.random() < 0.5 else (kernel, 1)
-    out = _one(generator, 1, 2, 3, 5, 12, 19, 21, 32, 64, 100, 128)
+    out = one(generator, 1, 2, 3, 5, 12, 19, 21, 32, 64, 100, 128)
     groups = 1
     if generator.random() < 0.3:
-        groups = _one(generator, *(g for g in (2, 3, 4, 8, 16) if x.channels % g == 0), 1)
+        groups = one(generator, *(g for g in (2, 3, 4, 8, 16) if x.channels % g == 0), 1)
         out = groups * max(out // groups, 1)
-    dilation = _one(generator, 1, 1, 1, 2) if least > 2 * kernel else 1
+    dilation = one(generator, 1, 1, 1, 2) if least > 2 * kernel else 1
     return net.conv(x, out, sides, groups=groups, dilation=dilation, norm=False)
 
 
 def _deconvolved(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> NetworkValue:
-    return net.deconv(x, _one(generator, 1, 3, 8, 16, 32, 64), _one(generator, 2, 4), 2)
+    return net.deconv(x, one(generator, 1, 3, 8, 16, 32, 64), one(generator, 2, 4), 2)
 
 
 def _computed_conv(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> NetworkValue:
     """A convolution whose weights are computed in every run, of the input itself."""
     kernel = 3 if min(x.size) >= 3 and generator.random() < 0.5 else 1
-    out = _one(generator, 8, 16, 32, 64)
+    out = one(generator, 8, 16, 32, 64)
     weight = net.weight("weight", (out, x.channels, kernel, kernel))
     mean = net.node("ReduceMean", [x], (x.shape[0], 1, 1, 1), axes=[1, 2, 3], keepdims=1)
     first = net.slice(mean, 0, 1, 0) if x.shape[0] > 1 else mean
@@ -402,8 +390,8 @@ def _volume(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> Netwo
     batch, channels, height, width = x.shape
     depth = next((d for d in (8, 4, 7, 2) if height % d == 0 and height > d), 1)
     inner = (batch, channels, depth, height // depth, width)
-    kernel = [_one(generator, 1, 3), *[_one(generator, 1, 3)] * 2]
-    out = _one(generator, 4, 8, 16, 24, 32, 48)
+    kernel = [one(generator, 1, 3), *[one(generator, 1, 3)] * 2]
+    out = one(generator, 4, 8, 16, 24, 32, 48)
     weight = net.weight("weight", (out, channels, *kernel))
     pads = [side // 2 for side in kernel] * 2
     shape = (batch, out, *inner[2:])
@@ -417,10 +405,10 @@ def _volume(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> Netwo
 def _heads(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> NetworkValue:
     """Attention of odd sizes, its logits mixed between heads at times."""
     heads, tokens = (
-        _one(generator, 1, 2, 3, 4, 6, 8),
-        _one(generator, 16, 49, 50, 65, 100, 197, 256),
+        one(generator, 1, 2, 3, 4, 6, 8),
+        one(generator, 16, 49, 50, 65, 100, 197, 256),
     )
-    size = _one(generator, 8, 16, 24, 32, 48, 64)
+    size = one(generator, 8, 16, 24, 32, 48, 64)
     pixels = net.reshape(net.conv(x, 1, name="one"), (x.shape[0], math.prod(x.size)))
     query = net.linear(pixels, heads * size, name="query")
     query = net.reshape(query, (x.shape[0], heads, 1, size))
@@ -439,17 +427,17 @@ def _heads(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> Networ
 def _rows(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> NetworkValue:
     """A dense layer over the last dimension of a map, or of one row."""
     if generator.random() < 0.5:
-        return net.linear(x, _one(generator, 2, 4, 7, 10, 16, 24, 49, 64, 100))
+        return net.linear(x, one(generator, 2, 4, 7, 10, 16, 24, 49, 64, 100))
     row = net.flatten(net.global_pool(x))
     for _ in range(2):
-        row = net.linear(row, _one(generator, 16, 64, 256, 512, 1000, 1280, 2048))
+        row = net.linear(row, one(generator, 16, 64, 256, 512, 1000, 1280, 2048))
     row = net.linear(row, x.channels)
     return net.mul(x, net.reshape(row, (x.shape[0], x.channels, 1, 1)))
 
 
 def _einsum(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> NetworkValue:
     if generator.random() < 0.5:
-        out = _one(generator, 4, 8, 16, 32)
+        out = one(generator, 4, 8, 16, 32)
         weight = net.weight("weight", (x.channels, out))
         shape = (x.shape[0], out, *x.size)
         return net.node("Einsum", [x, weight], shape, equation="bchw,cd->bdhw")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,14 +18,13 @@ from latprof.datasets.zoo.families.convnext_networks import ConvNextSpec, convne
 from latprof.datasets.zoo.families.hybrid_networks import mobilevit
 from latprof.datasets.zoo.families.language_models import TextSpec, bert, gpt2, llama
 from latprof.datasets.zoo.families.vision_transformers import SwinSpec, swin
+from latprof.datasets.zoo.modules.drawn_layers import Drawing, Generator, one
 from latprof.datasets.zoo.network_builder import NetworkBuilder
 from latprof.datasets.zoo.random_networks import macs_of
 
 if TYPE_CHECKING:
     from latprof.datasets.zoo.graph_builder import NetworkValue
 
-Generator: TypeAlias = np.random.Generator
-Drawing: TypeAlias = Callable[[NetworkBuilder, Generator], None]
 
 #: Work within which a network is kept, in multiply-accumulates.
 _LEAST_MACS, _MOST_MACS = 2e6, 1e9
@@ -50,24 +49,20 @@ def random_tokens(seed: int, *, batch_size: int = 1) -> NetworkBuilder:
     return net
 
 
-def _one(generator: Generator, *choices: int) -> int:
-    return int(generator.choice(choices))
-
-
 def _text(net: NetworkBuilder, generator: Generator, *, build: Callable[..., None]) -> None:
     """An encoder or a decoder of few layers, at any width."""
-    size = _one(generator, 16, 32, 32, 48, 64, 64, 80, 96, 128)
-    heads = _one(generator, 1, 2, 3, 4, 6, 8, 9, 12)
+    size = one(generator, 16, 32, 32, 48, 64, 64, 80, 96, 128)
+    heads = one(generator, 1, 2, 3, 4, 6, 8, 9, 12)
     features = size * heads
     hidden = 8 * round(features * float(generator.choice([1.5, 8 / 3, 3, 4, 4])) / 8)
-    shared = _one(generator, 1, 1, 2, 3, 4)
+    shared = one(generator, 1, 1, 2, 3, 4)
     spec = TextSpec(
         features,
         hidden,
-        layers=_one(generator, 1, 2, 3),
+        layers=one(generator, 1, 2, 3),
         heads=heads,
-        words=_one(generator, *_WORDS),
-        segments=_one(generator, 0, 2),
+        words=one(generator, *_WORDS),
+        segments=one(generator, 0, 2),
         pooled=bool(generator.random() < 0.5),
         key_heads=heads // shared if build is llama and heads % shared == 0 else 0,
     )
@@ -75,28 +70,28 @@ def _text(net: NetworkBuilder, generator: Generator, *, build: Callable[..., Non
 
 
 def _swin(net: NetworkBuilder, generator: Generator) -> None:
-    first = _one(generator, 1, 2, 3, 4)
-    stages = _one(generator, 1, 2, 3)
-    depths = tuple(_one(generator, 1, 2) for _ in range(stages))
+    first = one(generator, 1, 2, 3, 4)
+    stages = one(generator, 1, 2, 3)
+    depths = tuple(one(generator, 1, 2) for _ in range(stages))
     heads = tuple(first * 2**stage for stage in range(stages))
-    swin(net, SwinSpec(depths, heads, window=_one(generator, 4, 7, 7, 8)))
+    swin(net, SwinSpec(depths, heads, window=one(generator, 4, 7, 7, 8)))
 
 
 def _mobilevit(net: NetworkBuilder, generator: Generator) -> None:
-    first = 8 * _one(generator, 2, 3, 4, 6)
+    first = 8 * one(generator, 2, 3, 4, 6)
     grown = tuple(8 * round(first * factor / 8) for factor in (1, 1.5, 2, 3, 4))
     tokens = tuple(4 * round(first * factor / 4) for factor in (2, 3, 4))
-    mobilevit(net, grown, tokens, _one(generator, 2, 3, 4), 8 * _one(generator, 20, 40, 80))
+    mobilevit(net, grown, tokens, one(generator, 2, 3, 4), 8 * one(generator, 20, 40, 80))
 
 
 def _convnext(net: NetworkBuilder, generator: Generator) -> None:
-    heads = _one(generator, 4, 8)
-    first = heads * _one(generator, 4, 5, 6, 8, 10)
-    stages = _one(generator, 2, 3, 4)
+    heads = one(generator, 4, 8)
+    first = heads * one(generator, 4, 5, 6, 8, 10)
+    stages = one(generator, 2, 3, 4)
     spec = ConvNextSpec(
-        tuple(_one(generator, 1, 2) for _ in range(stages)),
+        tuple(one(generator, 1, 2) for _ in range(stages)),
         tuple(first * 2**stage for stage in range(stages)),
-        tuple(_one(generator, 3, 5, 7, 7, 9, 11) for _ in range(stages)),
+        tuple(one(generator, 3, 5, 7, 7, 9, 11) for _ in range(stages)),
         convolutions=bool(generator.random() < 0.5),
         attention=bool(generator.random() < 0.6),
         heads=heads,
@@ -110,33 +105,33 @@ def _convnext(net: NetworkBuilder, generator: Generator) -> None:
 def _mixed(net: NetworkBuilder, generator: Generator) -> None:
     """Stages of patches, and in each blocks that mix tokens in one of several ways."""
     x = net.image()
-    features = 16 * _one(generator, 2, 3, 4, 6, 8, 12, 16, 24)
-    patch = _one(generator, 4, 4, 8, 14, 16, 16)
+    features = 16 * one(generator, 2, 3, 4, 6, 8, 12, 16, 24)
+    patch = one(generator, 4, 4, 8, 14, 16, 16)
     x = net.conv(x, features, patch, patch, norm=False, padding=0, name="patches")
-    for stage in range(_one(generator, 1, 1, 2, 3)):
+    for stage in range(one(generator, 1, 1, 2, 3)):
         with net.scope(f"stage{stage}"):
             if stage:
                 x = net.conv(x, x.channels * 2, 3, 2, norm=False, name="down")
             mix = _MIXERS[int(generator.integers(len(_MIXERS)))]
-            for block in range(_one(generator, 1, 2, 3)):
+            for block in range(one(generator, 1, 2, 3)):
                 with net.scope(f"block{block}"):
                     x = mix(net, x, generator)
     if generator.random() < 0.5:
-        return net.classifier(x, _one(generator, 10, 100, 1000))
+        return net.classifier(x, one(generator, 10, 100, 1000))
     tokens = net.layer_normalize(net.tokens(x))
     mean = net.node(
         "ReduceMean", [tokens], (tokens.shape[0], tokens.shape[2]), axes=[1], keepdims=0
     )
-    return net.classifier(mean, _one(generator, 10, 100, 1000))
+    return net.classifier(mean, one(generator, 10, 100, 1000))
 
 
 def _heads_of(features: int, generator: Generator) -> int:
-    return _one(generator, *(h for h in (1, 2, 3, 4, 5, 6, 8, 12, 16) if features % h == 0))
+    return one(generator, *(h for h in (1, 2, 3, 4, 5, 6, 8, 12, 16) if features % h == 0))
 
 
 def _dense(net: NetworkBuilder, tokens: NetworkValue, generator: Generator) -> NetworkValue:
     """The dense layers after what mixes tokens, their result scaled at times."""
-    hidden = _one(generator, 2, 3, 4, 4) * tokens.shape[-1]
+    hidden = one(generator, 2, 3, 4, 4) * tokens.shape[-1]
     act = str(generator.choice(["gelu", "gelu", "gelu_tanh", "relu", "swish"]))
     made = net.mlp(net.layer_normalize(tokens, "norm2"), hidden, act)
     return net.add(tokens, net.scaled(made) if generator.random() < 0.3 else made)
@@ -152,7 +147,7 @@ def _attending(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> Ne
 def _reduced(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> NetworkValue:
     """Attention whose keys and values are of a smaller map (Wang et al. 2021)."""
     heads, features = _heads_of(x.channels, generator), x.channels
-    step = min(_one(generator, 2, 2, 4), *x.size)
+    step = min(one(generator, 2, 2, 4), *x.size)
     small = net.conv(x, features, step, step, padding=0, norm=False, name="reduce")
     few = net.layer_normalize(net.tokens(small, "few"), "few.norm")
     tokens = net.tokens(x)
@@ -166,7 +161,7 @@ def _token_mlp(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> Ne
     """Dense layers over the tokens of each channel (Tolstikhin et al. 2021)."""
     tokens = net.tokens(x)
     inner = net.transpose(net.layer_normalize(tokens, "norm1"), (0, 2, 1), "across")
-    inner = net.mlp(inner, 8 * _one(generator, 8, 16, 32, 48))
+    inner = net.mlp(inner, 8 * one(generator, 8, 16, 32, 48))
     tokens = net.add(tokens, net.transpose(inner, (0, 2, 1), "back"))
     return net.feature_map(_dense(net, tokens, generator), x.size)
 
@@ -175,17 +170,17 @@ def _pooling(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> Netw
     """Means of neighbours, less the pixel itself (Yu et al. 2022), and 1x1 convolutions."""
     mean = net.pool(net.batch_normalize(x, name="norm1"), "avg", 3, 1)
     x = net.add(x, net.scaled(net.node("Sub", [mean, x], x.shape, "mix"), 1, "scale1"))
-    inner = net.conv(x, _one(generator, 2, 4) * x.channels, norm=False, act="gelu", name="mlp1")
+    inner = net.conv(x, one(generator, 2, 4) * x.channels, norm=False, act="gelu", name="mlp1")
     return net.add(x, net.scaled(net.conv(inner, x.channels, norm=False, name="mlp2"), 1, "scale2"))
 
 
 def _local(net: NetworkBuilder, x: NetworkValue, generator: Generator) -> NetworkValue:
     """A depthwise convolution with a large window, gated (Guo et al. 2022), and an inverted one."""
-    kernel = _one(generator, 5, 7, 9, 13, 21)
+    kernel = one(generator, 5, 7, 9, 13, 21)
     value = net.depthwise(net.depthwise(x, 5, norm=False), (1, kernel), norm=False, name="row")
     gate = net.conv(net.depthwise(value, (kernel, 1), norm=False, name="column"), x.channels)
     x = net.add(x, net.mul(x, gate, "gate"))
-    inner = net.conv(x, _one(generator, 2, 4) * x.channels, act="gelu", name="mlp1")
+    inner = net.conv(x, one(generator, 2, 4) * x.channels, act="gelu", name="mlp1")
     inner = net.depthwise(inner, 3, act="gelu", norm=False, name="place")
     return net.add(x, net.conv(inner, x.channels, name="mlp2"))
 
@@ -198,12 +193,12 @@ _MIXERS = (_attending, _attending, _reduced, _token_mlp, _pooling, _local)
 
 def _recurrent(net: NetworkBuilder, generator: Generator) -> None:
     """Recurrent layers (Hochreiter and Schmidhuber 1997; Cho et al. 2014) and a dense one."""
-    inputs = _one(generator, 40, 64, 80, 128, 256, 300)
+    inputs = one(generator, 40, 64, 80, 128, 256, 300)
     x = net.input("sequence", (net.resolution, net.batch_size, inputs))
     kind, gates = (("LSTM", 4), ("LSTM", 4), ("GRU", 3), ("RNN", 1))[int(generator.integers(4))]
-    hidden = _one(generator, 32, 64, 96, 128, 200, 256, 384, 512)
-    ways = _one(generator, 1, 2)
-    for layer in range(_one(generator, 1, 2, 3)):
+    hidden = one(generator, 32, 64, 96, 128, 200, 256, 384, 512)
+    ways = one(generator, 1, 2)
+    for layer in range(one(generator, 1, 2, 3)):
         name, batch = f"layer{layer}", x.shape[1]
         parts = [
             net.weight(f"{name}.{part}", shape)
@@ -218,18 +213,18 @@ def _recurrent(net: NetworkBuilder, generator: Generator) -> None:
         value = net.node(kind, [x, *parts], shape, name, hidden_size=hidden, **rest)
         value = net.transpose(value, (0, 2, 1, 3), f"{name}.batch")
         x = net.reshape(value, (x.shape[0], batch, ways * hidden), f"{name}.joined")
-    net.output(net.linear(x, _one(generator, 10, 29, 100, 1000), name="classifier"))
+    net.output(net.linear(x, one(generator, 10, 29, 100, 1000), name="classifier"))
 
 
 def _waves(net: NetworkBuilder, generator: Generator) -> None:
     """Convolutions of one dimension: of sound, or of measured series."""
-    length = net.resolution * _one(generator, 8, 16, 40)
-    channels = _one(generator, 1, 2, 40, 64)
+    length = net.resolution * one(generator, 8, 16, 40)
+    channels = one(generator, 1, 2, 40, 64)
     x = net.input("series", (net.batch_size, channels, length))
-    out = 8 * _one(generator, 2, 4, 6, 8, 12, 16)
-    for layer in range(_one(generator, 3, 4, 5, 6)):
+    out = 8 * one(generator, 2, 4, 6, 8, 12, 16)
+    for layer in range(one(generator, 3, 4, 5, 6)):
         with net.scope(f"layer{layer}"):
-            kernel, stride = _one(generator, 3, 3, 5, 7, 9, 15), _one(generator, 1, 2, 2, 4)
+            kernel, stride = one(generator, 3, 3, 5, 7, 9, 15), one(generator, 1, 2, 2, 4)
             if generator.random() < 0.3:
                 x = _conv_1d(net, x, x.shape[1], kernel, strides=[stride], group=x.shape[1])
                 x = _conv_1d(net, x, out, 1)
@@ -237,7 +232,7 @@ def _waves(net: NetworkBuilder, generator: Generator) -> None:
                 x = _conv_1d(net, x, out, kernel, strides=[stride])
             x = net.act(x, str(generator.choice(["relu", "relu", "gelu", "swish", "tanh"])))
         out = min(2 * out, 512) if generator.random() < 0.5 else out
-    net.output(net.linear(net.transpose(x, (0, 2, 1), "last"), _one(generator, 12, 35, 128)))
+    net.output(net.linear(net.transpose(x, (0, 2, 1), "last"), one(generator, 12, 35, 128)))
 
 
 def _conv_1d(
@@ -258,12 +253,12 @@ def _conv_1d(
 
 def _decoded(net: NetworkBuilder, generator: Generator) -> None:
     """Down and up again, with what was there before beside it (Ronneberger et al. 2015)."""
-    x = net.image(_one(generator, 1, 3, 4))
-    width, act = 8 * _one(generator, 1, 2, 3, 4), str(generator.choice(["relu", "swish", "gelu"]))
+    x = net.image(one(generator, 1, 3, 4))
+    width, act = 8 * one(generator, 1, 2, 3, 4), str(generator.choice(["relu", "swish", "gelu"]))
     norm = _instance_normalize if generator.random() < 0.4 else _batch_normalize
     grow = _GROWING[int(generator.integers(len(_GROWING)))]
     kept: list[NetworkValue] = []
-    depth = _one(generator, 2, 3, 4)
+    depth = one(generator, 2, 3, 4)
     for level in range(depth):
         with net.scope(f"down{level}"):
             x = norm(net, net.conv(x, width * 2**level, 3, norm=False), act)
@@ -276,7 +271,7 @@ def _decoded(net: NetworkBuilder, generator: Generator) -> None:
             x = net.resize(grow(net, x, before.channels), before.size)
             x = net.concat([x, before]) if generator.random() < 0.7 else net.add(x, before)
             x = norm(net, net.conv(x, before.channels, 3, norm=False), act)
-    net.output(net.conv(x, _one(generator, 1, 3, 21), norm=False, name="map"))
+    net.output(net.conv(x, one(generator, 1, 3, 21), norm=False, name="map"))
 
 
 def _batch_normalize(net: NetworkBuilder, x: NetworkValue, act: str) -> NetworkValue:

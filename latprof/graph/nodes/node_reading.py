@@ -96,7 +96,9 @@ class GraphReading:
         work = work_of_node(view.seen)
         read, constants = view.read, view.fixed
         inputs = [value for p, _ in read if (value := shaped(view.seen.inputs[p]))]
-        outputs = [value for each in view.seen.outputs if (value := shaped(each))]
+        made = [(each.name, shaped(each)) for each in view.seen.outputs if each]
+        made.sort(key=lambda each: each[1] is None)  # those whose shapes are known come first
+        outputs = [value for _, value in made if value]
         fixed = [view.seen.inputs[position] for position, _ in constants]
         operator = Operator(
             name=node_name(node),
@@ -119,7 +121,7 @@ class GraphReading:
             dilations=window.dilations,
             pads=window.pads,
             reads=tuple(name for _, name in read),
-            writes=tuple(filter(None, node.output)),
+            writes=tuple(name for name, _ in made),
             positions=tuple(position for position, _ in read),
             weight_positions=tuple(position for position, _ in constants),
             precision=view.facts.precision(node, view.inputs),

@@ -86,13 +86,17 @@ def _graph_node(
     value: Callable[[str], Value | None],
     values: Mapping[int, tuple[float, ...]],
 ) -> GraphNode:
-    """A node as handlers see it."""
+    """A node as handlers see it; what later versions take as an input is an attribute too."""
+    attributes = _attributes(node)
+    if node.op_type.startswith(("Reduce", "Cum")) and values.get(1):
+        axes = tuple(map(int, values[1]))
+        attributes |= {"axes": axes} if node.op_type.startswith("Reduce") else {"axis": axes[0]}
     return GraphNode(
         node.op_type,
         "" if node.domain == "ai.onnx" else node.domain,
         tuple(map(value, inputs)),
         tuple(map(value, node.output)),
-        _attributes(node),
+        attributes,
         values,
         _lengths(node) if node.domain else {},
     )

@@ -61,10 +61,8 @@ class KernelGraph:
             )
             node.parts = [operator.name]
             node.activation = _applied(operator)
-            known = len(operator.writes) == len(operator.output_shapes)
-            if known:
-                self.shapes.update(zip(operator.writes, operator.output_shapes, strict=True))
-                self.dtypes.update(zip(operator.writes, operator.output_dtypes, strict=False))
+            self.shapes.update(zip(operator.writes, operator.output_shapes, strict=False))
+            self.dtypes.update(zip(operator.writes, operator.output_dtypes, strict=False))
             self.add(node)
 
     def add(self, node: KernelNode, before: KernelNode | None = None) -> None:

@@ -5,6 +5,7 @@ Each rewrite states the condition of the transformer it stands for (onnxruntime/
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,10 @@ def remove_what_does_nothing(graph: KernelGraph) -> None:
 
     A slice that ends at the size itself is run: the optimiser looks for an open end, and no shape.
     """
+    for node in graph.of("CastLike"):  # a function of Cast
+        node.op_type = "Cast"
+        if 1 in node.inputs:
+            graph.forget(node, 1)
     neutral = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0}
     for node in graph.of("Cast", "Slice", "Expand", *neutral):
         if len(node.inputs) != 1:
@@ -397,6 +402,8 @@ def scaled_and_transposed_products(graph: KernelGraph) -> None:
                     break
                 if _swaps_last(before) or _scales(before):
                     fused = [*before.parts, *node.parts]
+                    if _swaps_last(before):
+                        _transpose_factor(node, position)
                     graph.bypass(before, next(iter(before.inputs)))
                     node.parts, node.op_type, node.domain = fused, "FusedMatMul", MICROSOFT
                     changed = True
@@ -404,6 +411,13 @@ def scaled_and_transposed_products(graph: KernelGraph) -> None:
         if after is not None and _scales(after):
             graph.absorb(node, after)
             node.op_type, node.domain = "FusedMatMul", MICROSOFT
+
+
+def _transpose_factor(node: KernelNode, position: int) -> None:
+    """Note that a product reads a factor with its last two sides swapped."""
+    attributes, name = node.operator.attributes, ("transA", "transB")[position]
+    swapped = {**attributes, name: 1 - attributes.get(name, 0)}
+    node.operator = dataclasses.replace(node.operator, attributes=swapped)
 
 
 def _swaps_last(node: KernelNode) -> bool:

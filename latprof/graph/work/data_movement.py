@@ -21,6 +21,7 @@ SoftmaxCrossEntropyLoss Softplus Softsign SpaceToDepth Split SplitToSequence Sqr
 StringConcat StringNormalizer StringSplit Sub Sum SwiGLU Swish Tan Tanh TensorScatter
 TfIdfVectorizer SimplifiedLayerNormalization ThresholdedRelu Tile TopK Transpose Trilu Unique
 Unsqueeze Upsample Where Xor
+Affine Crop DynamicSlice GivenTensorFill ImageScaler ParametricSoftplus Scale ScaledTanh
 """
 _MICROSOFT = """
 BiasAdd BiasDropout BiasGelu BiasSoftmax BiasSplitGelu BifurcationDetector BitmaskBiasDropout

@@ -6,6 +6,7 @@ Where shapes are inferred, such an operator is replaced by one or a few that onn
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -19,14 +20,24 @@ if TYPE_CHECKING:
     from latprof.graph.operators import Shape
 
 _DOMAINS = ("com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc")
+#: Those in ONNX's own domain of which onnx infers nothing, most of them ONNX Runtime's; and up to
+#: which version of it.
+_IN_ONNX = {
+    "GroupNormalization": math.inf,
+    **dict.fromkeys(("SimplifiedLayerNormalization", "Affine", "ImageScaler"), math.inf),
+    **dict.fromkeys(("ParametricSoftplus", "ScaledTanh"), math.inf),
+    "LayerNormalization": 16,
+}
 #: The shape of the first input, of as many outputs as stand here.
 _LIKE_FIRST: Mapping[str, tuple[int, ...]] = {
     **dict.fromkeys(
         """
-        BiasAdd BiasDropout BiasGelu BiasSoftmax DecoderMaskedMultiHeadAttention FastGelu Gelu
-        GemmaRotaryEmbedding GroupNorm MoE NGramRepeatBlock QLinearLeakyRelu
-        QLinearSigmoid QLinearSoftmax QMoE QuickGelu ReorderInput RotaryEmbedding ScaledSiLU
-        SimplifiedLayerNormalization Trilu
+        Affine BiasAdd BiasDropout BiasGelu BiasSoftmax CausalConvWithState ComplexMul
+        ComplexMulConj DecoderAttention DecoderMaskedMultiHeadAttention FastGelu GatedAdd
+        GatedRMSNorm Gelu GemmaRotaryEmbedding GroupNorm GroupNormalization ImageScaler Inverse
+        LayerNormalization LongformerAttention MoE MRotaryEmbedding NGramRepeatBlock
+        ParametricSoftplus QLinearLeakyRelu QLinearSigmoid QLinearSoftmax QMoE QuickGelu
+        ReorderInput RotaryEmbedding ScaledSiLU ScaledTanh SimplifiedLayerNormalization Trilu
         """.split(),  # noqa: SIM905 - a table
         (0,),
     ),
@@ -63,6 +74,9 @@ _ALIKE: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "GemmFloat8": ("Gemm", (0, 1)),
     "MaxpoolWithMask": ("MaxPool", (0,)),
     "GridSample": ("GridSample", (0, 1)),
+    "Pad": ("Pad", (0, 1)),
+    "Range": ("Range", (0, 1, 2)),
+    "TorchEmbedding": ("Gather", (0, 1)),
     "GatherND": ("GatherND", (0, 1)),
     "ConvTransposeWithDynamicPads": ("ConvTranspose", (0, 1)),
     "DequantizeLinear": ("DequantizeLinear", (0, 1)),
@@ -81,13 +95,20 @@ def with_stand_ins(model: onnx.ModelProto, weights: Mapping[str, Shape | None]) 
 
     ``weights`` are the shapes of its initialisers. The result shares no message with ``model``.
     """
-    if not any(node.domain in _DOMAINS for node in model.graph.node):
+    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+
+    def is_own(node: onnx.NodeProto) -> bool:
+        own = opset <= _IN_ONNX.get(node.op_type, 0) and node.domain in ("", "ai.onnx")
+        return own or node.domain in _DOMAINS
+
+    if not any(map(is_own, model.graph.node)):
         return model
     copy = type(model)()
     copy.CopyFrom(model)
     del copy.graph.node[:]
     for node in model.graph.node:
-        copy.graph.node.extend(_stand_in(node, weights, copy.graph) or [node])
+        stand_in = _stand_in(node, weights, copy.graph) if is_own(node) else []
+        copy.graph.node.extend(stand_in or [node])
     return copy
 
 
@@ -95,8 +116,6 @@ def _stand_in(
     node: onnx.NodeProto, weights: Mapping[str, Shape | None], graph: onnx.GraphProto
 ) -> Nodes:
     """Nodes in its place; none where nobody knows its shapes."""
-    if node.domain not in _DOMAINS:
-        return []
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     try:
         if node.op_type in _LIKE_FIRST:
@@ -112,7 +131,7 @@ def _stand_in(
             return _channels_last(alike, weights) if last else [alike]
         special = _SPECIAL.get(node.op_type)
         return special(_Place(node, attributes, weights, graph)) if special else []
-    except (IndexError, KeyError, TypeError, ValueError):
+    except (IndexError, KeyError, StopIteration, TypeError, ValueError):
         return []  # it lacks what it needs
 
 
@@ -230,6 +249,15 @@ def _first_of(place: _Place, name: str, axis: int, count: int) -> Nodes:
     ]
 
 
+def _packed_rows(place: _Place) -> Nodes:
+    """GatherBlockQuantized: rows of a table of few bits, of which a byte may hold several."""
+    table = next(t for t in place.graph.initializer if t.name == place.node.input[0])
+    each = 8 // place.attributes.get("bits", 4) if table.data_type == TensorProto.UINT8 else 1
+    weight = place.weight((*table.dims[:-1], table.dims[-1] * each))
+    axis = place.attributes.get("gather_axis", 0)
+    return [make_node("Gather", [weight, place.node.input[1]], [place.node.output[0]], axis=axis)]
+
+
 def _recurrent(place: _Place) -> Nodes:
     """DynamicQuantizeLSTM: as LSTM, whose shapes do not depend on its weights'."""
     node, given = place.node, place.attributes
@@ -265,10 +293,13 @@ def _reordered(place: _Place) -> Nodes:
 _SPECIAL: Mapping[str, Callable[[_Place], Nodes]] = {
     "FusedMatMul": _product,
     "FusedMatMulActivation": _product,
+    "TransposeMatMul": _product,
+    "GatherBlockQuantized": _packed_rows,
     "MatMulNBits": _blockwise,
     "MatMulBnb4": _blockwise,
     "Attention": _projecting_attention,
     "QAttention": _projecting_attention,
+    "DecoderMaskedSelfAttention": _projecting_attention,
     "MultiHeadAttention": _multi_head_attention,
     "GroupQueryAttention": _group_query_attention,
     "SparseAttention": _group_query_attention,

@@ -1,10 +1,14 @@
 """Random networks of rare operators are models that run, and whose kernels are told apart."""
 
+import math
+
 import numpy as np
 import onnx
 import onnxruntime as ort
 
 from latprof.datasets.zoo.built_models import built_bytes, built_family, built_model
+from latprof.datasets.zoo.random_modules import DRAWN
+from latprof.graph import onnxruntime_kernels, read_network
 
 
 def test_they_run_and_stay_numbers_and_shapes_agree():
@@ -22,3 +26,27 @@ def test_they_run_and_stay_numbers_and_shapes_agree():
         (out,) = session.run(None, {wanted.name: np.ones(wanted.shape, np.float32)})
         assert np.isfinite(out).all(), seed
     assert len(kinds) > 30
+
+
+def test_modules_of_exported_networks_are_read_whole_and_run():
+    kinds, unknown = set(), {}
+    for seed in range(len(DRAWN)):
+        network = read_network(built_model(f"modules:{seed} batch_size=1"))
+        kinds.update(kernel.op_type for kernel in onnxruntime_kernels(network))
+        if network.unknown:
+            unknown[seed] = network.unknown
+        assert sum(math.prod(op.output_shapes[0]) for op in network.operators if op.output_shapes)
+    wanted = {"LSTM", "GRU", "ScatterND", "ScatterElements", "ReduceL2", "STFT", "Attention",
+              "MultiHeadAttention", "TopK", "GroupQueryAttention", "InstanceNormalization",
+              "BatchNormalization", "Resize", "ConvTranspose", "GatherElements"}  # fmt: skip
+    assert wanted <= kinds
+    assert all("NonMaxSuppression" in str(why) or "decided" in str(why) for why in unknown.values())
+    for seed in (1, 4, 6, 12):
+        content = built_bytes(f"modules:{seed} batch_size=1")
+        session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
+        given = {
+            each.name: np.ones(each.shape, np.int64 if "int64" in each.type else np.float32)
+            for each in session.get_inputs()
+        }
+        (out,) = session.run(None, given)
+        assert np.isfinite(out).all(), seed

@@ -9,7 +9,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from latprof.errors import InvalidValueError
-from latprof.graph import GraphNode, OperatorHandler, read_network, register_operator
+from latprof.graph import (
+    GraphNode,
+    OperatorHandler,
+    onnxruntime_kernels,
+    read_network,
+    register_operator,
+)
 from latprof.graph.work import handlers
 from latprof.profilers.visits.models import ModelReading
 
@@ -324,6 +330,48 @@ def test_bytes_follow_dtypes_and_what_is_looked_up():
 
     assert (rows.read_bytes, rows.weight_bytes, rows.write_bytes) == (3 * 8, 3 * 8 * 2, 3 * 8 * 2)
     assert (matrix.weight_bytes, matrix.precision) == (8 * 2 * 2, "float16")
+
+
+def test_of_a_value_that_is_cut_only_the_part_is_read():
+    bounds = {name: np.int64([n]) for name, n in (("b", 2), ("e", 5), ("a", 1))}
+    cut, picked = (
+        _read([node], {"x": (4, 100)}, bounds).operators[0]
+        for node in (_node("Slice", "x b e a"), _node("Gather", "x a", axis=1))
+    )
+
+    assert (cut.read_bytes, cut.write_bytes) == (4 * 3 * 4, 4 * 3 * 4)
+    assert picked.read_bytes == picked.write_bytes == 4 * 4
+
+
+def test_axes_are_attributes_in_whatever_version_of_the_operators():
+    older = _read([_node("ReduceMean", "x", axes=[1])], {"x": (2, 3, 4)})
+    later = _read([_node("ReduceMean", "x a")], {"x": (2, 3, 4)}, {"a": np.int64([1])}, opset=18)
+    sums = _read([_node("CumSum", "x a")], {"x": (2, 3, 4)}, {"a": np.array(1)})
+
+    assert older.operators[0].attributes["axes"] == later.operators[0].attributes["axes"] == (1,)
+    assert sums.operators[0].attributes["axis"] == 1
+
+
+def test_a_normalisation_in_training_keeps_its_shapes_in_its_kernel():
+    node = _node("BatchNormalization", "x s s s s", "y m v a b")
+    after = _node("Conv", "d y", "z", kernel_shape=[1])
+    weights: dict[str, Any] = {"x": (4, 3, 1), "s": (3,)}
+
+    network = _read([node, after], {"d": (1, 3, 5)}, weights, opset=13)
+    kernel = onnxruntime_kernels(network)[0]
+
+    assert network.operators[0].writes[0] == "y"
+    assert kernel.output_shapes[0] == (4, 3, 1)
+    assert sum(int(np.prod(shape)) for shape in kernel.weight_shapes) == 4 * 3 + 4 * 3
+
+
+def test_a_fused_product_tells_which_factor_it_reads_transposed():
+    nodes = [_node("Transpose", "k", "t", perm=[0, 2, 1]), _node("MatMul", "q t")]
+
+    (kernel,) = onnxruntime_kernels(_read(nodes, {"q": (2, 3, 4), "k": (2, 5, 4)}))
+
+    assert (kernel.op_type, kernel.attributes) == ("FusedMatMul", {"transB": 1})
+    assert kernel.macs == _counted_by_loops(2, 3, 5, 4)
 
 
 def test_a_fourier_transform_counts_its_butterflies():

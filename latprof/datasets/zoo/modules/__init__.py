@@ -1,0 +1,1 @@
+"""Random modules of exported networks, as people's own code has them, a module for each kind."""
