@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from latprof.measurement.quiet.target_constant import Constant
+
 #: The core that both ways measure on.
 CORE = 1
 
@@ -98,6 +100,10 @@ def _compare_ways(stores: Mapping[str, Path], visits: int) -> None:
     ratio = np.array([labels["phone"][key] / labels["direct"][key] for key in both])
     print(f"networks measured both ways          {len(both)}, {visits} visits each")
     print(f"mean ratio of labels, phone/direct   {ratio.mean():.4f}")
+    found = [_constant(stores[way]) for way in ("phone", "direct")]
+    doubts = ", ".join(f"{100 * each.doubt:.1f} %" for each in found)
+    quotient = found[0].reference_ms / found[1].reference_ms
+    print(f"  of it the reference's constants    {quotient:.4f}, each known within {doubts}")
     print(f"spread of the ratios (SD)            {ratio.std():.4f}")
     errors = {way: _rmse(path) for way, path in stores.items()}
     for way, rmse in errors.items():
@@ -110,6 +116,12 @@ def _latencies(path: Path) -> dict[str, float]:
         table = TargetLabels.of(store, None).labels
         first = table[table["label"] == 0]
         return dict(zip(first["subject"], first["latency_ms"], strict=True))
+
+
+def _constant(path: Path) -> Constant:
+    """The reference's milliseconds in a store, and how far they are known."""
+    with Store.open(str(path)) as store:
+        return TargetLabels.of(store, None).constant
 
 
 def _rmse(path: Path) -> float:
