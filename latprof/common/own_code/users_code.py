@@ -43,6 +43,7 @@ def load_named(text: str, field: str) -> Any:
     if path is not None and what_is_at(path) != "file":
         raise UsageError("there is no such file", field=field, got=given[:200])
     module, folder = module_of(text)
+    search_in(folder)
     found: Any = None
     try:
         with called(f"the import of {module}"), folder_searched_last(folder):
@@ -64,7 +65,6 @@ def load_named(text: str, field: str) -> Any:
             hint="modules are searched where Python is installed, then in "
             + ("the working directory" if path is None else str(folder)),
         ) from error.__cause__
-    search_in(folder)
     return found
 
 
