@@ -157,8 +157,8 @@ def test_a_space_is_found_by_the_path_of_its_file_in_a_package_too(place, monkey
     space = latprof.get_space("../spaces_of_mine/inner/tiny.py:Space")
     assert type(space).__module__ == "spaces_of_mine.inner.tiny"
     assert space.source_digest == latprof.get_space("spaces_of_mine.inner.tiny:Space").source_digest
-    late = latprof.get_space(f"{alone / 'late_of_mine.py'}:Space")
-    assert late.macs(late.sample(1)[0]) > 0
+    other = latprof.get_space(f"{alone / 'late_of_mine.py'}:Space")
+    assert other.macs(other.sample(1)[0]) > 0
     assert sys.path == before
     for name in [name for name in sys.modules if name.partition(".")[0].endswith("_of_mine")]:
         del sys.modules[name]

@@ -219,7 +219,7 @@ def test_inputs_need_not_be_images():
 def test_networks_may_have_several_inputs():
     torch = pytest.importorskip("torch")
 
-    class Head(torch.nn.Module):
+    class Head(torch.nn.Module):  # type: ignore[name-defined]
         def __init__(self, width):
             super().__init__()
             self.small, self.large = torch.nn.Conv2d(8, width, 1), torch.nn.Conv2d(4, width, 3)
