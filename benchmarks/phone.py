@@ -8,8 +8,9 @@ The test phone is the real adbd with the x86-64 runner and the library of LiteRT
 by 5-fold cross-validation. With ``--folder`` its stores are kept there, and the same command
 resumes; ``--minutes`` ends it between two parts, and prints what is there. ``visits``: what a
 visit through it takes beyond its runs, with the library's own loading apart, and by what was asked
-of the phone; and what that makes of 5,000 networks as slow as the paper's. ``skeletons``: the
-latency of networks whose weights the runner fills against the same networks pushed whole.
+of the phone; and what that makes of 5,000 networks as slow as the paper's; ``--minutes`` ends
+these, too. ``skeletons``: the latency of networks whose weights the runner fills against the same
+networks pushed whole.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from latprof.measurement.quiet.target_constant import Constant
+
 #: The core that both ways measure on.
 CORE = 1
 
@@ -98,6 +101,10 @@ def _compare_ways(stores: Mapping[str, Path], visits: int) -> None:
     ratio = np.array([labels["phone"][key] / labels["direct"][key] for key in both])
     print(f"networks measured both ways          {len(both)}, {visits} visits each")
     print(f"mean ratio of labels, phone/direct   {ratio.mean():.4f}")
+    found = [_constant(stores[way]) for way in ("phone", "direct")]
+    doubts = ", ".join(f"{100 * each.doubt:.1f} %" for each in found)
+    quotient = found[0].reference_ms / found[1].reference_ms
+    print(f"  of it the reference's constants    {quotient:.4f}, each known within {doubts}")
     print(f"spread of the ratios (SD)            {ratio.std():.4f}")
     errors = {way: _rmse(path) for way, path in stores.items()}
     for way, rmse in errors.items():
@@ -110,6 +117,12 @@ def _latencies(path: Path) -> dict[str, float]:
         table = TargetLabels.of(store, None).labels
         first = table[table["label"] == 0]
         return dict(zip(first["subject"], first["latency_ms"], strict=True))
+
+
+def _constant(path: Path) -> Constant:
+    """The reference's milliseconds in a store, and how far they are known."""
+    with Store.open(str(path)) as store:
+        return TargetLabels.of(store, None).constant
 
 
 def _rmse(path: Path) -> float:
@@ -169,8 +182,8 @@ def timed_requests() -> Iterator[dict[str, float]]:
             setattr(owner, name, method)
 
 
-def visits(place: Any, n: int) -> None:
-    """Visit networks in this process; print what is not spent in runs."""
+def visits(place: Any, n: int, minutes: float) -> None:
+    """Visit networks in this process, so long at most; print what is not spent in runs."""
     with place.in_this_process():
         profiler = AdbLiteRT.at(place.phone.serial)(RunOptions(cores=(CORE,)))
         _, reference = reference_network()
@@ -180,8 +193,12 @@ def visits(place: Any, n: int) -> None:
         for network in chosen:  # converted, and pushed
             measurer.visit(network)
         found: dict[str, list[float]] = defaultdict(list)
+        end = time.monotonic() + 60 * minutes
         with timed_requests() as spent:
             for number in range(n):
+                if time.monotonic() > end:
+                    n = number
+                    break
                 spent.update(dict.fromkeys((*spent, RUNS), 0.0))
                 start = time.perf_counter()
                 made = measurer.visit(chosen[number % len(chosen)])
@@ -256,12 +273,12 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=200, help="networks of the journey")
     parser.add_argument("--visits", type=int, default=8, help="fresh loads of each network")
     parser.add_argument("--folder", type=Path, help="where the journey's stores are kept")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="of the journey's parts")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="of parts, or of visits")
     arguments = parser.parse_args()
     print(f"{os.cpu_count()} cores")
     with station() as place, tempfile.TemporaryDirectory() as folder:
         if "visits" in arguments.what:
-            visits(place, max(8, arguments.n))
+            visits(place, max(8, arguments.n), arguments.minutes)
         if "skeletons" in arguments.what:
             skeletons(place, max(2, arguments.n // 20))
         if "journey" in arguments.what:

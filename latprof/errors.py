@@ -129,11 +129,12 @@ class LatprofError(Exception):
     expected, got : str, optional
         What would have been right, and what was there instead.
     hint : str, optional
-        The next thing to do.
+        The next thing to do; the class's own, ``usual_hint``, where none is given.
     """
 
     code = "error"
     exit_status = 1
+    usual_hint: str | None = None
 
     def __init__(
         self,
@@ -148,7 +149,8 @@ class LatprofError(Exception):
         super().__init__(self.problem)
         self.field = field
         self.expected, self.got, self.hint = (
-            None if part is None else without_passwords(str(part)) for part in (expected, got, hint)
+            None if part is None else without_passwords(str(part))
+            for part in (expected, got, self.usual_hint if hint is None else hint)
         )
 
     def __str__(self) -> str:
@@ -384,6 +386,7 @@ class ConnectionLostError(DeviceError):
     """The connection to a device broke, or carried what is not its protocol."""
 
     code = "connection-lost"
+    usual_hint = "check the cable or the network, and run the same command again"
 
 
 class HostBusyError(DeviceError):
@@ -428,7 +431,8 @@ def error_from_code(code: str, message: str) -> LatprofError:
         kinds += kind.__subclasses__()
     found = next((kind for kind in kinds if kind.code == code), RuntimeFailedError)
     error = found.__new__(found)  # some ask for more than a line
-    LatprofError.__init__(error, message)
+    LatprofError.__init__(error, message, hint="")  # the line has its own
+    error.hint = None
     return error
 
 

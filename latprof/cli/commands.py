@@ -23,6 +23,7 @@ from latprof.cli.signals import say_when_left
 from latprof.common.limits import read_number
 from latprof.errors import (
     EXIT_INTERRUPTED,
+    EXIT_USAGE,
     InvalidValueError,
     LatprofError,
     did_you_mean,
@@ -172,15 +173,20 @@ class Command(NamingCommand):
         """Run the command; an error becomes one line and the documented exit status."""
         from latprof.common.own_code.calling import called_by_command
 
-        with self._errors_in_one_line(), called_by_command(lambda text: note(f"latprof: {text}")):
+        with (
+            self._errors_in_one_line(ctx.params),
+            called_by_command(lambda text: note(f"latprof: {text}")),
+        ):
             return super().invoke(ctx)
 
     @contextmanager
-    def _errors_in_one_line(self) -> Iterator[None]:
+    def _errors_in_one_line(self, given: Mapping[str, Any] | None = None) -> Iterator[None]:
         try:
             yield
         except LatprofError as error:
             print_error(error, spelled(str(error), self, error.field))
+            if (given or {}).get("form") == "junit" and error.exit_status != EXIT_USAGE:
+                self._print_as_test_case(error, given or {})
             raise typer.Exit(error.exit_status) from None
         except typer.Exit:
             raise
@@ -193,6 +199,15 @@ class Command(NamingCommand):
                 raise
             print_error(found)
             raise typer.Exit(found.exit_status) from None
+
+    def _print_as_test_case(self, error: LatprofError, given: Mapping[str, Any]) -> None:
+        """Print JUnit's XML of what has no verdict: who reads it would find nothing else."""
+        from latprof.cli.formats import print_junit
+        from latprof.measurement.budgets import BudgetResult
+
+        words = [given.get(p.name or "") for p in self.params if p.param_type_name == "argument"]
+        named = " ".join(w if isinstance(w, str) else " ".join(w) for w in words if w)
+        print_junit(self.name or "", BudgetResult(), {shortened(named): error})
 
     def _one_word_each(self, args: list[str]) -> list[str]:
         options = {

@@ -40,6 +40,7 @@ from latprof.cli.run_options import (
     WaitQuiet,
     parse_cores,
 )
+from latprof.errors import NotEnoughDataError
 from latprof.workflows.formatting import milliseconds
 
 if TYPE_CHECKING:
@@ -155,7 +156,8 @@ def compare(
         )
     print_as(form, result.to_dict(), lambda: _print_all(result))
     if form is Form.JUNIT:
-        print_junit("compare", result.budgets)
+        gone = NotEnoughDataError(f"no usable visits in {b or 'this revision'}")
+        print_junit("compare", result.budgets, dict.fromkeys(result.missing, gone))
     for comparison in result.comparisons:
         remark_on_visits(comparison.visits)
     if result.missing:

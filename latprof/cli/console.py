@@ -80,7 +80,8 @@ OwnSpace = Annotated[
     typer.Option(
         "--space",
         metavar="MODULE:NAME",
-        help="Your own search space: a class, a space, or a function that returns one.",
+        help="Your own search space: a class, a space, or a function that returns one; MODULE may "
+        "be a file, as lab/mine.py.",
     ),
 ]
 StoreFile = Annotated[

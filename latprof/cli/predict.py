@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -183,7 +183,9 @@ def predict(
     if failed and not answers and form not in {Form.JSON, Form.JUNIT}:
         raise typer.Exit(lost)
     verdicts = answer_verdicts(
-        answers, budgets, lambda share: asked.answers(share, lambda _name, _error: None)[1]
+        _with_packs(answers, packs),
+        budgets,
+        lambda share: asked.answers(share, lambda _name, _error: None)[1],
     )
     kept = BudgetResult(tuple(verdicts), allow_open)
 
@@ -201,6 +203,12 @@ def predict(
     if form is Form.JUNIT:
         print_junit("predict", kept, failed)
     finish_within(kept, lost)
+
+
+def _with_packs(answers: list[Answer], packs: list[str]) -> list[Answer]:
+    """The answers, each named with its pack where these are named."""
+    pairs = zip(packs, answers, strict=False)
+    return [replace(each, name=f"{each.name} by {pack}") for pack, each in pairs] or answers
 
 
 def _status(failed: dict[str, LatprofError], answers: list[Answer]) -> int:

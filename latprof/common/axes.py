@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _PICTURES = (".png", ".svg", ".pdf")
-#: So many names fit beside an axis.
+#: So many names fit beside an axis; inches of a figure, and of each name in it.
 _MOST_NAMES = 60
+_WIDTH, _HEIGHT, _ROW = 6.4, 4.8, 0.2
 
 
-def axes_of(ax: Axes | None) -> Axes:
-    """The axes that are given, or those of a new figure of pyplot.
+def axes_of(ax: Axes | None, names: int = 0) -> Axes:
+    """The axes that are given, or those of a new figure of pyplot, high enough for so many names.
 
     Raises MissingDependencyError without matplotlib.
     """
@@ -32,7 +33,8 @@ def axes_of(ax: Axes | None) -> Axes:
         return ax
     import matplotlib.pyplot as plt
 
-    found: Axes = plt.subplots(layout="constrained")[1]
+    size = (_WIDTH, max(_HEIGHT, 1 + _ROW * min(names, _MOST_NAMES)))
+    found: Axes = plt.subplots(figsize=size, layout="constrained")[1]
     return found
 
 
@@ -78,7 +80,7 @@ def draw_intervals(
     **style
         Of matplotlib's ``errorbar``.
     """
-    ax = axes_of(ax)
+    ax = axes_of(ax, len(names))
     rows = range(len(names))
     look: dict[str, Any] = {"fmt": "o", "capsize": 3, **style}
     ax.errorbar(values, rows, xerr=errors_of(values, ends), **look)

@@ -374,7 +374,10 @@ class Profiler(ABC):
 
         Raises DeviceError where the runtime has no times of single kernels, else as :meth:`load`.
         """
-        raise DeviceError(f"{self.spelling} does not report per-kernel times")
+        raise DeviceError(
+            f"{self.spelling} does not report per-kernel times",
+            hint="another runtime of the device may: `latprof devices`",
+        )
 
 
 def mode_names(problem: str, known: Collection[str], mode: Sequence[str]) -> list[str]:
@@ -409,4 +412,5 @@ def _check_mode(profiler: Profiler, mode: Sequence[str]) -> None:
             field="mode",
             expected=" or ".join(sorted(groups[0])) if groups else "each word once",
             got=",".join(mode),
+            hint="leave the others out",
         )

@@ -6,8 +6,9 @@ lower end is: both comparisons are false where nothing is shown.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
@@ -193,18 +194,35 @@ class LatencyFixture:
         from latprof.workflows.profile import profile
 
         while True:
-            left_s = self.wait_s if self.busy == "wait" else 0.0
             begin = self.clock()
             try:
-                return profile(
-                    model, target, wait_quiet_s=left_s or None, require_quiet=True, **options
-                )
+                with _alone():
+                    left_s = max(self.wait_s - (self.clock() - begin), 0.0)
+                    left_s *= self.busy == "wait"
+                    return profile(
+                        model, target, wait_quiet_s=left_s or None, require_quiet=True, **options
+                    )
             except HostBusyError as error:
                 if self.busy == "fail":
                     raise
                 if not left_s:
                     _skip(error)
                 self.wait_s = max(left_s - (self.clock() - begin), 0.0)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Measure while no other test of this user does, such as one of another worker of xdist."""
+    import fcntl
+
+    from latprof.common.files import cache_folder
+
+    path = cache_folder("pytest") / "measuring.lock"
+    with contextlib.ExitStack() as opened:
+        with contextlib.suppress(OSError):  # no place for it: they disturb each other
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fcntl.flock(opened.enter_context(path.open("a")), fcntl.LOCK_EX)
+        yield
 
 
 def _skip(error: HostBusyError) -> NoReturn:

@@ -35,6 +35,7 @@ PUBLISHED = {
 }
 OnProgress: TypeAlias = Callable[[int, int | None], None]
 _ADDRESS, _CODE = re.compile(r"[A-Za-z0-9._\[\]:%-]{1,120}:\d{1,5}"), re.compile(r"\d{6}")
+_GIVE = "give the path of a library, or of the AAR or zip file that holds it"
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 
@@ -130,12 +131,14 @@ def android(
     if source is not None:
         source = path_text(source, "source")
     if code is not None and action != "pair":
-        raise UsageError("`code` is for pair", field="action")
+        raise UsageError("`code` is for pair", field="action", hint="leave it out, or pair")
     TIMEOUT.check("timeout_s", timeout_s)
     if action == "setup":
         return AndroidResult(_set_up(source, runtime, abi, sha256, (timeout_s, on_progress)))
     if runtime or abi or sha256:
-        raise UsageError("`runtime`, `abi` and `sha256` are for setup", field="action")
+        raise UsageError(
+            "`runtime`, `abi` and `sha256` are for setup", field="action", hint="leave them out"
+        )
     serial = "" if source is None else source.removeprefix("adb:")
     if action == "pair":
         return _pair(serial, "" if code is None else str(code))
@@ -162,7 +165,11 @@ def _set_up(
     _check_word("abi", abi, tuple(SYSTEMS))
     if sha256 is not None and not (isinstance(sha256, str) and _SHA256.fullmatch(sha256)):
         raise InvalidValueError(
-            "not a SHA-256", field="sha256", expected="64 hexadecimal digits", got=shown(sha256)
+            "not a SHA-256",
+            field="sha256",
+            expected="64 hexadecimal digits",
+            got=shown(sha256),
+            hint="`sha256sum FILE` prints one",
         )
     named = source if source is not None else PUBLISHED[runtime or "litert"]
     read = read_program if runtime == "benchmark-model" else read_library
@@ -176,6 +183,7 @@ def _set_up(
             field="runtime",
             expected=runtime,
             got=RUNTIME_OF_API[library.api],
+            hint="leave `runtime` out, or give its library",
         )
     return remember_library(library, named if "://" in named else str(Path(named).resolve()))
 
@@ -210,7 +218,10 @@ def _restore(serial: str, on_note: OnNote | None, *, clean: bool) -> AndroidResu
             count = len(journal.changes)
             restore(services, journal, on_note)
             if clean and (ended := services.run(["rm", "-rf", WORK_FOLDER])).status:
-                raise DeviceError(f"{own} keeps {WORK_FOLDER}: {ended.stderr.strip()[:200]}")
+                raise DeviceError(
+                    f"{own} keeps {WORK_FOLDER}: {ended.stderr.strip()[:200]}",
+                    hint="remove it as the user that made it, such as that of `adb root`",
+                )
     return AndroidResult(serial=own, undone=count, cleaned=clean)
 
 
@@ -239,17 +250,24 @@ def _content(
         return fetch(source, on_progress=on_progress)
     path = Path(source)
     if what_is_at(path) == "special":
-        raise InputFileError(f"{source} is a device or a pipe", field="source", expected="a file")
+        raise InputFileError(
+            f"{source} is a device or a pipe", field="source", expected="a file", hint=_GIVE
+        )
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         raise InputFileError(
-            f"cannot read {source}: {getattr(error, 'strerror', None) or error}", field="source"
+            f"cannot read {source}: {getattr(error, 'strerror', None) or error}",
+            field="source",
+            hint=_GIVE,
         ) from None
     if len(content) > MOST_BYTES:
         raise InputFileError(
-            f"{source} is too large", field="source", expected=f"at most {MOST_BYTES >> 20} MiB"
+            f"{source} is too large",
+            field="source",
+            expected=f"at most {MOST_BYTES >> 20} MiB",
+            hint=_GIVE,
         )
     check_sha256(content, sha256, source)
     return content

@@ -80,7 +80,7 @@ def profile_verdict(found: Profile, budget: Budget) -> BudgetVerdict:
     """The verdict on a profile: its interval, or that of a percentile of its runs."""
     if budget.percentile is None:
         low, high = found.interval_ms
-        return budget.judge(found.name, low, high, "90% interval of the latency")
+        return budget.judge(found.name, low, high, _basis(low, "90% interval of the latency"))
     if found.target.tells_averages:
         raise UsageError(
             f"{found.target.spelling} tells averages of runs, and no percentiles",
@@ -94,7 +94,11 @@ def profile_verdict(found: Profile, budget: Budget) -> BudgetVerdict:
     low, high = percentile_interval(visits, budget.percentile)
     runs = sum(map(len, visits))
     basis = f"90% interval of the percentile of {runs} runs by the clock"
-    return budget.judge(found.name, low, high, basis)
+    return budget.judge(found.name, low, high, _basis(low, basis))
+
+
+def _basis(low: float, basis: str) -> str:
+    return "one visit has none" if math.isnan(low) else basis
 
 
 def answer_verdicts(

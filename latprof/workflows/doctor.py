@@ -76,13 +76,15 @@ def doctor(
         Where the phone cannot be reached.
     """
     if store is not None and target is not None:
-        raise UsageError("a store or a target is checked, not both", field="target")
+        raise UsageError(
+            "a store or a target is checked, not both", field="target", hint="name one of them"
+        )
     serial = _serial_in(store if target is None else target)
     if record is not None and serial is None:
         raise UsageError("`record` is for a phone", field="record", hint="name it: adb:SERIAL")
     if serial is not None:
         if repair is not None:
-            raise UsageError("`repair` is for a store", field="repair")
+            raise UsageError("`repair` is for a store", field="repair", hint="leave it out")
         found = _phone_checks(serial, record)
         more = () if target is None else _target_checks(target)
         return DoctorResult((*more, *found.checks))

@@ -58,6 +58,26 @@ def test_budgets_become_test_cases_and_a_file_without_an_answer_an_error(tmp_pat
     assert suite[2].get("name") == missing
 
 
+def test_a_command_that_ends_in_an_error_leaves_a_test_case_too(tmp_path):
+    missing = str(tmp_path / "none.onnx")
+    for command in ("predict", "profile"):
+        done = run(command, missing, "--fail-if", "> 5 ms", "--format", "junit")
+        (suite,) = ET.fromstring(done.stdout)
+        assert done.exit_code == 3
+        assert [(case.get("name"), case[0].tag) for case in suite] == [(missing, "error")]
+        assert "none.onnx" in suite[0][0].get("message")
+    assert run("predict", missing, "--fail-if", "x", "--format", "junit").stdout == ""  # usage
+
+
+def test_each_pack_has_a_verdict_of_its_own():
+    words = ("predict", MEMBER, "--all", "--fail-if", "> 5 ms", "--format")
+    rows = json.loads(run(*words, "json").stdout)
+    (suite,) = ET.fromstring(run(*words, "junit").stdout)
+    names = [case.get("name") for case in suite]
+    assert names == [f"{row['name']} by {row['pack']}: at most 5 ms" for row in rows]
+    assert len(set(names)) == len(names) > 1
+
+
 @pytest.mark.parametrize(
     ("allow_open", "expected"), [(False, ["failure", "error"]), (True, ["skipped", "error"])]
 )

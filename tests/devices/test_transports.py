@@ -1,4 +1,7 @@
-"""Both ways to a phone, against the real adbd: commands, files, time-outs, faults."""
+"""Each way to a phone, against the real adbd: commands, files, time-outs, faults.
+
+Through the adb server of Debian's package (29) and one of 2025 (36), and without any, by adb-shell.
+"""
 
 import contextlib
 import os
@@ -10,6 +13,7 @@ from functools import partial
 import pytest
 from adb_phone import Phone
 from free_port import free_port
+from newer_adb import newer_adb
 from phone_profiles import PROFILES
 
 from latprof.errors import (
@@ -46,14 +50,29 @@ def phone(tmp_path_factory, home):
         yield made
 
 
+@contextlib.contextmanager
+def a_server(program):
+    """The server of an adb program, at a port of its own."""
+    port = free_port()
+    adb = [program, "-P", str(port)]
+    subprocess.run([*adb, "start-server"], check=True, capture_output=True)
+    yield AdbServer(("127.0.0.1", port))
+    subprocess.run([*adb, "kill-server"], check=True, capture_output=True)
+
+
 @pytest.fixture(scope="module")
 def server(home):
-    """The adb server of Debian's package, at a port of its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ANDROID_ADB_SERVER_PORT", str(free_port()))
-        subprocess.run([shutil.which("adb"), "start-server"], check=True, capture_output=True)
-        yield AdbServer()
-        subprocess.run([shutil.which("adb"), "kill-server"], check=True, capture_output=True)
+    with a_server(shutil.which("adb")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def newer_server(home, tmp_path_factory):
+    program = newer_adb(tmp_path_factory.mktemp("adb"))
+    told = subprocess.run([program, "version"], check=True, capture_output=True, text=True).stdout
+    assert "Version 36." in told
+    with a_server(program) as made:
+        yield made
 
 
 def linked_by_server(server, phone):
@@ -65,14 +84,13 @@ def linked_by_server(server, phone):
     return server.link(phone.serial, LONG_S)
 
 
-@pytest.fixture(params=["server", "direct"])
+@pytest.fixture(params=["server", "newer_server", "direct"])
 def services(request, phone):
     phone.link.heal()
-    if request.param == "server":
-        server = request.getfixturevalue("server")
-        link = linked_by_server(server, phone)
-    else:
+    if request.param == "direct":
         link = adb_direct.connect(phone.serial, LONG_S)
+    else:
+        link = linked_by_server(request.getfixturevalue(request.param), phone)
     with link:
         yield PhoneServices(link)
     phone.link.heal()
@@ -181,7 +199,7 @@ def test_a_phone_that_is_not_there(server):
         adb_direct.connect("127.0.0.1:9", LONG_S)
 
 
-def test_a_phone_says_what_it_is_over_both_ways(services):
+def test_a_phone_says_what_it_is_over_each_way(services):
     facts = read_phone_facts(services)
     assert (facts.model, facts.serial) == ("Pixel 6", "0A1B2C3D4E5F")
     assert [cluster.cores for cluster in facts.clusters] == [(0, 1, 2, 3), (4, 5), (6, 7)]

@@ -143,6 +143,22 @@ def test_waiting_is_limited_for_all_tests_together(monkeypatch):
         dataclasses.replace(latencies, busy="fail").measure("m.onnx")
 
 
+def test_workers_of_one_user_measure_one_at_a_time(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    seen = []
+
+    def profiled(*_arguments, **_options):
+        lock = next(tmp_path.rglob("*.lock"))
+        code = "import fcntl, sys; fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+        other = subprocess.run([sys.executable, "-c", code, lock], capture_output=True, check=False)
+        seen.append(b"BlockingIOError" in other.stderr)
+        return SimpleNamespace(name="m", latency_ms=1.0, host=SimpleNamespace(describe=lambda: ""))
+
+    monkeypatch.setattr(workflow, "profile", profiled)
+    LatencyFixture("skip").measure("m.onnx")
+    assert seen == [True]
+
+
 def test_a_percentile_is_judged_as_one():
     seen = []
 

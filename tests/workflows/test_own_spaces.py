@@ -115,7 +115,9 @@ def test_a_space_is_found_by_class_object_and_function(place):
     [
         ("mine_of_mine:Nowhere", "cannot be imported"),
         ("nowhere_of_mine:Space", "cannot be imported"),
-        ("mine_of_mine.py:Space", "without its path"),
+        ("nowhere_of_mine.py:Space", "no such file"),
+        ("../mine_of_mine:Space", "ends in .py"),
+        ("random.py:Random", "another module is called random"),
         ("mine_of_mine:NUMBER", "is no search space"),
         ("mine_of_mine:with_arguments", "needs the option 'width'"),
         ("mine_of_mine:Nameless", "has no name"),
@@ -128,8 +130,38 @@ def test_a_space_is_found_by_class_object_and_function(place):
     ],
 )
 def test_what_is_no_space_is_said(place, name, words):
+    (place / "random.py").write_text("Random = 3\n")
     with pytest.raises(UsageError, match=words):
         latprof.get_space(name)
+
+
+def test_a_space_is_found_by_the_path_of_its_file_in_a_package_too(place, monkeypatch):
+    folder = place / "spaces_of_mine"
+    (folder / "inner").mkdir(parents=True)
+    for package in (folder, folder / "inner"):
+        (package / "__init__.py").touch()
+    relative = "from ..sizes import EXPANSIONS\n" + MODULE.replace("EXPANSIONS = (1, 2, 3)\n", "")
+    late = "    def blocks(self, architecture):\n        import beside_of_mine\n"
+    (folder / "sizes.py").write_text("EXPANSIONS = (1, 2, 3)\n")
+    (folder / "inner" / "tiny.py").write_text(relative)
+    alone = place / "alone"
+    alone.mkdir()
+    (alone / "beside_of_mine.py").touch()
+    (alone / "late_of_mine.py").write_text(
+        MODULE.replace("    def blocks(self, architecture):\n", late, 1)
+    )
+    elsewhere = place / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    before = [*sys.path]
+    space = latprof.get_space("../spaces_of_mine/inner/tiny.py:Space")
+    assert type(space).__module__ == "spaces_of_mine.inner.tiny"
+    assert space.source_digest == latprof.get_space("spaces_of_mine.inner.tiny:Space").source_digest
+    other = latprof.get_space(f"{alone / 'late_of_mine.py'}:Space")
+    assert other.macs(other.sample(1)[0]) > 0
+    assert sys.path == before
+    for name in [name for name in sys.modules if name.partition(".")[0].endswith("_of_mine")]:
+        del sys.modules[name]
 
 
 def test_networks_are_measured_without_the_code_in_measuring_processes(place):

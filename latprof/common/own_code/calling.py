@@ -56,6 +56,8 @@ def called(what: str) -> Iterator[None]:
     if is_first:
         _running.append((what, time.monotonic()))
     in_command = is_first and len(_commands) > 0
+    own = [folder for folder in _folders if folder not in sys.path] if is_first else []
+    sys.path += own
     try:
         with redirect_stdout(sys.stderr) if in_command else nullcontext():
             yield
@@ -64,8 +66,17 @@ def called(what: str) -> Iterator[None]:
     except BaseException as error:
         raise OwnCodeError(f"{what} {_did(error)} {in_words(error)}") from error
     finally:
+        for folder in own:
+            if folder in sys.path:
+                sys.path.remove(folder)
         if is_first:
             _running.clear()
+
+
+def search_in(folder: Path) -> None:
+    """Find what a user's code imports as it runs in this folder too, behind all others."""
+    entry = str(folder)
+    _folders[:] = [entry, *(each for each in _folders if each != entry)]
 
 
 @contextmanager
@@ -101,6 +112,8 @@ def called_by_command(say: Callable[[str], None], after_s: float = LONG_CALL_S) 
 _running: list[tuple[str, float]] = []
 #: One for each command that runs.
 _commands: list[None] = []
+#: Folders of the modules that were named, the last one first.
+_folders: list[str] = []
 
 
 def _did(error: BaseException) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _MOST_DECISIONS, _MOST_CANDIDATES = 10_000, 256
 _MOST_BLOCKS, _MOST_SIZES = 100_000, 5
 #: Elements of an input: 512 MiB of float32.
-_MOST_ELEMENTS = 1 << 27
+MOST_ELEMENTS = 1 << 27
 _SIZE = whole(1, 1 << 20)
 
 
@@ -49,7 +49,7 @@ def _is_shape(answer: Any, _args: tuple[Any, ...]) -> bool:
         _is_list(answer, _MOST_SIZES)
         and len(answer) > 0
         and all(map(_SIZE.takes, answer))
-        and math.prod(map(int, answer)) <= _MOST_ELEMENTS
+        and math.prod(map(int, answer)) <= MOST_ELEMENTS
     )
 
 
@@ -98,7 +98,7 @@ def _is_plain(answer: Any, _args: tuple[Any, ...]) -> bool:
     return isinstance(answer, Mapping)
 
 
-_shape = _unless(f"the sizes of one input, at most {_MOST_ELEMENTS:,} elements together", _is_shape)
+_shape = _unless(f"the sizes of one input, at most {MOST_ELEMENTS:,} elements together", _is_shape)
 _blocks = _unless("a tuple of blocks", _are_blocks)
 _choices = _unless("choices of the shape that was given", _is_array("ui"))
 #: By the members of :class:`latprof.datasets.spaces.base.SearchSpace` that a user's class may have.

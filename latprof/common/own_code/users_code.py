@@ -1,7 +1,7 @@
 """A user's own code, named as ``module:name``: found where they stand, and nowhere run by itself.
 
-Nothing is imported from the working directory but what is named here, and only for the time of the
-import (docs/security.md).
+Nothing is imported from the working directory, or another folder, but what is named here and what
+that imports, for the time that it runs (docs/security.md).
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from latprof.common.own_code.calling import called
+from latprof.common.files import what_is_at
+from latprof.common.own_code.calling import called, search_in
 from latprof.errors import OwnCodeError, UsageError
 
 
@@ -23,7 +24,7 @@ def load_named(text: str, field: str) -> Any:
     Parameters
     ----------
     text : str
-        ``"module:name"``; the name may have points in it.
+        ``"module:name"``, or ``"path/to/module.py:name"``; the name may have points in it.
     field : str
         The argument that it is the value of, for messages.
 
@@ -32,16 +33,28 @@ def load_named(text: str, field: str) -> Any:
     UsageError
         For a module or a name that is not there, and for whatever the module raises.
     """
-    module, colon, name = text.partition(":")
-    if not colon or not module or not name:
+    given, colon, name = text.partition(":")
+    if not colon or not given or not name:
         raise UsageError(f"`{field}` takes module:name", field=field, got=text[:200])
-    if module.endswith(".py") or "/" in module:
-        hint = f"{Path(module).stem}:{name}, in the folder of that file"
-        raise UsageError("a module is written without its path", field=field, hint=hint)
+    if "/" in given and not given.endswith(".py"):
+        hint = f"{given}.py:{name}"
+        raise UsageError("the path of a module ends in .py", field=field, hint=hint)
+    path = Path(given) if given.endswith(".py") else None
+    if path is not None and what_is_at(path) != "file":
+        raise UsageError("there is no such file", field=field, got=given[:200])
+    module, folder = module_of(text)
+    search_in(folder)
     found: Any = None
     try:
-        with called(f"the import of {module}"), folder_searched_last(Path.cwd()):
+        with called(f"the import of {module}"), folder_searched_last(folder):
             found = importlib.import_module(module)
+            if path is not None and Path(found.__file__ or "").resolve() != path.resolve():
+                raise UsageError(
+                    f"another module is called {module}",
+                    field=field,
+                    expected="a file with a name of its own",
+                    got=str(found.__file__),
+                )
             for part in name.split("."):
                 found = getattr(found, part)
     except OwnCodeError as error:
@@ -49,9 +62,26 @@ def load_named(text: str, field: str) -> Any:
         raise OwnCodeError(
             f"{text} cannot be imported: {error.problem}" + (f" (found {where})" if where else ""),
             field=field,
-            hint="modules are searched where Python is installed, then in the working directory",
+            hint="modules are searched where Python is installed, then in "
+            + ("the working directory" if path is None else str(folder)),
         ) from error.__cause__
     return found
+
+
+def module_of(text: str) -> tuple[str, Path]:
+    """Of ``module:name`` the module's name, and the folder that it is searched in.
+
+    Of the path of a file it is the folder of its package, or its own where it is in none.
+    """
+    given = text.partition(":")[0]
+    if not given.endswith(".py"):
+        return given, Path.cwd()
+    path = Path(given).resolve()
+    names, folder = [path.stem] * (path.stem != "__init__"), path.parent
+    while folder.name and what_is_at(folder / "__init__.py") == "file":
+        names.insert(0, folder.name)
+        folder = folder.parent
+    return ".".join(names), folder
 
 
 @contextmanager

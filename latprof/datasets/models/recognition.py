@@ -77,7 +77,7 @@ def recognized(space: _Space, network: Network) -> Any:
 
     Where several architectures are the same network it is one of them.
     """
-    if len(network.inputs) != 1 or not network.inputs[0][1]:
+    if not network.inputs or not network.inputs[0][1]:
         return None
     batch = network.inputs[0][1][0]
     wanted: Counter[bytes] | None = None

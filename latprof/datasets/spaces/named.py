@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from latprof.common.own_code.calling import called, checked_answer, in_use
 from latprof.common.own_code.space_answers import ANSWERS, FIRST
-from latprof.common.own_code.users_code import folder_searched_last, load_named
+from latprof.common.own_code.users_code import load_named
 from latprof.datasets.spaces.base import SearchSpace
 from latprof.errors import InvalidValueError, UnknownNameError, UsageError, shown
 from latprof.registry import SPACES, make
@@ -24,7 +23,8 @@ def get_space(name: str, **options: Any) -> SearchSpace:
 
     ``get_space("mixed-precision", base="fbnet")`` is one that is made of another, and
     ``get_space("my_space:ResNetSpace")`` one of your own: a class, a space that is made already, or
-    a function that returns one, in a module that can be imported, from the working directory too.
+    a function that returns one, in a module that can be imported, from the working directory too,
+    or in a file (``"path/to/my_space.py:ResNetSpace"``).
 
     Raises
     ------
@@ -78,7 +78,7 @@ def _own_space(text: str, options: dict[str, Any]) -> SearchSpace:
     """The space that ``module:name`` is, or makes."""
     found = load_named(text, "space")
     if not isinstance(found, SearchSpace) and callable(found):
-        with called(text), folder_searched_last(Path.cwd()):
+        with called(text):
             found = make(f"space {text}", found, options)
     elif options:
         raise UsageError(f"{text} is made already and takes no options", field=min(options))
@@ -89,8 +89,7 @@ def _own_space(text: str, options: dict[str, Any]) -> SearchSpace:
             expected="a class of latprof.SearchSpace, a space, or a function that returns one",
             got=type(found).__name__,
         )
-    with folder_searched_last(Path.cwd()):
-        checked_space(found)
+    checked_space(found)
     if ":" in found.name or (found.name in SPACES and found.source_digest):
         raise InvalidValueError(
             f"the name of {text} is taken" if found.name in SPACES else f"{text} has no name",
@@ -118,7 +117,7 @@ def space_from_description(text: str) -> SearchSpace:
         raise InvalidValueError(f"space {name} has no option 'name'", field="name")
     if own:
         error = UnknownNameError("space", name, space_names())
-        error.hint = "it is one of your own: give it as `space`, MODULE:CLASS"
+        error.hint = "it is one of your own: give it as `space`, MODULE:NAME"
         raise error
     try:
         return get_space(name, **options)

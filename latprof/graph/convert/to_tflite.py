@@ -45,6 +45,10 @@ _IMAGE_DIMENSIONS = 4
 _TFLITE = b"TFL3"
 #: What converts models with operators that the writer has no translation of.
 FALLBACK = "litert-torch"
+#: What to do about a model that has no TFLite form, or whose file LiteRT refuses.
+OTHER_RUNTIME = (
+    "check that the file is whole; ONNX Runtime may run the model: cpu:onnxruntime, adb:onnxruntime"
+)
 
 
 def tflite_bytes(model: ModelSource) -> bytes:
@@ -83,7 +87,9 @@ def tflite_bytes(model: ModelSource) -> bytes:
     try:
         return convert_with_torch(content)
     except UnsupportedModelError as error:
-        raise UnsupportedModelError(f"{refusal.problem}; nor can torch: {error.problem}") from None
+        raise UnsupportedModelError(
+            f"{refusal.problem}; nor can torch: {error.problem}", hint=OTHER_RUNTIME
+        ) from None
 
 
 def is_tflite(model: ModelSource) -> bool:
@@ -104,7 +110,11 @@ def tflite_skeleton(model: ModelSource, seed: int = 0) -> bytes:
     :func:`tflite_bytes`, and UnsupportedModelError where only litert-torch can convert the model.
     """
     content = model if isinstance(model, bytes) else model_bytes(model)
-    written = write_tflite(content)
+    try:
+        written = write_tflite(content)
+    except UnsupportedModelError as error:
+        error.hint = error.hint or OTHER_RUNTIME
+        raise
     fills = [
         fill_for(written.content, start, count, (seed * SEEDS_APART + index) % 2**32)
         for index, (start, count) in enumerate(written.weights)

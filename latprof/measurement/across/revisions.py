@@ -76,7 +76,8 @@ def files_of(campaigns: Iterable[Mapping[str, Any]]) -> list[FileInRevision]:
 def files_of_model(files: Sequence[FileInRevision], model: str) -> list[FileInRevision]:
     """The states of one model, each once in a row.
 
-    ``model`` is the name that it was measured under, or the end of it: ``"m.onnx"``, ``"m"``.
+    ``model`` is the name that it was measured under, the end of it (``"m.onnx"``, ``"m"``), or the
+    path of a file of that name.
     Raises NotEnoughDataError where there is none, UsageError where it may be several.
     """
     names = {each.name for each in files}
@@ -89,6 +90,7 @@ def files_of_model(files: Sequence[FileInRevision], model: str) -> list[FileInRe
     fitting = {model} & names or {
         name for name in names if model in (PurePath(name).name, PurePath(name).stem)
     }
+    fitting = fitting or {n for n in names if PurePath(n).name == PurePath(model).name}
     if len(fitting) != 1:
         some = sorted(fitting or names)
         shown = ", ".join(some[:5]) + (", ..." if len(some) > 5 else "")
@@ -112,16 +114,13 @@ def files_at(files: Sequence[FileInRevision], name: str, but: str = "") -> dict[
 
     Raises NotEnoughDataError where nothing was measured there.
     """
-    found = {
-        each.name: each.key
-        for each in files
-        if each.revision.is_called(name) and not (but and each.revision.commit == but)
-    }
+    called = [each for each in files if each.revision.is_called(name)]
+    found = {each.name: each.key for each in called if not but or each.revision.commit != but}
     if not found:
         known = dict.fromkeys(each.revision.describe() for each in files)
         raise NotEnoughDataError(
             f"the store has no measurement of {name!r}"
-            + (" but those of the present commit" if but else ""),
+            + (" but those of the present commit" if called else ""),
             expected=f"one of {'; '.join([*known][-5:])}" if known else "a revision",
         )
     return found

@@ -48,7 +48,10 @@ def kernel_times(
     kernels = [[*filter(_is_kernel, run)] or [*run] for run in runs]
     names = [event.name for event in kernels[0]] if kernels else []
     if not names or any([event.name for event in run] != names for run in kernels):
-        raise RuntimeFailedError("LiteRT's profile does not hold the same kernels in every run")
+        raise RuntimeFailedError(
+            "LiteRT's profile does not hold the same kernels in every run",
+            hint="run the same command again",
+        )
     times = np.median([[event.duration_us for event in run] for run in kernels], axis=0)
     times = np.maximum(times, _LEAST_US) / 1000
     operators = aligned(names, _operators(model))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from latprof.common.extras import require
 from latprof.common.files import digest, what_is_at
 from latprof.common.own_code.calling import called
-from latprof.common.own_code.users_code import folder_searched_last, load_named
+from latprof.common.own_code.users_code import load_named, module_of
 from latprof.datasets.published.loading import check_parquet_size
 from latprof.errors import (
     DataSetError,
@@ -169,10 +169,9 @@ def _function(text: str) -> Callable[[Any], Any]:
     if not callable(found):
         raise UsageError(f"{text} is no function", field="accuracy", got=type(found).__name__)
     function: Callable[[Any], Any] = found
-    folder = Path.cwd()
 
     def ask(architectures: Any) -> Any:
-        with called(text), folder_searched_last(folder):
+        with called(text):
             return function(architectures)
 
     return ask
@@ -190,7 +189,7 @@ def accuracy_identity(given: str | os.PathLike[str] | AccuracySource) -> str:
     path = Path(text)
     if what_is_at(path) == "file":
         return f"{path.name} {digest(path)}"
-    module = sys.modules.get(text.partition(":")[0])
+    module = sys.modules.get(module_of(text)[0])
     return f"{text} {digest(getattr(module, '__file__', None) or '')}".strip()
 
 

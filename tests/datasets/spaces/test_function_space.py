@@ -216,6 +216,32 @@ def test_inputs_need_not_be_images():
         assert {d for part in space.parts for d in part.decisions} == {0, 1}
 
 
+def test_networks_may_have_several_inputs():
+    torch = pytest.importorskip("torch")
+
+    class Head(torch.nn.Module):  # type: ignore[name-defined]
+        def __init__(self, width):
+            super().__init__()
+            self.small, self.large = torch.nn.Conv2d(8, width, 1), torch.nn.Conv2d(4, width, 3)
+
+        def forward(self, small, large, scale):
+            return self.small(small).mean((2, 3)) + self.large(large).mean((2, 3)) + scale
+
+    def head(choices):
+        return Head(choices[0])
+
+    shapes = {"small": (8, 4, 4), "large": (4, 8, 8), "scale": (1,)}
+    space = latprof.space_from_function(head, [(4, 8, 16)], shapes, input_dtype={"scale": "int64"})
+    architecture = space.sample(1)[0]
+    read = read_network(space.onnx_bytes(architecture, batch_size=2, seed=3))
+    assert read.inputs == tuple((name, (2, *shape)) for name, shape in shapes.items())
+    assert space.recognize(read) == architecture
+    assert space.input_shape == (8, 4, 4)
+    assert space.options["input_shape"]["large"] == [4, 8, 8]
+    assert space.options["input_dtype"]["scale"] == "int64"
+    assert sum(op.macs for op in space.operators(architecture, 2)) == read.macs > 0
+
+
 def test_torch_modules_are_exported_with_a_seed():
     torch = pytest.importorskip("torch")
 
@@ -280,6 +306,11 @@ def test_a_function_that_builds_nothing_is_told(build, words):
         {"input_shape": 3},
         {"input_shape": "abc"},
         {"input_shape": (3, 16, 10**9)},
+        {"input_shape": (3, 1 << 20, 1 << 20)},
+        {"input_shape": {}},
+        {"input_shape": {"x": (3, 16, 16), "y": 5}},
+        {"input_shape": {None: (3, 16, 16)}},
+        {"input_shape": {"x": (3, 16, 16)}, "input_dtype": {"y": "int64"}},
         {"build": 3},
         {"name": 3},
         {"input_shape": ()},

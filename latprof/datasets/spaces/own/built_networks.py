@@ -8,7 +8,7 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,14 +63,15 @@ def is_module(made: object) -> bool:
     return torch is not None and isinstance(made, torch.nn.Module)
 
 
-def onnx_of(made: Any, shape: Shape, dtype: str = INPUT_DTYPES[0]) -> bytes:
-    """The ONNX model of a torch module that reads this dtype, or an ONNX model, for this shape.
+def onnx_of(made: Any, inputs: Mapping[str | None, tuple[Shape, str]]) -> bytes:
+    """The ONNX model of a torch module that reads these inputs, or an ONNX model, for their shapes.
 
-    Raises InvalidValueError for anything else, and for a model of another input; ModelFileError for
-    a model that cannot be read.
+    ``inputs`` are shapes and dtypes by names, None for the name of an only one. Raises
+    InvalidValueError for anything else, and for a model of other inputs; ModelFileError for a model
+    that cannot be read.
     """
     if is_module(made):
-        return _exported(made, shape, dtype)
+        return _exported(made, inputs)
     if isinstance(made, str | os.PathLike):
         made = Path(made).read_bytes() if what_is_at(Path(made)) == "file" else made
     if not isinstance(made, bytes) and not hasattr(made, "SerializeToString"):
@@ -82,26 +83,27 @@ def onnx_of(made: Any, shape: Shape, dtype: str = INPUT_DTYPES[0]) -> bytes:
         )
     with called("reading what build returned"):
         model = read_model(made)
-    shapes: dict[str | None, Shape] = {None: shape}
-    fix_shapes(model, shapes, "what build returned")
+    fix_shapes(model, {name: shape for name, (shape, _) in inputs.items()}, "what build returned")
     content: bytes = model.SerializeToString()
     return content
 
 
-def _exported(module: Any, shape: Shape, dtype: str) -> bytes:
+def _exported(module: Any, inputs: Mapping[str | None, tuple[Shape, str]]) -> bytes:
     """As torch's exporter writes a module in eval mode: normalisation folded."""
     import torch
 
-    example = torch.zeros(shape, dtype=getattr(torch, dtype))
-
-    options: dict[str, Any] = {"opset_version": _OPSET, "input_names": ["input"]}
+    examples = tuple(
+        torch.zeros(shape, dtype=getattr(torch, dtype)) for shape, dtype in inputs.values()
+    )
+    names = [name or "input" for name in inputs]
+    options: dict[str, Any] = {"opset_version": _OPSET, "input_names": names}
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         options["dynamo"] = False  # it names operators after their modules, and needs no package
     buffer = io.BytesIO()
     try:
         with warnings.catch_warnings(), torch.no_grad(), _plain_attention(torch):
             warnings.simplefilter("ignore")
-            torch.onnx.export(module.eval(), (example,), buffer, **options)
+            torch.onnx.export(module.eval(), examples, buffer, **options)
     except Exception as error:
         raise InvalidValueError(
             f"torch cannot export what build returned: {in_words(error)}",

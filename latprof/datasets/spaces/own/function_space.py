@@ -8,17 +8,22 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from latprof.common.limits import whole
 from latprof.common.own_code.calling import in_words
 from latprof.common.own_code.source_digest import source_digest
 from latprof.datasets.spaces.base import Architecture, Choices, Part, SearchSpace
 from latprof.datasets.spaces.own.built_networks import INPUT_DTYPES, call_build, is_module, onnx_of
+from latprof.datasets.spaces.own.function_arguments import (
+    candidate_label,
+    checked_candidates,
+    checked_dtypes,
+    checked_shapes,
+)
 from latprof.datasets.spaces.own.graph_blocks import GraphBlock
 from latprof.datasets.spaces.own.graph_comparison import (
     Combination,
@@ -39,11 +44,8 @@ if TYPE_CHECKING:
     from latprof.datasets.models.layers import Block
     from latprof.graph.operators import Operator
 
-#: Candidates of one decision: choices are bytes.
-_MOST_CANDIDATES = 255
-_MOST_DECISIONS = 10_000
-#: Sizes of an input, and how many; those of an image.
-_SIZE, _MOST_DIMENSIONS, _IMAGE = whole(1, 1 << 20), 5, 3
+#: Sizes of an image.
+_IMAGE = 3
 #: Multiply-accumulates of the reference network at so many pixels (ProxylessNAS-mobile), and which
 #: resolutions it is measured at for inputs that are no images.
 _REFERENCE_MACS, _REFERENCE_SIZE, _STEP, _MOST_STEPS = 320e6, 224, 32, 16
@@ -52,11 +54,11 @@ _REFERENCE_MACS, _REFERENCE_SIZE, _STEP, _MOST_STEPS = 320e6, 224, 32, 16
 def space_from_function(
     build: Callable[[Any], Any],
     candidates: Sequence[Sequence[Any]],
-    input_shape: Sequence[int],
+    input_shape: Sequence[int] | Mapping[str, Sequence[int]],
     *,
     name: str = "",
     allowed: Callable[[Any], Any] | None = None,
-    input_dtype: str = "float32",
+    input_dtype: str | Mapping[str, str] = "float32",
 ) -> FunctionSpace:
     """Make a search space of a function that builds its networks.
 
@@ -64,19 +66,21 @@ def space_from_function(
     ----------
     build : callable
         Takes a tuple with one of the candidates of each decision; returns a torch module, or an
-        ONNX model (an ``onnx.ModelProto``, its bytes, or the path of its file) with one input.
+        ONNX model (an ``onnx.ModelProto``, its bytes, or the path of its file).
     candidates : sequence of sequences
         The candidates of each decision: numbers, texts, truth values, or lists of them.
-    input_shape : sequence of int
+    input_shape : sequence of int, or mapping of str to sequence of int
         Shape of one input, without the batch: channels, height and width of an image, channels and
-        samples of a sound, the length of a sentence.
+        samples of a sound, the length of a sentence. Of networks with several inputs the shape of
+        each by its name, in the order in which modules take them.
     name : str, optional
         What the space is called; the function's name unless given.
     allowed : callable, optional
         Takes what ``build`` takes; says whether this combination is a network of the space. All are
         unless given. Only those that are allowed are built, sampled and searched.
-    input_dtype : str
-        What torch modules read: ``"float32"``, or ``"int64"`` or ``"int32"`` for indices of words.
+    input_dtype : str, or mapping of str to str
+        What torch modules read: ``"float32"``, or ``"int64"`` or ``"int32"`` for indices of words;
+        of each input by its name where they differ.
 
     Returns
     -------
@@ -120,10 +124,10 @@ class FunctionSpace(SearchSpace):
         self,
         build: Callable[[Any], Any],
         candidates: Sequence[Sequence[Any]],
-        input_shape: Sequence[int],
+        input_shape: Sequence[int] | Mapping[str, Sequence[int]],
         name: str = "",
         allowed: Callable[[Any], Any] | None = None,
-        input_dtype: str = "float32",
+        input_dtype: str | Mapping[str, str] = "float32",
     ) -> None:
         functions: dict[str, Any] = {"build": build}
         functions |= {} if allowed is None else {"allowed": allowed}
@@ -143,33 +147,17 @@ class FunctionSpace(SearchSpace):
                 expected="letters, digits, - and _",
                 got=shown(self.name),
             )
-        self._values = _checked_candidates(candidates)
-        sizes = input_shape if isinstance(input_shape, Sequence | np.ndarray) else ()
-        if not 1 <= len(sizes) <= _MOST_DIMENSIONS:
-            raise InvalidValueError(
-                "not the shape of an input",
-                field="input_shape",
-                expected=f"1 to {_MOST_DIMENSIONS} sizes, such as channels, height and width",
-                got=shown(input_shape),
-            )
-        for size in sizes:
-            _SIZE.check("input_shape", size)
-        self._shape = tuple(map(int, sizes))
-        if not isinstance(input_dtype, str) or input_dtype not in INPUT_DTYPES:
-            raise InvalidValueError(
-                "not a dtype of inputs",
-                field="input_dtype",
-                expected=", ".join(INPUT_DTYPES),
-                got=shown(input_dtype),
-            )
-        self.input_dtype = input_dtype
+        self._values = checked_candidates(candidates)
+        self._shapes = checked_shapes(input_shape)
+        self._dtypes, self.input_dtype = checked_dtypes(input_dtype, self._shapes), input_dtype
         self._folder = Path.cwd()
 
     @property
     def options(self) -> Mapping[str, Any]:
-        values: dict[str, Any] = {"candidates": self._values, "input_shape": self._shape}
-        if self.input_dtype != INPUT_DTYPES[0]:
-            values["input_dtype"] = self.input_dtype
+        values: dict[str, Any] = {"candidates": self._values}
+        values["input_shape"] = self._shapes.get(None, self._shapes)
+        if {*self._dtypes.values()} != {INPUT_DTYPES[0]}:
+            values["input_dtype"] = self._dtypes.get(None, self._dtypes)
         found: dict[str, Any] = json.loads(json.dumps(values))
         return found
 
@@ -188,16 +176,17 @@ class FunctionSpace(SearchSpace):
 
     @cached_property
     def candidates(self) -> tuple[tuple[str, ...], ...]:
-        return tuple(tuple(map(_label, each)) for each in self._values)
+        return tuple(tuple(map(candidate_label, each)) for each in self._values)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        return self._shape
+        """Shape of the input, or of the first one."""
+        return next(iter(self._shapes.values()))
 
     @cached_property
     def reference_resolution(self) -> int:
         """That of an image; of another input the one whose network multiplies about as often."""
-        if len(self._shape) == _IMAGE:
+        if len(self._shapes) == 1 and len(self.input_shape) == _IMAGE:
             return super().reference_resolution
         (architecture,) = self.sample(1)
         macs = read_network(self.onnx_bytes(architecture)).macs
@@ -250,7 +239,13 @@ class FunctionSpace(SearchSpace):
         """
         del batch_norm, pruned
         choices = self.choices([architecture])[0].tolist()
-        return onnx_of(self._made(choices, seed), (batch_size, *self._shape), self.input_dtype)
+        return self._onnx_of(choices, batch_size, seed)
+
+    def _onnx_of(self, choices: Sequence[int], batch_size: int = 1, seed: int = 0) -> bytes:
+        inputs = {
+            name: ((batch_size, *shape), self._dtypes[name]) for name, shape in self._shapes.items()
+        }
+        return onnx_of(self._made(choices, seed), inputs)
 
     def build_torch(self, architecture: Architecture, *, seed: int = 0) -> torch.nn.Module:
         """The torch module that the function builds, in eval mode.
@@ -270,10 +265,9 @@ class FunctionSpace(SearchSpace):
 
     def _graph(self, choices: Combination) -> Graph:
         """The operators as runtimes fuse them, each under a name of its own."""
-        content = onnx_of(self._made(choices, 0), (1, *self._shape), self.input_dtype)
         count = Counter[str]()
         graph = {}
-        for operator in fuse(read_network(content)).operators:
+        for operator in fuse(read_network(self._onnx_of(choices))).operators:
             count[operator.name] += 1
             again = f"#{count[operator.name]}" if count[operator.name] > 1 else ""
             graph[operator.name + again] = operator
@@ -353,40 +347,6 @@ class FunctionSpace(SearchSpace):
         batch_size: int = 1,  # noqa: ARG002
     ) -> tuple[Operator, ...]:
         return ()
-
-
-def _checked_candidates(given: Sequence[Sequence[Any]]) -> tuple[tuple[Any, ...], ...]:
-    """The candidates as tuples; raises InvalidValueError for what is none.
-
-    Numbers of NumPy become Python's.
-    """
-    try:
-        outer = islice(given, _MOST_DECISIONS)
-        found = tuple(tuple(map(_plain, islice(each, _MOST_CANDIDATES + 1))) for each in outer)
-        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
-    except (TypeError, ValueError, RecursionError):
-        found = ()
-    sizes = [len(set(map(_label, each))) for each in found]
-    if not found or any(not 1 <= size <= _MOST_CANDIDATES for size in sizes):
-        raise InvalidValueError(
-            "not the candidates of decisions",
-            field="candidates",
-            expected=f"for each decision 1 to {_MOST_CANDIDATES} numbers, texts or lists of them",
-            got=shown(given, 200),
-        )
-    if sizes != [len(each) for each in found]:
-        raise InvalidValueError(
-            "a decision has a candidate twice", field="candidates", got=shown(given, 200)
-        )
-    return found
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
-
-
-def _label(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _scope(names: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from latprof.errors import ConnectionLostError, DeviceError
-from latprof.profilers.runtimes.android.transport.base import Deadline
+from latprof.profilers.runtimes.android.transport.base import START_ANEW, Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +62,9 @@ class OpenShell:
                 raise ConnectionLostError(f"{self._serial} broke off its answers")
             found += more
             if len(found) > _MOST_BYTES:
-                raise DeviceError(f"{self._serial} answered with more than {_MOST_BYTES} bytes")
+                raise DeviceError(
+                    f"{self._serial} answered with more than {_MOST_BYTES} bytes", hint=START_ANEW
+                )
         return _answers(found.decode("utf-8", "replace"), mark, questions, self._serial)
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
 from latprof.common.files import sync_directory, write_atomically
-from latprof.errors import DeviceDiskFullError, DeviceError
+from latprof.errors import DeviceDiskFullError, DeviceError, DiskFullError, OutputPathError
 from latprof.profilers.runtimes.android.owner import WORK_FOLDER, file_name, phones_folder
 from latprof.profilers.runtimes.android.transport.services import MAKE_ROOM, NO_SPACE
 
@@ -58,11 +58,11 @@ class Journal:
         self._write([*self.changes, change])
 
     def drop(self, change: Change) -> None:
-        """Take out a change that was undone; on a full phone it stays in the journal there.
+        """Take out a change that was undone; where a disk is full it stays in the journal there.
 
         To undo it again changes nothing, and the journal goes with its last change.
         """
-        with suppress(DeviceDiskFullError):
+        with suppress(DeviceDiskFullError, DiskFullError, OutputPathError):
             self._write([each for each in self.changes if each != change])
 
     def _read(self) -> list[Change]:

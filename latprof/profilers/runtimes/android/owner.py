@@ -34,6 +34,7 @@ _LOOK_AGAIN_S = 0.5
 #: What is soon over is not worth a note.
 _SAY_AFTER_S = 1.5
 _LET_GO_S = 5.0
+_ELSEWHERE = "let XDG_STATE_HOME name a folder that can be written"
 _MOST_BYTES = 4096
 
 
@@ -49,7 +50,7 @@ def phones_folder() -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputPathError(
-            f"cannot make {folder}: {error.strerror}", field="XDG_STATE_HOME"
+            f"cannot make {folder}: {error.strerror}", field="XDG_STATE_HOME", hint=_ELSEWHERE
         ) from None
     return folder
 
@@ -125,7 +126,9 @@ def _lock_here(_services: PhoneServices, serial: str, stack: ExitStack) -> str:
     try:
         file = path.open("a+b")
     except OSError as error:
-        raise OutputPathError(f"cannot write {path}: {error.strerror}", field="phone") from None
+        raise OutputPathError(
+            f"cannot write {path}: {error.strerror}", field="phone", hint=_ELSEWHERE
+        ) from None
     if not _try_lock(file):
         with file:
             file.seek(0)

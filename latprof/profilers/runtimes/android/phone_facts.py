@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from latprof.errors import DeviceError, InvalidValueError, did_you_mean
+from latprof.profilers.runtimes.android.transport.base import START_ANEW
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 #: Most cores of a phone, and most clusters; more is not believed.
 _MOST_CORES = 64
 _CORE = re.compile(r"(\d{1,3}) *([^: ]{0,32})[^:]{0,64}: *([^:]{0,400})", re.ASCII)
+_LISTED = "`latprof devices` lists the phone's clusters"
 _SMALL = re.compile(r"\d{1,9}", re.ASCII)
 _PROPERTY = re.compile(r"^\[([^\[\]\s]{1,128})\]: \[([^\[\]\n]{0,512})\]$", re.MULTILINE)
 
@@ -95,7 +97,7 @@ def phone_facts(values: Mapping[str, str], clusters: tuple[Cluster, ...], asked:
     needed = ("ro.product.model", "ro.build.fingerprint")
     missing = [name for name in needed if not values.get(name)]
     if missing:
-        raise DeviceError(f"{asked} does not tell its {' and '.join(missing)}")
+        raise DeviceError(f"{asked} does not tell its {' and '.join(missing)}", hint=START_ANEW)
     level = values.get("ro.build.version.sdk", "")
     abis = values.get("ro.product.cpu.abilist") or values.get("ro.product.cpu.abi", "")
     return PhoneFacts(
@@ -163,6 +165,7 @@ def cores_for(word: str, threads: int, clusters: tuple[Cluster, ...]) -> tuple[i
                 field="cores",
                 expected=", ".join(str(n) for c in clusters for n in c.cores),
                 got=word,
+                hint=_LISTED,
             )
     else:
         chosen = _cluster(word, clusters).cores
@@ -172,6 +175,7 @@ def cores_for(word: str, threads: int, clusters: tuple[Cluster, ...]) -> tuple[i
             field="cores",
             expected=f"at least {threads}",
             got=str(len(chosen)),
+            hint=f"ask for fewer threads, or name more cores; {_LISTED}",
         )
     return chosen if re.match(r"\d", word) else chosen[:threads]
 
@@ -196,6 +200,6 @@ def _cluster(word: str, clusters: tuple[Cluster, ...]) -> Cluster:
             field="cores",
             expected="big, prime, little or numbers",
             got=word[:40],
-            hint=did_you_mean(word, named),
+            hint=did_you_mean(word, named) or _LISTED,
         )
     return named[word]

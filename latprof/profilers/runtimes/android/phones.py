@@ -181,7 +181,8 @@ def _chosen(
         if same and same[0].state == "device":
             return serial
         # Over the other way: cable and Wi-Fi are one phone.
-        whose = [(phone.serial, _identity(server, phone.serial, deadline)) for phone in usable]
+        n = len(usable)
+        whose = [(phone.serial, _identity(server, phone.serial, deadline, n)) for phone in usable]
         found = [(reached, boot) for reached, (own, boot) in whose if own == serial]
         if len({boot for _, boot in found}) > 1:
             ways = ", ".join(reached for reached, _ in found)
@@ -197,7 +198,7 @@ def _chosen(
         return usable[0].serial
     if not usable:
         raise _unusable(listed[0]) if len(listed) == 1 else _absent("", listed)
-    owns = {_identity(server, phone.serial, deadline) for phone in usable}
+    owns = {_identity(server, phone.serial, deadline, len(usable)) for phone in usable}
     if len(owns) == 1 and ("", "") not in owns:  # one phone, over cable and Wi-Fi: the cable
         return min(usable, key=lambda phone: _is_wireless(phone.serial)).serial
     raise UsageError(
@@ -237,15 +238,21 @@ def _absent(serial: str, listed: Sequence[ListedPhone]) -> DeviceOfflineError:
     )
 
 
-def _identity(server: AdbServer | None, serial: str, deadline: Deadline) -> tuple[str, str]:
-    """The phone's own serial and its boot's id; empty where it does not answer."""
+def _identity(
+    server: AdbServer | None, serial: str, deadline: Deadline, among: int = 1
+) -> tuple[str, str]:
+    """The phone's own serial and its boot's id; empty where it does not answer.
+
+    A silent one of several, ``among`` so many, leaves the others their share of the time.
+    """
     script = (
         's=$(getprop ro.serialno); echo "${s:-$(getprop ro.boot.serialno)}"; '
         "cat /proc/sys/kernel/random/boot_id"
     )
     try:
-        with _link(server, serial, deadline) as link:
-            run = PhoneServices(link).run(["sh", "-c", script], timeout_s=deadline.left_s())
+        each = Deadline(deadline.left_s() / among, f"asking {serial} who it is")
+        with _link(server, serial, each) as link:
+            run = PhoneServices(link).run(["sh", "-c", script], timeout_s=each.left_s())
     except LatprofError:
         deadline.left_s()
         return "", ""

@@ -28,6 +28,7 @@ _RESTORE_S = 15.0
 _STAY_ON = "3"
 _STAY_ON_SETTING = "stay_on_while_plugged_in"
 _REFUSED = "refused"
+_TO_ALLOW = "on Xiaomi: Developer options, `USB debugging (Security settings)`"
 _FIXED = ["cmd", "power", "set-fixed-performance-mode-enabled"]
 #: android.view.KeyEvent: KEYCODE_SLEEP and KEYCODE_WAKEUP, which do nothing where it is so already.
 _SLEEP, _WAKE_UP = "223", "224"
@@ -93,7 +94,7 @@ def prepared_phone(
                 try:
                     journal = Journal(services, serial)
                     restore(services, journal, on_note)
-                    prepare(services, journal, preparation or Preparation())
+                    prepare(services, journal, preparation or Preparation(), on_note)
                     if services.link.is_exclusive:
                         services.link.close()
                     yield
@@ -107,31 +108,50 @@ def prepared_phone(
             services.link.close()
 
 
-def prepare(services: PhoneServices, journal: Journal, preparation: Preparation) -> None:
-    """Make the changes of a preparation that are not so already, each journalled first."""
+def prepare(
+    services: PhoneServices,
+    journal: Journal,
+    preparation: Preparation,
+    on_note: OnNote | None = None,
+) -> None:
+    """Make the changes of a preparation that are not so already, each journalled first.
+
+    A phone that does not let its screen be kept on is measured all the same, and a note says so.
+    """
     now = _look(services)
     boot = now["boot"]
-    if preparation.stay_awake and not _stays_on(_told(services, now, "stay on")):
-        journal.add(Change("setting", _STAY_ON_SETTING, now["stay on"], _STAY_ON, boot))
-        _run(services, ["settings", "put", "global", _STAY_ON_SETTING, _STAY_ON])
-    if preparation.stay_awake and now["screen"] in {"Asleep", "Dozing", "Dreaming"}:
-        journal.add(Change("screen", "wakefulness", now["screen"], "Awake", boot))
-        _run(services, ["input", "keyevent", _WAKE_UP])
-    if preparation.fixed_performance:
-        journal.add(Change("fixed-performance", "mode", "false", "true", boot))
+
+    def make(change: Change, words: list[str]) -> str:
+        """Make a change; why the phone refuses it, which is no change then."""
+        journal.add(change)
         try:
-            _run(services, [*_FIXED, "true"])
+            _run(services, words)
         except DeviceError as error:
             if error.field != _REFUSED:
                 raise
-            journal.drop(journal.changes[-1])
+            journal.drop(change)
+            return error.problem
+        return ""
+
+    refused = ""
+    if preparation.stay_awake and not _stays_on(_told(services, now, "stay on")):
+        change = Change("setting", _STAY_ON_SETTING, now["stay on"], _STAY_ON, boot)
+        refused = make(change, ["settings", "put", "global", _STAY_ON_SETTING, _STAY_ON])
+    if preparation.stay_awake and now["screen"] in {"Asleep", "Dozing", "Dreaming"}:
+        change = Change("screen", "wakefulness", now["screen"], "Awake", boot)
+        refused = make(change, ["input", "keyevent", _WAKE_UP]) or refused
+    if refused and on_note is not None:
+        on_note(f"{refused}: keep its screen on yourself, or allow it ({_TO_ALLOW})")
+    if preparation.fixed_performance:
+        change = Change("fixed-performance", "mode", "false", "true", boot)
+        if refused := make(change, [*_FIXED, "true"]):
             raise DeviceError(
                 f"{services.link.serial} has no fixed-performance mode",
                 field="mode",
                 expected="Android 11 or later",
-                got=error.problem,
+                got=refused,
                 hint="leave the word fixed-performance out of --mode",
-            ) from None
+            )
 
 
 def _stays_on(value: str) -> bool:
@@ -267,6 +287,7 @@ def _run(services: PhoneServices, words: list[str]) -> None:
     if ended.status != 0:
         raise DeviceError(
             f"{services.link.serial} refuses `{' '.join(words)}`: "
-            f"{(ended.stderr or ended.stdout).strip()[:200]}",
+            f"{' '.join((ended.stderr or ended.stdout).split())[:200]}",
             field=_REFUSED,
+            hint=f"allow it ({_TO_ALLOW}), and run the same command again",
         )

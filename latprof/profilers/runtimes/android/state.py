@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MOST_CORES = 64
 _CORE = re.compile(r"(\d{1,3})((?: +\S{1,64}){4})", re.ASCII)
 _GOVERNOR = re.compile(r"[a-z0-9][a-z_0-9-]{0,31}")
-_WAKEFULNESS = re.compile(r"^\s*mWakefulness=(\w{1,20})\s*$", re.MULTILINE)
+_WAKEFULNESS = re.compile(r"^[ \t]*mWakefulness=(\w{1,20})[ \t\r]*$", re.MULTILINE)
 _BOOT_ID = re.compile(r"[0-9a-f-]{36}")
 
 #: Shell commands whose answers :func:`parse_state` reads.

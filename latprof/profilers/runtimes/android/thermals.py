@@ -31,11 +31,13 @@ _THRESHOLD = re.compile(
     r"\s*[.]?m?hotThrottlingThresholds ?[=:] ?\[([^\]{}]{0,200})\]",
     re.IGNORECASE,
 )
-_SECTION = re.compile(r"^\s*Current temperatures from HAL:\s*$", re.MULTILINE)
-_FACT = re.compile(r"^\s*([A-Za-z][A-Za-z ]{0,40}):\s*(\S{1,20})\s*$", re.MULTILINE)
-_STATUS = re.compile(r"^\s*Thermal Status:\s*(\d{1,3})\s*$", re.MULTILINE)
+#: Blanks of one line: those of many would be looked through again from each of them.
+_BEGIN, _GAP, _END = r"^[ \t]*", r"[ \t]*", r"[ \t\r]*$"
+_SECTION = re.compile(f"{_BEGIN}Current temperatures from HAL:{_END}", re.MULTILINE)
+_FACT = re.compile(rf"{_BEGIN}([A-Za-z][A-Za-z ]{{0,40}}):{_GAP}(\S{{1,20}}){_END}", re.MULTILINE)
+_STATUS = re.compile(rf"{_BEGIN}Thermal Status:{_GAP}(\d{{1,3}}){_END}", re.MULTILINE)
 #: A status, or a battery's values, that somebody has set for a test and the phone does not measure.
-_STATUS_IS_SET = re.compile(r"^\s*IsStatusOverride:\s*true\s*$", re.MULTILINE)
+_STATUS_IS_SET = re.compile(f"{_BEGIN}IsStatusOverride:{_GAP}true{_END}", re.MULTILINE)
 _BATTERY_IS_SET = "UPDATES STOPPED"
 _NUMBER = re.compile(r"-?\d{1,12}(\.\d{1,12})?(E-?\d{1,2})?", re.ASCII)
 

@@ -11,6 +11,7 @@ import numpy as np
 from latprof.common.extras import require
 from latprof.errors import RuntimeFailedError, UnsupportedModelError
 from latprof.graph.convert.to_tflite import (
+    OTHER_RUNTIME,
     converter_version,
     is_tflite,
     silenced,
@@ -79,7 +80,7 @@ class CpuLiteRT(Profiler):
                 interpreter.allocate_tensors()
             except (ValueError, RuntimeError) as error:
                 raise UnsupportedModelError(
-                    f"LiteRT refuses the model: {first_line(error)}"
+                    f"LiteRT refuses the model: {first_line(error)}", hint=OTHER_RUNTIME
                 ) from None
         return LiteRTModel(interpreter, self.input_seed, self.input_rules, self._names(model))
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from latprof.errors import DeviceError, RuntimeFailedError, UnsupportedModelError
+from latprof.graph.convert.to_tflite import OTHER_RUNTIME
 from latprof.profilers.runtimes.kernel_events import KernelEvent
 
 if TYPE_CHECKING:
@@ -175,7 +176,9 @@ class LiteRTCompiledModel:
                 for index, of in enumerate(self._types)
             ]
         except RuntimeFailedError as error:
-            raise UnsupportedModelError(f"LiteRT refuses the model: {error}") from None
+            raise UnsupportedModelError(
+                f"LiteRT refuses the model: {error}", hint=OTHER_RUNTIME
+            ) from None
         self._profiler = lib.made("CompiledModelGetProfiler", self._compiled)
 
     def _compile(self, threads: int) -> c_void_p:

@@ -22,11 +22,13 @@ from latprof.errors import (
 from latprof.profilers.runtimes.android.libraries.downloading import download
 from latprof.profilers.runtimes.android.libraries.library_file import read_library
 from latprof.profilers.runtimes.android.library import remembered_libraries, remembered_library
+from latprof.profilers.runtimes.android.runner.runner_client import runner_program
 
 ARM64, X86_64, ARM32 = (2, 183), (2, 62), (1, 40)
 LITERT = (b"LiteRtCreateEnvironment", b"LiteRtCreateModelFromFd", b"LiteRtRunCompiledModel")
 TFLITE = (b"TfLiteModelCreate", b"TfLiteInterpreterInvoke", b"TfLiteTensorData")
 ORT = (b"OrtGetApiBase", b"VERS_1.22.0")
+PROGRAM = runner_program("arm64-android").read_bytes()
 
 
 def library(machine=ARM64, names=LITERT, *, level=0, linux=False):
@@ -89,7 +91,8 @@ def test_the_library_for_64_bits_is_taken_of_an_aar():
         (b"", InputFileError, "is not a library"),
         (archive(**{"a.txt": b"x"}), InputFileError, "holds no LiteRT"),
         (archive(**{"a.so": library(ARM32)}), DeviceError, "no library for this ABI"),
-        (archive(**{"a.so": library()})[:150], InputFileError, "damaged zip file"),
+        (archive(**{"a.so": library()})[:150], InputFileError, "damaged zip file.*fetch it again"),
+        (PROGRAM[:20_000], InputFileError, "is cut off; fetch it again, whole"),
     ],
 )
 def test_what_is_no_library_for_phones_is_refused_in_one_line(content, kind, words):

@@ -21,7 +21,7 @@ from latprof.profilers.runtimes.android.listing import PhoneListing
 from latprof.profilers.runtimes.android.phones import open_phone, remember_address
 from latprof.profilers.runtimes.android.transport import adb_direct
 from latprof.profilers.runtimes.android.transport.adb_server import AdbServer, error_of
-from latprof.profilers.runtimes.android.transport.base import ListedPhone
+from latprof.profilers.runtimes.android.transport.base import ListedPhone, Timeouts
 from latprof.workflows.doctor import doctor
 
 GOOD, BAD = "Successfully paired to 192.168.1.5:37099 [guid=adb-1]", "Failed: Wrong password"
@@ -156,16 +156,18 @@ def test_a_server_that_is_older_than_features_or_breaks_off(monkeypatch):
         ("device still connecting", DeviceOfflineError),
         ("no devices/emulators found", DeviceOfflineError),
         ("insufficient permissions for device: udev rules wrong?", DeviceError),
+        ("more than one device with serial A", DeviceError),
         ("{what}", DeviceError),
     ],
 )
-def test_each_refusal_of_a_server_has_its_kind(said, kind):
+def test_each_refusal_of_a_server_has_its_kind_and_the_next_thing_to_do(said, kind):
     assert type(error_of(said)) is kind
+    assert error_of(said).hint
 
 
 def test_of_two_phones_the_environment_names_one_as_for_adb(cables, monkeypatch):
     cables += [ListedPhone("A1", "device"), ListedPhone("B2", "device")]
-    monkeypatch.setattr(phones, "_identity", lambda _server, serial, _deadline: (serial, "boot"))
+    monkeypatch.setattr(phones, "_identity", lambda _server, serial, *_: (serial, "boot"))
     with pytest.raises(UsageError, match="2 phones are there"):
         open_phone()
     monkeypatch.setenv("ANDROID_SERIAL", "B2")
@@ -173,9 +175,24 @@ def test_of_two_phones_the_environment_names_one_as_for_adb(cables, monkeypatch)
     assert open_phone("A1").link.serial == "A1"
 
 
+def test_a_silent_phone_leaves_the_others_their_share_of_the_time(cables, monkeypatch):
+    shares_s = []
+
+    def silent(_server, _serial, deadline):
+        shares_s.append(deadline.left_s())
+        raise deadline.passed()
+
+    monkeypatch.setattr(phones, "_link", silent)
+    cables += [ListedPhone("A1", "device"), ListedPhone("B2", "device")]
+    with pytest.raises(UsageError, match="2 phones are there"):
+        open_phone("", Timeouts(connect_s=2000.0))
+    assert len(shares_s) == 2
+    assert max(shares_s) <= 1000.0
+
+
 def test_a_phone_is_sought_where_it_was_last_over_wifi(cables, monkeypatch):
     there = {"192.168.1.5:5555": ("OWN", "boot")}
-    monkeypatch.setattr(phones, "_identity", lambda _s, serial, _d: there.get(serial, ("", "")))
+    monkeypatch.setattr(phones, "_identity", lambda _s, serial, *_: there.get(serial, ("", "")))
     remember_address("OWN", "OWN")  # on a cable
     with pytest.raises(DeviceOfflineError, match="no phone OWN is there"):
         open_phone("OWN")

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from latprof.errors import DeviceDiskFullError
+from latprof.errors import DeviceDiskFullError, DeviceError, DiskFullError
+from latprof.profilers.runtimes.android import journal as journals
 from latprof.profilers.runtimes.android.journal import Journal
 from latprof.profilers.runtimes.android.preparation import Preparation, prepare, restore
 from latprof.profilers.runtimes.android.transport.services import Ended
@@ -22,6 +23,7 @@ class Phone:
         self.state = {STAY_ON: "0", "screen": "Asleep", "fixed": "false"}
         self.is_full, self.journal = False, None
         self.complaint = "sh: printf: No space left on device"
+        self.refuses = frozenset()
 
     def run(self, words, **_more):
         text = " ".join(words)
@@ -39,6 +41,8 @@ class Phone:
             return Ended(0, "Filesystem 1K-blocks Used Available Use%\ntmpfs 99 99 0 100% /d\n", "")
         if "changes.json" in text:
             return self._keep(words, text)
+        if words[0] in self.refuses:
+            return Ended(255, "", "java.lang.SecurityException: Permission denial")
         if words[0] == "settings":
             self.state[STAY_ON] = words[4]
         elif words[0] == "input":
@@ -59,19 +63,26 @@ class Phone:
         return Ended(0, "", "")
 
 
+def no_space(path, _content):
+    raise DiskFullError(f"no space left for {path}")
+
+
 @pytest.fixture
 def phone(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     return Phone()
 
 
-def test_a_full_phone_is_put_back_all_the_same(phone, tmp_path):
+@pytest.mark.parametrize("full", ["phone", "computer"])
+def test_a_phone_is_put_back_all_the_same_where_a_disk_is_full(phone, tmp_path, monkeypatch, full):
     before = dict(phone.state)
     journal = Journal(phone, "A1")
     prepare(phone, journal, Preparation(fixed_performance=True))
     assert phone.state == {STAY_ON: "3", "screen": "Awake", "fixed": "true"}
     assert len(json.loads(phone.journal)["changes"]) == 3
-    phone.is_full = True
+    phone.is_full = full == "phone"
+    if full == "computer":
+        monkeypatch.setattr(journals, "write_atomically", no_space)
     restore(phone, Journal(phone, "A1"))
     assert phone.state == before
     assert phone.journal is None
@@ -87,3 +98,21 @@ def test_a_phone_that_is_full_already_is_not_changed(phone, tmp_path, complaint)
         prepare(phone, Journal(phone, "A1"), Preparation())
     assert phone.state == before
     assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_phone_that_keeps_its_screen_to_itself_is_measured_all_the_same(phone, tmp_path):
+    """As a Xiaomi does, unless a second switch of its own allows it."""
+    before, notes = dict(phone.state), []
+    phone.refuses = {"settings", "input"}
+    prepare(phone, Journal(phone, "A1"), Preparation(), notes.append)
+    assert phone.state == before
+    assert phone.journal is None
+    assert not list(tmp_path.rglob("*.json"))
+    (note,) = notes
+    assert "SecurityException" in note
+    assert "keep its screen on yourself" in note
+    phone.refuses = {"cmd"}
+    with pytest.raises(DeviceError, match=r"no fixed-performance mode.*leave the word"):
+        prepare(phone, Journal(phone, "A1"), Preparation(fixed_performance=True))
+    restore(phone, Journal(phone, "A1"))
+    assert phone.state == before

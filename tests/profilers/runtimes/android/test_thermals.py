@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phone_profiles import BATTERY, PROFILES
 
+from latprof.profilers.runtimes.android.state import parse_state
 from latprof.profilers.runtimes.android.thermals import (
     Battery,
     Thermals,
@@ -120,6 +121,18 @@ def test_values_of_a_maker_below_androids_own_and_values_that_stand_still_are_no
     for odd in ("29100", "-50", "29,1", "0", "29.1 C"):
         page = BATTERY.replace("temperature: 291", f"temperature: {odd}")
         assert parse_battery(page).celsius is None
+
+
+def test_a_page_of_blanks_is_read_in_one_pass():
+    """Hours, where each blank line were looked through from each other one."""
+    page = PROFILES["pixel-6"].thermals
+    for blank in ("\n", " ", "\t\r\n", " \x0b\x0c"):
+        many = blank * 300_000
+        assert parse_thermals(many) == Thermals()
+        assert parse_battery(many) == Battery()
+        assert parse_thermals(page + many + "\n" + page).skin_c == 33.4
+    state = parse_state({"power": "\n" * 1_000_000 + "  mWakefulness=Awake\r\n"})
+    assert state.wakefulness == "Awake"
 
 
 @pytest.mark.parametrize("text", ["", "level: x\nscale: 0", "Can't find service: battery"])

@@ -29,7 +29,7 @@ _SPACE_WARN_KB, _SPACE_FAIL_KB = 1 << 20, 200 << 10
 _MEMORY_WARN_KB = 700 << 10
 _BUSY_WARN, _BUSY_FAIL = 0.5, 1.5
 _JUST_STARTED_S = 300.0
-_APP = re.compile(r"^\s*\+?(\d{1,4}(?:\.\d+)?)% \d{1,7}/([\w.:@/-]{1,80}):", re.MULTILINE)
+_APP = re.compile(r"^[ \t]*\+?(\d{1,4}(?:\.\d+)?)% \d{1,7}/([\w.:@/-]{1,80}):", re.MULTILINE)
 
 
 def run_phone_checks(found: CheckupAnswers) -> list[Check]:

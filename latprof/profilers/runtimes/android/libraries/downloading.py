@@ -115,7 +115,10 @@ def _read(
         content += more
         if len(content) > most_bytes or (total is not None and total > most_bytes):
             raise InputFileError(
-                f"{url} is too large", field="source", expected=f"at most {most_bytes >> 20} MiB"
+                f"{url} is too large",
+                field="source",
+                expected=f"at most {most_bytes >> 20} MiB",
+                hint="give the address of the library alone",
             )
         if on_progress is not None:
             on_progress(len(content), total)
@@ -149,6 +152,7 @@ def _check_scheme(url: str, sha256: str | None) -> None:
         field="source",
         expected="https://... without a password, or http://... with its `sha256`",
         got=shown_url(url)[:200],
+        hint="or fetch the file yourself and give its path",
     )
 
 

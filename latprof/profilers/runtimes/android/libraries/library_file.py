@@ -46,7 +46,13 @@ _ORT_VERSION = re.compile(rb"\0VERS_(\d{1,3})\.(\d{1,3})\.(\d{1,3})\0")
 _OLDEST_ORT = (1, 7)
 #: The note by which the NDK marks what it links: the API level that is needed.
 _ANDROID_NOTE = re.compile(rb"\x08\0\0\0[\x04-\xff]\0\0\0\x01\0\0\0Android\0(.{4})", re.DOTALL)
+#: ELF's number of 64-bit files, and of what is loaded.
+_BITS_64, _LOADED = 2, 1
 _ZIP = b"PK\x03\x04"
+#: What to do about a file that is none, and about one that is damaged.
+_MAKERS_OWN = "`latprof android setup` without a file fetches the makers' own"
+_UNPACK = "unpack it, and give the library alone"
+_WHOLE = f"fetch it again, whole; {_MAKERS_OWN}"
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,7 @@ def read_library(content: bytes, source: str, *, abi: str | None = None) -> Libr
             field="source",
             expected="an AAR, a wheel or another zip file with libLiteRt.so, "
             "libtensorflowlite_jni.so or libonnxruntime.so",
+            hint=_MAKERS_OWN,
         )
     wanted = [abi] if abi else [each for each in SYSTEMS if any(f.abi == each for f in found)]
     for one in wanted:
@@ -123,7 +130,9 @@ def _members(content: bytes, source: str) -> list[LibraryFile]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             infos = archive.infolist()
             if len(infos) > _MOST_ENTRIES:
-                raise InputFileError(f"{source} has more than {_MOST_ENTRIES} entries")
+                raise InputFileError(
+                    f"{source} has more than {_MOST_ENTRIES} entries", hint=_UNPACK
+                )
             left = MOST_BYTES
             for info in infos:
                 if not re.search(r"\.so(\.\d+)*$", info.filename):
@@ -133,6 +142,7 @@ def _members(content: bytes, source: str) -> list[LibraryFile]:
                     raise InputFileError(
                         f"the libraries in {source} are too large",
                         expected=f"at most {MOST_BYTES >> 20} MiB together",
+                        hint=_UNPACK,
                     )
                 with archive.open(info) as file:
                     inner = file.read(info.file_size + 1)
@@ -144,10 +154,12 @@ def _members(content: bytes, source: str) -> list[LibraryFile]:
                     found.append(library)
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError) as error:
         raise InputFileError(
-            f"{source} is a damaged zip file: {str(error)[:200]}", field="source"
+            f"{source} is a damaged zip file: {str(error)[:200]}", field="source", hint=_WHOLE
         ) from None
     except NotImplementedError as error:
-        raise InputFileError(f"{source} cannot be unpacked: {error}", field="source") from None
+        raise InputFileError(
+            f"{source} cannot be unpacked: {error}", field="source", hint=_UNPACK
+        ) from None
     return found
 
 
@@ -158,7 +170,9 @@ def _described(content: bytes, name: str, source: str) -> LibraryFile:
             field="source",
             expected="a shared library (.so) for Android, or an AAR, wheel or zip file with one",
             got="a web page" if content[:64].lstrip()[:1] == b"<" else f"{len(content)} bytes",
+            hint=_WHOLE,
         )
+    check_whole(content, source)
     machine = struct.unpack_from("<H", content, 18)[0]
     api = next((api for api, (symbol, _) in _APIS.items() if _has(content, symbol)), "")
     is_linux = any(_has(content, name) for name in (b"libc.so.6", b"ld-linux-aarch64.so.1"))
@@ -176,6 +190,21 @@ def _described(content: bytes, name: str, source: str) -> LibraryFile:
     )
 
 
+def check_whole(content: bytes, source: str) -> None:
+    """Raise InputFileError for a 64-bit ELF file that ends before what it says to load."""
+    if content[4] != _BITS_64:
+        return
+    (table,) = struct.unpack_from("<Q", content, 32)
+    size, count = struct.unpack_from("<HH", content, 54)
+    places = range(table, table + size * count, size or 1)
+    heads = [content[place : place + 40] for place in places]
+    parts = [struct.unpack_from("<II QQQ Q", head) for head in heads if len(head) == 40]
+    if len(parts) < len(heads) or any(
+        kind == _LOADED and start + length > len(content) for kind, _, start, _, _, length in parts
+    ):
+        raise InputFileError(f"{source} is cut off", field="source", hint=_WHOLE)
+
+
 def _has(content: bytes, name: bytes) -> bool:
     """Whether a library's table of names has a name."""
     return b"\0" + name + b"\0" in content
@@ -190,6 +219,7 @@ def _check(library: LibraryFile, source: str, abi: str | None) -> None:
             f"{source} is a library, but none of LiteRT, TFLite or ONNX Runtime",
             field="source",
             expected="libLiteRt.so, libtensorflowlite_jni.so or libonnxruntime.so",
+            hint=_MAKERS_OWN,
         )
     if SYSTEMS[library.abi] != library.system:
         raise DeviceError(

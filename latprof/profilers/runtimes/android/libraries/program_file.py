@@ -10,9 +10,11 @@ from latprof.profilers.runtimes.android.libraries.library_file import (
     ABIS,
     SYSTEMS,
     LibraryFile,
+    check_whole,
     other_abi,
 )
 
+_MAKERS_OWN = "`latprof android setup --runtime benchmark-model` fetches LiteRT's"
 #: What a program of each generation holds and the other does not, LiteRT's first: it has some of
 #: TFLite's options too.
 _SIGNS = {
@@ -40,6 +42,7 @@ def read_program(content: bytes, source: str, *, abi: str | None = None) -> Libr
             field="source",
             expected="the official benchmark_model, of LiteRT or of TFLite",
             got="a web page" if content[:64].lstrip()[:1] == b"<" else f"{len(content)} bytes",
+            hint=_MAKERS_OWN,
         )
     generation = next((name for name, sign in _SIGNS.items() if sign.search(content)), "")
     if not generation:
@@ -47,9 +50,11 @@ def read_program(content: bytes, source: str, *, abi: str | None = None) -> Libr
             f"{source} is a program, but not benchmark_model",
             field="source",
             expected="the official benchmark_model, of LiteRT or of TFLite",
+            hint=_MAKERS_OWN,
         )
     found = abi or next(iter(SYSTEMS))
     if not is_script:
+        check_whole(content, source)
         machine = struct.unpack_from("<H", content, 18)[0]
         found = ABIS.get((content[4], machine), f"machine {machine}")
     if found not in SYSTEMS or (abi is not None and found != abi):

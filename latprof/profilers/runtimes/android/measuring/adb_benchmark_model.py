@@ -62,6 +62,8 @@ _QUESTIONS = VISIT_QUESTIONS | {
 #: What programs print where a model is at fault, or more than the accelerator can do.
 _REFUSALS = ("failed to load", "failed to apply", "failed to compile", "not supported", "delegat")
 _CALIBRATION_BURSTS = 2
+_OTHER_PROGRAM = "give another version to `latprof android setup --runtime benchmark-model`"
+_PROCESSOR = "measure it on the processor: --target adb:litert"
 #: The status of what SIGKILL has ended.
 _KILLED = 128 + 9
 
@@ -117,6 +119,7 @@ class AdbBenchmarkModel(AdbProfiler):
                 field="precision",
                 expected="float32, or float16 with the mode gpu or nnapi",
                 got=options.precision,
+                hint="leave --dtype float16 out, or add --mode gpu",
             )
         self._calibrated: dict[str, AveragedRuns] = {}
         self._averages: list[dict[str, Any]] = []
@@ -217,13 +220,16 @@ class AdbBenchmarkModel(AdbProfiler):
             begun = time.monotonic()
             ended = services.run(words, timeout_s=PROGRAM_S + 30.0)
         if ended.status == _KILLED and time.monotonic() - begun >= PROGRAM_S:
-            raise MeasurementTimeoutError(f"benchmark_model took longer than {PROGRAM_S} s")
+            raise MeasurementTimeoutError(
+                f"benchmark_model took longer than {PROGRAM_S} s", hint=_PROCESSOR
+            )
         self._check(ended.status, said := f"{ended.stdout}\n{ended.stderr}")
         found = read_averages(said, self.accelerator)
         if found.delegated == "none":
             raise UnsupportedModelError(
                 f"the {self.accelerator} runs nothing of the model: the program took the processor",
                 field="mode",
+                hint=_PROCESSOR,
             )
         if found.delegated == "part" and "partial" not in self.options.mode:
             raise UnsupportedModelError(
@@ -265,7 +271,7 @@ class AdbBenchmarkModel(AdbProfiler):
             raise DeviceError(
                 f"this benchmark_model does not know {shortened(unknown, 300)}",
                 field="library",
-                hint="give another version to `latprof android setup --runtime benchmark-model`",
+                hint=_OTHER_PROGRAM,
             )
         if status == 0:
             return
@@ -279,7 +285,11 @@ class AdbBenchmarkModel(AdbProfiler):
         wrong = [line for line in lines if any(word in line.lower() for word in _REFUSALS)]
         text = shortened((wrong or lines or ["it said nothing"])[-1], 300)
         kind = UnsupportedModelError if wrong else RuntimeFailedError
-        raise kind(f"benchmark_model ended with status {status}: {text}", field="failed")
+        raise kind(
+            f"benchmark_model ended with status {status}: {text}",
+            field="failed",
+            hint=f"{_PROCESSOR}, or {_OTHER_PROGRAM}",
+        )
 
     # The phone's state ---------------------------------------------------------------------------
 

@@ -44,7 +44,10 @@ class AdbLiteRT(AdbProfiler):
 
     def load_profiled(self, model: ModelSource) -> ProfiledLiteRTModel:
         if self._library.api != "litert":
-            raise DeviceError(f"{self._library.name} does not report per-kernel times")
+            raise DeviceError(
+                f"{self._library.name} does not report per-kernel times",
+                hint="give libLiteRt.so to `latprof android setup`",
+            )
         return ProfiledLiteRTModel(self, model)
 
 

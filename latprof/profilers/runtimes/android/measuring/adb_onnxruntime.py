@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from latprof.measurement.records import KernelTime
 
 _MOST_PROFILE_BYTES = 256 << 20
+_AGAIN = "run the same command again"
 
 
 class AdbOnnxRuntime(AdbProfiler):
@@ -54,12 +55,14 @@ class ProfiledOnnxRuntimePhoneModel(PhoneModel):
         with self.session.asking() as client:
             path = client.profile_file(self.number(), 1)
             if not path.startswith(self._prefix):
-                raise RuntimeFailedError("ONNX Runtime's profile lies elsewhere", got=path[:200])
+                raise RuntimeFailedError(
+                    "ONNX Runtime's profile lies elsewhere", got=path[:200], hint=_AGAIN
+                )
             services = self.session.services
             content = services.pull(path, most_bytes=_MOST_PROFILE_BYTES)
             services.run(["rm", "-f", path])
         try:
             events = json.loads(content)
         except ValueError:
-            raise RuntimeFailedError("ONNX Runtime's profile is damaged") from None
+            raise RuntimeFailedError("ONNX Runtime's profile is damaged", hint=_AGAIN) from None
         return read_kernels(events, self._model, counted)

@@ -123,4 +123,5 @@ def _without_average(text: str) -> RuntimeFailedError:
         field="failed",
         expected="`Inference (avg): ...`",
         got=repr(shortened(lines[-1])) if lines else "nothing",
+        hint="give another version to `latprof android setup --runtime benchmark-model`",
     )

@@ -200,7 +200,10 @@ class PhoneSession:
             dropped, self._dropped = self._dropped, []
             self._free += dropped  # by the time that the next one is loaded
             if not self._free:
-                raise DeviceError(f"more than {_MOST_MODELS} models are loaded on the phone")
+                raise DeviceError(
+                    f"more than {_MOST_MODELS} models are loaded on the phone",
+                    hint="measure fewer networks at once",
+                )
             number = self._free[-1]
             how = {"sha256": sha256, "threads": self._setup.threads, "profile": profile}
             load = partial(_load, client, number, path, then_run, **how)
@@ -249,9 +252,10 @@ class PhoneSession:
                 field="serial",
                 expected=f"{setup.own_serial} {setup.build}",
                 got=f"{own[:100]} {build[:200]}",
+                hint="connect the one that was measured",
             )
         if booted.strip() not in {"1", ""}:
-            raise DeviceOfflineError("the phone has not started yet")
+            raise DeviceOfflineError("the phone has not started yet", hint="unlock its screen")
 
     def _start(self) -> None:
         setup = self._setup

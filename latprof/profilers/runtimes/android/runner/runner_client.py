@@ -46,7 +46,11 @@ _PROGRAMS = Path(__file__).with_name("programs")
 ABIS = ("x86_64-linux", "arm64-linux", "arm64-android")
 #: What an answer may take to arrive beyond the runner's own deadline, which has 2 s of grace.
 _TRANSFER_S = 10.0
+_AGAIN = "run the same command again"
 _REMEDIES = {
+    "unsupported": "check that the file is whole; another runtime (adb:onnxruntime, adb:litert) or "
+    "version of the library may have what this one lacks",
+    "failed": "another runtime of the phone, or version of its library, may run it",
     "no-library": "give the runtime library for this device's ABI",
     "old-library": "give LiteRT 2.1.6 or later, TFLite 2.3 or later, ONNX Runtime 1.7 or later",
     "missing-symbol": "give a complete official library: it lacks part of the C API",
@@ -116,7 +120,11 @@ def runner_program(abi: str) -> Path:
     """The path of the program for an ABI; InvalidValueError for one that there is none for."""
     if abi not in ABIS:
         raise InvalidValueError(
-            "there is no runner for this ABI", field="abi", expected=", ".join(ABIS), got=abi
+            "there is no runner for this ABI",
+            field="abi",
+            expected=", ".join(ABIS),
+            got=abi,
+            hint="take a phone with 64-bit Android",
         )
     return _PROGRAMS / f"runner-{abi}"
 
@@ -285,7 +293,9 @@ class RunnerClient:
         The runner carries them out one after the other: the device does not idle in between.
         """
         if self._lost:
-            raise RuntimeFailedError(f"the runner cannot be asked any more: {self._lost}")
+            raise RuntimeFailedError(
+                f"the runner cannot be asked any more: {self._lost}", hint=_AGAIN
+            )
         first = self._number + 1
         lines = [
             request_line(number, verb, {**fields, "deadline_ms": round(timeout_s * 1000)})
@@ -373,7 +383,7 @@ class RunnerClient:
         if code in _LAST_WORDS:
             self._lost = text
         kind = _ERRORS.get(code, DeviceError)
-        return kind(f"the runner: {text}", field=code, hint=_REMEDIES.get(code))
+        return kind(f"the runner: {text}", field=code, hint=_REMEDIES.get(code, _AGAIN))
 
     def _timed_out(self, timeout_s: float) -> MeasurementTimeoutError:
         self._lost = "it did not answer in time"

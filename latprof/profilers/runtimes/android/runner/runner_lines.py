@@ -71,6 +71,7 @@ def request_line(number: int, verb: str, fields: Mapping[str, object]) -> bytes:
             field=verb,
             expected=f"up to {MOST_REQUEST_BYTES} bytes",
             got=f"{len(line)} bytes",
+            hint="ask for less at once",
         )
     return line
 
@@ -119,6 +120,8 @@ def garbled(how: str) -> RuntimeFailedError:
 
 def _encoded(text: str) -> str:
     if "\0" in text:
-        raise InvalidValueError("a request to the runner holds a zero byte", got=repr(text[:80]))
+        raise InvalidValueError(
+            "a request to the runner holds a zero byte", got=repr(text[:80]), hint="leave it out"
+        )
     encoded = text.encode("utf-8", "surrogateescape")
     return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02x}" for byte in encoded)

@@ -20,8 +20,10 @@ from latprof.errors import (
     DeviceError,
     DeviceOfflineError,
     DeviceUnauthorizedError,
+    LatprofError,
 )
 from latprof.profilers.runtimes.android.transport.base import (
+    START_ANEW,
     ByteStream,
     Deadline,
     PhoneLink,
@@ -45,6 +47,10 @@ _OF_STREAMS = frozenset({b"OPEN", b"OKAY", b"WRTE", b"CLSE"})
 _BANNER = b"host::features=shell_v2,cmd,stat_v2\0"
 #: How long one look for a packet takes, in which a deadline may pass, and its end at most.
 _LOOK_S, _END_S = 1.0, 10.0
+#: Packets that wait to be read, more than adb's protocol has of a stream.
+_MOST_WAITING = 16
+#: How long a packet without data may take that no call waits for.
+_ACKNOWLEDGE_S = 5.0
 #: How often a connection that is reset before it is greeted is tried, and the pause: adbd resets
 #: one that gets the number of an earlier one, which it takes a second to give up.
 _ATTEMPTS, _AGAIN_S = 20, 0.25
@@ -224,9 +230,10 @@ class DirectLink(PhoneLink):
                 if stream is not None:
                     stream.take(kind, first, data)
         except BaseException as error:  # noqa: BLE001 - whoever waits for a packet must learn of it
-            self._broken = self._broken or f"the connection to {self.serial} broke: {error}"
+            why = getattr(error, "problem", error)
+            self._broken = self._broken or f"the connection to {self.serial} broke: {why}"
         for stream in list(self._streams.values()):
-            stream.take(b"LOST", 0, (self._broken or "").encode())
+            stream.lose(self._broken or "")
 
     def _look_s(self) -> float:
         if self._closed:
@@ -313,13 +320,21 @@ class _PacketStream(ByteStream):
 
     def take(self, kind: bytes, remote: int, data: bytes) -> None:
         """A packet for this stream came; called by the reading thread."""
+        if self._packets.qsize() > _MOST_WAITING:  # each is to be acknowledged before the next
+            raise ConnectionLostError(f"{self._link.serial} sends without being asked to")
         self._packets.put((kind, remote, data))
+
+    def lose(self, why: str) -> None:
+        """The connection broke; called by the reading thread."""
+        self._packets.put((b"LOST", 0, why.encode()))
 
     def wait_until_open(self, service: str, deadline: Deadline) -> None:
         while not self._ready:
             self._one(deadline)
             if self._ended:
-                raise DeviceError(f"{self._link.serial} refuses the service {service[:60]}")
+                raise DeviceError(
+                    f"{self._link.serial} refuses the service {service[:60]}", hint=START_ANEW
+                )
 
     def read(self, deadline: Deadline, most: int = 1 << 16) -> bytes:
         while not self._kept and not self._ended:
@@ -339,26 +354,25 @@ class _PacketStream(ByteStream):
 
     def waiting(self) -> bool:
         while not self._packets.empty():
-            self._handle(*self._packets.get())
+            self._handle(*self._packets.get(), Deadline(_ACKNOWLEDGE_S, "an acknowledgement"))
         return bool(self._kept) or self._ended
 
     def close(self) -> None:
+        self._link.forget(self.number)
         if self._remote and not self._ended:
             self._ended = True
-            with contextlib.suppress(DeviceError):
-                self._link.send(
-                    b"CLSE", self.number, self._remote, b"", Deadline(5.0, "closing a stream")
-                )
-        self._link.forget(self.number)
+            end = Deadline(_ACKNOWLEDGE_S, "closing a stream")
+            with contextlib.suppress(LatprofError):
+                self._link.send(b"CLSE", self.number, self._remote, b"", end)
 
     def _one(self, deadline: Deadline) -> None:
         try:
             packet = self._packets.get(timeout=deadline.left_s())
         except queue.Empty:
             raise deadline.passed() from None
-        self._handle(*packet)
+        self._handle(*packet, deadline)
 
-    def _handle(self, kind: bytes, remote: int, data: bytes) -> None:
+    def _handle(self, kind: bytes, remote: int, data: bytes, deadline: Deadline) -> None:
         if kind == b"LOST":
             self._ended = True
             raise ConnectionLostError(data.decode("utf-8", "replace"))
@@ -366,8 +380,6 @@ class _PacketStream(ByteStream):
             self._remote, self._ready = remote, True
         elif kind == b"WRTE":
             self._kept += data
-            self._link.send(
-                b"OKAY", self.number, self._remote, b"", Deadline(20.0, "an acknowledgement")
-            )
+            self._link.send(b"OKAY", self.number, self._remote, b"", deadline)
         elif kind == b"CLSE":
             self._ended = True

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PORT = 5037
-_LONGEST_REASON = 4096
+_LONGEST_REASON, _LONGEST_LINE = 4096, 1024
 #: A line of the list. A serial may hold blanks: ``adb-X (2)._adb-tls-connect._tcp`` of Wi-Fi, or
 #: ``(no serial number)``. One state has two words; an explanation follows.
 _LISTED = re.compile(
@@ -54,7 +54,12 @@ def server_address(environment: Mapping[str, str] | None = None) -> tuple[str, i
     if found := re.fullmatch(r"tcp:(?:(.+):)?(\d+)", environment.get("ADB_SERVER_SOCKET", "")):
         host, port = found[1] or host, found[2]
     if not (port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):
-        raise UsageError("not a port", field="ANDROID_ADB_SERVER_PORT", got=port[:40])
+        raise UsageError(
+            "not a port",
+            field="ANDROID_ADB_SERVER_PORT",
+            got=port[:40],
+            hint="set it to the port of the adb server, or unset it",
+        )
     return host, int(port)
 
 
@@ -140,7 +145,8 @@ class AdbServer:
         deadline = Deadline(timeout_s, "the list of phones")
         text = self.ask("host:devices-l", deadline)
         found = []
-        for match in filter(None, map(_LISTED.fullmatch, text.splitlines())):
+        lines = (line[:_LONGEST_LINE] for line in text.splitlines())
+        for match in filter(None, map(_LISTED.fullmatch, lines)):
             serial, state, rest = match.groups()[:3] if match[1] else match.groups()[3:]
             facts = dict(word.split(":", 1) for word in rest.split() if ":" in word)
             found.append(ListedPhone(serial, state, facts))
@@ -177,7 +183,7 @@ class AdbServer:
             size = _hexadecimal(stream.exactly(4, deadline))
             answer = stream.exactly(size, deadline)
         if len(answer) < size:
-            raise ConnectionLostError("the adb server broke off its answer")
+            raise ConnectionLostError(_BROKE_OFF)
         return answer.decode("utf-8", "replace")
 
     def open(self, request: str, deadline: Deadline) -> SocketStream:
@@ -227,16 +233,22 @@ def ask_on(stream: ByteStream, request: str, deadline: Deadline) -> None:
     """Make a request and read its OKAY; a FAIL is raised as what it says."""
     body = request.encode()
     if len(body) > 0xFFFF:
-        raise UsageError("a command is too long for adb", field="command", got=f"{len(body)} bytes")
+        raise UsageError(
+            "a command is too long for adb",
+            field="command",
+            got=f"{len(body)} bytes",
+            hint="give fewer words",
+        )
     stream.write(f"{len(body):04x}".encode() + body, deadline)
     status = stream.exactly(4, deadline)
     if status == b"FAIL":
         size = min(_hexadecimal(stream.exactly(4, deadline)), _LONGEST_REASON)
         raise error_of(stream.exactly(size, deadline).decode("utf-8", "replace"))
     if status != b"OKAY":
-        raise ConnectionLostError("what answers is not an adb server")
+        raise _no_server(status)
 
 
+_BROKE_OFF = "the adb server broke off its answer"
 _UPDATE = "install newer Android platform tools, and end the old server: `adb kill-server`"
 _ALLOW = "unlock the phone and confirm `Allow USB debugging`, then run the command again"
 _PLUG_IN, _LIST = "plug it in again, or wait until it has started", "`latprof devices` lists phones"
@@ -257,8 +269,8 @@ _REFUSALS: dict[str, tuple[type[DeviceError], str, str | None]] = {
         "the phone closed it: {}",
         None,
     ),
-    "more than one": (DeviceError, "two phones have this serial: {}", None),
-    "": (DeviceError, "adb refuses: {}", None),
+    "more than one": (DeviceError, "two phones have this serial: {}", "unplug one"),
+    "": (DeviceError, "adb refuses: {}", "plug it in again, and run the same command again"),
 }
 
 
@@ -270,7 +282,16 @@ def error_of(reason: str) -> DeviceError:
 
 
 def _hexadecimal(text: bytes) -> int:
-    try:
-        return int(text, 16)
-    except ValueError:
-        raise ConnectionLostError("what answers is not an adb server") from None
+    if not re.fullmatch(rb"[0-9a-fA-F]{4}", text):
+        raise _no_server(text)
+    return int(text, 16)
+
+
+def _no_server(said: bytes) -> ConnectionLostError:
+    """The error for four bytes that no server says, or the fewer of one that was ended."""
+    if len(said) < 4:
+        return ConnectionLostError(_BROKE_OFF)
+    return ConnectionLostError(
+        "what answers is not an adb server",
+        hint="end the program that has its port, or name another: ANDROID_ADB_SERVER_PORT",
+    )

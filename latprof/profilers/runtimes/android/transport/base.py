@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+#: What to do about a phone that does not answer as one, and about one that is slow.
+START_ANEW = "start the phone anew, and run the same command again"
+_SLOW = "check that the phone is awake and connected, and run the same command again"
 #: A serial as phones and emulators have them, or HOST:PORT; no other text is sent to a server.
 _SERIAL = re.compile(r"(?! )[A-Za-z0-9._:\[\]@%() -]{1,128}(?<! )")
 
@@ -55,7 +58,9 @@ class Deadline:
 
     def passed(self) -> MeasurementTimeoutError:
         """The error to raise when the time is over."""
-        return MeasurementTimeoutError(f"{self._doing} took longer than {self._seconds:g} s")
+        return MeasurementTimeoutError(
+            f"{self._doing} took longer than {self._seconds:g} s", hint=_SLOW
+        )
 
 
 @dataclass(frozen=True)
@@ -171,5 +176,6 @@ def checked_serial(text: str) -> str:
             field="serial",
             expected="a serial as `adb devices` prints it, or HOST:PORT",
             got=repr(text[:80]),
+            hint="`latprof devices` lists phones",
         )
     return text

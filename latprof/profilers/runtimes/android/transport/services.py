@@ -20,7 +20,7 @@ from latprof.errors import (
     InputFileError,
     OutputPathError,
 )
-from latprof.profilers.runtimes.android.transport.base import Deadline, Timeouts
+from latprof.profilers.runtimes.android.transport.base import START_ANEW, Deadline, Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -161,6 +161,7 @@ class PhoneServices:
                     raise DeviceError(
                         f"{remote} of {self.link.serial} is larger than expected",
                         expected=f"at most {most_bytes} bytes",
+                        hint=START_ANEW,
                     )
 
     def _check(self, answer: tuple[bytes, bytes], remote: str) -> None:
@@ -172,13 +173,21 @@ class PhoneServices:
             raise DeviceDiskFullError(
                 f"{self.link.serial} has no space left for {remote}", hint=MAKE_ROOM
             )
-        raise OutputPathError(f"{self.link.serial} refuses {remote}: {words[:300]}", field="remote")
+        raise OutputPathError(
+            f"{self.link.serial} refuses {remote}: {words[:300]}",
+            field="remote",
+            hint="run `latprof android clean`, and the same command again",
+        )
 
 
 def _checked_path(remote: str) -> bytes:
     path = remote.encode()
     if not remote.startswith("/") or b"\0" in path or len(path) > _LONGEST_PATH - 16:
-        raise OutputPathError(f"not a path on a phone: {remote[:100]!r}", field="remote")
+        raise OutputPathError(
+            f"not a path on a phone: {remote[:100]!r}",
+            field="remote",
+            hint=f"give one that begins with / and has up to {_LONGEST_PATH - 16} bytes",
+        )
     return path
 
 
@@ -192,7 +201,9 @@ def _chunks(content: bytes | Path) -> Iterator[bytes]:
             while chunk := file.read(_CHUNK):
                 yield chunk
     except OSError as error:
-        raise InputFileError(f"cannot read {content}: {error.strerror}") from None
+        raise InputFileError(
+            f"cannot read {content}: {error.strerror}", hint="check that it is there and readable"
+        ) from None
 
 
 def _sync_header(stream: ByteStream, deadline: Deadline, serial: str) -> tuple[bytes, int]:
@@ -213,6 +224,10 @@ def _garbled(serial: str) -> ConnectionLostError:
     return ConnectionLostError(f"{serial} answers with what is not adb's protocol")
 
 
+def _too_much(serial: str, most_bytes: int) -> DeviceError:
+    return DeviceError(f"a command on {serial} wrote more than {most_bytes} bytes", hint=START_ANEW)
+
+
 def _ended_v2(stream: ByteStream, deadline: Deadline, most_bytes: int, serial: str) -> Ended:
     """Read the packets of a shell of version 2: a number, a length and the bytes."""
     written: dict[int, list[bytes]] = {_STDOUT: [], _STDERR: []}
@@ -229,11 +244,13 @@ def _ended_v2(stream: ByteStream, deadline: Deadline, most_bytes: int, serial: s
             raise ConnectionLostError(f"{serial} broke off a command")
         if number == _EXIT:
             out, error = (b"".join(written[n]).decode("utf-8", "replace") for n in written)
-            return Ended(body[0] if body else 0, out, error)
+            if not body:
+                raise _garbled(serial)
+            return Ended(body[0], out, error)
         written[number].append(body)
         total += size
         if total > most_bytes:
-            raise DeviceError(f"a command on {serial} wrote more than {most_bytes} bytes")
+            raise _too_much(serial, most_bytes)
 
 
 def _ended_v1(
@@ -245,7 +262,7 @@ def _ended_v1(
         parts.append(more)
         total += len(more)
         if total > most_bytes:
-            raise DeviceError(f"a command on {serial} wrote more than {most_bytes} bytes")
+            raise _too_much(serial, most_bytes)
     text = b"".join(parts).decode("utf-8", "replace").replace("\r\n", "\n")
     found = re.search(rf"{mark}=(\d{{1,3}})\s*\Z", text)
     if found is None:
