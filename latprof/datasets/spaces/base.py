@@ -136,6 +136,11 @@ class SearchSpace(ABC):
         Channels, height and width of an image.
         """
 
+    @property
+    def more_input_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the inputs after the first, without the batch; here there are none."""
+        return ()
+
     def image_shape(
         self,
         architecture: Architecture,  # noqa: ARG002 - most spaces have one size of image

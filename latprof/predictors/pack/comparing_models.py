@@ -62,7 +62,9 @@ def compared(pack: Pack, network: Network) -> ComparedModel:
     if batch_size not in (None, target.batch_size):
         elsewhere.append(f"batch {batch_size}, the pack's is {target.batch_size}")
     shape: tuple[str, ...] = ()
-    if target.input_shape is not None and shapes != [target.input_shape]:
+    more = pack.predictor.space.more_input_shapes
+    own_shapes = [target.input_shape, *((target.batch_size, *each) for each in more)]
+    if target.input_shape is not None and shapes != own_shapes:
         shape = (f"input {_spelled(*shapes)}, the pack's is {_spelled(target.input_shape)}",)
     return ComparedModel(network, tuple(elsewhere), shape, said if loaded else ())
 

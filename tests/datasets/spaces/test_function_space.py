@@ -3,6 +3,8 @@
 import itertools
 import json
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,6 +16,9 @@ from latprof.errors import InvalidValueError, OwnCodeError
 from latprof.graph.fusion import fuse
 from latprof.graph.reader import read_network
 from latprof.predictors.features.block_features import space_tables
+from latprof.predictors.pack.comparing_models import compared
+from latprof.profilers.base import RunOptions
+from latprof.testing.fakes import FakeProfiler
 
 
 @pytest.fixture(autouse=True)
@@ -236,6 +241,9 @@ def test_networks_may_have_several_inputs():
     read = read_network(space.onnx_bytes(architecture, batch_size=2, seed=3))
     assert read.inputs == tuple((name, (2, *shape)) for name, shape in shapes.items())
     assert space.recognize(read) == architecture
+    target = FakeProfiler(RunOptions(batch_size=2)).target((2, *space.input_shape))
+    pack: Any = SimpleNamespace(target=target, predictor=SimpleNamespace(space=space))
+    assert compared(pack, read).said == ()
     assert space.input_shape == (8, 4, 4)
     assert space.options["input_shape"]["large"] == [4, 8, 8]
     assert space.options["input_dtype"]["scale"] == "int64"

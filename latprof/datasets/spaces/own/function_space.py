@@ -183,6 +183,10 @@ class FunctionSpace(SearchSpace):
         """Shape of the input, or of the first one."""
         return next(iter(self._shapes.values()))
 
+    @property
+    def more_input_shapes(self) -> tuple[tuple[int, ...], ...]:
+        return tuple(self._shapes.values())[1:]
+
     @cached_property
     def reference_resolution(self) -> int:
         """That of an image; of another input the one whose network multiplies about as often."""
