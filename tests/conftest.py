@@ -126,10 +126,11 @@ def collected(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def pack(latprof, collected):
-    """A pack trained on it; read only."""
+    """A pack trained on it, and beside it what the command printed; read only."""
     path = collected.with_name("cpu.pack")
     done = latprof("train", collected, "-o", path)
     assert done.returncode == 0, done.stderr
+    path.with_suffix(".txt").write_text(done.stdout + done.stderr, encoding="utf-8")
     return path
 
 

@@ -67,7 +67,7 @@ def latprof(*words):
 def test_what_a_package_adds_is_measured_learned_and_searched(acme, tmp_path, monkeypatch):
     store, pack = tmp_path / "lat.db", tmp_path / "acme.pack"
 
-    collecting = ["--space", "acme-space", "--target", "acme:clock", "-n", 24, "--visits", 2]
+    collecting = ["--space", "acme-space", "--target", "acme:clock", "-n", 24, "--visits", 1]
     latprof("collect", *collecting, "--store", store, "-q")
     trained = latprof("train", store, "--predictor", "acme-predictor", "-o", pack, "--json")
     assert json.loads(trained)["predictor"] == "acme-predictor"

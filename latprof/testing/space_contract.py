@@ -250,7 +250,7 @@ class SpaceContract:
             assert read == listed
 
     def test_a_recognised_model_is_its_architecture(self, space: SearchSpace) -> None:
-        for architecture in space.sample(min(3, space.num_architectures), seed=10):
+        for architecture in space.sample(min(2, space.num_architectures), seed=10):
             found = space.recognize(read_network(space.build_onnx(architecture)))
             # Or another that is the same network: a skipped block leaves no trace of its place.
             assert found is None or _convolutions(space, found) == _convolutions(

@@ -2,7 +2,8 @@
 
 Takes ``tests/predictors/pack/packs``, damages one half of the mutants and forges the other
 (:mod:`tests.fuzz.damaged_packs`, :mod:`tests.fuzz.forged_packs`), and loads each in a process of
-its own kind: at most 4 GiB of address space, 20 s a pack, warnings are errors. An outcome is one of
+its own kind: at most 4 GiB of address space, 20 s of a processor a pack, warnings are errors. An
+outcome is one of
 
 - refused: with an error of latprof's own;
 - the same: everything in the pack, and its answers to the bit, are the original's;
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from latprof.predictors.pack.pack import Pack
 
 LIMIT_S = 20.0
+#: A guard against hangs in seconds, far above what a busy machine takes.
+WALL_S = 300.0
 _ADDRESS_SPACE = 4 << 30
 _ROOT = Path(__file__).parents[2]
 REFUSED, SAME, OTHER, BAD = "refused", "the same", "another valid pack", "bad"
@@ -57,9 +60,12 @@ def work() -> None:
     warnings.simplefilter("error")
     for line in sys.stdin:
         job = json.loads(line)
+        begun = time.process_time()
         outcome, detail = judge(Path(job["path"]), job["original"], forged=job["forged"])
-        peak = _peak_mib()
-        print(json.dumps({"outcome": outcome, "detail": detail, "peak_mib": peak}), flush=True)
+        if (seconds := time.process_time() - begun) > LIMIT_S:
+            outcome, detail = BAD, "took too long"
+        answer = {"outcome": outcome, "detail": detail, "peak_mib": _peak_mib()}
+        print(json.dumps(answer | {"seconds": seconds}), flush=True)
 
 
 def _peak_mib() -> int:
@@ -150,8 +156,8 @@ class Worker:
 
     process: subprocess.Popen[str] | None = None
 
-    def judge(self, job: dict[str, Any], limit_s: float = LIMIT_S) -> dict[str, Any]:
-        """The child's answer, with the seconds it took."""
+    def judge(self, job: dict[str, Any], limit_s: float = WALL_S) -> dict[str, Any]:
+        """The child's answer, with the seconds of a processor that it took."""
         if self.process is None:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.fuzz.pack_mutants", "--worker"],
@@ -173,12 +179,13 @@ class Worker:
             line = ""
         finally:
             timer.cancel()
-        seconds = time.perf_counter() - start
         if not line:
             self.close()
+            seconds = time.perf_counter() - start
             why = "took too long" if seconds >= limit_s else f"died: {process.returncode}"
             return {"outcome": BAD, "detail": why, "peak_mib": 0, "seconds": seconds}
-        return {**json.loads(line), "seconds": seconds}
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     def close(self) -> None:
         """End the child."""

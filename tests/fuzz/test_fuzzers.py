@@ -22,7 +22,7 @@ def outcomes(name, count, folder):
 
 @pytest.mark.parametrize(
     ("name", "count", "refused", "read"),
-    [("pickles", 90, 60, 2), ("torch-files", 60, 40, 0), ("text-files", 800, 500, 20)],
+    [("pickles", 45, 30, 0), ("torch-files", 40, 25, 0), ("text-files", 400, 250, 10)],
 )
 def test_files_of_collections_are_read_or_refused_by_name(tmp_path, name, count, refused, read):
     found = outcomes(name, count, tmp_path)
@@ -32,17 +32,17 @@ def test_files_of_collections_are_read_or_refused_by_name(tmp_path, name, count,
 
 
 def test_packs_with_errors_are_refused_or_change_nothing(tmp_path):
-    found = outcomes("packs", 120, tmp_path)
+    found = outcomes("packs", 60, tmp_path)
     assert found["bad"] == 0
-    assert found["refused"] > 70
-    assert found["the same"] + found["another valid pack"] > 3
+    assert found["refused"] > 30
+    assert found["the same"] + found["another valid pack"] > 0
 
 
 def test_damaged_stores_are_refused_or_change_no_number(tmp_path):
-    found = outcomes("stores", 34, tmp_path)  # two of each kind of damage
+    found = outcomes("stores", 17, tmp_path)  # one of each kind of damage
     assert found["bad"] == 0
-    assert found["refused"] > 16
-    assert found["the same"] > 1
+    assert found["refused"] > 7
+    assert found["the same"] > 0
 
 
 def test_odd_words_and_places_are_used_or_refused_in_one_line(tmp_path):
@@ -75,7 +75,7 @@ def test_no_weights_are_read_outside_a_models_folder(tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="needs fork")
 def test_a_kill_at_any_moment_loses_nothing_and_repeats_nothing(tmp_path):
     done = subprocess.run(  # it forks, which a process with threads should not
-        [sys.executable, "-m", "tests.fuzz", "kills", "--count", "8", "--state", tmp_path],
+        [sys.executable, "-m", "tests.fuzz", "kills", "--count", "5", "--state", tmp_path],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -83,14 +83,14 @@ def test_a_kill_at_any_moment_loses_nothing_and_repeats_nothing(tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     ends = {line[:52].strip(): int(line[52:]) for line in done.stdout.splitlines()[1:]}
-    assert sum(ends.values()) == 8
-    assert sum(number for end, number in ends.items() if "after visits" in end) > 1
+    assert sum(ends.values()) == 5
+    assert sum(number for end, number in ends.items() if "after visits" in end) > 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 def test_signals_at_any_moment_end_commands_cleanly(tmp_path):
-    found = outcomes("signals", 4, tmp_path)
-    assert sum(found.values()) == 4
+    found = outcomes("signals", 3, tmp_path)
+    assert sum(found.values()) == 3
     assert found["bad"] == 0
 
 
@@ -134,9 +134,9 @@ def test_a_bad_input_is_told_and_ends_with_status_1(tmp_path, numbers, monkeypat
 
 
 def test_files_by_others_are_measured(tmp_path):
-    found = outcomes("foreign-models", 12, tmp_path)
+    found = outcomes("foreign-models", 7, tmp_path)
     assert found["bad"] == 0
-    assert found["measured"] + found["measured, costs not known"] == 12
+    assert found["measured"] + found["measured, costs not known"] == 7
 
 
 def test_only_current_temperatures_are_taken_for_temperatures(tmp_path):

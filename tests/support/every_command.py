@@ -1,7 +1,7 @@
 """Runs every command in this process, as ``python tests/support/every_command.py FOLDER``.
 
-Prints a JSON object: of each command its status and what it wrote to stderr. ``--closed`` runs each
-in a child of its own whose standard streams are closed, as after a shell's ``>&- 2>&- <&-``.
+Prints a JSON object: of each command its status and what it wrote to stderr. ``--closed`` closes
+the standard streams before each, as a shell's ``>&- 2>&- <&-`` does.
 """
 
 import contextlib
@@ -38,19 +38,17 @@ def status_of(main):
 
 
 def run_closed(words):
-    """The status of a command in a child whose streams are closed as Python finds them then."""
+    """The status of a command whose streams are closed as Python finds them then."""
     from latprof.cli.main import main
 
-    child = os.fork()
-    if not child:
-        for number in range(3):
+    for number in range(3):
+        with contextlib.suppress(OSError):
             os.close(number)
-        for name in ("stdin", "stdout", "stderr"):
-            setattr(sys, name, None)
-            setattr(sys, f"__{name}__", None)
-        sys.argv = ["latprof", *words]
-        os._exit(status_of_closed(main))
-    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), "", 0]
+    for name in ("stdin", "stdout", "stderr"):
+        setattr(sys, name, None)
+        setattr(sys, f"__{name}__", None)
+    sys.argv = ["latprof", *words]
+    return [status_of_closed(main), "", 0]
 
 
 def status_of_closed(main):
@@ -79,7 +77,7 @@ if __name__ == "__main__":
     from latprof.cli.app import app  # noqa: F401 - imported before anything is closed
 
     stop_what_takes_long(setattr)
-    is_closed = "--closed" in sys.argv
+    is_closed, printed = "--closed" in sys.argv, os.dup(1)
     way = run_closed if is_closed else run
     found = {name: way(words) for name, words in calls(sys.argv[1], is_closed=is_closed)}
-    print(json.dumps(found))
+    os.write(printed, json.dumps(found).encode())

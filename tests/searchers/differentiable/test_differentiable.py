@@ -123,9 +123,9 @@ def logits_of(predictor):
 
 
 def some_entries(predictor):
-    """Of the first, a middle and the last decision, every candidate."""
+    """Of the first, a middle and the last decision, the first and the last candidate."""
     sizes = predictor.space.num_choices.tolist()
-    return [(row, c) for row in (0, len(sizes) // 2, len(sizes) - 1) for c in range(sizes[row])]
+    return [(row, c) for row in (0, len(sizes) // 2, len(sizes) - 1) for c in (0, sizes[row] - 1)]
 
 
 def test_gradients_of_the_expected_latency_agree_with_differences(predictor):
