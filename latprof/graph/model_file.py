@@ -34,6 +34,7 @@ MAX_NODES = 100_000
 MAX_DIMENSIONS = 64
 #: Largest number of elements of one tensor that is taken seriously.
 MAX_ELEMENTS = 2**40
+_A_FILE, _CHECK = "an ONNX file, or for LiteRT a .tflite file", "check the path"
 _CHUNK_BYTES = 1 << 20
 _REALS = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE})
 #: Bounds, exponents and scales of images are no more values than this.
@@ -76,15 +77,15 @@ def check_readable(source: str | os.PathLike[str]) -> Path:
     try:
         status = path.stat()
     except FileNotFoundError:
-        raise ModelFileError(f"no such file: {path}", hint="check the path") from None
+        raise ModelFileError(f"no such file: {path}", hint=_CHECK) from None
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from None
     if stat.S_ISDIR(status.st_mode):
-        raise ModelFileError(f"{path} is a directory", expected="an ONNX file")
+        raise ModelFileError(f"{path} is a directory", expected=_A_FILE, hint=_CHECK)
     if not stat.S_ISREG(status.st_mode):
-        raise ModelFileError(f"{path} is not a regular file", expected="an ONNX file")
+        raise ModelFileError(f"{path} is not a regular file", expected=_A_FILE, hint=_CHECK)
     if status.st_size == 0:
-        raise ModelFileError(f"{path} is empty", expected="an ONNX file")
+        raise ModelFileError(f"{path} is empty", expected=_A_FILE, hint="export it again")
     if status.st_size > MAX_FILE_BYTES:
         raise ModelFileError(
             f"{path} is too large",
