@@ -61,6 +61,8 @@ class CollectResult(ShortRepr, Framed):
         What the host did before and during the visits of this run.
     table : DataFrame or None
         The labels of the target.
+    unusable : mapping of str to str
+        Why files among several could not be measured, by their paths.
     """
 
     target: Target
@@ -70,6 +72,7 @@ class CollectResult(ShortRepr, Framed):
     labels: tuple[Label, ...] = ()
     host: HostReport | None = None
     table: pd.DataFrame | None = field(default=None, repr=False, compare=False)
+    unusable: Mapping[str, str] = field(default_factory=dict)
 
     def frame_rows(self) -> list[dict[str, Any]]:
         """A row a network that the store holds of the target, as :func:`latprof.labels` has it."""
@@ -82,12 +85,12 @@ class CollectResult(ShortRepr, Framed):
     def exit_status(self) -> int:
         """0; 5 with failures; 4 where nothing could be measured, 124 where all timed out.
 
-        A model for which the host was too busy is a failure.
+        A model for which the host was too busy is a failure, and so is a file that cannot be used.
         """
         outcome = self.outcome
         done, failures = outcome.made + outcome.resumed + outcome.elsewhere, outcome.failures
         if done:
-            lost = failures or any(label.too_busy for label in self.labels)
+            lost = failures or self.unusable or any(label.too_busy for label in self.labels)
             return EXIT_PARTIAL if lost else EXIT_OK
         if not failures:
             return EXIT_PARTIAL
@@ -115,6 +118,7 @@ class CollectResult(ShortRepr, Framed):
             "visits_left": outcome.left,
             "models": {name: costs.to_dict() for name, costs in self.costs.items()},
             "labels": [asdict(label) for label in self.labels],
+            "unusable": dict(self.unusable),
             "host": None if self.host is None else self.host.to_dict(),
         }
 
