@@ -1,34 +1,27 @@
-"""How busy the memory is: copying what no cache holds, beside copying what one does.
+"""How busy the memory is: what a cache still holds after others ran, and what copying takes.
 
 A neighbour that fills the memory's bandwidth slows a network's large layers and leaves its runs
-their cores: neither preemptions nor waiting show it. Two comparisons do, in processor time, so that
+their cores: neither preemptions nor waiting show it. Two probes do, in processor time, so that
 preemptions are in neither:
 
-- The same copy with the other cores left to whatever runs on them, and with these cores taken away
-  for as long as it lasts. What other machines on the same hardware do is in both. Only a process
-  that goes before others can take cores away.
-- A copy in memory beside one in the cache, whatever the clock is. Other machines are in it, and it
-  says something only beside what the quiet host gave.
+- What the last-level cache holds is read at once, and again after others had the cores for a moment
+  (prime and probe: Osvik, Shamir and Tromer, CT-RSA 2006). Whoever streams through memory has
+  replaced it by then; whoever computes has not. Both reads are of the same moment, so nothing has
+  to be known of the quiet host.
+- A copy in memory beside one in the cache, whatever the clock is. Other machines on the same
+  hardware are in it, and it says something only beside what the quiet host gave.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import math
-import os
-import threading
 import time
 from functools import cache
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latprof.profilers.host.priority import has_precedence
-
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -37,18 +30,15 @@ _LARGE_BYTES, _SMALL_BYTES = 32 << 20, 64 << 10
 _TRIES = 2
 #: With so many times the quiet host's quotient something else fills the memory's bandwidth.
 HOG_FACTOR = 1.35
-#: And where a copy takes so many times as long beside others as without them.
-BESIDE_FACTOR = 1.1
-#: By which ratios are in doubt then: networks use memory more or less than their reference.
-HOG_DOUBT = 0.03
-#: Pairs of copies beside others and without them.
-_PAIRS = 2
-#: More cores than this are not taken away from others.
-_MOST_OTHERS = 7
-#: Rounds of a hash that keep a core busy without its memory for about 0.1 s, at most.
-_ROUNDS, _MOST_BLOCKS = 2000, 100
-#: After which those who take a core away have it.
-_SETTLED_S = 0.001
+#: And where reading again takes so many times as long after others ran.
+REREAD_FACTOR = 2.0
+#: By which ratios are in doubt then, for each time that reading again takes longer, and at most:
+#: networks use memory more or less than their reference.
+HOG_DOUBT, MOST_HOG_DOUBT = 0.02, 0.08
+#: What is read again: more than a core's own cache holds, and a part of what all cores share.
+_HELD_BYTES, _LINE_BYTES = 4 << 20, 64
+#: So long others have the cores in between: a stream through memory is some 50 MB then.
+_LEFT_S = 0.005
 
 
 def memory_quotient() -> float:
@@ -59,59 +49,40 @@ def memory_quotient() -> float:
     )
 
 
-def slowdown_beside_others() -> float:
-    """How many times as long copying in memory takes beside what runs on the other cores.
+def reread_factor(
+    read: Callable[[], object] | None = None,
+    clock_ns: Callable[[], int] = time.thread_time_ns,
+    leave: Callable[[float], object] = time.sleep,
+) -> float:
+    """How many times as long reading what the cache held takes after others had the cores.
 
-    NaN where this process may not take the other cores away, or there are none, or too many.
+    The lesser of two tries, about 15 ms. 1 where it was still there; 3 to 8 where all of it comes
+    from memory.
     """
-    if not hasattr(os, "sched_getaffinity") or not has_precedence():
-        return math.nan
-    allowed = os.sched_getaffinity(0)
-    own, *others = sorted(allowed)
-    if not 1 <= len(others) <= _MOST_OTHERS:
-        return math.nan
-    large, _ = _buffers()
-    quotients = []
-    try:
-        os.sched_setaffinity(0, {own})
-        for number in range(2 * _PAIRS):
-            if number % 2:
-                beside = _copy_ns(*large, 1)
-            with _taken(others):
-                alone = _copy_ns(*large, 1)
-            if not number % 2:
-                beside = _copy_ns(*large, 1)
-            quotients.append(beside / alone)
-    finally:
-        os.sched_setaffinity(0, allowed)
-    return median(quotients)
+    read = read or _reader()
+    factors = []
+    for _ in range(_TRIES):
+        read()
+        kept_ns = _taken_ns(read, clock_ns)
+        leave(_LEFT_S)
+        factors.append(_taken_ns(read, clock_ns) / kept_ns)
+    return min(factors)
 
 
-@contextlib.contextmanager
-def _taken(cores: Collection[int]) -> Iterator[None]:
-    """Threads of this process keep these cores busy, and their memory alone, inside the block."""
-    ended = threading.Event()
+def _taken_ns(read: Callable[[], object], clock_ns: Callable[[], int]) -> int:
+    start = clock_ns()
+    read()
+    return max(clock_ns() - start, 1)
 
-    def keep(core: int) -> None:
-        with contextlib.suppress(OSError):
-            os.sched_setaffinity(0, {core})  # of this thread
-            for _ in range(_MOST_BLOCKS):
-                if ended.is_set():
-                    break
-                hashlib.pbkdf2_hmac("sha256", b"", b"", _ROUNDS)
 
-    threads = [
-        threading.Thread(target=keep, args=(core,), name=f"other core {core}") for core in cores
-    ]
-    for thread in threads:
-        thread.start()
-    try:
-        time.sleep(_SETTLED_S)
-        yield
-    finally:
-        ended.set()
-        for thread in threads:
-            thread.join()
+@cache
+def _reader() -> Callable[[], object]:
+    """Reads one value of each line of the cache in an order that no prefetcher foresees."""
+    lines = _HELD_BYTES // _LINE_BYTES
+    values = np.ones((lines, _LINE_BYTES // 4), np.float32)
+    order = np.random.default_rng(0).permutation(lines) * values.shape[1]
+    found = np.empty(lines, np.float32)
+    return lambda: np.take(values, order, out=found, mode="clip")
 
 
 @cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -19,7 +18,7 @@ from latprof.measurement.protocol import (
 from latprof.measurement.quiet.conditions import other_load
 from latprof.measurement.records import KernelProfile, PairedProtocol, PairedSamples
 from latprof.measurement.visits import Failure, Visit
-from latprof.profilers.host.memory_probe import memory_quotient, slowdown_beside_others
+from latprof.profilers.host.memory_probe import memory_quotient, reread_factor
 from latprof.profilers.visits.references import References
 
 if TYPE_CHECKING:
@@ -198,12 +197,12 @@ class InProcessMeasurer:
 
     def _memory(self, before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
         """How busy the memory is: once in a process, and where others are busy."""
-        first, self._memory_known = not self._memory_known, True
         found = {}
-        if others := other_load(before, after) > BUSY_NEIGHBOURS:
-            beside = slowdown_beside_others()
-            found = {} if math.isnan(beside) else {"memory_beside": beside}
-        return found | ({"memory_quotient": memory_quotient()} if first or others else {})
+        if other_load(before, after) > BUSY_NEIGHBOURS:
+            found["memory_reread"] = reread_factor()
+        if not self._memory_known:
+            self._memory_known, found["memory_quotient"] = True, memory_quotient()
+        return found
 
     def _reference_for(
         self, network: NetworkSource, latency_ms: float
