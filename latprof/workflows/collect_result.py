@@ -123,29 +123,34 @@ class CollectResult(ShortRepr, Framed):
         }
 
 
-def labels_of(known: TargetLabels, collection: Collection) -> tuple[Label, ...]:
-    """The labels of the networks that were named, in their order."""
+def labels_of(
+    known: TargetLabels, collection: Collection, host: HostReport | None = None
+) -> tuple[Label, ...]:
+    """The labels of the networks that were named, in their order; wider where ``host`` was busy."""
     table = known.labels
     rows = {row["subject"]: row for row in table[table["label"] == 0].to_dict("records")}
     found = [
         (network.subject.name, rows.get(network.subject.key)) for network in collection.networks
     ]
     widening = known.constant.widening
-    return tuple(label_of(name, row, widening) for name, row in found if row is not None)
+    return tuple(label_of(name, row, widening, host) for name, row in found if row is not None)
 
 
-def label_of(name: str, row: Mapping[Any, Any], widening: float) -> Label:
+def label_of(
+    name: str, row: Mapping[Any, Any], widening: float, host: HostReport | None = None
+) -> Label:
     """A row of the table of labels, unless the host was too busy for it."""
     low_ms, high_ms = float(row["low_ms"]), float(row["high_ms"])
-    half = math.log(high_ms / low_ms) / 2  # with the constant's doubt in it, which is no visit's
-    half = math.sqrt(max(half**2 - widening**2, 0.0))
+    whole = math.log(high_ms / low_ms) / 2  # with the constant's doubt in it, which is no visit's
+    half = math.sqrt(max(whole**2 - widening**2, 0.0))
+    wider = 1.0 if host is None else math.exp(host.widened(whole) - whole)
     visits = int(row["visits"])
     too_busy = visits >= FEWEST_JUDGED and is_too_busy(half, float(row["preempted"]))
     return Label(
         name,
         math.nan if too_busy else float(row["latency_ms"]),
-        low_ms,
-        high_ms,
+        low_ms / wider,
+        high_ms * wider,
         visits,
         str(row["stopped_by"]),
         too_busy,
