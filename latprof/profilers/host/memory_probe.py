@@ -14,6 +14,8 @@ preemptions are in neither:
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -61,12 +63,29 @@ def reread_factor(
     """
     read = read or _reader()
     factors = []
-    for _ in range(_TRIES):
-        read()
-        kept_ns = _taken_ns(read, clock_ns)
-        leave(_LEFT_S)
-        factors.append(_taken_ns(read, clock_ns) / kept_ns)
+    with _on_one_core():
+        for _ in range(_TRIES):
+            read()
+            kept_ns = _taken_ns(read, clock_ns)
+            leave(_LEFT_S)
+            factors.append(_taken_ns(read, clock_ns) / kept_ns)
     return min(factors)
+
+
+@contextlib.contextmanager
+def _on_one_core() -> Iterator[None]:
+    """Keep this thread where it reads: cores far apart share no cache."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    with contextlib.suppress(OSError):
+        os.sched_setaffinity(0, {min(allowed)})
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, allowed)
 
 
 def _taken_ns(read: Callable[[], object], clock_ns: Callable[[], int]) -> int:

@@ -1,5 +1,7 @@
 """How busy the memory is: what a cache still holds after others ran."""
 
+import os
+
 import pytest
 
 from latprof.profilers.host.memory_probe import memory_quotient, reread_factor
@@ -17,6 +19,8 @@ class Cache:
         self._next = 1.0
 
     def leave(self, seconds):
+        if hasattr(os, "sched_getaffinity"):
+            assert len(os.sched_getaffinity(0)) == 1, "another core may have another cache"
         self.left_s.append(seconds)
         self._next = next(self.lost)
 
@@ -38,5 +42,7 @@ def test_a_clock_that_does_not_move_is_no_error():
 
 
 def test_on_this_host_both_are_answers():
+    allowed = os.sched_getaffinity(0)
     assert memory_quotient() > 0
     assert reread_factor() > 0.2
+    assert os.sched_getaffinity(0) == allowed
