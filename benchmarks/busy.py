@@ -2,8 +2,8 @@
 
 Twenty networks of 0.1 to 60 ms are measured when nothing else runs; then again beside 1, 2 and 4
 busy loops and beside processes that fill the memory's bandwidth, which this command starts and
-ends itself, and once more when nothing else runs (`again`): what a quiet host itself changes
-meanwhile. Printed for each load: the bias, the worst network, how many numbers were refused
+ends itself, and once more when nothing else runs (`again`). A quiet label is the mean of both, and
+their rows say what the quiet host itself changed meanwhile. Printed for each load: the bias, the worst network, how many numbers were refused
 ("host too busy"), in how many the 90 % interval holds the quiet label, and how many were recognised
 as measured beside a memory hog; then how `compare` judges a network against itself, and against
 ratios 3 % larger. The loads end with this command, or after ten minutes.
@@ -188,9 +188,9 @@ def _median(values: Iterable[float]) -> float:
 
 def print_loads(state: dict[str, Any]) -> None:
     """The table of loads against the quiet labels."""
-    quiet = state.get("quiet")
-    if quiet is None:
+    if "quiet" not in state:
         return
+    quiet = _quiet_labels(state)
     base_memory = float(np.nanmedian([one["memory"] for one in quiet.values()]))
     times = sorted(one["latency_ms"] for one in quiet.values())
     print(f"{len(quiet)} networks of {times[0]:.2f} to {times[-1]:.1f} ms")
@@ -210,6 +210,18 @@ def print_loads(state: dict[str, Any]) -> None:
             f"{np.abs(errors).mean():13.2%}{worst:+12.2%}{held:4d}/{len(given):<4d}"
             f"{share:8.0%}{hogs:8d}/{len(pairs)}"
         )
+
+
+def _quiet_labels(state: dict[str, Any]) -> dict[str, Any]:
+    """Each network's quiet label: the mean of before and after the loads, where both are known."""
+    found = {}
+    for key, one in state["quiet"].items():
+        again = state.get("again", {}).get(key, one)
+        ratio = math.sqrt(one["ratio"] * again["ratio"])
+        halves = [one["half_width"]] if again is one else [one["half_width"], again["half_width"]]
+        half = math.hypot(*halves, math.log(again["ratio"] / one["ratio"])) / len(halves)
+        found[key] = one | {"ratio": ratio, "half_width": half}
+    return found
 
 
 def _host(one: dict[str, Any], base_memory: float) -> HostReport:
