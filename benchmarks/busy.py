@@ -3,10 +3,11 @@
 Twenty networks of 0.1 to 60 ms are measured when nothing else runs; then again beside 1, 2 and 4
 busy loops and beside processes that fill the memory's bandwidth, which this command starts and
 ends itself, and once more when nothing else runs (`again`). A quiet label is the mean of both, and
-their rows say what the quiet host itself changed meanwhile. Printed for each load: the bias, the worst network, how many numbers were refused
-("host too busy"), in how many the 90 % interval holds the quiet label, and how many were recognised
-as measured beside a memory hog; then how `compare` judges a network against itself, and against
-ratios 3 % larger. The loads end with this command, or after ten minutes.
+their rows say what the quiet host itself changed meanwhile. Printed for each load: the bias, the
+worst network, how many numbers were refused ("host too busy"), in how many the 90 % interval holds
+the quiet label, and how many were recognised as measured beside a memory hog; then how `compare`
+judges a network against itself, and against ratios 3 % larger. The loads end with this command, or
+after ten minutes.
 
 Where latprof may, it goes before other programs (docs/measuring.md), and little is left of such a
 load; `--stand-back` shows what its statistics are worth without.
