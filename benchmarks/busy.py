@@ -178,7 +178,7 @@ def _result(visits: Sequence[MadeVisit]) -> dict[str, Any]:
         "latency_ms": float(np.median([m for s in samples for b in s.target for m in b[1:]])),
         "runs": min(counted_runs(each)[0] for each in samples),
         "memory": _median(each.quotient for each in seen),
-        "reread": _median(each.reread for each in seen),
+        "others_gb_s": _median(each.others_gb_s for each in seen),
     }
 
 
@@ -226,8 +226,8 @@ def _quiet_labels(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _host(one: dict[str, Any], base_memory: float) -> HostReport:
-    reread = one.get("reread", math.nan)
-    return HostReport(memory=one["memory"], quiet_memory=base_memory, reread=reread)
+    others = one.get("others_gb_s", math.nan)
+    return HostReport(memory=one["memory"], quiet_memory=base_memory, others_gb_s=others)
 
 
 def _holds(one: dict[str, Any], label: dict[str, Any], base_memory: float) -> bool:

@@ -1,26 +1,30 @@
-"""How busy the memory is: what a cache still holds after others ran, and what copying takes.
+"""How busy the memory is: what other programs go through, and what copying takes.
 
 A neighbour that fills the memory's bandwidth slows a network's large layers and leaves its runs
-their cores: neither preemptions nor waiting show it. Two probes do, in processor time, so that
-preemptions are in neither:
+their cores: neither preemptions nor waiting show it. Two probes do:
 
-- What the last-level cache holds is read at once, and again after others had the cores for a moment
-  (prime and probe: Osvik, Shamir and Tromer, CT-RSA 2006). Whoever streams through memory has
-  replaced it by then; whoever computes has not. Both reads are of the same moment, so nothing has
-  to be known of the quiet host.
-- A copy in memory beside one in the cache, whatever the clock is. Other machines on the same
-  hardware are in it, and it says something only beside what the quiet host gave.
+- How much memory the programs beside this one go through in a moment: the kernel's marks of what
+  was referenced are cleared and read again (``clear_refs`` and ``smaps_rollup``, proc(5); as Gregg
+  estimates working sets, "Working Set Size Estimation", 2018). Whoever only computes marks next to
+  nothing, whatever memory it holds.
+- A copy in memory beside one in the cache, in processor time. Other machines on the same hardware
+  are in it, and it says something only beside what the quiet host gave.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import re
 import time
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from latprof.measurement.quiet.conditions import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,15 +36,17 @@ _LARGE_BYTES, _SMALL_BYTES = 32 << 20, 64 << 10
 _TRIES = 2
 #: With so many times the quiet host's quotient something else fills the memory's bandwidth.
 HOG_FACTOR = 1.35
-#: And where reading again takes so many times as long after others ran.
-REREAD_FACTOR = 2.0
-#: By which ratios are in doubt then, for each time that reading again takes longer, and at most:
-#: networks use memory more or less than their reference.
-HOG_DOUBT, MOST_HOG_DOUBT = 0.02, 0.08
-#: What is read again: more than a core's own cache holds, and a part of what all cores share.
-_HELD_BYTES, _LINE_BYTES = 4 << 20, 64
-#: So long others have the cores in between: a stream through memory is some 50 MB then.
-_LEFT_S = 0.005
+#: And where another program goes through so many gigabytes a second.
+HOG_GB_S = 10.0
+#: By which ratios are in doubt then: networks use memory more or less than their reference.
+HOG_DOUBT = 0.05
+#: Programs with less memory stay in the caches; those with more would take too long to look at.
+_LEAST_BYTES, _MOST_BYTES = 64 << 20, 4 << 30
+#: For so long, in seconds, is watched what they reference.
+_WATCHED_S = 0.01
+#: Written to ``clear_refs``, it clears the marks of all pages.
+_CLEAR_MARKS = "1"
+_PROC = Path("/proc")
 
 
 def memory_quotient() -> float:
@@ -51,57 +57,53 @@ def memory_quotient() -> float:
     )
 
 
-def reread_factor(
-    read: Callable[[], object] | None = None,
-    clock_ns: Callable[[], int] = time.thread_time_ns,
+def others_memory_gb_s(
+    root: Path = _PROC,
     leave: Callable[[float], object] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
 ) -> float:
-    """How many times as long reading what the cache held takes after others had the cores.
+    """Gigabytes a second that the busiest other program goes through, by pages; in about 15 ms.
 
-    The lesser of two tries, about 15 ms. 1 where it was still there; 3 to 8 where all of it comes
-    from memory.
+    Pages of which one line was read count whole, and what is gone through twice in that time counts
+    once. 0 where none that runs has enough memory, NaN where that is not to be known: without
+    ``clear_refs``, and of other users' programs without the privilege.
     """
-    read = read or _reader()
-    factors = []
-    with _on_one_core():
-        for _ in range(_TRIES):
-            read()
-            kept_ns = _taken_ns(read, clock_ns)
-            leave(_LEFT_S)
-            factors.append(_taken_ns(read, clock_ns) / kept_ns)
-    return min(factors)
-
-
-@contextlib.contextmanager
-def _on_one_core() -> Iterator[None]:
-    """Keep this thread where it reads: cores far apart share no cache."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    allowed = os.sched_getaffinity(0)
-    with contextlib.suppress(OSError):
-        os.sched_setaffinity(0, {min(allowed)})
-    try:
-        yield
-    finally:
+    if not (root / "self" / "clear_refs").exists():
+        return math.nan
+    running, watched = [*_running(root)], []
+    for program in running:
         with contextlib.suppress(OSError):
-            os.sched_setaffinity(0, allowed)
+            (program / "clear_refs").write_text(_CLEAR_MARKS)
+            watched.append((program, clock()))
+    if not watched:
+        return math.nan if running else 0.0
+    leave(_WATCHED_S)
+    rates = [0.0]
+    for program, begun in watched:
+        referenced = re.search(
+            r"^Referenced: +(\d+) kB$", read_text(program / "smaps_rollup"), re.MULTILINE
+        )
+        if referenced is not None:
+            rates.append(1024 * int(referenced[1]) / max(clock() - begun, _WATCHED_S) / 1e9)
+    return max(rates)
 
 
-def _taken_ns(read: Callable[[], object], clock_ns: Callable[[], int]) -> int:
-    start = clock_ns()
-    read()
-    return max(clock_ns() - start, 1)
+def _running(root: Path) -> Iterator[Path]:
+    """Other programs of which a thread runs or waits for a core, with enough memory."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    for program in root.iterdir():
+        if not program.name.isdigit() or int(program.name) == os.getpid():
+            continue
+        fields = _fields(program)
+        if len(fields) > 21 and _LEAST_BYTES <= page * int(fields[21]) <= _MOST_BYTES:
+            with contextlib.suppress(OSError):
+                if any(_fields(task)[:1] == ["R"] for task in (program / "task").iterdir()):
+                    yield program
 
 
-@cache
-def _reader() -> Callable[[], object]:
-    """Reads one value of each line of the cache in an order that no prefetcher foresees."""
-    lines = _HELD_BYTES // _LINE_BYTES
-    values = np.ones((lines, _LINE_BYTES // 4), np.float32)
-    order = np.random.default_rng(0).permutation(lines) * values.shape[1]
-    found = np.empty(lines, np.float32)
-    return lambda: np.take(values, order, out=found, mode="clip")
+def _fields(folder: Path) -> list[str]:
+    """A process's or a thread's state, and what follows it in ``stat``; empty where it is gone."""
+    return read_text(folder / "stat", 4096).rpartition(")")[2].split()
 
 
 @cache
