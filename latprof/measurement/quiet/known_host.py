@@ -113,7 +113,7 @@ class KnownHost:
         found_at = constant.found.get("found_at", time.time())
         if _found_at(constants.get(key)) > found_at:
             return
-        moments, now = [], _Moment(constant.reference_ms, constant.doubt, found_at)
+        moments, now = list[_Moment](), _Moment(constant.reference_ms, constant.doubt, found_at)
         with contextlib.suppress(LatprofError, TypeError):
             moments = _moments(Constant.from_dict(constants[key])) if key in constants else []
         if moments and found_at - moments[-1].found_at < _ONE_MOMENT_S:

@@ -70,7 +70,7 @@ def others_memory_gb_s(
     """
     if not (root / "self" / "clear_refs").exists():
         return math.nan
-    running, watched = [*_running(root)], []
+    running, watched = [*_running(root)], list[tuple[Path, float]]()
     for program in running:
         with contextlib.suppress(OSError):
             (program / "clear_refs").write_text(_CLEAR_MARKS)

@@ -201,7 +201,7 @@ class InProcessMeasurer:
 
     def _memory(self, before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
         """How busy the memory is: once in a process, and where others are busy."""
-        found = {}
+        found: dict[str, float] = {}
         if other_load(before, after) > BUSY_NEIGHBOURS:
             if after["monotonic_s"] > self._others_until:
                 self._others = others_memory_gb_s()
