@@ -185,7 +185,7 @@ def _moments(known: Constant) -> list[_Moment]:
         _Moment(*map(float, each))
         for each in (kept if isinstance(kept, list) else ())
         if isinstance(each, list)
-        and len(each) == len(_Moment._fields)
+        and len(each) == 3
         and all(type(number) in (int, float) and 0 < number < math.inf for number in each)
     ]
     own = _Moment(known.reference_ms, known.doubt, _found_at({"found": known.found}))
