@@ -118,7 +118,8 @@ class KnownHost:
             moments = _moments(Constant.from_dict(constants[key])) if key in constants else []
         if moments and found_at - moments[-1].found_at < _ONE_MOMENT_S:
             last = moments.pop()
-            now = min(now, last)._replace(found_at=last.found_at)
+            least = min(now, last)
+            now = _Moment(least.reference_ms, least.doubt, last.found_at)
         kept = [list(each) for each in [*moments, now][-_MOST_MOMENTS:]]
         found = {**constant.found, "found_at": found_at, "moments": kept}
         constants[key] = replace(constant, found=found).to_dict()
