@@ -270,16 +270,15 @@ def collect(
             known = TargetLabels.of(opened, found)
         elif better is not None:
             watch.on_note(_offer(known.constant, better))
-        host = _host(profiler, known, checks, outcome.made + outcome.repeated)
         return CollectResult(
             found,
             outcome,
             summarize(known),
             costs,
-            labels_of(known, collection, host) if paths else (),
-            host,
-            known.labels,
-            unusable,
+            host=(host := _host(profiler, known, checks, outcome.made + outcome.repeated)),
+            labels=labels_of(known, collection, host) if paths else (),
+            table=known.labels,
+            unusable=unusable,
         )
 
 
