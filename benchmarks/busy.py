@@ -2,22 +2,26 @@
 
 Twenty networks of 0.1 to 60 ms are measured when nothing else runs; then again beside 1, 2 and 4
 busy loops and beside processes that fill the memory's bandwidth, which this command starts and
-ends itself. Printed for each load: the bias, the worst network, how many numbers were refused
-("host too busy"), in how many the 90 % interval holds the quiet label, and how many were recognised
-as measured beside a memory hog; then how `compare` judges a network against itself, and against
-ratios 3 % larger. The loads end with this command, or after ten minutes.
+ends itself, and once more when nothing else runs (`again`). A quiet label is the mean of both, and
+their rows say what the quiet host itself changed meanwhile. Printed for each load: the bias, the
+worst network, how many numbers were refused ("host too busy"), in how many the 90 % interval holds
+the quiet label, and how many were recognised as measured beside a memory hog; then how `compare`
+judges a network against itself, and against ratios 3 % larger. The loads end with this command, or
+after ten minutes.
 
 Where latprof may, it goes before other programs (docs/measuring.md), and little is left of such a
 load; `--stand-back` shows what its statistics are worth without.
 
-`--only` takes parts (`quiet`, `1`, `2`, `4`, `hog`, `references`, `compare`), whose results are
-kept in the file of `--state`, so that each part can have a quiet moment of its own.
+`--only` takes parts (`quiet`, `1`, `2`, `4`, `hog`, `again`, `references`, `compare`), whose
+results are kept in the file of `--state`, so that each part can have a quiet moment of its own.
+Comparisons are kept one by one, up to `--times` for each load, and end after `--minutes`.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -25,7 +29,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -56,7 +60,6 @@ from latprof.measurement.statistics import (
 from latprof.profilers.base import RunOptions
 from latprof.profilers.comparing import measure_in_turn
 from latprof.profilers.host.host_report import HostReport, VisitSeen
-from latprof.profilers.host.memory_probe import HOG_DOUBT
 from latprof.profilers.visits.measuring_process import ProcessMeasurer
 from latprof.profilers.visits.network_source import NetworkSource, reference_network
 from latprof.profilers.visits.references import chain
@@ -69,8 +72,10 @@ from latprof.profilers.visits.schedule import (
 )
 
 TARGET = "cpu:onnxruntime"
-LOADS = ("quiet", "1", "2", "4", "hog")
+LOADS = ("quiet", "1", "2", "4", "hog", "again")
 PARTS = (*LOADS, "references", "compare")
+#: Loads beside which networks are compared.
+COMPARED_BESIDE = ("2", "4")
 #: Measuring processes that share a load's visits.
 PROCESSES = 4
 _LOOP = "while True: pass"
@@ -173,7 +178,7 @@ def _result(visits: Sequence[MadeVisit]) -> dict[str, Any]:
         "latency_ms": float(np.median([m for s in samples for b in s.target for m in b[1:]])),
         "runs": min(counted_runs(each)[0] for each in samples),
         "memory": _median(each.quotient for each in seen),
-        "beside": _median(each.beside for each in seen),
+        "others_gb_s": _median(each.others_gb_s for each in seen),
     }
 
 
@@ -184,9 +189,9 @@ def _median(values: Iterable[float]) -> float:
 
 def print_loads(state: dict[str, Any]) -> None:
     """The table of loads against the quiet labels."""
-    quiet = state.get("quiet")
-    if quiet is None:
+    if "quiet" not in state:
         return
+    quiet = _quiet_labels(state)
     base_memory = float(np.nanmedian([one["memory"] for one in quiet.values()]))
     times = sorted(one["latency_ms"] for one in quiet.values())
     print(f"{len(quiet)} networks of {times[0]:.2f} to {times[-1]:.1f} ms")
@@ -198,7 +203,7 @@ def print_loads(state: dict[str, Any]) -> None:
         given = [(one, label) for one, label in pairs if not one["refused"]]
         errors = np.array([one["ratio"] / label["ratio"] - 1 for one, label in given])
         held = sum(_holds(one, label, base_memory) for one, label in given)
-        hogs = sum(_has_hog(one, base_memory) for one, _ in pairs)
+        hogs = sum(_host(one, base_memory).has_memory_hog for one, _ in pairs)
         share = np.nanmean([one["preempted"] for one, _ in pairs])
         worst = errors[np.abs(errors).argmax()] if len(errors) else math.nan
         print(
@@ -208,14 +213,26 @@ def print_loads(state: dict[str, Any]) -> None:
         )
 
 
-def _has_hog(one: dict[str, Any], base_memory: float) -> bool:
-    beside = one.get("beside", math.nan)
-    return HostReport(memory=one["memory"], quiet_memory=base_memory, beside=beside).has_memory_hog
+def _quiet_labels(state: dict[str, Any]) -> dict[str, Any]:
+    """Each network's quiet label: the mean of before and after the loads, where both are known."""
+    found = {}
+    for key, one in state["quiet"].items():
+        again = state.get("again", {}).get(key, one)
+        ratio = math.sqrt(one["ratio"] * again["ratio"])
+        halves = [one["half_width"]] if again is one else [one["half_width"], again["half_width"]]
+        half = math.hypot(*halves, math.log(again["ratio"] / one["ratio"])) / len(halves)
+        found[key] = one | {"ratio": ratio, "half_width": half}
+    return found
+
+
+def _host(one: dict[str, Any], base_memory: float) -> HostReport:
+    others = one.get("others_gb_s", math.nan)
+    return HostReport(memory=one["memory"], quiet_memory=base_memory, others_gb_s=others)
 
 
 def _holds(one: dict[str, Any], label: dict[str, Any], base_memory: float) -> bool:
     """Whether the interval, as it is printed, holds the quiet label, which has one of its own."""
-    hog = HOG_DOUBT if _has_hog(one, base_memory) else 0.0
+    hog = _host(one, base_memory).memory_doubt
     preempted = PREEMPTED_DOUBT if one["taken"] > BUSY_SHARE else 0.0
     half = math.hypot(one["half_width"], label["half_width"], hog, preempted)
     return abs(math.log(one["ratio"] / label["ratio"])) <= half
@@ -248,32 +265,41 @@ def _tie(name: str, neighbour: str, protocol: PairedProtocol) -> float:
     return float(measure([source], known, protocol)[_name(source)]["ratio"])
 
 
-def compare(times: int, loads: Sequence[str]) -> dict[str, Any]:
-    """Verdicts on a network against itself, and against 1.03 times as long, under each load.
-
-    Counted: called different from itself, 3 % found, 3 % called faster, refused, and all.
-    """
+def compare(
+    times: int, minutes: float, pairs: dict[str, list[Any]], save: Callable[[], None]
+) -> None:
+    """Compare a network with itself under each load in turn, until there are so many of each."""
+    end = time.monotonic() + 60 * minutes
     _, reference = reference_network()
     source = networks(10)[6]
     make = partial(ProcessMeasurer, TARGET, RunOptions(), reference, PairedProtocol())
-    found = {}
-    for name in loads:
-        with load(name):
-            verdicts = [_verdicts(source, make) for _ in range(times)]
-        same, slower = zip(*verdicts, strict=True)
-        counts = sum(each in {"faster", "slower"} for each in same), slower.count("slower")
-        found[name] = *counts, slower.count("faster"), same.count("refused"), times
-    return found
+    for name in COMPARED_BESIDE:
+        pairs.setdefault(name, [])
+    for name in itertools.cycle(COMPARED_BESIDE):
+        if time.monotonic() > end or all(len(pairs[each]) >= times for each in COMPARED_BESIDE):
+            return
+        if len(pairs[name]) < times:
+            with load(name):
+                pairs[name].append(_in_turn(source, make))
+            save()
 
 
-def _verdicts(source: NetworkSource, make: MakeMeasurer) -> tuple[str, str]:
+def _in_turn(source: NetworkSource, make: MakeMeasurer) -> list[Any] | None:
+    """Both sides' ratios, of shape (processes, visits) each; None where no number was given."""
     try:
         found = measure_in_turn(source, source, make)
     except HostBusyError:
-        return "refused", "refused"
-    return compare_pairs("", found.a, found.b).verdict, compare_pairs(
-        "", found.a, 1.03 * found.b
-    ).verdict
+        return None
+    return [found.a.tolist(), found.b.tolist()]
+
+
+def _verdicts(pairs: Sequence[Any], factor: float) -> list[str]:
+    """What is said of each pair if the second took so many times as long."""
+    return [
+        compare_pairs("", pair[0], factor * np.array(pair[1])).verdict
+        for pair in pairs
+        if pair is not None
+    ]
 
 
 def main() -> None:
@@ -285,6 +311,7 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=20)
     parser.add_argument("--visits", type=int, default=PairedProtocol().visits)
     parser.add_argument("--times", type=int, default=60, help="comparisons for each load")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="end comparisons after")
     parser.add_argument(
         "--stand-back",
         action="store_true",
@@ -315,11 +342,16 @@ def main() -> None:
         elif part == "references":
             state[part] = references(sources, state)
         elif part == "compare":
-            state[part] = compare(arguments.times, ("2", "4"))
-        if kept is not None:
-            kept.write_text(json.dumps(state))
+            save = partial(_write, kept, state)
+            compare(arguments.times, arguments.minutes, state.setdefault("pairs", {}), save)
+        _write(kept, state)
     print_loads(state)
     print_rest(state)
+
+
+def _write(kept: Path | None, state: dict[str, Any]) -> None:
+    if kept is not None:
+        kept.write_text(json.dumps(state))
 
 
 def print_rest(state: dict[str, Any]) -> None:
@@ -327,10 +359,13 @@ def print_rest(state: dict[str, Any]) -> None:
     if errors := state.get("references"):
         worst = max(map(abs, errors.values()))
         print(f"labels by two references: {len(errors)} networks, differ by at most {worst:.2%}")
-    for name, (different, found, wrong, refused, times) in state.get("compare", {}).items():
+    for name, pairs in state.get("pairs", {}).items():
+        same, slower = _verdicts(pairs, 1.0), _verdicts(pairs, 1.03)
+        different = len(same) - same.count("no evidence")
         print(
-            f"compare, {name} loops, {times} times: itself called different {different}; 3 % "
-            f"slower found {found}, called faster {wrong}; refused {refused}"
+            f"compare, {name} loops, {len(pairs)} times: itself called different {different}; 3 % "
+            f"slower found {slower.count('slower')}, called faster {slower.count('faster')}; "
+            f"refused {pairs.count(None)}"
         )
 
 

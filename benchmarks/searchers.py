@@ -1,6 +1,7 @@
 """Searches whose optimum is known: real trainings, real latencies.
 
-Usage: ``python -m benchmarks.searchers --data FOLDER [--seeds 20] [--only TEXT] [--all] [--check]``
+Usage: ``python -m benchmarks.searchers --data FOLDER [--seeds 20] [--only TEXT] [--method NAME]
+[--all] [--check]``
 
 FOLDER holds ``nasbench-macro``, ``nasbench201-accuracy`` and ``help`` (docs/importing.md).
 Problems: NAS-Bench-Macro with the latencies that come with latprof, and NAS-Bench-201 with three
@@ -274,13 +275,18 @@ def _seeds(method: str, seeds: int) -> int:
 
 
 def print_evaluations(
-    pool: ProcessPoolExecutor, known: list[Known], seeds: int, *, everything: bool
+    pool: ProcessPoolExecutor,
+    known: list[Known],
+    methods: Sequence[str],
+    seeds: int,
+    *,
+    everything: bool,
 ) -> dict[str, Summary]:
     """The table searchers x problems; returns each method's summary."""
     jobs = [
         (_reached, each, method, _seeds(method, seeds))
         for each in known
-        for method in METHODS
+        for method in methods
         if everything or method not in COSTLY or each.least_accuracy is not None
     ]
     found = dict(zip([(j[1].name, j[2]) for j in jobs], pool.map(_job, jobs), strict=True))
@@ -292,11 +298,11 @@ def print_evaluations(
         f"limits of the {percentiles}th percentile (mean standard error of the four; share of the "
         "searches that came there)\n"
     )
-    print(f"| problem | expected of random search | {' | '.join(METHODS)} |")
-    print("|---" * (len(METHODS) + 2) + "|")
+    print(f"| problem | expected of random search | {' | '.join(methods)} |")
+    print("|---" * (len(methods) + 2) + "|")
     for each in known:
         cells = []
-        for method in METHODS:
+        for method in methods:
             if (each.name, method) not in found:
                 cells.append("-")
                 continue
@@ -309,13 +315,13 @@ def print_evaluations(
         method: _geometric(
             np.concatenate([got.ratios for (_, name), got in found.items() if name == method])
         )
-        for method in METHODS
+        for method in methods
     }
     row = " | ".join(f"{value:.3f}" for value in geometric.values())
     print(f"| geometric mean | | {row} |", flush=True)
     return {
         method: _summary([got for (_, name), got in found.items() if name == method])
-        for method in METHODS
+        for method in methods
     }
 
 
@@ -402,6 +408,20 @@ def print_in_loop(pool: ProcessPoolExecutor, known: list[Known], seeds: int) -> 
         print(f"| {each.name} | {' | '.join(cells)} |", flush=True)
 
 
+def _broken(found: dict[str, Summary]) -> list[str]:
+    """Promises of single methods that are not kept."""
+    words = []
+    if "evolution" in found and found["evolution"].tightest > 0.25:
+        words.append("evolution above a quarter at the tightest limits")
+    if "evolution" in found and found["evolution"].failed > 0.12:
+        words.append("evolution: more than 12 % of the searches failed")
+    if "netadapt" in found and found["netadapt"].worst > 1.5:
+        words.append("netadapt: a problem above 1.5")
+    if "nsga2" in found and found["nsga2"].cpu_s >= 3:
+        words.append("nsga2: 3 s or more")
+    return words
+
+
 def main() -> int:
     """Print the tables; 1 where --check finds a promise broken."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -409,6 +429,7 @@ def main() -> int:
     parser.add_argument("--latencies", default=MACRO, help="a data set's name or .parquet file")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--only", default="", help="problems whose name holds this text")
+    parser.add_argument("--method", action="append", choices=METHODS, help="only this; no fronts")
     parser.add_argument("--all", action="store_true", help="costly methods on every problem too")
     parser.add_argument("--workers", type=int, help="processes; one a core unless given")
     parser.add_argument("--check", action="store_true")
@@ -417,25 +438,17 @@ def main() -> int:
     start = time.monotonic()
     known = [k for k in problems(arguments.data, arguments.latencies) if arguments.only in k.name]
     with ProcessPoolExecutor(arguments.workers) as pool:
-        found = print_evaluations(pool, known, arguments.seeds, everything=arguments.all)
+        methods = arguments.method or list(METHODS)
+        found = print_evaluations(pool, known, methods, arguments.seeds, everything=arguments.all)
         print_summaries(found)
-        shares = print_fronts(pool, known, arguments.seeds)
-        cifar10 = [each for each in known if each.least_accuracy is not None]
-        print_in_loop(pool, cifar10, max(1, arguments.seeds // 4))
+        shares = {}
+        if not arguments.method:
+            shares = print_fronts(pool, known, arguments.seeds)
+            cifar10 = [each for each in known if each.least_accuracy is not None]
+            print_in_loop(pool, cifar10, max(1, arguments.seeds // 4))
     print(f"\ntook {time.monotonic() - start:.0f} s")
     broken = [
-        *(
-            what
-            for what, wrong in {
-                "evolution above a quarter at the tightest limits": found["evolution"].tightest
-                > 0.25,
-                "evolution: more than 12 % of the searches failed": found["evolution"].failed
-                > 0.12,
-                "netadapt: a problem above 1.5": found["netadapt"].worst > 1.5,
-                "nsga2: 3 s or more": found["nsga2"].cpu_s >= 3,
-            }.items()
-            if wrong
-        ),
+        *_broken(found),
         *(
             f"{name} not better than random search"
             for name, summary in found.items()

@@ -89,16 +89,16 @@ def _busy_or_not(tmp_path_factory):
     counters that no test reads; tests/profilers/host has hosts of its own.
     """
     from latprof.measurement.quiet import known_host
-    from latprof.profilers import comparing, profiling
+    from latprof.profilers import comparing, profiling, sweeping
     from latprof.profilers.campaign import campaign
     from latprof.profilers.host import checks, host_report
     from latprof.profilers.host.facts import Host
 
     folder = tmp_path_factory.mktemp("data")
     with pytest.MonkeyPatch.context() as patch:
-        for module in (comparing, profiling):
+        for module in (comparing, profiling, sweeping):
             patch.setattr(module, "refuse_too_busy", lambda _half_width, _share: None)
-        for module in (campaign, comparing, profiling):
+        for module in (campaign, comparing, profiling, sweeping):
             patch.setattr(module, "needs_more", lambda *_visits: False)
         patch.setattr(known_host, "data_folder", lambda _kind: folder)
         patch.setattr(checks, "Host", partial(Host, window_s=SHORT_S))

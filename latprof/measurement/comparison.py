@@ -107,7 +107,9 @@ def comparisons_html(comparisons: Sequence[Comparison], missing: Sequence[str] =
     return html_table("B against A", rows, header)
 
 
-def compare_pairs(name: str, a: ArrayLike, b: ArrayLike, alpha: float = 0.05) -> Comparison:
+def compare_pairs(
+    name: str, a: ArrayLike, b: ArrayLike, alpha: float = 0.05, *, doubt: float = 0.0
+) -> Comparison:
     """Compare two networks that were measured in turn in the same processes.
 
     Parameters
@@ -117,6 +119,8 @@ def compare_pairs(name: str, a: ArrayLike, b: ArrayLike, alpha: float = 0.05) ->
         Visit ratios, or milliseconds; row i of both comes from process i.
     alpha : float
         Rate of false verdicts that is accepted.
+    doubt : float
+        By how much all processes together may be off, on logarithms: half of a 90 % interval.
 
     Returns
     -------
@@ -131,6 +135,7 @@ def compare_pairs(name: str, a: ArrayLike, b: ArrayLike, alpha: float = 0.05) ->
         raise NotEnoughDataError("a comparison needs at least 2 processes", got=str(len(first)))
     differences = np.log(second).mean(axis=1) - np.log(first).mean(axis=1)
     error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
+    error = math.hypot(error, doubt / float(stats.norm.ppf(0.95)))
     freedom = len(differences) - 1
     return _comparison(
         name, float(differences.mean()), error, freedom, alpha, samples=len(differences)

@@ -180,9 +180,9 @@ class TargetLabels:
         was, empty for the target's own), drift (fraction), timed_s (inside
         timed runs), load_s, wall_s, steal (fraction of all cores), withheld (fraction of the time),
         other_load (share of spare cores), load1, memory_quotient (copying a byte in memory over
-        that in the cache), memory_beside (the same copy beside other processes over without them;
-        both NaN where nobody looked), preempted (share of the counted runs), waited (share of
-        their time that they waited for a core; both NaN where unknown), disturbed,
+        that in the cache), others_memory_gb_s (what the busiest other program went through a
+        second; both NaN where nobody looked), preempted (share of the counted runs),
+        waited (share of their time that they waited for a core; both NaN where unknown), disturbed,
         unusable (never part of a label), failure_code, failure_message, process_effect (the factor
         by which all ratios of the visit's process are off, see
         :mod:`latprof.measurement.process_effects`), where devices are pooled specimen and

@@ -65,7 +65,7 @@ def visit_row(measurement: Measurement) -> dict[str, Any]:
         "other_load": other_load(before, after),
         "load1": after.get("load1", _NAN),
         "memory_quotient": after.get("memory_quotient", _NAN),
-        "memory_beside": after.get("memory_beside", _NAN),
+        "others_memory_gb_s": after.get("others_memory_gb_s", _NAN),
         "preempted": _NAN,
         "waited": _NAN,
         "disturbed": measurement.disturbed,

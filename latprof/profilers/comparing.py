@@ -199,14 +199,18 @@ def compare_in_turn(
 ) -> Comparison:
     """Compare two networks, A and B, that were measured in turn; with their milliseconds.
 
-    Their intervals are wider where the constant, or ``host``, says that it was busy.
+    Their intervals are wider where the constant, or ``host``, says that it was busy; that of the
+    effect where a memory hog was: it slows the one network more than the other.
     """
+    host = host or HostReport()
     sides = [
-        _side(name, ratios, found.constant, host or HostReport())
+        _side(name, ratios, found.constant, host)
         for name, ratios in zip(names, (found.a, found.b), strict=True)
     ]
     return replace(
-        compare_pairs(f"{names[1]} against {names[0]}", found.a, found.b, alpha),
+        compare_pairs(
+            f"{names[1]} against {names[0]}", found.a, found.b, alpha, doubt=host.memory_doubt
+        ),
         visits=found.visits,
         a=sides[0],
         b=sides[1],

@@ -371,8 +371,8 @@ def _measure(
     planned, half_width = 0, math.nan
     while not schedule.given_up:
         share = busy_share([visit.samples for visit in made])
-        if protocol.enough(planned, half_width) and not needs_more(
-            planned, protocol.visits, half_width, share
+        if protocol.enough(planned, half_width) and (
+            protocol.half_width or not needs_more(planned, protocol.visits, half_width, share)
         ):
             break
         stop = planned + protocol.visits

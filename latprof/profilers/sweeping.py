@@ -10,7 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.short_reprs import ShortRepr
-from latprof.errors import EXIT_OK, EXIT_PARTIAL, LatprofError
+from latprof.errors import EXIT_OK, EXIT_PARTIAL, HostBusyError, LatprofError
+from latprof.measurement.quiet.busy import MOST_TIMES, busy_share, needs_more, refuse_too_busy
 from latprof.measurement.quiet.finding import Moment, find_constant
 from latprof.measurement.records import PairedProtocol, Target
 from latprof.measurement.statistics import (
@@ -19,6 +20,7 @@ from latprof.measurement.statistics import (
     visit_ratios,
 )
 from latprof.measurement.visits import Failure, VisitCounts
+from latprof.profilers.host.host_report import HostReport
 from latprof.profilers.profiling import half_width_of
 from latprof.profilers.targets import profiler_class
 from latprof.profilers.visits.measurers import measurers
@@ -30,7 +32,6 @@ from latprof.profilers.watching import Watch, settled
 if TYPE_CHECKING:
     from latprof.measurement.records import Subject
     from latprof.profilers.base import Profiler, RunOptions
-    from latprof.profilers.host.host_report import HostReport
     from latprof.profilers.sessions.streams import StreamFigures
     from latprof.profilers.visits.measurer import Measurer
     from latprof.profilers.visits.schedule import MakeMeasurer
@@ -149,7 +150,8 @@ def sweep_network(
     Every number of threads has processes of its own, which take turns: in each, all batch sizes are
     visited, so that a drift of the host falls on all points alike. A point that cannot be measured
     is a failure in the result; where all fail, the first failure is raised. More threads than a
-    device has cores for are refused before anything is measured.
+    device has cores for are refused before anything is measured. On a busy host more visits follow,
+    and a point whose visits disagree has no number.
     """
     watch, protocol = watch or Watch(), protocol or PairedProtocol()
     profiler = profiler_class(target)(options)
@@ -164,6 +166,12 @@ def sweep_network(
     visits = [each.visit for made in campaign.made.values() for each in made]
     counts = campaign.counts()
     return Sweep(name, points, counts, watch.after(profiler, checks, visits, counts), cores)
+
+
+def _judged(visits: Sequence[MadeVisit]) -> tuple[float, float]:
+    """The half-width of a point's visits, and how much others took of them."""
+    samples = [visit.samples for visit in visits]
+    return half_width_of(samples, [visit.process for visit in visits]), busy_share(samples)
 
 
 def _empty_point(profiler: Profiler, number: int, batch: int, source: NetworkSource) -> SweepPoint:
@@ -191,7 +199,7 @@ class _Campaign:
             for number, profiler in self._profilers.items()
             for batch, source in sources.items()
         }
-        self._on_visit = watch.on_visit or (lambda _progress: None)
+        self._watch = watch
         self._failures: dict[tuple[int, Subject], Failure] = {}
         self.made: dict[int, list[MadeVisit]] = {number: [] for number in options}
         self._reference_name, reference = reference_network()
@@ -226,24 +234,26 @@ class _Campaign:
         for turn in range(processes):
             self._turn(turn, range(begins[turn], begins[turn + 1]), self._alive)
         planned, turn = self._protocol.visits, processes
-        while planned < self._protocol.most_visits:
+        most = MOST_TIMES * planned if not self._protocol.half_width else self._protocol.most_visits
+        while planned < most:
             wanting = {
                 number: [each for each in self._alive(number) if not self._enough(number, each)]
                 for number in self._schedules
             }
             if not any(wanting.values()):
                 break
-            stop = min(planned + 2, self._protocol.most_visits)
+            stop = min(planned + 2, most)
             self._turn(turn, range(planned, stop), wanting.__getitem__)
             planned, turn = stop, turn + 1
 
     def _alive(self, number: int) -> list[NetworkSource]:
         return [s for s in self._sources.values() if (number, s.subject) not in self._failures]
 
-    def _enough(self, number: int, source: NetworkSource) -> str:
-        visits = self._visits(number, source)
-        half = half_width_of([v.samples for v in visits], [v.process for v in visits])
-        return self._protocol.enough(len(visits), half)
+    def _enough(self, number: int, source: NetworkSource) -> bool:
+        half, share = _judged(visits := self._visits(number, source))
+        if self._protocol.half_width or not visits:
+            return bool(self._protocol.enough(len(visits), half))
+        return not needs_more(len(visits), self._protocol.visits, half, share)
 
     def _turn(
         self, turn: int, numbers: range, chosen: Callable[[int], list[NetworkSource]]
@@ -289,7 +299,8 @@ class _Campaign:
         total = self._protocol.visits * len(self._sources) * len(self._schedules)
         made, failed = sum(s.made for s in each), sum(s.failed for s in each)
         elapsed_s = max(schedule.elapsed_s for schedule in each)
-        self._on_visit(VisitProgress(max(total, made + failed), made, failed, elapsed_s))
+        if self._watch.on_visit is not None:
+            self._watch.on_visit(VisitProgress(max(total, made + failed), made, failed, elapsed_s))
 
     def counts(self) -> VisitCounts:
         """Of all schedules together."""
@@ -310,17 +321,23 @@ class _Campaign:
         visits = self._visits(number, source)
         if not visits:
             return dataclasses.replace(empty, failure=self._failures.get((number, source.subject)))
+        half, share = _judged(visits)
+        try:
+            refuse_too_busy(half, share)
+        except HostBusyError as error:
+            return dataclasses.replace(empty, visits=len(visits), failure=Failure.of(error))
         samples = [visit.samples for visit in visits]
+        host = HostReport.of((), [visit.visit for visit in visits], VisitCounts())
         moments = [
             Moment.of(visit.samples, visit.conditions)
             for visit in self.made[number]
             if visit.samples.reference_name == samples[0].reference_name
         ]
         name = samples[0].reference_name or self._reference_name
-        constant = settled(self._profilers[number], name, find_constant(moments))
+        found, note = find_constant(moments), self._watch.on_note
+        constant = settled(self._profilers[number], name, found, note)
         latency_ms = combine_visits(visit_ratios(samples)) * constant.reference_ms
-        half = constant.widened(half_width_of(samples, [visit.process for visit in visits]))
-        low, high = interval_around(latency_ms, half)
+        low, high = interval_around(latency_ms, constant.widened(host.widened(half)))
         return dataclasses.replace(
             empty,
             latency_ms=latency_ms,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 from latprof.common.extras import needs
-from latprof.errors import UnknownNameError, UsageError
+from latprof.errors import LatprofError, UnknownNameError, UsageError
 from latprof.workflows.arguments import (
     Inputs,
     OnNote,
@@ -30,6 +30,8 @@ from latprof.workflows.arguments import (
 from latprof.workflows.collect_result import CollectResult, costs_of, labels_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from latprof.datasets.spaces.base import SearchSpace
     from latprof.measurement.labels import TargetLabels
     from latprof.measurement.quiet.target_constant import Constant
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 NUMBERS = {"random": 5000, "transfer": 10}
 #: Share of architectures that is measured twice; models named by hand are not.
 REPEAT_FRACTION = 0.05
+#: Lines about files that cannot be used; more are one.
+_MOST_LINES = 2
 #: How long a farm's device that is not there is waited for, in seconds.
 QUEUE_TIMEOUT_S = 300.0
 
@@ -208,7 +212,7 @@ def collect(
     how = run_options(spelling, run, on_note, here=farm is None)
     rest: dict[str, Any] = {"target": spelling, "options": how, "protocol": protocol}
     rest["host_label"] = host_label
-    number = NUMBERS[plan] if n is None else n
+    number, unusable = NUMBERS[plan] if n is None else n, dict[str, str]()
     if plan == "transfer":
         collection = _most_informative(packs, space_of(space), number, seed, rest)
     elif space is not None:
@@ -216,8 +220,9 @@ def collect(
     elif zoo:
         collection = Collection.of_zoo([*map(str, paths)], resolution=resolution, **rest)
     else:
-        collection = Collection.of_models(
-            paths, shapes=shapes or None, inputs=inputs or None, **rest
+        files: dict[str, Any] = {"shapes": shapes or None, "inputs": inputs or None}
+        collection, unusable = _of_models(
+            paths, files | rest, on_note, all_of_them=farm is not None
         )
     asked_here = [host_label, wait_quiet_s, require_quiet, isinstance(store, Store)]
     _check_farm(farm, asked_here, pool=pool)
@@ -257,7 +262,7 @@ def collect(
         found, outcome = prepared.run(opened, revision=revision_here(tag), on_progress=on_progress)
         costs = costs_of(collection)
         if not outcome.made + outcome.resumed + outcome.elsewhere:
-            return CollectResult(found, outcome, None, costs)
+            return CollectResult(found, outcome, None, costs, unusable=unusable)
         known = TargetLabels.of(opened, found)
         better = remembered(profiler, known)
         if better is not None and known_constant:
@@ -270,10 +275,35 @@ def collect(
             outcome,
             summarize(known),
             costs,
-            labels_of(known, collection) if paths else (),
-            _host(profiler, known, checks, outcome.made + outcome.repeated),
-            known.labels,
+            host=(host := _host(profiler, known, checks, outcome.made + outcome.repeated)),
+            labels=labels_of(known, collection, host) if paths else (),
+            table=known.labels,
+            unusable=unusable,
         )
+
+
+def _of_models(
+    paths: Sequence[Path], rest: dict[str, Any], on_note: OnNote | None, *, all_of_them: bool
+) -> tuple[Collection, dict[str, str]]:
+    """The networks in files; of several those that can be used, and why the others cannot."""
+    from latprof.profilers.campaign.collection import Collection
+
+    failed: list[tuple[Path, LatprofError]] = []
+
+    def on_error(path: Path, error: LatprofError) -> None:
+        failed.append((path, error))
+        if all_of_them or len(failed) == len(paths):
+            raise failed[0][1]
+
+    found = Collection.of_models(paths, on_error=on_error, **rest)
+    said = {str(path): f"{error} [{error.code}]" for path, error in failed}
+    lines = [f"{path}: {why}" for path, why in said.items()]
+    if len(lines) > _MOST_LINES:
+        lines = [f"{len(lines)} models cannot be used: {'; '.join(lines)}"]
+    if on_note is not None:
+        for line in lines:
+            on_note(line)
+    return found, said
 
 
 def _offer(own: Constant, better: Constant) -> str:
@@ -294,7 +324,7 @@ def _host(
     visits = known.visits
     made = visits.tail(tries)
     made = made[made["failure_code"].isna()]
-    columns = ["memory_quotient", "memory_beside", "preempted", "other_load", "withheld"]
+    columns = ["memory_quotient", "others_memory_gb_s", "preempted", "other_load", "withheld"]
     seen = [VisitSeen(*row) for row in made[columns].itertuples(index=False, name=None)]
     disturbed = int(made["disturbed"].sum())
     return HostReport.of_seen(checks, seen, disturbed, len(made), quiet_memory(seen, profiler))

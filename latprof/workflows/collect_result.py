@@ -61,6 +61,8 @@ class CollectResult(ShortRepr, Framed):
         What the host did before and during the visits of this run.
     table : DataFrame or None
         The labels of the target.
+    unusable : mapping of str to str
+        Why files among several could not be measured, by their paths.
     """
 
     target: Target
@@ -70,6 +72,7 @@ class CollectResult(ShortRepr, Framed):
     labels: tuple[Label, ...] = ()
     host: HostReport | None = None
     table: pd.DataFrame | None = field(default=None, repr=False, compare=False)
+    unusable: Mapping[str, str] = field(default_factory=dict)
 
     def frame_rows(self) -> list[dict[str, Any]]:
         """A row a network that the store holds of the target, as :func:`latprof.labels` has it."""
@@ -82,12 +85,12 @@ class CollectResult(ShortRepr, Framed):
     def exit_status(self) -> int:
         """0; 5 with failures; 4 where nothing could be measured, 124 where all timed out.
 
-        A model for which the host was too busy is a failure.
+        A model for which the host was too busy is a failure, and so is a file that cannot be used.
         """
         outcome = self.outcome
         done, failures = outcome.made + outcome.resumed + outcome.elsewhere, outcome.failures
         if done:
-            lost = failures or any(label.too_busy for label in self.labels)
+            lost = failures or self.unusable or any(label.too_busy for label in self.labels)
             return EXIT_PARTIAL if lost else EXIT_OK
         if not failures:
             return EXIT_PARTIAL
@@ -115,33 +118,39 @@ class CollectResult(ShortRepr, Framed):
             "visits_left": outcome.left,
             "models": {name: costs.to_dict() for name, costs in self.costs.items()},
             "labels": [asdict(label) for label in self.labels],
+            "unusable": dict(self.unusable),
             "host": None if self.host is None else self.host.to_dict(),
         }
 
 
-def labels_of(known: TargetLabels, collection: Collection) -> tuple[Label, ...]:
-    """The labels of the networks that were named, in their order."""
+def labels_of(
+    known: TargetLabels, collection: Collection, host: HostReport | None = None
+) -> tuple[Label, ...]:
+    """The labels of the networks that were named, in their order; wider where ``host`` was busy."""
     table = known.labels
     rows = {row["subject"]: row for row in table[table["label"] == 0].to_dict("records")}
     found = [
         (network.subject.name, rows.get(network.subject.key)) for network in collection.networks
     ]
     widening = known.constant.widening
-    return tuple(label_of(name, row, widening) for name, row in found if row is not None)
+    return tuple(label_of(name, row, widening, host) for name, row in found if row is not None)
 
 
-def label_of(name: str, row: Mapping[Any, Any], widening: float) -> Label:
+def label_of(
+    name: str, row: Mapping[Any, Any], widening: float, host: HostReport | None = None
+) -> Label:
     """A row of the table of labels, unless the host was too busy for it."""
     low_ms, high_ms = float(row["low_ms"]), float(row["high_ms"])
-    half = math.log(high_ms / low_ms) / 2  # with the constant's doubt in it, which is no visit's
-    half = math.sqrt(max(half**2 - widening**2, 0.0))
+    whole = math.log(high_ms / low_ms) / 2  # with the constant's doubt in it, which is no visit's
+    half = math.sqrt(max(whole**2 - widening**2, 0.0))
+    wider = 1.0 if host is None else math.exp(host.widened(whole) - whole)
     visits = int(row["visits"])
     too_busy = visits >= FEWEST_JUDGED and is_too_busy(half, float(row["preempted"]))
     return Label(
         name,
         math.nan if too_busy else float(row["latency_ms"]),
-        low_ms,
-        high_ms,
+        low_ms / wider,
+        high_ms * wider,
         visits,
         str(row["stopped_by"]),
         too_busy,

@@ -1,5 +1,6 @@
 """Bad input ends in one clear line on stderr and the documented exit status."""
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -64,6 +65,21 @@ def test_a_truncated_model(refused, pack, tmp_path):
     path = tmp_path / "cut.onnx"
     path.write_bytes(whole[: len(whole) // 2])
     refused(3, "cut.onnx|[model-file]", "predict", path, "--pack", pack)
+
+
+def test_one_bad_model_among_several_takes_nothing_along(latprof, refused, tmp_path):
+    good, bad, store = (tmp_path / name for name in ("good.onnx", "bad.onnx", "lat.db"))
+    write_model(good, [1, 3, 8, 8])
+    bad.write_bytes(b"hello")
+    refused(3, "bad.onnx|[model-file]", "collect", bad, bad, "--store", store)
+    assert not store.exists()
+    words = ("--store", store, "--visits", "1", "--burst-ms", "1", "-q", "--json")
+    done = latprof("collect", good, bad, *words)
+    assert done.returncode == 5
+    assert done.stderr.count("bad.onnx: ") == 1
+    found = json.loads(done.stdout)
+    assert [row["network"] for row in found["labels"]] == ["good.onnx"]
+    assert list(found["unusable"]) == [str(bad)]
 
 
 def test_a_dynamic_shape_names_the_dimension_and_the_option(refused, latprof, tmp_path):

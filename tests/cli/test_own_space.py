@@ -16,8 +16,8 @@ PAGE = [block for block in blocks() if block.page == "docs/own-space.md"]
 FILES = ("my_space", "my_function", "my_accuracy")
 #: Settings that make each command's work small.
 SMALL = {
-    "collect": "-n 28 --visits 1 --rounds 2 --burst-ms 2 --repeat-fraction 0.1 -q",
-    "profile": "--visits 2 -q",
+    "collect": "-n 24 --visits 1 --rounds 2 --burst-ms 2 --repeat-fraction 0.1 -q",
+    "profile": "--visits 1 -q",
     "train": "--no-compare",
     "search": "--visits 2 --budget 20 -q",
 }

@@ -1,5 +1,6 @@
 """On a busy host comparisons and campaigns make more visits, or give no number."""
 
+import dataclasses
 import itertools
 import math
 
@@ -12,12 +13,14 @@ from latprof.errors import HostBusyError
 from latprof.measurement.quiet import busy
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.store.store import Store
-from latprof.profilers import comparing
+from latprof.profilers import comparing, sweeping
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign import campaign
 from latprof.profilers.campaign.plan import Plan
 from latprof.profilers.comparing import compare_in_turn, compare_networks, measure_in_turn
 from latprof.profilers.host.host_report import HostReport
+from latprof.profilers.sweeping import sweep_network
+from latprof.profilers.visits import measurers
 from latprof.profilers.visits.measurer import InProcessMeasurer
 from latprof.workflows.collect_result import CollectResult, Label, label_of
 
@@ -33,9 +36,10 @@ BUSY, QUIET = 2, 10**9
 @pytest.fixture(autouse=True)
 def _as_users_have_it(monkeypatch):
     """What other tests are spared: the host's state decides on visits and refusals."""
-    for module in (campaign, comparing):
+    for module in (campaign, comparing, sweeping):
         monkeypatch.setattr(module, "needs_more", busy.needs_more)
-    monkeypatch.setattr(comparing, "refuse_too_busy", busy.refuse_too_busy)
+    for module in (comparing, sweeping):
+        monkeypatch.setattr(module, "refuse_too_busy", busy.refuse_too_busy)
 
 
 def bench(one_of, load_noise):
@@ -86,7 +90,30 @@ def test_the_milliseconds_of_a_comparison_are_wider_by_what_is_in_doubt():
     half = math.log(side.high_ms / side.low_ms) / 2
     assert half > found.constant.widening > 0.02
     hog = HostReport(memory=2.0, quiet_memory=1.0)
-    assert compare_in_turn(("a", "b"), found, host=hog).a.high_ms > side.high_ms
+    beside = compare_in_turn(("a", "b"), found, host=hog)
+    assert beside.a.high_ms > side.high_ms
+    slower = dataclasses.replace(found, b=1.03 * found.a)
+    assert compare_in_turn(("a", "b"), slower).verdict == "slower"
+    assert compare_in_turn(("a", "b"), slower, host=hog).verdict == "no evidence"
+
+
+def test_a_sweep_makes_more_visits_or_gives_no_number(monkeypatch):
+    def swept(load_noise):
+        make = bench(BUSY, load_noise)
+        monkeypatch.setattr(measurers, "ProcessMeasurer", lambda *given, **_how: make(given[4]))
+        sources = dict(enumerate(NETWORKS[:2], 1))
+        found = sweep_network(
+            "n", sources, (1,), "cpu:onnxruntime", RunOptions(), protocol=PROTOCOL
+        )
+        return found.points
+
+    assert {point.visits for point in swept(0.0)} == {4}
+    wide = swept(0.03)
+    assert {point.visits for point in wide} == {12}
+    for point in wide:
+        assert math.log(point.high_ms / point.low_ms) / 2 > busy.PREEMPTED_DOUBT
+    with pytest.raises(HostBusyError, match="host too busy"):
+        swept(0.5)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +155,8 @@ def test_a_named_model_for_which_the_host_was_too_busy_has_no_number(tmp_path):
     assert math.isnan(refused.latency_ms)
     assert label_of("net", narrow, 0.0) == Label("net", 2.0, 2 / 1.01, 2.02, 8, "visits")
     assert not label_of("net", {**wide, "preempted": math.nan}, 0.0).too_busy
+    doubted = label_of("net", narrow, 0.0, HostReport(others_gb_s=20.0))
+    assert math.log(doubted.high_ms / 2.0) >= 0.05, "beside a memory hog"
     assert not label_of("net", wide, math.log(1.195)).too_busy, "the constant's doubt is no visit's"
 
     with Store.open(tmp_path / "lat.db", create=True) as store:

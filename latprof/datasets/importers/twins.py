@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from latprof.measurement.statistics import NoiseFloor, noise_floor_of_repeats
 
 if TYPE_CHECKING:
     from latprof.datasets.importers.base import ImportedLatencies
 
+Floats: TypeAlias = NDArray[np.float64]
+
 
 def noise_of_twins(column: ImportedLatencies) -> NoiseFloor | None:
     """How far the latencies of one network under two names differ; None where there are none.
 
-    The spaces say which names are of one network (:meth:`SearchSpace.isomorphs`). What the layout
-    of the two changes counts as noise too.
+    What the layout of the two changes counts as noise too.
+    """
+    pairs = latencies_of_twins(column)
+    return None if pairs is None else noise_floor_of_repeats(*pairs)
+
+
+def latencies_of_twins(column: ImportedLatencies) -> tuple[Floats, Floats] | None:
+    """Latencies in ms of networks under one name and under another, both of shape (pairs,).
+
+    The spaces say which names are of one network (:meth:`SearchSpace.isomorphs`). None where there
+    are no such networks.
     """
     if column.space is None or column.choices is None:
         return None
@@ -27,4 +39,4 @@ def noise_of_twins(column: ImportedLatencies) -> NoiseFloor | None:
     if not len(again):
         return None
     latency_ms = column.latency_ms[rows]
-    return noise_floor_of_repeats(latency_ms[first[network.ravel()[again]]], latency_ms[again])
+    return latency_ms[first[network.ravel()[again]]], latency_ms[again]

@@ -66,6 +66,7 @@ def onnxruntime_kernels(
 def _basic(graph: KernelGraph, *, more: bool, signed: bool) -> None:
     """Rewrites whose results are operators of ONNX itself; ``more`` above this level."""
     patterns.remove_what_does_nothing(graph)
+    patterns.choices_the_other_way_round(graph)
     patterns.merge_what_is_the_same(graph)
     quantized_kernels(graph, signed=signed)
     patterns.fold_into_convolutions(graph)

@@ -58,6 +58,17 @@ def remove_what_does_nothing(graph: KernelGraph) -> None:
             graph.bypass(node, position)
 
 
+def choices_the_other_way_round(graph: KernelGraph) -> None:
+    """NotWhereFusion: what only chooses is not negated."""
+    for node in graph.of("Not"):
+        output = node.outputs[0]
+        readers = graph.readers(output)
+        chooses = {(reader.op_type, reader.inputs.get(0)) for reader in readers}
+        if chooses == {("Where", output)} and output not in graph.outputs:
+            readers[0].parts += node.parts
+            graph.bypass(node)
+
+
 def merge_what_is_the_same(graph: KernelGraph) -> None:
     """CommonSubexpressionElimination: one of several that do the same with the same values."""
     seen: dict[tuple[object, ...], KernelNode] = {}
@@ -138,15 +149,22 @@ def products_with_a_bias(graph: KernelGraph) -> None:
     """MatMulAddFusion: a product with a matrix and its bias become Gemm, reshaped around."""
     for node in graph.of("MatMul"):
         after = graph.only_reader(node)
-        if after is None or after.op_type != "Add" or len(after.inputs) != 1:
+        if after is None or after.op_type != "Add":
             continue
+        others = [name for name in after.inputs.values() if name != node.outputs[0]]
         left = graph.shape(node.inputs[0]) if 0 in node.inputs else ()
         weight = node.operator.weight_shape if 1 not in node.inputs else ()
         right = graph.shape(node.inputs[1]) if 1 in node.inputs else weight
-        bias = after.constant_shape()
-        fits = len(left) >= 2 and len(right) == 2 and bias is not None
-        if fits and bias in ((right[1],), (1, right[1])) and (len(bias) == 1 or len(left) == 2):
-            graph.absorb(node, after)
+        bias = graph.shape(others[0]) if others else after.constant_shape()
+        if len(left) < 2 or len(right) != 2 or not bias:
+            continue
+        flat = len(left) == 2
+        whole = bias == (left[0], right[1]) and flat and bool(others)
+        if whole or (bias in ((right[1],), (1, right[1])) and (len(bias) == 1 or flat)):
+            graph.absorb(node, after, others)
+            writer = graph.writer(others[0]) if others else None
+            if writer is not None:
+                graph.move_later(node, writer)
             node.op_type = "Gemm"
 
 

@@ -26,6 +26,7 @@ from latprof.common.short_reprs import ShortRepr
 from latprof.predictors.features.block_features import kind_group
 from latprof.predictors.fitting.grouped_ridge import (
     GroupedFit,
+    fit_alike,
     fit_grouped,
     fit_robust_grouped,
 )
@@ -136,7 +137,7 @@ def fit_block_costs(tables: SpaceTables, columns: Integers, latency_ms: Floats) 
     costs = choose_prior(tables, columns[some], latency_ms[some])
     if len(some) == len(latency_ms):
         return costs
-    return fit_by_prior(costs.prior, columns, latency_ms)
+    return fit_alike_costs(costs, columns, latency_ms)
 
 
 def telling_rows(tables: SpaceTables, rows: int) -> Integers:
@@ -153,17 +154,22 @@ def choose_prior(tables: SpaceTables, columns: Integers, latency_ms: Floats) -> 
     free = len(tables.column_parts)
     if free <= min(_FREE_COLUMNS, len(latency_ms) / _FREE_ROWS):
         priors = (*priors, _no_prior(tables))
-    fits = (fit_by_prior(prior, columns, latency_ms) for prior in priors)
-    return min(fits, key=lambda costs: costs.ridge.error)
+    best: BlockCosts | None = None
+    for prior in priors:
+        weights: Sequence[float] = WEIGHTS if prior.shared else (1.0,)
+        fit = fit_grouped(*prior.groups(columns), latency_ms, weights)
+        if best is None or fit.ridge.error < best.ridge.error:
+            best = BlockCosts(fit, replace(prior, weight=fit.weight))
+    assert best is not None
+    return best
 
 
-def fit_by_prior(
-    prior: Prior, columns: Integers, latency_ms: Floats, row_weights: Floats | None = None
+def fit_alike_costs(
+    costs: BlockCosts, columns: Integers, latency_ms: Floats, row_weights: Floats | None = None
 ) -> BlockCosts:
-    """Fit the entries under one prior, whose weight is chosen again, to n weighted rows."""
-    weights: Sequence[float] = WEIGHTS if prior.shared else (1.0,)
-    fit = fit_grouped(*prior.groups(columns), latency_ms, weights, row_weights)
-    return BlockCosts(fit, replace(prior, weight=fit.weight))
+    """Fit the entries anew to many weighted rows, as they were fitted to some of them."""
+    groups = costs.prior.groups(columns)
+    return replace(costs, fit=fit_alike(costs.fit, *groups, latency_ms, row_weights))
 
 
 def fit_robust_costs(costs: BlockCosts, columns: Integers, latency_ms: Floats) -> BlockCosts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -200,7 +200,7 @@ def held_out(
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Chosen(ShortRepr):
-    """The outcome of :func:`choose`: which candidate, how many trees, and how well it did.
+    """The outcome of :func:`choose`: which setting, how many trees, and how well it did.
 
     ``held_ms`` holds each training row's prediction by the fold that left it out, shape (n,).
     """
@@ -212,38 +212,39 @@ class Chosen(ShortRepr):
 
 def choose(
     features: Singles,
-    candidates: Sequence[tuple[Sequence[FoldTask], BoostingSettings]],
+    task_of: Callable[[int], FoldTask],
+    folds: int,
     *,
     seed: int,
     finalists: int = 2,
     reached: float = np.inf,
-) -> Chosen:
-    """Choose among candidates, each with its tasks (one a fold), by cross-validation.
+) -> Chosen | None:
+    """Choose one of :data:`SETTINGS` by cross-validation over so many folds.
 
-    All are fitted on the first fold; the ``finalists`` best of them on the others too. The number
-    of trees is that of the least error over all rows. ``reached`` is the squared error in ms of a
-    model without trees on the first fold, that of the first candidate with none: candidates that
-    stay far above it are given up, and where none is below it there are no trees.
+    All are fitted on the first fold; the ``finalists`` best of them on the others too, which are
+    not asked for before. The number of trees is that of the least error over all rows. ``reached``
+    is the squared error in ms of a model without trees on the first fold: settings that stay far
+    above it are given up, and None is returned where none is below it.
     """
+    tasks = [task_of(0)]
 
     def run(job: tuple[int, int]) -> Path:
-        tasks, settings = candidates[job[0]]
-        return grow(features, tasks[job[1]], settings, seed, np.inf if job[1] else reached)
+        setting, fold = job
+        return grow(features, tasks[fold], SETTINGS[setting], seed, np.inf if fold else reached)
 
-    folds = len(candidates[0][0])
     # XGBoost leaves the interpreter's lock, and each fit is its own: the order does not matter.
     # Fits of few rows are mostly interpreter, and gain nothing from a second thread.
     with ThreadPoolExecutor(2 if len(features) >= _ROWS_FOR_THREADS else 1) as pool:
-        first = list(pool.map(run, [(index, 0) for index in range(len(candidates))]))
+        first = list(pool.map(run, [(index, 0) for index in range(len(SETTINGS))]))
         least = np.array([path.errors.min() for path in first])
         if least.min() > (1 - _LEAST_GAIN) * reached:
-            return Chosen(0, 0, _without_trees(candidates[0][0], len(features)))
+            return None
+        tasks += [task_of(fold) for fold in range(1, folds)]
         order = np.argsort(least, kind="stable")[:finalists]
         jobs = [(int(index), fold) for index in order for fold in range(1, folds)]
         others = dict(zip(jobs, pool.map(run, jobs), strict=True))
     best: tuple[float, Chosen] | None = None
     for index in order.tolist():
-        tasks = candidates[index][0]
         paths = [first[index], *(others[index, fold] for fold in range(1, folds))]
         longest = max(len(path.errors) for path in paths)
         curves = [np.pad(path.errors, (0, longest - len(path.errors)), "edge") for path in paths]
@@ -254,17 +255,7 @@ def choose(
             for task, path in zip(tasks, paths, strict=True):
                 held[~task.train] = path.predictions(rounds)
             best = (float(error[rounds]), Chosen(index, rounds, held))
-    if best is None:
-        raise ValueError("no candidate to choose from")
-    return best[1]
-
-
-def _without_trees(tasks: Sequence[FoldTask], rows: int) -> Floats:
-    """What the held rows' predictions are where no tree is grown, shape (rows,)."""
-    held = np.empty(rows)
-    for task in tasks:
-        held[~task.train] = task.offset + _location(task.learn)[0]
-    return held
+    return None if best is None else best[1]
 
 
 def _location(target: Floats) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Floats: TypeAlias = NDArray[np.float64]
 Choices: TypeAlias = NDArray[np.uint8]
+Integers: TypeAlias = NDArray[np.int64]
 
 #: Architectures that are summed at once: their indices stay in the cache.
 _CHUNK = 8192
@@ -165,11 +166,31 @@ class AdditiveTable(ShortRepr):
 
 
 def factors_to_fields(factors: Sequence[Factor]) -> list[dict[str, object]]:
-    """Return factors as plain values for JSON."""
-    return [
-        {"decisions": list(factor.decisions), "table_ms": factor.table_ms.ravel()}
-        for factor in factors
-    ]
+    """Return factors as plain values for JSON; candidates that cost the same are stored once."""
+    found = []
+    for factor in factors:
+        fields: dict[str, object] = {"decisions": list(factor.decisions)}
+        classes, table = _classes(factor.table_ms)
+        if 2 * table.size <= factor.table_ms.size:
+            fields["classes"] = [each.tolist() for each in classes]
+        else:
+            table = factor.table_ms
+        found.append({**fields, "table_ms": table.ravel()})
+    return found
+
+
+def _classes(table: Floats) -> tuple[list[Integers], Floats]:
+    """For each axis the class of each candidate, those of one class being equal, and their table.
+
+    ``table`` is what they have together: it has an entry for each combination of classes.
+    """
+    classes = []
+    for axis in range(table.ndim):
+        slices = np.moveaxis(table, axis, 0).reshape(table.shape[axis], -1)
+        _, first, which = np.unique(slices, axis=0, return_index=True, return_inverse=True)
+        classes.append(which.ravel().astype(np.int64))
+        table = table.take(first, axis)
+    return classes, table
 
 
 def factors_from_fields(fields: Fields, name: str, tables: SpaceTables) -> tuple[Factor, ...]:
@@ -184,8 +205,23 @@ def factors_from_fields(fields: Fields, name: str, tables: SpaceTables) -> tuple
         total += math.prod(sizes)
         if total > MOST_ENTRIES:
             each.wrong("decisions", f"at most {MOST_ENTRIES:,} entries")
-        table = each.array("table_ms", (math.prod(sizes),))
+        classes = _classes_from_fields(each, sizes)
+        shape = [int(of.max()) + 1 for of in classes]
+        table = each.array("table_ms", (math.prod(shape),))
         if np.any(np.abs(table) > _LARGEST_MS):
             each.wrong("table_ms", "milliseconds")
-        factors.append(Factor(decisions, table.reshape(sizes)))
+        factors.append(Factor(decisions, table.reshape(shape)[np.ix_(*classes)]))
     return tuple(factors)
+
+
+def _classes_from_fields(fields: Fields, sizes: Sequence[int]) -> list[Integers]:
+    """The class of each candidate, one of its own where the file states none."""
+    if "classes" not in fields.values:
+        return [np.arange(size) for size in sizes]
+    stated = fields.values["classes"]
+    if not isinstance(stated, list) or len(stated) != len(sizes):
+        fields.wrong("classes", "a list for each decision")
+    return [
+        replace(fields, values={"classes": of}).integers("classes", size, 0, size - 1)
+        for of, size in zip(stated, sizes, strict=True)
+    ]

@@ -37,6 +37,10 @@ Integers: TypeAlias = NDArray[np.int64]
 #: ones as multiples of the best of the first.
 _COARSE: Floats = np.geomspace(1e-9, 1e3, 16)
 _FINE: Floats = np.geomspace(10**-0.6, 10**0.6, 7)
+#: Penalties that are tried beside that of a fit to some of the rows, as multiples of it.
+_NEARBY: Floats = np.array([1.0, 0.4, 2.5])
+#: A share of all squared features that no penalty is below: rounding would decide.
+_LEAST_ALIKE = 1e-11
 #: Penalties of T, as fractions of the largest eigenvalue of T' P T, below which rounding decides.
 _LEAST_PENALTY = 1e-9
 #: Shares of a row that are left to its own residual, at least: where features can meet every row.
@@ -169,6 +173,41 @@ def fit_grouped(
     return rows.fit(float(penalties[best]), float(tried[weight]))
 
 
+def fit_alike(
+    start: GroupedFit,
+    shared: Floats,
+    others: Floats,
+    target: Floats,
+    row_weights: Floats | None = None,
+) -> GroupedFit:
+    """Fit n rows, many, with the weight of a fit to some of them and about its penalty.
+
+    A penalty is the variance of the noise over that of a coefficient, whatever the number of rows.
+    One weight and few penalties need no decomposition, which takes several times as long.
+    """
+    from scipy.linalg import solve_triangular
+
+    means, roots = _means(shared, others, target, row_weights)
+    rows, weight = len(target), start.weight
+    features = np.hstack([shared - means[0], weight * (others - means[1])]) * roots[:, None]
+    centred, moments = (target - means[2]) * roots, features.T @ features
+    least, smallest = np.inf, _LEAST_ALIKE * float(moments.trace())
+    for penalty in np.maximum(start.ridge.penalty * _NEARBY, smallest).tolist():
+        root = np.linalg.cholesky(moments + penalty * np.eye(len(moments)))
+        hat = solve_triangular(root, features.T, lower=True).T
+        residual = centred - hat @ (hat.T @ centred)
+        missed = residual / np.maximum(1 - roots**2 / rows - (hat**2).sum(axis=1), _LEAST_SHARE)
+        if (error := float(np.mean(missed**2))) < least:
+            least, best = error, (penalty, root, hat, residual, missed)
+    penalty, root, hat, residual, missed = best
+    coefficients = solve_triangular(root, hat.T @ centred, lower=True, trans=1)
+    first, second = np.split(coefficients, [shared.shape[1]])
+    intercept = means[2] - float(means[0] @ first + weight * (means[1] @ second))
+    ridge = RidgeFit(coefficients, intercept, penalty, target - missed / roots, least)
+    whole = np.hstack([hat, roots[:, None] / np.sqrt(rows)])
+    return GroupedFit(ridge, weight, target, residual, roots, whole)
+
+
 def fit_robust_grouped(
     shared: Floats, others: Floats, target: Floats, start: GroupedFit
 ) -> GroupedFit:
@@ -204,6 +243,16 @@ def robust_deviation(residuals: Floats) -> float:
     return 1.4826 * float(np.median(np.abs(residuals)))
 
 
+def _means(
+    shared: Floats, others: Floats, target: Floats, row_weights: Floats | None
+) -> tuple[tuple[Floats, Floats, float], Floats]:
+    """Weighted means of features and target, and the roots of the rows' weights, of mean 1."""
+    rows = len(target)
+    weights = np.ones(rows) if row_weights is None else row_weights / row_weights.mean()
+    means = (weights @ shared / rows, weights @ others / rows, float(weights @ target / rows))
+    return means, np.sqrt(weights)
+
+
 @dataclass(frozen=True, eq=False)
 class _Rows:
     """The rows of a fit, centred and times the roots of their weights, and U and S^2 of B."""
@@ -221,10 +270,7 @@ class _Rows:
     def of(
         cls, shared: Floats, others: Floats, target: Floats, row_weights: Floats | None
     ) -> _Rows:
-        rows = len(target)
-        weights = np.ones(rows) if row_weights is None else row_weights / row_weights.mean()
-        roots = np.sqrt(weights)
-        means = (weights @ shared / rows, weights @ others / rows, float(weights @ target / rows))
+        means, roots = _means(shared, others, target, row_weights)
         centred = (others - means[1]) * roots[:, None]
         left, squared = _left_side(centred)
         return cls(

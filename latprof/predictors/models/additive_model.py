@@ -12,8 +12,8 @@ from latprof.common.short_reprs import ShortRepr
 from latprof.predictors.fitting.block_prior import (
     BlockCosts,
     choose_prior,
+    fit_alike_costs,
     fit_block_costs,
-    fit_by_prior,
     fit_robust_costs,
     telling_rows,
 )
@@ -105,13 +105,13 @@ def fit_additive(
     if len(some) == len(latency_ms):
         found = robust or costs
     elif robust is None:
-        found = fit_by_prior(costs.prior, columns, latency_ms)
+        found = fit_alike_costs(costs, columns, latency_ms)
     else:
         expected = robust.predict(columns)
         expected[some] = robust.ridge.left_out
         for _ in range(_REWEIGHTINGS):
             weights = robust_weights(latency_ms, expected)
-            found = fit_by_prior(robust.prior, columns, latency_ms, weights)
+            found = fit_alike_costs(robust, columns, latency_ms, weights)
             expected = found.ridge.left_out
         found = BlockCosts(found.fit.on_line(), found.prior)
     held = found.fit.held_out(folds)

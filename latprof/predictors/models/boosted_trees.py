@@ -51,16 +51,14 @@ class XGBoostPredictor(Predictor):
         tables = space_tables(self.space).decisions
         features = tables.encode(choices)
         numbers = fold_numbers(len(choices), _FOLDS, self.seed)
-        tasks = [
-            FoldTask(
-                train=numbers != fold,
-                learn=latency_ms[numbers != fold],
-                offset=np.zeros(int((numbers == fold).sum())),
-                measured=latency_ms[numbers == fold],
-            )
-            for fold in range(_FOLDS)
-        ]
-        chosen = choose(features, [(tasks, settings) for settings in SETTINGS], seed=self.seed)
+
+        def task_of(fold: int) -> FoldTask:
+            held = numbers == fold
+            nothing = np.zeros(int(held.sum()))
+            return FoldTask(~held, latency_ms[~held], nothing, latency_ms[held])
+
+        chosen = choose(features, task_of, _FOLDS, seed=self.seed)
+        assert chosen is not None  # nothing was to be reached
         settings = SETTINGS[chosen.candidate]
         self.trees_ = fit_trees(tables, features, latency_ms, settings, chosen.rounds, self.seed)
         return FitResult(chosen.held_ms)

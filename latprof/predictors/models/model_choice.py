@@ -5,6 +5,7 @@ Everything is chosen inside the training rows, by the squared error of rows that
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
 Choices: TypeAlias = NDArray[np.uint8]
-Mask: TypeAlias = NDArray[np.bool_]
 
 _FOLDS = 4
 #: Folds of the predictions that intervals are made from: with more rows left to train on, errors
@@ -88,10 +88,6 @@ class _Rows:
         """Fold of each row for the predictions that intervals are made from."""
         return fold_numbers(len(self.folds), min(_CALIBRATION_FOLDS, len(self.folds)), self.seed)
 
-    def masks(self) -> list[Mask]:
-        """The training rows of each fold."""
-        return [self.folds != fold for fold in range(_FOLDS)]
-
 
 def choose_model(
     tables: SpaceTables, choices: Choices, latency_ms: Floats, seed: int, *, grow: bool = True
@@ -132,33 +128,41 @@ class _Trees:
         return self.chosen.held_ms
 
 
-def _trees(rows: _Rows, base: AdditiveModel) -> _Trees:
-    """Choose trees for what the additive model leaves over of rows left out, or for all."""
-    latency, masks = rows.latency_ms, rows.masks()
-    remainders = []
-    for fold, mask in enumerate(masks):
-        # Not what all rows leave over: trees would learn from it what the held rows are.
-        remainder = latency - base.left_out_within(rows.folds, fold)
-        remainders.append(FoldTask(mask, remainder[mask], base.held_ms[~mask], latency[~mask]))
+def _trees(rows: _Rows, base: AdditiveModel) -> _Trees | None:
+    """Choose trees for what the additive model leaves over of rows left out, or for all.
+
+    None where no trees make it better.
+    """
+    latency = rows.latency_ms
     features = rows.tables.decisions.encode(rows.choices)
 
-    def chosen(tasks: list[FoldTask], reached_ms: Floats) -> Chosen:
+    def beside(fold: int) -> FoldTask:
+        held = rows.folds == fold
+        # Not what all rows leave over: trees would learn from it what the held rows are.
+        remainder = latency - base.left_out_within(rows.folds, fold)
+        return FoldTask(~held, remainder[~held], base.held_ms[held], latency[held])
+
+    def for_all(fold: int) -> FoldTask:
+        held = rows.folds == fold
+        return FoldTask(~held, latency[~held], np.zeros(int(held.sum())), latency[held])
+
+    def chosen(task_of: Callable[[int], FoldTask], reached_ms: Floats) -> Chosen | None:
         first = rows.folds == 0
         reached = _error(reached_ms[first], latency[first])
-        candidates = [(tasks, settings) for settings in SETTINGS]
-        return choose(features, candidates, seed=rows.seed, finalists=1, reached=reached)
+        found = choose(features, task_of, _FOLDS, seed=rows.seed, finalists=1, reached=reached)
+        return found if found is not None and found.rounds else None
 
-    beside = chosen(remainders, base.held_ms)
-    if beside.rounds:
-        plain = [FoldTask(m, latency[m], np.zeros((~m).sum()), latency[~m]) for m in masks]
-        for_all = chosen(plain, beside.held_ms)
-        if _error(for_all.held_ms, latency) < _error(beside.held_ms, latency):
-            return _Trees(for_all, alone=True)
-    return _Trees(beside, alone=False)
+    first = chosen(beside, base.held_ms)
+    if first is None:
+        return None
+    second = chosen(for_all, first.held_ms)
+    if second is not None and _error(second.held_ms, latency) < _error(first.held_ms, latency):
+        return _Trees(second, alone=True)
+    return _Trees(first, alone=False)
 
 
 def _grown(rows: _Rows, base: AdditiveModel, trees: _Trees) -> tuple[TreeEnsemble, Floats]:
-    """The chosen trees, grown on all rows, and what they predict for rows left out, in ms.
+    """The chosen trees, grown on all rows, and what the model predicts for rows left out, in ms.
 
     With many rows the folds that chose them tell the latter, too.
     """
@@ -171,7 +175,7 @@ def _grown(rows: _Rows, base: AdditiveModel, trees: _Trees) -> tuple[TreeEnsembl
         held = trees.held_ms if trees.alone else trees.held_ms - base.held_ms
     else:
         held = held_out(features, target, settings, rounds, rows.calibration_folds(), rows.seed)
-    return grown, held
+    return grown, held if trees.alone else held + _unseen_ms(rows, base)
 
 
 def _unseen_ms(rows: _Rows, base: AdditiveModel) -> Floats:
@@ -189,7 +193,7 @@ def _with_trees(rows: _Rows, base: AdditiveModel, trees: _Trees | None) -> Model
     if trees.alone:
         nothing = AdditiveTable(tables, 0.0, tables.padded(np.zeros(len(tables.column_parts))))
         return Model(nothing, (), grown, held)
-    return Model(table, factors, grown, base.left_out_ms + held)
+    return Model(table, factors, grown, held)
 
 
 # Small spaces ------------------------------------------------------------------------------
@@ -224,7 +228,7 @@ def _whole_grid(rows: _Rows, base: AdditiveModel, trees: _Trees | None) -> Model
         grown, grown_held = _grown(rows, base, trees)
         remainder = grown.predict(everything)
         total += weights[2] * (remainder if trees.alone else additive + remainder)
-        left_out += weights[2] * (grown_held if trees.alone else base.left_out_ms + grown_held)
+        left_out += weights[2] * grown_held
     return as_interaction(rows.tables, total.reshape(sizes), left_out)
 
 

@@ -14,7 +14,7 @@ from latprof.common.limits import whole
 from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.zoo.catalogue import names as zoo_names
 from latprof.datasets.zoo.variants import ZooVariant
-from latprof.errors import InvalidValueError, OwnCodeError, UnsupportedModelError
+from latprof.errors import InvalidValueError, LatprofError, OwnCodeError, UnsupportedModelError
 from latprof.measurement.across.revisions import NETWORKS, SOURCE, Revision
 from latprof.measurement.records import PairedProtocol, Target
 from latprof.profilers.base import RunOptions
@@ -135,12 +135,16 @@ class Collection(ShortRepr):
         shapes: Mapping[str | None, Sequence[int]] | None = None,
         inputs: Mapping[str, PathLike] | None = None,
         options: RunOptions,
+        on_error: Callable[[Path, LatprofError], None] | None = None,
         **rest: Any,
     ) -> Collection:
-        """The networks in ONNX files; raises ModelFileError for the first that cannot be used."""
+        """The networks in ONNX files, as :meth:`NetworkSource.of_models` takes them.
+
+        Raises ModelFileError for the first that cannot be used, without ``on_error``.
+        """
         check_batch_size_of_models(options.batch_size)
         networks: dict[Subject, NetworkSource] = {}
-        for network in NetworkSource.of_models(paths, shapes, inputs):
+        for network in NetworkSource.of_models(paths, shapes, inputs, on_error):
             networks.setdefault(network.subject, network)
         names = {each.name: each.key for each in networks}
         source = {"models": [str(path) for path in paths], NETWORKS: names}

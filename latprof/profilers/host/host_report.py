@@ -21,7 +21,7 @@ from latprof.measurement.quiet.conditions import other_load, withheld_fraction
 from latprof.measurement.quiet.preemption import preempted_share
 from latprof.profilers.host.checks import Check, run_checks
 from latprof.profilers.host.facts import Host
-from latprof.profilers.host.memory_probe import BESIDE_FACTOR, HOG_DOUBT, HOG_FACTOR
+from latprof.profilers.host.memory_probe import HOG_DOUBT, HOG_FACTOR, HOG_GB_S
 
 if TYPE_CHECKING:
     from latprof.measurement.visits import Visit, VisitCounts
@@ -138,7 +138,7 @@ class VisitSeen(NamedTuple):
     """How busy a visit saw the memory, and what others took of its time; NaN for unknown."""
 
     quotient: float
-    beside: float
+    others_gb_s: float
     preempted: float
     other_load: float
     withheld: float
@@ -149,7 +149,7 @@ class VisitSeen(NamedTuple):
         before, after = visit.conditions.get("before", {}), visit.conditions.get("after", {})
         return cls(
             _number(after.get("memory_quotient")),
-            _number(after.get("memory_beside")),
+            _number(after.get("others_memory_gb_s")),
             math.nan if visit.samples is None else preempted_share(visit.samples),
             other_load(before, after),
             withheld_fraction(before, after),
@@ -188,10 +188,11 @@ class HostReport(ShortRepr):
     memory : float
         Median over the visits of what copying in memory takes beside copying in the cache
         (:mod:`latprof.profilers.host.memory_probe`). NaN where nobody looked.
-    beside : float
-        The same of what it takes beside other processes over what it takes without them.
     quiet_memory : float
         The same on this host when it is quiet; NaN where that is not known.
+    others_gb_s : float
+        Median over the visits of how much memory the busiest other program went through a second.
+        NaN where nobody looked.
     """
 
     checks: tuple[Check, ...] = ()
@@ -202,7 +203,7 @@ class HostReport(ShortRepr):
     tries: int = 0
     memory: float = math.nan
     quiet_memory: float = math.nan
-    beside: float = math.nan
+    others_gb_s: float = math.nan
 
     @classmethod
     def of(
@@ -236,27 +237,33 @@ class HostReport(ShortRepr):
             tries,
             _middle(each.quotient for each in seen),
             quiet_memory,
-            _middle(each.beside for each in seen),
+            _middle(each.others_gb_s for each in seen),
         )
 
     @property
     def memory_slowdown(self) -> float:
-        """How many times as long copying in memory took as without others; NaN if unknown.
-
-        Without those of this host where that was measured, else than on the quiet host.
-        """
-        return self.memory / self.quiet_memory if math.isnan(self.beside) else self.beside
+        """How many times as long copying in memory took as on the quiet host; NaN if unknown."""
+        return self.memory / self.quiet_memory
 
     @property
     def has_memory_hog(self) -> bool:
-        """Whether another program uses the memory's bandwidth."""
-        return self.memory_slowdown > (HOG_FACTOR if math.isnan(self.beside) else BESIDE_FACTOR)
+        """Whether another program uses the memory's bandwidth.
+
+        By what was seen of the others where that is known, else by what copying took.
+        """
+        if math.isnan(self.others_gb_s):
+            return self.memory_slowdown > HOG_FACTOR
+        return self.others_gb_s > HOG_GB_S
+
+    @property
+    def memory_doubt(self) -> float:
+        """By how much a hog puts a ratio in doubt, on logarithms; 0 where there is none."""
+        return HOG_DOUBT if self.has_memory_hog else 0.0
 
     def widened(self, half_width: float) -> float:
         """A half-width on logarithms with what preemptions and a memory hog put in doubt."""
         preempted = PREEMPTED_DOUBT if self.preempted > BUSY_SHARE else 0.0
-        hog = HOG_DOUBT if self.has_memory_hog else 0.0
-        return math.hypot(half_width, preempted, hog)
+        return math.hypot(half_width, preempted, self.memory_doubt)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -269,10 +276,10 @@ class HostReport(ShortRepr):
         if self.withheld > _MOST_WITHHELD:
             found.append(f"{self.withheld:.0%} of the time was withheld (steal, quota)")
         if self.has_memory_hog:
-            found.append(
-                "memory bandwidth: another program uses it (copying in memory took "
-                f"{self.memory_slowdown:.2f} times as long as without it)"
-            )
+            how = f"copying in memory took {self.memory_slowdown:.2f} times as long as without it"
+            if not math.isnan(self.others_gb_s):
+                how = f"it goes through {self.others_gb_s:.0f} GB/s"
+            found.append(f"memory bandwidth: another program uses it ({how})")
         if self.tries and self.disturbed / self.tries > _MOST_DISTURBED:
             found.append(f"{self.disturbed} of {self.tries} tries of visits were disturbed")
         return tuple(found)
@@ -309,6 +316,7 @@ class HostReport(ShortRepr):
             "tries": self.tries,
             "tries_disturbed": self.disturbed,
             "memory_slowdown": self.memory_slowdown,
+            "others_memory_gb_s": self.others_gb_s,
         }
 
 

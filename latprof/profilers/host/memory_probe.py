@@ -1,34 +1,33 @@
-"""How busy the memory is: copying what no cache holds, beside copying what one does.
+"""How busy the memory is: what other programs go through, and what copying takes.
 
 A neighbour that fills the memory's bandwidth slows a network's large layers and leaves its runs
-their cores: neither preemptions nor waiting show it. Two comparisons do, in processor time, so that
-preemptions are in neither:
+their cores: neither preemptions nor waiting show it. Two probes do:
 
-- The same copy with the other cores left to whatever runs on them, and with these cores taken away
-  for as long as it lasts. What other machines on the same hardware do is in both. Only a process
-  that goes before others can take cores away.
-- A copy in memory beside one in the cache, whatever the clock is. Other machines are in it, and it
-  says something only beside what the quiet host gave.
+- How much memory the programs beside this one go through in a moment: the kernel's marks of what
+  was referenced are cleared and read again (``clear_refs`` and ``smaps_rollup``, proc(5); as Gregg
+  estimates working sets, "Working Set Size Estimation", 2018). Whoever only computes marks next to
+  nothing, whatever memory it holds.
+- A copy in memory beside one in the cache, in processor time. Other machines on the same hardware
+  are in it, and it says something only beside what the quiet host gave.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import os
-import threading
+import re
 import time
 from functools import cache
-from statistics import median
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latprof.profilers.host.priority import has_precedence
+from latprof.measurement.quiet.conditions import read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -37,18 +36,17 @@ _LARGE_BYTES, _SMALL_BYTES = 32 << 20, 64 << 10
 _TRIES = 2
 #: With so many times the quiet host's quotient something else fills the memory's bandwidth.
 HOG_FACTOR = 1.35
-#: And where a copy takes so many times as long beside others as without them.
-BESIDE_FACTOR = 1.1
+#: And where another program goes through so many gigabytes a second.
+HOG_GB_S = 10.0
 #: By which ratios are in doubt then: networks use memory more or less than their reference.
-HOG_DOUBT = 0.03
-#: Pairs of copies beside others and without them.
-_PAIRS = 2
-#: More cores than this are not taken away from others.
-_MOST_OTHERS = 7
-#: Rounds of a hash that keep a core busy without its memory for about 0.1 s, at most.
-_ROUNDS, _MOST_BLOCKS = 2000, 100
-#: After which those who take a core away have it.
-_SETTLED_S = 0.001
+HOG_DOUBT = 0.05
+#: Programs with less memory stay in the caches; those with more would take too long to look at.
+_LEAST_BYTES, _MOST_BYTES = 64 << 20, 4 << 30
+#: For so long, in seconds, is watched what they reference.
+_WATCHED_S = 0.01
+#: Written to ``clear_refs``, it clears the marks of all pages.
+_CLEAR_MARKS = "1"
+_PROC = Path("/proc")
 
 
 def memory_quotient() -> float:
@@ -59,59 +57,53 @@ def memory_quotient() -> float:
     )
 
 
-def slowdown_beside_others() -> float:
-    """How many times as long copying in memory takes beside what runs on the other cores.
+def others_memory_gb_s(
+    root: Path = _PROC,
+    leave: Callable[[float], object] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> float:
+    """Gigabytes a second that the busiest other program goes through, by pages; in about 15 ms.
 
-    NaN where this process may not take the other cores away, or there are none, or too many.
+    Pages of which one line was read count whole, and what is gone through twice in that time counts
+    once. 0 where none that runs has enough memory, NaN where that is not to be known: without
+    ``clear_refs``, and of other users' programs without the privilege.
     """
-    if not hasattr(os, "sched_getaffinity") or not has_precedence():
+    if not (root / "self" / "clear_refs").exists():
         return math.nan
-    allowed = os.sched_getaffinity(0)
-    own, *others = sorted(allowed)
-    if not 1 <= len(others) <= _MOST_OTHERS:
-        return math.nan
-    large, _ = _buffers()
-    quotients = []
-    try:
-        os.sched_setaffinity(0, {own})
-        for number in range(2 * _PAIRS):
-            if number % 2:
-                beside = _copy_ns(*large, 1)
-            with _taken(others):
-                alone = _copy_ns(*large, 1)
-            if not number % 2:
-                beside = _copy_ns(*large, 1)
-            quotients.append(beside / alone)
-    finally:
-        os.sched_setaffinity(0, allowed)
-    return median(quotients)
-
-
-@contextlib.contextmanager
-def _taken(cores: Collection[int]) -> Iterator[None]:
-    """Threads of this process keep these cores busy, and their memory alone, inside the block."""
-    ended = threading.Event()
-
-    def keep(core: int) -> None:
+    running, watched = [*_running(root)], list[tuple[Path, float]]()
+    for program in running:
         with contextlib.suppress(OSError):
-            os.sched_setaffinity(0, {core})  # of this thread
-            for _ in range(_MOST_BLOCKS):
-                if ended.is_set():
-                    break
-                hashlib.pbkdf2_hmac("sha256", b"", b"", _ROUNDS)
+            (program / "clear_refs").write_text(_CLEAR_MARKS)
+            watched.append((program, clock()))
+    if not watched:
+        return math.nan if running else 0.0
+    leave(_WATCHED_S)
+    rates = [0.0]
+    for program, begun in watched:
+        referenced = re.search(
+            r"^Referenced: +(\d+) kB$", read_text(program / "smaps_rollup"), re.MULTILINE
+        )
+        if referenced is not None:
+            rates.append(1024 * int(referenced[1]) / max(clock() - begun, _WATCHED_S) / 1e9)
+    return max(rates)
 
-    threads = [
-        threading.Thread(target=keep, args=(core,), name=f"other core {core}") for core in cores
-    ]
-    for thread in threads:
-        thread.start()
-    try:
-        time.sleep(_SETTLED_S)
-        yield
-    finally:
-        ended.set()
-        for thread in threads:
-            thread.join()
+
+def _running(root: Path) -> Iterator[Path]:
+    """Other programs of which a thread runs or waits for a core, with enough memory."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    for program in root.iterdir():
+        if not program.name.isdigit() or int(program.name) == os.getpid():
+            continue
+        fields = _fields(program)
+        if len(fields) > 21 and _LEAST_BYTES <= page * int(fields[21]) <= _MOST_BYTES:
+            with contextlib.suppress(OSError):
+                if any(_fields(task)[:1] == ["R"] for task in (program / "task").iterdir()):
+                    yield program
+
+
+def _fields(folder: Path) -> list[str]:
+    """A process's or a thread's state, and what follows it in ``stat``; empty where it is gone."""
+    return read_text(folder / "stat", 4096).rpartition(")")[2].split()
 
 
 @cache

@@ -14,11 +14,6 @@ _AUTOGROUP = Path("/proc/self/autogroup")
 _NICE: Callable[[int], int] | None = getattr(os, "nice", None)
 
 
-def has_precedence(nice: Callable[[int], int] | None = _NICE) -> bool:
-    """Whether this process goes before others."""
-    return nice is not None and nice(0) == HIGHEST
-
-
 def take_precedence(
     autogroup: Path = _AUTOGROUP,
     nice: Callable[[int], int] | None = _NICE,

@@ -19,7 +19,7 @@ from latprof.measurement.protocol import (
 from latprof.measurement.quiet.conditions import other_load
 from latprof.measurement.records import KernelProfile, PairedProtocol, PairedSamples
 from latprof.measurement.visits import Failure, Visit
-from latprof.profilers.host.memory_probe import memory_quotient, slowdown_beside_others
+from latprof.profilers.host.memory_probe import memory_quotient, others_memory_gb_s
 from latprof.profilers.visits.references import References
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Share of the spare cores from which on others may fill the memory's bandwidth.
 BUSY_NEIGHBOURS = 0.2
+#: What they do with it is known for so long, in seconds.
+OTHERS_HOLD_S = 2.0
 #: Warm runs by which a network's first visit tells how often it runs in a burst.
 FIRST_TRIES = 3
 #: Bursts of a network whose kernels are timed, and counted runs in each.
@@ -97,6 +99,7 @@ class InProcessMeasurer:
         self._report = profiler.report = report
         self._references = References(profiler, reference, protocol, reference_runs or {})
         self._memory_known = False
+        self._others, self._others_until = math.nan, -math.inf
         self._prepared: tuple[NetworkSource, Callable[[], LoadedModel]] | None = None
         self._following: list[NetworkSource] = []
 
@@ -198,12 +201,15 @@ class InProcessMeasurer:
 
     def _memory(self, before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
         """How busy the memory is: once in a process, and where others are busy."""
-        first, self._memory_known = not self._memory_known, True
-        found = {}
-        if others := other_load(before, after) > BUSY_NEIGHBOURS:
-            beside = slowdown_beside_others()
-            found = {} if math.isnan(beside) else {"memory_beside": beside}
-        return found | ({"memory_quotient": memory_quotient()} if first or others else {})
+        found: dict[str, float] = {}
+        if other_load(before, after) > BUSY_NEIGHBOURS:
+            if after["monotonic_s"] > self._others_until:
+                self._others = others_memory_gb_s()
+                self._others_until = after["monotonic_s"] + OTHERS_HOLD_S
+            found["others_memory_gb_s"] = self._others
+        if not self._memory_known:
+            self._memory_known, found["memory_quotient"] = True, memory_quotient()
+        return {name: value for name, value in found.items() if not math.isnan(value)}
 
     def _reference_for(
         self, network: NetworkSource, latency_ms: float

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -22,6 +23,7 @@ from latprof.datasets.spaces.proxyless import (
 from latprof.datasets.zoo.variants import ZooVariant
 from latprof.errors import (
     InvalidValueError,
+    LatprofError,
     ModelFileError,
     UnsupportedModelError,
     UsageError,
@@ -63,6 +65,17 @@ def check_formats(networks: Iterable[NetworkSource], profiler: type[Profiler]) -
 
 def _is_tflite_name(path: PathLike) -> bool:
     return Path(path).suffix.lower() == ".tflite"
+
+
+@contextmanager
+def _told(path: Path, on_error: Callable[[Path, LatprofError], None] | None) -> Iterator[None]:
+    """Tell ``on_error``, where there is one, of a file that cannot be used."""
+    try:
+        yield
+    except ModelFileError as error:
+        if on_error is None:
+            raise
+        on_error(path, error)
 
 
 @dataclass(frozen=True)
@@ -149,6 +162,7 @@ class NetworkSource:
         paths: Sequence[PathLike],
         shapes: Mapping[str | None, Sequence[int]] | None = None,
         inputs: Mapping[str, PathLike] | None = None,
+        on_error: Callable[[Path, LatprofError], None] | None = None,
     ) -> list[NetworkSource]:
         """The networks in ONNX files, and in TFLite files for LiteRT (:func:`check_formats`).
 
@@ -161,11 +175,14 @@ class NetworkSource:
         inputs : mapping of str to path, optional
             NumPy files (``.npy``) with the values of inputs, in the same way. A file gives its
             input a shape where nothing else does.
+        on_error : callable, optional
+            Called for each file that cannot be used, which is then left out.
 
         Raises
         ------
         ModelFileError, DynamicShapeError
-            For a file that cannot be used; a model whose costs cannot be read can.
+            For a file that cannot be used, without ``on_error``; a model whose costs cannot be read
+            can.
         InputFileError, InvalidValueError
             For values or shapes that do not fit, and names that are no input of any model.
         """
@@ -173,20 +190,24 @@ class NetworkSource:
 
         for path in paths:
             _check_name(Path(path))
-        readings = [
-            ModelReading(Path(path), shapes or {}, inputs or {})
-            for path in paths
-            if not _is_tflite_name(path)
-        ]
+        found: list[ModelReading | Path] = []
+        for path in map(Path, paths):
+            with _told(path, on_error):
+                is_onnx = not _is_tflite_name(path)
+                found.append(ModelReading(path, shapes or {}, inputs or {}) if is_onnx else path)
+        readings = [each for each in found if not isinstance(each, Path)]
         for option, names in (("shape", shapes), ("input", inputs)):
             for name in names or ():
-                if name is not None and not any(name in each.names for each in readings):
+                if name is not None and found and not any(name in r.names for r in readings):
                     raise _no_input(readings, option, name)
-        of_onnx = iter(readings)
-        return [
-            cls._of_tflite(Path(path)) if _is_tflite_name(path) else cls._of_reading(next(of_onnx))
-            for path in paths
-        ]
+        sources = []
+        for each in found:
+            path = each if isinstance(each, Path) else each.path
+            with _told(path, on_error):
+                sources.append(
+                    cls._of_tflite(each) if isinstance(each, Path) else cls._of_reading(each)
+                )
+        return sources
 
     @classmethod
     def _of_reading(cls, each: ModelReading) -> NetworkSource:

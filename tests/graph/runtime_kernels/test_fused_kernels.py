@@ -126,6 +126,18 @@ CASES = {
         ],
         {**CONVOLUTIONS, "m": (16, 1, 1), "p": np.int64([0, 0, 1, 1, 0, 0, 1, 1])},
     ),
+    "a product and a sum with another, and a choice by what is not": (
+        [
+            _node("Flatten", "x", "a"),
+            _node("MatMul", "a f", "b"),
+            _node("MatMul", "b g", "c"),
+            _node("Add", "b c", "d"),
+            _node("Greater", "d z", "e"),
+            _node("Not", "e", "h"),
+            _node("Where", "h d b", "y"),
+        ],
+        {"f": (4096, 4), "g": (4, 4), "z": np.float32(0)},
+    ),
     "the same twice": (
         [
             _node("Relu", "x", "a"),

@@ -95,11 +95,18 @@ def read(values):
     return factors_from_fields(fields, "interactions", TABLES)
 
 
-def test_factors_come_back_from_their_fields_to_the_bit():
-    fields = Fields.of_json("it", to_json({"interactions": factors_to_fields([GOOD])}))
+#: What candidates of three decisions cost together, two and more of which are alike.
+ALIKE = Factor((1, 2, 3), GOOD.table_ms[:3, :3, :3][np.ix_(*[[0, 1, 1, 2, 2, 2, 0]] * 3)])
+
+
+@pytest.mark.parametrize("factor", [GOOD, ALIKE], ids=["all differ", "some alike"])
+def test_factors_come_back_from_their_fields_to_the_bit(factor):
+    stored = factors_to_fields([factor])
+    assert np.size(stored[0]["table_ms"]) == (27 if factor is ALIKE else factor.table_ms.size)
+    fields = Fields.of_json("it", to_json({"interactions": stored}))
     (again,) = factors_from_fields(fields, "interactions", TABLES)
-    assert again.decisions == GOOD.decisions
-    np.testing.assert_array_equal(again.table_ms, GOOD.table_ms)
+    assert again.decisions == factor.decisions
+    np.testing.assert_array_equal(again.table_ms, factor.table_ms)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +115,8 @@ def test_factors_come_back_from_their_fields_to_the_bit():
         *({"decisions": d} for d in ([], [3, 0], [0, 0], [-1], [21], [2**62], [0.5], ["0"], None)),
         *({"table_ms": t} for t in ([], [0.0], [None] * 6, ["0"] * 6, [[0.0] * 6], [1e13] * 6)),
         {"decisions": list(range(21))},
+        *({"classes": c} for c in ([], 0, [[0] * 6] * 2, [[0] * 5], [[6] * 6], [[-1] * 6])),
+        *({"classes": [c]} for c in ([0.5] * 6, [True] * 6, [[0] * 6], None, [0] * 6)),
     ],
     ids=str,
 )

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latprof.predictors.fitting.grouped_ridge import fit_grouped, fit_robust_grouped
+from latprof.predictors.fitting.grouped_ridge import fit_alike, fit_grouped, fit_robust_grouped
 
 WEIGHTS = (0.1, 0.3, 1.0)
 
@@ -32,8 +32,13 @@ def test_it_is_the_ridge_of_these_weights_with_rows_and_without(rows, shared, ot
     first, second, target = problem(rows, shared, others, seed)
     row_weights = np.random.default_rng(seed).uniform(0.3, 2, rows)
     row_weights /= row_weights.mean()
-    fit = fit_grouped(first, second, target, WEIGHTS, row_weights)
-    whole = np.arange(rows)
+    chosen = fit_grouped(first, second, target, WEIGHTS, row_weights)
+    for fit in (chosen, fit_alike(chosen, first, second, target, row_weights)):
+        is_the_ridge(fit, first, second, target, row_weights)
+
+
+def is_the_ridge(fit, first, second, target, row_weights):
+    whole = np.arange(len(target))
 
     def expected(kept, new):
         return directly(fit, first, second, target, row_weights, kept, new)

@@ -78,7 +78,7 @@ def test_a_quiet_host_is_waited_for_not_at_all():
     assert await_quiet(Quiet(300.0, required=True), look_now=looks(IDLE), clock=None) == IDLE
 
 
-def visit(busy_share=0.0, memory=None, beside=None):
+def visit(busy_share=0.0, memory=None, others=None):
     """A visit, with the counters of two cores of which others took a share."""
     after = {
         "monotonic_s": 10.0,
@@ -87,7 +87,7 @@ def visit(busy_share=0.0, memory=None, beside=None):
         "idle_jiffies": 1000.0 * (1 - busy_share),
         "steal_jiffies": 0.0,
     }
-    found = {"memory_quotient": memory, "memory_beside": beside}
+    found = {"memory_quotient": memory, "others_memory_gb_s": others}
     seen = {name: value for name, value in found.items() if value is not None}
     return Visit(
         started_at=0.0,
@@ -142,14 +142,14 @@ def test_another_program_that_uses_the_memorys_bandwidth_is_named():
         assert unnamed.widened(0.01) == 0.01
 
 
-@pytest.mark.parametrize(("beside", "hog"), [((1.3, 1.02, None, 1.2), True), ((1.05,), False)])
-def test_copies_beside_others_and_without_them_name_a_hog_whatever_the_quiet_host_did(beside, hog):
-    visits = [visit(0.6, 4.0, each) for each in beside]
+@pytest.mark.parametrize(("others", "hog"), [((14.0, 0.0, None, 12.0), True), ((3.0,), False)])
+def test_what_others_go_through_names_a_hog_whatever_the_quiet_host_did(others, hog):
+    visits = [visit(0.6, 4.0, each) for each in others]
     for of_quiet_host in (1.0, 4.0, math.nan):
         report = HostReport.of(IDLE, visits, VisitCounts(made=4), of_quiet_host)
         assert report.has_memory_hog == hog
-        assert (report.widened(0.01) > 0.02) == hog
-        assert ("1.20 times as long" in report.describe()) == hog
+        assert (report.widened(0.01) > 0.05) == hog
+        assert ("it goes through 12 GB/s" in report.describe()) == hog
 
 
 def test_on_a_busy_host_intervals_are_wider_than_the_visits_show():

@@ -1,68 +1,87 @@
-"""How busy the memory is: copies beside the other cores' work and without it."""
+"""How busy the memory is: what other programs go through in a moment."""
 
 import math
 import os
-import threading
+import subprocess
+import sys
 
 import pytest
 
-from latprof.profilers.host import memory_probe
-from latprof.profilers.host.memory_probe import memory_quotient, slowdown_beside_others
+from latprof.profilers.host.memory_probe import HOG_GB_S, memory_quotient, others_memory_gb_s
+
+HOLDS = "x = bytearray(200 << 20)\nfor i in range(0, len(x), 4096): x[i] = 1\nprint(flush=True)\n"
+ONLY_COMPUTES = HOLDS + "while True: pass"
+GOES_THROUGH = HOLDS + "while True: y = x[:]"
 
 
 @pytest.fixture
-def three_cores(monkeypatch):
-    """A process with precedence on cores 0 to 2; what each of its threads is pinned to, by name."""
-    pinned, copied = [], []
-    monkeypatch.setattr(memory_probe, "has_precedence", lambda: True)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1, 2}, raising=False)
-    monkeypatch.setattr(
-        os,
-        "sched_setaffinity",
-        lambda _pid, cores: pinned.append((threading.current_thread().name, set(cores))),
-        raising=False,
-    )
+def proc(tmp_path):
+    """A folder like /proc; ``program`` adds one with its memory, and its threads' states."""
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "clear_refs").touch()
+    (tmp_path / "meminfo").touch()
 
-    def copy_ns(_to, _source, _times):
-        others = [t for t in threading.enumerate() if t.name.startswith("other core")]
-        copied.append(len(others))
-        return (0.5 if others else 0.9) * 1.1 ** len(copied)  # the host gets slower
+    def program(pid, mib, states="R", referenced_kb=0):
+        folder = tmp_path / str(pid)
+        for number, state in enumerate(states):
+            task = folder / "task" / str(pid + number)
+            task.mkdir(parents=True)
+            (task / "stat").write_text(f"{pid + number} (a (b) c) {state} 1 2")
+        pages = (mib << 20) // os.sysconf("SC_PAGE_SIZE")
+        rest = " ".join(["0"] * 20)
+        (folder / "stat").write_text(f"{pid} (a (b) c) {states[0]} {rest} {pages} 0")
+        (folder / "clear_refs").write_text("")
+        (folder / "smaps_rollup").write_text(f"Rss: 9 kB\nReferenced:    {referenced_kb} kB\n")
+        return folder
 
-    monkeypatch.setattr(memory_probe, "_copy_ns", copy_ns)
-    monkeypatch.setattr(memory_probe, "_MOST_BLOCKS", 10**9)
-    return pinned, copied
-
-
-def test_the_other_cores_are_taken_away_for_every_second_copy_and_given_back(three_cores):
-    pinned, copied = three_cores
-    before = threading.active_count()
-    assert slowdown_beside_others() == pytest.approx(1.8, rel=0.01)
-    assert sorted(copied) == [0] * (len(copied) // 2) + [2] * (len(copied) // 2)
-    assert copied[:4] == [2, 0, 0, 2]
-    own = [cores for name, cores in pinned if not name.startswith("other core")]
-    assert own == [{0}, {0, 1, 2}]
-    taken = [cores for name, cores in pinned if name.startswith("other core")]
-    assert taken.count({1}) == taken.count({2}) == len(copied) // 2
-    assert threading.active_count() == before
+    return tmp_path, program
 
 
-@pytest.mark.parametrize("cores", [{0}, set(range(64))])
-def test_nothing_is_taken_from_one_core_or_from_many(three_cores, monkeypatch, cores):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: cores, raising=False)
-    assert math.isnan(slowdown_beside_others())
-    assert three_cores == ([], [])
+def seen(root, left):
+    now = iter([0.0, 0.0, 0.01, 0.02])
+    return others_memory_gb_s(root, left.append, lambda: next(now))
 
 
-def test_who_does_not_go_before_others_takes_nothing_from_them(three_cores, monkeypatch):
-    monkeypatch.setattr(memory_probe, "has_precedence", lambda: False)
-    assert math.isnan(slowdown_beside_others())
-    assert three_cores == ([], [])
+def test_the_busiest_of_the_programs_that_run_counts(proc):
+    root, program = proc
+    hog = program(1000, 300, "SR", referenced_kb=250_000)
+    small = program(2000, 20, referenced_kb=20_000)
+    asleep = program(3000, 300, "SS", referenced_kb=300_000)
+    own = program(os.getpid(), 300, referenced_kb=300_000)
+    huge = program(4000, 9000, referenced_kb=300_000)
+    left = []
+    assert seen(root, left) == pytest.approx(1024 * 250_000 / 0.01 / 1e9)
+    assert sum(left) <= 0.02, "cheap beside a visit"
+    assert (hog / "clear_refs").read_text() == "1"
+    for other in (small, asleep, own, huge):
+        assert (other / "clear_refs").read_text() == "", "is let alone"
 
 
-def test_on_this_host_both_are_answers(monkeypatch):
-    allowed = os.sched_getaffinity(0)
-    monkeypatch.setattr(memory_probe, "has_precedence", lambda: True)
+def test_nobody_who_runs_is_nothing_and_what_is_not_to_be_seen_is_unknown(proc, tmp_path):
+    root, program = proc
+    left = []
+    assert seen(root, left) == 0.0
+    forbidden = program(1000, 300)
+    (forbidden / "clear_refs").unlink()
+    (forbidden / "clear_refs").mkdir()
+    assert math.isnan(seen(root, left))
+    assert left == [], "nobody waits for nothing"
+    assert math.isnan(others_memory_gb_s(tmp_path / "none"))
+
+
+@pytest.mark.parametrize(("code", "hog"), [(GOES_THROUGH, True), (ONLY_COMPUTES, False)])
+def test_on_this_host_a_stream_through_memory_is_told_from_a_loop_that_holds_as_much(
+    tmp_path, code, hog
+):
     assert memory_quotient() > 0
-    beside = slowdown_beside_others()
-    assert beside > 0 or math.isnan(beside)
-    assert os.sched_getaffinity(0) == allowed
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
+        try:
+            other.stdout.readline()
+            if not os.access(f"/proc/{other.pid}/clear_refs", os.W_OK):
+                pytest.skip("this system marks no pages")
+            for name in ("self", str(other.pid)):  # no other program of this host
+                (tmp_path / name).symlink_to(f"/proc/{name}")
+            looks = (others_memory_gb_s(tmp_path) > HOG_GB_S / 10 for _ in range(200 if hog else 3))
+            assert any(looks) == hog
+        finally:
+            other.kill()
