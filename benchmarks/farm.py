@@ -88,10 +88,12 @@ def sharing(bounds: Bounds) -> Values:
     def together(name: str, processes: int) -> tuple[float, int]:
         start = time.monotonic()
         place = bounds.folder / name
-        running = [
-            shared_collector.start(place, 0.25, visits=60, look_every_s=LOOK_EVERY_S)
-            for _ in range(processes)
-        ]
+        running = shared_collector.begun(
+            *(
+                shared_collector.start(place, 0.25, visits=60, look_every_s=LOOK_EVERY_S)
+                for _ in range(processes)
+            )
+        )
         lines = [line for each in running for line in shared_collector.read(each)]
         shared_collector.ended(*running)
         visits = [line for line in lines if not line.startswith("{")]
