@@ -280,6 +280,7 @@ def test_only_what_this_host_has_is_found_whatever_else_could_be_reached(monkeyp
 def test_a_hosts_processor_is_one_device_with_all_its_runtimes():
     (device,) = devices_here("lab-1", ["cpu:onnxruntime"])
     assert (device.name, device.targets) == ("cpu@lab-1", ("cpu:onnxruntime",))
+    assert device.detail.startswith("ONNX Runtime")
     assert device.spelling("cpu:onnxruntime@lab-1") == "cpu:onnxruntime"
     assert not device.spelling("cpu:onnxruntime@lab-2")
     every = {each.name for each in devices_here("lab-1")}
