@@ -209,7 +209,7 @@ class FarmClient:
     def _ask(self, do: Callable[[Client], Any]) -> Any:
         """Do something with the client; again with a new connection as often as it is lost.
 
-        Raises DeviceOfflineError where that goes on for longer than the queue's time-out.
+        Raises DeviceOfflineError where that lasts for longer than the queue's time-out.
         """
         give_up_at = math.inf
         with self._lock:
