@@ -4,9 +4,11 @@ Scheduler, workers and collections are processes of this computer (``tests/suppo
 two processes that run the same collection on one store, against one of them. ``writers``: eight
 processes into one store. ``merging``: ten hosts' stores, three of them copies in part. ``empty``:
 visits that take no time. ``idle``: 20 devices with visits of 1 s. ``pooled``: two specimens that
-differ by 5 % and share the visits. ``thousand``: 1,000 devices on 10 workers. ``kills``: scheduler,
-workers, collection and the store's PostgreSQL are killed, and the network cut, at random moments,
-and started anew, until all visits are made.
+differ by 5 % and share the visits. ``thousand``: 1,000 devices on 10 workers. ``keys``: what
+listens where, and who is let in. ``kills``: scheduler, workers, collection and the store's
+PostgreSQL are killed, and the network cut, at random moments, and started anew, until all visits
+are made; what starts is forked from a process that has imported what it needs, so that no wait is
+for a busy computer's imports.
 
 What was found is kept in the folder of ``--kept``. Without names of parts those are run that are
 not there yet; ``kills`` and ``pooled`` continue where ``--minutes`` cut them off. At last the table
@@ -39,6 +41,7 @@ import psutil
 import shared_collector
 from farm_victims import Farm, cli, collect_words, database, program, worker_words
 
+from latprof.farm import make_keys
 from latprof.measurement.labels import TargetLabels
 from latprof.measurement.store.merging import merge_stores
 from latprof.measurement.store.store import Store
@@ -85,10 +88,12 @@ def sharing(bounds: Bounds) -> Values:
     def together(name: str, processes: int) -> tuple[float, int]:
         start = time.monotonic()
         place = bounds.folder / name
-        running = [
-            shared_collector.start(place, 0.25, visits=60, look_every_s=LOOK_EVERY_S)
-            for _ in range(processes)
-        ]
+        running = shared_collector.begun(
+            *(
+                shared_collector.start(place, 0.25, visits=60, look_every_s=LOOK_EVERY_S)
+                for _ in range(processes)
+            )
+        )
         lines = [line for each in running for line in shared_collector.read(each)]
         shared_collector.ended(*running)
         visits = [line for line in lines if not line.startswith("{")]
@@ -274,6 +279,45 @@ def pooled(bounds: Bounds) -> Values:
     }
 
 
+def keys(bounds: Bounds) -> Values:
+    """What a farm without keys listens on; whom one with keys lets in."""
+    folder, found = bounds.folder, set[tuple[str, int]]()
+    with contextlib.ExitStack() as stack:
+        scheduler, address = stack.enter_context(farm_processes.scheduler(folder))
+        worker = stack.enter_context(farm_processes.worker(folder, address, "a", seconds=0.1))
+        words = cli(*collect_words(address, folder / "lab.db", 4))
+        client = stack.enter_context(program(folder, words))
+        while client.process.poll() is None:
+            with contextlib.suppress(psutil.Error, OSError):  # it has ended meanwhile
+                found |= farm_processes.listening(scheduler.pid, worker.pid, client.pid)
+            time.sleep(0.1)
+    own, others = make_keys(folder / "keys"), make_keys(folder / "others")
+    with contextlib.ExitStack() as stack:
+        _, address = stack.enter_context(farm_processes.scheduler(folder, own))
+        stack.enter_context(farm_processes.worker(folder, address, "a", keys=own))
+        plain = address.replace("tls:", "tcp:")
+        asked = [
+            [*words, *shown]
+            for to, shown in ((address, ["--keys", str(others)]), (plain, []))
+            for words in (
+                ["farm", "status", to],
+                ["farm", "join", to, "--only", "fake:clock", "--host-label", "b"],
+                [*collect_words(to, folder / "none.db", 1), "--queue-timeout", "1s"],
+            )
+        ]
+        ended = [farm_processes.latprof(folder, *words) for words in asked]
+        refused = [each.returncode == 4 and "no farm answers" in each.stderr for each in ended]
+        inside = farm_processes.latprof(folder, "farm", "status", address, "--keys", own, "--json")
+        names = [each["name"] for each in json.loads(inside.stdout)["devices"]]
+    return {
+        "done": bool(found) and names == ["sim@a"],
+        "listened": len(found),
+        "beyond": len({place for place, _ in found} - farm_processes.LOOPBACK),
+        "asked": len(asked),
+        "let_in": len(asked) - sum(refused),
+    }
+
+
 #: What each part does, and for how many minutes at the most, of such as cannot be cut off.
 PARTS: dict[str, tuple[Callable[[Bounds], Values], float]] = {
     "sharing": (sharing, 4.0),
@@ -283,6 +327,7 @@ PARTS: dict[str, tuple[Callable[[Bounds], Values], float]] = {
     "idle": (idle, 3.0),
     "pooled": (pooled, 1.0),
     "thousand": (thousand, 7.0),
+    "keys": (keys, 3.0),
     "kills": (kills, 1.0),
 }
 _COSTS = " (each takes the scheduler {scheduler_ms:.1f} ms, the collection {collection_ms:.1f} ms)"
@@ -291,10 +336,10 @@ Figure: TypeAlias = tuple[str, str, str, str, Callable[[Values], bool]]
 FIGURES: tuple[Figure, ...] = (
     (
         "kills",
-        "{kills} kills over {visits} visits: lost, twice, of a wrong device, waits of over 60 s",
-        "0, 0, 0, 0",
-        "{lost}, {twice}, {wrong}, {late} (longest wait {longest_s:.0f} s)",
-        lambda v: not v["lost"] + v["twice"] + v["wrong"] + v["late"],
+        "{kills} kills over {visits} visits: lost, twice, wrong device, late (60 s), tracebacks",
+        "0, 0, 0, 0, 0",
+        "{lost}, {twice}, {wrong}, {late}, {tracebacks} (longest wait {longest_s:.0f} s)",
+        lambda v: not v["lost"] + v["twice"] + v["wrong"] + v["late"] + v["tracebacks"],
     ),
     (
         "writers",
@@ -365,6 +410,20 @@ FIGURES: tuple[Figure, ...] = (
         "-",
         "{rate:.0f} ({idle:.0%} idle)",
         lambda v: v["devices"] == 1000,
+    ),
+    (
+        "keys",
+        "without keys: what listens ({listened}) beyond this computer",
+        "0",
+        "{beyond}",
+        lambda v: v["beyond"] == 0,
+    ),
+    (
+        "keys",
+        "with keys: clients and workers ({asked}) with none, or others, that are let in",
+        "0",
+        "{let_in}",
+        lambda v: v["let_in"] == 0,
     ),
 )
 

@@ -14,6 +14,7 @@ from latprof.common.limits import whole
 from latprof.errors import UsageError
 
 _DAYS, _PORT = whole(1, 36_500), whole(0, 65_535)
+_DEFAULT_DAYS = 825
 _SCHEDULER_PORT = 8786
 
 
@@ -26,6 +27,13 @@ class FarmAction(StrEnum):
     STATUS = "status"
 
 
+#: What each takes beside the keys.
+_TAKES = {
+    FarmAction.KEYS: {"days"},
+    FarmAction.START: {"host", "port"},
+    FarmAction.JOIN: {"address", "port", "only", "host_label"},
+    FarmAction.STATUS: {"address", "output"},
+}
 #: Options that say where a farm's keys are.
 Keys = Annotated[
     Path | None,
@@ -55,7 +63,7 @@ def farm(
     keys: Keys = None,
     days: Annotated[
         int, typer.Option(metavar="N", help="With keys: how long they are good for.")
-    ] = 825,
+    ] = _DEFAULT_DAYS,
     host: Annotated[
         str,
         typer.Option(
@@ -112,6 +120,11 @@ def farm(
     _DAYS.check("days", days)
     if port is not None:
         _PORT.check("port", port)
+    given: dict[str, object] = {"address": address, "host": host, "only": only, "output": output}
+    given |= {"host_label": host_label, "port": port is not None, "days": days != _DEFAULT_DAYS}
+    for name, value in given.items():
+        if value and name not in _TAKES[action]:
+            raise UsageError(f"`{name}` is not for farm {action}", field=name)
     if action in {FarmAction.JOIN, FarmAction.STATUS} and address is None:
         raise UsageError("no address of a farm", field="address", expected="tls://HOST:PORT")
     if action is FarmAction.KEYS:

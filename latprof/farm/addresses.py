@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,11 @@ def use_settings() -> None:
     # Tracebacks of closed connections are no news; DASK_LOGGING__DISTRIBUTED=info asks for all.
     if not dask.config.get("logging", None):
         dask.config.set(logging=dict.fromkeys(_TALKING, "critical"))
-    import distributed  # noqa: F401 - its own settings are read when it is imported
+    from distributed.versions import VersionMismatchWarning  # its settings are read with it
 
     dask.config.set(SETTINGS)
+    # A table of lines for hosts with another NumPy; latprof's own version is checked.
+    warnings.simplefilter("ignore", VersionMismatchWarning)
 
 
 def is_loopback(host: str) -> bool:

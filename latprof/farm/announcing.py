@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import platform
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -111,32 +111,26 @@ def devices_here(label: str = "", only: Sequence[str] = ()) -> tuple[FarmDevice,
     """
     host = host_label(label)
     found: dict[str, FarmDevice] = {}
+    names: dict[str, None] = {}
     for spelling, detail, way in [*_of_this_host(), *_phones()]:
         device = spelling.rpartition(":")[0]
         name = device if device.startswith("adb:") else f"{device}@{host}"
+        names |= dict.fromkeys((name, spelling))
+        if only and not any(fnmatch.fnmatchcase(n, p) for n in (name, spelling) for p in only):
+            continue
         known = found.get(name, FarmDevice(name, (), detail))
         found[name] = replace(
             known, targets=(*known.targets, spelling), ways={**known.ways, spelling: way}
         )
-    chosen = [chosen for each in found.values() if (chosen := _chosen(each, only))]
-    if only and not chosen:
+    if only and not found:
         raise InvalidValueError(
             "no such device here",
             field="only",
-            expected=", ".join(found) or "devices, of which there are none",
+            expected=", ".join(names) or "devices, of which there are none",
             got=", ".join(only),
-            hint=did_you_mean(only[0], {n for d in found.values() for n in (d.name, *d.targets)}),
+            hint=did_you_mean(only[0], names),
         )
-    return tuple(chosen)
-
-
-def _chosen(device: FarmDevice, only: Iterable[str]) -> FarmDevice | None:
-    """The device with the targets that are wanted; None where it is not wanted at all."""
-    patterns = tuple(only)
-    if not patterns or any(fnmatch.fnmatchcase(device.name, pattern) for pattern in patterns):
-        return device
-    targets = [t for t in device.targets if any(fnmatch.fnmatchcase(t, p) for p in patterns)]
-    return replace(device, targets=tuple(targets)) if targets else None
+    return tuple(found.values())
 
 
 def _of_this_host() -> list[tuple[str, str, str]]:

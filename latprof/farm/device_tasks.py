@@ -9,8 +9,8 @@ travel.
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
-import hashlib
 import platform
 import sys
 import tempfile
@@ -20,7 +20,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latprof.errors import DeviceDiskFullError, DeviceError, LatprofError, RuntimeFailedError
+from latprof.common.files import write_atomically
+from latprof.errors import (
+    DeviceDiskFullError,
+    DeviceError,
+    DiskFullError,
+    LatprofError,
+    RuntimeFailedError,
+)
 from latprof.farm.device_state import DeviceState, Turns
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.visits import Failure
@@ -30,6 +37,7 @@ from latprof.profilers.host.facts import host_facts
 from latprof.profilers.targets import check_ready, profiler_class
 from latprof.profilers.visits.measurers import measurers
 from latprof.profilers.visits.network_source import NetworkSource
+from latprof.profilers.visits.sending import place
 
 if TYPE_CHECKING:
     from latprof.farm.announcing import FarmDevice
@@ -151,14 +159,13 @@ class DeviceDesk:
         following: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Make a visit, or time kernels; ``following`` is asked next."""
-        network = NetworkSource.from_dict(ask["network"], ask.get("model", b""))
-        state = self.states[name]
+        subject, state = ask["network"]["subject"][1], self.states[name]
         if why := state.aside():
             return {"aside": why}
         try:
-            placed = self._placed(network, ask)
+            placed = self._placed(ask)
             if placed is None:
-                return {"wants": "content"}
+                return {"wants": "files"}
             held = self._hold(state, session, ask)
             if held is None:
                 return {"busy": self._held[name].client}
@@ -170,17 +177,18 @@ class DeviceDesk:
                 failure = found if isinstance(found, Failure) else None
                 return {"failure" if failure else "profile": found.to_dict()}
             visit = measurer.visit(placed)
-            state.note(network.subject.key, visit.failure)
+            state.note(subject, visit.failure)
             return {"visit": visit.to_dict()}
         except Exception as error:  # noqa: BLE001 - a client would take it for a lost connection
             failure = _failure(error)
-            state.note(network.subject.key, failure)
+            state.note(subject, failure)
             self._let_go(name)
             return {"failure": failure.to_dict()}
         finally:
-            state.state = "idle" if name not in self._held else "held"
-            if name in self._held:
-                self._held[name].asked_at = time.monotonic()
+            held = self._held.get(name)
+            state.state = "idle" if held is None else "held"
+            if held is not None and held.owner == session["owner"]:
+                held.asked_at = time.monotonic()
 
     def _hold(
         self, state: DeviceState, session: Mapping[str, Any], ask: Mapping[str, Any]
@@ -200,8 +208,7 @@ class DeviceDesk:
     def _expect(self, measurer: Measurer, ask: Mapping[str, Any] | None) -> None:
         """Tell a measurer what comes next, where that is here."""
         if ask is not None and ask["do"] == "visit":
-            network = NetworkSource.from_dict(ask["network"], ask.get("model", b""))
-            placed = self._placed(network, ask)
+            placed = self._placed(ask)
             measurer.expect([] if placed is None else [placed])
 
     def identify(
@@ -226,19 +233,15 @@ class DeviceDesk:
             "networks_per_process": profiler.networks_per_process,
         }
 
-    def _placed(self, network: NetworkSource, ask: Mapping[str, Any]) -> NetworkSource | None:
-        """The network with its file in a folder of this worker; None where its content is asked."""
-        if network.path is None:
-            return network
-        name = hashlib.sha256(ask["file"].encode()).hexdigest()[:32] + network.path.suffix
-        path = Path(self._files.name) / name
-        if not path.exists():
-            if ask.get("content") is None:
-                return None
-            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-                file.write(ask["content"])
-            Path(file.name).replace(path)  # others here may look for it at this moment
-        return NetworkSource.from_dict({**ask["network"], "path": str(path)})
+    def _placed(self, ask: Mapping[str, Any]) -> NetworkSource | None:
+        """The network with its files in a folder of this worker; None where they are not there."""
+        folder = Path(self._files.name)
+        for name, content in ask.get("files", {}).items():
+            write_atomically(folder / name, content)  # others here may look for it at this moment
+        told = copy.deepcopy(ask["network"])
+        if not all(path.exists() for path in place(told, folder)):
+            return None
+        return NetworkSource.from_dict(told, ask.get("model", b""))
 
     def release(self, name: str, owner: str) -> None:
         """Let go of a device, where it is in this collection's hands."""
@@ -261,7 +264,7 @@ class DeviceDesk:
         held = self._held.pop(name, None)
         if held is not None:
             # What cannot be put back now is put back by the next one that holds the device.
-            with contextlib.suppress(LatprofError):
+            with contextlib.suppress(Exception):
                 held.close()
 
     def close(self) -> None:
@@ -304,9 +307,10 @@ def visits(
         Of a collection: ``owner``, ``target``, ``options``, ``reference``, ``protocol``,
         ``timeout_s``.
     asks : sequence of dict
-        Of each visit ``do`` (``"visit"`` or ``"kernels"``), ``network``, ``token`` of the share of
-        visits, ``reference_runs``, ``client`` that asks, for a model from a file ``file``, its
-        SHA-256, and ``content``; ``gone`` names a client that held the device and is there no more.
+        Of each visit ``do`` (``"visit"`` or ``"kernels"``), ``network`` and ``model`` as
+        :func:`~latprof.profilers.visits.sending.named`, ``token`` of the share of visits,
+        ``reference_runs``, ``client`` that asks, ``files``, the content of those that were missing
+        by name; ``gone`` names a client that held the device and is there no more.
     following : dict, optional
         What is asked next, which may be prepared during the last visit.
 
@@ -314,8 +318,8 @@ def visits(
     -------
     dict
         ``answers``, one for each: ``visit``, ``profile`` or ``failure``; ``busy``, the client whose
-        collection has the device, ``aside`` where it is set aside, ``wants`` where the file's
-        content is missing; and ``ago_s``, for how long it has been there, by which the client knows
+        collection has the device, ``aside`` where it is set aside, ``wants`` where files
+        are missing; and ``ago_s``, for how long it has been there, by which the client knows
         what this host's clock is off by. ``took_s`` is the time of all visits.
     """
     if _desk is None or name not in _desk.states:
@@ -325,7 +329,8 @@ def visits(
 
 def _failure(error: Exception) -> Failure:
     """What an error on this host means; none of the system's or a runtime's travels."""
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    is_full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+    if is_full or isinstance(error, DiskFullError):
         error = DeviceDiskFullError(f"no space is left on {platform.node()}")
     if not isinstance(error, LatprofError):
         error = RuntimeFailedError(f"{type(error).__name__}: {error}"[:300])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -206,13 +207,20 @@ class FarmClient:
         self._ask(send)
 
     def _ask(self, do: Callable[[Client], Any]) -> Any:
-        """Do something with the client; once more with a new connection where it is lost."""
+        """Do something with the client; again with a new connection as often as it is lost.
+
+        Raises DeviceOfflineError where that lasts for longer than the queue's time-out.
+        """
+        give_up_at = math.inf
         with self._lock:
-            try:
-                return do(self._client)
-            except _LOST:
+            while True:
+                try:
+                    return do(self._client)
+                except _LOST as error:
+                    if time.monotonic() >= give_up_at:
+                        raise no_farm(self.address, error) from None
+                    give_up_at = min(give_up_at, time.monotonic() + self.queue_timeout_s)
                 self._renew(self._number)
-                return do(self._client)
 
     def _renew(self, number: int) -> None:
         """Connect anew, unless another thread has since the connection ``number``."""
@@ -229,11 +237,9 @@ class FarmClient:
         """Wait for what a task returns.
 
         Raises DeviceOfflineError where its device is away for longer than the queue's time-out,
-        RuntimeFailedError where it ended its worker again and again.
+        RuntimeFailedError where it ended its worker again and again, or raised something.
         """
-        from distributed import KilledWorker
-
-        gone_since = None
+        gone_since = math.inf
         # Many devices' threads look less often: each look costs.
         look_every_s = max(_LOOK_EVERY_S, len(self._names) / _LOOKS_A_SECOND)
         while True:
@@ -243,22 +249,27 @@ class FarmClient:
                 raise DeviceOfflineError("the collection was stopped")
             try:
                 return task.future.result(timeout=look_every_s)
-            except TimeoutError:
-                if self._is_there(task.device):
-                    gone_since = None
-                    continue
-                now = time.monotonic()
-                gone_since = now if gone_since is None else gone_since
-                if now - gone_since >= self.queue_timeout_s:
-                    self.cancel(task)
-                    raise self._missing(
-                        f"{task.device.name} has been away for {now - gone_since:.0f} s"
-                    ) from None
-            except KilledWorker as error:
-                raise RuntimeFailedError(f"a visit ended its worker: {error}") from None
-            except _LOST:
-                self._renew(task.connection)
-                self._send(task)
+            except Exception as error:
+                if task.future.status == "error":  # its own, or dask's KilledWorker
+                    why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+                    raise RuntimeFailedError(f"a visit failed with its worker: {why}") from None
+                if isinstance(error, TimeoutError):
+                    gone_since = self._gone_since(task, gone_since)
+                elif isinstance(error, _LOST):
+                    self._renew(task.connection)
+                    self._send(task)
+                else:
+                    raise
+
+    def _gone_since(self, task: Task, before: float) -> float:
+        """Since when a task's device is away; raises where that is too long ago."""
+        if self._is_there(task.device):
+            return math.inf
+        now = time.monotonic()
+        if now - before >= self.queue_timeout_s:
+            self.cancel(task)
+            raise self._missing(f"{task.device.name} has been away for {now - before:.0f} s")
+        return min(before, now)
 
     def cancel(self, task: Task) -> None:
         """Do not wait for a task any more; one that runs ends by itself."""
@@ -271,8 +282,8 @@ class FarmClient:
         return self.result(self.submit(device, function, *arguments))
 
     def release(self, device: FarmDevice, owner: str) -> None:
-        """Tell a device's worker that a collection is over."""
-        with contextlib.suppress(DeviceOfflineError, *_LOST):
+        """Tell a device's worker that a collection is over; it finds out by itself, too."""
+        with contextlib.suppress(Exception):
             if not self._is_there(device):
                 return
             task = self.submit(device, device_tasks.release, owner)

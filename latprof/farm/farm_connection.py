@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,6 +77,20 @@ def check_version(there: object) -> None:
             got=__version__,
             hint="install the same version on all hosts of the farm",
         )
+
+
+@contextlib.contextmanager
+def with_latprof() -> Iterator[None]:
+    """Raise UsageError where a scheduler does not know what it is asked."""
+    try:
+        yield
+    except (ImportError, AttributeError) as error:
+        raise UsageError(
+            "the scheduler there has no latprof, or another version",
+            expected=__version__,
+            got=f"{type(error).__name__}: {error}"[:200],
+            hint="start it with latprof farm start, of the same version on all hosts",
+        ) from None
 
 
 def announced(identity: Mapping[str, Any]) -> list[AnnouncedDevice]:

@@ -25,6 +25,7 @@ from latprof.farm.farm_connection import (
     announced,
     check_version,
     connected,
+    with_latprof,
 )
 
 HEADER = ("device", "host", "state", "queue", "visits/min", "visits", "failed")
@@ -156,9 +157,10 @@ def status(farm: str, *, keys: str | os.PathLike[str] | None = None) -> FarmStat
     use_settings()
     try:
         with connected(address, folder) as client:
-            check_version(client.run_on_scheduler(version))
+            with with_latprof():
+                check_version(client.run_on_scheduler(version))
+                queues = client.run_on_scheduler(waiting_visits)
             identity = client.scheduler_info(n_workers=-1)
-            queues = client.run_on_scheduler(waiting_visits)
     except OSError as error:
         raise no_farm(address, error) from None
     return FarmStatus(address, tuple(announced(identity)), queues, time.time())

@@ -19,7 +19,13 @@ from latprof.errors import DeviceError
 from latprof.farm import device_tasks
 from latprof.farm.addresses import FOLDERS, LOOPBACK, PORT, cannot_listen, use_settings
 from latprof.farm.announcing import SLOTS, FarmDevice, devices_here, host_label
-from latprof.farm.farm_connection import address_and_keys, announced, check_version, connected
+from latprof.farm.farm_connection import (
+    address_and_keys,
+    announced,
+    check_version,
+    connected,
+    with_latprof,
+)
 from latprof.farm.farm_keys import security_of
 from latprof.farm.farm_status import version
 
@@ -130,7 +136,8 @@ async def _until_it_ends(worker: Worker, desk: device_tasks.DeviceDesk) -> None:
 async def _announced(address: str, keys: Path | None) -> dict[str, str]:
     """The devices in a farm, with their hosts; raises for a farm that cannot be joined."""
     async with connected(address, keys, asynchronous=True) as client:
-        check_version(await client.run_on_scheduler(version))
+        with with_latprof():
+            check_version(await client.run_on_scheduler(version))
         known = announced(await client.scheduler.identity(n_workers=-1))
     return {each.device.name: each.host for each in known}
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 import time
 import uuid
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from latprof.errors import DeviceOfflineError, LatprofError, ModelFileError, RuntimeFailedError
+from latprof.errors import (
+    DeviceOfflineError,
+    LatprofError,
+    RuntimeFailedError,
+    UnsupportedModelError,
+)
 from latprof.farm import device_tasks
 from latprof.measurement.records import KernelProfile
 from latprof.measurement.visits import Failure, Visit
+from latprof.profilers.visits.sending import content_of, named
 
 if TYPE_CHECKING:
     from latprof.farm.announcing import FarmDevice
@@ -125,8 +128,7 @@ class RemoteMeasurer:
         while True:
             answer = self._received(key)
             if "wants" in answer:
-                assert network.path is not None
-                self._ask(do, [network], content=_content(network.path))
+                self._ask(do, [network], with_files=True)
             elif "busy" in answer:
                 self._forget()  # what was asked ahead has the same answer
                 self._ask(do, [network], gone=self._await_turn(answer["busy"], give_up_at))
@@ -164,7 +166,7 @@ class RemoteMeasurer:
                 return  # and ask more at a time
             try:
                 self._ask("visit", left[:together], following=left[together:])
-            except ModelFileError:  # that of a later visit, which says so when its turn comes
+            except UnsupportedModelError:  # a later visit's, which says so when its turn comes
                 return
             left = left[together:]
 
@@ -174,13 +176,11 @@ class RemoteMeasurer:
         networks: Sequence[NetworkSource],
         *,
         following: Sequence[NetworkSource] = (),
-        content: bytes | None = None,
+        with_files: bool = False,
         gone: str = "",
         alone: bool = False,
     ) -> None:
-        asks = [self._told(do, network) for network in networks]
-        if content is not None:
-            asks[0]["content"] = content
+        asks = [self._told(do, network, with_files=with_files) for network in networks]
         if gone:
             asks[0]["gone"] = gone
         then = self._told(do, following[0]) if following else None
@@ -193,13 +193,13 @@ class RemoteMeasurer:
         for network in networks:
             self._asked[_key(do, network)] = asked
 
-    def _told(self, do: str, network: NetworkSource) -> dict[str, Any]:
+    def _told(self, do: str, network: NetworkSource, *, with_files: bool = False) -> dict[str, Any]:
         """What the device's worker is told of a visit."""
-        told, model = network.handed_over(self._session["options"]["batch_size"])
+        told, model, files = named(network, self._session["options"]["batch_size"])
         ask = {"do": do, "network": told, "model": model, **self._share}
         ask["client"] = self._farm.client_id
-        if network.path is not None:
-            ask["file"] = _digest(network.path)
+        if with_files:
+            ask["files"] = {name: content_of(*file) for name, file in files.items()}
         return ask
 
     # Answers -----------------------------------------------------------------------------------
@@ -268,15 +268,3 @@ class RemoteMeasurer:
 
 def _key(do: str, network: NetworkSource) -> _Key:
     return do, network.subject, network.reference
-
-
-@cache
-def _digest(path: Path) -> str:
-    return hashlib.sha256(_content(path)).hexdigest()
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelFileError(f"cannot read {path}: {error.strerror}") from None

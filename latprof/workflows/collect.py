@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 from latprof.common.extras import needs
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
     from latprof.measurement.labels import TargetLabels
     from latprof.measurement.quiet.target_constant import Constant
-    from latprof.measurement.store.store import Store
     from latprof.profilers.base import Profiler
     from latprof.profilers.campaign.campaign import Progress
     from latprof.profilers.campaign.collection import Collection
@@ -224,8 +222,8 @@ def collect(
         collection, unusable = _of_models(
             paths, files | rest, on_note, all_of_them=farm is not None
         )
-    asked_here = [host_label, wait_quiet_s, require_quiet, isinstance(store, Store)]
-    _check_farm(farm, asked_here, pool=pool)
+    asked_here = [host_label, wait_quiet_s, require_quiet, known_constant, isinstance(store, Store)]
+    _check_farm(farm, asked_here, {"pool": pool, "keys": keys})
     if repeat_fraction is None:
         repeat_fraction = 0.0 if paths else REPEAT_FRACTION
     # All that can be refused is refused before a store is made.
@@ -250,13 +248,14 @@ def collect(
             keys=keys,
             queue_timeout_s=queue_timeout_s,
             timeout_s=timeout_s,
+            revision=revision_here(tag),
             on_progress=on_progress,
             on_note=on_note,
         )
     prepared = collection.prepare(timeout_s=timeout_s, **planned)
     watch = Watch(quiet, on_note=on_note or (lambda _text: None))
     with open_store(store, create=True) as opened:
-        _check_source(opened, collection)
+        collection.check_store(opened)
         profiler = profiler_class(target)(how)
         checks = watch.before(profiler)
         found, outcome = prepared.run(opened, revision=revision_here(tag), on_progress=on_progress)
@@ -330,14 +329,17 @@ def _host(
     return HostReport.of_seen(checks, seen, disturbed, len(made), quiet_memory(seen, profiler))
 
 
-def _check_farm(farm: str | None, asked_here: Sequence[object], *, pool: bool) -> None:
+def _check_farm(
+    farm: str | None, asked_here: Sequence[object], asked_there: Mapping[str, object]
+) -> None:
     """Raise UsageError for what is only for a farm, and what no farm takes."""
-    if pool and farm is None:
-        raise UsageError("`pool` is for `farm`", field="pool")
+    for name, value in asked_there.items():
+        if value and farm is None:
+            raise UsageError(f"`{name}` is for `farm`", field=name)
     if farm is not None and any(asked_here):
         raise UsageError(
-            "`farm` takes a store's file or URL, and neither `host_label`, `wait_quiet` nor "
-            "`require_quiet`",
+            "`farm` takes a store's file or URL, and neither `host_label`, `wait_quiet`, "
+            "`require_quiet` nor `known_constant`",
             field="farm",
         )
 
@@ -376,23 +378,6 @@ def _sampled(
     found = space_of(space, **({} if resolution is None else {"resolution": resolution}))
     assert found is not None
     return Collection.of_space(found, n, seed=seed, **rest)
-
-
-def _check_source(store: Store, collection: Collection) -> None:
-    """Refuse a store with measurements of a user's space whose source was changed since."""
-    spaces = {id(n.space): n.space for n in collection.networks if n.space is not None}
-    for space in spaces.values():
-        own = json.loads(space.description)
-        for description in store.spaces():
-            with store.reading("a search space"):
-                other = dict(json.loads(description))
-            if other | {"source": own.get("source")} == own and other != own:
-                raise UsageError(
-                    f"{store.location} holds measurements of another {space.name}: "
-                    f"{space.difference_from(description)}",
-                    field="space",
-                    hint="keep each version of a space in a store of its own",
-                )
 
 
 def _most_informative(

@@ -28,6 +28,7 @@ from latprof.workflows.collect_result import CollectResult, costs_of, labels_of
 if TYPE_CHECKING:
     from latprof.farm.announcing import FarmDevice
     from latprof.farm.farm_client import FarmClient
+    from latprof.measurement.across.revisions import Revision
     from latprof.measurement.records import Target
     from latprof.measurement.store.store import Store
     from latprof.profilers.campaign.campaign import CampaignResult, Progress
@@ -89,6 +90,7 @@ def collect_on_farm(
     keys: PathLike | None,
     queue_timeout_s: float,
     timeout_s: float,
+    revision: Revision,
     on_progress: Callable[[Progress], None] | None,
     on_note: OnNote | None,
 ) -> FarmCollectResult:
@@ -107,11 +109,9 @@ def collect_on_farm(
     require("farm", "latprof collect --farm", "distributed", "cryptography")
     from latprof.farm.farm_client import FarmClient
     from latprof.farm.shared_store import SharedStore
-    from latprof.profilers.targets import profiler_class
     from latprof.profilers.visits.measuring_process import check_timeout
-    from latprof.profilers.visits.network_source import check_formats
 
-    check_formats(collection.networks, profiler_class(collection.target))
+    collection.check_networks()
     check_timeout(timeout_s)
     TIMEOUT.check("queue_timeout", queue_timeout_s)
     say = on_note or (lambda _text: None)
@@ -119,6 +119,7 @@ def collect_on_farm(
     with FarmClient(farm, None if keys is None else os.fspath(keys), queue_timeout_s) as client:
         found = client.await_devices(target, say)
         with SharedStore.open(os.fspath(store), create=True) as opened:
+            collection.check_store(opened)
             runs = [
                 _DeviceRun(
                     client,
@@ -128,6 +129,7 @@ def collect_on_farm(
                     plan,
                     store=opened,
                     timeout_s=timeout_s,
+                    revision=revision,
                     show=show,
                     pool=pool,
                 )
@@ -211,10 +213,11 @@ class _DeviceRun:
         *,
         store: Store,
         timeout_s: float,
+        revision: Revision,
         show: _Together,
         pool: bool,
     ) -> None:
-        self._pool = pool
+        self._pool, self._revision = pool, revision
         self._identity: tuple[Target, Mapping[str, Any]] | None = None
         self._client, self._device, self._spelling = client, device, spelling
         self._collection, self._plan, self._store = collection, plan, store
@@ -222,7 +225,7 @@ class _DeviceRun:
         self._done: tuple[Target, CampaignResult] | None = None
         self._error: LatprofError | None = None
         #: What is no error of latprof's.
-        self.fault: Exception | None = None
+        self.fault: BaseException | None = None
 
     def run(self) -> None:
         """Make the visits; an error ends those of this device alone."""
@@ -231,7 +234,7 @@ class _DeviceRun:
             self._done = self._collect(owner)
         except LatprofError as error:
             self._error = error
-        except Exception as fault:  # noqa: BLE001 - raised again when the other devices are done
+        except BaseException as fault:  # noqa: BLE001 - raised again when the others are done
             self.fault = fault
         self._client.release(self._device, owner)
 
@@ -259,6 +262,7 @@ class _DeviceRun:
 
     def _collect(self, owner: str) -> tuple[Target, CampaignResult]:
         from latprof.farm.remote_visits import LOOKAHEAD, RemoteMeasurer
+        from latprof.measurement.across.revisions import SOURCE, Revision
         from latprof.profilers.campaign.campaign import collect
         from latprof.profilers.visits.network_source import reference_network
 
@@ -273,9 +277,11 @@ class _DeviceRun:
             "protocol": asked.protocol.to_dict(),
             "timeout_s": self._timeout_s,
         }
-        host: Mapping[str, Any] = there["surroundings"]
+        host = dict(there["surroundings"])
+        if self._revision != Revision():
+            host[SOURCE] = self._revision.to_dict()
         if there["caution"]:
-            host = {**host, "caution": there["caution"]}
+            host["caution"] = there["caution"]
         outcome = collect(
             self._plan,
             self._store,

@@ -26,6 +26,7 @@ INSTEAD = {
     ("profile", "shapes"): "{}/m.onnx",
     ("compare", "shapes"): "{}/m.onnx {}/m.onnx",
     ("predict", "shapes"): "{}/m.onnx",
+    ("farm", "port"): "start",
 }
 #: Text that holds numbers, by its metavar, with how a number stands in it.
 TEXTS = {

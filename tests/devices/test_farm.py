@@ -20,6 +20,7 @@ from farm_processes import (
     scheduler,
     worker,
 )
+from free_port import free_port
 
 from latprof import get_space
 from latprof.errors import LatprofError
@@ -32,6 +33,9 @@ COLLECT = (
 )
 VISITS = 6 * 4
 MAIN = ("-c", "from latprof.cli.main import main; main()")
+#: A scheduler of dask alone.
+_OF_DASK = "from distributed.cli.dask_scheduler import main; main()"
+WITHOUT_LATPROF = ("-c", f"import sys; sys.modules['latprof'] = None; {_OF_DASK}")
 #: An older latprof.
 OLD = ("-c", f"import latprof._version as v; v.__version__ = '0.0.1'; {MAIN[1]}")
 
@@ -81,12 +85,16 @@ def test_devices_measure_side_by_side_into_targets_of_their_own(folder, address)
         worker(folder, address, "a"),
         worker(folder, address, "b"),
     ):
-        done = collect(folder, address)
+        done = collect(folder, address, "--tag", "v1")
         assert done.returncode == 0, done.stderr
         devices = json.loads(done.stdout)["devices"]
         assert [each["device"] for each in devices] == ["sim@a", "sim@b"]
         assert [each["visits_made"] for each in devices] == [VISITS, VISITS]
         check_whole(folder / "lab.db", "a", "b")
+        with Store.open(folder / "lab.db") as store:
+            for stored in store.targets():
+                (campaign,) = store.campaigns(stored.target)
+                assert campaign["host"]["source"]["tag"] == "v1"
         again = collect(folder, address, "--target", "fake:clock@b")
         assert json.loads(again.stdout)["devices"][0]["visits_resumed"] == VISITS
         status = latprof(folder, "farm", "status", address, "--json", "-o", "page.html")
@@ -128,6 +136,14 @@ def test_without_a_scheduler_there_is_one_line(folder):
     assert done.returncode == 4
     assert "no farm answers at tcp://127.0.0.1:9" in done.stderr
     assert "Traceback" not in done.stderr
+    port = free_port()
+    words = (*WITHOUT_LATPROF, "--host", "127.0.0.1", "--port", port, "--no-dashboard")
+    with Program(*words, env=environment(folder)) as other:
+        other.wait_for("Scheduler at")
+        done = latprof(folder, "farm", "status", f"tcp://127.0.0.1:{port}")
+        assert done.returncode == 2, done.stderr
+        (line,) = done.stderr.strip().splitlines()
+        assert "the scheduler there has no latprof" in line
 
 
 def test_without_keys_nothing_but_loopback_is_listened_on(folder, alive):
@@ -248,8 +264,9 @@ def test_whatever_is_killed_nothing_is_lost_and_nothing_made_twice(folder, datab
             stack.enter_context(worker(folder, address, "a", seconds=0.2))
             wait_for_visits(store, 10, client)
             client.kill()
+        made = sum(map(len, visits(store).values()))
         with begin(folder, address, store=store) as client:
-            wait_for_visits(store, 16, client)
+            wait_for_visits(store, made + 4, client)  # it measures by then
             database.stop()
             assert client.ended() == 3, client.lines
             said = [line for line in client.lines if line.startswith("latprof: sim@")]
@@ -257,8 +274,9 @@ def test_whatever_is_killed_nothing_is_lost_and_nothing_made_twice(folder, datab
             assert all("run the same command again" in line for line in said), said
             assert not any("hush" in line or "Traceback" in line for line in client.lines)
             database.start()
+        made = sum(map(len, visits(store).values()))
         with begin(folder, address, store=store) as client:
-            wait_for_visits(store, 22, client)
+            wait_for_visits(store, made + 4, client)
             first.kill()
             with scheduler(folder, port=port):
                 assert client.ended() == 0, client.lines

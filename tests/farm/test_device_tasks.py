@@ -2,15 +2,16 @@
 
 import contextlib
 import errno
-import hashlib
+import shutil
 import threading
 import time
 
+import numpy as np
 import onnx
 import pytest
 from shared_collector import NETWORKS, REFERENCE, SPACE
 
-from latprof.errors import DeviceError, InvalidValueError
+from latprof.errors import DeviceError, DiskFullError, InvalidValueError
 from latprof.farm import device_state, device_tasks
 from latprof.farm.announcing import FarmDevice, devices_here
 from latprof.farm.device_state import DeviceState, Turns
@@ -20,6 +21,7 @@ from latprof.measurement.visits import Failure, Visit
 from latprof.profilers.base import Availability, RunOptions
 from latprof.profilers.visits.measurer import InProcessMeasurer
 from latprof.profilers.visits.network_source import NetworkSource
+from latprof.profilers.visits.sending import content_of, named
 from latprof.testing.fakes import FakeProfiler
 
 PHONE = FarmDevice("adb:XYZ", ("adb:XYZ:litert", "adb:XYZ:onnxruntime"), "a phone")
@@ -108,6 +110,27 @@ def test_a_device_is_in_one_collections_hands_until_it_lets_go(desk, opened, mon
     assert opened.count("close") == 3
 
 
+def test_that_others_ask_for_a_device_is_no_sign_of_life_of_its_holder(desk, monkeypatch):
+    desk.visit("sim@a", session("one"), ask())
+    now, half_s = time.monotonic(), device_tasks.HOLD_S / 2 + 1
+    monkeypatch.setattr(time, "monotonic", lambda: now + half_s)
+    assert desk.visit("sim@a", session("two"), ask(client="d")) == {"busy": "c"}
+    monkeypatch.setattr(time, "monotonic", lambda: now + 2 * half_s)
+    assert "visit" in desk.visit("sim@a", session("two"), ask(client="d"))
+
+
+def test_a_device_that_cannot_be_put_back_is_let_go_all_the_same(desk, monkeypatch):
+    @contextlib.contextmanager
+    def stubborn(_target, options, reference, protocol, **_rest):
+        yield lambda runs: InProcessMeasurer(FakeProfiler(options), reference, protocol, "p", runs)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(device_tasks, "measurers", stubborn)
+    assert "visit" in desk.visit("sim@a", session("one"), ask())
+    desk.release("sim@a", "one")
+    assert "visit" in desk.visit("sim@a", session("two"), ask(client="d"))
+
+
 def test_a_device_whose_holders_client_is_gone_is_free(desk, opened):
     desk.visit("sim@a", session("one"), ask(client="c"))
     assert "visit" in desk.visit("sim@a", session("two"), ask(client="d", gone="c"))
@@ -156,24 +179,30 @@ def test_kernels_are_timed_and_a_refusal_is_a_value(desk):
     assert profile["kernels"]
 
 
-def test_a_models_file_is_asked_for_once(desk, tmp_path):
+def test_a_models_files_are_asked_for_once_weights_and_inputs_too(desk, tmp_path):
     (architecture,) = SPACE.sample(1, seed=3)
-    path = tmp_path / "m.onnx"
-    onnx.save(SPACE.build_onnx(architecture), path)
-    network = NetworkSource.of_model(path)
-    named = {"file": hashlib.sha256(path.read_bytes()).hexdigest()}
-    assert desk.visit("sim@a", session(), ask(network, **named)) == {"wants": "content"}
-    content = path.read_bytes()
-    path.unlink()
-    answer = desk.visit("sim@a", session(), ask(network, content=content, **named))
+    path, values = tmp_path / "m.onnx", tmp_path / "values.npy"
+    model = SPACE.build_onnx(architecture)
+    onnx.save(model, path, save_as_external_data=True, location="weights", size_threshold=0)
+    np.save(values, np.zeros((1, 3, 32, 32), np.float32))
+    network = NetworkSource.of_model(path, inputs={model.graph.input[0].name: values})
+    told, _, files = named(network, 1)
+    contents = {name: content_of(*file) for name, file in files.items()}
+    assert len(contents) == 2
+    asked = ask(network) | {"network": told}
+    assert desk.visit("sim@a", session(), asked) == {"wants": "files"}
+    shutil.rmtree(tmp_path)
+    answer = desk.visit("sim@a", session(), asked | {"files": contents})
     assert answer["visit"]["failure"] is None
-    assert desk.visit("sim@a", session(), ask(network, **named))["visit"]["failure"] is None
+    assert desk.visit("sim@a", session(), asked)["visit"]["failure"] is None
 
 
 @pytest.mark.parametrize(
     ("raised", "code"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), "device-full"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "device-full"),
+        (DiskFullError("no space left to write a model"), "device-full"),
         (OSError(errno.EIO, "Input/output error"), "runtime-failed"),
         (RuntimeError("what a library says"), "runtime-failed"),
     ],
@@ -251,6 +280,7 @@ def test_only_what_this_host_has_is_found_whatever_else_could_be_reached(monkeyp
 def test_a_hosts_processor_is_one_device_with_all_its_runtimes():
     (device,) = devices_here("lab-1", ["cpu:onnxruntime"])
     assert (device.name, device.targets) == ("cpu@lab-1", ("cpu:onnxruntime",))
+    assert device.detail.startswith("ONNX Runtime")
     assert device.spelling("cpu:onnxruntime@lab-1") == "cpu:onnxruntime"
     assert not device.spelling("cpu:onnxruntime@lab-2")
     every = {each.name for each in devices_here("lab-1")}

@@ -5,7 +5,7 @@ import itertools
 import time
 
 import pytest
-from shared_collector import NETWORKS, REFERENCE
+from shared_collector import NETWORKS, REFERENCE, SPACE
 
 from latprof.errors import DeviceOfflineError, RuntimeFailedError
 from latprof.farm import device_tasks, remote_visits
@@ -14,6 +14,7 @@ from latprof.farm.remote_visits import LOOKAHEAD, RemoteMeasurer
 from latprof.measurement.records import PairedProtocol, PairedSamples
 from latprof.measurement.visits import Visit
 from latprof.profilers.base import RunOptions
+from latprof.profilers.visits.network_source import NetworkSource
 
 DEVICE = FarmDevice("sim@a", ("fake:clock",), "simulated")
 SESSION = {
@@ -214,3 +215,22 @@ def test_a_device_that_is_away_is_a_failure_and_asked_again(device, clock, monke
     measurer.visit(NETWORKS[1])
     measurer.close()
     assert all(task.is_over for task in farm.tasks), "nothing is left in the queue"
+
+
+def test_a_file_that_is_changed_meanwhile_is_not_measured_under_its_name(device, tmp_path):
+    path = tmp_path / "m.onnx"
+    content, other = map(SPACE.onnx_bytes, SPACE.sample(2, seed=3))
+    path.write_bytes(content)
+    network = NetworkSource.of_model(path)
+
+    class Changing(Farm):
+        def result(self, task):
+            path.write_bytes(other)
+            return super().result(task)
+
+    failure = RemoteMeasurer(Changing(), DEVICE, SESSION, {}).visit(network).failure
+    assert failure.code == "model-file"
+    assert "was changed while it was measured" in failure.message
+    assert not device.visited
+    path.write_bytes(content)
+    assert RemoteMeasurer(Farm(), DEVICE, SESSION, {}).visit(network).ok

@@ -52,7 +52,7 @@ def made_folder(folder, store):
 
 def stop_what_takes_long(replace):
     """Whatever would take long ends the command with a status; ``replace`` is a ``setattr``."""
-    from latprof.farm import farm_keys
+    from latprof.farm import farm_keys, starting
     from latprof.profilers.visits.measuring_process import ProcessMeasurer
     from latprof.workflows import search_request
 
@@ -67,3 +67,4 @@ def stop_what_takes_long(replace):
         replace(ProcessMeasurer, name, start)
     replace(search_request, "search_in_store", start)
     replace(farm_keys, "make_keys", start)
+    replace(starting, "start", start)

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 #: A guard against hangs in seconds, far above what a busy machine takes.
@@ -106,7 +107,14 @@ def scheduler(folder, keys=None, port=0):
         yield program, address
 
 
-def worker(folder, address, label, devices=1, seconds=0.0, keys=None):
+def worker(
+    folder: Path,
+    address: str,
+    label: str,
+    devices: int = 1,
+    seconds: float = 0.0,
+    keys: Path | None = None,
+) -> Program:
     """A worker with simulated devices, which has joined; it looks for a new scheduler often."""
     words = (address, keys or "-", label, devices, seconds)
     program = Program(__file__, *words, env=environment(folder) | {"AGAIN_EVERY_S": "0.5"})
@@ -114,7 +122,7 @@ def worker(folder, address, label, devices=1, seconds=0.0, keys=None):
     return program
 
 
-def latprof(folder, *words, **options):
+def latprof(folder: Path, *words: object, **options: Any) -> "subprocess.CompletedProcess[str]":
     """Run the command line in the farm's environment."""
     return subprocess.run(
         [sys.executable, "-c", _SCHEDULER, *map(str, words)],
@@ -128,7 +136,7 @@ def latprof(folder, *words, **options):
     )
 
 
-def listening(*pids):
+def listening(*pids: int) -> set[tuple[str, int]]:
     """The addresses and ports that processes and their descendants listen on, from /proc."""
     import psutil
 

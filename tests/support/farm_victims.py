@@ -1,10 +1,12 @@
 """A farm whose every process is killed at random moments, and started anew, until all is measured.
 
-What it has come to is kept in a folder, so that a later call continues.
+What it has come to is kept in a folder, so that a later call continues. Processes start at once
+(:mod:`farm_nursery`): what is waited for is the farm, not the imports of a busy computer.
 """
 
 import contextlib
 import json
+import math
 import random
 import sys
 import time
@@ -15,6 +17,7 @@ from typing import Any
 
 import farm_processes
 import postgres
+from farm_nursery import WORKER, Nursery
 from free_port import free_port
 
 from latprof.errors import StoreError
@@ -63,12 +66,12 @@ class Farm:
     folder : Path
         Keeps the store and what was seen.
     visits : int
-        On all four devices together.
+        On all four devices together, at least.
     """
 
     def __init__(self, folder: Path, database: postgres.Server | None, visits: int) -> None:
         self._folder, self._database = Path(folder), database
-        self.networks = visits // (len(HOSTS) * VISITS)
+        self.networks = math.ceil(visits / (len(HOSTS) * VISITS))
         self.visits = self.networks * len(HOSTS) * VISITS
         self.store = self._folder / "kills.db" if database is None else database.url
         self.seen: dict[str, Any] = {
@@ -89,19 +92,18 @@ class Farm:
     def __enter__(self):
         port = free_port()
         self._cable = farm_processes.Cable(port)
-        self._words = {"scheduler": cli("farm", "start", "--port", str(port))}
+        self._words = {"scheduler": ["farm", "start", "--port", str(port)]}
         for host in HOSTS:  # two of them are at the end of a cable
             direct = f"tcp://127.0.0.1:{port}"
             way = direct if host in HOSTS[::2] else self._cable.address
-            self._words[host] = worker_words(way, host, _VISIT_S)
-        words = collect_words(self._cable.address, self.store, self.networks)
-        self._words["collection"] = cli(*words)
+            self._words[host] = [WORKER, way, "-", host, "1", str(_VISIT_S)]
+        self._words["collection"] = collect_words(self._cable.address, self.store, self.networks)
         self._alive = {}
+        self._nursery = Nursery(self._folder).__enter__()
         return self
 
     def __exit__(self, *exception):
-        for each in self._alive.values():
-            each.__exit__()
+        self._nursery.__exit__()
         self._cable.__exit__()
         self.seen["killed"] = dict(self.killed)
         kept = {**self.seen, "acknowledged": sorted(self._acknowledged)}
@@ -130,14 +132,14 @@ class Farm:
         """Start what has ended; returns whether the collection had, with all visits made."""
         self._cable.mend()
         found = self._alive.get("collection")
-        done = found is not None and found.process.poll() == 0
+        done = found is not None and found.poll() == 0
         for name, words in self._words.items():
             if name == "collection" and (done or self.seen["done"]):
                 continue
-            if name not in self._alive or self._alive[name].process.poll() is not None:
+            if name not in self._alive or self._alive[name].poll() is not None:
                 if name in self._alive:
                     self._check_last_words(self._alive[name])
-                self._alive[name] = program(self._folder, words)
+                self._alive[name] = self._nursery.start(words)
         return done
 
     def _check_last_words(self, ended):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,13 @@ from latprof.common.limits import whole
 from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.zoo.catalogue import names as zoo_names
 from latprof.datasets.zoo.variants import ZooVariant
-from latprof.errors import InvalidValueError, LatprofError, OwnCodeError, UnsupportedModelError
+from latprof.errors import (
+    InvalidValueError,
+    LatprofError,
+    OwnCodeError,
+    UnsupportedModelError,
+    UsageError,
+)
 from latprof.measurement.across.revisions import NETWORKS, SOURCE, Revision
 from latprof.measurement.records import PairedProtocol, Target
 from latprof.profilers.base import RunOptions
@@ -177,6 +184,36 @@ class Collection(ShortRepr):
             shard=shard,
         )
 
+    def check_networks(self) -> None:
+        """Raise UnsupportedModelError for files of a format that the target does not run.
+
+        And OwnCodeError where a user's space cannot build the first network.
+        """
+        check_formats(self.networks, profiler_class(self.target))
+        for network in self.networks[:1]:
+            try:
+                network.handed_over(self.options.batch_size)
+            except UnsupportedModelError as error:
+                if isinstance(error.__cause__, OwnCodeError):
+                    raise error.__cause__ from error
+                raise
+
+    def check_store(self, store: Store) -> None:
+        """Raise UsageError for measurements of a user's space whose source was changed since."""
+        spaces = {id(n.space): n.space for n in self.networks if n.space is not None}
+        for space in spaces.values():
+            own = json.loads(space.description)
+            for description in store.spaces():
+                with store.reading("a search space"):
+                    other = dict(json.loads(description))
+                if other | {"source": own.get("source")} == own and other != own:
+                    raise UsageError(
+                        f"{store.location} holds measurements of another {space.name}: "
+                        f"{space.difference_from(description)}",
+                        field="space",
+                        hint="keep each version of a space in a store of its own",
+                    )
+
     def prepare(
         self, *, timeout_s: float = DEFAULT_TIMEOUT_S, **options: Any
     ) -> PreparedCollection:
@@ -196,14 +233,7 @@ class Collection(ShortRepr):
         UnsupportedModelError
             Where the target cannot be measured here.
         """
-        check_formats(self.networks, profiler_class(self.target))
-        for network in self.networks[:1]:
-            try:
-                network.handed_over(self.options.batch_size)
-            except UnsupportedModelError as error:  # what a user's space cannot build
-                if isinstance(error.__cause__, OwnCodeError):
-                    raise error.__cause__ from error
-                raise
+        self.check_networks()
         target = self.identity()
         plan = self.plan(**options)
         check_timeout(timeout_s)

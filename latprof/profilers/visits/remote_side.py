@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 from latprof.common.checked_json import MOST_JSON_BYTES
 from latprof.common.children.child import Child
 from latprof.profilers.base import WORKER_MODULE
-from latprof.profilers.visits.sending import PLACEHOLDER
+from latprof.profilers.visits.sending import place
 
 #: Waited for at once: the other side has its own deadline, and its end is seen.
 _FOREVER_S = 10.0**6
@@ -135,11 +135,7 @@ def _take_files(network: dict[str, Any], source: BinaryIO, folder: Path) -> None
                 piece = _taken(source, min(left, 1 << 20))
                 file.write(piece)
                 left -= len(piece)
-    places = [network, *network["rules"].values()]
-    for place in places:
-        name = str(place.get("path") or "")
-        if name.startswith(PLACEHOLDER):
-            place["path"] = str(folder / name.removeprefix(PLACEHOLDER))
+    place(network, folder)
 
 
 def _taken(source: BinaryIO, size: int) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from latprof.errors import ModelFileError
 
@@ -13,7 +13,58 @@ if TYPE_CHECKING:
     from latprof.profilers.visits.network_source import NetworkSource
 
 #: Begins a path of a file that was sent.
-PLACEHOLDER = "sent:"
+_PLACEHOLDER = "sent:"
+#: Files by the names that they are sent under, each with the SHA-256 that it had.
+SentFiles: TypeAlias = dict[str, tuple[Path, str]]
+
+
+def named(network: NetworkSource, batch_size: int) -> tuple[dict[str, Any], bytes, SentFiles]:
+    """As :meth:`NetworkSource.handed_over`, with paths that name files, and these files."""
+    told, own = network.handed_over(batch_size)
+    files: SentFiles = {}
+    if network.path is not None:
+        # What the network is, and which file: a model with other shapes is another network.
+        digest = hashlib.sha256(f"{network.subject.key}\0{network.path}".encode()).hexdigest()
+        suffix = ".tflite" if network.path.suffix.lower() == ".tflite" else ".onnx"
+        files[digest + suffix] = network.path, network.subject.key.partition(" ")[0]
+        told["path"] = _PLACEHOLDER + digest + suffix
+    for rule in told["rules"].values():
+        if rule["kind"] == "file":
+            name = f"{rule['digest']}.npy"
+            files[name] = Path(rule["path"]), rule["digest"]
+            rule["path"] = _PLACEHOLDER + name
+    return told, own, files
+
+
+def place(told: dict[str, Any], folder: Path) -> list[Path]:
+    """Give what was told of a network the paths that its files have in a folder; returns these."""
+    found = []
+    for each in (told, *told["rules"].values()):
+        name = str(each.get("path") or "")
+        if name.startswith(_PLACEHOLDER):
+            found.append(folder / name.removeprefix(_PLACEHOLDER))
+            each["path"] = str(found[-1])
+    return found
+
+
+def content_of(path: Path, digest: str) -> bytes:
+    """A file's content, a model with the weights that lie in other files inside it.
+
+    Raises ModelFileError where it cannot be read any more, or is another one than the digest's.
+    """
+    from latprof.graph.external_data import self_contained
+    from latprof.graph.model_file import model_digest
+
+    try:
+        is_model = path.suffix.lower() == ".onnx"
+        content = self_contained(path) if is_model else path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"cannot read {path}: {error.strerror}") from None
+    if digest not in (hashlib.sha256(content).hexdigest(), model_digest(path)):
+        raise ModelFileError(
+            f"{path} was changed while it was measured", hint="run the same command again"
+        )
+    return content
 
 
 def sent(
@@ -44,31 +95,9 @@ def sent(
     ModelFileError
         For a file that cannot be read any more.
     """
-    told, own = network.handed_over(batch_size)
-    files: dict[str, Path] = {}
-    if network.path is not None:
-        # What the network is, and which file: a model with other shapes is another network.
-        digest = hashlib.sha256(f"{network.subject.key}\0{network.path}".encode()).hexdigest()
-        suffix = ".tflite" if network.path.suffix.lower() == ".tflite" else ".onnx"
-        files[digest + suffix] = network.path
-        told["path"] = PLACEHOLDER + digest + suffix
-    for rule in told["rules"].values():
-        if rule["kind"] == "file":
-            name = f"{rule['digest']}.npy"
-            files[name] = Path(rule["path"])
-            rule["path"] = PLACEHOLDER + name
+    told, own, files = named(network, batch_size)
     new = [name for name in files if name not in known]
-    contents = [_content(files[name]) for name in new]
+    contents = [content_of(*files[name]) for name in new]
     sizes = map(len, contents)
     told["files"] = [list(each) for each in zip(new, sizes, strict=True)]
     return told, b"".join((*contents, own)), new
-
-
-def _content(path: Path) -> bytes:
-    """A file, a model with the weights that lie in other files inside it."""
-    from latprof.graph.external_data import self_contained
-
-    try:
-        return self_contained(path) if path.suffix.lower() == ".onnx" else path.read_bytes()
-    except OSError as error:
-        raise ModelFileError(f"cannot read {path}: {error.strerror}") from None
