@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.common.short_reprs import ShortRepr
-from latprof.errors import UnknownCostsError, words_of
+from latprof.errors import UnknownCostsError, shown, words_of
 from latprof.graph.fusion import fuse
 from latprof.graph.fusion_rules import VIEWS, bundled_rules
 from latprof.graph.runtime_kernels.fused_kernels import (
@@ -62,7 +62,7 @@ def kernels_of(
         return _kernels_of(network, target, rules)
     except (ArithmeticError, LookupError, StopIteration, TypeError, ValueError) as error:
         raise UnknownCostsError(
-            f"the kernels of {network.name[:200] or 'the network'} cannot be told: an operator "
+            f"the kernels of the network {shown(network.name, 200)} cannot be told: an operator "
             "lacks what its definition promises",
             got=words_of(error),
             hint="measure it: latprof profile",
