@@ -329,9 +329,8 @@ def _with_functions_inlined(model: onnx.ModelProto, label: str) -> onnx.ModelPro
         raise ModelFileError(f"{label} has a function that calls itself: {name}") from None
     sizes: dict[tuple[str, str], int] = {}
     for key in order:
-        body = reached.get(key, {})
-        size = sum(count * sizes[each] for each, count in body.items())
-        sizes[key] = min(size, MAX_NODES + 1) if key in reached else 1
+        calls = reached[key].items() if key in reached else ((key, 1),)
+        sizes[key] = min(sum(n * sizes.get(each, 1) for each, n in calls), MAX_NODES + 1)
     if sum(count * sizes.get(key, 1) for key, count in called.items()) > MAX_NODES:
         raise _too_many_nodes(label)
     light = light_copy(model)
