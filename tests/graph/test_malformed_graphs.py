@@ -233,8 +233,5 @@ def test_calls_of_functions_may_be_deeper_than_pythons_stack(ring):
         body = [node(called, ["a"], ["b"], domain=domain)]
         functions.append(helper.make_function("local", f"F{at}", ["a"], ["b"], body, opsets))
     made = model([node("F0", ["x"], ["y"], domain="local")], functions=functions)
-    if ring:
-        with pytest.raises(ModelFileError, match="calls itself"):
-            read_network(made)
-    else:
-        assert [each.op_type for each in read_network(made).operators] == ["Relu"]
+    with pytest.raises(ModelFileError, match="calls itself" if ring else "cannot be written out"):
+        read_network(made)
