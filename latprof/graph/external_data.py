@@ -42,8 +42,10 @@ def external_tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
             yield tensor
 
 
-def load_external_data(model: onnx.ModelProto, folder: Path, label: str) -> None:
+def load_external_data(model: onnx.ModelProto, folder: Path | None, label: str) -> None:
     """Read the external values of ``model`` from its ``folder`` into it.
+
+    A model that is no file has no folder (None), and no such values.
 
     Raises ModelFileError where a file is missing, lies elsewhere, or is too short, and where the
     whole is larger than a model may be.
@@ -93,11 +95,11 @@ def self_contained(path: Path) -> bytes:
 
 
 @contextmanager
-def _opened(tensor: TensorProto, folder: Path, label: str) -> Iterator[tuple[int, int, int]]:
+def _opened(tensor: TensorProto, folder: Path | None, label: str) -> Iterator[tuple[int, int, int]]:
     """Descriptor of a tensor's file, the offset of its values and their length in bytes."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     parts = _parts(entries.get("location", ""))
-    if not parts:
+    if not parts or folder is None:
         raise _refused(label, tensor, "no file of the model's folder is named")
     try:
         file = _open_inside(folder, parts)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from latprof.graph.node_order import subgraphs
+from latprof.graph.shape_arithmetic import small_array
 
 
 def write_out_known_branches(graph: onnx.GraphProto) -> bool:
@@ -46,10 +47,8 @@ def write_out_known_branches(graph: onnx.GraphProto) -> bool:
 def _truth(tensor: TensorProto) -> bool | None:
     if tensor.data_type != TensorProto.BOOL or any(size != 1 for size in tensor.dims):
         return None
-    try:
-        return bool(numpy_helper.to_array(tensor).reshape(-1)[0])
-    except Exception:  # noqa: BLE001 - data that is missing or malformed
-        return None
+    array = small_array(tensor)
+    return None if array is None else bool(array.reshape(-1)[0])
 
 
 def _branch(node: onnx.NodeProto, conditions: Mapping[str, bool]) -> onnx.GraphProto | None:
@@ -57,7 +56,7 @@ def _branch(node: onnx.NodeProto, conditions: Mapping[str, bool]) -> onnx.GraphP
         return None
     wanted = "then_branch" if conditions[node.input[0]] else "else_branch"
     found = next((a.g for a in node.attribute if a.name == wanted), None)
-    fits = found is not None and len(found.output) == len(node.output)
+    fits = found is not None and len(found.output) == len(node.output) > 0
     return found if fits else None
 
 

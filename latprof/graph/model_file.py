@@ -11,6 +11,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from graphlib import CycleError, TopologicalSorter
 from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
@@ -314,20 +315,24 @@ def _too_many_nodes(label: str) -> ModelFileError:
 def _with_functions_inlined(model: onnx.ModelProto, label: str) -> onnx.ModelProto:
     """Write local functions out, unless they call themselves or would explode."""
     bodies = {(f.domain, f.name): Counter(_calls(f.node)) for f in model.functions}
+    called = Counter(_calls(model.graph.node))
+    reached: dict[tuple[str, str], Counter[tuple[str, str]]] = {}
+    waiting = [*called]
+    while waiting:
+        key = waiting.pop()
+        if key in bodies and key not in reached:
+            reached[key] = bodies[key]
+            waiting += bodies[key]
+    try:
+        order = [*TopologicalSorter(reached).static_order()]
+    except CycleError as error:
+        name = error.args[1][0][1]
+        raise ModelFileError(f"{label} has a function that calls itself: {name}") from None
     sizes: dict[tuple[str, str], int] = {}
-
-    def size(key: tuple[str, str], depth: int) -> int:
-        if key not in bodies:
-            return 1
-        if depth > len(bodies):
-            raise ModelFileError(f"{label} has a function that calls itself: {key[1]}")
-        if key not in sizes:
-            sizes[key] = sum(count * size(k, depth + 1) for k, count in bodies[key].items())
-        return sizes[key]
-
-    if len(bodies) > 900:  # deeper calls than Python's stack holds
-        raise ModelFileError(f"{label} has too many functions", expected="at most 900")
-    if sum(size(key, 0) for key in _calls(model.graph.node)) > MAX_NODES:
+    for key in order:
+        calls = reached[key].items() if key in reached else ((key, 1),)
+        sizes[key] = min(sum(n * sizes.get(each, 1) for each, n in calls), MAX_NODES + 1)
+    if sum(count * sizes.get(key, 1) for key, count in called.items()) > MAX_NODES:
         raise _too_many_nodes(label)
     light = light_copy(model)
     weights = [*model.graph.initializer]
@@ -339,6 +344,7 @@ def _with_functions_inlined(model: onnx.ModelProto, label: str) -> onnx.ModelPro
     written = onnx.ModelProto.FromString(content)
     del written.graph.initializer[:]
     written.graph.initializer.extend(weights)
+    _check_parts(written, label)
     return written
 
 

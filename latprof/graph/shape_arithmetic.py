@@ -34,9 +34,9 @@ _EVALUATED = frozenset({
     "Log", "Max", "Min", "Mod", "Mul", "Neg", "NonZero", "Not", "Or", "Pow", "Reciprocal",
     "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Relu", "Reshape", "Round",
     "ScatterElements", "ScatterND", "Sign", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Sum",
-    "TopK", "Transpose", "Trilu", "Unsqueeze", "Where", "Xor"})  # fmt: skip
-#: Those whose result is as large as a value of their input says.
-_FILLING = frozenset({"ConstantOfShape", "Expand", "Range", "Tile"})
+    "Transpose", "Trilu", "Unsqueeze", "Where", "Xor"})  # fmt: skip
+#: Those whose result is as large as a value of their last input says.
+_FILLING = frozenset({"ConstantOfShape", "Expand", "Range", "Tile", "TopK"})
 
 Array = NDArray[Any]
 Attributes: TypeAlias = Mapping[str, Any]
@@ -72,7 +72,8 @@ def fold_shape_arithmetic(
     worked_out = []
     for index, node in enumerate(graph.node):
         results = _evaluate(node, values, shapes, opset, effort)
-        if results and all(result.size <= MAX_VALUES for result in results):
+        few = all(result.size <= MAX_VALUES for result in results)
+        if few and len(results) == len(node.output) > 0:
             worked_out.append(index)
             for name, result in zip(node.output, results, strict=True):
                 if name:
@@ -83,12 +84,9 @@ def fold_shape_arithmetic(
     return bool(worked_out)
 
 
-def small_array(tensor: TensorProto) -> Array | None:
-    """Values of a small initialiser, None where it is large, elsewhere or malformed."""
-    if (
-        tensor.data_location == TensorProto.EXTERNAL
-        or bounded_product(tensor.dims, MAX_VALUES) > MAX_VALUES
-    ):
+def small_array(tensor: TensorProto, most: int = MAX_VALUES) -> Array | None:
+    """Values of a small tensor, None where it is large, in another file or malformed."""
+    if tensor.data_location == TensorProto.EXTERNAL or bounded_product(tensor.dims, most) > most:
         return None
     try:
         array: Array = numpy_helper.to_array(tensor)
@@ -107,8 +105,8 @@ def _evaluate(
     """Values of a node's outputs; none where they are not known."""
     if node.domain not in ("", "ai.onnx") or not node.output:
         return []
-    if any(a.t.data_location == TensorProto.EXTERNAL for a in node.attribute if a.HasField("t")):
-        return []  # onnx would read it from the working directory
+    if not all(map(is_plain, node.attribute)):
+        return []
     if node.op_type in ("Shape", "Size"):
         size = _shape_value(node, shapes)
         return [] if size is None else [size]
@@ -124,6 +122,21 @@ def _evaluate(
     effort.evaluations -= 1
     effort.elements -= work
     return _run(node, inputs, opset)
+
+
+def is_plain(attribute: onnx.AttributeProto) -> bool:
+    """Whether an attribute is numbers, text or a tensor of the file itself, and asks for little.
+
+    onnx would read tensors of other files from the working directory, graphs' and sparse ones too.
+    """
+    others = ("g", "sparse_tensor", "ref_attr_name")
+    lists = (attribute.graphs, attribute.tensors, attribute.sparse_tensors)
+    return (
+        not any(lists)
+        and not any(map(attribute.HasField, others))
+        and attribute.t.data_location != TensorProto.EXTERNAL
+        and (abs(attribute.i) <= MAX_VALUES or attribute.name.startswith("value"))
+    )
 
 
 def _shape_value(node: onnx.NodeProto, shapes: Mapping[str, Shape | None]) -> Array | None:
@@ -194,7 +207,7 @@ def _directly(
     try:
         with np.errstate(all="ignore"):
             return [np.asarray(rule(arrays, attributes))]
-    except (TypeError, ValueError, LookupError):  # a malformed node has no value
+    except (ArithmeticError, LookupError, TypeError, ValueError):  # a malformed node has no value
         return []
 
 

@@ -33,7 +33,7 @@ from tests.fuzz import (
     stores,
     thermal_pages,
 )
-from tests.fuzz.models import attacks, odd_models
+from tests.fuzz.models import attacks, odd_models, random_graphs
 from tests.fuzz.outcomes import BAD
 
 
@@ -71,7 +71,8 @@ FUZZERS = {
     "model-mutants": Fuzzer(attacks.fuzz_mutants, 20_000, 1000),
     "tiny-models": Fuzzer(attacks.fuzz_tiny, 100, 10),
     "odd-models": Fuzzer(odd_models.fuzz_odd, 336, 56),
-    "external-data": Fuzzer(attacks.fuzz_external, 30, 30),
+    "random-graphs": Fuzzer(random_graphs.fuzz_graphs, 20_000, 1000),
+    "external-data": Fuzzer(attacks.fuzz_external, 77, 77),
     "phone-faults": Fuzzer(phone_faults.faults, 1200, 24),
     "foreign-models": Fuzzer(foreign_models.measure, 120, 20),
 }

@@ -513,7 +513,7 @@ def test_functions_that_explode_or_call_themselves_are_refused():
 
     assert "too many operators" in _refused(model(chain))
     assert "calls itself" in _refused(model([doubling(0, "F1"), doubling(1, "F0")]))
-    assert "too many functions" in _refused(model(many))
+    assert len(read_network(model(many)).operators) == 2, "most are called by nobody"
 
 
 def test_names_that_are_no_text_are_refused():

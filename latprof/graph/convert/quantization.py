@@ -19,6 +19,7 @@ import numpy as np
 from latprof.common import telemetry
 from latprof.common.extras import require
 from latprof.errors import InvalidValueError, UnsupportedModelError
+from latprof.graph.external_data import load_external_data
 from latprof.graph.input_values.input_rules import input_rules
 from latprof.graph.model_file import graph_inputs, read_model
 from latprof.graph.static_shapes import fix_inputs
@@ -118,6 +119,7 @@ def _loaded(model: ModelSource) -> onnx.ModelProto:
         return load_model(model, external_data=True)
     loaded = read_model(model)
     fix_inputs(loaded, None, "the model")
+    load_external_data(loaded, None, "the model")
     return loaded
 
 

@@ -135,13 +135,14 @@ def convert_with_torch(content: bytes) -> bytes:
     module = torch_module(content)
     network = read_network(content)
     inputs, outputs = (_images(values) for values in (network.inputs, network.outputs))
-    examples = _examples(content)
     with silenced():
         import litert_torch
 
         try:
             wrapped = litert_torch.to_channel_last_io(module, args=inputs, outputs=outputs)
-            converted: bytes = litert_torch.convert(wrapped.eval(), examples).model_content()
+            converted: bytes = litert_torch.convert(
+                wrapped.eval(), _examples(content)
+            ).model_content()
         except Exception as error:  # noqa: BLE001 - torch's and MLIR's have no common base
             reason = " ".join(str(error).split())[:300] or type(error).__name__
             raise UnsupportedModelError(f"{FALLBACK} cannot convert the model: {reason}") from None

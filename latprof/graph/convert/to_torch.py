@@ -20,6 +20,7 @@ from latprof.errors import (
     UnsupportedModelError,
 )
 from latprof.graph.convert.onnx_operator import OnnxOperator, depends_on_input, read_tensor
+from latprof.graph.external_data import load_external_data
 from latprof.graph.model_file import graph_inputs, read_model
 from latprof.graph.reader import load_model
 from latprof.graph.static_shapes import fix_inputs, infer_shapes
@@ -73,6 +74,7 @@ def torch_module(model: ModelSource) -> torch.nn.Module:
         else:
             content = read_model(model)
             fix_inputs(content, None, "the model")
+            load_external_data(content, None, "the model")
     except ModelFileError as error:
         if isinstance(error, DynamicShapeError):
             raise
@@ -112,6 +114,11 @@ class _Importer:
             self._names[id(values)] = tensor.name
         for node in graph.node:
             self._add(node)
+        missing = [value.name for value in graph.output if value.name not in self._values]
+        if missing:
+            raise UnsupportedModelError(
+                f"torch cannot run the model: nothing makes its output {missing[0]!r}"
+            )
         outputs = [self.argument(self._values[value.name]) for value in graph.output]
         self._graph.output(outputs[0] if len(outputs) == 1 else tuple(outputs))
         return torch.fx.GraphModule(self._root, self._graph, "OnnxModule").eval()
@@ -120,6 +127,10 @@ class _Importer:
         from onnx import helper
 
         tensor = value.type.tensor_type
+        if tensor.elem_type not in helper.get_all_tensor_dtypes():
+            raise UnsupportedModelError(
+                f"torch cannot run the model: its input {value.name!r} has no type"
+            )
         shape = tuple(dim.dim_value for dim in tensor.shape.dim)
         placeholder = self._graph.placeholder(self._identifier(value.name))
         placeholder.meta[INPUT_NAME] = value.name
@@ -135,7 +146,7 @@ class _Importer:
             raise translated.unsupported("has no translation")
         try:
             result = translate(translated)
-        except (TypeError, ValueError, IndexError, RuntimeError, OverflowError) as error:
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise translated.unsupported(f"contradicts itself: {error}") from None
         results = result if isinstance(result, list) else [result]
         written = [name for name in node.output if name]

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Integers are from 1 to this where no rule says otherwise.
 USUAL_HIGH = 7
+#: A larger index belongs to no table.
+_MOST_LOW = 2**40
 #: What a mask is multiplied by, at least, to become what is added to scores.
 _LARGE = 1e3
 #: Where operators of other domains take a mask.
@@ -80,7 +82,8 @@ class InputRule:
             return found
         if self.kind == "reshape":
             found = np.ones_like(values)
-            found[..., -1:] = -1
+            if found.ndim:
+                found[..., -1:] = -1
             return found
         fits = (values >= self.low) & (values <= self.high)
         wrapped = self.low + (values.astype(np.int64) - self.low) % (self.high - self.low + 1)
@@ -128,6 +131,14 @@ def _rule(trace: Trace, value: onnx.ValueInfoProto) -> InputRule | None:
     kind = helper.tensor_dtype_to_np_dtype(elements).kind if known else ""
     if kind in "bOSU":  # the empty kind is among them
         return None
+    try:
+        return _followed(trace, value, kind)
+    except (ArithmeticError, LookupError, ValueError):  # of a graph that is no sound one
+        return None
+
+
+def _followed(trace: Trace, value: onnx.ValueInfoProto, kind: str) -> InputRule | None:
+    """The rule that the operators tell which a value of numbers of this kind reaches."""
     low, high = 0.0, math.inf
     for node, position, reached in trace.uses(value.name):
         if _takes_mask(trace, node, position, reached):
@@ -140,7 +151,7 @@ def _rule(trace: Trace, value: onnx.ValueInfoProto) -> InputRule | None:
             high = min(high, math.floor((most - reached.high) / reached.scale))
     if "mask" in value.name.lower():
         return InputRule("mask")
-    if high < low or (low <= 1 and high >= USUAL_HIGH):
+    if high < low or low > _MOST_LOW or (low <= 1 and high >= USUAL_HIGH):
         return None
     return InputRule("range", int(low), int(min(high, max(low, USUAL_HIGH))))
 

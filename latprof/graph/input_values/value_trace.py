@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from latprof.graph.shape_arithmetic import small_array
 
 if TYPE_CHECKING:
     import onnx
@@ -112,19 +113,11 @@ class Trace:
 
     def constant(self, name: str) -> NDArray[Any] | None:
         """The values of a small constant, as float64; None for anything else."""
-        from onnx import TensorProto, numpy_helper
-
         tensor = self._tensors.get(name)
-        if (
-            tensor is None
-            or tensor.data_location == TensorProto.EXTERNAL
-            or not 0 < math.prod(tensor.dims) <= _MOST_VALUES
-        ):
+        array = None if tensor is None else small_array(tensor, _MOST_VALUES)
+        if array is None or not array.size or array.dtype.kind in "cOSU":
             return None
-        try:
-            return np.asarray(numpy_helper.to_array(tensor), np.float64)
-        except Exception:  # noqa: BLE001 - malformed data of any kind is no constant
-            return None
+        return array.astype(np.float64)
 
     def uses(self, name: str) -> Iterator[tuple[onnx.NodeProto, int, Reached]]:
         """Every operator that a value's entries reach, at which position and as what."""

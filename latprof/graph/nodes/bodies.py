@@ -22,24 +22,15 @@ def trips_of(view: NodeView) -> tuple[int, str]:
         known = bool(view.inputs) and view.facts.values(view.inputs[0]) is not None
         return 1, "" if known else f"which branch {node_name(node)} takes is decided as it runs"
     if node.op_type == "Scan":
-        count = view.seen.number("num_scan_inputs", 1)
-        axes = _scan_axes(view, count)
-        shape = view.shapes.get(view.inputs[-count] if len(view.inputs) >= count else "")
-        if shape and -len(shape) <= axes[0] < len(shape):
-            return shape[axes[0]], ""
+        name, axis = next(iter(view.scanned.items()), ("", 0))
+        shape = view.shapes.get(name)
+        if shape and -len(shape) <= axis < len(shape):
+            return shape[axis], ""
     elif node.op_type == "Loop" and view.inputs and _never_stops(view):
         most = view.facts.values(view.inputs[0])
         if most and 0 <= most[0] < 2**31:
             return int(most[0]), ""
     return 1, f"how often {node_name(node)} runs is not known: counted once"
-
-
-def _scan_axes(view: NodeView, count: int) -> tuple[int, ...]:
-    """Along which axis a Scan takes each of its scanned inputs apart: the first where not told."""
-    told = view.seen.attributes.get("scan_input_axes")
-    if isinstance(told, tuple) and len(told) == count and all(type(a) is int for a in told):
-        return told or (0,)
-    return (0,) * max(count, 1)
 
 
 def _never_stops(view: NodeView) -> bool:
@@ -70,12 +61,9 @@ def body_inputs(view: NodeView) -> list[str]:
 def describe(values: Any, name: str, outside: str, found: Inferred, view: NodeView) -> None:
     """Add an input to a body's model, as the value outside that it is given."""
     shape = found.shapes.get(outside)
-    if view.node.op_type == "Scan" and outside != name and shape:
-        count = view.seen.number("num_scan_inputs", 1)
-        if outside in view.inputs[-count:]:
-            axes = _scan_axes(view, count)
-            axis = axes[list(view.inputs[-count:]).index(outside)] % len(shape)
-            shape = shape[:axis] + shape[axis + 1 :]
+    if view.node.op_type == "Scan" and outside != name and shape and outside in view.scanned:
+        axis = view.scanned[outside] % len(shape)
+        shape = shape[:axis] + shape[axis + 1 :]
     dtype = found.dtypes.get(outside, 0)
     if not outside:  # the number of the trip, or the condition
         shape, dtype = (), onnx.TensorProto.BOOL if len(values) % 2 else onnx.TensorProto.INT64

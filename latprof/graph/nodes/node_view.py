@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import onnx
@@ -69,6 +70,14 @@ class NodeView:
             return None
         return Value(name, self.shapes.get(name), self.facts.dtype(name), name in self.constant)
 
+    @cached_property
+    def scanned(self) -> dict[str, int]:
+        """What a Scan takes apart, and along which axis: the first where that is not told."""
+        count = self.seen.number("num_scan_inputs", 1)
+        names = self.inputs[-count:] if 0 < count <= len(self.inputs) else ()
+        told = self.seen.attributes.get("scan_input_axes", ())
+        return dict(zip(names, told if len(told) == len(names) else (0,) * len(names), strict=True))
+
     @property
     def weights(self) -> list[tuple[str, Shape]]:
         """Names and shapes of learnt inputs."""
@@ -117,6 +126,20 @@ def resolved(node: onnx.NodeProto, shapes: Mapping[str, Shape | None]) -> list[S
     return shapes_said if is_sound else []
 
 
+#: Types of the attributes that are read by name: one of another type is not what ONNX means by it.
+_TYPES: Mapping[str, int] = {
+    **dict.fromkeys(
+        (
+            *("kernel_shape", "strides", "dilations", "pads", "perm", "axes", "starts", "ends"),
+            *("scan_input_axes", "qkv_hidden_sizes"),
+        ),
+        int(onnx.AttributeProto.INTS),
+    ),
+    **dict.fromkeys(
+        ("group", "axis", "bits", "num_groups", "num_scan_inputs"), int(onnx.AttributeProto.INT)
+    ),
+    **dict.fromkeys(("auto_pad", "mode", "activation"), int(onnx.AttributeProto.STRING)),
+}
 _PLAIN: Mapping[int, Callable[[onnx.AttributeProto], Any]] = {
     int(onnx.AttributeProto.INT): lambda a: a.i,
     int(onnx.AttributeProto.FLOAT): lambda a: a.f,
@@ -133,7 +156,11 @@ def _text(content: bytes) -> str:
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
     """Attributes as plain values, the first of long lists; no tensors, no graphs."""
-    return {a.name: plain(a) for a in node.attribute if (plain := _PLAIN.get(a.type))}
+    return {
+        a.name: plain(a)
+        for a in node.attribute
+        if (plain := _PLAIN.get(a.type)) and _TYPES.get(a.name, a.type) == a.type
+    }
 
 
 def _lengths(node: onnx.NodeProto) -> dict[str, int]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import onnx
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto
 
-from latprof.graph.model_file import bounded_product
+from latprof.graph.shape_arithmetic import small_array
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,12 +87,13 @@ class ValueFacts:
         if node.op_type == "Constant":
             self._follow_constant(node, output)
             return
-        if node.op_type == "DequantizeLinear" and self._types.get(inputs[0], 0) in _BYTES:
+        first = inputs[0] if inputs else ""
+        if node.op_type == "DequantizeLinear" and self._types.get(first, 0) in _BYTES:
             self._from_bytes.add(output)
-        if node.op_type in _KEEPS_VALUE and inputs:
-            if inputs[0] in self._values:
-                self._values[output] = self._values[inputs[0]]
-            if inputs[0] in self._from_bytes:
+        if node.op_type in _KEEPS_VALUE:
+            if first in self._values:
+                self._values[output] = self._values[first]
+            if first in self._from_bytes:
                 self._from_bytes.add(output)
         missing = [name for name in node.output if name and not self._types.get(name)]
         if missing:  # an operator that onnx infers nothing of
@@ -114,11 +115,10 @@ class ValueFacts:
 
     def _learn(self, name: str, tensor: onnx.TensorProto) -> None:
         self._types[name] = tensor.data_type
-        outside = tensor.data_location == TensorProto.EXTERNAL  # no other file is opened
-        if outside or bounded_product(tensor.dims, _SMALL) > _SMALL:
-            return
+        array = small_array(tensor, _SMALL)
         try:
-            array = numpy_helper.to_array(tensor)
-            self._values[name] = tuple(map(float, array.reshape(-1)))
-        except Exception:  # noqa: BLE001 - data that is missing, no numbers or of the wrong length
-            self._values.pop(name, None)
+            known = None if array is None else tuple(map(float, array.reshape(-1)))
+        except (TypeError, ValueError):  # text, complex numbers
+            known = None
+        if known is not None:
+            self._values[name] = known

@@ -203,7 +203,7 @@ class BlockedLayout:
                     self._reordered(node, position, name, op_type, made)
         for name in sorted(graph.outputs & self.blocked):
             if ("ReorderOutput", name) not in made and (writer := graph.writer(name)) is not None:
-                self._added(name, "ReorderOutput", made, graph.after(writer))
+                self._added(name, "ReorderOutput", made, None, writer)
 
     def _reordered(
         self,
@@ -219,8 +219,11 @@ class BlockedLayout:
             node.op_type, node.domain = op_type, NCHWC
             return
         writer = graph.writer(name)
-        wanted = all(position in self._wants.get(id(r), ()) for r in graph.readers(name))
-        if writer is not None and _transposes(writer, _TO_FIRST) and wanted:
+        if (
+            writer is not None
+            and _transposes(writer, _TO_FIRST)
+            and all(position in self._wants.get(id(r), ()) for r in graph.readers(name))
+        ):
             writer.op_type, writer.domain = op_type, NCHWC
             self.blocked.add(name)
             return
@@ -234,6 +237,7 @@ class BlockedLayout:
         op_type: str,
         made: dict[tuple[str, str], str],
         before: KernelNode | None,
+        after: KernelNode | None = None,
     ) -> None:
         graph = self.graph
         output = f"{name}/{op_type}"
@@ -243,7 +247,7 @@ class BlockedLayout:
         )
         node = KernelNode(plain, op_type, NCHWC, {0: name}, [output])
         graph.shapes[output] = graph.shape(name)
-        graph.add(node, before)
+        graph.add(node, before, after)
         made[op_type, name] = output
 
 

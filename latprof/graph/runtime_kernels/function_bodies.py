@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def expand_functions(graph: KernelGraph) -> None:
     """HardSwish and Mish are a gate and a product, group normalisation seven operators on all."""
     for node in graph.of("HardSwish", "Mish"):
-        source, shape = node.inputs[0], graph.shape(node.outputs[0])
+        source, shape = node.data, graph.shape(node.outputs[0])
         gates = ("HardSigmoid",) if node.op_type == "HardSwish" else ("Softplus", "Tanh")
         gate = source
         for op_type in gates:
@@ -29,7 +29,7 @@ def expand_functions(graph: KernelGraph) -> None:
 
 def _expand_group_normalization(graph: KernelGraph, node: KernelNode) -> None:
     """Means of values and squares, difference, quotient, scale, shift; small ones a group."""
-    source, shape = node.inputs[0], graph.shape(node.outputs[0])
+    source, shape = node.data, graph.shape(node.outputs[0])
     groups = node.operator.attributes.get("num_groups", 1)
     small = (*shape[:1], groups, 1)
     mean = _before(graph, node, "ReduceMean", small, source)
@@ -46,7 +46,7 @@ def _expand_group_normalization(graph: KernelGraph, node: KernelNode) -> None:
 
 def _before(graph: KernelGraph, node: KernelNode, op_type: str, shape: Shape, *reads: str) -> str:
     """Add a kernel before a node; the name of what it writes."""
-    name = f"{node.outputs[0]}/{op_type}{len(graph.nodes)}"
+    name = f"{node.outputs[0]}/{op_type}{graph.count}"
     added = type(node)(node.operator, op_type, "", dict(enumerate(reads)), [name])
     graph.shapes[name] = shape
     graph.add(added, before=node)

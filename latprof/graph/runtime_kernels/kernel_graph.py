@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from latprof.graph.operators import Network, Operator, Shape
+
+#: Ends a place: what is put before a node has a number there.
+_LAST = 1 << 62
 
 
 @dataclass(eq=False)
@@ -26,6 +32,13 @@ class KernelNode:
     outputs: list[str]
     activation: str = ""
     parts: list[str] = field(default_factory=list)
+    #: Its place in the order of execution, which the graph gives it.
+    place: tuple[int, ...] = ()
+
+    @property
+    def data(self) -> str:
+        """The value at the first input; empty where that is a constant, or left out."""
+        return self.inputs.get(0, "")
 
     @property
     def constants(self) -> int:
@@ -50,9 +63,12 @@ class KernelGraph:
         self.outputs = {name for name, _ in network.outputs}
         self.shapes: dict[str, Shape] = dict(network.inputs)
         self.dtypes: dict[str, str] = {}
-        self.nodes: list[KernelNode] = []
+        self._held: dict[KernelNode, None] = {}
+        self._sorted: list[KernelNode] | None = None
+        self._added = 0
         self._writer: dict[str, KernelNode] = {}
-        self._readers: dict[str, list[KernelNode]] = {}
+        #: How often each node reads a value.
+        self._readers: dict[str, Counter[KernelNode]] = {}
         for operator in network.operators:
             positions = operator.positions or range(len(operator.reads))
             inputs = dict(zip(positions, operator.reads, strict=False))
@@ -65,13 +81,46 @@ class KernelGraph:
             self.dtypes.update(zip(operator.writes, operator.output_dtypes, strict=False))
             self.add(node)
 
-    def add(self, node: KernelNode, before: KernelNode | None = None) -> None:
-        """Put a node at the end, or before another."""
-        place = len(self.nodes) if before is None else self.nodes.index(before)
-        self.nodes.insert(place, node)
+    @property
+    def nodes(self) -> list[KernelNode]:
+        """Nodes in execution order; made anew where they have changed."""
+        if self._sorted is None:
+            self._sorted = sorted(self._held, key=attrgetter("place"))
+        return self._sorted
+
+    @property
+    def count(self) -> int:
+        """How many nodes there are."""
+        return len(self._held)
+
+    def add(
+        self,
+        node: KernelNode,
+        before: KernelNode | None = None,
+        after: KernelNode | None = None,
+    ) -> None:
+        """Put a node at the end, right before or right after another."""
+        self._put(node, before, after)
         self._writer.update(dict.fromkeys(node.outputs, node))
         for name in node.inputs.values():
-            self._readers.setdefault(name, []).append(node)
+            self._read(name, node)
+
+    def _put(self, node: KernelNode, before: KernelNode | None, after: KernelNode | None) -> None:
+        self._added += 1
+        if after is not None:
+            node.place = (*after.place, -self._added, _LAST)
+        else:
+            node.place = (*(before.place[:-1] if before is not None else ()), self._added, _LAST)
+        self._held[node] = self._sorted = None
+
+    def _read(self, name: str, node: KernelNode) -> None:
+        self._readers.setdefault(name, Counter())[node] += 1
+
+    def _read_no_more(self, name: str, node: KernelNode) -> None:
+        readers = self._readers[name]
+        readers[node] -= 1
+        if not readers[node]:
+            del readers[node]
 
     def of(self, *op_types: str) -> Iterator[KernelNode]:
         """Nodes of these types, in order; those removed meanwhile are left out."""
@@ -89,14 +138,14 @@ class KernelGraph:
 
     def readers(self, name: str) -> list[KernelNode]:
         """Who reads a value, once for each time."""
-        return self._readers.get(name, [])
+        return [*self._readers.get(name, Counter()).elements()]
 
     def only_reader(self, node: KernelNode) -> KernelNode | None:
         """Who alone reads a node's only output, which is no output of the graph."""
         if len(node.outputs) != 1 or node.outputs[0] in self.outputs:
             return None
-        readers = self.readers(node.outputs[0])
-        return readers[0] if len(readers) == 1 else None
+        readers = self._readers.get(node.outputs[0], Counter())
+        return next(iter(readers)) if [*islice(readers.values(), 2)] == [1] else None
 
     def shape(self, name: str) -> Shape:
         """A value's shape; empty where it is not known."""
@@ -104,23 +153,24 @@ class KernelGraph:
 
     def remove(self, node: KernelNode) -> None:
         """Take a node out; its outputs have no writer then."""
-        self.nodes.remove(node)
+        del self._held[node]
+        self._sorted = None
         for name in node.outputs:
             if self._writer.get(name) is node:
                 del self._writer[name]
         for name in node.inputs.values():
-            self._readers[name].remove(node)
+            self._read_no_more(name, node)
 
     def read_instead(self, node: KernelNode, position: int, name: str) -> None:
         """Let a node read another value at a position."""
         if position in node.inputs:
-            self._readers[node.inputs[position]].remove(node)
+            self._read_no_more(node.inputs[position], node)
         node.inputs[position] = name
-        self._readers.setdefault(name, []).append(node)
+        self._read(name, node)
 
     def forget(self, node: KernelNode, position: int) -> None:
         """Let a node read no value at a position any more."""
-        self._readers[node.inputs.pop(position)].remove(node)
+        self._read_no_more(node.inputs.pop(position), node)
 
     def bypass(self, node: KernelNode, position: int = 0) -> None:
         """Take a node out that changes nothing: its readers read its input."""
@@ -153,11 +203,6 @@ class KernelGraph:
         for name in extra:
             self.read_instead(node, max(node.inputs, default=0) + 16, name)
 
-    def after(self, node: KernelNode) -> KernelNode | None:
-        """The node that runs next; None for the last."""
-        index = self.nodes.index(node) + 1
-        return self.nodes[index] if index < len(self.nodes) else None
-
     def rename_output(self, node: KernelNode, old: str, new: str) -> None:
         """Let a node write an output under another name, which nobody reads yet."""
         self._writer.pop(old, None)
@@ -166,9 +211,8 @@ class KernelGraph:
 
     def move_later(self, node: KernelNode, after: KernelNode) -> None:
         """Let a node run after another, whose result it reads now."""
-        if self.nodes.index(node) < self.nodes.index(after):
-            self.nodes.remove(node)
-            self.nodes.insert(self.nodes.index(after) + 1, node)
+        if node.place < after.place:
+            self._put(node, None, after)
 
     def kernel(self, node: KernelNode) -> Operator:
         """A node as an operator: with what it reads and writes now."""

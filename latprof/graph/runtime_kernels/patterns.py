@@ -109,28 +109,25 @@ def fold_into_convolutions(graph: KernelGraph) -> None:
     """Padding before a convolution; scale, shift and normalisation after one of fixed weight."""
     for node in graph.of("Pad"):
         after = graph.only_reader(node)
-        zero = not node.operator.constants.get(2, (0.0,))[0]
+        zero = not any(node.operator.constants.get(2, ()))
         constant = node.operator.attributes.get("mode", "constant") == "constant"
         takes = after is not None and after.op_type in ("Conv", "MaxPool", "AveragePool")
-        spatial = graph.shape(node.inputs[0])[:2] == graph.shape(node.outputs[0])[:2]
+        spatial = graph.shape(node.data)[:2] == graph.shape(node.outputs[0])[:2]
         if takes and zero and constant and spatial and after is not None:
             plain = after.op_type == "Conv" and after.operator.attributes.get("auto_pad", "NOTSET")
             if plain == "NOTSET":
                 after.parts = node.parts + after.parts
                 graph.bypass(node)
-    changed = True
-    while changed:
-        changed = False
-        for node in graph.of("Conv"):
-            after = graph.only_reader(node)
-            if node.constants == 0 or after is None or [*after.inputs] != [0]:
-                continue
+    for node in graph.of("Conv"):
+        after = graph.only_reader(node) if node.constants else None
+        while after is not None and [*after.inputs] == [0]:
             channels = graph.shape(node.outputs[0])[1:2]
-            if after.op_type == "BatchNormalization" or (
+            if after.op_type != "BatchNormalization" and not (
                 after.op_type in ("Add", "Mul") and one_a_channel(after, channels, graph)
             ):
-                graph.absorb(node, after)
-                changed = True
+                break
+            graph.absorb(node, after)
+            after = graph.only_reader(node)
 
 
 def one_a_channel(node: KernelNode, channels: tuple[int, ...], graph: KernelGraph) -> bool:
@@ -152,7 +149,7 @@ def products_with_a_bias(graph: KernelGraph) -> None:
         if after is None or after.op_type != "Add":
             continue
         others = [name for name in after.inputs.values() if name != node.outputs[0]]
-        left = graph.shape(node.inputs[0]) if 0 in node.inputs else ()
+        left = graph.shape(node.data)
         weight = node.operator.weight_shape if 1 not in node.inputs else ()
         right = graph.shape(node.inputs[1]) if 1 in node.inputs else weight
         bias = graph.shape(others[0]) if others else after.constant_shape()
@@ -186,7 +183,7 @@ def sums_into_gemm(graph: KernelGraph) -> None:
 def gelu(graph: KernelGraph) -> None:
     """GeluFusion: x / sqrt(2), Erf, + 1, * x, * 0.5, the last two in any order."""
     for erf in graph.of("Erf"):
-        before = graph.writer(erf.inputs[0])
+        before = graph.writer(erf.data)
         plus = graph.only_reader(erf)
         scaled = before is not None and _is_number(before, {"Div": 2**0.5, "Mul": 0.5**0.5})
         if not (scaled and before is not None and graph.only_reader(before) is erf):
@@ -227,7 +224,7 @@ def fast_gelu(graph: KernelGraph) -> None:
                 break
             chain.insert(0, fits[0])
         else:
-            source = chain[0].inputs[0]
+            source = chain[0].data
             plus = graph.only_reader(tanh)
             product = graph.only_reader(plus) if plus and _is_number(plus, {"Add": 1.0}) else None
             if plus is None or product is None or product.op_type != "Mul":
@@ -269,7 +266,7 @@ def layer_normalization(graph: KernelGraph, *, merge: bool, move: bool = True) -
     With ``move`` transpositions are moved into it before it is merged, which then happens no more.
     """
     for mean in graph.of("ReduceMean"):
-        source = mean.inputs[0]
+        source = mean.data
         if not _over_last_side(graph, mean):
             continue
         readers = graph.readers(mean.outputs[0])
@@ -315,7 +312,7 @@ def _normalized(graph: KernelGraph, centred: list[KernelNode]) -> list[KernelNod
 def _over_last_side(graph: KernelGraph, mean: KernelNode) -> bool:
     known = mean.operator.constants.get(1, ())
     axes = mean.operator.attributes.get("axes") or tuple(map(int, known))
-    return axes in ((-1,), (len(graph.shape(mean.inputs[0])) - 1,))
+    return axes in ((-1,), (len(graph.shape(mean.data)) - 1,))
 
 
 def _is_square(node: KernelNode) -> bool:
@@ -329,7 +326,7 @@ def simplified_layer_normalization(graph: KernelGraph) -> None:
     for square in graph.of("Pow"):
         if not _is_square(square):
             continue
-        source, chain = square.inputs[0], [square]
+        source, chain = square.data, [square]
         for op_type in ("ReduceMean", "Add", "Sqrt"):
             following = graph.only_reader(chain[-1])
             if following is None or following.op_type != op_type:
@@ -382,9 +379,9 @@ def quick_gelu(graph: KernelGraph) -> None:
         product = graph.only_reader(gate)
         if product is None or product.op_type != "Mul" or len(product.inputs) != 2:
             continue
-        scaled = graph.writer(gate.inputs[0])
+        scaled = graph.writer(gate.data)
         other = next((n for n in product.inputs.values() if n != gate.outputs[0]), "")
-        if other == gate.inputs[0]:
+        if other == gate.data:
             _merge(graph, [gate, product], "QuickGelu", other)
         elif (
             scaled is not None
@@ -399,7 +396,7 @@ def quick_gelu(graph: KernelGraph) -> None:
 def skip_layer_normalization(graph: KernelGraph) -> None:
     """SkipLayerNormFusion: an addition that is only read by a normalisation of its last side."""
     for node in graph.of("LayerNormalization"):
-        before = graph.writer(node.inputs[0])
+        before = graph.writer(node.data)
         if before is None or before.op_type != "Add" or graph.only_reader(before) is not node:
             continue
         shapes = [graph.shape(name) for name in before.inputs.values()]
@@ -422,7 +419,7 @@ def scaled_and_transposed_products(graph: KernelGraph) -> None:
                     fused = [*before.parts, *node.parts]
                     if _swaps_last(before):
                         _transpose_factor(node, position)
-                    graph.bypass(before, next(iter(before.inputs)))
+                    graph.bypass(before, min(before.inputs))
                     node.parts, node.op_type, node.domain = fused, "FusedMatMul", MICROSOFT
                     changed = True
         after = graph.only_reader(node)
@@ -456,10 +453,8 @@ def _scales(node: KernelNode) -> bool:
 
 def splits(graph: KernelGraph) -> None:
     """GatherSliceToSplitFusion: slices that follow on one another and cover a side are a Split."""
-    for first in graph.of("Slice", "Gather"):
-        source = first.inputs.get(0)
-        if source is None:
-            continue
+    cut = (node.data for node in graph.of("Slice", "Gather") if node.data)
+    for source in dict.fromkeys(cut):
         alike = [r for r in graph.readers(source) if r.op_type in ("Slice", "Gather")]
         parts = [(_cut(graph, r, source), r) for r in alike]
         cuts = sorted(((cut, i) for i, (cut, _) in enumerate(parts) if cut), key=lambda c: c[0])
@@ -477,7 +472,7 @@ def splits(graph: KernelGraph) -> None:
 def _cut(graph: KernelGraph, node: KernelNode, source: str) -> tuple[int, int, int] | None:
     """Axis, begin and end of a slice or a single index; None for what a Split cannot do."""
     shape, known = graph.shape(source), node.operator.constants
-    if node.inputs != {0: source} or not shape:
+    if node.inputs != {0: source} or not shape or 0 in shape:
         return None
     if node.op_type == "Gather":
         axis = int(node.operator.attributes.get("axis", 0)) % len(shape)
@@ -496,7 +491,7 @@ def _cut(graph: KernelGraph, node: KernelNode, source: str) -> tuple[int, int, i
 
 
 def _merge_into_split(graph: KernelGraph, nodes: list[KernelNode], source: str) -> None:
-    first = min(nodes, key=graph.nodes.index)
+    first = min(nodes, key=lambda node: node.place)
     split = type(first)(first.operator, "Split", "", {0: source}, [])
     split.parts = [name for node in nodes for name in node.parts]
     split.outputs = [node.outputs[0] for node in nodes]

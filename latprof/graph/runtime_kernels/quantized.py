@@ -110,7 +110,7 @@ def _activations_that_quantizing_does(graph: KernelGraph) -> None:
         limits = _LIMITS.get(dtypes.get(2, "uint8"))
         if bounds is None or limits is None or len(scale) != 1:
             continue
-        zero = node.operator.constants.get(2, (0.0,))[0]
+        zero = next(iter(node.operator.constants.get(2, ())), 0.0)
         low, high = ((limit - zero) * scale[0] for limit in limits)
         step = scale[0] / 2
         if low >= bounds[0] - step and high <= bounds[1] + step:

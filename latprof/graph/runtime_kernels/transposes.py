@@ -168,12 +168,14 @@ def _transpose_output(
     _set_perm(turned, perm)
     graph.rename_output(node, name, inner)
     graph.shapes[inner] = tuple(shape[perm.index(i)] for i in range(len(shape)))
-    graph.add(turned, before=graph.after(node))
+    graph.add(turned, after=node)
 
 
 def _perm(node: KernelNode) -> tuple[int, ...]:
-    known = node.operator.attributes.get("perm")
-    return tuple(known) if known else tuple(reversed(range(len(node.operator.output_shapes[0]))))
+    operator = node.operator
+    known: tuple[int, ...] | None = operator.attributes.get("perm")
+    shapes = operator.output_shapes or operator.input_shapes
+    return known or tuple(reversed(range(len(shapes[0]) if shapes else 0)))
 
 
 def _set_perm(node: KernelNode, perm: tuple[int, ...]) -> None:

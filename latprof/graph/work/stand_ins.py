@@ -116,8 +116,8 @@ def _stand_in(
     node: onnx.NodeProto, weights: Mapping[str, Shape | None], graph: onnx.GraphProto
 ) -> Nodes:
     """Nodes in its place; none where nobody knows its shapes."""
-    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     try:
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         if node.op_type in _LIKE_FIRST:
             outputs = (p for p in _LIKE_FIRST[node.op_type] if p < len(node.output))
             return [

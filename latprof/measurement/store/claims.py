@@ -284,7 +284,8 @@ def _place(pid: int | None = None) -> str:
 
 def _has_ended(place: str) -> bool:
     """Whether a process of this very host has ended; others are not known of."""
-    here, there = _place().split("|"), place.split("|")
-    if len(there) != 5 or there[:3] != here[:3] or not there[3].isdecimal():
+    here, there = _place().split("|"), str(place).split("|")
+    plain = len(there) == 5 and there[3].isdecimal() and len(there[3]) < 20
+    if not plain or there[:3] != here[:3]:
         return False
     return _place(int(there[3])) != place

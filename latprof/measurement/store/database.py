@@ -25,6 +25,8 @@ _LIKE_A_URL = re.compile(rf"\s*{_KINDS}[\w+ ]*:.*@", re.IGNORECASE | re.DOTALL)
 _KEEPS_NOTHING = re.compile(r":memory:|[?&](mode=memory|vfs=memdb)\b|%3amemory%3a", re.IGNORECASE)
 _IN_MEMORY = re.compile(rf"\s*(:memory:$|file:.*({_KEEPS_NOTHING.pattern}))", re.IGNORECASE)
 _SECRET = re.compile(r"pass|secret|token|key", re.IGNORECASE)
+#: Bytes of the longest value; raw runs of a visit take some thousand.
+_LONGEST_VALUE = 1 << 26
 _LOCK_TIMEOUT_S = 30.0  # how long another process may hold the file
 
 
@@ -122,7 +124,7 @@ def shown_url(url: sa.URL) -> str:
 def make_engine(url: sa.URL) -> sa.Engine:
     """An engine for a database; raises UsageError where no library for it is installed."""
     try:
-        return sa.create_engine(url)
+        engine = sa.create_engine(url)
     except exc.NoSuchModuleError:
         raise UsageError(f"unknown kind of database: {url.drivername}", field="store") from None
     except ImportError as error:
@@ -139,6 +141,9 @@ def make_engine(url: sa.URL) -> sa.Engine:
             if url.get_backend_name() == "sqlite"
             else None,
         ) from None
+    if engine.dialect.driver == "pysqlite":
+        sa.event.listen(engine, "connect", _limit)
+    return engine
 
 
 def open_database(location: str | Path, *, create: bool) -> OpenedDatabase:
@@ -210,6 +215,12 @@ def _open_to_read(path: Path, text: str) -> OpenedDatabase:
     opened = OpenedDatabase(make_engine(sqlite_url(copy)), text, path)
     opened.keep_copy(folder)
     return opened
+
+
+def _limit(connection: sqlite3.Connection, _record: object) -> None:
+    """What a file from outside may ask for: no value as large as the memory."""
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
+    connection.execute("PRAGMA trusted_schema=OFF").close()
 
 
 def configure_sqlite(connection: Any, _record: object) -> None:

@@ -17,6 +17,17 @@ if TYPE_CHECKING:
 
 #: PostgreSQL's number of the lock under which a store is made.
 _LOCK = 0x6C617470726F66
+#: What SQLite computes where it seems to read: views, tables of modules, generated columns; and
+#: what it does where a row is written.
+_COMPUTED = """
+SELECT 'the ' || CASE type WHEN 'table' THEN 'virtual table' ELSE type END, name, tbl_name
+FROM sqlite_master WHERE type IN ('view', 'trigger') OR (type = 'table' AND rootpage = 0)
+"""
+_GENERATED = """
+SELECT 'the generated column', c.name, m.name
+FROM sqlite_master AS m, pragma_table_xinfo(m.name) AS c
+WHERE m.type = 'table' AND m.rootpage > 0 AND c.hidden <> 0
+"""
 
 
 def prepare(database: OpenedDatabase, *, create: bool) -> int:
@@ -32,6 +43,8 @@ def prepare(database: OpenedDatabase, *, create: bool) -> int:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             elif create and database.engine.dialect.name == "postgresql":
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+            if database.is_sqlite:
+                check_plain(connection, database.location)
             names = set(sa.inspect(connection).get_table_names())
             if schema.meta.name in names:
                 return _version(connection, names, database.location)
@@ -41,6 +54,18 @@ def prepare(database: OpenedDatabase, *, create: bool) -> int:
             return schema.SCHEMA_VERSION
     except exc.DBAPIError as error:
         raise translated_error(error, database.location) from None
+
+
+def check_plain(connection: sa.Connection, location: str) -> None:
+    """Raise StoreError for a file of SQLite that computes what it tells, maybe without an end."""
+    for query in (_COMPUTED, _GENERATED):
+        for kind, name, table in connection.exec_driver_sql(query):
+            own = str(table).lower()
+            if own in schema.metadata.tables or own.startswith("latprof_"):
+                raise StoreError(
+                    f"{location} has {kind} {str(name)[:60]!r}, which no store has",
+                    hint="ask who gave you the file; what only reads may have another name",
+                )
 
 
 def make_tables(connection: sa.Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ from latprof.measurement.store.database import (
     translated_error,
 )
 from latprof.measurement.store.ledgers import count_all, stated_count
-from latprof.measurement.store.preparing import make_tables, prepare
+from latprof.measurement.store.preparing import check_plain, make_tables, prepare
 from latprof.measurement.store.rows import (
     campaign_of,
     constant_of,
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 _ROWS_AT_ONCE = 512
 #: Queries of a table that may fail before the rest of it is given up.
 _MOST_FAILURES = 20_000
+#: As how many failures a query counts that finds no row: a damaged number may be any.
+_EMPTY_RANGE = 10
 #: Findings of a table that are told one by one.
 _MOST_TOLD = 5
 
@@ -156,6 +159,9 @@ class _Salvage:
     def __init__(self, location: str | Path) -> None:
         self._database = open_database(location, create=False)
         try:
+            with contextlib.suppress(exc.DBAPIError), self._database.engine.connect() as connection:
+                if self._database.is_sqlite:
+                    check_plain(connection, self._database.location)
             self.version = self._version()
         except BaseException:
             self._database.close()
@@ -249,6 +255,9 @@ class _Salvage:
             low, high = left.pop()
             if low > high:
                 continue
+            if failures > _MOST_FAILURES:
+                state.add(f"rows from {low} to {high} were given up")
+                return
             middle = min(high, low + _ROWS_AT_ONCE - 1)
             if middle < high:
                 left.append((middle + 1, high))
@@ -257,9 +266,6 @@ class _Salvage:
                     found = connection.execute(query.where(table.c.id.between(low, middle))).all()
             except exc.DBAPIError as error:
                 failures += 1
-                if failures > _MOST_FAILURES:
-                    state.add(f"rows from {low} to {high} were given up")
-                    return
                 if low == middle:
                     state.damaged += 1
                     state.add(f"row {low}: {str(error.orig)[:100]}")
@@ -267,6 +273,7 @@ class _Salvage:
                     half = (low + middle) // 2
                     left += [(half + 1, middle), (low, half)]
                 continue
+            failures += 0 if found else _EMPTY_RANGE
             rows = []
             for row in found:
                 try:

@@ -126,9 +126,9 @@ def _states_version(connection: sqlite3.Connection) -> str:
 
 def _copy(path: Path) -> Path:
     """An empty file for the copy, beside the store, with its permissions."""
-    for left in path.parent.glob(f".{glob.escape(path.name[:40])}.*{_SUFFIX}"):
-        left.unlink(missing_ok=True)  # of an upgrade that was killed
     try:
+        for left in path.parent.glob(f".{glob.escape(path.name[:40])}.*{_SUFFIX}"):
+            left.unlink(missing_ok=True)  # of an upgrade that was killed
         handle, name = tempfile.mkstemp(
             prefix=f".{path.name[:40]}.", suffix=_SUFFIX, dir=path.parent
         )
@@ -151,7 +151,7 @@ def _replace(old: sqlite3.Connection, path: Path, temporary: Path, version: str)
     try:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        if not kept.exists():
+        if not os.path.lexists(kept):
             try:
                 kept.hardlink_to(path)
             except OSError:  # a file system without links

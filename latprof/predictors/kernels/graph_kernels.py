@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.common.short_reprs import ShortRepr
+from latprof.errors import UnknownCostsError, shown, words_of
 from latprof.graph.fusion import fuse
 from latprof.graph.fusion_rules import VIEWS, bundled_rules
 from latprof.graph.runtime_kernels.fused_kernels import (
@@ -55,7 +56,20 @@ def kernels_of(
 
     ONNX Runtime's on a CPU are those of its own optimiser, other runtimes' those of ``rules``, or
     of the rules that come with latprof for the runtime, or of :func:`latprof.graph.fusion.fuse`.
+    Raises UnknownCostsError for operators that lack what their definitions promise.
     """
+    try:
+        return _kernels_of(network, target, rules)
+    except (ArithmeticError, LookupError, StopIteration, TypeError, ValueError) as error:
+        raise UnknownCostsError(
+            f"the kernels of the network {shown(network.name, 200)} cannot be told: an operator "
+            "lacks what its definition promises",
+            got=words_of(error),
+            hint="measure it: latprof profile",
+        ) from error
+
+
+def _kernels_of(network: Network, target: Target | None, rules: FusionRules | None) -> GraphKernels:
     if has_own_rules(target):
         assert target is not None
         operators = onnxruntime_kernels(network, block=_block_of(target), level=_level_of(target))

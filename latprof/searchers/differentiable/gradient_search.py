@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 
-from latprof.common.files import write_atomically
+from latprof.common.files import what_is_at, write_atomically
 from latprof.common.limits import LARGEST_SEED, NOT_ALL, NOT_NEGATIVE, check_seed, whole
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InputFileError, InvalidValueError
@@ -350,10 +350,11 @@ class SearchState:
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Resume from a checkpoint, if there is one; raises InputFileError for another search's."""
-        if not Path(path).exists():
+        found = what_is_at(Path(path))
+        if found is None:
             return
         try:
-            state = torch.load(path, weights_only=True)
+            state = torch.load(path, weights_only=True) if found == "file" else {}
             identity = state["identity"]
         except Exception:  # noqa: BLE001 - torch raises whatever its unpickler meets in a hostile file
             raise InputFileError(f"{path} is no checkpoint of a search") from None
@@ -372,5 +373,5 @@ class SearchState:
             ]
             for name in ("supernet", "parameters", "weight_optimizer", "architecture_optimizer"):
                 getattr(self, name).load_state_dict(state[name])
-        except (KeyError, TypeError, ValueError, RuntimeError):
+        except (AttributeError, LookupError, TypeError, ValueError, RuntimeError):
             raise InputFileError(f"{path} is a damaged checkpoint", hint="delete it") from None

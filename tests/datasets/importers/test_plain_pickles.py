@@ -236,3 +236,12 @@ def test_a_wrong_checksum_is_noticed(tmp_path):
     path.write_bytes(data)
     with pytest.raises(DataSetError, match="damaged"):
         read_torch_file(path)
+
+
+def test_what_is_small_in_a_pickle_and_huge_in_memory_is_refused():
+    """One list may stand in a pickle many times, and takes memory each time it is read."""
+    row = [[]] * 1000
+    data = pickle.dumps([row] * 10_001)
+    assert len(data) < 100_000
+    with pytest.raises(DataSetError, match="holds too much"):
+        read_pickle("it", data)

@@ -3,10 +3,11 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import SparseTensorProto, TensorProto, helper, numpy_helper
 
 from latprof.errors import LatprofError
 from tests.fuzz.models.judging import Judge
@@ -202,51 +203,103 @@ def made(how, source, path):
 
 
 def external(where, location):
-    """A model of which one tensor is elsewhere: an initialiser, an attribute's, a subgraph's."""
-    tensor = TensorProto(name="w", data_type=FLOAT, dims=[8, 8], data_location=TensorProto.EXTERNAL)
+    """A model of which one tensor is elsewhere."""
+    if where == "branch's condition":
+        tensor = TensorProto(name="c", data_type=TensorProto.BOOL)
+    else:
+        dims = [8, 8] if where in ("initializer", "attribute", "subgraph") else [4]
+        tensor = TensorProto(name="w", data_type=FLOAT, dims=dims)
+    tensor.data_location = TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value=location)
-    product = helper.make_node("MatMul", ["x", "w"], ["y"])
     inputs = [("x", FLOAT, [1, 8])]
+    product = helper.make_node("MatMul", ["x", "w"], ["y"])
+    flag = numpy_helper.from_array(np.array(True), "flag")
     if where == "initializer":
         return build([product], [tensor], inputs)
     if where == "attribute":
         constant = helper.make_node("Constant", [], ["w"], value=tensor)
         return build([constant, product], (), inputs)
-    branch = helper.make_graph([product], "b", [], [onnx.ValueInfoProto(name="y")], [tensor])
-    flag = numpy_helper.from_array(np.array(True), "flag")
-    branches = {"then_branch": branch, "else_branch": branch}
-    return build([helper.make_node("If", ["flag"], ["y"], **branches)], [flag], inputs)
+    if where == "subgraph":
+        branch = helper.make_graph([product], "b", [], [onnx.ValueInfoProto(name="y")], [tensor])
+        return build([if_node(branch, branch)], [flag], inputs)
+    if where == "branch's condition":
+        nodes = [if_node(one_node("Relu"), one_node("Tanh"), "c")]
+        inner = helper.make_graph(nodes, "b", [], [onnx.ValueInfoProto(name="y")], [tensor])
+        return build([if_node(inner, inner)], [flag], inputs)
+    hidden: Any = {
+        "list of tensors": lambda: [tensor],
+        "sparse attribute": lambda: SparseTensorProto(
+            values=tensor, indices=integers("", 0, 1, 2, 3), dims=[8]
+        ),
+        "graph of an operator": lambda: helper.make_graph([product], "b", [], [], [tensor]),
+    }[where]()
+    shape = helper.make_node("Abs", ["s"], ["t"], more=hidden)  # worked out by onnx's reference
+    nodes = [helper.make_node("Shape", ["x"], ["s"]), shape]
+    return build([*nodes, helper.make_node("Reshape", ["x", "t"], ["y"])], (), inputs)
+
+
+def if_node(then, otherwise, flag="flag"):
+    return helper.make_node("If", [flag], ["y"], then_branch=then, else_branch=otherwise)
+
+
+def one_node(kind):
+    value = onnx.ValueInfoProto(name="y")
+    return helper.make_graph([helper.make_node(kind, ["x"], ["y"])], kind, [], [value])
+
+
+WHERES = (
+    *("initializer", "attribute", "subgraph", "branch's condition"),
+    *("list of tensors", "sparse attribute", "graph of an operator"),
+)
+
+
+def told(path):
+    """What predict reads of a model, or why it refuses."""
+    from latprof.graph.reader import read_network
+
+    try:
+        return repr(read_network(path).operators)
+    except LatprofError as error:
+        return str(error)
 
 
 def fuzz_external(numbers, _seed, folder):
-    """Every place with every kind of tensor, as predict, profile and collect read them."""
-    from latprof.graph.reader import model_bytes, read_network
+    """Every place with every kind of tensor, as predict, profile and collect read them.
+
+    What predict says must not depend on what the file outside holds, or whether it is there.
+    """
+    from latprof.graph.reader import model_bytes
     from latprof.profilers.visits.network_source import NetworkSource
 
-    wheres, at = ("initializer", "attribute", "subgraph"), Path.cwd()
+    at = Path.cwd()
     for number in numbers:
-        place, where = list(PLACES)[number % len(PLACES)], wheres[number // len(PLACES) % 3]
+        place, where = list(PLACES)[number % len(PLACES)], WHERES[number % len(WHERES)]
         inside, outside = folder / "inside", folder / "outside"
         for each in (inside, outside):
             shutil.rmtree(each, ignore_errors=True)
             each.mkdir()
-        (outside / "secret").write_bytes(SECRET)
+        secret = outside / "secret"
+        secret.write_bytes(SECRET)
         path = inside / "m.onnx"
         path.write_bytes(external(where, PLACES[place](inside, outside)).SerializeToString())
         outcome, problem = "nothing read", ""
         os.chdir(outside)
         try:
-            read_network(path)
             for read in (model_bytes, lambda p: NetworkSource.of_model(p).model(1)):
                 try:
                     read(path)
                     outcome, problem = BAD, "it was accepted"
                 except LatprofError as error:
                     problem = str(error)
-        except LatprofError as error:
-            problem = str(error)
+            heard = [told(path)]
+            secret.write_bytes(bytes(len(SECRET)))
+            heard.append(told(path))
+            secret.unlink()
+            heard.append(told(path))
+            if len({*heard}) > 1:
+                outcome, problem = BAD, f"it was read: {heard}"
         except Exception as error:
             outcome, problem = BAD, repr(error)
         finally:
             os.chdir(at)
-        yield f"{where}", outcome, f"{number} {place}, {where}: {problem}"
+        yield where, outcome, f"{number} {place}, {where}: {problem}"

@@ -40,11 +40,18 @@ def work():
 def judge(path, pack):
     import latprof
     from latprof.graph.reader import read_network
+    from latprof.profilers.visits.network_source import NetworkSource
 
     try:
         read_network(path)
     except LatprofError as error:
         return (BAD, "an endless message") if len(str(error)) > 5000 else ("refused", str(error))
+    except BaseException:
+        return BAD, traceback.format_exc()
+    try:
+        NetworkSource.of_model(path)  # what a measurement reads before it runs anything
+    except LatprofError:
+        pass
     except BaseException:
         return BAD, traceback.format_exc()
     try:

@@ -7,7 +7,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from latprof.datasets.spaces.named import get_space, space_names
-from latprof.errors import DynamicShapeError, UnsupportedModelError
+from latprof.errors import DynamicShapeError, LatprofError, UnsupportedModelError
+from latprof.graph.convert.quantization import to_float16
+from latprof.graph.convert.tflite.translation import write_tflite
 from latprof.graph.convert.to_torch import OPERATOR_KEY, torch_module
 
 torch = pytest.importorskip("torch")
@@ -333,3 +335,30 @@ def test_an_operator_of_another_domain_is_named_with_it():
 def test_dynamic_inputs_are_refused_as_elsewhere():
     with pytest.raises(DynamicShapeError):
         torch_module(one("Relu", ("n", 4)))
+
+
+def test_a_model_that_is_no_file_has_no_weights_in_others(tmp_path, monkeypatch):
+    """onnx would look for them in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights").write_bytes(normal(4).tobytes())
+    made = onnx.load_from_string(one("Add", (1, 4), normal(4)))
+    (weight,) = made.graph.initializer
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="weights")
+    content = made.SerializeToString()
+    for convert in (torch_module, write_tflite, to_float16):
+        with pytest.raises(LatprofError, match="external weights cannot be read"):
+            convert(content)
+
+
+@pytest.mark.parametrize(
+    ("op_type", "attributes"), [("DepthToSpace", {"blocksize": 0}), ("Cast", {}), ("Concat", {})]
+)
+def test_what_an_operator_lacks_is_told(op_type, attributes):
+    with pytest.raises(UnsupportedModelError, match=op_type):
+        torch_module(one(op_type, (1, 4, 2, 2), **attributes))
+    nothing = onnx.load_from_string(one("Relu", (1, 4)))
+    nothing.graph.output[0].name = "nowhere"
+    with pytest.raises(UnsupportedModelError, match="nothing makes its output 'nowhere'"):
+        torch_module(nothing.SerializeToString())

@@ -166,3 +166,19 @@ def test_a_process_that_measures_long_counts_itself_up(store, monkeypatch):
         deadline = time.monotonic() + 900
         while beats() < before + 3:
             assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize(
+    "place", [b"a|b|c|1|2", 7, "{here}|" + "9" * 5000 + "|1", "{here}|\u0663|"]
+)
+def test_what_others_wrote_for_a_process_stops_nobody(store, place):
+    with Claims(store, TARGET), store.writing() as connection:
+        here = connection.execute(sa.text("SELECT place FROM latprof_claimants")).scalar()
+        if isinstance(place, str):
+            place = place.format(here="|".join(here.split("|")[:3]))
+        values = {"name": "x", "place": place, "beat": "no number", "beat_at": -1.0}
+        connection.execute(
+            sa.text("INSERT INTO latprof_claimants VALUES (:name, :place, :beat, :beat_at)"), values
+        )
+    with Claims(store, TARGET) as claims:
+        assert claims.take(VISITS[:1], 1).ours == {VISITS[0]}

@@ -121,3 +121,50 @@ def test_a_file_that_is_there_is_never_written(store, tmp_path):
     with pytest.raises(StoreError, match="not a latprof store"):
         inspect_store(tmp_path / "text.db")
     assert not (tmp_path / "new.db").exists()
+
+
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["ALTER TABLE campaigns RENAME TO c", f"CREATE VIEW Campaigns(id) AS {ENDLESS}"],
+        ["ALTER TABLE kernels RENAME TO k", "CREATE VIRTUAL TABLE kernels USING fts5(id)"],
+        ["ALTER TABLE subjects ADD x TEXT AS (hex(zeroblob(499999999)))"],
+        ["CREATE TRIGGER t AFTER INSERT ON measurements BEGIN DELETE FROM subjects; END"],
+    ],
+)
+def test_a_file_that_computes_what_it_tells_is_refused(store, statements):
+    """An endless view in a table's place would be read for ever, and Ctrl-C would not end that."""
+    for statement in statements:
+        execute(store, statement)
+    for read in (Store.open, lambda path: Store.open(path, create=True), inspect_store):
+        with pytest.raises(StoreError, match="which no store has"):
+            read(store)
+
+
+def test_a_view_of_ones_own_and_another_encoding_change_nothing(store, tmp_path):
+    expected = measured(store)
+    with contextlib.closing(sqlite3.connect(store)) as connection:
+        dump = "\n".join(connection.iterdump())
+    with contextlib.closing(sqlite3.connect(tmp_path / "wide.db")) as connection:
+        connection.execute("PRAGMA encoding='UTF-16'")
+        connection.executescript(dump)
+        connection.execute("CREATE VIEW slow AS SELECT * FROM measurements WHERE wall_s > 9")
+    assert measured(tmp_path / "wide.db") == expected
+    assert inspect_store(tmp_path / "wide.db").is_whole
+
+
+def test_numbers_of_rows_that_no_store_reaches_are_soon_given_up(store):
+    expected = table(inspect_store(store), "subjects").whole
+    execute(store, "UPDATE latprof_ledgers SET last_id = 1 << 39 WHERE table_name = 'subjects'")
+    found = table(inspect_store(store), "subjects")
+    assert found.whole == expected
+    assert "given up" in found.findings[0]
+
+
+def test_a_value_as_large_as_memory_is_refused(store):
+    execute(store, "UPDATE subjects SET name = hex(zeroblob(40000000)) WHERE id = 2")
+    with pytest.raises(StoreError, match="too big"):
+        measured(store)

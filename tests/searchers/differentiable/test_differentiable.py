@@ -1,6 +1,7 @@
 """Searches by gradient: gradients against differences, small searches, and checkpoints."""
 
 import math
+import os
 
 import numpy as np
 import pytest
@@ -519,6 +520,10 @@ def test_a_file_that_is_no_checkpoint_is_refused_and_left_alone(tmp_path, conten
     with pytest.raises(InputFileError, match="no checkpoint"):
         next(ProxylessR(TASK, samples=1, checkpoint=path, **OPTIONS).search(within(), 2))
     assert path.read_bytes() == content
+    pipe = tmp_path / "pipe.pt"
+    os.mkfifo(pipe)
+    with pytest.raises(InputFileError, match="no checkpoint"):
+        next(ProxylessR(TASK, samples=1, checkpoint=pipe, **OPTIONS).search(within(), 2))
 
 
 def test_a_cut_checkpoint_and_one_of_other_values_are_refused(checkpoint, tmp_path):

@@ -17,7 +17,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-_ANSWER_CHARACTERS = 512 << 20
+#: What the answer may take where it is read: a value takes more memory than its characters.
+_ANSWER_CHARACTERS, _ANSWER_VALUES = 256 << 20, 10_000_000
 _TENSOR_MODULES = frozenset({"torch", "torch._utils", "torch.storage", "torch.nn.parameter"})
 #: NumPy's spelling of a number's type, and that of :mod:`struct`.
 _NAMES = ("b1", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8")
@@ -150,7 +151,7 @@ def answer(data: bytes) -> str:
     """``{"value": ...}`` in JSON, or ``{"refused": ...}`` with the reason."""
     try:
         text = plain_json(data)
-        if len(text) <= _ANSWER_CHARACTERS:
+        if len(text) <= _ANSWER_CHARACTERS and text.count(",") <= _ANSWER_VALUES:
             return f'{{"value": {text}}}'
         reason = "it holds too much"
     except Refused as error:

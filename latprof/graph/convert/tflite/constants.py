@@ -9,7 +9,9 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from latprof.errors import UnsupportedModelError
+from latprof.errors import LatprofError, UnsupportedModelError
+from latprof.graph.guarded.inference import Allowance, inferred
+from latprof.graph.shape_arithmetic import is_plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,12 +43,13 @@ class ConstantFolder:
     def __init__(self, opsets: list[onnx.OperatorSetIdProto]) -> None:
         self._opsets = opsets
         self._left = MOST_ELEMENTS
+        self._allowance = Allowance()
 
     def run(self, node: onnx.NodeProto, inputs: list[NDArray[Any] | None]) -> list[NDArray[Any]]:
         """The results of an operator; UnsupportedModelError where it cannot be computed."""
         if node.op_type == "Constant":
             return [self._constant(node)]
-        if node.op_type in _RANDOM or any(a.HasField("g") or a.graphs for a in node.attribute):
+        if node.op_type in _RANDOM or not all(map(is_plain, node.attribute)):
             raise _unsupported(node, "makes other values in every run, or holds a graph")
         given = {
             name: np.asarray(data)
@@ -97,11 +100,10 @@ class ConstantFolder:
             if data.size <= 64 and data.dtype.kind in "iu":  # shapes, axes, repeats
                 shaped.graph.initializer.append(numpy_helper.from_array(data, name))
         try:
-            inferred = onnx.shape_inference.infer_shapes(shaped, data_prop=True)
-        except Exception as error:  # noqa: BLE001 - the C++ side raises several unrelated types
-            reason = " ".join(str(error).split())[:200]
-            raise _unsupported(node, f"contradicts itself: {reason}") from None
-        for output in inferred.graph.output:
+            answer = inferred(shaped.SerializeToString(), "the model", self._allowance)
+        except LatprofError as error:
+            raise _unsupported(node, f"contradicts itself: {error}") from None
+        for output in onnx.ModelProto.FromString(answer).graph.output:
             sizes = [dim.dim_value for dim in output.type.tensor_type.shape.dim]
             self._left -= max(math.prod(sizes), 1)
         if node.op_type == "Range":

@@ -31,6 +31,7 @@ from latprof.graph.convert.tflite.layouts import (
 from latprof.graph.convert.tflite.move_rules import MOVE_RULES
 from latprof.graph.convert.tflite.product_rules import PRODUCT_RULES
 from latprof.graph.convert.tflite.simplifying import simplify
+from latprof.graph.external_data import load_external_data
 from latprof.graph.model_file import graph_inputs, read_model
 from latprof.graph.static_shapes import fix_inputs
 
@@ -77,6 +78,7 @@ def write_tflite(content: bytes) -> WrittenModel:
     try:
         model = read_model(content)
         fix_inputs(model, None, "the model")
+        load_external_data(model, None, "the model")
     except ModelFileError as error:
         if error.code != ModelFileError.code:
             raise
@@ -154,7 +156,8 @@ class _Translation:
     def _input(self, value: onnx.ValueInfoProto) -> FlatValue:
         tensor_type = value.type.tensor_type
         shape = tuple(dim.dim_value for dim in tensor_type.shape.dim)
-        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor_type.elem_type))
+        kind, known = tensor_type.elem_type, helper.get_all_tensor_dtypes()
+        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(kind) if kind in known else object)
         dtype = INT32 if dtype.name in ("int64", "uint32", "uint64") else dtype
         if dtype.name not in TYPE_CODES:
             raise UnsupportedModelError(
