@@ -163,7 +163,9 @@ def dumped() -> str:
         default = Configured(setting.default or DEFAULT_PACK, "default")
         value, source = found.get(name, default)
         text = value if name == "threads" else _quoted(without_passwords(value))
-        lines.append(f"{name} = {text}  # {source}\n")
+        # Without a pack the one for each model is chosen, which no file can say.
+        off = "" if found.get(name) or setting.default else "# "
+        lines.append(f"{off}{name} = {text}  # {source}\n")
     return "".join(lines)
 
 

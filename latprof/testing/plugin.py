@@ -75,12 +75,15 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     for marker in item.iter_markers("latency_budget"):
         from latprof.errors import LatprofError
 
+        problem = ""
         try:
             _latencies(item.config).check(*marker.args, **marker.kwargs)
         except LatprofError as error:
-            pytest.fail(f"{error} [{error.code}]", pytrace=False)
+            problem = f"{error} [{error.code}]"
         except TypeError as error:  # of the marker's arguments
-            pytest.fail(f"latency_budget(model, budget, **options): {error}", pytrace=False)
+            problem = f"latency_budget(model, budget, **options): {error}"
+        if problem:  # outside of the handlers, whose exceptions would be shown beside it
+            pytest.fail(problem, pytrace=False)
     return (yield)
 
 
