@@ -7,7 +7,7 @@ test rows, and their ratio. With ``i = RandomState(0).permutation(n)`` the first
 test set; n rows are the mean over training sets ``RandomState(100 + s).permutation(train)[:n]``: 3
 draws at 900, 4 at 100, 6 at 20. Beside them stands the processor time of the fit at 80 %. Where a
 column shows its noise, the RMSE at 80 % over it follows, as it is, and far outliers left out of
-both and at the same latencies: how many of some thousand rows are such is luck. ``--only`` takes
+both and at the same latencies. ``--only`` takes
 some of the columns. ``--intervals`` prints the coverage of 90 % intervals over 20 splits instead
 (about an hour), ``--few`` at 20 and 100 training rows, over 20 and 10 draws made as above: that of
 one draw of 20 rows varies by 6 points where all is right. ``--keep`` writes what was found of each
@@ -244,8 +244,8 @@ def judged_by_noise(over_noise: dict[str, tuple[float, float]]) -> bool:
     print("on either side, the noise at the latencies of all rows")
     print("\n".join(f"{name:27}{a:9.3f}{b:9.3f}" for name, (a, b) in over_noise.items()))
     plain, near = (geometric_mean(list(each)) for each in zip(*over_noise.values(), strict=True))
-    print(f"RMSE over noise as it is, geometric mean: {plain:.3f}")
-    return promise("the same without far outliers", near, MEAN_OVER_NOISE)
+    print(f"RMSE over noise without far outliers, geometric mean: {near:.3f}")
+    return promise("RMSE over noise, geometric mean", plain, MEAN_OVER_NOISE)
 
 
 def geometric_mean(values: list[float]) -> float:

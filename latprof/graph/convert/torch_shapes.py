@@ -61,7 +61,10 @@ def unsqueeze(op: OnnxOperator) -> Any:
 
 def concat(op: OnnxOperator) -> Any:
     """Concat."""
-    return op.call(torch.cat, op.inputs, op.attribute("axis"))
+    axis = op.attribute("axis")
+    if axis is None:
+        raise op.unsupported("has no axis")
+    return op.call(torch.cat, op.inputs, axis)
 
 
 def split(op: OnnxOperator) -> Any:

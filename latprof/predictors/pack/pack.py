@@ -226,6 +226,9 @@ class Pack:
         latency = self.predictor.predict(choices)
         calibration = self.predictor.calibration_
         if calibration is None:  # a pack of format 1: one width, as a share of the prediction
+            if not self.interval_relative > 0:  # no error is known: no interval either
+                unknown = np.full_like(latency, np.nan)
+                return Prediction(latency, unknown, unknown, self.interval_coverage, self.target)
             ends = [latency * max(1 - self.interval_relative, 0.0)]
             ends.append(latency * (1 + self.interval_relative))
             low, high = np.minimum(*ends), np.maximum(*ends)  # a prediction may be below 0

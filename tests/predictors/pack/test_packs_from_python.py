@@ -131,6 +131,7 @@ def test_without_a_calibration_the_interval_is_not_known(tmp_path):
     assert math.isnan(answer.high_ms)
     assert "not known" in answer._repr_html_()
     assert pack.interval_coverage == 0
+    assert np.isnan(pack.predict(SPACE.sample(2)).high_ms).all()
 
 
 def test_a_table_with_gaps_has_no_costs_and_says_so(tmp_path):
