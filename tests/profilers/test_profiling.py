@@ -83,7 +83,7 @@ def test_a_runtime_without_kernels_has_its_latency_told_all_the_same(given, monk
     found = profile(SPACE.sample(1)[0], space=SPACE, kernels=True)
     assert found.latency_ms > 0
     assert found.kernels == ()
-    assert found.without_kernels == "fake:clock does not report per-kernel times"
+    assert found.without_kernels.startswith("fake:clock does not report per-kernel times; ")
 
 
 def test_visits_that_fail_are_tried_again_and_counted_where_they_stay_lost(given, failures):

@@ -97,8 +97,9 @@ def _graph_node(
 ) -> GraphNode:
     """A node as handlers see it; what later versions take as an input is an attribute too."""
     attributes = _attributes(node)
-    if node.op_type.startswith(("Reduce", "Cum")) and values.get(1):
-        axes = tuple(map(int, values[1]))
+    told = values.get(1, ())
+    if node.op_type.startswith(("Reduce", "Cum")) and told and all(v.is_integer() for v in told):
+        axes = tuple(map(int, told))
         attributes |= {"axes": axes} if node.op_type.startswith("Reduce") else {"axis": axes[0]}
     return GraphNode(
         node.op_type,
