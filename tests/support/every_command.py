@@ -1,7 +1,7 @@
 """Runs every command in this process, as ``python tests/support/every_command.py FOLDER``.
 
 Prints a JSON object: of each command its status and what it wrote to stderr. ``--closed`` closes
-the standard streams before each, as a shell's ``>&- 2>&- <&-`` does.
+the standard streams before the first, as a shell's ``>&- 2>&- <&-`` does.
 """
 
 import contextlib
@@ -41,14 +41,18 @@ def run_closed(words):
     """The status of a command whose streams are closed as Python finds them then."""
     from latprof.cli.main import main
 
+    sys.argv = ["latprof", *words]
+    return [status_of_closed(main), "", 0]
+
+
+def close_streams():
+    """Once: what was opened since may have their numbers."""
     for number in range(3):
         with contextlib.suppress(OSError):
             os.close(number)
     for name in ("stdin", "stdout", "stderr"):
         setattr(sys, name, None)
         setattr(sys, f"__{name}__", None)
-    sys.argv = ["latprof", *words]
-    return [status_of_closed(main), "", 0]
 
 
 def status_of_closed(main):
@@ -78,6 +82,8 @@ if __name__ == "__main__":
 
     stop_what_takes_long(setattr)
     is_closed, printed = "--closed" in sys.argv, os.dup(1)
+    if is_closed:
+        close_streams()
     way = run_closed if is_closed else run
     found = {name: way(words) for name, words in calls(sys.argv[1], is_closed=is_closed)}
     os.write(printed, json.dumps(found).encode())
