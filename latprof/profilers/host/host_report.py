@@ -305,18 +305,21 @@ class HostReport(ShortRepr):
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain JSON values."""
+        """Return the report as plain JSON values, None for what is not known."""
+        numbers = {
+            "preempted_runs": self.preempted,
+            "other_load": self.other_load,
+            "withheld": self.withheld,
+            "memory_slowdown": self.memory_slowdown,
+            "others_memory_gb_s": self.others_gb_s,
+        }
         return {
             "quiet": self.quiet,
             "warnings": list(self.warnings),
             "checks": [dataclasses.asdict(check) for check in self.checks],
-            "preempted_runs": self.preempted,
-            "other_load": self.other_load,
-            "withheld": self.withheld,
             "tries": self.tries,
             "tries_disturbed": self.disturbed,
-            "memory_slowdown": self.memory_slowdown,
-            "others_memory_gb_s": self.others_gb_s,
+            **{name: value if math.isfinite(value) else None for name, value in numbers.items()},
         }
 
 
