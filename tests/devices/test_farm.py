@@ -108,8 +108,8 @@ def test_devices_measure_side_by_side_into_targets_of_their_own(folder, address)
 
 def test_pooled_devices_share_the_visits_to_one_target(folder, address):
     with (
-        worker(folder, address, "a", seconds=0.05),
-        worker(folder, address, "b", seconds=0.05),
+        worker(folder, address, "a", seconds=0.4),
+        worker(folder, address, "b", seconds=0.4),
     ):
         done = collect(folder, address, "--pool")
     assert done.returncode == 0, done.stderr
