@@ -111,11 +111,11 @@ def test_pooled_devices_share_the_visits_to_one_target(folder, address):
         worker(folder, address, "a", seconds=0.4),
         worker(folder, address, "b", seconds=0.4),
     ):
-        done = collect(folder, address, "--pool")
+        # However wide an interval is: a busy host makes more visits otherwise.
+        done = collect(folder, address, "--pool", "--half-width", "99%")
     assert done.returncode == 0, done.stderr
     devices = json.loads(done.stdout)["devices"]
-    # On a busy machine one may be asked for again and made by both; it is stored once.
-    assert sum(each["visits_made"] for each in devices) >= VISITS
+    assert sum(each["visits_made"] for each in devices) == VISITS
     assert min(each["visits_made"] for each in devices) > 0
     assert devices[0]["specimens"].keys() == {"sim@a", "sim@b"}
     check_whole(folder / "lab.db", "")
