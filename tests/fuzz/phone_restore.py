@@ -146,6 +146,10 @@ def set_up(phone, chance):
     refusal.unlink(missing_ok=True)
     if chance.random() < 0.1:
         refusal.write_text("")
+    slow = phone.root / "answers/slow"
+    slow.unlink(missing_ok=True)
+    if chance.random() < 0.5:
+        slow.write_text("0.3")
     return before
 
 

@@ -26,6 +26,8 @@ _LOOKS = 12_000
 _SHOWN = ("usr", "lib", "lib64")
 _MADE = ("bin", "data/local/tmp", "data/misc/adb", "dev", "proc", "sys", "tmp", "answers", "etc")
 
+#: Where it is there, what is set is set after so many seconds: on phones, a Java program starts.
+_SLOWLY = '[ ! -f /answers/slow ] || sleep "$(cat /answers/slow)"'
 #: Each program answers from /answers, and keeps what is set there.
 _PROGRAMS = {
     "getprop": """
@@ -35,7 +37,8 @@ sed -n "s/^\\[$1\\]: \\[\\(.*\\)\\]$/\\1/p" /answers/getprop""",
 case "$1" in *[!A-Za-z0-9_.-]*|'') exit 1;; esac
 if [ -f "/answers/dumpsys.$1" ]; then cat "/answers/dumpsys.$1"; exit; fi
 echo "Can't find service: $1" >&2; exit 20""",
-    "settings": """
+    "settings": f"""
+[ "$1" = get ] || {_SLOWLY}
 file="/answers/settings.$2.$3"
 case "$1" in
   get) if [ -f "$file" ]; then cat "$file"; else echo null; fi;;
@@ -43,14 +46,16 @@ case "$1" in
   delete) rm -f "$file"; echo "$*" >> /answers/log;;
   *) exit 1;;
 esac""",
-    "cmd": """
+    "cmd": f"""
+{_SLOWLY}
 echo "$*" >> /answers/log
 if [ "$1 $2" = "power set-fixed-performance-mode-enabled" ]; then
   if [ -f /answers/no-fixed-performance-mode ]; then echo "Unknown command: $2" >&2; exit 255; fi
   echo "$3" > /answers/fixed-performance-mode; exit
 fi
 echo "cmd: Can't find service: $1" >&2; exit 20""",
-    "input": """
+    "input": f"""
+{_SLOWLY}
 echo "$*" >> /answers/log
 case "$2" in
   223) sed -i 's/mWakefulness=Awake/mWakefulness=Asleep/' /answers/dumpsys.power;;

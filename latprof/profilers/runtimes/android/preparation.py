@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from latprof.common.endings import needs_time_to_end
+from latprof.common.endings import needs_time_to_end, run_to_its_end
 from latprof.errors import DeviceError, DeviceOfflineError, LatprofError
 from latprof.profilers.runtimes.android.answers import ask_all
 from latprof.profilers.runtimes.android.journal import Change, Journal
@@ -123,6 +124,9 @@ def prepare(
 
     def make(change: Change, words: list[str]) -> str:
         """Make a change; why the phone refuses it, which is no change then."""
+        return run_to_its_end(partial(make_it, change, words))
+
+    def make_it(change: Change, words: list[str]) -> str:
         journal.add(change)
         try:
             _run(services, words)
@@ -174,8 +178,11 @@ def prepare_again(services: PhoneServices, serial: str, preparation: Preparation
 
 def restore(services: PhoneServices, journal: Journal, on_note: OnNote | None = None) -> None:
     """Undo the changes of a journal in reverse, but for those that the user changed meanwhile."""
-    if not journal.changes:
-        return
+    if journal.changes:
+        run_to_its_end(partial(_undo_all, services, journal, on_note))
+
+
+def _undo_all(services: PhoneServices, journal: Journal, on_note: OnNote | None) -> None:
     now = _look(services)
     refused: DeviceError | None = None
     for change in reversed(list(journal.changes)):
