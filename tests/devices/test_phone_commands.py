@@ -381,7 +381,7 @@ def test_the_phone_is_as_it_was_after_each_kind_of_end(tmp_path):
             "tests.fuzz",
             "phone-restore",
             "--count",
-            "13",
+            "14",
             "--state",
             str(tmp_path),
         ],
@@ -391,7 +391,7 @@ def test_the_phone_is_as_it_was_after_each_kind_of_end(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len([line for line in done.stdout.splitlines() if "restored " in line]) == 13
+    assert len([line for line in done.stdout.splitlines() if "restored " in line]) == 14
 
 
 # Files ------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A phone is as it was found after any end of what prepared it: 13 kinds of end at any moment.
+"""A phone is as it was found after any end of what prepared it: 14 kinds of end at any moment.
 
 A process of its own prepares a test phone (the real adbd, with answers that keep what is set), over
 adb-shell and over a server in turn. It ends, or is ended, at a random moment of preparing,
@@ -26,6 +26,7 @@ KINDS = (
     "end",
     "exception",
     "SIGINT",
+    "SIGINT amid a change",
     "SIGTERM",
     "SIGHUP",
     "SIGKILL",
@@ -38,7 +39,15 @@ KINDS = (
     "user's change, SIGKILL",
 )
 #: Ends after which a phone must be as it was without a next start.
-AT_ONCE = {"end", "exception", "SIGINT", "SIGTERM", "SIGHUP", "user's change, SIGTERM"}
+AT_ONCE = {
+    "end",
+    "exception",
+    "SIGINT",
+    "SIGINT amid a change",
+    "SIGTERM",
+    "SIGHUP",
+    "user's change, SIGTERM",
+}
 SETTING = "settings.global.stay_on_while_plugged_in"
 VALUES = (None, "0", "1", "3", "7")
 USERS_OWN = "5"
@@ -105,18 +114,24 @@ def one(phone, kind, way, environment, chance):
     journals = Path(environment["XDG_STATE_HOME"]) / "latprof/phones"
     shutil.rmtree(journals, ignore_errors=True)
     before = set_up(phone, chance)
+    amid = "amid" in kind
+    if amid:
+        set_up_slow(phone, before)
     end = "exception" if kind == "exception" else "end"
     users = kind.startswith("user")
     seconds = LONGEST_S if users else chance.uniform(0.0, 0.4)
     child = started(phone, way, environment, chance, (seconds, end))
     reached = read_line(child)  # "started"
-    wants_prepared = users or chance.random() < 0.5
+    wants_prepared = users or (chance.random() < 0.5 and not amid)
     if wants_prepared:
         reached = read_line(child)  # "prepared", or its end
     if users and reached == "prepared":
         phone.answer(SETTING, f"{USERS_OWN}\n")
         before["setting"] = USERS_OWN
-    time.sleep(chance.uniform(0.0, 0.5 if wants_prepared else 0.8))
+    while amid and not (phone.root / "answers/begun").exists() and child.poll() is None:
+        time.sleep(0.01)
+    if not amid:
+        time.sleep(chance.uniform(0.0, 0.5 if wants_prepared else 0.8))
     disturb(phone, kind, child, journals)
     try:
         _, said = child.communicate(timeout=LONGEST_S)
@@ -125,6 +140,8 @@ def one(phone, kind, way, environment, chance):
         child.wait()
         return "it does not end"
     phone.link.heal()
+    if amid:
+        end_of_change(phone)
     if kind not in AT_ONCE and (failure := next_start(phone, way, environment)):
         return failure
     found = compare(phone, before, rebooted="reboot" in kind)
@@ -148,9 +165,26 @@ def set_up(phone, chance):
         refusal.write_text("")
     slow = phone.root / "answers/slow"
     slow.unlink(missing_ok=True)
+    (phone.root / "answers/begun").unlink(missing_ok=True)
     if chance.random() < 0.5:
         slow.write_text("0.3")
     return before
+
+
+def set_up_slow(phone, before):
+    """A phone that has a setting to change, and takes a second for it."""
+    (phone.root / "answers" / SETTING).unlink(missing_ok=True)
+    before["setting"] = None
+    (phone.root / "answers/slow").write_text("1")
+
+
+def end_of_change(phone):
+    """Wait until the change has been made on the phone, or its command was ended."""
+    for _ in range(300):
+        if not (phone.root / "answers/begun").exists():
+            break
+        time.sleep(0.01)
+    time.sleep(0.1)
 
 
 def started(phone, way, environment, chance, last):

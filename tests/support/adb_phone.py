@@ -26,8 +26,9 @@ _LOOKS = 12_000
 _SHOWN = ("usr", "lib", "lib64")
 _MADE = ("bin", "data/local/tmp", "data/misc/adb", "dev", "proc", "sys", "tmp", "answers", "etc")
 
-#: Where it is there, what is set is set after so many seconds: on phones, a Java program starts.
-_SLOWLY = '[ ! -f /answers/slow ] || sleep "$(cat /answers/slow)"'
+#: Where `slow` is there, what is set is set after so many seconds, as by a phone's Java programs.
+_SLOWLY = """[ ! -f /answers/slow ] || {
+  : > /answers/begun; sleep "$(cat /answers/slow)"; rm -f /answers/begun; }"""
 #: Each program answers from /answers, and keeps what is set there.
 _PROGRAMS = {
     "getprop": """
@@ -54,6 +55,9 @@ if [ "$1 $2" = "power set-fixed-performance-mode-enabled" ]; then
   echo "$3" > /answers/fixed-performance-mode; exit
 fi
 echo "cmd: Can't find service: $1" >&2; exit 20""",
+    "mv": f"""
+{_SLOWLY}
+exec busybox mv "$@" """,
     "input": f"""
 {_SLOWLY}
 echo "$*" >> /answers/log
