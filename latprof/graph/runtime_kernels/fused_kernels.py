@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from latprof.graph.runtime_kernels import patterns
+from latprof.graph.runtime_kernels import composed_operators, patterns
 from latprof.graph.runtime_kernels.blocked_layout import NCHWC, BlockedLayout
 from latprof.graph.runtime_kernels.function_bodies import expand_functions
 from latprof.graph.runtime_kernels.kernel_graph import KernelGraph
@@ -73,13 +73,13 @@ def _basic(graph: KernelGraph, *, more: bool, signed: bool) -> None:
     patterns.sums_into_gemm(graph)
     patterns.products_with_a_bias(graph)
     if more:
-        patterns.gelu(graph)
-        patterns.splits(graph)
+        composed_operators.gelu(graph)
+        composed_operators.splits(graph)
     transposes_past_splits(graph)
-    patterns.layer_normalization(graph, merge=False)
+    composed_operators.layer_normalization(graph, merge=False)
     transposes_past_elements(graph)
     join_transposes(graph)
-    patterns.layer_normalization(graph, merge=True)
+    composed_operators.layer_normalization(graph, merge=True)
     join_transposes(graph)
 
 
@@ -91,11 +91,11 @@ def _for_this_processor(graph: KernelGraph, block: int, level: OptimizationLevel
     if level in ("extended", "all"):
         products_of_few_bits(graph)
         patterns.activations(graph)
-        patterns.simplified_layer_normalization(graph)
+        composed_operators.simplified_layer_normalization(graph)
         patterns.scaled_and_transposed_products(graph)
-        patterns.skip_layer_normalization(graph)
-        patterns.fast_gelu(graph)
-        patterns.quick_gelu(graph)
+        composed_operators.skip_layer_normalization(graph)
+        composed_operators.fast_gelu(graph)
+        composed_operators.quick_gelu(graph)
     expand_functions(graph)
     if level != "all":
         return

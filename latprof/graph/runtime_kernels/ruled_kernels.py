@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from latprof.graph.fusion_rules import rule_kind
-from latprof.graph.runtime_kernels import patterns
+from latprof.graph.runtime_kernels import composed_operators, patterns
 from latprof.graph.runtime_kernels.kernel_graph import KernelGraph
 from latprof.graph.runtime_kernels.ruled_fusion import fuse_by_rules
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 #: Groups of operators that runtimes may know as one, in the order in which they are looked for.
 PATTERNS: Mapping[str, Callable[[KernelGraph], None]] = {
     "equal operators": patterns.merge_what_is_the_same,
-    "gelu": patterns.gelu,
-    "fast gelu": patterns.fast_gelu,
-    "swish": patterns.quick_gelu,
-    "layer normalization": partial(patterns.layer_normalization, merge=True, move=False),
-    "rms normalization": patterns.simplified_layer_normalization,
-    "channel shuffle": patterns.channel_shuffle,
+    "gelu": composed_operators.gelu,
+    "fast gelu": composed_operators.fast_gelu,
+    "swish": composed_operators.quick_gelu,
+    "layer normalization": partial(composed_operators.layer_normalization, merge=True, move=False),
+    "rms normalization": composed_operators.simplified_layer_normalization,
+    "channel shuffle": composed_operators.channel_shuffle,
 }
 
 
