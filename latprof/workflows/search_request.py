@@ -22,15 +22,10 @@ from latprof.searchers.accuracy.accuracy_sources import (
     accuracy_name,
     load_accuracy,
 )
-from latprof.searchers.base import (
-    MOST_STEPS,
-    AccuracySource,
-    Evaluation,
-    SearchProblem,
-    sample_within,
-)
+from latprof.searchers.base import MOST_STEPS, AccuracySource, Evaluation, SearchProblem
 from latprof.searchers.methods import get_searcher, searcher_class
 from latprof.searchers.resuming import StoredRun, search_in_store, search_plan
+from latprof.searchers.sampling import sample_within
 
 if TYPE_CHECKING:
     from latprof.measurement.store.store import Store

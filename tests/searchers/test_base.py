@@ -18,8 +18,9 @@ from latprof.searchers import (
     best_of,
     pareto_front,
 )
-from latprof.searchers.base import EvaluatingSearcher, sample_within
+from latprof.searchers.base import EvaluatingSearcher
 from latprof.searchers.methods import get_searcher, searcher_names
+from latprof.searchers.sampling import sample_within
 
 SPACE = get_space("nasbench-macro")
 ALL = SPACE.sample_choices(SPACE.num_architectures)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latprof.errors import InvalidValueError
-from latprof.searchers.base import neighbours
+from latprof.searchers.sampling import neighbours
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Choices

@@ -8,15 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from latprof.common.limits import NOT_NEGATIVE, SHARE, whole
-from latprof.searchers.base import (
-    EvaluatingSearcher,
-    Proposals,
-    SearchProblem,
-    random_choices,
-    sample_within,
-)
+from latprof.searchers.base import EvaluatingSearcher, Proposals, SearchProblem
 from latprof.searchers.evaluating.rank_model import RankModel
 from latprof.searchers.evaluating.variation import varied
+from latprof.searchers.sampling import random_choices, sample_within
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Choices

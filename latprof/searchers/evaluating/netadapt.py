@@ -9,14 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from latprof.common.limits import INNER_SHARE, Limit
-from latprof.searchers.base import (
-    EvaluatingSearcher,
-    Proposals,
-    SearchProblem,
-    neighbours,
-    random_choices,
-)
+from latprof.searchers.base import EvaluatingSearcher, Proposals, SearchProblem
 from latprof.searchers.evaluating.rank_model import RankModel
+from latprof.searchers.sampling import neighbours, random_choices
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Architecture, Choices

@@ -18,10 +18,10 @@ from latprof.searchers.base import (
     Scores,
     SearchProblem,
     pareto_front,
-    sample_within,
 )
 from latprof.searchers.evaluating.rank_model import RankModel
 from latprof.searchers.evaluating.variation import varied
+from latprof.searchers.sampling import sample_within
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Choices, SearchSpace

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from latprof.searchers.base import EvaluatingSearcher, Proposals, SearchProblem, sample_within
+from latprof.searchers.base import EvaluatingSearcher, Proposals, SearchProblem
+from latprof.searchers.sampling import sample_within
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,8 +7,8 @@ from known_problem import ALL, LATENCY, SPACE, latencies
 from latprof.datasets.spaces.ofa_mobilenetv3 import OFAMobileNetV3Space
 from latprof.errors import InvalidValueError
 from latprof.searchers import LatencyTable, SearchProblem
-from latprof.searchers.base import neighbours
 from latprof.searchers.differentiable.derivation import derive
+from latprof.searchers.sampling import neighbours
 
 OF_ALL = latencies(ALL)
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from latprof.errors import InvalidValueError
-from latprof.searchers.base import EvaluatingSearcher, best_of, random_choices
+from latprof.searchers.base import EvaluatingSearcher, best_of
 from latprof.searchers.evaluating.random_search import RandomSearch
+from latprof.searchers.sampling import random_choices
 from latprof.testing.searcher_contract import EvaluatingSearcherContract
 
 
