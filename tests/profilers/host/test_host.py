@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from latprof.profilers.host.checks import INVISIBLE, observe, run_checks
+from latprof.profilers.host.checks import INVISIBLE, run_checks
 from latprof.profilers.host.facts import Host, host_facts, parse_cores, processor_name
+from latprof.profilers.host.host_window import observe
 
 CPU = "sys/devices/system/cpu"
 CPUINFO = """processor\t: 0
