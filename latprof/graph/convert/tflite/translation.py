@@ -12,10 +12,7 @@ from onnx import helper
 
 from latprof.common.extras import require
 from latprof.errors import LatprofError, ModelFileError, UnsupportedModelError
-from latprof.graph.convert.tflite import resize_rules as sizes
-from latprof.graph.convert.tflite import window_rules as windows
 from latprof.graph.convert.tflite.constants import ConstantFolder, read_constant
-from latprof.graph.convert.tflite.element_rules import ELEMENT_RULES, Rule
 from latprof.graph.convert.tflite.flat_file import WrittenModel, written_model
 from latprof.graph.convert.tflite.flat_graph import FlatGraph
 from latprof.graph.convert.tflite.flat_operator import INT32, FlatNode
@@ -28,8 +25,11 @@ from latprof.graph.convert.tflite.layouts import (
     in_order,
     stored,
 )
-from latprof.graph.convert.tflite.move_rules import MOVE_RULES
-from latprof.graph.convert.tflite.product_rules import PRODUCT_RULES
+from latprof.graph.convert.tflite.rules import resize_rules as sizes
+from latprof.graph.convert.tflite.rules import window_rules as windows
+from latprof.graph.convert.tflite.rules.element_rules import ELEMENT_RULES, Rule
+from latprof.graph.convert.tflite.rules.move_rules import MOVE_RULES
+from latprof.graph.convert.tflite.rules.product_rules import PRODUCT_RULES
 from latprof.graph.convert.tflite.simplifying import simplify
 from latprof.graph.external_data import load_external_data
 from latprof.graph.model_file import graph_inputs, read_model

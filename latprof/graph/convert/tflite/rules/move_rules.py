@@ -21,7 +21,7 @@ from latprof.graph.convert.tflite.layouts import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from latprof.graph.convert.tflite.element_rules import Rule
+    from latprof.graph.convert.tflite.rules.element_rules import Rule
 
 
 def same(op: FlatNode) -> FlatValue:

@@ -1,0 +1,1 @@
+"""How each operator of ONNX is written with operators of TFLite."""
