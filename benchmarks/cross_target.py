@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from latprof.datasets.importers.accuracies import load_nasbench201_accuracies
-from latprof.datasets.importers.help import load_help
+from latprof.datasets.importers.collections.help import load_help
 from latprof.searchers import (
     ArchitectureTable,
     CrossTarget,

@@ -16,21 +16,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latprof.datasets.importers.accuracies import load_nasbench201_accuracies, load_nasbench_macro
-from latprof.datasets.importers.flags import held_out_residuals, outlier_share
-from latprof.datasets.importers.hat import load_hat
-from latprof.datasets.importers.help import additive_labels, help_devices, load_help
-from latprof.datasets.importers.lookup_tables import read_single_path_table, read_yaml_table
-from latprof.datasets.importers.mobile_ml import (
+from latprof.datasets.importers.collections.hat import load_hat
+from latprof.datasets.importers.collections.help import additive_labels, help_devices, load_help
+from latprof.datasets.importers.collections.mobile_ml import (
     load_mobile_ml,
     load_mobile_ml_operators,
     mobile_ml_columns,
 )
+from latprof.datasets.importers.collections.tinynas import load_tinynas
+from latprof.datasets.importers.flags import held_out_residuals, outlier_share
+from latprof.datasets.importers.lookup_tables import read_single_path_table, read_yaml_table
 from latprof.datasets.importers.table_export import (
     check_space,
     proxyless_table,
     sharing_error_ms,
 )
-from latprof.datasets.importers.tinynas import load_tinynas
 from latprof.datasets.published.loading import load
 from latprof.datasets.spaces.named import space_from_description
 from latprof.predictors.models.lookup_table_predictor import LookupTablePredictor

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from latprof.datasets.importers.help import load_help
+from latprof.datasets.importers.collections.help import load_help
 from latprof.datasets.importers.twins import latencies_of_twins
 from latprof.predictors.models.by_name import make_predictor
 

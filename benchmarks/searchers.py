@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from latprof.datasets import load
 from latprof.datasets.importers.accuracies import load_nasbench201_accuracies, load_nasbench_macro
-from latprof.datasets.importers.help import load_help
+from latprof.datasets.importers.collections.help import load_help
 from latprof.datasets.spaces.named import space_from_description
 from latprof.predictors.models.hybrid import HybridPredictor
 from latprof.searchers import (

@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from latprof.datasets import load
+from latprof.datasets.importers.collections.help import help_devices, load_help
 from latprof.datasets.importers.flags import SYNTHETIC
-from latprof.datasets.importers.help import help_devices, load_help
 from latprof.datasets.spaces.named import space_from_description
 from latprof.predictors.fitting.ridge import fit_ridge
 from latprof.predictors.fitting.transfer_model import (

@@ -4,31 +4,37 @@ from latprof.datasets.importers.accuracies import (
 )
 from latprof.datasets.importers.accuracies import load_nasbench_macro as load_nasbench_macro
 from latprof.datasets.importers.base import ImportedLatencies as ImportedLatencies
-from latprof.datasets.importers.brp_nas import load_brp_nas as load_brp_nas
+from latprof.datasets.importers.collections.brp_nas import load_brp_nas as load_brp_nas
+from latprof.datasets.importers.collections.hat import load_hat as load_hat
+from latprof.datasets.importers.collections.help import help_devices as help_devices
+from latprof.datasets.importers.collections.help import load_help as load_help
+from latprof.datasets.importers.collections.hw_nas_bench import (
+    hw_nas_bench_columns as hw_nas_bench_columns,
+)
+from latprof.datasets.importers.collections.hw_nas_bench import (
+    load_hw_nas_bench as load_hw_nas_bench,
+)
+from latprof.datasets.importers.collections.hw_nas_bench import (
+    load_hw_nas_bench_table as load_hw_nas_bench_table,
+)
+from latprof.datasets.importers.collections.mobile_ml import ImportedOperators as ImportedOperators
+from latprof.datasets.importers.collections.mobile_ml import load_mobile_ml as load_mobile_ml
+from latprof.datasets.importers.collections.mobile_ml import (
+    load_mobile_ml_operators as load_mobile_ml_operators,
+)
+from latprof.datasets.importers.collections.mobile_ml import mobile_ml_columns as mobile_ml_columns
+from latprof.datasets.importers.collections.tinynas import (
+    ConvolutionLatencies as ConvolutionLatencies,
+)
+from latprof.datasets.importers.collections.tinynas import load_tinynas as load_tinynas
 from latprof.datasets.importers.columns import column_forms as column_forms
 from latprof.datasets.importers.columns import load_column as load_column
 from latprof.datasets.importers.flags import detect_flags as detect_flags
-from latprof.datasets.importers.hat import load_hat as load_hat
-from latprof.datasets.importers.help import help_devices as help_devices
-from latprof.datasets.importers.help import load_help as load_help
-from latprof.datasets.importers.hw_nas_bench import hw_nas_bench_columns as hw_nas_bench_columns
-from latprof.datasets.importers.hw_nas_bench import load_hw_nas_bench as load_hw_nas_bench
-from latprof.datasets.importers.hw_nas_bench import (
-    load_hw_nas_bench_table as load_hw_nas_bench_table,
-)
 from latprof.datasets.importers.lookup_tables import LookupTable as LookupTable
 from latprof.datasets.importers.lookup_tables import (
     read_single_path_table as read_single_path_table,
 )
 from latprof.datasets.importers.lookup_tables import read_yaml_table as read_yaml_table
-from latprof.datasets.importers.mobile_ml import ImportedOperators as ImportedOperators
-from latprof.datasets.importers.mobile_ml import load_mobile_ml as load_mobile_ml
-from latprof.datasets.importers.mobile_ml import (
-    load_mobile_ml_operators as load_mobile_ml_operators,
-)
-from latprof.datasets.importers.mobile_ml import mobile_ml_columns as mobile_ml_columns
-from latprof.datasets.importers.tinynas import ConvolutionLatencies as ConvolutionLatencies
-from latprof.datasets.importers.tinynas import load_tinynas as load_tinynas
 from latprof.datasets.models.layers import Block as Block
 from latprof.datasets.models.layers import Layer as Layer
 from latprof.datasets.models.layers import Place as Place

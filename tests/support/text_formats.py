@@ -3,10 +3,13 @@
 from formats import cell, write_csv, write_json
 
 from latprof.datasets.importers.accuracies import load_nasbench201_accuracies, load_nasbench_macro
-from latprof.datasets.importers.hat import FEATURES, load_hat
+from latprof.datasets.importers.collections.hat import FEATURES, load_hat
+from latprof.datasets.importers.collections.mobile_ml import (
+    load_mobile_ml,
+    load_mobile_ml_operators,
+)
+from latprof.datasets.importers.collections.tinynas import load_tinynas
 from latprof.datasets.importers.lookup_tables import read_single_path_table, read_yaml_table
-from latprof.datasets.importers.mobile_ml import load_mobile_ml, load_mobile_ml_operators
-from latprof.datasets.importers.tinynas import load_tinynas
 
 E2E = ["model", "FLOPS", "size", "pixel4|1large|float|mean", "pixel4|1large|float|std"]
 OPERATORS = ["model", "operation", "feature", "pixel4|gpu|float", "pixel4|gpu|kernel"]

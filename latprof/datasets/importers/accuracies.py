@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.importers.base import registered_space
+from latprof.datasets.importers.collections.help import parse_cell
 from latprof.datasets.importers.files.reading import (
     Floats,
     kind_of,
@@ -21,7 +22,6 @@ from latprof.datasets.importers.files.reading import (
     read_csv,
     read_json,
 )
-from latprof.datasets.importers.help import parse_cell
 from latprof.errors import DataSetError
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from latprof.datasets.importers.brp_nas import load_brp_nas
-from latprof.datasets.importers.hat import load_hat
-from latprof.datasets.importers.help import load_help
-from latprof.datasets.importers.hw_nas_bench import load_hw_nas_bench
-from latprof.datasets.importers.mobile_ml import load_mobile_ml
+from latprof.datasets.importers.collections.brp_nas import load_brp_nas
+from latprof.datasets.importers.collections.hat import load_hat
+from latprof.datasets.importers.collections.help import load_help
+from latprof.datasets.importers.collections.hw_nas_bench import load_hw_nas_bench
+from latprof.datasets.importers.collections.mobile_ml import load_mobile_ml
 from latprof.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from formats import write_help, write_latency
 
-from latprof.datasets.importers.brp_nas import load_brp_nas
+from latprof.datasets.importers.collections.brp_nas import load_brp_nas
 from latprof.datasets.importers.columns import column_forms, load_column
 from latprof.datasets.importers.twins import noise_of_twins
 from latprof.datasets.spaces.named import get_space

@@ -5,8 +5,8 @@ import pytest
 from formats import cell, public, torch_bytes, write_help, write_latency, write_torch
 
 from latprof.datasets.importers.base import split_device
+from latprof.datasets.importers.collections.help import help_devices, load_help
 from latprof.datasets.importers.flags import detect_flags
-from latprof.datasets.importers.help import help_devices, load_help
 from latprof.errors import DataSetError, UnknownNameError
 
 SPACES = {"fbnet": 22, "nasbench201": 6, "ofa": 46}

@@ -9,20 +9,20 @@ from formats import all_cells, cell, public, write_csv, write_help, write_json, 
 from text_formats import E2E, FEATURE, HAT, HAT_ROW, OPERATORS, macro, small_files
 
 from latprof.datasets.importers.accuracies import load_nasbench201_accuracies, load_nasbench_macro
-from latprof.datasets.importers.hat import load_hat
-from latprof.datasets.importers.help import load_help
-from latprof.datasets.importers.hw_nas_bench import (
+from latprof.datasets.importers.collections.hat import load_hat
+from latprof.datasets.importers.collections.help import load_help
+from latprof.datasets.importers.collections.hw_nas_bench import (
     fbnet_keys,
     hw_nas_bench_columns,
     load_hw_nas_bench,
     load_hw_nas_bench_table,
 )
-from latprof.datasets.importers.mobile_ml import (
+from latprof.datasets.importers.collections.mobile_ml import (
     load_mobile_ml,
     load_mobile_ml_operators,
     mobile_ml_columns,
 )
-from latprof.datasets.importers.tinynas import load_tinynas
+from latprof.datasets.importers.collections.tinynas import load_tinynas
 from latprof.errors import DataSetError, UnknownNameError
 
 # mobile-ml-benchmark -----------------------------------------------------------------------

@@ -5,7 +5,7 @@ import pytest
 from formats import public
 
 from latprof.datasets.importers.accuracies import load_nasbench201_accuracies
-from latprof.datasets.importers.help import load_help
+from latprof.datasets.importers.collections.help import load_help
 from latprof.predictors.pack.saving import load_pack
 from latprof.searchers import ArchitectureTable, LatencyTable, SearchProblem, get_searcher
 from latprof.searchers.studies.cross_target import cross_target, search_targets

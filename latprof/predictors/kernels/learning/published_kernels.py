@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latprof.datasets.importers.mobile_ml import load_mobile_ml, load_mobile_ml_operators
-from latprof.datasets.importers.tinynas import COLUMNS, load_tinynas
+from latprof.datasets.importers.collections.mobile_ml import (
+    load_mobile_ml,
+    load_mobile_ml_operators,
+)
+from latprof.datasets.importers.collections.tinynas import COLUMNS, load_tinynas
 from latprof.predictors.kernels.configurations import (
     CONTEXT,
     NUMBERS,
@@ -21,7 +24,7 @@ from latprof.predictors.kernels.learning.network_fitting import KernelTable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from latprof.datasets.importers.mobile_ml import Feature, ImportedOperators
+    from latprof.datasets.importers.collections.mobile_ml import Feature, ImportedOperators
     from latprof.predictors.kernels.configurations import KernelConfiguration
 
 _FAMILIES = {
@@ -47,7 +50,7 @@ def mobile_ml_table(
     """The table of ``tflite_cnn_ops_gpu.csv``, with latencies from ``tflite_cnn_e2e.csv``.
 
     ``device`` is ``"pixel4|gpu"`` or ``"mi8se|gpu"``. Raises as
-    :func:`~latprof.datasets.importers.mobile_ml.load_mobile_ml`.
+    :func:`~latprof.datasets.importers.collections.mobile_ml.load_mobile_ml`.
     """
     loaded = load_mobile_ml_operators(operators, device)
     names = tuple(dict.fromkeys(loaded.models))
@@ -125,7 +128,7 @@ def _tflite(operation: str, features: Mapping[str, Feature], kernel: str) -> Ker
 
 def tinynas_table(path: str | os.PathLike[str]) -> KernelTable:
     """Convolutions of TinyNAS on a V100; raises as
-    :func:`~latprof.datasets.importers.tinynas.load_tinynas`.
+    :func:`~latprof.datasets.importers.collections.tinynas.load_tinynas`.
     """
     loaded = load_tinynas(path)
     column = dict(zip(COLUMNS, loaded.shapes.T.astype(np.float64), strict=True))

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.datasets.importers.base import ImportedLatencies, column_of_cells
+from latprof.datasets.importers.collections.help import parse_cell
 from latprof.datasets.importers.files.plain_pickle import read_pickle
 from latprof.datasets.importers.files.reading import kind_of, number_in, numbers, read_bytes
-from latprof.datasets.importers.help import parse_cell
 from latprof.datasets.importers.lookup_tables import LookupTable, TableEntry
 from latprof.errors import DataSetError, UnknownNameError
 

@@ -1,0 +1,1 @@
+"""The public collections that importers read, one module each."""
