@@ -47,7 +47,7 @@ from latprof.profilers.sessions.session_process import load_figures
 from latprof.profilers.targets import profiler_class
 from latprof.profilers.visits.measurers import measurers
 from latprof.profilers.visits.measuring_process import DEFAULT_TIMEOUT_S
-from latprof.profilers.visits.models import Costs
+from latprof.profilers.visits.model_files.models import Costs
 from latprof.profilers.visits.network_source import (
     NetworkSource,
     PathLike,

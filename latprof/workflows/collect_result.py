@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from latprof.profilers.campaign.campaign import CampaignResult
     from latprof.profilers.campaign.collection import Collection
     from latprof.profilers.host.host_report import HostReport
-    from latprof.profilers.visits.models import Costs
+    from latprof.profilers.visits.model_files.models import Costs
 
 
 @dataclass(frozen=True)

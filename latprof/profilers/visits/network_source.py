@@ -30,11 +30,11 @@ from latprof.errors import (
 )
 from latprof.graph.input_values.input_rules import InputRule, Rules, input_rules
 from latprof.measurement.records import Subject
-from latprof.profilers.visits.finished_models import finished_model
+from latprof.profilers.visits.model_files.finished_models import finished_model
 
 if TYPE_CHECKING:
     from latprof.profilers.base import Profiler
-    from latprof.profilers.visits.models import Costs, ModelReading
+    from latprof.profilers.visits.model_files.models import Costs, ModelReading
 
 #: Paths are text or path objects.
 PathLike: TypeAlias = str | os.PathLike[str]
@@ -116,7 +116,7 @@ class NetworkSource:
         """The network that :func:`~latprof.datasets.zoo.built_models.built_bytes` builds."""
         from latprof.datasets.zoo.built_models import built_model
         from latprof.graph.model_file import graph_inputs
-        from latprof.profilers.visits.models import needed_rules
+        from latprof.profilers.visits.model_files.models import needed_rules
 
         model = built_model(key)
         rules = needed_rules(graph_inputs(model.graph), input_rules(model))
@@ -130,7 +130,7 @@ class NetworkSource:
         """
         from latprof.datasets.zoo.catalogue import build
         from latprof.graph.model_file import graph_inputs
-        from latprof.profilers.visits.models import Costs, needed_rules
+        from latprof.profilers.visits.model_files.models import Costs, needed_rules
 
         subject = Subject("model", variant.digest(), str(variant))
         model = build(
@@ -186,7 +186,7 @@ class NetworkSource:
         InputFileError, InvalidValueError
             For values or shapes that do not fit, and names that are no input of any model.
         """
-        from latprof.profilers.visits.models import ModelReading
+        from latprof.profilers.visits.model_files.models import ModelReading
 
         for path in paths:
             _check_name(Path(path))
@@ -218,7 +218,7 @@ class NetworkSource:
         """The network in a TFLite file, which only LiteRT runs; its costs are not read."""
         from latprof.graph.convert.to_tflite import is_tflite
         from latprof.graph.model_file import check_readable
-        from latprof.profilers.visits.models import Costs
+        from latprof.profilers.visits.model_files.models import Costs
 
         try:
             content = check_readable(path).read_bytes()

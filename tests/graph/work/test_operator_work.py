@@ -17,7 +17,7 @@ from latprof.graph import (
     register_operator,
 )
 from latprof.graph.work import handlers
-from latprof.profilers.visits.models import ModelReading
+from latprof.profilers.visits.model_files.models import ModelReading
 
 FLOAT, INT8, INT64 = TensorProto.FLOAT, TensorProto.INT8, TensorProto.INT64
 MICROSOFT = "com.microsoft"

@@ -18,7 +18,7 @@ from latprof.graph.static_shapes import checked_shapes, fix_inputs
 from latprof.measurement.records import Subject
 from latprof.profilers.base import Profiler
 from latprof.profilers.runtimes.model_inputs import MAX_INPUT_BYTES, random_inputs
-from latprof.profilers.visits.input_files import read_input
+from latprof.profilers.visits.model_files.input_files import read_input
 
 if TYPE_CHECKING:
     import os
