@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from latprof.errors import NotEnoughDataError, UsageError
-from latprof.measurement.label_table import (
+from latprof.measurement.quiet.finding import Moment, find_constant, find_pooled_constant
+from latprof.measurement.quiet.target_constant import Constant, Tie, is_better
+from latprof.measurement.records import Target
+from latprof.measurement.statistics import interval_around, quiet_kernels
+from latprof.measurement.store.store import Store
+from latprof.measurement.tables.label_table import (
     campaign_ending,
     label_table,
     noise_floor,
@@ -21,12 +26,7 @@ from latprof.measurement.label_table import (
     repeats_table,
     stopped_by,
 )
-from latprof.measurement.quiet.finding import Moment, find_constant, find_pooled_constant
-from latprof.measurement.quiet.target_constant import Constant, Tie, is_better
-from latprof.measurement.records import Target
-from latprof.measurement.statistics import interval_around, quiet_kernels
-from latprof.measurement.store.store import Store
-from latprof.measurement.visit_table import visit_row, visit_table
+from latprof.measurement.tables.visit_table import visit_row, visit_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -231,7 +231,7 @@ class TargetLabels:
         constant that is not a quiet host's), raw_median_ms, and preempted (share of the runs, NaN
         where unknown), stopped_by, which says what ended the visits: ``"half-width"``,
         ``"visits"``, ``"time"``, ``"failures"``, ``"interrupted"``, or nothing where no campaign is
-        known (:func:`latprof.measurement.label_table.stopped_by`).
+        known (:func:`latprof.measurement.tables.label_table.stopped_by`).
 
         Raises NotEnoughDataError where no visit has samples.
         """

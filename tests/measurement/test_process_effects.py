@@ -8,7 +8,7 @@ from stored_visits import measurement
 
 from latprof.errors import InvalidValueError
 from latprof.measurement.process_effects import FEWEST_VISITS, process_effects
-from latprof.measurement.visit_table import visit_row, visit_table
+from latprof.measurement.tables.visit_table import visit_row, visit_table
 from latprof.profilers.campaign.intervals import Intervals
 
 

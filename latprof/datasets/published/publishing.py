@@ -17,8 +17,8 @@ from latprof.datasets.published.loading import FORMAT_VERSION, METADATA
 from latprof.datasets.published.splits import split_rows
 from latprof.errors import NotEnoughDataError, UsageError
 from latprof.graph.model_file import light_bytes, unchanged_file
-from latprof.measurement.label_table import noise_floor
 from latprof.measurement.statistics import cut_bursts, visit_ratio
+from latprof.measurement.tables.label_table import noise_floor
 
 if TYPE_CHECKING:
     import os

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from latprof.common.html_parts import html_table
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import NotEnoughDataError
-from latprof.measurement.visit_table import NETWORK
+from latprof.measurement.tables.visit_table import NETWORK
 
 if TYPE_CHECKING:
     import pandas as pd

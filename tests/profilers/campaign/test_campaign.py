@@ -10,11 +10,11 @@ from kept_networks import networks_of
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import DeviceError, InvalidValueError
-from latprof.measurement.label_table import label_table, noise_floor
 from latprof.measurement.labels import TargetLabels, labels
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.statistics import combine_visits, relative_half_width
 from latprof.measurement.store.store import Store
+from latprof.measurement.tables.label_table import label_table, noise_floor
 from latprof.measurement.visits import Failure, Visit
 from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.campaign import collect

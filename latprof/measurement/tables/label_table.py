@@ -17,7 +17,7 @@ from latprof.measurement.statistics import (
     noise_floor_of_visits,
     relative_half_width,
 )
-from latprof.measurement.visit_table import NETWORK
+from latprof.measurement.tables.visit_table import NETWORK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

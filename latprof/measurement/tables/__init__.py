@@ -1,0 +1,1 @@
+"""Visits and latency labels as tables."""
