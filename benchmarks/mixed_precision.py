@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latprof.datasets.spaces.mixed_precision import MixedPrecisionSpace
 from latprof.datasets.spaces.proxyless import ProxylessSpace
+from latprof.datasets.spaces.variants.mixed_precision import MixedPrecisionSpace
 from latprof.measurement.labels import TargetLabels
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.store.store import Store

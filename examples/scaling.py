@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 import latprof
-from latprof.datasets.spaces.scaled import ScaledMBConv
+from latprof.datasets.spaces.variants.scaled import ScaledMBConv
 from latprof.searchers.studies.scaling import (
     LatencyOfOperators,
     ScaledNetwork,

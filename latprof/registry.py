@@ -231,7 +231,9 @@ SPACES = Registry(
         "proxyless-cifar": "latprof.datasets.spaces.proxyless_cifar:ProxylessCifarSpace",
         "uninet": "latprof.datasets.spaces.uninet:UniNetSpace",
     },
-    special={"mixed-precision": "latprof.datasets.spaces.mixed_precision:MixedPrecisionSpace"},
+    special={
+        "mixed-precision": "latprof.datasets.spaces.variants.mixed_precision:MixedPrecisionSpace"
+    },
 )
 
 #: Capitals stand for a device's address: ``cuda:N:torch`` is the pattern of ``cuda:0:torch``.

@@ -53,7 +53,6 @@ from latprof.datasets.spaces.base import Architecture as Architecture
 from latprof.datasets.spaces.base import SearchSpace as SearchSpace
 from latprof.datasets.spaces.chain import ChainSpace as ChainSpace
 from latprof.datasets.spaces.fbnet import FBNetSpace as FBNetSpace
-from latprof.datasets.spaces.mixed_precision import MixedPrecisionSpace as MixedPrecisionSpace
 from latprof.datasets.spaces.mnasnet import MnasNetSpace as MnasNetSpace
 from latprof.datasets.spaces.named import get_space as get_space
 from latprof.datasets.spaces.named import space_from_description as space_from_description
@@ -65,8 +64,11 @@ from latprof.datasets.spaces.own.function_space import FunctionSpace as Function
 from latprof.datasets.spaces.own.function_space import space_from_function as space_from_function
 from latprof.datasets.spaces.proxyless import ProxylessSpace as ProxylessSpace
 from latprof.datasets.spaces.proxyless_cifar import ProxylessCifarSpace as ProxylessCifarSpace
-from latprof.datasets.spaces.scaled import MBConvStagesSpace as MBConvStagesSpace
-from latprof.datasets.spaces.scaled import Scale as Scale
-from latprof.datasets.spaces.scaled import ScaledMBConv as ScaledMBConv
-from latprof.datasets.spaces.scaled import ScaledNetwork as ScaledNetwork
-from latprof.datasets.spaces.scaled import compound_scaling as compound_scaling
+from latprof.datasets.spaces.variants.mixed_precision import (
+    MixedPrecisionSpace as MixedPrecisionSpace,
+)
+from latprof.datasets.spaces.variants.scaled import MBConvStagesSpace as MBConvStagesSpace
+from latprof.datasets.spaces.variants.scaled import Scale as Scale
+from latprof.datasets.spaces.variants.scaled import ScaledMBConv as ScaledMBConv
+from latprof.datasets.spaces.variants.scaled import ScaledNetwork as ScaledNetwork
+from latprof.datasets.spaces.variants.scaled import compound_scaling as compound_scaling

@@ -51,7 +51,7 @@ class Block(ShortRepr):
         the image).
     precision : str
         Of its operators, in a network of mixed precision
-        (:mod:`latprof.datasets.spaces.mixed_precision`).
+        (:mod:`latprof.datasets.spaces.variants.mixed_precision`).
     """
 
     name: str

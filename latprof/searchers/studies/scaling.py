@@ -1,7 +1,7 @@
 """Scaling a network to a latency: EfficientNet's compound rule, TinyNet's Gaussian processes.
 
 Both rules were published for multiply-accumulates; here the budget is a latency, predicted or
-measured. A family (:class:`latprof.datasets.spaces.scaled.ScalableFamily`) has the networks.
+measured. A family (:class:`latprof.datasets.spaces.variants.scaled.ScalableFamily`) has the networks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from latprof.common.extras import require
 from latprof.common.limits import check_seed
 from latprof.common.short_reprs import whole_percent
-from latprof.datasets.spaces.scaled import (
+from latprof.datasets.spaces.variants.scaled import (
     NetworkLatency,
     NetworksOfFamily,
     ScalableFamily,

@@ -9,11 +9,11 @@ import onnxruntime
 import pytest
 
 from latprof.datasets.spaces.fbnet import FBNetSpace
-from latprof.datasets.spaces.mixed_precision import MixedPrecisionSpace
 from latprof.datasets.spaces.named import get_space, space_from_description, space_names
 from latprof.datasets.spaces.nasbench201 import NASBench201Space
 from latprof.datasets.spaces.nasbench_macro import NASBenchMacroSpace
 from latprof.datasets.spaces.proxyless import ProxylessSpace
+from latprof.datasets.spaces.variants.mixed_precision import MixedPrecisionSpace
 from latprof.errors import InvalidValueError, UnknownNameError
 from latprof.graph.reader import read_network
 from latprof.predictors.features.block_features import space_tables

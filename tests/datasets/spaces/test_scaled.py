@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 
 from latprof.datasets.spaces.base import Architecture
-from latprof.datasets.spaces.scaled import (
+from latprof.datasets.spaces.variants.scaled import (
     B0_CHOICES,
     EFFICIENTNETS,
     TINYNETS,

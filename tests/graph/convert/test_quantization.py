@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
-from latprof.datasets.spaces.scaled import MBConvStagesSpace
+from latprof.datasets.spaces.variants.scaled import MBConvStagesSpace
 from latprof.errors import (
     DynamicShapeError,
     InvalidValueError,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import latprof
-from latprof.datasets.spaces.scaled import ScaledMBConv
+from latprof.datasets.spaces.variants.scaled import ScaledMBConv
 from latprof.errors import (
     CoverageError,
     InvalidValueError,

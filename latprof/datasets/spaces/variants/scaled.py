@@ -174,7 +174,7 @@ def compound_scaling(
 
     The published B1, B2 and B3 are this rule at phi 0.5, 1 and 2 within 2 % of the resolution and,
     to one decimal, the multipliers; the authors chose B4 to B7 otherwise
-    (:data:`latprof.datasets.spaces.scaled.EFFICIENTNETS`).
+    (:data:`latprof.datasets.spaces.variants.scaled.EFFICIENTNETS`).
 
     Raises InvalidValueError for numbers that make no size.
     """

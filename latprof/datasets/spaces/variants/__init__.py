@@ -1,0 +1,1 @@
+"""Spaces made of others: in any size, or with blocks in two number formats."""
