@@ -19,6 +19,7 @@ from latprof.common.own_code.calling import called, guard
 from latprof.common.own_code.source_digest import source_digest
 from latprof.common.own_code.space_answers import ANSWERS
 from latprof.common.short_reprs import short
+from latprof.datasets.spaces.batches import checked_indices, distinct, index, stacked
 from latprof.errors import InvalidValueError
 from latprof.registry import SPACES, option_names
 
@@ -36,8 +37,6 @@ _MOST_IDLE = 2000
 #: Combinations of a constrained space that are counted, at most; that are drawn to see what is
 #: allowed; and draws without a new network after which a sample ends.
 _MOST_COUNTED, _DRAWN, _PATIENCE = 1 << 18, 4096, 200
-#: Characters of a choice in a spelling.
-_LONGEST_INDEX = 18
 
 Choices: TypeAlias = NDArray[np.uint8]
 Floats: TypeAlias = NDArray[np.float64]
@@ -71,13 +70,6 @@ class Part:
 
     name: str
     decisions: tuple[int, ...]
-
-
-def _index(text: str) -> int:
-    """A choice in an architecture's spelling; raises ValueError for what is no plain number."""
-    if not (text.isascii() and text.strip(" ").isdigit()) or len(text) > _LONGEST_INDEX:
-        raise ValueError(text)
-    return int(text)
 
 
 @cache
@@ -359,32 +351,29 @@ class SearchSpace(ABC):
                 f"space {self.name} holds only {total} architectures", got=str(n)
             )
         generator = np.random.default_rng(check_seed(seed))
-        drawn: Choices = np.empty((0, len(self.num_choices)), dtype=np.uint8)
-        idle = 0
-        while len(drawn) < n:
-            before = len(drawn)
-            uniform = generator.random((max(4096, n - before), len(self.num_choices)))
-            more = self.canonical((uniform * self.num_choices).astype(np.uint8))
-            drawn = np.concatenate([drawn, more[self.allowed(more)]])
-            _, first = np.unique(drawn, axis=0, return_index=True)
-            drawn = drawn[np.sort(first)]
-            idle = 0 if len(drawn) > before else idle + 1
-            if self.is_constrained and idle >= _PATIENCE:
-                raise InvalidValueError(
-                    f"space {self.name}: {len(drawn)} architectures were found that its constraint "
-                    "allows",
-                    field="n",
-                    got=str(n),
-                    hint="ask for fewer, or make the candidates so that more of them fit together",
-                )
-            if idle >= _MOST_IDLE:
-                raise InvalidValueError(
-                    f"space {self.name} has fewer networks than its num_architectures says",
-                    field="space",
-                    expected=str(total),
-                    got=f"{before} drawn",
-                )
-        return drawn[:n]
+
+        def draw(rows: int) -> Choices:
+            uniform = generator.random((rows, len(self.num_choices)))
+            drawn = self.canonical((uniform * self.num_choices).astype(np.uint8))
+            return drawn[self.allowed(drawn)]
+
+        drawn = distinct(n, draw, _PATIENCE if self.is_constrained else _MOST_IDLE)
+        if len(drawn) >= n:
+            return drawn[:n]
+        if self.is_constrained:
+            raise InvalidValueError(
+                f"space {self.name}: {len(drawn)} architectures were found that its constraint "
+                "allows",
+                field="n",
+                got=str(n),
+                hint="ask for fewer, or make the candidates so that more of them fit together",
+            )
+        raise InvalidValueError(
+            f"space {self.name} has fewer networks than its num_architectures says",
+            field="space",
+            expected=str(total),
+            got=f"{len(drawn)} drawn",
+        )
 
     def isomorphs(self, choices: Choices) -> Choices:
         """One choice of names for all architectures that are one network, shape (n, decisions).
@@ -415,7 +404,7 @@ class SearchSpace(ABC):
                 f"architecture {text!r} is of another space", expected=self.name, got=prefix
             )
         try:
-            values = [_index(part) for part in body.replace("-", ",").split(",")]
+            values = [index(part) for part in body.replace("-", ",").split(",")]
             choices = self.choices([Architecture(self.name, tuple(values))])
         except ValueError:
             raise InvalidValueError(
@@ -435,23 +424,7 @@ class SearchSpace(ABC):
             values = architectures
         else:
             values = self._indices_of(architectures)
-        if values.ndim != 2 or values.shape[1] != len(self.num_choices):
-            raise InvalidValueError(
-                f"choices of {self.name} have the wrong shape",
-                expected=f"(n, {len(self.num_choices)})",
-                got=str(values.shape),
-            )
-        if values.dtype.kind not in "ui":
-            raise InvalidValueError(
-                "choices are indices", expected="an integer array", got=str(values.dtype)
-            )
-        if values.size and (np.any(values.max(axis=0) >= self.num_choices) or values.min() < 0):
-            row, column = np.argwhere((values >= self.num_choices) | (values < 0))[0]
-            raise InvalidValueError(
-                f"decision {column} of architecture {row} has no candidate {values[row, column]}",
-                expected=f"0 to {self.num_choices[column] - 1}",
-            )
-        return values.astype(np.uint8, copy=False)
+        return checked_indices(self.name, values, self.num_choices)
 
     def _indices_of(self, architectures: Sequence[Architecture]) -> NDArray[Any]:
         """Indices of a sequence of architectures, shape (n, decisions), whatever they are."""
@@ -468,25 +441,7 @@ class SearchSpace(ABC):
             raise InvalidValueError(
                 "architectures of another space", expected=self.name, got=", ".join(sorted(other))
             )
-        lengths = {len(a.choices) for a in batch} - {len(self.num_choices)}
-        if lengths:
-            raise InvalidValueError(
-                f"an architecture of {self.name} has the wrong number of choices",
-                expected=str(len(self.num_choices)),
-                got=", ".join(map(str, sorted(lengths))),
-            )
-        if not batch:
-            return np.empty((0, len(self.num_choices)), dtype=np.uint8)
-        try:  # without a dtype, which would cut 0.7 to 0
-            values = np.array([a.choices for a in batch])
-        except (ValueError, OverflowError, TypeError):
-            values = np.empty(0, dtype=np.object_)
-        if values.dtype.kind not in "ui" or values.ndim != 2:
-            raise InvalidValueError(
-                f"an architecture of {self.name} has a choice that is no candidate",
-                expected="whole numbers, one a decision",
-            )
-        return values
+        return stacked(self.name, [a.choices for a in batch], len(self.num_choices))
 
     def encode(self, architectures: Sequence[Architecture] | NDArray[Any]) -> NDArray[np.float32]:
         """One-hot encode a batch: shape (n, sum of num_choices), decision after decision.

@@ -1,7 +1,8 @@
 """Scaling a network to a latency: EfficientNet's compound rule, TinyNet's Gaussian processes.
 
 Both rules were published for multiply-accumulates; here the budget is a latency, predicted or
-measured. A family (:class:`latprof.datasets.spaces.variants.scaled.ScalableFamily`) has the networks.
+measured. A family (:class:`~latprof.datasets.spaces.variants.scaled.ScalableFamily`) has the
+networks.
 """
 
 from __future__ import annotations
