@@ -34,7 +34,6 @@
     │   ├── ConnectionLostError           connection-lost  4
     │   └── HostBusyError                 host-busy        4
     ├── DiskFullError                     disk-full        5
-    ├── PartialResultsError               partial          5
     └── MeasurementTimeoutError           timeout          124
 
 ``code`` is stable and meant for programs; ``exit_status`` is what the command line exits with.
@@ -399,13 +398,6 @@ class DiskFullError(LatprofError):
     """The disk is full; what was acknowledged before is kept."""
 
     code = "disk-full"
-    exit_status = 5
-
-
-class PartialResultsError(LatprofError):
-    """The work ended with some of its parts failed; the rest is stored."""
-
-    code = "partial"
     exit_status = 5
 
 

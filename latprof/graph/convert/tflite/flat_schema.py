@@ -8,7 +8,6 @@ operators, codes of number types, and for each table of options its number in th
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Literal
 
 FILE_IDENTIFIER = b"TFL3"
 SCHEMA_VERSION = 3
@@ -21,7 +20,6 @@ TYPE_CODES = MappingProxyType(
 NO_ACTIVATION, RELU, RELU6 = 0, 1, 3
 SAME, VALID = 0, 1
 
-FieldKind = Literal["Bool", "Int8", "Int32", "Float32"]
 
 _ACTIVATION = ("Int8", 0)
 _WINDOW = ("padding", "Int8", 0), ("stride_w", "Int32", 0), ("stride_h", "Int32", 0)
