@@ -34,8 +34,8 @@ from latprof.workflows.android import android as android
 from latprof.workflows.budget_checks import check_budgets as check_budgets
 from latprof.workflows.collect import collect as collect
 from latprof.workflows.collect_result import CollectResult as CollectResult
-from latprof.workflows.compare import CompareResult as CompareResult
 from latprof.workflows.compare import compare as compare
+from latprof.workflows.compare_result import CompareResult as CompareResult
 from latprof.workflows.datasets import load_dataset as load_dataset
 from latprof.workflows.devices import DeviceResult as DeviceResult
 from latprof.workflows.devices import devices as devices
@@ -53,8 +53,8 @@ from latprof.workflows.predict import predict as predict
 from latprof.workflows.profile import profile as profile
 from latprof.workflows.report import ReportResult as ReportResult
 from latprof.workflows.report import report as report
-from latprof.workflows.search import SearchResult as SearchResult
 from latprof.workflows.search import search as search
+from latprof.workflows.search_result import SearchResult as SearchResult
 from latprof.workflows.sweep import SweepResult as SweepResult
 from latprof.workflows.sweep import sweep as sweep
 from latprof.workflows.train import train as train

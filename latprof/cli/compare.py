@@ -45,7 +45,7 @@ from latprof.workflows.formatting import milliseconds
 
 if TYPE_CHECKING:
     from latprof.measurement.comparison import Comparison
-    from latprof.workflows.compare import CompareResult
+    from latprof.workflows.compare_result import CompareResult
     from latprof.workflows.kernel_pairs import KernelPair
 
 

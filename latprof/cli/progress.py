@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from latprof.predictors.training.split_training import FitProgress
     from latprof.profilers.campaign.campaign import Progress
     from latprof.profilers.visits.schedule import VisitProgress
-    from latprof.workflows.search import SearchProgress
+    from latprof.workflows.search_result import SearchProgress
 
 #: Between two lines where nobody watches, in seconds.
 _LINE_EVERY_S = 15.0

@@ -13,7 +13,7 @@ from latprof.workflows.formatting import milliseconds
 if TYPE_CHECKING:
     from latprof.searchers.studies.cross_target import CrossTarget
     from latprof.searchers.verification import Verification
-    from latprof.workflows.search import SearchResult
+    from latprof.workflows.search_result import SearchResult
 
 
 def print_result(result: SearchResult) -> None:

@@ -10,7 +10,7 @@ import pytest
 from latprof import Verification, load_pack, verify
 from latprof.errors import InvalidValueError, TargetMismatchError
 from latprof.measurement import VisitCounts
-from latprof.workflows.search import SearchResult
+from latprof.workflows.search_result import SearchResult
 
 
 @pytest.fixture(scope="module")
