@@ -13,8 +13,8 @@ import sys
 from collections.abc import Sequence
 
 import latprof
-from latprof.datasets.spaces.variants.scaled import ScaledMBConv
-from latprof.searchers.studies.scaling import (
+from latprof.datasets import ScaledMBConv
+from latprof.searchers import (
     LatencyOfOperators,
     ScaledNetwork,
     TinyNetScaling,

@@ -38,12 +38,12 @@ from latprof.searchers.studies.block_comparison import families_by as families_b
 from latprof.searchers.studies.cross_target import CrossTarget as CrossTarget
 from latprof.searchers.studies.cross_target import fastest_at_accuracy as fastest_at_accuracy
 from latprof.searchers.studies.cross_target import search_each_target as search_each_target
-from latprof.searchers.studies.scaling import LatencyOfOperators as LatencyOfOperators
+from latprof.searchers.studies.scaled_latency import LatencyOfOperators as LatencyOfOperators
+from latprof.searchers.studies.scaled_latency import measured_ms as measured_ms
 from latprof.searchers.studies.scaling import Scale as Scale
 from latprof.searchers.studies.scaling import ScaledNetwork as ScaledNetwork
 from latprof.searchers.studies.scaling import TinyNetScaling as TinyNetScaling
 from latprof.searchers.studies.scaling import compound_scaling as compound_scaling
-from latprof.searchers.studies.scaling import measured_ms as measured_ms
 from latprof.searchers.studies.scaling import scale_to_latency as scale_to_latency
 from latprof.searchers.supernets.image_tasks import ImageTask as ImageTask
 from latprof.searchers.supernets.image_tasks import digits_task as digits_task

@@ -22,12 +22,11 @@ from latprof.graph.reader import read_network
 from latprof.measurement.records import PairedProtocol
 from latprof.predictors.pack.answering import predict_network
 from latprof.searchers.base import pareto_front
+from latprof.searchers.studies.scaled_latency import LatencyOfOperators, measured_ms
 from latprof.searchers.studies.scaling import (
-    LatencyOfOperators,
     Scale,
     TinyNetScaling,
     compound_scaling,
-    measured_ms,
     scale_to_latency,
 )
 
