@@ -110,14 +110,16 @@ def writers(bounds: Bounds) -> Values:
         "import sys, time; sys.path.insert(0, sys.argv[3])\n"
         "from stored_visits import TARGET, measurement\n"
         "from latprof.measurement.store.store import Store\n"
-        "end, number = time.monotonic() + float(sys.argv[4]), 0\n"
+        "end, number, longest_s = time.monotonic() + float(sys.argv[4]), 0, 0.0\n"
         "with Store.open(sys.argv[1], create=True) as store:\n"
         "    store.add_target(TARGET, 'r')\n"
-        "    while time.monotonic() < end:\n"
+        "    while (start := time.monotonic()) < end:\n"
         "        assert store.add(measurement(sys.argv[2], visit=number)); number += 1\n"
-        "print(number)"
+        "        longest_s = max(longest_s, time.monotonic() - start)\n"
+        "print(number, longest_s)"
     )
     found: Values = {"seconds": bounds.seconds, "errors": [], "lost": [], "rates": []}
+    found["longest_s"] = []
     with database() as server:
         places = [str(bounds.folder / "writers.db"), *([server.url] if server else [])]
         for place in places:
@@ -131,8 +133,10 @@ def writers(bounds: Bounds) -> Values:
                 )
                 for n in range(8)
             ]
-            written = [each.communicate()[0] for each in running]
-            rows = sum(int(number or 0) for number in written)
+            written = [each.communicate()[0].split() for each in running]
+            rows = sum(int(words[0]) for words in written if words)
+            longest_s = max((float(words[1]) for words in written if words), default=math.nan)
+            found["longest_s"].append(round(longest_s, 2))
             with Store.open(place) as store:
                 stored = store.targets()[0].measurements
             found["errors"].append(sum(each.returncode != 0 for each in running))
@@ -354,6 +358,13 @@ FIGURES: tuple[Figure, ...] = (
         "[0, 0]",
         "{lost}",
         lambda v: not any(v["lost"]) and len(v["lost"]) == 2,
+    ),
+    (
+        "writers",
+        "the same: the longest that a row took, in seconds",
+        "-",
+        "{longest_s}",
+        lambda v: len(v["longest_s"]) == 2,
     ),
     (
         "sharing",

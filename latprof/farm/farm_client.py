@@ -132,15 +132,17 @@ class FarmClient:
             self.devices()
             return device.name in self._names
 
-    def await_devices(self, wanted: str, on_wait: Callable[[str], None]) -> list[AnnouncedDevice]:
-        """The devices with a target, once there are some.
+    def await_devices(
+        self, wanted: str, on_wait: Callable[[str], None], *, most_s: float = math.inf
+    ) -> list[AnnouncedDevice]:
+        """The devices with a target, once there are some; ``on_wait`` is told again and again.
 
-        Raises DeviceOfflineError after the queue's time-out, with what is there; UsageError where
-        a worker has another version of latprof, or two have one device.
+        Raises DeviceOfflineError after the queue's time-out, or ``most_s`` seconds, with what is
+        there; UsageError where a worker has another version of latprof, or two have one device.
         """
-        deadline = time.monotonic() + self.queue_timeout_s
+        deadline = time.monotonic() + min(self.queue_timeout_s, most_s)
         while not (found := [each for each in self.devices() if each.device.spelling(wanted)]):
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or self.stopped.is_set():
                 raise self._missing(f"no device of {self.address} has the target {wanted}")
             on_wait(f"waiting for a device with the target {wanted}")
             time.sleep(_FRESH_S)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exc
 
+from latprof.measurement.store.database import take_turn
 from latprof.measurement.store.ledgers import lock_table
 from latprof.measurement.store.schema import targets
 from latprof.measurement.store.store import Store
@@ -105,6 +106,7 @@ class SharedStore(Store):
     def _begin(self) -> _Together:
         connection = self._engine.connect()
         try:
+            take_turn(connection, self.location, self.on_wait)
             # First the lock that is the first of all in other processes' transactions, too.
             lock_table(connection, targets)
         except BaseException:

@@ -226,14 +226,21 @@ def _cores_here(wanted: tuple[int, ...]) -> tuple[int, ...]:
 
 
 @contextmanager
-def open_store(store: StoreLike, *, create: bool = False) -> Iterator[Store]:
-    """Open a store for the time of a ``with`` block; one that is open already stays open."""
+def open_store(
+    store: StoreLike, *, create: bool = False, on_wait: OnNote | None = None
+) -> Iterator[Store]:
+    """Open a store for the time of a ``with`` block; one that is open already stays open.
+
+    ``on_wait`` is told where it has to wait for another process that writes.
+    """
     from latprof.measurement.store.store import Store
 
     if isinstance(store, Store):
         yield store
         return
     with Store.open(path_text(store, "store"), create=create) as opened:
+        if on_wait is not None:
+            opened.on_wait = on_wait
         yield opened
 
 

@@ -254,7 +254,7 @@ def collect(
         )
     prepared = collection.prepare(timeout_s=timeout_s, **planned)
     watch = Watch(quiet, on_note=on_note or (lambda _text: None))
-    with open_store(store, create=True) as opened:
+    with open_store(store, create=True, on_wait=watch.on_note) as opened:
         collection.check_store(opened)
         profiler = profiler_class(target)(how)
         checks = watch.before(profiler)

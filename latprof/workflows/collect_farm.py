@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import os
 import threading
-import uuid
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import require
@@ -20,48 +16,36 @@ from latprof.errors import (
     EXIT_DEVICE,
     EXIT_OK,
     EXIT_PARTIAL,
-    LatprofError,
     TargetMismatchError,
 )
-from latprof.workflows.collect_result import CollectResult, costs_of, labels_of
+from latprof.workflows.absent_devices import unfinished_devices
+from latprof.workflows.farm_device_runs import AwaitedRun, DeviceRun, FarmDeviceResult, Together
 
 if TYPE_CHECKING:
-    from latprof.farm.announcing import FarmDevice
     from latprof.farm.farm_client import FarmClient
+    from latprof.farm.farm_connection import AnnouncedDevice
     from latprof.measurement.across.revisions import Revision
-    from latprof.measurement.records import Target
-    from latprof.measurement.store.store import Store
-    from latprof.profilers.campaign.campaign import CampaignResult, Progress
+    from latprof.profilers.campaign.campaign import Progress
     from latprof.profilers.campaign.collection import Collection
     from latprof.profilers.campaign.plan import Plan
+    from latprof.workflows.absent_devices import KnownDevice
     from latprof.workflows.arguments import OnNote, PathLike
 
 #: How often the threads of devices are looked after, in seconds.
 _LOOK_EVERY_S = 0.2
-#: What is added up over devices.
-_SUMMED = ("total", "done", "failed", "left", "kernels_left")
-
-
-@dataclass(frozen=True, repr=False)
-class FarmDeviceResult(ShortRepr):
-    """What a collection did on one device: its result, or the error that ended it there."""
-
-    device: str
-    result: CollectResult | None
-    error: LatprofError | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
-        found = {} if self.result is None else self.result.to_dict()
-        error = None if self.error is None else self.error.to_dict()
-        return {"device": self.device, **found, "error": error}
 
 
 @dataclass(frozen=True, repr=False)
 class FarmCollectResult(ShortRepr):
-    """What a collection did on the devices of a farm."""
+    """What a collection did on the devices of a farm.
+
+    ``absent`` names what the store knows from earlier collections of the same networks and what was
+    not there: devices whose visits are left, as ``--target`` names them, and specimens of a pooled
+    target, whose visits the others made.
+    """
 
     devices: tuple[FarmDeviceResult, ...]
+    absent: tuple[str, ...] = ()
 
     @property
     def exit_status(self) -> int:
@@ -76,7 +60,8 @@ class FarmCollectResult(ShortRepr):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON values."""
-        return {"devices": [each.to_dict() for each in self.devices]}
+        devices = [each.to_dict() for each in self.devices]
+        return {"devices": devices, "absent": list(self.absent)}
 
 
 def collect_on_farm(
@@ -96,7 +81,9 @@ def collect_on_farm(
 ) -> FarmCollectResult:
     """Make a plan's visits on every device of a farm that has a target; see ``collect``.
 
-    With ``pool`` the devices share them, and have one target.
+    With ``pool`` the devices share them, and have one target. Else a device that is not there, and
+    on which the store has some of these visits, is waited for while the others measure, like one
+    that goes away meanwhile.
 
     Raises
     ------
@@ -115,34 +102,64 @@ def collect_on_farm(
     check_timeout(timeout_s)
     TIMEOUT.check("queue_timeout", queue_timeout_s)
     say = on_note or (lambda _text: None)
-    show = _Together(on_progress or (lambda _progress: None))
+    show = Together(on_progress or (lambda _progress: None))
     with FarmClient(farm, None if keys is None else os.fspath(keys), queue_timeout_s) as client:
-        found = client.await_devices(target, say)
+        found = client.await_devices(target, functools.cache(say))
         with SharedStore.open(os.fspath(store), create=True) as opened:
+            opened.on_wait = say
             collection.check_store(opened)
-            runs = [
-                _DeviceRun(
-                    client,
-                    each.device,
-                    each.device.spelling(target),
-                    collection,
-                    plan,
-                    store=opened,
-                    timeout_s=timeout_s,
-                    revision=revision,
-                    show=show,
-                    pool=pool,
-                )
-                for each in found
-            ]
+            rest: dict[str, Any] = {
+                "collection": collection,
+                "plan": plan,
+                "store": opened,
+                "timeout_s": timeout_s,
+                "revision": revision,
+                "show": show,
+                "pool": pool,
+            }
+            runs = [DeviceRun(client, d.device, d.device.spelling(target), **rest) for d in found]
             say(f"measuring on {', '.join(each.device.name for each in found)}")
+            awaited: list[AwaitedRun] = []
             if pool:
                 _check_alike(runs)
+            else:
+                known = unfinished_devices(opened, plan, target, collection.options)
+                awaited = [AwaitedRun(d, client, **rest) for d in _absent(known, found, say)]
+            runs += awaited
             _run_all(runs, client)
-            return FarmCollectResult(tuple(run.device_result(opened) for run in runs))
+            results = tuple(run.device_result(opened) for run in runs)
+            absent = [run.known.wanted for run in awaited if run.never_came]
+            if pool:
+                absent = _absent_specimens(results, found, say)
+            return FarmCollectResult(results, tuple(absent))
 
 
-def _check_alike(runs: Sequence[_DeviceRun]) -> None:
+def _absent(
+    known: Sequence[KnownDevice], found: Sequence[AnnouncedDevice], say: OnNote
+) -> list[KnownDevice]:
+    """Those of some devices that are not there, each told of."""
+    absent = [each for each in known if not any(d.device.spelling(each.wanted) for d in found)]
+    for each in absent:
+        say(
+            f"{each.wanted} is not there and has made {each.settled} of {each.total} visits; it is "
+            "waited for while the others measure"
+        )
+    return absent
+
+
+def _absent_specimens(
+    results: Sequence[FarmDeviceResult], found: Sequence[AnnouncedDevice], say: OnNote
+) -> list[str]:
+    """The specimens of a pooled target that were not there this time."""
+    there = {each.device.name for each in found}
+    summaries = [each.result.summary for each in results if each.result is not None]
+    known = {name for summary in summaries if summary is not None for name in summary.specimens}
+    if absent := sorted(known - there):
+        say(f"not there: {', '.join(absent)}; the others made the visits")
+    return absent
+
+
+def _check_alike(runs: Sequence[DeviceRun]) -> None:
     """Raise TargetMismatchError unless all devices are of one kind."""
     targets = [run.identify()[0] for run in runs]
     for target in targets[1:]:
@@ -154,7 +171,7 @@ def _check_alike(runs: Sequence[_DeviceRun]) -> None:
             )
 
 
-def _run_all(runs: Sequence[_DeviceRun], client: FarmClient) -> None:
+def _run_all(runs: Sequence[DeviceRun], client: FarmClient) -> None:
     """Run each device's visits in a thread of its own."""
     threads = [threading.Thread(target=run.run, daemon=True) for run in runs]
     for thread in threads:
@@ -169,147 +186,3 @@ def _run_all(runs: Sequence[_DeviceRun], client: FarmClient) -> None:
     for run in runs:
         if run.fault is not None:
             raise run.fault
-
-
-class _Together:
-    """Says where the visits of all devices together stand."""
-
-    def __init__(self, on_progress: Callable[[Progress], None]) -> None:
-        self._on_progress = on_progress
-        self._last: dict[str, Progress] = {}
-        self._sums = Counter[str]()
-        self._lock = threading.Lock()
-
-    def note(self, device: str, progress: Progress) -> None:
-        """A device made a visit, or waits."""
-        with self._lock:
-            self._sums.update({name: getattr(progress, name) for name in _SUMMED})
-            if before := self._last.get(device):
-                self._sums.subtract({name: getattr(before, name) for name in _SUMMED})
-            self._last[device] = progress
-            every = self._last.values()
-            waiting = f"{device}: {progress.waiting}" if progress.waiting else ""
-            self._on_progress(
-                dataclasses.replace(
-                    progress,
-                    **self._sums,
-                    waiting=waiting,
-                    left_s=max(map(attrgetter("left_s"), every)),
-                    drift=max(map(attrgetter("drift"), every)),
-                )
-            )
-
-
-class _DeviceRun:
-    """The campaign of one device, in a thread."""
-
-    def __init__(
-        self,
-        client: FarmClient,
-        device: FarmDevice,
-        spelling: str,
-        collection: Collection,
-        plan: Plan,
-        *,
-        store: Store,
-        timeout_s: float,
-        revision: Revision,
-        show: _Together,
-        pool: bool,
-    ) -> None:
-        self._pool, self._revision = pool, revision
-        self._identity: tuple[Target, Mapping[str, Any]] | None = None
-        self._client, self._device, self._spelling = client, device, spelling
-        self._collection, self._plan, self._store = collection, plan, store
-        self._timeout_s, self._show = timeout_s, show
-        self._done: tuple[Target, CampaignResult] | None = None
-        self._error: LatprofError | None = None
-        #: What is no error of latprof's.
-        self.fault: BaseException | None = None
-
-    def run(self) -> None:
-        """Make the visits; an error ends those of this device alone."""
-        owner = uuid.uuid4().hex
-        try:
-            self._done = self._collect(owner)
-        except LatprofError as error:
-            self._error = error
-        except BaseException as fault:  # noqa: BLE001 - raised again when the others are done
-            self.fault = fault
-        self._client.release(self._device, owner)
-
-    def identify(self) -> tuple[Target, Mapping[str, Any]]:
-        """The device's target, and what else its worker says of it; asked once."""
-        from latprof.farm.device_tasks import identify
-        from latprof.measurement.records import Target
-        from latprof.measurement.visits import Failure
-
-        if self._identity is None:
-            asked = self._collection
-            shape = None if asked.input_shape is None else list(asked.input_shape)
-            options = asked.options.to_dict()
-            there = self._client.call(self._device, identify, self._spelling, options, shape)
-            if "failure" in there:
-                raise Failure.from_dict(there["failure"]).error()
-            target = Target.from_dict(there["target"])
-            if self._pool:  # a phone's serial is that of one specimen
-                kind = target.device.partition(":")[0] if not self._device.host else target.device
-                target = dataclasses.replace(target, device=kind)
-            else:  # phones have a name of their own, hosts of one kind do not
-                target = dataclasses.replace(target, host=self._device.host)
-            self._identity = target, there
-        return self._identity
-
-    def _collect(self, owner: str) -> tuple[Target, CampaignResult]:
-        from latprof.farm.remote_visits import LOOKAHEAD, RemoteMeasurer
-        from latprof.measurement.across.revisions import SOURCE, Revision
-        from latprof.profilers.campaign.campaign import collect
-        from latprof.profilers.visits.network_source import reference_network
-
-        asked = self._collection
-        target, there = self.identify()
-        name, reference = reference_network(asked.reference_resolution)
-        session = {
-            "owner": owner,
-            "target": self._spelling,
-            "options": asked.options.to_dict(),
-            "reference": reference.to_dict(),
-            "protocol": asked.protocol.to_dict(),
-            "timeout_s": self._timeout_s,
-        }
-        host = dict(there["surroundings"])
-        if self._revision != Revision():
-            host[SOURCE] = self._revision.to_dict()
-        if there["caution"]:
-            host["caution"] = there["caution"]
-        outcome = collect(
-            self._plan,
-            self._store,
-            target,
-            name,
-            partial(RemoteMeasurer, self._client, self._device, session, specimen=self._pool),
-            host=host,
-            on_progress=partial(self._show.note, self._device.name),
-            networks_per_process=there["networks_per_process"],
-            lookahead=LOOKAHEAD,
-        )
-        return target, outcome
-
-    def device_result(self, store: Store) -> FarmDeviceResult:
-        """What came of it."""
-        from latprof.measurement.labels import TargetLabels
-        from latprof.measurement.summary import summarize
-
-        name = self._device.name
-        if self._done is None:
-            return FarmDeviceResult(name, None, self._error)
-        target, outcome = self._done
-        costs = costs_of(self._collection)
-        if not outcome.made + outcome.resumed + outcome.elsewhere:
-            return FarmDeviceResult(name, CollectResult(target, outcome, None, costs))
-        known = TargetLabels.of(store, target)
-        named = "models" in self._collection.source
-        labels = labels_of(known, self._collection) if named else ()
-        return FarmDeviceResult(
-            name, CollectResult(target, outcome, summarize(known), costs, labels)
-        )

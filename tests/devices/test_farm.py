@@ -72,6 +72,14 @@ def visits(path):
     return found
 
 
+def specimens(path):
+    """Which devices made the visits of a pooled target."""
+    with contextlib.suppress(LatprofError), Store.open(path) as store:  # it is being made
+        (target,) = [stored.target for stored in store.targets()]
+        return {made.conditions["specimen"] for made in store.measurements(target)}
+    return set()
+
+
 def check_whole(path, *hosts):
     made = visits(path)
     assert made.keys() == {*hosts}
@@ -338,6 +346,55 @@ def test_a_device_that_stays_away_ends_its_visits_and_not_the_others(folder, add
         assert any("sim@a has been away" in line for line in client.lines)
     made = visits(folder / "lab.db")
     assert len(made["b"]) == VISITS
+
+
+def test_a_device_that_is_away_when_a_collection_begins_is_told_and_not_complete(folder, address):
+    with worker(folder, address, "b"):
+        with (
+            worker(folder, address, "a", seconds=0.2) as first,
+            begin(folder, address, "--target", "fake:clock@a") as client,
+        ):
+            wait_for_visits(folder / "lab.db", 3, client)
+            client.kill()
+            first.kill()
+        begun = len(visits(folder / "lab.db")["a"])
+        assert begun < VISITS
+        done = collect(folder, address, "--queue-timeout", "2s")
+        assert done.returncode == 5, done.stderr
+        said = f"fake:clock@a is not there and has made {begun} of {VISITS} visits"
+        assert said in done.stderr
+        assert f"fake:clock@a: it never came, and {VISITS - begun} of its" in done.stderr
+        found = json.loads(done.stdout)
+        assert found["absent"] == ["fake:clock@a"]
+        (b, a) = found["devices"]
+        assert (b["device"], b["visits_made"], b["error"]) == ("sim@b", VISITS, None)
+        assert (a["device"], a["error"]["code"]) == ("fake:clock@a", "device-offline")
+        # It comes while it is waited for.
+        with begin(folder, address) as client:
+            client.wait_for(said)
+            with worker(folder, address, "a"):
+                assert client.ended() == 0, client.lines
+        check_whole(folder / "lab.db", "a", "b")
+        # Nothing of it is missing any more; other networks were never asked of it.
+        for words in ((), ("-n", "3", "--seed", "7")):
+            done = collect(folder, address, *words)
+            assert done.returncode == 0, done.stderr
+            assert json.loads(done.stdout)["absent"] == []
+
+
+def test_a_specimen_that_is_away_is_named_and_the_others_make_its_visits(folder, address):
+    pooled = ("--pool", "--half-width", "99%")
+    with worker(folder, address, "a", seconds=0.2):
+        with worker(folder, address, "b", seconds=0.2), begin(folder, address, *pooled) as client:
+            while "sim@b" not in specimens(folder / "lab.db"):
+                assert client.process.poll() is None, client.lines
+                time.sleep(0.05)
+            client.kill()
+        done = collect(folder, address, *pooled)
+    assert done.returncode == 0, done.stderr
+    assert "not there: sim@b; the others made the visits" in done.stderr
+    assert json.loads(done.stdout)["absent"] == ["sim@b"]
+    check_whole(folder / "lab.db", "")
 
 
 def test_a_device_that_keeps_failing_is_set_aside_and_reported(folder, address, monkeypatch):

@@ -9,7 +9,7 @@ import sqlite3
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
@@ -17,6 +17,9 @@ from sqlalchemy import exc
 
 from latprof.common.files import output_error, what_is_at
 from latprof.errors import DiskFullError, OutputPathError, StoreError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _KINDS = r"(postgres|mysql|maria|sqlite|oracle|mssql|cockroach|redshift|snowflake|duckdb|db2)"
 #: A URL with a user and a password that lacks a slash or two.
@@ -28,6 +31,10 @@ _SECRET = re.compile(r"pass|secret|token|key", re.IGNORECASE)
 #: Bytes of the longest value; raw runs of a visit take some thousand.
 _LONGEST_VALUE = 1 << 26
 _LOCK_TIMEOUT_S = 30.0  # how long another process may hold the file
+#: How long a writer waits for its turn among others, and after which it is told, in seconds.
+TURN_TIMEOUT_S, TURN_TOLD_S = 300.0, 10.0
+#: Between two attempts to get the turn, on average: at first, and for whoever has waited for long.
+_ATTEMPT_S, _SOONEST_S = 0.01, 0.002
 
 
 class OpenedDatabase:
@@ -248,6 +255,67 @@ def _keep_a_write_ahead_log(cursor: sqlite3.Cursor) -> None:
             time.sleep(0.02)
         else:
             return
+
+
+def take_turn(
+    connection: sa.Connection,
+    location: str,
+    on_wait: Callable[[str], None] = lambda _text: None,
+) -> None:
+    """Begin a transaction that writes, when no other process has one.
+
+    SQLite gives its lock to whoever happens to ask while it is free. Its own waiting asks ten times
+    a second, between which processes that write all the time take turns: among eight of them one
+    can wait for minutes. Here whoever waits asks at random moments and the more often the longer it
+    has waited. Other databases have queues, and their transactions begin by themselves.
+
+    Parameters
+    ----------
+    connection : Connection
+        In which nothing was done yet.
+    location : str
+        For messages.
+    on_wait : callable, optional
+        Told once where the wait is long.
+
+    Raises
+    ------
+    StoreError
+        Where another process keeps the lock for :data:`TURN_TIMEOUT_S`.
+    """
+    if connection.dialect.name != "sqlite" or connection.dialect.driver != "pysqlite":
+        return
+    own: Any = connection.connection.driver_connection
+    start, is_told = time.monotonic(), False
+    own.execute("PRAGMA busy_timeout=0").close()
+    try:
+        while not _began(own, location):
+            waited_s = time.monotonic() - start
+            if waited_s >= TURN_TIMEOUT_S:
+                raise StoreError(
+                    f"{location} is locked by another process for {waited_s:.0f} s",
+                    hint="let it end, then run the same command again",
+                )
+            if waited_s >= TURN_TOLD_S and not is_told:
+                is_told = True
+                on_wait(f"waiting for {location}, which another process has locked")
+            wait_s = max(_ATTEMPT_S / (1.0 + waited_s), _SOONEST_S)
+            time.sleep(wait_s * (0.5 + int.from_bytes(os.urandom(2)) / 65_536))
+    finally:
+        own.execute(f"PRAGMA busy_timeout={_LOCK_TIMEOUT_S * 1000:.0f}").close()
+
+
+def _began(connection: sqlite3.Connection, location: str) -> bool:
+    """Begin a transaction that writes; False where another process has one."""
+    try:
+        connection.execute("BEGIN IMMEDIATE").close()
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            return False
+        raise translated_error(exc.DBAPIError("", (), error), location) from None
+    except sqlite3.DatabaseError as error:
+        raise translated_error(exc.DBAPIError("", (), error), location) from None
+    return True
 
 
 def translated_error(  # noqa: PLR0911 - one return a cause

@@ -9,7 +9,7 @@ from sqlalchemy import exc
 
 from latprof.errors import StoreError, StoreVersionError
 from latprof.measurement.store import schema
-from latprof.measurement.store.database import damaged_store, translated_error
+from latprof.measurement.store.database import damaged_store, take_turn, translated_error
 from latprof.measurement.store.ledgers import begin_ledgers
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def prepare(database: OpenedDatabase, *, create: bool) -> int:
         with database.engine.begin() as connection:
             if create and database.is_sqlite:
                 # All tables or none: another process may make the same file at this moment.
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                take_turn(connection, database.location)
             elif create and database.engine.dialect.name == "postgresql":
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
             if database.is_sqlite:

@@ -21,7 +21,7 @@ from latprof.measurement.quiet.target_constant import Constant
 from latprof.measurement.records import KernelProfile, PairedSamples, Subject, Target
 from latprof.measurement.store import schema
 from latprof.measurement.store.checked_rows import CheckedTable, checked_table
-from latprof.measurement.store.database import damaged_store, translated_error
+from latprof.measurement.store.database import damaged_store, take_turn, translated_error
 from latprof.measurement.store.ledgers import stated_count
 from latprof.measurement.store.rows import (
     campaign_of,
@@ -35,7 +35,7 @@ from latprof.measurement.store.rows import (
 from latprof.measurement.visits import VisitKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from latprof.measurement.visits import Measurement
 
@@ -74,6 +74,8 @@ class StoreReader:
     def __init__(self, engine: sa.Engine, location: str, version: int) -> None:
         self.location, self.version = location, version
         self._engine = engine
+        #: Told where a transaction has to wait for another process.
+        self.on_wait: Callable[[str], None] = lambda _text: None
 
     # Access ------------------------------------------------------------------------------------
 
@@ -89,6 +91,7 @@ class StoreReader:
     def transaction(self) -> Iterator[sa.Connection]:
         """A transaction for tables of other modules: kept as a whole, or not at all."""
         with self.errors(), self._engine.begin() as connection:
+            take_turn(connection, self.location, self.on_wait)
             yield connection
 
     @contextlib.contextmanager

@@ -152,16 +152,6 @@ def every_transaction_begins_with(pragma):
         sa.event.remove(sa.Engine, "begin", execute)
 
 
-def test_a_lock_held_by_another_process_is_named(store, tmp_path):
-    with contextlib.closing(sqlite3.connect(tmp_path / "lat.db")) as connection:
-        connection.execute("BEGIN EXCLUSIVE")
-        with (
-            every_transaction_begins_with("busy_timeout=1"),
-            pytest.raises(StoreError, match="locked by another process"),
-        ):
-            store.add(measurement())
-
-
 def test_a_password_in_a_url_is_not_shown():
     with pytest.raises(UsageError) as raised:
         Store.open("nonsense://me:secret@host/name")

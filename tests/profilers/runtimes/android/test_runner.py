@@ -28,6 +28,7 @@ from latprof.profilers.runtimes.android.runner.runner_client import (
     runner_program,
 )
 from latprof.profilers.runtimes.android.runner.runner_lines import read_answer, request_line
+from latprof.profilers.visits.network_source import reference_network
 
 pytestmark = pytest.mark.skipif(
     os.uname().machine != "x86_64" or os.uname().sysname != "Linux", reason="x86-64 Linux only"
@@ -409,3 +410,31 @@ def test_the_committed_programs_are_small_and_for_what_they_say():
     assert set(android.needed) == {"libc.so", "libdl.so"}
     assert min(android.alignments) >= 16384
     assert read_elf(runner_program("arm64-linux")).machine == android.machine == 183
+
+
+def test_the_models_loaded_first_lie_in_memory_as_all_later_ones(tmp_path):
+    """Else the references, which are, would be faster or slower than a network for that alone."""
+    path = tmp_path / "model"
+    path.write_bytes(tflite_skeleton(reference_network()[1].model(1)))
+    content_mb = 16
+    with a_runner(litert()) as client:
+        found = []
+        for _ in range(3):
+            before = mapped_mb(client.greeting.pid)
+            client.load(0, str(path))
+            client.run_plan([(0, 1)])
+            found.append(mapped_mb(client.greeting.pid) - before)
+            client.unload(0)
+    assert found[0] == pytest.approx(found[1], abs=3)
+    assert max(found) < content_mb + 3, "weights and activations lie in the heap"
+
+
+def mapped_mb(pid):
+    """Megabytes of a process's own memory outside of its heap."""
+    total = 0
+    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        words = line.split()
+        if words[1].startswith("rw") and len(words) < 6:
+            first, end = (int(each, 16) for each in words[0].split("-"))
+            total += end - first
+    return total / 2**20
