@@ -16,6 +16,8 @@ from latprof.errors import (
     EXIT_DEVICE,
     EXIT_OK,
     EXIT_PARTIAL,
+    DeviceOfflineError,
+    LatprofError,
     TargetMismatchError,
 )
 from latprof.workflows.absent_devices import unfinished_devices
@@ -104,7 +106,10 @@ def collect_on_farm(
     say = on_note or (lambda _text: None)
     show = Together(on_progress or (lambda _progress: None))
     with FarmClient(farm, None if keys is None else os.fspath(keys), queue_timeout_s) as client:
-        found = client.await_devices(target, functools.cache(say))
+        try:
+            found = client.await_devices(target, functools.cache(say))
+        except DeviceOfflineError as error:
+            raise _with_known(error, os.fspath(store), plan, target, collection) from None
         with SharedStore.open(os.fspath(store), create=True) as opened:
             opened.on_wait = say
             collection.check_store(opened)
@@ -132,6 +137,22 @@ def collect_on_farm(
             if pool:
                 absent = _absent_specimens(results, found, say)
             return FarmCollectResult(results, tuple(absent))
+
+
+def _with_known(
+    error: DeviceOfflineError, store: str, plan: Plan, target: str, collection: Collection
+) -> DeviceOfflineError:
+    """The error for a target that no device has, with those that a store knows."""
+    from latprof.measurement.store.store import Store
+
+    try:
+        with Store.open(store) as opened:
+            known = unfinished_devices(opened, plan, target, collection.options)
+    except LatprofError:  # there is none yet, or it says so when it is written
+        return error
+    begun = ", ".join(f"{d.wanted} ({d.settled} of {d.total} visits)" for d in known)
+    text = f"{error.problem}; begun before: {begun}" if known else error.problem
+    return DeviceOfflineError(text, hint=error.hint)
 
 
 def _absent(

@@ -101,7 +101,8 @@ class DeviceRun:
         self._identity: tuple[Target, Mapping[str, Any]] | None = None
         self._client, self._device, self._spelling = client, device, spelling
         self._collection, self._plan, self._store = collection, plan, store
-        self._timeout_s, self._show = timeout_s, show
+        self._timeout_s = timeout_s
+        self._show = partial(show.note, device.name)
         self._done: tuple[Target, CampaignResult] | None = None
         self._error: LatprofError | None = None
         #: What is no error of latprof's.
@@ -169,7 +170,7 @@ class DeviceRun:
             name,
             partial(RemoteMeasurer, self._client, self._device, session, specimen=self._pool),
             host=host,
-            on_progress=partial(self._show.note, self._device.name),
+            on_progress=self._show,
             networks_per_process=there["networks_per_process"],
             lookahead=LOOKAHEAD,
         )
@@ -224,7 +225,7 @@ class AwaitedRun(DeviceRun):
         waiting = Progress(known.total, known.settled, 0, left, math.nan, 0.0, 0.0)
 
         def say(_text: str) -> None:
-            self._show.note(known.wanted, dataclasses.replace(waiting, waiting="not there yet"))
+            self._show(dataclasses.replace(waiting, waiting="not there yet"))
 
         try:
             found = self._client.await_devices(known.wanted, say, most_s=limit_s or math.inf)

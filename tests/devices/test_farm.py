@@ -359,6 +359,9 @@ def test_a_device_that_is_away_when_a_collection_begins_is_told_and_not_complete
             first.kill()
         begun = len(visits(folder / "lab.db")["a"])
         assert begun < VISITS
+        done = collect(folder, address, "--target", "fake:clock@a", "--queue-timeout", "1s")
+        assert done.returncode == 4
+        assert f"begun before: fake:clock@a ({begun} of {VISITS} visits)" in done.stderr
         done = collect(folder, address, "--queue-timeout", "2s")
         assert done.returncode == 5, done.stderr
         said = f"fake:clock@a is not there and has made {begun} of {VISITS} visits"
