@@ -2,9 +2,6 @@
 #include "runner.h"
 
 #include <dlfcn.h>
-#ifndef LATPROF_ANDROID
-#include <malloc.h>
-#endif
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -259,13 +256,13 @@ static void greet(int idle_ms) {
   send_answer();
 }
 
-/* glibc gives large blocks mappings of their own until one is given back, and the heap after that. The
- * references are loaded first: they would lie otherwise than every network. So all lie in the heap,
- * as in a process that did other work before. Android's allocator makes no such difference. */
+/* glibc gives large blocks mappings of their own until one is given back, and smaller ones the heap
+ * after that. The references are loaded first: they would lie otherwise than every network. So one is
+ * given back at once, as by a process that did other work before. Android's allocator differs. */
 static void load_alike(void) {
 #ifndef LATPROF_ANDROID
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);
-  mallopt(M_TRIM_THRESHOLD, 64 << 20);
+  void *volatile block = malloc((32 << 20) - 8192);
+  free(block);
 #endif
 }
 
