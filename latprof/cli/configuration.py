@@ -115,9 +115,9 @@ def _checked(name: str, value: object, source: str) -> str:
         raise UsageError(f"{name} in {source} is wrong", expected="text", got=shown(value))
     if source == FILE and _REMOTE.match(value):
         raise UsageError(  # it may hold a password
-            f"{name} in {FILE} leads to another computer",
+            f"the {name} in {FILE} leads to another computer",
             field=name,
-            hint=f"give it as LATPROF_{name.upper()} or --{name}",
+            hint=f"give it as LATPROF_{name.upper()} or on the command line",
         )
     return value
 

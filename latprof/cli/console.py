@@ -155,14 +155,24 @@ def print_table(
         return
     if width:
         lines = _wrapped(lines, width)
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    widths = [max(_columns(line[column]) for line in lines) for column in range(len(header))]
     for number, line in enumerate(lines):
-        cells = [
-            cell.ljust(width) if column < left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
+        cells = []
+        for column, cell in enumerate(line):
+            space = " " * (widths[column] - _columns(cell))
+            cells.append(cell + space if column < left else space + cell)
         text = "  ".join(cells).rstrip()
         typer.secho(text, bold=number == 0)
+
+
+def _columns(text: str) -> int:
+    """The columns that a terminal takes for a text: two for a wide letter, none for its accents."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import category, east_asian_width
+
+    widths = (2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+    return sum(widths) - sum(category(letter) in {"Mn", "Me"} for letter in text)
 
 
 def _wrapped(lines: list[list[str]], width: int) -> list[list[str]]:

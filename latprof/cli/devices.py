@@ -9,6 +9,7 @@ import typer
 
 from latprof.cli.console import Json, print_table
 from latprof.cli.formats import Form, Format, form_of, print_as
+from latprof.workflows.formatting import short_device
 
 #: Of a terminal; longer details go on below.
 _WIDTH = 80
@@ -40,11 +41,15 @@ def devices(
 
 
 def _print(found: Sequence[DeviceResult]) -> None:
+    from latprof.profilers.host.facts import processor_name
+
+    name = processor_name()
+    details = [d.detail.replace(name, short_device(name)) for d in found]
     print_table(
         ("target", "state", "detail"),
         [
-            (d.target, d.state, d.detail + (f"; {_word(d)}: {d.remedy}" if d.remedy else ""))
-            for d in found
+            (d.target, d.state, detail + (f"; {_word(d)}: {d.remedy}" if d.remedy else ""))
+            for d, detail in zip(found, details, strict=True)
         ],
         left=3,
         width=_WIDTH,
@@ -52,7 +57,8 @@ def _print(found: Sequence[DeviceResult]) -> None:
 
 
 def _word(device: DeviceResult) -> str:
-    return "install with" if device.phone is None else "next"
+    command = device.phone is not None or device.remedy.startswith("run ")
+    return "next" if command else "install with"
 
 
 def _print_modes(found: Sequence[DeviceResult]) -> None:
@@ -62,4 +68,4 @@ def _print_modes(found: Sequence[DeviceResult]) -> None:
         for word, meaning in device.modes.items():
             number = "N" if word.endswith("=") else ""
             rows.append(("", f"--mode {word}{number}", meaning))
-    print_table(("target", "option", "meaning"), rows, left=3)
+    print_table(("target", "option", "meaning"), rows, left=3, width=_WIDTH)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ from latprof.predictors.pack.shipped import DEFAULT_PACK
 
 #: Characters of a list of networks.
 _MOST_LISTED = 64 << 20
+_COMMENT = re.compile(r"(?:^|\s)#")
 
 if TYPE_CHECKING:
     from latprof.errors import LatprofError
@@ -178,7 +180,7 @@ def predict(
     asked = _Asked(networks, pack, on, every, options)
     with _measuring(measure_missing, alone=not (on or every), quiet=quiet) as measuring:
         packs, answers = asked.answers(share, on_error, advise=operators, **measuring)
-    print_failures(failed)
+    print_failures(failed, len(networks))
     lost = _status(failed, answers)
     if failed and not answers and form not in {Form.JSON, Form.JUNIT}:
         raise typer.Exit(lost)
@@ -314,7 +316,8 @@ def _lines(word: str) -> list[str]:
         return [word]
     if len(text) > _MOST_LISTED:
         raise UsageError("the list is too long", expected=f"at most {_MOST_LISTED >> 20} MiB")
-    lines = [line.partition("#")[0].strip() for line in text.splitlines()]
+    # A file's name may hold the sign that begins a comment.
+    lines = [_COMMENT.split(line, maxsplit=1)[0].strip() for line in text.split("\n")]
     found = [line for line in lines if line]
     if not found:
         raise UsageError(f"{'standard input' if word == '-' else word} names no network")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _MOST_UNCERTAIN = 3
 #: Lines of remarks, and names in one that stands for several.
 _MOST_LINES, _MOST_NAMES = 3, 5
+#: Dtypes that a table does not name.
+_USUAL = ("float32", "as published")
 
 
 def print_answers(answers: list[Answer], upper: float | None, packs: list[str]) -> None:
@@ -44,16 +46,21 @@ def print_answers(answers: list[Answer], upper: float | None, packs: list[str]) 
     targets = dict.fromkeys(answer.target for answer in answers if answer.target is not None)
     if targets and not packs:
         note(f"for {'; '.join(target.describe() for target in targets)}")
-    _print_remarks([each for answer in answers for each in _remarks(answer)])
+    _print_remarks([each for answer in answers for each in _remarks(answer)], len(answers))
 
 
-def print_failures(failed: Mapping[str, LatprofError]) -> None:
-    """Say why networks have no answer: a line each, or one line for all where they are many."""
+def print_failures(failed: Mapping[str, LatprofError], asked: int) -> None:
+    """Say why some of the networks have no answer: a line each, or one where they are many."""
     lines = [f"{name}: {error} [{error.code}]" for name, error in failed.items()]
-    if len(lines) >= _MOST_LINES:
+    if len(lines) > _most_alone(asked):
         lines = [f"{len(lines)} networks have no answer: {'; '.join(lines)}"]
     for line in lines:
         remark(line)
+
+
+def _most_alone(asked: int) -> int:
+    """How many lines of one kind may stand: of many networks one, so that all are three at most."""
+    return 1 if asked > _MOST_LINES else _MOST_LINES - 1
 
 
 class _Remark(NamedTuple):
@@ -93,9 +100,10 @@ def _remarks(answer: Answer) -> Iterator[_Remark]:
         yield _Remark(name, f"{name}: {known}: {missing}", f"with {known}")
 
 
-def _print_remarks(remarks: Sequence[_Remark]) -> None:
+def _print_remarks(remarks: Sequence[_Remark], answered: int) -> None:
     """A line each, or one line for all where they are many and of several networks."""
-    if len(remarks) < _MOST_LINES or len({each.name for each in remarks}) == 1:
+    few = answered <= _MOST_LINES and len({each.name for each in remarks}) == 1
+    if few or len(remarks) <= _most_alone(answered):
         for each in remarks:
             note(each.sentence)
         return
@@ -114,9 +122,13 @@ def _where(answer: Answer, pack: str) -> tuple[str, str, str]:
     target = answer.target
     if target is None:
         return "unknown", "-", pack
+    unusual = [
+        *([] if target.precision in _USUAL else [target.precision]),
+        *([f"batch {target.batch_size}"] if target.batch_size != 1 else []),
+        *([f"{target.threads} threads"] if target.threads > 1 else []),
+    ]
     mode = f" {target.mode}" if target.mode else ""
-    threads = f", {target.threads} threads" if target.threads > 1 else ""
-    return short_device(target.device_name), f"{target.runtime}{mode}{threads}", pack
+    return short_device(target.device_name), ", ".join((f"{target.runtime}{mode}", *unusual)), pack
 
 
 def answer_cells(answer: Answer, *, bounded: bool) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ Quantity: TypeAlias = Literal["latency", "percentile", "slower", "faster"]
 
 _CONDITION = re.compile(
     r" *(?P<what>latency|slower|faster|p(?P<percentile>[0-9]{1,2}(?:\.[0-9]{1,6})?))?"
-    r" *(?P<sign>[<>]=?)? *(?P<limit>[0-9]{1,9}(?:\.[0-9]{1,9})?) *(?P<unit>ms|us|s|%) *"
+    r" *(?P<sign>[<>]=?)? *(?P<limit>[0-9]{1,9}(?:\.[0-9]{1,9})?) *(?P<unit>ms|us|s|%)? *"
 )
 _MS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 
@@ -75,34 +75,27 @@ class Budget:
     @classmethod
     def _read(cls, text: str, signs: Collection[str | None], expected: str) -> Budget:
         found = _CONDITION.fullmatch(text) if isinstance(text, str) else None
-        relative = found is not None and found["what"] in {"slower", "faster"}
-        share = float(found["percentile"]) / 100 if found and found["percentile"] else None
-        if (
-            found is None
-            or found["sign"] not in signs
-            or (found["unit"] == "%") != relative
-            or (share is not None and not INNER_SHARE.takes(share))
-            or not (relative or float(found["limit"]) > 0)
-        ):
+        wrong = "" if found is None else _wrong(found, signs)
+        if found is None or wrong:
             raise InvalidValueError(
-                "the condition cannot be read",
+                f"the condition cannot be read{wrong and ': '}{wrong}",
                 field="fail-if",
                 expected=expected,
-                got=text if isinstance(text, str) else shown(text),
+                got=shown(text),
             )
         number = float(found["limit"])
-        if relative:
+        if found["what"] in {"slower", "faster"}:
             return cls("slower" if found["what"] == "slower" else "faster", number / 100)
-        quantity: Quantity = "latency" if share is None else "percentile"
-        percentile = None if share is None else float(found["percentile"])
+        percentile = float(found["percentile"]) if found["percentile"] else None
+        quantity: Quantity = "latency" if percentile is None else "percentile"
         return cls(quantity, number * _MS[found["unit"]], percentile)
 
     def describe(self) -> str:
         """What is kept, in words."""
         if self.quantity in {"slower", "faster"}:
-            return f"{self.quantity} by at most {self.limit * 100:g} %"
+            return f"{self.quantity} by at most {self.limit * 100:.9g} %"
         name = "" if self.percentile is None else f"p{self.percentile:g} "
-        return f"{name}at most {self.limit:g} ms"
+        return f"{name}at most {self.limit:.9g} ms"
 
     def judge(self, name: str, low: float, high: float, basis: str) -> BudgetVerdict:
         """Judge an interval.
@@ -125,6 +118,21 @@ class Budget:
         elif low > self.limit:
             outcome = "broken"
         return BudgetVerdict(name, self, outcome, low, high, basis)
+
+
+def _wrong(found: re.Match[str], signs: Collection[str | None]) -> str:
+    """What keeps the words of a condition from being one; empty where nothing does."""
+    sign, unit, percentile = found["sign"], found["unit"], found["percentile"]
+    relative = found["what"] in {"slower", "faster"}
+    if sign not in signs:
+        return f"its sign is {sign}" if sign else "it has no sign"
+    if unit is None:
+        return "it has no unit"
+    if (unit == "%") != relative:
+        return f"its unit is {unit}"
+    if percentile and not INNER_SHARE.takes(float(percentile) / 100):
+        return "its percentile is not above 0"
+    return "" if relative or float(found["limit"]) > 0 else "its limit is not above 0"
 
 
 @dataclass(frozen=True)

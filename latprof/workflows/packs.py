@@ -73,9 +73,10 @@ def no_pack(device: str | None, others: Iterable[PackFacts]) -> UsageError:
     """The error where there is no pack of a device, or of a target; it lists devices that have."""
     names = sorted({short_device(each.target.device_name) for each in others if each.target})
     guess = did_you_mean(device, names) if device else None
+    named = "this target" if device is None else device or "a device without a name"
     return UsageError(
-        f"there is no pack of {device or 'this target'}",
-        field="on" if device else "target",
+        f"there is no pack of {named}",
+        field="target" if device is None else "on",
         expected=f"one of {', '.join(names)}",
         hint=f"{guess or ''} `latprof packs` lists them; collect and train make one",
     )
@@ -99,7 +100,8 @@ def _is_on(facts: PackFacts, device: str) -> bool:
     if facts.target is None:
         return False
     words = f"{facts.target.device_name} {facts.target.device}"
-    return _letters(device) in _letters(words)
+    asked = _letters(device)
+    return bool(asked) and asked in _letters(words)
 
 
 def _letters(text: str) -> str:

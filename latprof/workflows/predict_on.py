@@ -112,7 +112,6 @@ def _opened(
             failures.append(error)
     if failures and not found:
         raise failures[0]
-    if on_note is not None:
-        for failure in failures:
-            on_note(f"left out: {failure}")
+    if failures and on_note is not None:
+        on_note(f"left out: {'; '.join(map(str, failures))}")
     return found

@@ -9,6 +9,7 @@ from latprof.datasets import load
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.measurement.store.store import Store
 from latprof.predictors.pack.saving import load_pack
+from latprof.profilers.host.facts import processor_name
 
 SPACE = ProxylessSpace(resolution=64)
 ARCHITECTURE = "1,0,6,6,2,0,1,1,5,1,1,1,4,1,1,1,5,5,2,2,5"
@@ -29,6 +30,15 @@ def test_devices_lists_targets_and_their_state(latprof):
     assert ready["cpu:onnxruntime"] == "ready"
     assert ready.keys() >= {"cpu:torch", "cpu:openvino", "cuda:N:torch"}
     assert "cpu:onnxruntime" in latprof("devices").stdout
+
+
+@pytest.mark.parametrize("words", [("devices",), ("devices", "--modes"), ("datasets",)])
+def test_lists_fit_a_terminal_and_json_has_the_long_names(latprof, words):
+    lines = latprof(*words).stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert processor_name() not in " ".join(" ".join(lines).split())
+    if words == ("devices",):
+        assert processor_name() in latprof("devices", "--json").stdout
 
 
 def test_devices_lists_modes_and_types(latprof):

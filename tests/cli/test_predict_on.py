@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 import latprof
 from latprof.cli.app import app
+from latprof.cli.predict_output import print_answers
 from latprof.predictors import LinearPredictor
 
 MEMBER = "1,0,6,6,2,0,1,1,5,1,1,1,4,1,1,1,5,5,2,2,5"
@@ -36,6 +37,19 @@ def test_a_row_for_each_pack_that_knows_the_network():
     table = run(MEMBER, "--all").stdout.splitlines()
     assert len(table) == len(rows) + 1
     assert max(map(len, table)) < 200
+    shown = dict(zip(names, table[1:], strict=True))
+    for row in rows:
+        assert (", batch 8 " in shown[row["pack"]]) == (row["target"]["batch_size"] == 8)
+    assert any(row["target"]["batch_size"] == 8 for row in rows)
+
+
+def test_packs_of_one_device_are_told_apart_by_their_dtypes(capsys):
+    answer = latprof.predict(MEMBER)
+    assert answer.target is not None
+    other = dataclasses.replace(answer, target=dataclasses.replace(answer.target, precision="int8"))
+    print_answers([answer, other], None, ["a", "b"])
+    _, first, second = capsys.readouterr().out.splitlines()
+    assert ["int8" in line for line in (first, second)] == [False, True]
 
 
 def test_on_a_device_its_first_pack_answers():
@@ -51,6 +65,8 @@ def test_a_device_that_there_is_no_pack_of_names_those_that_there_are():
     assert done.exit_code == 2
     assert "no pack of typewriter" in done.stderr
     assert "Xeon" in done.stderr
+    for no_name in ("", "--"):
+        assert run(MEMBER, f"--on={no_name}").exit_code == 2
     assert run(MEMBER, "--on", "xeon", "--pack", "proxyless-cpu-ort1").exit_code == 2
 
 

@@ -74,6 +74,21 @@ def test_fifty_files_are_one_table_and_three_lines(tmp_path):
     assert all(f"bad{number}.onnx: " in failures for number in range(3))
 
 
+def test_failures_and_guesses_of_several_kinds_are_three_lines_too(tmp_path):
+    names = [MEMBER, MEMBER]
+    for number in range(2):
+        names.append(conv(tmp_path / f"{number}.onnx", "image"))  # its kernel is a guess
+        (tmp_path / f"bad{number}.onnx").write_bytes(b"not a model")
+        names.append(str(tmp_path / f"bad{number}.onnx"))
+    result = predict(*names, "--shape", "image=1,3,16,16", "--pack", "proxyless-cpu-ort1")
+    assert result.exit_code == 5
+    assert len(result.stdout.splitlines()) == 5
+    failures, target, remarks = result.stderr.splitlines()
+    assert "2 networks have no answer" in failures
+    assert target.startswith("for ")
+    assert all(f"{number}.onnx" in remarks for number in range(2))
+
+
 def test_without_any_answer_there_is_no_table(models):
     result = predict(*models)
     assert result.exit_code == 3
@@ -91,6 +106,16 @@ def test_a_list_has_a_network_a_line(tmp_path):
         assert result.exit_code == 0, result.output
         first, second = json.loads(result.stdout)
         assert first["latency_ms"] == second["latency_ms"]
+
+
+def test_a_file_in_a_list_has_the_name_that_it_has(tmp_path):
+    names = [tmp_path / name for name in ("a#b.onnx", "c, d.onnx", "e\u2028f.onnx")]
+    for name in names:
+        conv(name, "image")
+    text = "\r\n".join(f"{name} # as it is" for name in names)
+    result = predict("-", "--shape", "image=1,3,16,16", "--json", given=text)
+    assert result.exit_code == 0, result.output
+    assert [each["name"] for each in json.loads(result.stdout)] == [str(name) for name in names]
 
 
 def test_an_empty_list_is_a_mistake(tmp_path):

@@ -45,6 +45,29 @@ def test_other_conditions_are_refused(text):
         Budget.parse(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("> 5", "it has no unit"),
+        ("5 ms", "it has no sign"),
+        ("< 5 ms", "its sign is <"),
+        ("> 5 %", "its unit is %"),
+        ("slower > 3 ms", "its unit is ms"),
+        ("> 0 ms", "its limit is not above 0"),
+        ("p0 > 5 ms", "its percentile is not above 0"),
+    ],
+)
+def test_the_message_says_what_is_wrong_with_a_condition(text, reason):
+    with pytest.raises(InvalidValueError, match=f"cannot be read: {reason} ") as caught:
+        Budget.parse(text)
+    assert f"got {text!r}" in str(caught.value)
+
+
+def test_a_verdict_has_all_digits_of_its_limit():
+    assert Budget.parse("> 12345.678 ms").describe() == "at most 12345.678 ms"
+    assert Budget.parse("slower > 7 %").describe() == "slower by at most 7 %"
+
+
 def test_what_may_be_taken_is_the_other_side_of_a_condition():
     assert Budget.within("5 ms") == Budget.within("<= 5 ms") == Budget.parse("> 5 ms")
     assert Budget.within("p95 8 ms") == Budget.parse("p95 > 8 ms")
