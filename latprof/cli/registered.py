@@ -36,8 +36,8 @@ _PANELS: dict[str, dict[str, set[str]]] = {
         | {"tune_trials"},
         "Effort": {"visits", "half_width", "max_visits", "repeat_fraction", "time_limit"}
         | {"rounds", "burst_ms"},
-        "A busy host": _HOST,
-        "Several hosts": {"shard", "host_label", "farm", "keys", "queue_timeout"},
+        "A busy host": _HOST | {"known_constant"},
+        "Several hosts": {"shard", "host_label", "farm", "keys", "queue_timeout"} | {"pool"},
         "Output": {"store", "tag"} | _OUTPUT,
     },
     "search": {

@@ -15,6 +15,7 @@ from latprof.errors import DiskFullError, InvalidValueError, OutputPathError, sh
 
 #: How every SQLite database begins.
 _SQLITE = b"SQLite format 3\0"
+_DATABASE = "it is a database, such as a store"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -42,7 +43,7 @@ def write_atomically(
             return target
         target = Path(os.path.realpath(target))
         if found == "file" and is_sqlite(target):
-            raise FileExistsError(errno.EEXIST, "it is a database, such as a store")
+            raise FileExistsError(errno.EEXIST, _DATABASE)
         # Known before it is there: an interruption may come at any moment.
         temporary = target.parent / f".{target.name[:40]}.{os.urandom(6).hex()}"
         _TEMPORARY.add(temporary)
@@ -83,10 +84,14 @@ def path_text(given: object, field: str) -> str:
     return found
 
 
-def check_output(path: str | os.PathLike[str], *, directory: bool = False) -> None:
+def check_output(
+    path: str | os.PathLike[str], *, directory: bool = False, others: Iterable[object] = ()
+) -> None:
     """Raise OutputPathError now for a path that could not be written after hours of work.
 
-    With ``directory`` it is one that may be made; otherwise a file in a folder that is there.
+    With ``directory`` it is one that may be made; otherwise a file in a folder that is there, which
+    is neither a database, such as a store, nor one of the ``others``: what the same work reads or
+    writes too. What is no path among these is passed over.
     """
     target = Path(path_text(path, "output"))
     try:
@@ -101,8 +106,21 @@ def check_output(path: str | os.PathLike[str], *, directory: bool = False) -> No
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         if not os.access(target.parent, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if what_is_at(target) == "file" and is_sqlite(target):
+            raise FileExistsError(errno.EEXIST, _DATABASE)
+        if any(_is_same(target, other) for other in others):
+            raise FileExistsError(errno.EEXIST, "the same file is named for something else")
     except (OSError, ValueError) as error:
         raise output_error(target, error) from error
+
+
+def _is_same(path: Path, other: object) -> bool:
+    """Whether a path leads to the file that another leads to, or will be, links followed."""
+    if not isinstance(other, str | os.PathLike) or what_is_at(path) == "special":
+        return False
+    with contextlib.suppress(OSError, ValueError):  # of the other, which is not at fault here
+        return os.path.realpath(path) == os.path.realpath(other)
+    return False
 
 
 def output_error(path: Path, error: OSError | ValueError) -> DiskFullError | OutputPathError:
@@ -114,7 +132,9 @@ def output_error(path: Path, error: OSError | ValueError) -> DiskFullError | Out
     return OutputPathError(
         f"cannot write {path}: {getattr(error, 'strerror', None) or error}".replace("\0", "\\0"),
         field="path",
-        hint="choose a path in an existing directory that you may write to",
+        hint="name another file"
+        if isinstance(error, FileExistsError)
+        else "choose a path in an existing directory that you may write to",
     )
 
 

@@ -108,9 +108,9 @@ def export(
         raise UsageError("there is nothing to write", hint="give `parquet`, `csv` or `dataset`")
     if notes is not None and dataset is None:
         raise UsageError("`notes` is for `dataset`", field="notes")
-    for path in files:
+    for number, path in enumerate(files):
         if path is not None:
-            check_output(path)
+            check_output(path, others=(*files[:number], store, notes))
     published: list[Path] = []
     with open_store(store) as opened:
         measured = TargetLabels.of(opened, target)

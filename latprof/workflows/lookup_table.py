@@ -82,7 +82,7 @@ def lookup_table(
     if table_format not in (None, *FORMATS):
         raise UnknownNameError("format", table_format, FORMATS)
     if output is not None:
-        check_output(output)
+        check_output(output, others=[pack])
     notes: list[str] = []
     opened = open_pack(pack, space_of(space))
     if table_format is None:

@@ -121,7 +121,7 @@ def predict_curve(
     from latprof.graph.guarded.inference import start_early
 
     start_early()
-    check_page(output, png)
+    check_page(output, png, (path, pack))
     named = _named_shapes(path, shapes or {})
     axes = _axes(path, named, batch_sizes)
     from latprof.workflows.predict_answers import AskedTarget, packs_for, with_what_was_measured

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -109,11 +110,14 @@ def profile(
     from latprof.errors import UsageError
     from latprof.profilers.profiling import profile as measure
 
+    values = inputs.values() if isinstance(inputs, Mapping) else ()
+    named: list[PathLike] = []
     for path, word in ((trace, "trace"), (annotated, "annotated")):
         if path is not None:
             if not kernels:
                 raise UsageError(f"`{word}` needs `kernels`", field=word)
-            check_output(path)
+            check_output(path, others=(network, *values, *named))
+            named.append(path)
     quiet = quiet_of(wait_quiet_s, require_quiet=require_quiet)
     batch_size = run.get("batch_size", 1)
     whole(1, 1 << 20).check("batch_size", batch_size)

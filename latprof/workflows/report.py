@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,21 +119,26 @@ def report(
 
     several = [stores] if isinstance(stores, str | os.PathLike | Store) else list(stores)
     _check(several, pack, target, side_by_side=side_by_side)
-    check_page(output, png)
+    check_page(output, png, (*several, pack))
     content = (
         _all_targets(several) if side_by_side else _one_target(several[0], target, pack, space)
     )
     return write_page(content, output, png, is_static=static)
 
 
-def check_page(output: PathLike | None, png: PathLike | None) -> None:
-    """Raise, before the work, for paths that cannot be written and libraries that are missing."""
+def check_page(
+    output: PathLike | None, png: PathLike | None, others: Iterable[object] = ()
+) -> None:
+    """Raise, before the work, for paths that cannot be written and libraries that are missing.
+
+    ``others`` are what the work reads or writes besides.
+    """
     from latprof.common.files import check_output
 
     if output is not None or png is not None:
         require("report", "a report")
     if output is not None:
-        check_output(output)
+        check_output(output, others=others)
     if png is not None:
         check_output(png, directory=True)
 

@@ -168,7 +168,7 @@ def search(
         if given and not verify:
             raise UsageError(f"`{name}` is for `verify`", field=name)
     quiet_of(wait_quiet_s, require_quiet=require_quiet)
-    _check_outputs(output, png, export)
+    _check_outputs(output, png, export, (pack, accuracy, latency, store))
     packs = _packs(request, packs_of(also), verify=verify, other_target=other_target)
     run = _run(request, store, on_progress)
     best, verified, table = run.found.best, None, None
@@ -227,12 +227,17 @@ class _Measuring:
         return verified.measured_ms
 
 
-def _check_outputs(output: PathLike | None, png: PathLike | None, export: PathLike | None) -> None:
+def _check_outputs(
+    output: PathLike | None,
+    png: PathLike | None,
+    export: PathLike | None,
+    inputs: tuple[object, ...],
+) -> None:
     from latprof.common.files import check_output
 
-    check_page(output, png)
+    check_page(output, png, inputs)
     if export is not None:
-        check_output(export)
+        check_output(export, others=(*inputs, output))
 
 
 def _packs(

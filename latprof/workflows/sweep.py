@@ -150,7 +150,8 @@ def sweep(
     )
     if not batch_sizes or not threads:
         raise UsageError("a sweep needs a batch size and a number of threads")
-    check_page(output, png)
+    values = inputs.values() if isinstance(inputs, Mapping) else ()
+    check_page(output, png, (network, *values))
     say = on_note or (lambda _text: None)
     watch = watch_of(quiet_of(wait_quiet_s, require_quiet=require_quiet), on_progress, on_note)
     options = run_options(target, {**run, "batch_size": 1, "threads": threads[0]}, on_note)

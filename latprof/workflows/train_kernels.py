@@ -55,10 +55,10 @@ def train_kernels(
         train_on_stored_kernels,
     )
 
-    if output is not None:
-        check_output(output)
     if isinstance(kernels, str | os.PathLike):
         kernels = [kernels]
+    if output is not None:
+        check_output(output, others=kernels or ())
     paths = [Path(each) for each in kernels or []]
     if len(paths) == 1 and is_sqlite(paths[0]):
         store, paths = paths[0], []

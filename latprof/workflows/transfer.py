@@ -69,9 +69,10 @@ def transfer(
     from latprof.predictors.pack.saving import save_pack
     from latprof.predictors.training.transfer_training import transfer_to_labels
 
-    packs = source_packs(packs_of(sources), space_of(space))
+    given = packs_of(sources)
+    packs = source_packs(given, space_of(space))
     if output is not None:
-        check_output(output)
+        check_output(output, others=given)
     with open_store(store) as opened:
         pack = transfer_to_labels(packs, TargetLabels.of(opened, target))
     if output is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 import latprof
 from latprof.cli.commands import spelled
@@ -104,3 +105,12 @@ def test_the_help_needs_no_library_of_numbers():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("command", ["collect", "search"])
+def test_each_option_of_the_commands_with_most_has_a_heading(command):
+    page = CliRunner().invoke(app, [command, "--help"]).stdout
+    _, _, alone = page.partition("─ Options ")
+    alone, _, grouped = alone.partition("╰")
+    assert [word for word in alone.split() if word.startswith("--")] == ["--help"]
+    assert "--store" in grouped

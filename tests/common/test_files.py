@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from latprof.common.files import what_is_at, write_atomically
+from latprof.common.files import check_output, what_is_at, write_atomically
 from latprof.errors import OutputPathError
 
 
@@ -80,3 +80,27 @@ def test_a_store_is_never_replaced(tmp_path):
         write_atomically(path, b"a pack")
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_store_is_refused_before_the_work(tmp_path):
+    path = tmp_path / "lat.db"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE visits (ratio REAL)")
+    with pytest.raises(OutputPathError, match="it is a database"):
+        check_output(path)
+
+
+def test_what_is_read_or_written_too_is_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.onnx").write_bytes(b"model")
+    (tmp_path / "link").symlink_to("model.onnx")
+    for path, other in (
+        ("model.onnx", tmp_path / "model.onnx"),
+        ("./link", "model.onnx"),
+        ("new.csv", tmp_path / "new.csv"),
+    ):
+        with pytest.raises(OutputPathError, match="named for something else"):
+            check_output(path, others=[None, "a\0b", object(), other])
+    check_output("model.onnx", others=[None, "new.csv", "model", "postgresql://h/model.onnx"])
+    os.mkfifo("pipe")
+    check_output("pipe", others=["pipe"])  # a terminal may be read and written

@@ -74,9 +74,9 @@ def merge_stores(sources: Iterable[str | Path], to: str | Path) -> MergeCounts:
         Where two stores have one target with different reference networks.
     """
     path = Path(to)
-    check_output(path)
     if what_is_at(path):
         raise OutputPathError(f"{path} is there already", field="output", hint="name a new file")
+    check_output(path)
     counts = MergeCounts()
     try:
         with Store.open(path, create=True) as merged, merged.writing() as connection:

@@ -117,9 +117,9 @@ def save_whole_rows(location: str | Path, to: str | Path) -> StoreState:
     kernels; a visit of a lost campaign stays. Raises OutputPathError where ``to`` is there already.
     """
     path = Path(to)
-    check_output(path)
     if what_is_at(path):
         raise OutputPathError(f"{path} is there already", field="repair", hint="name a new file")
+    check_output(path)
     with _Salvage(location) as salvage:
         opened = OpenedDatabase(make_engine(sqlite_url(path)), str(path), path)
         try:
