@@ -279,6 +279,11 @@ class PairedSamples(ShortRepr):
         if any(len(b) <= self.dropped_runs for b in (*self.target, *self.reference)):
             raise InvalidValueError("a burst has no runs beyond the dropped ones")
 
+    @property
+    def counted_runs(self) -> Burst:
+        """The network's runs without those that were dropped, one after the other."""
+        return tuple(ms for burst in self.target for ms in burst[self.dropped_runs :])
+
     def to_dict(self) -> dict[str, Any]:
         """Return the samples as plain JSON values; what is not known is left out."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

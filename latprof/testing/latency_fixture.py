@@ -131,11 +131,15 @@ class LatencyFixture:
     wait_s : float
     clock : callable
         Seconds that never go back.
+
+    ``measured`` are the profiles of the networks that were measured, in order.
     """
 
     busy: str = "wait"
     wait_s: float = 300.0
     clock: Callable[[], float] = time.monotonic
+    measured: list[Profile] = field(default_factory=list, init=False)
+    _started_at: float = field(default_factory=time.time, init=False)
 
     def measure(
         self, model: NetworkLike, target: str = "cpu:onnxruntime", **options: Any
@@ -148,6 +152,7 @@ class LatencyFixture:
         from latprof.workflows.budget_checks import profile_verdict
 
         found = self._measured(model, target, {"kernels": False, **options})
+        self.measured.append(found)
         return Latency(
             found.name,
             found,
@@ -188,6 +193,12 @@ class LatencyFixture:
             pytest.fail(
                 "\n".join(explanation(verdict, found.found.latency_ms, found.state)), pytrace=False
             )
+
+    def write(self, path: str) -> None:
+        """Write what was measured as pytest-benchmark does: ``--latency-json``."""
+        from latprof.workflows.import_runs import write_profiles
+
+        write_profiles(path, self.measured, self._started_at)
 
     def _measured(self, model: NetworkLike, target: str, options: dict[str, Any]) -> Profile:
         """Measure once the host is quiet; tries that it disturbed are made again meanwhile."""

@@ -34,7 +34,7 @@ _LATENCIES = pytest.StashKey["LatencyFixture"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--latency-busy``."""
+    """``--latency-busy`` and ``--latency-json``."""
     parser.getgroup("latprof").addoption(
         "--latency-busy",
         choices=("wait", "skip", "fail"),
@@ -42,10 +42,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="what becomes of a test that measures latency on a busy host: wait up to 5 minutes, "
         "all tests together, then skip it (default); skip it; or fail",
     )
+    parser.getgroup("latprof").addoption(
+        "--latency-json",
+        metavar="PATH",
+        help="write the runs of all networks that were measured in pytest-benchmark's format; each "
+        "worker of pytest-xdist writes its own file",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Make the marker known, and refuse a file that cannot be written before any test."""
+    if path := config.getoption("--latency-json"):
+        from latprof.common.files import check_output
+        from latprof.errors import OutputPathError
+
+        try:
+            check_output(path)
+        except OutputPathError as error:
+            raise pytest.UsageError(f"--latency-json: {error}") from None
     config.addinivalue_line(
         "markers",
         "latency_budget(model, budget, **options): fail unless the model's latency is shown to be "
@@ -97,6 +111,18 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
     if isinstance(right, module.Latency) and isinstance(left, module.Milliseconds):
         return [f"{left} {op} {right.name}", *right.explain(left)]
     return None
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write what was measured, where a file is named for it."""
+    config = session.config
+    path = config.getoption("--latency-json")
+    if path and _LATENCIES in config.stash:
+        worker = getattr(config, "workerinput", {}).get("workerid", "")
+        file = Path(path)
+        config.stash[_LATENCIES].write(
+            str(file.with_stem(f"{file.stem}-{worker}") if worker else file)
+        )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -87,10 +87,7 @@ def profile_verdict(found: Profile, budget: Budget) -> BudgetVerdict:
             field="fail-if",
             hint="take a budget of the latency",
         )
-    visits = [
-        [ms for burst in samples.target for ms in burst[samples.dropped_runs :]]
-        for samples in found.samples
-    ]
+    visits = [samples.counted_runs for samples in found.samples]
     low, high = percentile_interval(visits, budget.percentile)
     runs = sum(map(len, visits))
     basis = f"90% interval of the percentile of {runs} runs by the clock"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,15 @@ from latprof.common.short_reprs import ShortRepr
 from latprof.workflows.arguments import PathLike, StoreLike, open_store
 
 if TYPE_CHECKING:
-    from latprof.datasets.importers.files.benchmark_files import BenchmarkFile, BenchmarkRuns
+    from latprof.datasets.importers.files.benchmark_files import (
+        BenchmarkFile,
+        BenchmarkRuns,
+        ProcessRuns,
+    )
     from latprof.measurement.labels import TargetLabels
-    from latprof.measurement.records import Target
+    from latprof.measurement.records import PairedSamples, Target
     from latprof.measurement.store.store import Store
+    from latprof.profilers.profiling import Profile
 
 #: What stands in for the reference network: timings by others have none, so that their label is a
 #: multiple of one millisecond by the clock.
@@ -163,23 +169,16 @@ def runs_of(measured: TargetLabels) -> BenchmarkFile:
 
     The facts beside them have the label, with what the host did divided out.
     """
-    from latprof.datasets.importers.files.benchmark_files import (
-        BenchmarkFile,
-        BenchmarkRuns,
-        ProcessRuns,
-    )
+    from latprof.datasets.importers.files.benchmark_files import BenchmarkFile, BenchmarkRuns
     from latprof.measurement.across.revisions import Revision
 
     labels = measured.labels
     rows = labels[labels["label"] == 0].to_dict("records")
     facts = {
-        row["subject"]: {
-            "latprof_latency_ms": f"{row['latency_ms']:.6g}",
-            "latprof_low_ms": f"{row['low_ms']:.6g}",
-            "latprof_high_ms": f"{row['high_ms']:.6g}",
-            "latprof_target": measured.target.describe(),
-            "latprof_sha256": row["subject"],
-        }
+        row["subject"]: _facts(
+            measured.target, *(row[name] for name in ("latency_ms", "low_ms", "high_ms"))
+        )
+        | {"latprof_sha256": row["subject"]}
         for row in rows
     }
     names: dict[str, str] = {}
@@ -188,12 +187,9 @@ def runs_of(measured: TargetLabels) -> BenchmarkFile:
         key = made.subject.key
         if made.samples is None or made.label or key not in facts:
             continue
-        dropped = made.samples.dropped_runs
-        runs = tuple(ms for burst in made.samples.target for ms in burst[dropped:])
-        if runs:
+        if made.samples.counted_runs:
             names[key] = made.subject.name
-            warmups = made.samples.target[0][:dropped]
-            processes[key].append(ProcessRuns(runs, warmups, made.started_at))
+            processes[key].append(_process(made.samples, made.started_at))
     counts = Counter(names.values())
     known = [Revision.of_campaign(campaign) for campaign in measured.campaigns]
     revision = known[-1] if known else Revision()
@@ -213,6 +209,52 @@ def runs_of(measured: TargetLabels) -> BenchmarkFile:
             for key in processes
         ),
     )
+
+
+def _process(samples: PairedSamples, started_at: float) -> ProcessRuns:
+    """A visit as a process of a benchmark's runner."""
+    from latprof.datasets.importers.files.benchmark_files import ProcessRuns
+
+    warmups = samples.target[0][: samples.dropped_runs]
+    return ProcessRuns(samples.counted_runs, warmups, started_at)
+
+
+def _facts(target: Target, latency_ms: float, low_ms: float, high_ms: float) -> dict[str, str]:
+    """What stands beside the runs by the clock: the label."""
+    return {
+        "latprof_latency_ms": f"{latency_ms:.6g}",
+        "latprof_low_ms": f"{low_ms:.6g}",
+        "latprof_high_ms": f"{high_ms:.6g}",
+        "latprof_target": target.describe(),
+    }
+
+
+def write_profiles(path: PathLike, profiles: Sequence[Profile], started_at: float) -> Path:
+    """Write profiles as pytest-benchmark does: a benchmark each, with all counted runs.
+
+    A network that was measured again has the number of the time behind its name.
+    """
+    from latprof.datasets.importers.files.benchmark_files import (
+        BenchmarkFile,
+        BenchmarkRuns,
+        pytest_benchmark_text,
+    )
+    from latprof.profilers.host.git_revision import revision_here
+
+    revision = revision_here()
+    times: Counter[str] = Counter()
+    benchmarks = []
+    for each in profiles:
+        times[each.name] += 1
+        again = "" if times[each.name] == 1 else f" ({times[each.name]})"
+        processes = tuple(_process(samples, started_at) for samples in each.samples)
+        facts = _facts(each.target, each.latency_ms, *each.interval_ms)
+        benchmarks.append(BenchmarkRuns(f"{each.name}{again}", processes, facts))
+    device = profiles[0].target.device_name if profiles else ""
+    found = BenchmarkFile(
+        "latprof", "", device, revision.commit, revision.branch, started_at, tuple(benchmarks)
+    )
+    return write_atomically(path, pytest_benchmark_text(found).encode())
 
 
 def write_runs(

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from latprof.datasets.importers.files.benchmark_files import read_benchmark_file
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import HostBusyError, InvalidValueError
 from latprof.measurement.budgets import Budget
@@ -155,8 +156,39 @@ def test_workers_of_one_user_measure_one_at_a_time(monkeypatch, tmp_path):
         return SimpleNamespace(name="m", latency_ms=1.0, host=SimpleNamespace(describe=lambda: ""))
 
     monkeypatch.setattr(workflow, "profile", profiled)
-    LatencyFixture("skip").measure("m.onnx")
+    latencies = LatencyFixture("skip")
+    latencies.measure("m.onnx")
     assert seen == [True]
+    assert [found.name for found in latencies.measured] == ["m"]
+
+
+MEASURED = """
+from types import SimpleNamespace
+from latprof.measurement.records import PairedSamples, Target
+
+def test_it(latency):
+    samples = PairedSamples(((9.0, 1.0, 2.0),), ((1.0, 1.0), (1.0, 1.0)), dropped_runs=1)
+    found = SimpleNamespace(
+        name="m.onnx", target=Target("cpu", "a processor", "onnxruntime", "1"),
+        latency_ms=1.4, interval_ms=(1.3, 1.5), samples=(samples, samples),
+    )
+    latency.measured += [found, found]
+"""
+
+
+def test_what_was_measured_is_written_as_pytest_benchmark_does(tmp_path):
+    (tmp_path / "test_suite.py").write_text(MEASURED)
+    done = run_pytest(tmp_path, "--latency-json", "out.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = read_benchmark_file(tmp_path / "out.json")
+    assert (found.program, found.device_name) == ("pytest-benchmark", "a processor")
+    assert [each.name for each in found.benchmarks] == ["m.onnx", "m.onnx (2)"]
+    (runs,) = found.benchmarks[0].processes
+    assert runs.runs_ms == pytest.approx((1.0, 2.0, 1.0, 2.0))
+    assert found.benchmarks[0].facts["latprof_latency_ms"] == "1.4"
+    done = run_pytest(tmp_path, "--latency-json", "none/out.json")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "--latency-json: cannot write none/out.json" in done.stderr
 
 
 def test_a_percentile_is_judged_as_one():
