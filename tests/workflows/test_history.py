@@ -91,6 +91,17 @@ def test_a_model_is_found_by_the_end_of_its_name(store, name):
     assert latprof.history(store, name).model == "build/model.onnx"
 
 
+def test_models_of_one_file_name_are_told_apart_by_their_folders(tmp_path):
+    names = ["build/fast/m.onnx", "build/slow/m.onnx", "/", "other/m"]
+    for name in names:
+        fill(tmp_path / "lat.db", [(1, "main", STEADY)], name)
+    for asked, name in (("slow/m.onnx", names[1]), ("fast/m", names[0]), ("other/m", names[3])):
+        assert latprof.history(tmp_path / "lat.db", asked).model == name
+    for asked in ("m.onnx", "build/m.onnx", ".", "ow/m.onnx"):
+        with pytest.raises(UsageError, match=r"m\.onnx"):
+            latprof.history(tmp_path / "lat.db", asked)
+
+
 def test_the_command_prints_and_draws(store, tmp_path):
     picture = tmp_path / "h.svg"
     done = run_latprof("history", store, "--model", "model", "-o", picture)

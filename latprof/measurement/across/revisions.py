@@ -76,8 +76,8 @@ def files_of(campaigns: Iterable[Mapping[str, Any]]) -> list[FileInRevision]:
 def files_of_model(files: Sequence[FileInRevision], model: str) -> list[FileInRevision]:
     """The states of one model, each once in a row.
 
-    ``model`` is the name that it was measured under, the end of it (``"m.onnx"``, ``"m"``), or the
-    path of a file of that name.
+    ``model`` is the name that it was measured under, the end of it (``"m.onnx"``, ``"m"``,
+    ``"fast/m.onnx"``), or the path of a file of that name.
     Raises NotEnoughDataError where there is none, UsageError where it may be several.
     """
     names = {each.name for each in files}
@@ -87,9 +87,7 @@ def files_of_model(files: Sequence[FileInRevision], model: str) -> list[FileInRe
             hint="collect model files with this version of latprof, in a git repository or with "
             "--tag",
         )
-    fitting = {model} & names or {
-        name for name in names if model in (PurePath(name).name, PurePath(name).stem)
-    }
+    fitting = {model} & names or {name for name in names if _ends_with(PurePath(name), model)}
     fitting = fitting or {n for n in names if PurePath(n).name == PurePath(model).name}
     if len(fitting) != 1:
         some = sorted(fitting or names)
@@ -107,6 +105,13 @@ def files_of_model(files: Sequence[FileInRevision], model: str) -> list[FileInRe
         if last is None or (each.revision, each.key) != (last.revision, last.key):
             found.append(each)
     return found
+
+
+def _ends_with(name: PurePath, model: str) -> bool:
+    """Whether a name ends with the last parts of a path, the ending of the file left out or not."""
+    last = PurePath(model).parts
+    spellings = (name.parts, (*name.parts[:-1], name.stem))
+    return bool(last) and last in (parts[-len(last) :] for parts in spellings)
 
 
 def files_at(files: Sequence[FileInRevision], name: str, but: str = "") -> dict[str, str]:
