@@ -44,6 +44,8 @@ def import_runs(
 def _print(result: ImportResult) -> None:
     typer.echo(f"target      {result.target.describe()}")
     already = f", {result.known} there already" if result.known else ""
+    number, visits = len(result.benchmarks), result.visits
     typer.echo(
-        f"imported    {len(result.benchmarks)} benchmarks, {result.visits} processes{already}"
+        f"imported    {number} benchmark{'s' * (number != 1)}, "
+        f"{visits} process{'es' * (visits != 1)}{already}"
     )
