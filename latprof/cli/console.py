@@ -261,7 +261,10 @@ def parse_share(text: str, option: str) -> float:
         from latprof.errors import UsageError
 
         raise UsageError(
-            f"`{option}` is not a share", field=option, expected="for example 1% or 0.01", got=text
+            f"`{option}` is not a share",
+            field=option,
+            expected=f"for example {'95% or 0.95' if option == 'upper' else '1% or 0.01'}",
+            got=text,
         )
     return share
 

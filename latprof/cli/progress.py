@@ -81,11 +81,12 @@ def visits_display(*, quiet: bool) -> Iterator[Callable[[VisitProgress], None]]:
 def search_display(*, quiet: bool) -> Iterator[Callable[[SearchProgress], None]]:
     """Yield what a search calls after every step."""
     with progress_lines(quiet=quiet) as show:
+        from latprof.reports.rendering.wording import score
 
         def show_search(progress: SearchProgress) -> None:
             words, best = f"{progress.unit} {progress.step}/{progress.steps}", progress.best
             if best is not None:
-                words += f", best {best.accuracy:.2f} at {best.latency_ms:.3f} ms"
+                words += f", best {score(best.accuracy)} at {best.latency_ms:.3f} ms"
             show(Line(words, progress.step, progress.steps))
 
         yield show_search

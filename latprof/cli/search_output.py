@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from latprof.cli.console import note, print_table, remark_on_visits
+from latprof.reports.rendering.wording import score
+from latprof.searchers.accuracy.accuracy_sources import accuracy_noun
 from latprof.workflows.formatting import milliseconds
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ def print_result(result: SearchResult) -> None:
         )
         return
     typer.echo(f"found       {best.architecture}")
-    typer.echo(f"accuracy    {best.accuracy:.2f} ({request.accuracy_name})")
+    noun = accuracy_noun(request.accuracy_name)
+    typer.echo(f"{noun:11} {score(best.accuracy)} ({request.accuracy_name})")
     bound = ""
     if request.problem.upper is not None:
         share = f"p{100 * request.problem.upper:g}"
@@ -40,7 +43,7 @@ def print_result(result: SearchResult) -> None:
     if result.verification is not None:
         _print_verification(result.verification)
     if result.cross_target is not None:
-        _print_cross_target(result.cross_target)
+        _print_cross_target(result.cross_target, noun)
     if request.latencies.target is not None:
         note(f"for {request.latencies.target.describe()}")
 
@@ -58,12 +61,12 @@ def _print_verification(found: Verification) -> None:
     remark_on_visits(found.visits)
 
 
-def _print_cross_target(found: CrossTarget) -> None:
+def _print_cross_target(found: CrossTarget, noun: str) -> None:
     typer.echo(f"\nEach target's own network on all, {found.source}, ms:")
     print_table(
-        ("searched for", "accuracy", *(f"on {target}" for target in found.targets)),
+        ("searched for", noun, *(f"on {target}" for target in found.targets)),
         [
-            (target, f"{found.accuracy[i]:.2f}", *(milliseconds(v) for v in found.latency_ms[i]))
+            (target, score(found.accuracy[i]), *(milliseconds(v) for v in found.latency_ms[i]))
             for i, target in enumerate(found.targets)
         ],
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from latprof.searchers.accuracy.accuracy_sources import accuracy_noun
+
 if TYPE_CHECKING:
     from latprof.measurement.records import Target
     from latprof.searchers.base import Found, SearchProblem
@@ -47,9 +49,8 @@ class SearchReportData:
 
     @property
     def noun(self) -> str:
-        """What the larger is better is called: "score" for a function that is called otherwise."""
-        _, colon, function = self.accuracy.partition(":")
-        return "score" if colon and "acc" not in function.lower() else "accuracy"
+        """What the larger is better is called, accuracy or score."""
+        return accuracy_noun(self.accuracy)
 
     @property
     def step(self) -> str:

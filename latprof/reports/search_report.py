@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from latprof._version import __version__
 from latprof.reports.rendering.content import Report, Tile
-from latprof.reports.rendering.wording import moment, ms, number, percent
+from latprof.reports.rendering.wording import moment, ms, percent, score
 from latprof.reports.sections.found_network import network_section
 from latprof.reports.sections.other_targets import cross_target_section, verification_section
 from latprof.reports.sections.search_history import front_section, trajectory_section
@@ -59,7 +59,7 @@ def _tiles(data: SearchReportData) -> tuple[Tile, ...]:
     tiles = [Tile(noun, f"{len(trail):,}", detail=f"{inside:,} within the limit")]
     if best is None:
         return (*tiles, Tile("Found", "nothing", detail="no network within the limit"))
-    tiles.append(Tile(data.noun.capitalize(), number(best.accuracy), detail=data.accuracy))
+    tiles.append(Tile(data.noun.capitalize(), score(best.accuracy), detail=data.accuracy))
     detail = "what the limit holds for"
     if problem.upper is not None:
         detail = f"{percent(problem.upper, 0)} stay below {ms(best.bound_ms)} ms"

@@ -14,6 +14,7 @@ from latprof.measurement.records import Target
 from latprof.reports.rendering.drawing import to_svg
 from latprof.reports.rendering.page import render_report, write_pictures
 from latprof.reports.rendering.theme import LIGHT
+from latprof.reports.rendering.wording import score
 from latprof.reports.search_data import SearchReportData
 from latprof.reports.search_report import build_search_report
 from latprof.reports.sections.found_network import draw_network
@@ -68,6 +69,18 @@ def verification(measured_ms, measured_on=TARGET):
 def section(report, slug):
     (found,) = [s for s in report.sections if s.slug == slug]
     return found
+
+
+def test_a_score_is_called_one_and_keeps_its_figures():
+    trail = tuple(replace(s, accuracy=0.9 + 0.0001 * i) for i, s in enumerate(TRAIL))
+    best = max((s for s in trail if s.bound_ms <= 4.0), key=lambda s: s.accuracy)
+    report = build_search_report(data(accuracy="mine:fitness", found=Found(best, trail)))
+    table = next(t for t in section(report, "front").tables if t.folded)
+    assert table.columns[1].header == "Score"
+    assert float(table.rows[-1][1]) == pytest.approx(0.9039)
+    assert score(0.90312) == "0.9031"
+    assert (score(77.0), score(0.0), score(1234.5)) == ("77.00", "0.00", "1,234.50")
+    assert score(1e-5) == "1e-05"
 
 
 def test_the_front_holds_what_nothing_beats():

@@ -18,6 +18,14 @@ def number(value: float, digits: int = 2) -> str:
     return f"{value:,.{digits}f}" if math.isfinite(value) else UNKNOWN
 
 
+def score(value: float) -> str:
+    """An accuracy or another score: two decimals of a percentage, four figures below 10."""
+    if not math.isfinite(value):
+        return UNKNOWN
+    small = value != 0 and abs(value) < 10
+    return f"{value:.4g}" if small else number(value)
+
+
 def ms(value: float) -> str:
     """Milliseconds without their unit: four figures, three below 1 ms."""
     if not math.isfinite(value):

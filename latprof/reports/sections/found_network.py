@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from latprof.datasets.spaces.own.graph_blocks import GraphBlock
 from latprof.reports.rendering.content import Box, Column, Drawing, Section, Table
-from latprof.reports.rendering.wording import count, ms, number
+from latprof.reports.rendering.wording import count, ms, score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ def network_section(data: SearchReportData) -> tuple[Section, ...]:
     skipped = sum(map(_none, blocks))
     left_out = f", {skipped} of them left out" if skipped else ""
     lead = (
-        f"{number(best.accuracy)} {data.noun} at a predicted {ms(best.latency_ms)} ms: "
+        f"{score(best.accuracy)} {data.noun} at a predicted {ms(best.latency_ms)} ms: "
         f"{count(len(blocks), 'block')}{left_out}, "
         f"{space.macs(architecture) / 1e6:,.0f} million multiply-accumulates, "
         f"{space.parameters(architecture) / 1e6:,.2f} million parameters."

@@ -17,7 +17,7 @@ from latprof.reports.rendering.content import (
     Series,
     Table,
 )
-from latprof.reports.rendering.wording import count, ms, ms_column, number, short
+from latprof.reports.rendering.wording import count, ms, ms_column, score, short
 
 if TYPE_CHECKING:
     from latprof.reports.search_data import SearchReportData
@@ -120,20 +120,22 @@ def cross_target_section(data: SearchReportData) -> tuple[Section, ...]:
             "cross-target",
             "Searched for one target, run on all",
             lead,
-            tables=(cross_target_table(found),),
-            paragraphs=(f"Latencies are {found.source}; all networks have nearly one accuracy.",),
+            tables=(cross_target_table(found, data.noun),),
+            paragraphs=(
+                f"Latencies are {found.source}; all networks have nearly one {data.noun}.",
+            ),
         ),
     )
 
 
-def cross_target_table(found: CrossTarget) -> Table:
+def cross_target_table(found: CrossTarget, noun: str) -> Table:
     """Rows are networks, columns targets; the fastest of a column has a star."""
     fastest = np.argmin(found.latency_ms, axis=0)
     columns = [ms_column(column) for column in found.latency_ms.T]
     rows = tuple(
         (
             f"for {short(target)}",
-            number(found.accuracy[i]),
+            score(found.accuracy[i]),
             *(f"{column[i]}{' *' if fastest[j] == i else ''}" for j, column in enumerate(columns)),
             str(found.architectures[i]),
         )
@@ -141,7 +143,7 @@ def cross_target_table(found: CrossTarget) -> Table:
     )
     heads = (
         Column("Network searched", numeric=False),
-        Column("Accuracy"),
+        Column(noun.capitalize()),
         *(Column(f"on {short(target)} (ms)") for target in found.targets),
         Column("Network", numeric=False),
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latprof.reports.rendering.content import Axis, Column, Figure, Rule, Section, Series, Table
-from latprof.reports.rendering.wording import count, ms, ms_column, number, short
+from latprof.reports.rendering.wording import count, ms, ms_column, score, short
 from latprof.searchers.base import pareto_front
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _table(
     if bound:
         columns.append(Column(f"{100 * (data.problem.upper or 0):g} % stay below (ms)"))
     rows = tuple(
-        (str(step.architecture), number(step.accuracy), latency, *([high] if bound else []))
+        (str(step.architecture), score(step.accuracy), latency, *([high] if bound else []))
         for step, latency, high in zip(steps, latencies, bounds, strict=True)
     )
     best = data.found.best

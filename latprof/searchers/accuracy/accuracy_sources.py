@@ -201,6 +201,12 @@ def accuracy_name(given: str | os.PathLike[str] | AccuracySource) -> str:
     return Path(given).name
 
 
+def accuracy_noun(name: str) -> str:
+    """What the larger is better is called: "score" for a function that is called otherwise."""
+    _, colon, function = name.partition(":")
+    return "score" if colon and "acc" not in function.lower() else "accuracy"
+
+
 def _source_digest(function: AccuracySource) -> str:
     """Of a plain function's source; a new one each time for what a source does not determine."""
     import hashlib
