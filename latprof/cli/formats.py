@@ -121,6 +121,8 @@ def _flat(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, objec
             yield from _flat(value, f"{prefix}{name}.")
         elif not isinstance(value, list | tuple):
             yield f"{prefix}{name}", _cell(value)
+        elif "shape" in f"{prefix}{name}" and all(isinstance(size, int) for size in value):
+            yield f"{prefix}{name}", _item(value)
         elif not any(isinstance(each, Mapping) for each in value):
             yield f"{prefix}{name}", _cell("; ".join(map(_item, value)))
 
