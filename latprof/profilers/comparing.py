@@ -296,7 +296,9 @@ def compare_stores(
     groups = [ratios_by_process(side, in_milliseconds=bool(different)) for side in (a, b)]
     pairs, missing = _matched(*groups)
     if not pairs:
-        raise NotEnoughDataError("the stores have no network in common")
+        raise NotEnoughDataError(
+            "the stores have no network in common that two processes measured in each"
+        )
     sides = [sides_of(each) for each in (a, b)]
     found = [
         replace(

@@ -101,7 +101,8 @@ def _opened(
     found: list[tuple[str, Pack | KernelPack]] = []
     failures: list[LatprofError] = []
     for facts in listed:
-        if facts.target is None or asked.missed_by(facts.target):
+        anything = asked == AskedTarget()
+        if not anything if facts.target is None else asked.missed_by(facts.target):
             continue
         own = space is not None and facts.space == space.name
         if space is not None and not own and facts.space != ANY_SPACE:

@@ -183,7 +183,7 @@ def _one_target(
         if pack is None and target is None and not any(t.measurements for t in opened.targets()):
             from latprof.workflows.stored_searches import searches_report
 
-            return searches_report(opened)
+            return searches_report(opened, own)
         return build_report(report_data(TargetLabels.of(opened, target), loaded, own))
 
 

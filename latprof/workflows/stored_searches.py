@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from latprof.searchers.base import Found
 
 
-def searches_report(store: Store) -> Report:
+def searches_report(store: Store, own: SearchSpace | None = None) -> Report:
     """The last search of a store, and a list of all where there are several.
 
-    Raises NotEnoughDataError for a store without a search that has steps.
+    With ``own``, a space of the user's, the last one in it. Raises NotEnoughDataError for a store
+    without a search that has steps, UsageError where none of them is in ``own``.
     """
     from latprof.measurement.store.trails import Trails
     from latprof.reports.search_report import build_search_report
@@ -31,14 +32,25 @@ def searches_report(store: Store) -> Report:
     if not kept:
         raise NotEnoughDataError(f"{store.location} holds no measurements, and no searches")
     with store.reading("table searches"):
-        content = build_search_report(_data(trails, kept[-1]))
-        sections = (*content.sections, *([_list(kept)] if len(kept) > 1 else []))
+        shown = kept[-1] if own is None else _last_in(own, kept, store.location)
+        content = build_search_report(_data(trails, shown, own))
+        sections = (*content.sections, *([_list(kept, shown)] if len(kept) > 1 else []))
     return dataclasses.replace(
-        content, title=f"Search {kept[-1].number} of {store.location}", sections=sections
+        content, title=f"Search {shown.number} of {store.location}", sections=sections
     )
 
 
-def _data(trails: Trails, search: StoredSearch) -> Any:
+def _last_in(own: SearchSpace, searches: Sequence[StoredSearch], where: str) -> StoredSearch:
+    differences = [own.difference_from(each.plan["space"]) for each in searches]
+    if "" not in differences:
+        raise UsageError(f"{where} keeps no search in this space: {differences[-1]}", field="space")
+    return max(
+        (each for each, other in zip(searches, differences, strict=True) if not other),
+        key=lambda each: each.number,
+    )
+
+
+def _data(trails: Trails, search: StoredSearch, own: SearchSpace | None) -> Any:
     from latprof.datasets.spaces.named import space_from_description
     from latprof.registry import SEARCHERS
     from latprof.reports.search_data import SearchReportData
@@ -46,7 +58,7 @@ def _data(trails: Trails, search: StoredSearch) -> Any:
 
     plan, sources = search.plan, search.plan["sources"]
     limit, upper = plan["limit_ms"], plan["upper"]
-    space = space_from_description(plan["space"])
+    space = own or space_from_description(plan["space"])
     problem = SearchProblem(
         _NotAsked(space), _not_asked, math.inf if limit is None else float(limit), upper
     )
@@ -93,7 +105,7 @@ def _not_asked(*_arguments: Any) -> NoReturn:
     raise UsageError("a search that is only shown asks for nothing")
 
 
-def _list(searches: Sequence[StoredSearch]) -> Section:
+def _list(searches: Sequence[StoredSearch], shown: StoredSearch) -> Section:
     from latprof.reports.rendering.content import Column, Section, Table
     from latprof.reports.rendering.wording import moment
 
@@ -116,6 +128,6 @@ def _list(searches: Sequence[StoredSearch]) -> Section:
         Column("Begun", numeric=False),
         Column("Complete", numeric=False),
     )
-    lead = f"The store keeps {len(rows)} searches; this page shows the last."
+    lead = f"The store keeps {len(rows)} searches; this page shows number {shown.number}."
     table = Table("Searches of the store", columns, rows)
     return Section("searches", "All searches", lead, tables=(table,))

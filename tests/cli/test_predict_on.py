@@ -106,6 +106,19 @@ def test_a_pack_of_somebodys_own_space_is_left_out_with_a_remark(tmp_path):
     assert "left out: " in done.stderr
 
 
+def test_a_pack_without_a_target_is_a_row_of_all_where_no_target_is_asked_for(tmp_path):
+    space = SmallSpace()
+    rows = space.sample(40)
+    fitted = LinearPredictor(space).fit(rows, np.linspace(1, 2, len(rows)))
+    latprof.save_pack(fitted, tmp_path / "own.pack")
+    words = ("0,1,2", "--space", "small_space:SmallSpace", "--all")
+    done = run(*words)
+    assert done.exit_code == 0, done.stderr
+    (row,) = done.stdout.splitlines()[1:]
+    assert row.split()[:4] == ["small:0,1,2", "unknown", "-", "own.pack"]
+    assert run(*words, "--threads", "1").exit_code != 0
+
+
 def test_budgets_hold_for_every_row():
     done = run(MEMBER, "--all", "--fail-if", "> 0.001 ms", "--json")
     assert done.exit_code == 1

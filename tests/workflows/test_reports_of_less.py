@@ -4,11 +4,12 @@ import dataclasses
 
 import pytest
 from command_line import run_latprof
+from small_space import SmallSpace
 from stored_visits import TARGET, measurement
 
 import latprof
 from latprof.datasets.spaces.proxyless import ProxylessSpace
-from latprof.errors import NotEnoughDataError
+from latprof.errors import NotEnoughDataError, UnknownNameError, UsageError
 from latprof.measurement.records import Subject
 from latprof.measurement.store.store import Store
 from latprof.measurement.store.trails import Trails, TrailStep
@@ -19,13 +20,17 @@ SPACE = ProxylessSpace()
 
 @pytest.fixture
 def searched(tmp_path):
-    path = tmp_path / "searches.db"
+    return keep_searches(tmp_path / "searches.db", SPACE, SPACE)
+
+
+def keep_searches(path, *spaces):
+    """A store with a search in each of the spaces, in turn."""
     with Store.open(path, create=True) as store:
         trails = Trails(store)
-        for seed in (0, 1):
+        for seed, space in enumerate(spaces):
             plan = {
                 "method": "evolution",
-                "space": SPACE.description,
+                "space": space.description,
                 "limit_ms": 5.0,
                 "upper": 0.95,
                 "seed": seed,
@@ -33,7 +38,7 @@ def searched(tmp_path):
                 "options": {},
             }
             number = trails.begin(plan)
-            for row, architecture in enumerate(SPACE.sample(6, seed)):
+            for row, architecture in enumerate(space.sample(6, seed)):
                 step = TrailStep(str(architecture), 60.0 + row, 3.0 + row / 2, 3.2 + row / 2)
                 trails.add(number, row, step)
             trails.end(number)
@@ -49,6 +54,21 @@ def test_a_store_of_searches_shows_the_last_one_and_lists_all(searched, tmp_path
     tables = [table for section in found.content.sections for table in section.tables]
     assert [row[0] for row in tables[-1].rows] == ["1", "2"]
     assert run_latprof("report", searched, "-o", tmp_path / "s.html").returncode == 0
+
+
+def test_a_search_in_a_space_of_ones_own_is_shown_where_the_space_is_told(tmp_path):
+    own = SmallSpace()
+    path = keep_searches(tmp_path / "s.db", own, SPACE, own, SPACE)
+    found = latprof.report(path, space=own)
+    assert found.content.title.startswith("Search 3 of")
+    keep_searches(tmp_path / "own.db", own)
+    with pytest.raises(UnknownNameError, match="give it as `space`"):
+        latprof.report(tmp_path / "own.db")
+    words = ("--space", "small_space:SmallSpace", "-o", tmp_path / "r.html")
+    assert run_latprof("report", tmp_path / "own.db", *words).returncode == 0
+    keep_searches(tmp_path / "other.db", SPACE)
+    with pytest.raises(UsageError, match="no search in this space: it is 'proxyless'"):
+        latprof.report(tmp_path / "other.db", space=own)
 
 
 def test_an_empty_store_says_what_it_lacks(tmp_path):
