@@ -253,17 +253,23 @@ def _networks(
     shapes: Shapes,
     inputs: Inputs,
 ) -> list[NetworkSource]:
-    from latprof.profilers.visits.network_source import NetworkSource, check_batch_size_of_models
+    from latprof.profilers.visits.network_source import (
+        NetworkSource,
+        check_batch_size_of_models,
+        with_distinct_names,
+    )
 
     found = [network_of(each, space) for each in given]
     paths = [each for each in found if isinstance(each, Path)]
     if paths:
         check_batch_size_of_models(options.batch_size)
     models = iter(NetworkSource.of_models(paths, shapes, inputs))
-    return [
-        NetworkSource.of_architecture(*each) if isinstance(each, tuple) else next(models)
-        for each in found
-    ]
+    return with_distinct_names(
+        [
+            NetworkSource.of_architecture(*each) if isinstance(each, tuple) else next(models)
+            for each in found
+        ]
+    )
 
 
 def _checked_half_width(half_width: float | None) -> float:

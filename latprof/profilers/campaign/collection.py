@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.limits import whole
@@ -29,6 +29,7 @@ from latprof.profilers.campaign.campaign import CampaignResult, Progress, collec
 from latprof.profilers.campaign.plan import Plan
 from latprof.profilers.host.checks import run_checks
 from latprof.profilers.host.facts import host_facts
+from latprof.profilers.host.git_revision import top_folder
 from latprof.profilers.targets import check_ready, profiler_class
 from latprof.profilers.visits.measurers import measurers
 from latprof.profilers.visits.measuring_process import (
@@ -41,6 +42,7 @@ from latprof.profilers.visits.network_source import (
     check_batch_size_of_models,
     check_formats,
     reference_network,
+    with_distinct_names,
 )
 
 if TYPE_CHECKING:
@@ -51,6 +53,14 @@ if TYPE_CHECKING:
 _LABEL = re.compile(r"[\w.-]{0,63}")
 #: Networks of one campaign; its plan is held in memory.
 MAX_NETWORKS = 1_000_000
+
+
+def _name_in(top: Path | None, network: NetworkSource) -> str:
+    """A model's name with its folder in the repository at ``top``; empty where it is not in it."""
+    if top is None or network.path is None or not network.path.is_relative_to(top):
+        return ""
+    folder = network.path.relative_to(top).parent
+    return (PurePath(folder) / network.subject.name).as_posix()
 
 
 def checked_label(label: str) -> str:
@@ -147,13 +157,19 @@ class Collection(ShortRepr):
     ) -> Collection:
         """The networks in ONNX files, as :meth:`NetworkSource.of_models` takes them.
 
-        Raises ModelFileError for the first that cannot be used, without ``on_error``.
+        The plan has each with its path in the repository of the working folder, where it is in one,
+        so that models of one name are not one in a history. Raises ModelFileError for the first
+        that cannot be used, without ``on_error``.
         """
         check_batch_size_of_models(options.batch_size)
         networks: dict[Subject, NetworkSource] = {}
-        for network in NetworkSource.of_models(paths, shapes, inputs, on_error):
-            networks.setdefault(network.subject, network)
-        names = {each.name: each.key for each in networks}
+        names: dict[str, str] = {}
+        top = top_folder()
+        found = NetworkSource.of_models(paths, shapes, inputs, on_error)
+        for network, named in zip(found, with_distinct_names(found), strict=True):
+            networks.setdefault(named.subject, named)
+            name = _name_in(top, network) or named.subject.name
+            names[name] = named.subject.key
         source = {"models": [str(path) for path in paths], NETWORKS: names}
         return cls(list(networks.values()), None, source, options=options, **rest)
 

@@ -94,6 +94,12 @@ def revision_here(tag: str = "", folder: Path | None = None) -> Revision:
     return Revision(commit, branch[:200], tag)
 
 
+def top_folder(folder: Path | None = None) -> Path | None:
+    """The root of the working tree of the working folder, or of another; None outside of one."""
+    lines = git("rev-parse", "--show-toplevel", folder=folder)
+    return Path(lines[0]).resolve() if lines and lines[0] else None
+
+
 def commit_of(name: str, folder: Path | None = None) -> str:
     """The commit that a branch, a tag or a short commit names; empty for none."""
     if not _NAME.fullmatch(name) or ".." in name:

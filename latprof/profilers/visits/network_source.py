@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from latprof._version import __version__
@@ -301,6 +302,28 @@ class NetworkSource:
             zoo=values["zoo"],
             content=content or None,
         )
+
+
+def with_distinct_names(sources: Sequence[NetworkSource]) -> list[NetworkSource]:
+    """The networks, files of one name in several folders with what distinguishes these."""
+    places: dict[str, set[Path]] = defaultdict(set)
+    for source in sources:
+        if source.path is not None:
+            places[source.subject.name].add(source.path.parent)
+    found = []
+    for source in sources:
+        folders = places[source.subject.name]
+        if source.path is None or len(folders) < 2:
+            found.append(source)
+            continue
+        most = max(len(folder.parts) for folder in folders)
+        depth = next(
+            n for n in range(1, most + 1) if len({f.parts[-n:] for f in folders}) == len(folders)
+        )
+        folder = PurePath(*source.path.parent.parts[-depth:]).as_posix()
+        name = f"{folder.rstrip('/')}/{source.subject.name}"
+        found.append(replace(source, subject=replace(source.subject, name=name)))
+    return found
 
 
 def _no_input(readings: Sequence[ModelReading], option: str, name: str) -> InvalidValueError:

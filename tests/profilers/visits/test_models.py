@@ -1,5 +1,7 @@
 """Model files as they are measured: what their inputs hold, files for them, costs not known."""
 
+import subprocess
+
 import numpy as np
 import onnx
 import pytest
@@ -9,9 +11,14 @@ from latprof.datasets.zoo.built_models import zoo_key
 from latprof.errors import InputFileError, InvalidValueError, ModelFileError
 from latprof.measurement.records import PairedProtocol
 from latprof.profilers.base import RunOptions
+from latprof.profilers.campaign.collection import Collection
 from latprof.profilers.runtimes.cpu.cpu_onnxruntime import CpuOnnxRuntime
 from latprof.profilers.visits.measurer import InProcessMeasurer
-from latprof.profilers.visits.network_source import NetworkSource, reference_network
+from latprof.profilers.visits.network_source import (
+    NetworkSource,
+    reference_network,
+    with_distinct_names,
+)
 
 F, I64 = TensorProto.FLOAT, TensorProto.INT64
 PROTOCOL = PairedProtocol(rounds=1, burst_ms=0.2, reference_loads=1)
@@ -298,6 +305,44 @@ def test_shapes_apply_where_the_name_is_there(tmp_path):
     networks = NetworkSource.of_models(paths, {"input": (1, 4), "data": (2, 4)})
 
     assert [network.shapes for network in networks] == [{"input": (1, 4)}, {"data": (2, 4)}]
+
+
+def test_files_of_one_name_are_named_with_what_distinguishes_their_folders(tmp_path):
+    paths = []
+    for folder in ("fast/v1", "fast/v2", "slow/v2", "other"):
+        (tmp_path / folder).mkdir(parents=True)
+        paths.append(named(tmp_path / folder / "m.onnx", "input"))
+    paths.append(named(tmp_path / "alone.onnx", "input"))
+    found = NetworkSource.of_models([*paths, paths[0]], {"input": (1, 4)})
+    names = [each.subject.name.split(" ")[0] for each in with_distinct_names(found)]
+    assert names == [
+        *("fast/v1/m.onnx", "fast/v2/m.onnx", "slow/v2/m.onnx"),
+        *(f"{tmp_path.name}/other/m.onnx", "alone.onnx", "fast/v1/m.onnx"),
+    ]
+    (one,) = with_distinct_names(NetworkSource.of_models(paths[:1], {"input": (1, 4)}))
+    assert one.subject.name == "m.onnx input=1x4"
+
+
+def test_a_plan_has_each_model_once_and_its_place_in_the_repository(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    paths = []
+    for folder in ("fast", "slow", "copy"):
+        (tmp_path / "build" / folder).mkdir(parents=True)
+        paths.append(tmp_path / "build" / folder / "m.onnx")
+        saved(paths[-1], [helper.make_node("Relu", ["x"], ["y"])], [("x", F, (1, len(folder)))])
+    paths[2].write_bytes(paths[0].read_bytes())
+
+    def names():
+        found = Collection.of_models(paths, options=RunOptions())
+        assert len(found.networks) == 2
+        digests = found.source["networks"]
+        assert digests[next(iter(digests))] == [*digests.values()][2]
+        return [*digests]
+
+    monkeypatch.chdir(tmp_path / "build")
+    assert names() == ["fast/m.onnx", "slow/m.onnx", "copy/m.onnx"]
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    assert names() == ["build/fast/m.onnx", "build/slow/m.onnx", "build/copy/m.onnx"]
 
 
 def test_a_name_that_no_model_has_is_refused_with_those_they_have(tmp_path):
