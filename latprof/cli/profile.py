@@ -153,6 +153,8 @@ def profile(
     form = form_of(form, as_json=as_json, budgets=fail_if or ())
     if top is not None:
         _TOP.check("top", top)
+        if by is Order.KIND:
+            raise UsageError("`top` lists kernels, not their kinds", field="top")
     numbers = {
         "batch_size": parse_numbers(batch_size, "batch_size"),
         "threads": parse_numbers(threads, "threads"),
@@ -213,6 +215,8 @@ def profile(
         "network_high_ms": found.interval_ms[1],
     }
     document = found.to_dict() | kept.shown()
+    if form is Form.CSV:  # the rows of the table; JSON has all kernels as they run
+        document["kernels"] = _rows(found, by, top)
     print_as(form, document, for_people, rows="kernels", common=network_of_kernels)
     if form is Form.JUNIT:
         print_junit("profile", kept)
@@ -292,11 +296,28 @@ def _print_figures(found: Profile) -> None:
     )
 
 
-def _print_kernels(found: Profile, by: Order, top: int | None) -> None:
+def _rows(found: Profile, by: Order, top: int | None) -> list[dict[str, Any]]:
+    """The table's rows as plain JSON values: kernels, or their kinds."""
+    if by is not Order.KIND:
+        return [kernel.to_dict() for kernel in _listed(found, by, top)[0]]
+    return [
+        {"kind": kind, "kernels": len(members), "latency_ms": ms}
+        for kind, members, ms in _kinds(found)
+    ]
+
+
+def _listed(
+    found: Profile, by: Order, top: int | None
+) -> tuple[list[KernelTime], list[KernelTime]]:
+    """Kernels in their order, and those that are left out."""
     kernels = list(found.kernels)
     if by is Order.TIME or top is not None:
         kernels.sort(key=lambda kernel: -kernel.latency_ms)
-    kernels, left = kernels[:top], kernels[top:] if top is not None else []
+    return kernels[:top], kernels[top:] if top is not None else []
+
+
+def _print_kernels(found: Profile, by: Order, top: int | None) -> None:
+    kernels, left = _listed(found, by, top)
     print_table(
         ("kernel", "kind", "input", "output", "operators", "ms", "share"),
         [
@@ -319,16 +340,21 @@ def _print_kernels(found: Profile, by: Order, top: int | None) -> None:
         typer.echo(f"and {len(left)} more kernels: {milliseconds(rest_ms, 4)} ms, {share}")
 
 
-def _print_kinds(found: Profile) -> None:
+def _kinds(found: Profile) -> list[tuple[str, list[KernelTime], float]]:
+    """Each kind with its kernels and their time, that of most time first."""
     kinds: dict[str, list[KernelTime]] = defaultdict(list)
     for kernel in found.kernels:
         kinds[kernel.kind].append(kernel)
-    times = {kind: sum(k.latency_ms for k in members) for kind, members in kinds.items()}
+    times = [(kind, each, sum(k.latency_ms for k in each)) for kind, each in kinds.items()]
+    return sorted(times, key=lambda row: -row[2])
+
+
+def _print_kinds(found: Profile) -> None:
     print_table(
         ("kind", "kernels", "ms", "share"),
         [
-            (kind, str(len(kinds[kind])), milliseconds(ms, 4), _share(ms, found))
-            for kind, ms in sorted(times.items(), key=lambda item: -item[1])
+            (kind, str(len(members)), milliseconds(ms, 4), _share(ms, found))
+            for kind, members, ms in _kinds(found)
         ],
     )
 

@@ -1,5 +1,6 @@
 """One network's kernels, and verdicts between networks and stores, from the command line."""
 
+import csv
 import itertools
 import json
 
@@ -113,6 +114,20 @@ def test_profile_lists_by_run_time_or_kind(latprof, models, order):
     assert done.returncode == 0, done.stderr
     for word in ("latency", "kernels  ", "profiling", "conv1x1", "depthwise3x3"):
         assert word in done.stdout
+
+
+def test_a_csv_has_the_rows_that_are_asked_for(latprof, models):
+    words = ("profile", models[1], "--visits", "1", "-q", "--format", "csv")
+    rows = [*csv.DictReader(latprof(*words, "--top", "3").stdout.splitlines())]
+    times = [float(row["latency_ms"]) for row in rows]
+    assert len(rows) == 3
+    assert times == sorted(times, reverse=True)
+    rows = [*csv.DictReader(latprof(*words, "--by", "kind").stdout.splitlines())]
+    kinds = [row["kind"] for row in rows]
+    assert len(set(kinds)) == len(kinds) < sum(int(row["kernels"]) for row in rows)
+    both = latprof(*words, "--by", "kind", "--top", "3")
+    assert both.returncode == 2
+    assert "--top lists kernels" in both.stderr
 
 
 def test_profile_of_several_settings_has_latency_and_throughput_of_each(latprof, models, tmp_path):
