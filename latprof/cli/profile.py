@@ -151,10 +151,7 @@ def profile(
     `latprof profile model.onnx --batch-size 1,2,4,8 --threads 1,2 --streams 1,2 -o page.html`
     """
     form = form_of(form, as_json=as_json, budgets=fail_if or ())
-    if top is not None:
-        _TOP.check("top", top)
-        if by is Order.KIND:
-            raise UsageError("`top` lists kernels, not their kinds", field="top")
+    _check_top(top, by)
     numbers = {
         "batch_size": parse_numbers(batch_size, "batch_size"),
         "threads": parse_numbers(threads, "threads"),
@@ -214,14 +211,22 @@ def profile(
         "network_low_ms": found.interval_ms[0],
         "network_high_ms": found.interval_ms[1],
     }
-    document = found.to_dict() | kept.shown()
-    if form is Form.CSV:  # the rows of the table; JSON has all kernels as they run
-        document["kernels"] = _rows(found, by, top)
+    # CSV has the rows of the table, JSON all kernels as they run.
+    listed = {"kernels": _rows(found, by, top)} if form is Form.CSV else {}
+    document = found.to_dict() | kept.shown() | listed
     print_as(form, document, for_people, rows="kernels", common=network_of_kernels)
     if form is Form.JUNIT:
         print_junit("profile", kept)
     remark_on_visits(found.visits)
     finish_within(kept, found.exit_status)
+
+
+def _check_top(top: int | None, by: Order) -> None:
+    if top is None:
+        return
+    _TOP.check("top", top)
+    if by is Order.KIND:
+        raise UsageError("`top` lists kernels, not their kinds", field="top")
 
 
 def _sweep(
