@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latprof.common.files import write_atomically
+from latprof.graph.external_data import external_tensors
 from latprof.graph.model_file import node_name, read_model
 from latprof.graph.node_order import all_nodes
 
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 
 def write_annotated(
     profile: Profile, model: str | os.PathLike[str], path: str | os.PathLike[str]
-) -> None:
-    """Write a copy of a model whose nodes say what they took.
+) -> str:
+    """Write a copy of a model whose nodes say what they took; return a caution, or nothing.
 
     A kernel's time, ``latprof.latency_ms``, and its share, ``latprof.share``, are on the first of
     the operators that it covers; the others name that one under ``latprof.in_kernel``. What the
@@ -63,6 +65,10 @@ def write_annotated(
     _say(copy, "latprof.target", profile.target.describe())
     _say(copy, "latprof.added_kernels_ms", f"{added_ms:.6g}")
     write_atomically(path, copy.SerializeToString())
+    folder = Path(model).resolve().parent
+    if any(external_tensors(copy)) and Path(path).resolve().parent != folder:
+        return f"{path} names files of weights in {folder}: it runs beside them only"
+    return ""
 
 
 def _say(to: onnx.NodeProto | onnx.ModelProto, key: str, value: str) -> None:

@@ -147,5 +147,7 @@ def profile(
     if annotated is not None and isinstance(asked, Path):
         from latprof.reports.annotated_model import write_annotated
 
-        write_annotated(measured, asked, annotated)
+        caution = write_annotated(measured, asked, annotated)
+        if caution and on_note is not None:
+            on_note(caution)
     return measured

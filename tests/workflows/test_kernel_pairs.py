@@ -1,5 +1,7 @@
 """Two networks' kernels side by side, and an ONNX copy that says what each node took."""
 
+from types import SimpleNamespace
+
 import onnx
 import pytest
 
@@ -7,6 +9,7 @@ import latprof
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import UsageError
 from latprof.measurement.records import KernelTime
+from latprof.reports.annotated_model import write_annotated
 from latprof.workflows.kernel_pairs import align_kernels
 
 SMALL = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
@@ -78,6 +81,23 @@ def test_an_annotated_copy_runs_as_the_model_and_says_what_its_nodes_took(models
     assert {each["latprof.in_kernel"] for each in said if "latprof.in_kernel" in each} <= named
     frame = found.to_frame()
     assert frame["latency_ms"].sum() == pytest.approx(found.kernel_sum_ms)
+
+
+def test_a_copy_away_from_its_files_of_weights_is_cautioned_of(models, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    path = tmp_path / "large.onnx"
+    onnx.save_model(onnx.load(models[0]), path, save_as_external_data=True, size_threshold=0)
+    nothing = SimpleNamespace(
+        kernels=(),
+        kernel_sum_ms=0.0,
+        interval_ms=(1.0, 2.0),
+        latency_ms=1.5,
+        target=SimpleNamespace(describe=lambda: "a target"),
+    )
+    assert write_annotated(nothing, path, tmp_path / "copy.onnx") == ""
+    assert write_annotated(nothing, models[0], tmp_path / "elsewhere" / "b.onnx") == ""
+    said = write_annotated(nothing, path, tmp_path / "elsewhere" / "copy.onnx")
+    assert f"names files of weights in {tmp_path}" in said
 
 
 def test_compare_prints_the_kernels_of_both(latprof_command, models):
