@@ -37,10 +37,12 @@ def main(path: str, named: str, accuracy: str, limit_ms: float, trials: int) -> 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     study.optimize(objective, n_trials=trials)
-    for trial in sorted(study.best_trials, key=lambda each: each.values[1]):
-        if max(trial.constraints.values()) <= 0:
-            reached, latency_ms = trial.values
-            print(f"{trial.user_attrs['architecture']}  {reached:g}  {latency_ms:.3f} ms")
+    kept = [each for each in study.best_trials if max(each.constraints.values()) <= 0]
+    found = {trial.user_attrs["architecture"]: trial.values for trial in kept}  # each once
+    if not found:
+        sys.exit(f"no network found keeps {limit_ms:g} ms")
+    for architecture, (reached, latency_ms) in sorted(found.items(), key=lambda each: each[1][1]):
+        print(f"{architecture}  {reached:g}  {latency_ms:.3f} ms")
 
 
 if __name__ == "__main__":

@@ -82,6 +82,16 @@ def test_an_optuna_study_keeps_the_limit(tmp_path, monkeypatch):
     accuracies, latencies = ([float(row[column]) for row in rows] for column in (1, 2))
     assert latencies == sorted(latencies)
     assert accuracies == sorted(accuracies)
+    assert len({row[0] for row in rows}) == len(rows)
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "optuna_study.py", *words[:3], "0.001", "5"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no network found keeps 0.001 ms" in done.stderr
 
 
 def test_an_nn_meter_script_prints_latencies(tmp_path):
