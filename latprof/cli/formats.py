@@ -155,7 +155,8 @@ def _print_markdown(for_people: Callable[[], None]) -> None:
             while fence in text:
                 fence += "`"
             blocks.append(text if is_table else f"{fence}text\n{text}\n{fence}")
-    typer.echo("\n\n".join(blocks))
+    if blocks:
+        typer.echo("\n\n".join(blocks))
 
 
 def print_junit(
