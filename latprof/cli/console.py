@@ -139,6 +139,11 @@ def tables_as_markdown() -> Iterator[None]:
         _in_markdown = False
 
 
+def is_markdown() -> bool:
+    """Whether tables are printed as Markdown, where no drawing of characters keeps its shape."""
+    return _in_markdown
+
+
 def print_table(
     header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, width: int = 0
 ) -> None:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latprof.cli.commands import finish
-from latprof.cli.console import Json, StoredTargetName, note, one_line, print_table, remark
+from latprof.cli.console import (
+    Json,
+    StoredTargetName,
+    is_markdown,
+    note,
+    one_line,
+    print_table,
+    remark,
+)
 from latprof.cli.formats import Form, Format, form_of, print_as
 from latprof.common.limits import whole
 from latprof.errors import UsageError
@@ -115,20 +123,21 @@ def _print(result: HistoryResult) -> None:
     known = [p for p in points if not math.isnan(p.latency_ms)]
     least = min((_low(p) for p in known), default=0.0)
     most = max((_high(p) for p in known), default=0.0)
+    drawn = not is_markdown()
     print_table(
-        ("date", "commit", "", "ms", "90% interval", "change"),
+        ("date", "commit", *([""] if drawn else []), "ms", "90% interval", "change"),
         [
             (
                 point.date,
                 point.revision.describe(),
-                _drawn(point, least, most),
+                *([_drawn(point, least, most)] if drawn else []),
                 milliseconds(point.latency_ms) if point in known else "n/a",
                 interval(point.low_ms, point.high_ms),
                 _change(point, first=place == 0),
             )
             for place, point in enumerate(points)
         ],
-        left=3,
+        left=3 if drawn else 2,
     )
     marked = sum(point.is_significant for point in points)
     typer.echo(f"\n{marked} significant change{'s' if marked != 1 else ''} (marked !)")

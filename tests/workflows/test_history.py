@@ -110,6 +110,10 @@ def test_the_command_prints_and_draws(store, tmp_path):
     assert sum(bool(re.search(r" \[?-*o-*\]? ", line)) for line in lines) == 4
     assert sum("! +" in line for line in lines) == 1
     assert "<svg" in picture.read_text(encoding="utf-8")
+    markdown = run_latprof("history", store, "--model", "model", "--format", "md").stdout
+    rows = [line.strip("|").split("|") for line in markdown.splitlines() if line.startswith("| ")]
+    assert [cell.strip() for cell in rows[0]] == ["date", "commit", "ms", "90% interval", "change"]
+    assert {len(row) for row in rows} == {5}  # characters that are drawn with lose their places
     printed = json.loads(run_latprof("history", store, "--model", "model", "--json").stdout)
     assert [point["branch"] for point in printed["points"]] == ["main"] * 3 + ["work"]
 
