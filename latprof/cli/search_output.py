@@ -9,7 +9,6 @@ import typer
 
 from latprof.cli.console import note, print_table, remark_on_visits
 from latprof.reports.rendering.wording import score
-from latprof.searchers.accuracy.accuracy_sources import accuracy_noun
 from latprof.workflows.formatting import milliseconds
 
 if TYPE_CHECKING:
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 
 def print_result(result: SearchResult) -> None:
     """Print the result for people."""
+    from latprof.searchers.accuracy.accuracy_sources import accuracy_noun
+
     request, run, best = result.request, result.run, result.best
     noun = "epochs" if request.gradient else "networks evaluated"
     again = f" ({run.resumed} already complete)" if run.resumed else ""
