@@ -93,8 +93,8 @@ def test_a_model_is_found_by_the_end_of_its_name(store, name):
 
 def test_models_of_one_file_name_are_told_apart_by_their_folders(tmp_path):
     names = ["build/fast/m.onnx", "build/slow/m.onnx", "/", "other/m"]
-    for name in names:
-        fill(tmp_path / "lat.db", [(1, "main", STEADY)], name)
+    for number, name in enumerate(names):
+        fill(tmp_path / "lat.db", [(1, "main", STEADY + number / 10)], name)
     for asked, name in (("slow/m.onnx", names[1]), ("fast/m", names[0]), ("other/m", names[3])):
         assert latprof.history(tmp_path / "lat.db", asked).model == name
     for asked in ("m.onnx", "build/m.onnx", ".", "ow/m.onnx"):

@@ -88,7 +88,8 @@ def files_of_model(files: Sequence[FileInRevision], model: str) -> list[FileInRe
             "--tag",
         )
     fitting = {model} & names or {name for name in names if _ends_with(PurePath(name), model)}
-    fitting = fitting or {n for n in names if PurePath(n).name == PurePath(model).name}
+    last = PurePath(model).name
+    fitting = fitting or {n for n in names if last and PurePath(n).name == last}
     if len(fitting) != 1:
         some = sorted(fitting or names)
         shown = ", ".join(some[:5]) + (", ..." if len(some) > 5 else "")
