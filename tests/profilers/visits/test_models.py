@@ -326,10 +326,10 @@ def test_files_of_one_name_are_named_with_what_distinguishes_their_folders(tmp_p
 def test_a_plan_has_each_model_once_and_its_place_in_the_repository(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     paths = []
-    for folder in ("fast", "slow", "copy"):
+    for size, folder in enumerate(("fast", "slow", "copy"), 1):
         (tmp_path / "build" / folder).mkdir(parents=True)
         paths.append(tmp_path / "build" / folder / "m.onnx")
-        saved(paths[-1], [helper.make_node("Relu", ["x"], ["y"])], [("x", F, (1, len(folder)))])
+        saved(paths[-1], [helper.make_node("Relu", ["x"], ["y"])], [("x", F, (1, size))])
     paths[2].write_bytes(paths[0].read_bytes())
 
     def names():
