@@ -75,8 +75,8 @@ def visits(path):
 def specimens(path):
     """Which devices made the visits of a pooled target."""
     with contextlib.suppress(LatprofError), Store.open(path) as store:  # it is being made
-        (target,) = [stored.target for stored in store.targets()]
-        return {made.conditions["specimen"] for made in store.measurements(target)}
+        found = [m for stored in store.targets() for m in store.measurements(stored.target)]
+        return {made.conditions["specimen"] for made in found}
     return set()
 
 
