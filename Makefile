@@ -46,7 +46,7 @@ demo: $(VENV)/.installed ## Measure 150 networks on this computer, learn from th
 # What the tests start a thousand times is compiled once, also where PYTHONDONTWRITEBYTECODE is set.
 test: $(VENV)/.developer ## Run the test suite.
 	$(BIN)/python -m compileall -q -j 0 latprof tests/support
-	$(BIN)/pytest --numprocesses auto --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 # Two files at a time, the longest first: each has ports, phones and servers of its own.
 test-devices: $(VENV)/.developer ## Run the tests that need Debian's packages: `make debian-packages` first.

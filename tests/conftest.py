@@ -27,6 +27,29 @@ settings.load_profile("any machine")
 #: Reasons to skip a test in continuous integration too: hardware, and data that no package brings.
 ALLOWED_TO_SKIP = ("GPU", "NVIDIA", "onnxruntime-gpu", "tensorrt", "public data", "two cores")
 
+#: This folder.
+TESTS = Path(__file__).parent
+#: Files that take longest, the longest first: two processes that share the files then end together.
+LONGEST = (
+    "fuzz/test_fuzzers.py",
+    "cli/test_every_command.py",
+    "docs/test_command_lines.py",
+    "docs/test_python_blocks.py",
+    "test_examples.py",
+    "docs/test_notebook.py",
+    "docs/test_pipeline.py",
+    "cli/test_signals.py",
+    "cli/test_search_command.py",
+    "cli/test_journey.py",
+    "cli/test_bad_input.py",
+    "cli/test_profile_and_compare.py",
+    "test_third_party.py",
+    "workflows/test_own_spaces.py",
+    "profilers/runtimes/cpu/test_cpu_torch.py",
+    "profilers/runtimes/tvm/test_tvm_tuning.py",
+    "searchers/differentiable/test_differentiable.py",
+)
+
 #: Over which a host's counters are compared.
 SHORT_S = 0.02
 
@@ -56,9 +79,21 @@ def pytest_make_collect_report():
     return _failed((yield))
 
 
-def pytest_collection_finish():
-    """What was imported and collected stays: the garbage collector looks through the rest alone."""
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """What is imported and collected stays: the garbage collector looks through the rest alone."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files come first, the others in the order that they were found in."""
+    places = {TESTS / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session", autouse=True)

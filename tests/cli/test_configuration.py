@@ -108,8 +108,13 @@ def test_a_wrong_file_is_one_line(folder, text, part):
         assert part in done.stderr
         assert "hush" not in done.stderr
         assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["threads = 0", "= no toml"])
+def test_what_takes_no_setting_reads_no_wrong_file(folder, text):
+    (folder / FILE).write_text(text, encoding="utf-8")
     assert run("collect", "--help").exit_code == 0
-    assert run("packs").exit_code == 0  # takes no setting
+    assert run("packs").exit_code == 0
 
 
 @pytest.mark.parametrize(
