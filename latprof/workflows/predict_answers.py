@@ -29,6 +29,7 @@ from latprof.predictors.pack.kernel_pack import KernelPack
 from latprof.predictors.pack.pack import Pack
 from latprof.predictors.pack.saving import read_facts
 from latprof.predictors.pack.shipped import kernel_pack_names, pack_names, space_pack_names
+from latprof.profilers.host.facts import processor_name
 from latprof.workflows.answering_packs import Answering, bundled_kernels, kernels_of_target
 from latprof.workflows.arguments import batched_shapes, mode_words, name_of, open_any_pack
 
@@ -125,7 +126,7 @@ def _bundled(networks: Sequence[Predictable], asked: AskedTarget) -> Answering:
     spelled = sum(map(_is_spelled, networks))
     kernels = None
     if spelled < len(networks):
-        kernels = _first_bundled(kernel_pack_names(), asked)
+        kernels = _first_bundled(kernel_pack_names(processor_name()), asked)
     bundled = None
     if spelled or kernels is None:
         bundled = _first_bundled(space_pack_names(), asked)

@@ -25,7 +25,10 @@ from latprof.graph.reader import read_network
 from latprof.measurement.labels import TargetLabels
 from latprof.measurement.store.store import Store
 from latprof.predictors.pack.kernel_answers import predict_from_kernels
+from latprof.predictors.pack.saving import read_facts
+from latprof.predictors.pack.shipped import DEFAULT_KERNELS, KERNELS_OF_PROCESSOR
 from latprof.predictors.training.kernel_training import published_kernels, stored_kernels
+from latprof.workflows import predict_answers
 from latprof.workflows.collect_kernels import families_in_turn
 from latprof.workflows.predict_answers import AskedTarget, packs_for
 
@@ -142,7 +145,21 @@ def test_a_quantised_network_is_built_again_with_the_family_and_the_work_of_its_
         assert read_network(built_bytes(key)).macs == read_network(built_bytes(plain)).macs
 
 
-def test_models_are_answered_by_the_bundled_kernels_of_their_format_and_batch():
+@pytest.mark.parametrize(
+    ("processor", "name"), [*KERNELS_OF_PROCESSOR.items(), ("another", DEFAULT_KERNELS)]
+)
+def test_models_are_answered_by_the_bundled_kernels_of_this_processor(processor, name, monkeypatch):
+    monkeypatch.setattr(predict_answers, "processor_name", lambda: processor)
+    found = packs_for(["m.onnx"], None, AskedTarget()).kernels.target
+    assert found == read_facts(name).target
+    assert (found.device_name == processor) == (name != DEFAULT_KERNELS)
+    assert (found.batch_size, found.threads, found.precision) == (1, 1, "float32")
+    two = packs_for(["m.onnx"], None, AskedTarget(threads=2)).kernels.target
+    assert two.threads == 2
+
+
+def test_models_are_answered_by_the_bundled_kernels_of_their_format_and_batch(monkeypatch):
+    monkeypatch.setattr(predict_answers, "processor_name", lambda: "another")
     packs = packs_for(["m.onnx"], None, AskedTarget())
     plain = zoo_key("mobilenet-v1", resolution=64, width=0.25)
     several = read_network(built_model(plain.replace("batch_size=1", "batch_size=4")))

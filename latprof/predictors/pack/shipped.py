@@ -7,8 +7,14 @@ from pathlib import Path
 #: What answers for architectures where no pack is named; models are answered from kernels.
 DEFAULT_PACK = "proxyless-cpu-ort1"
 
-#: What answers for models where no pack is named.
+#: What answers for models where no pack is named, on processors that have no kernels of their own.
 DEFAULT_KERNELS = "kernels-epyc-ort1"
+
+#: What answers on processors that have, as targets name them.
+KERNELS_OF_PROCESSOR = {
+    "AMD EPYC (family 25 model 17 stepping 1, 2600 MHz, L2 1024K, L3 32768K, "
+    "avx512 avx512-vnni avx512-bf16)": "kernels-epyc-avx512-ort1",
+}
 
 #: What names of kernel packs begin with.
 _KERNELS = "kernels-"
@@ -26,10 +32,14 @@ def published_pack_names() -> list[str]:
     return _names(_FILES / "published")
 
 
-def kernel_pack_names() -> list[str]:
-    """Those of :func:`pack_names` that are of kernels, for any network; the default one first."""
+def kernel_pack_names(processor: str = "") -> list[str]:
+    """Those of :func:`pack_names` that are of kernels, for any network.
+
+    First comes what answers on a processor, which is named as targets name it, else the default.
+    """
     names = [name for name in pack_names() if name.startswith(_KERNELS)]
-    return sorted(names, key=DEFAULT_KERNELS.__ne__)
+    first = KERNELS_OF_PROCESSOR.get(processor, DEFAULT_KERNELS)
+    return sorted(names, key=first.__ne__)
 
 
 def space_pack_names() -> list[str]:

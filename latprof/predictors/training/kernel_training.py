@@ -292,7 +292,8 @@ def _table_of(target: Target, networks: Iterable[_ProfiledNetwork]) -> KernelTab
     if not found:
         raise NotEnoughDataError(
             "there are no timed kernels of networks that can be built again",
-            hint="collect them: latprof collect --kernels",
+            hint="collect them: latprof collect --kernels; models that were measured as files must "
+            "be where they were, as seen from the folder of this command",
         )
     kept, parts = [each for each, _ in found], [timed for _, timed in found]
     return KernelTable(

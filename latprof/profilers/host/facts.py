@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 
 from latprof.measurement.quiet.conditions import cgroup_cpu_folders, read_text
@@ -208,6 +207,8 @@ def host_facts(host: Host | None = None) -> dict[str, str]:
 
 
 def _version(package: str) -> str:
+    from importlib import metadata  # slow to import, and not needed for a name
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
