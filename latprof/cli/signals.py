@@ -5,6 +5,8 @@ where the command is. That is not enough: a library may be importing and make it
 callback without a caller loses it, and a computation in C does not look. So
 
 - while the command itself is imported there is nothing to clean up: the process leaves at once;
+- nothing is raised within a later import: modules of C code that import others do not all look for
+  errors, and crash (SIGSEGV). It is raised when the import is over;
 - an interrupt that a callback lost is raised again;
 - a thread looks, and after :data:`GRACE_S`, or at a second signal, the process leaves at once, its
   children killed and its temporary files removed; a store is valid at every moment. Work that has
@@ -29,8 +31,10 @@ GRACE_S = 1.5
 #: A second signal that comes sooner is the first one: ``timeout`` sends it to the process and to
 #: its group.
 _ONE_SIGNAL_S = 0.5
-_LOOK_S = 0.1
+_LOOK_S = 0.02
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+#: The names of the files that the interpreter's own import is compiled from begin so.
+_OF_IMPORTS = "<frozen importlib."
 
 
 class Ending:
@@ -54,8 +58,11 @@ class Ending:
         self._folder: Any = None  # an OwnedFolder
         self._before_folder: str | None = None
         self._is_lost = False  # and now comes a second time
+        self._is_put_off = False  # until an import is over
+        self._caller: FrameType | None = None
 
     def __enter__(self) -> Self:
+        self._caller = sys._getframe(1)  # noqa: SLF001 - what it is there for
         if threading.current_thread() is not threading.main_thread():
             return self
         for number in _SIGNALS:
@@ -126,7 +133,7 @@ class Ending:
         signal.set_wakeup_fd(self._before_wakeup)
         os.close(self._writing)
 
-    def _handle(self, number: int, _frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         again = self._came_at > 0  # not by the number: the thread that looks may have set it first
         self._number = self._number or number
         if self._can_leave_at_once:
@@ -141,7 +148,18 @@ class Ending:
             return
         else:
             self._leave()
+        if self._is_importing(frame):
+            self._is_put_off = True
+            return
         raise KeyboardInterrupt
+
+    def _is_importing(self, frame: FrameType | None) -> bool:
+        """Whether an import has begun within the command and is not over; C code may be part."""
+        while frame is not None and frame is not self._caller:
+            if frame.f_code.co_filename.startswith(_OF_IMPORTS):
+                return True
+            frame = frame.f_back
+        return False
 
     def _unraisable(self, unraisable: Any) -> None:
         """Of an interrupt that nobody can catch: it is raised anew, soon."""
@@ -152,6 +170,9 @@ class Ending:
 
     def _raise_again(self) -> None:
         time.sleep(0.01)
+        self._send_again()
+
+    def _send_again(self) -> None:
         self._is_lost = True
         signal.pthread_kill(threading.main_thread().ident or 0, self._number)
 
@@ -170,16 +191,18 @@ class Ending:
         while not self._ended.wait(_LOOK_S):
             if time.monotonic() >= start + max(GRACE_S, endings.seconds_to_end()):
                 return False
+            if self._is_put_off:
+                self._is_put_off = False
+                self._send_again()
         return True
 
     def _leave(self) -> None:
         """End the process here, whatever its main thread does."""
-        children = sys.modules.get("latprof.common.children.child")
-        if children is not None:
-            children.kill_all()
-        files = sys.modules.get("latprof.common.files")
-        if files is not None:
-            files.remove_temporary_files()
+        for module, clean_up in (
+            ("latprof.common.children.child", "kill_all"),
+            ("latprof.common.files", "remove_temporary_files"),
+        ):  # neither is there before it was imported to its end
+            getattr(sys.modules.get(module), clean_up, _nothing)()
         self._remove_files()
         if not self._ended.is_set():
             with contextlib.suppress(OSError):  # a closed stderr
@@ -192,6 +215,10 @@ class Ending:
 
             tempfile.tempdir = self._before_folder
             self._folder.remove()
+
+
+def _nothing() -> None:
+    """No clean-up."""
 
 
 def say_when_left(text: str) -> None:

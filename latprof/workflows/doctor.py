@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Longest time for the run of a small network, compilation included, in seconds.
 _TRIAL_S = 120.0
+#: What it means that a row number was given and is of no row.
+_UNUSED = "rows were lost before a repair, or another program has deleted some and counted anew"
 
 
 @dataclass(frozen=True, repr=False)
@@ -210,6 +212,10 @@ def _store_checks(store: str, repair: PathLike | None) -> DoctorResult:
     checks += [Check("file", "FAIL", finding, remedy) for finding in state.file]
     for table in state.tables:
         name = f"table {table.name}"
+        if table.is_whole and table.unused:
+            found = f"{table.whole} rows, all whole; {table.unused} row numbers are of no row"
+            checks.append(Check(name, "WARN", found, _UNUSED))
+            continue
         if table.is_whole:
             checks.append(Check(name, "OK", f"{table.whole} rows, all whole", ""))
             continue

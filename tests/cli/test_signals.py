@@ -48,6 +48,14 @@ import time
 time.sleep(1000)""",
     "computes in C": f"{BUSY}\nimport hashlib\nhashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)",
     "reads from a pipe": f"{BUSY}\nimport os\nos.read(os.pipe()[0], 1)",
+    "imports for ever": f"""
+import sys
+class Finder:
+    def find_spec(self, *_):
+        {BUSY}
+        while True: pass
+sys.meta_path.insert(0, Finder())
+import endless""",
     "has hung threads": f"""
 import threading, time
 threading.Thread(target=time.sleep, args=(1000,)).start()
@@ -99,6 +107,64 @@ def test_work_of_any_kind_ends(tmp_path, work, number):
     assert list(tmp_path.iterdir()) == []
     pids = [int(pid) for line in said[1:-1] for pid in line.split()]
     assert not any(map(psutil.pid_exists, pids))
+
+
+#: Its loader does as C code that does not look for errors, and the grace is as good as endless.
+FRAGILE_IMPORT = f"""
+import ctypes, importlib.util, latprof.cli.signals, os, sys, time
+class Loader:
+    def find_spec(self, name, *_):
+        return importlib.util.spec_from_loader(name, self) if name == "fragile" else None
+    def create_module(self, _):
+        return None
+    def exec_module(self, _):
+        try:
+            {BUSY}
+            os.read(0, 1)
+        except BaseException:
+            ctypes.string_at(0)
+latprof.cli.signals.GRACE_S = 1e6
+sys.meta_path.insert(0, Loader())
+import fragile
+time.sleep(1e6)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_interrupts_an_import_is_raised_when_it_is_over(tmp_path, number):
+    """Amid the import of modules of C code, Python crashed."""
+    with started(FRAGILE_IMPORT, tmp_path, stdin=subprocess.PIPE) as process:
+        while process.stdout.readline().strip() != "ready":
+            pass
+        process.send_signal(number)
+        _, errors = process.communicate("x", timeout=LONG_S)
+    assert process.returncode == 128 + number, errors
+    assert "Traceback" not in errors
+
+
+#: As they are while their import has only begun.
+HALF_IMPORTED = """
+import sys, types
+from latprof.cli.signals import Ending
+for name in ("latprof.common.files", "latprof.common.children.child"):
+    sys.modules[name] = types.ModuleType(name)
+with Ending(is_program=True):
+    print("ready", flush=True)
+    while True: pass
+"""
+
+
+def test_modules_that_are_half_imported_have_nothing_to_clean_up():
+    with subprocess.Popen(
+        [sys.executable, "-c", HALF_IMPORTED],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=LONG_S)
+    assert (process.returncode, errors) == (143, "latprof: interrupted\n")
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,10 @@ _LIKE_A_URL = re.compile(rf"\s*{_KINDS}[\w+ ]*:.*@", re.IGNORECASE | re.DOTALL)
 _KEEPS_NOTHING = re.compile(r":memory:|[?&](mode=memory|vfs=memdb)\b|%3amemory%3a", re.IGNORECASE)
 _IN_MEMORY = re.compile(rf"\s*(:memory:$|file:.*({_KEEPS_NOTHING.pattern}))", re.IGNORECASE)
 _SECRET = re.compile(r"pass|secret|token|key", re.IGNORECASE)
+#: What SQLite and PostgreSQL say of a row's number that is there already, not of its content.
+_NUMBER_TWICE = re.compile(
+    r"UNIQUE constraint failed: \w+\.id$|unique constraint \"(?!latprof_)\w+_pkey\""
+)
 #: Bytes of the longest value; raw runs of a visit take some thousand.
 _LONGEST_VALUE = 1 << 26
 _LOCK_TIMEOUT_S = 30.0  # how long another process may hold the file
@@ -323,6 +327,8 @@ def translated_error(  # noqa: PLR0911 - one return a cause
 ) -> Exception:
     """The error to raise for what a database said; DuplicateError is for the store alone."""
     reason = " ".join(str(error.orig).split())
+    if _NUMBER_TWICE.search(reason):
+        return damaged_store(location, f"a new row got the number of another: {reason}")
     if "UNIQUE constraint" in reason or "unique constraint" in reason:
         return DuplicateError()
     if "disk is full" in reason or "No space left" in reason:

@@ -15,7 +15,7 @@ from latprof.measurement.store.checked_rows import checked_table
 from latprof.measurement.store.schema import CHECKED, PARENTS, ledgers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 class MissingLedgerError(Exception):
@@ -100,3 +100,38 @@ def stated_count(connection: sa.Connection, table: sa.Table, parent: int = 0) ->
     if not isinstance(count, int) or count < 0:
         raise ValueError("its count of rows is damaged")
     return count
+
+
+def ledger_findings(connection: sa.Connection, table: sa.Table) -> Iterator[str]:
+    """What a table's ledgers say that its rows do not, beside the number of all of them."""
+    count, last = sa.func.count(), sa.func.coalesce(sa.func.max(table.c.id), 0)
+    query = sa.select(ledgers).where(ledgers.c.table_name == table.name)
+    stated = {row.parent: row for row in connection.execute(query)}
+    total = stated.pop(0, None)
+    if total is not None:
+        largest = connection.execute(sa.select(last)).scalar_one()
+        if not isinstance(total.last_id, int) or _is_below(total.last_id, largest):
+            yield f"the next row would get a number that a row has, up to {str(largest)[:30]}"
+    name = PARENTS.get(table.name)
+    if name is None:
+        return
+    of_parent = connection.execute(sa.select(table.c[name], count).group_by(table.c[name]))
+    found = dict(map(tuple, of_parent))
+    for parent in sorted({*found, *stated}, key=str):
+        expected = stated[parent].row_count if parent in stated else 0
+        if found.get(parent, 0) != expected:
+            rows = f"{found.get(parent, 0)} rows where {str(expected)[:30]} were stored"
+            yield f"{name} {str(parent)[:30]}: {rows}"
+
+
+def _is_below(number: int, other: object) -> bool:
+    return isinstance(other, int) and number < other
+
+
+def unused_numbers(connection: sa.Connection, table: sa.Table) -> int:
+    """Row numbers that were given and are of no row, though no row is missing by the count."""
+    this = sa.and_(ledgers.c.table_name == table.name, ledgers.c.parent == 0)
+    row = connection.execute(sa.select(ledgers.c.row_count, ledgers.c.last_id).where(this)).first()
+    if row is None or not all(isinstance(value, int) for value in row):
+        return 0
+    return max(0, row.last_id - row.row_count)

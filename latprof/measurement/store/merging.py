@@ -15,16 +15,17 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import sqlalchemy as sa
+
 from latprof.common.files import check_output, what_is_at
 from latprof.errors import OutputPathError, TargetMismatchError
 from latprof.measurement.store import schema
+from latprof.measurement.store.database import damaged_store
 from latprof.measurement.store.ledgers import insert_rows, update_row
 from latprof.measurement.store.rows import constant_of, row_of_constant
 from latprof.measurement.store.store import Store
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
-
     from latprof.measurement.store.store_reader import StoreReader
 
 Row: TypeAlias = dict[str, Any]
@@ -104,19 +105,19 @@ class _Joined:
         # Of one store: its rows' numbers with ours, and the numbers of those that are new here.
         self._new: dict[str, dict[int, int]] = {}
         self._fresh: dict[str, set[int]] = {}
+        self._location = ""
 
     def add_store(self, store: StoreReader, reading: sa.Connection) -> None:
         """Add a store's rows, parents before their children."""
-        self._new, self._fresh = {}, {}
-        for table in schema.CHECKED:
-            if schema.has_table(store.version, table):
-                rows = store.checked_rows(reading, table)
-                if table is schema.constants:
-                    self._add_constants(store, rows)
-                elif table in (schema.kernels, schema.steps):
-                    self._add_children(table, rows)
-                else:
-                    self._add(table, rows)
+        self._new, self._fresh, self._location = {}, {}, store.location
+        for table in schema.tables_of(store.version, sa.inspect(reading).get_table_names()):
+            rows = store.checked_rows(reading, table)
+            if table is schema.constants:
+                self._add_constants(store, rows)
+            elif table in (schema.kernels, schema.steps):
+                self._add_children(table, rows)
+            else:
+                self._add(table, rows)
 
     def _add(self, table: sa.Table, rows: Iterable[Row]) -> None:
         """Add the rows that are not there; know the numbers of all."""
@@ -153,10 +154,19 @@ class _Joined:
     def _with_our_numbers(self, row: Row) -> Row:
         """The row with the numbers of our parents in place of theirs."""
         own = {name: value for name, value in row.items() if name != "id"}
-        for name, parent in _PARENT_TABLES.items():
-            if own.get(name) is not None:
-                own[name] = self._new[parent.name][own[name]]
+        for name in _PARENT_TABLES.keys() & own:
+            if own[name] is not None:
+                own[name] = self._our_number(name, own[name])
         return own
+
+    def _our_number(self, name: str, their: int) -> int:
+        """Our number for theirs of the row that a column names."""
+        parent = _PARENT_TABLES[name].name
+        found = self._new[parent].get(their)
+        if found is None:
+            what = f"table {parent}: row {their} is missing, to which others belong"
+            raise damaged_store(self._location, what)
+        return found
 
     def _check(self, table: sa.Table, row: Row, number: int) -> None:
         """See that a target has one reference; it gets a first constant, where it had none."""
@@ -192,7 +202,7 @@ class _Joined:
     def _add_constants(self, store: StoreReader, rows: Iterable[Row]) -> None:
         """All versions of a target that is new; else the last one, where it is less in doubt."""
         for their, several in groupby(rows, lambda row: row["target_id"]):
-            ours = self._new[schema.targets.name][their]
+            ours = self._our_number("target_id", their)
             found = [*several]
             before = self._constants.get(ours)
             if before is not None:
@@ -211,6 +221,7 @@ class _Joined:
         parents = _PARENT_TABLES[name].name
         fresh = self._fresh[parents]
         for their, several in groupby(rows, lambda row: row[name]):
+            self._our_number(name, their)
             for batch in _batches(several):
                 if their in fresh:
                     insert_rows(self._connection, table, [*map(self._with_our_numbers, batch)])

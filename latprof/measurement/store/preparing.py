@@ -13,6 +13,8 @@ from latprof.measurement.store.database import damaged_store, take_turn, transla
 from latprof.measurement.store.ledgers import begin_ledgers
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
     from latprof.measurement.store.database import OpenedDatabase
 
 #: PostgreSQL's number of the lock under which a store is made.
@@ -87,7 +89,37 @@ def _version(connection: sa.Connection, names: set[str], location: str) -> int:
             got=f"version {str(stated)[:40]}",
             hint="use the latprof version that wrote it, or collect into a new file",
         )
-    expected = (version > 1, version > 2)
-    if (schema.ledgers.name in names, schema.constants.name in names) != expected:
-        raise damaged_store(location, f"table {schema.meta.name}: it states version {version}")
+    for table in (schema.ledgers, schema.constants):
+        if (table.name in names) != schema.has_table(version, table):
+            lacking = f"table {table.name} is missing"
+            wrong = f"table {schema.meta.name}: it states version {version}"
+            raise damaged_store(location, wrong if table.name in names else lacking)
     return version
+
+
+def version_of_tables(connection: sa.Connection, names: Collection[str]) -> int:
+    """The version that a store's tables have, where what it states cannot be right."""
+    columns = {c["name"] for c in sa.inspect(connection).get_columns(schema.measurements.name)}
+    if "checksum" not in columns:
+        return 1
+    if schema.constants.name in names:
+        return 3
+    query = sa.select(schema.meta.c.value).where(schema.meta.c.name == "schema_version")
+    stated = connection.execute(query).scalar() if schema.meta.name in names else None
+    return 3 if stated == "3" else 2
+
+
+def missing_rules(connection: sa.Connection, table: sa.Table) -> Iterator[str]:
+    """What should be there once and is kept so by no index any more; raises DBAPIError."""
+    inspector = sa.inspect(connection)
+    found = {tuple(inspector.get_pk_constraint(table.name)["constrained_columns"])}
+    found |= {tuple(c["column_names"]) for c in inspector.get_unique_constraints(table.name)}
+    found |= {tuple(i["column_names"]) for i in inspector.get_indexes(table.name) if i["unique"]}
+    unique = [c for c in table.constraints if isinstance(c, sa.UniqueConstraint)]
+    unique += [index for index in table.indexes if index.unique]
+    wanted = [
+        tuple(column.name for column in each.columns) for each in (table.primary_key, *unique)
+    ]
+    for columns in sorted(wanted):
+        if columns not in found:
+            yield f"no index keeps {', '.join(columns)} from being there twice"

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from latprof.common.files import check_output, what_is_at
-from latprof.errors import InvalidValueError, LatprofError, OutputPathError
+from latprof.errors import InvalidValueError, LatprofError, OutputPathError, shortened
 from latprof.measurement.store import schema
 from latprof.measurement.store.checked_rows import checked_table
 from latprof.measurement.store.database import (
@@ -22,8 +22,19 @@ from latprof.measurement.store.database import (
     sqlite_url,
     translated_error,
 )
-from latprof.measurement.store.ledgers import count_all, stated_count
-from latprof.measurement.store.preparing import check_plain, make_tables, prepare
+from latprof.measurement.store.ledgers import (
+    count_all,
+    ledger_findings,
+    stated_count,
+    unused_numbers,
+)
+from latprof.measurement.store.preparing import (
+    check_plain,
+    make_tables,
+    missing_rules,
+    prepare,
+    version_of_tables,
+)
 from latprof.measurement.store.rows import (
     campaign_of,
     constant_of,
@@ -36,7 +47,7 @@ from latprof.measurement.store.rows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from latprof.measurement.records import Subject, Target
 
@@ -54,14 +65,16 @@ _MOST_TOLD = 5
 class TableState:
     """A table: rows that are whole, and what is known of the others.
 
-    ``stated`` is how many rows its ledger says it has, None where that is not known; ``findings``
-    are sentences, the first :data:`_MOST_TOLD`.
+    ``stated`` is how many rows its ledger says it has, None where that is not known; ``unused`` row
+    numbers are of no row, as after a repair; ``findings`` are sentences, the first
+    :data:`_MOST_TOLD`.
     """
 
     name: str
     whole: int = 0
     damaged: int = 0
     stated: int | None = None
+    unused: int = 0
     findings: list[str] = field(default_factory=list)
 
     @property
@@ -75,8 +88,8 @@ class TableState:
         return not self.damaged and self.stated in {None, self.whole} and not self.findings
 
     def add(self, finding: str) -> None:
-        """Keep a finding, unless there are many."""
-        if len(self.findings) < _MOST_TOLD:
+        """Keep a finding, once, unless there are many."""
+        if len(self.findings) < _MOST_TOLD and finding not in self.findings:
             self.findings.append(finding)
 
 
@@ -126,7 +139,7 @@ def save_whole_rows(location: str | Path, to: str | Path) -> StoreState:
             with opened.engine.begin() as connection:
                 make_tables(connection)
                 for table, rows in salvage.tables():
-                    _insert(connection, table, rows, salvage.states[table.name])
+                    _insert(connection, table, rows, salvage)
                 for table in schema.CHECKED:
                     count_all(connection, table)
         except BaseException as error:
@@ -140,7 +153,7 @@ def save_whole_rows(location: str | Path, to: str | Path) -> StoreState:
 
 
 def _insert(
-    connection: sa.Connection, table: sa.Table, rows: Sequence[dict[str, Any]], state: TableState
+    connection: sa.Connection, table: sa.Table, rows: Sequence[dict[str, Any]], salvage: _Salvage
 ) -> None:
     checked = checked_table(table)
     for row in rows:
@@ -148,9 +161,7 @@ def _insert(
             with connection.begin_nested():
                 connection.execute(sa.insert(table), checked.sealed(row))
         except exc.IntegrityError:
-            state.whole -= 1
-            state.damaged += 1
-            state.add(f"row {row['id']}: another row is the same")
+            salvage.lose(table, row, "another row is the same")
 
 
 class _Salvage:
@@ -166,7 +177,9 @@ class _Salvage:
         except BaseException:
             self._database.close()
             raise
-        self._tables = [t for t in schema.CHECKED if schema.has_table(self.version, t)]
+        present = self._present()
+        self._missing = {*schema.metadata.tables} - present
+        self._tables = schema.tables_of(self.version, present)
         self.states = {table.name: TableState(table.name) for table in self._tables}
         self._targets: dict[int, Target] = {}
         self._subjects: dict[int, Subject] = {}
@@ -201,6 +214,36 @@ class _Salvage:
                 state.add(f"{state.missing} of {state.stated} rows are missing")
             elif state.stated is not None and state.whole + state.damaged > state.stated:
                 state.add(f"more rows than the {state.stated} that were stored")
+            if table is schema.constants and (state.missing or state.damaged):
+                state.add("milliseconds are those of the last version that is whole")
+            if table.name not in self._missing:
+                self._check_table(table, state)
+
+    def lose(self, table: sa.Table, row: Mapping[str, Any], why: str) -> None:
+        """Take a row that was whole for a damaged one, and its children with it."""
+        state = self.states[table.name]
+        state.whole -= 1
+        state.damaged += 1
+        state.add(f"row {row['id']}: {why}")
+        self._ids[table.name].discard(row["id"])
+
+    def _present(self) -> set[str]:
+        """The tables that are there; all where that cannot be told."""
+        try:
+            with self._database.engine.connect() as connection:
+                return {*sa.inspect(connection).get_table_names()}
+        except exc.DBAPIError:
+            return {*schema.metadata.tables}
+
+    def _check_table(self, table: sa.Table, state: TableState) -> None:
+        """Check the counts of its rows, and what keeps a row from being there twice."""
+        with contextlib.suppress(exc.DBAPIError), self._database.engine.connect() as connection:
+            for rule in missing_rules(connection, table):
+                state.add(rule)
+            if self.version > 1 and schema.ledgers.name not in self._missing:
+                for finding in ledger_findings(connection, table):
+                    state.add(finding)
+                state.unused = unused_numbers(connection, table)
 
     def _version(self) -> int:
         """The version that the store states, or the one that its tables have."""
@@ -208,19 +251,20 @@ class _Salvage:
             return prepare(self._database, create=False)
         except LatprofError:
             try:
-                names = sa.inspect(self._database.engine).get_table_names()
+                with self._database.engine.connect() as connection:
+                    names = sa.inspect(connection).get_table_names()
+                    if {schema.measurements.name, schema.targets.name} <= {*names}:
+                        return version_of_tables(connection, names)
             except exc.DBAPIError:
-                names = []
-            if schema.measurements.name not in names or schema.targets.name not in names:
-                raise
-            return 1 + (schema.ledgers.name in names) + (schema.constants.name in names)
+                pass
+            raise
 
     def _file_findings(self) -> Iterator[str]:
         """SQLite's own check of pages and indexes, and the store's of its version."""
         try:
             stated = prepare(self._database, create=False)
         except LatprofError as error:
-            yield str(error)
+            yield shortened(error.problem)
         else:
             if stated != self.version:
                 yield f"it states version {stated}"
@@ -235,17 +279,21 @@ class _Salvage:
             yield from (str(row[0])[:200] for row in rows if row[0] != "ok")
 
     def _stated(self, table: sa.Table, state: TableState) -> int | None:
-        if self.version == 1:
+        if self.version == 1 or schema.ledgers.name in self._missing:
             return None
         try:
             with self._database.engine.connect() as connection:
                 return stated_count(connection, table)
         except (exc.DBAPIError, ValueError) as error:
-            state.add(f"the count of its rows cannot be read: {str(error)[:200]}")
+            reason = error.orig if isinstance(error, exc.DBAPIError) else error
+            state.add(f"the count of its rows cannot be read: {str(reason)[:200]}")
             return None
 
     def _rows(self, table: sa.Table, state: TableState) -> Iterator[list[dict[str, Any]]]:
         """Rows that can be read and have their checksum; the others are told in ``state``."""
+        if table.name in self._missing:
+            state.add("the table is missing")
+            return
         checked = checked_table(table, checksums=self.version > 1)
         query = sa.select(*checked.columns).order_by(table.c.id)
         at = checked.names.index("id")
@@ -288,7 +336,7 @@ class _Salvage:
         ledger = schema.ledgers.c
         queries: list[sa.Select[Any]] = [sa.select(sa.func.max(table.c.id))]
         queries += [sa.select(sa.func.min(table.c.id))]
-        if self.version > 1:
+        if self.version > 1 and schema.ledgers.name not in self._missing:
             this = sa.and_(ledger.table_name == table.name, ledger.parent == 0)
             queries.append(sa.select(ledger.last_id).where(this))
         found = [1, 0]
@@ -297,8 +345,7 @@ class _Salvage:
                 with self._database.engine.connect() as connection:
                     number = connection.execute(query).scalar()
             except exc.DBAPIError as error:
-                if "no such table" not in str(error.orig) or self.version > 1:
-                    state.add(f"it cannot be read as a whole: {str(error.orig)[:200]}")
+                state.add(f"it cannot be read as a whole: {str(error.orig)[:200]}")
                 continue
             if isinstance(number, int) and abs(number) < 1 << 40:
                 found.append(number)
@@ -343,8 +390,12 @@ class _Salvage:
         self._subjects[row["id"]] = subject_of(row)
 
     def _check_measurement(self, row: dict[str, Any]) -> None:
-        if row["campaign_id"] not in self._ids[schema.campaigns.name]:
+        campaign = row["campaign_id"]
+        if campaign is not None and campaign not in self._ids[schema.campaigns.name]:
             row["campaign_id"] = None
+            if self.version == 1:  # nothing else tells
+                lost = f"row {campaign}, of which there are visits, is missing"
+                self.states[schema.campaigns.name].add(lost)
         measurement_of(row, self._subjects[row["subject_id"]], self._targets[row["target_id"]])
 
     def _check_profile(self, row: dict[str, Any]) -> None:

@@ -10,6 +10,8 @@ they are written to (:mod:`latprof.measurement.store.upgrade`).
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import (
     Boolean,
     Column,
@@ -229,4 +231,13 @@ ADDED_COLUMNS = frozenset({"checksum", "kernel_count"})
 
 def has_table(version: int, table: Table) -> bool:
     """Whether stores of a version have a table, which may be empty."""
-    return version > 2 or table is not constants
+    return version >= {constants.name: 3, ledgers.name: 2}.get(table.name, 1)
+
+
+def tables_of(version: int, present: Collection[str]) -> list[Table]:
+    """The checked tables that a store of a version has, or has lost; ``present`` are there."""
+    made_with_the_first_search = {searches.name, steps.name}
+    found = [table for table in CHECKED if has_table(version, table)]
+    if version == 1 and not made_with_the_first_search & {*present}:
+        return [table for table in found if table.name not in made_with_the_first_search]
+    return found

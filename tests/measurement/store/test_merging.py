@@ -1,8 +1,11 @@
 """Stores of several hosts joined: each visit once, none lost, targets apart."""
 
+import contextlib
 import dataclasses
 import math
 import shutil
+import sqlite3
+from pathlib import Path
 
 import pytest
 from stored_visits import TARGET, measurement
@@ -132,3 +135,30 @@ def test_what_cannot_be_joined_leaves_nothing(tmp_path):
     assert not list(tmp_path.glob("c.db*"))
     with pytest.raises(OutputPathError, match="is there already"):
         merge_stores([first, other], first)
+
+
+VERSION_1 = Path(__file__).parent / "versions" / "version_1.db"
+
+
+def test_a_store_of_the_first_version_without_searches_is_joined(tmp_path):
+    old = Path(shutil.copy(VERSION_1, tmp_path))
+    execute(old, "DROP TABLE search_steps", "DROP TABLE searches")
+    counts = merge_stores([old], tmp_path / "c.db")
+    assert counts.added["measurements"] == 90
+    assert inspect_store(tmp_path / "c.db").is_whole
+
+
+@pytest.mark.parametrize("name", ["campaigns", "subjects", "targets", "kernel_profiles"])
+def test_rows_without_what_they_belong_to_are_damage(tmp_path, name):
+    old = Path(shutil.copy(VERSION_1, tmp_path))
+    execute(old, f"DELETE FROM {name}")
+    with pytest.raises(StoreError, match=f"table {name}: row 1 is missing"):
+        merge_stores([old], tmp_path / "c.db")
+    assert not list(tmp_path.glob("c.db*"))
+
+
+def execute(path, *statements):
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()

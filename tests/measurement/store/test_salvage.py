@@ -1,6 +1,8 @@
 """What is damaged is told, and what is whole is saved."""
 
 import contextlib
+import dataclasses
+import re
 import shutil
 import sqlite3
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 from computed_store import fill_store
 
+import latprof
 from latprof.errors import OutputPathError, StoreError
 from latprof.measurement.labels import TargetLabels
 from latprof.measurement.store.salvage import inspect_store, save_whole_rows
@@ -73,6 +76,116 @@ def test_a_changed_and_a_missing_row_are_seen(store, tmp_path, damage, name, los
     assert len(measured(tmp_path / "new.db")) == len(before) - lost
     assert set(map(repr, measured(tmp_path / "new.db"))) <= set(map(repr, before))
     assert inspect_store(tmp_path / "new.db").is_whole
+
+
+@pytest.mark.parametrize(
+    ("damage", "name", "finding"),
+    [
+        (
+            "UPDATE latprof_ledgers SET row_count = 9 WHERE parent AND table_name LIKE 'meas%'",
+            "measurements",
+            "target_id 1: .* rows where .* were stored",
+        ),
+        (
+            "DELETE FROM latprof_ledgers WHERE parent = 1 AND table_name = 'kernel_profiles'",
+            "kernel_profiles",
+            "target_id 1: 6 rows where 0 were stored",
+        ),
+        (
+            "UPDATE latprof_ledgers SET last_id = 3 WHERE parent = 0 AND table_name = 'subjects'",
+            "subjects",
+            "the next row would get a number that a row has, up to 6",
+        ),
+        ("DELETE FROM latprof_ledgers WHERE table_name = 'kernels'", "kernels", "the count of"),
+        ("DROP TABLE kernels", "kernels", "the table is missing"),
+        ("DROP TABLE searches", "searches", "the table is missing"),
+        ("DROP TABLE constants", "constants", "the table is missing"),
+        ("DELETE FROM campaigns", "campaigns", "1 of 1 rows are missing"),
+        ("DELETE FROM targets", "targets", "1 of 1 rows are missing"),
+        ("DELETE FROM kernels WHERE id = 7", "kernels", "1 of .* rows are missing"),
+        (
+            "UPDATE campaigns SET host = replace(host, 'cores', 'cares')",
+            "campaigns",
+            "its checksum is another",
+        ),
+        (
+            "DELETE FROM constants",
+            "constants",
+            "milliseconds are those of the last version that is whole",
+        ),
+        (
+            "DROP INDEX one_visit",
+            "measurements",
+            "no index keeps target_id, subject_id, label, visit from being there twice",
+        ),
+    ],
+)
+def test_what_is_missing_anywhere_is_seen_and_mended_by_a_repair(
+    store, tmp_path, damage, name, finding
+):
+    execute(store, damage)
+    state = save_whole_rows(store, tmp_path / "new.db")
+    assert inspect_store(store) == state
+    assert state.version == 3
+    assert not table(state, name).is_whole
+    assert any(re.match(finding, each) for each in table(state, name).findings)
+    assert inspect_store(tmp_path / "new.db").is_whole
+
+
+def test_without_counts_of_rows_nothing_of_the_rest_is_lost(store, tmp_path):
+    expected = measured(store)
+    with Store.open(store) as opened:
+        constants = opened.only_target().constants
+    execute(store, "DROP TABLE latprof_ledgers")
+    state = save_whole_rows(store, tmp_path / "new.db")
+    assert "table latprof_ledgers is missing" in state.file[0]
+    assert measured(tmp_path / "new.db") == expected
+    with Store.open(tmp_path / "new.db") as opened:
+        assert opened.only_target().constants == constants
+
+
+def test_a_table_without_its_indexes_is_seen(store):
+    """As another program copies one."""
+    execute(store, "ALTER TABLE subjects RENAME TO old")
+    execute(store, "CREATE TABLE subjects AS SELECT * FROM old")
+    found = table(inspect_store(store), "subjects").findings
+    assert {each.partition(" from")[0] for each in found} == {
+        "no index keeps id",
+        "no index keeps kind, space, key",
+    }
+
+
+def test_a_visit_is_never_taken_for_stored_because_its_number_is(store):
+    """The counts are behind the rows: the next number is one that another visit has."""
+    execute(store, "UPDATE latprof_ledgers SET last_id = 3 WHERE table_name = 'measurements'")
+    with Store.open(store, create=True) as opened:
+        first = next(opened.measurements(opened.only_target().target))
+        with pytest.raises(StoreError, match="a new row got the number of another"):
+            opened.add(dataclasses.replace(first, visit=1000))
+
+
+def test_the_numbers_of_lost_rows_are_told_after_a_repair(store, tmp_path):
+    execute(store, "DELETE FROM measurements WHERE id IN (2, 3)")
+    execute(store, "DELETE FROM kernel_profiles WHERE id = 4")
+    save_whole_rows(store, tmp_path / "new.db")
+    checks = {check.name: check for check in latprof.doctor(tmp_path / "new.db").checks}
+    assert checks["table measurements"].status == "WARN"
+    assert "2 row numbers are of no row" in checks["table measurements"].finding
+    assert "before a repair" in checks["table measurements"].remedy
+    assert checks["table subjects"].status == "OK"
+
+
+def test_the_first_version_may_be_without_searches_and_not_without_what_visits_belong_to(tmp_path):
+    old = Path(shutil.copy(Path(__file__).parent / "versions" / "version_1.db", tmp_path))
+    for name in ("search_steps", "searches"):
+        execute(old, f"DROP TABLE {name}")
+    assert inspect_store(old).is_whole
+    execute(old, "DELETE FROM campaigns")
+    (lost,) = (each for each in inspect_store(old).tables if not each.is_whole)
+    assert (lost.name, lost.findings) == (
+        "campaigns",
+        ["row 1, of which there are visits, is missing"],
+    )
 
 
 def test_what_belongs_to_a_lost_row_is_lost_and_the_rest_is_saved(store, tmp_path):
