@@ -46,8 +46,8 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 
-#: Characters of each part of a message, at most.
-_LONGEST = 1000
+#: Characters of a message, at most: its line has no more than 500 bytes.
+_LONGEST = 440
 #: What databases' URLs begin with, also where the slashes are forgotten.
 _DATABASES = ("postgres", "mysql", "mariadb", "mssql", "oracle", "sqlite")
 _IN_A_QUERY = re.compile(
@@ -66,6 +66,17 @@ def shortened(text: str, longest: int = _LONGEST) -> str:
     cut = f"... ({len(text) - longest} more characters) ..."
     room = max(longest - len(cut), 2)
     return text[: room - room // 2] + cut + text[len(text) - room // 2 :]
+
+
+def _fair_share(lengths: Iterable[int], total: int) -> int:
+    """How long each of some texts may be, so that all have ``total``: short ones stay whole."""
+    waiting = sorted(lengths)
+    for position, length in enumerate(waiting):
+        share = total // (len(waiting) - position)
+        if length > share:
+            return share
+        total -= length
+    return waiting[-1]
 
 
 def without_passwords(text: str) -> str:
@@ -153,24 +164,32 @@ class LatprofError(Exception):
         )
 
     def __str__(self) -> str:
-        detail = ", ".join(
-            f"{label} {shortened(value)}"
-            for label, value in (("expected", self.expected), ("got", self.got))
-            if value is not None
-        )
-        text = shortened(self.problem) + (f" ({detail})" if detail else "")
-        return " ".join((text + (f"; {shortened(self.hint)}" if self.hint else "")).split())
+        parts = [" ".join((part or "").split()) for part in self._parts]
+        most = _fair_share(map(len, parts), _LONGEST)
+        problem, expected, got, hint = (shortened(part, most) for part in parts)
+        said = (f"expected {expected}", self.expected), (f"got {got}", self.got)
+        detail = ", ".join(text for text, value in said if value is not None)
+        return problem + (f" ({detail})" if detail else "") + (f"; {hint}" if hint else "")
+
+    @property
+    def _parts(self) -> tuple[str | None, ...]:
+        return self.problem, self.expected, self.got, self.hint
 
     def to_dict(self) -> dict[str, str | int | None]:
         """Return the error as plain values, for ``--json`` and for rows of the store."""
+        names = ("problem", "expected", "got", "hint")
+        parts = {
+            name: None if part is None else shortened(part)
+            for name, part in zip(names, self._parts, strict=True)
+        }
         return {
             "code": self.code,
             "exit_status": self.exit_status,
-            "problem": self.problem,
+            "problem": parts["problem"],
             "field": self.field,
-            "expected": self.expected,
-            "got": self.got,
-            "hint": self.hint,
+            "expected": parts["expected"],
+            "got": parts["got"],
+            "hint": parts["hint"],
         }
 
 

@@ -76,6 +76,18 @@ def test_an_error_reads_as_one_line_with_what_where_and_what_next():
     }
 
 
+@pytest.mark.parametrize("long", [(0,), (2,), (0, 3), (0, 1, 2, 3)])
+def test_long_parts_leave_the_short_ones_whole(long):
+    parts = ["what happened", "this", "that", "do so"]
+    for position in long:
+        parts[position] = "é" * 10 + "x" * 300_000 + "end"
+    error = LatprofError(parts[0], field="option", expected=parts[1], got=parts[2], hint=parts[3])
+    assert len(str(error)) <= 480
+    assert all(part in str(error) for part in parts if len(part) < 100)
+    assert str(error).count("more characters") == len(long)
+    assert all(len(str(value)) < 500 for value in error.to_dict().values())
+
+
 def test_an_unknown_name_suggests_the_closest_and_lists_all():
     error = UnknownNameError("space", "proxyles", ["proxyless", "fbnet"])
 

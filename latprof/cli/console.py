@@ -216,9 +216,17 @@ def remark_on_visits(visits: VisitCounts | None) -> None:
         remark(text)
 
 
+#: Bytes of an error's line, without what stands before it.
+_MOST_BYTES = 490
+
+
 def print_error(error: LatprofError, text: str = "") -> None:
-    """Print an error, or ``text`` in its place, as one line on stderr."""
+    """Print an error, or ``text`` in its place, as one line of at most 500 bytes on stderr."""
+    from latprof.errors import shortened
+
     line = one_line(f"{text or error} [{error.code}]")
+    while (size := len(line.encode(errors="replace"))) > _MOST_BYTES:
+        line = shortened(line, len(line) * _MOST_BYTES // size)  # letters of several bytes
     with contextlib.suppress(OSError):  # stderr is full or closed: the exit status says it
         typer.echo(typer.style("latprof: ", bold=True) + line, err=True)
 

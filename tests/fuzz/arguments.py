@@ -50,7 +50,8 @@ WORDS = {
 }
 #: Statuses that are documented, and that of a command which began its work.
 STATUSES = {0, 1, 2, 3, 4, 5, STARTED}
-_LONGEST = 6000
+#: Bytes of an error's line.
+_LONGEST = 500
 
 #: Annotations of what a path may be given for.
 _PATH = re.compile(
@@ -202,7 +203,7 @@ def _fault_of(done):
     is_usage = done.stderr.startswith("Usage: latprof ")  # typer's own, of a few lines
     wrong = {
         "status": done.returncode not in STATUSES,
-        "length": len(done.stderr) > _LONGEST,
+        "length": any(len(line.encode(errors="replace")) > _LONGEST for line in lines),
         "lines": done.returncode in {2, 3, 4} and len(lines) != 1 and not is_usage,
         "codes": bool({"\x1b", "\x07", "\u202e"} & set(done.stderr + done.stdout)),
         "secret": "verysecret" in done.stderr + done.stdout,

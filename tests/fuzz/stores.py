@@ -222,7 +222,7 @@ def _outcome(path: Path, expected: dict[str, Any], what: str) -> tuple[str, str]
     try:
         found = judge(path)
     except StoreError as error:
-        long = len(str(error)) > 1000
+        long = len(str(error)) > 500
         return (BAD, f"{what}: a message of {len(str(error))}") if long else ("refused", "")
     except LatprofError as error:
         return f"refused [{error.code}]", ""

@@ -45,7 +45,7 @@ def judge(path, pack):
     try:
         read_network(path)
     except LatprofError as error:
-        return (BAD, "an endless message") if len(str(error)) > 5000 else ("refused", str(error))
+        return (BAD, "an endless message") if len(str(error)) > 500 else ("refused", str(error))
     except BaseException:
         return BAD, traceback.format_exc()
     try:
