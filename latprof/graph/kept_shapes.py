@@ -1,11 +1,17 @@
-"""What a file says of its values' shapes that still holds when its inputs are given other sizes."""
+"""What a file says of its values' shapes: no more than a claim, where inference can find them.
+
+onnx's inference believes it against what it infers; runtimes do not. And what still holds of it
+when the inputs are given other sizes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import onnx
+
+from latprof.graph.node_order import subgraphs
 
 if TYPE_CHECKING:
     from latprof.graph.operators import Shape
@@ -55,18 +61,73 @@ def _depending(graph: onnx.GraphProto, names: set[str]) -> set[str]:
 
 def _reads(node: onnx.NodeProto) -> Iterator[str]:
     yield from node.input
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                yield from _reads(inner)
+    for graph in subgraphs(node):
+        for inner in graph.node:
+            yield from _reads(inner)
 
 
 def _with_sizes(value: onnx.ValueInfoProto, named: Mapping[str, int]) -> onnx.ValueInfoProto:
     """A copy of a value's information with its names of dimensions replaced by sizes."""
-    copy = onnx.ValueInfoProto()
-    copy.CopyFrom(value)
+    copy = _copied(value)
     if copy.type.HasField("tensor_type"):
         for dim in copy.type.tensor_type.shape.dim:
             if dim.dim_param in named:
                 dim.dim_value = named[dim.dim_param]
+    return copy
+
+
+def take_claims(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """Take what a graph says of its values' shapes out of it, in place; returned is what it was.
+
+    Within bodies of If, Loop and Scan what is said of the outputs of operators that onnx does not
+    know stays.
+    """
+    given = {each.name for each in (*graph.input, *graph.initializer)}
+    said = [each for each in (*graph.value_info, *graph.output) if each.name not in given]
+    claims = [_copied(value) for value in said if value.type.HasField("tensor_type")]
+    _clear(graph, given, keeps_foreign=False)
+    for node in graph.node:
+        for inner in subgraphs(node):
+            _take_inner(inner)
+    return [value for value in claims if value.type.tensor_type.HasField("shape")]
+
+
+def put_claims(graph: onnx.GraphProto, claims: Iterable[onnx.ValueInfoProto]) -> None:
+    """Put claims into a graph again, those of its outputs to these."""
+    by_name = {value.name: value for value in claims}
+    for output in graph.output:
+        if output.name in by_name:
+            output.CopyFrom(by_name.pop(output.name))
+    graph.value_info.extend(by_name.values())
+
+
+def _take_inner(graph: onnx.GraphProto) -> None:
+    for value in graph.input:
+        value.type.tensor_type.ClearField("shape")
+    _clear(graph, {each.name for each in (*graph.input, *graph.initializer)}, keeps_foreign=True)
+    for node in graph.node:
+        for inner in subgraphs(node):
+            _take_inner(inner)
+
+
+def _clear(graph: onnx.GraphProto, given: Collection[str], *, keeps_foreign: bool) -> None:
+    """Remove types of values; of operators that onnx does not know, only the shapes, or nothing."""
+    foreign = {
+        name for node in graph.node if node.domain not in ("", "ai.onnx") for name in node.output
+    }
+    for value in (*graph.value_info, *graph.output):
+        if value.name in given or not value.type.HasField("tensor_type"):
+            continue
+        if value.name not in foreign:
+            value.ClearField("type")
+        elif not keeps_foreign:
+            value.type.tensor_type.ClearField("shape")
+    infos = [_copied(value) for value in graph.value_info if value.HasField("type")]
+    del graph.value_info[:]
+    graph.value_info.extend(infos)
+
+
+def _copied(value: onnx.ValueInfoProto) -> onnx.ValueInfoProto:
+    copy = onnx.ValueInfoProto()
+    copy.CopyFrom(value)
     return copy

@@ -21,8 +21,9 @@ import onnx
 from latprof.common.files import path_text
 from latprof.errors import ModelFileError, UnknownCostsError
 from latprof.graph.guarded.inference import inlined
-from latprof.graph.guarded.wire import Malformed, TooLarge, outline
+from latprof.graph.guarded.wire import MAX_OUTLINE_BYTES, Malformed, TooLarge, outline
 from latprof.graph.node_order import all_nodes, sort_nodes, subgraphs
+from latprof.graph.work.handlers import handler_of
 
 #: A serialised model, or where its file is: what is no bytes is a path.
 ModelSource: TypeAlias = bytes | str | os.PathLike[str]
@@ -40,6 +41,9 @@ _CHUNK_BYTES = 1 << 20
 _REALS = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE})
 #: Bounds, exponents and scales of images are no more values than this.
 _FEW = 16
+#: Domains all of whose operators are a runtime's own, and how the others of ONNX Runtime's begin.
+_STANDARD = frozenset({"", "ai.onnx", "ai.onnx.ml"})
+_MICROSOFT = ("com.microsoft", "com.ms.internal")
 _DATA_FIELDS = (
     "raw_data",
     "float_data",
@@ -117,6 +121,7 @@ def read_model(source: ModelSource | onnx.ModelProto, *, data: bool = True) -> o
         raise _not_onnx(label) from None
     del content, light
     _check_parts(model, label)
+    _drop_unused_functions(model)
     if model.functions:
         model = _with_functions_inlined(model, label)
     sort_nodes(model.graph, label)
@@ -312,6 +317,34 @@ def _too_many_nodes(label: str) -> ModelFileError:
     return ModelFileError(f"{label} has too many operators", expected=f"at most {MAX_NODES}")
 
 
+def _drop_unused_functions(model: onnx.ModelProto) -> None:
+    """Drop functions in place of operators that ONNX Runtime has itself: it runs its own."""
+    for position in reversed(range(len(model.functions))):
+        function = model.functions[position]
+        if function.domain in _STANDARD or _is_known(function.name, function.domain):
+            del model.functions[position]
+
+
+def _is_known(name: str, domain: str) -> bool:
+    return domain.startswith(_MICROSOFT) and handler_of(name, domain) is not None
+
+
+def _write_defaults(model: onnx.ModelProto, label: str) -> None:
+    """Write the defaults of functions' attributes into their calls: onnx's inliner forgets them."""
+    defaults = {(f.domain, f.name): f.attribute_proto for f in model.functions if f.attribute_proto}
+    if not defaults:
+        return
+    left = MAX_OUTLINE_BYTES
+    for node in all_nodes([*model.graph.node, *(n for f in model.functions for n in f.node)]):
+        given = {attribute.name for attribute in node.attribute}
+        missing = defaults.get((node.domain, node.op_type), ())
+        more = [attribute for attribute in missing if attribute.name not in given]
+        left -= sum(attribute.ByteSize() for attribute in more)
+        if left < 0:
+            raise _too_much(label)
+        node.attribute.extend(more)
+
+
 def _with_functions_inlined(model: onnx.ModelProto, label: str) -> onnx.ModelProto:
     """Write local functions out, unless they call themselves or would explode."""
     bodies = {(f.domain, f.name): Counter(_calls(f.node)) for f in model.functions}
@@ -334,6 +367,7 @@ def _with_functions_inlined(model: onnx.ModelProto, label: str) -> onnx.ModelPro
         sizes[key] = min(sum(n * sizes.get(each, 1) for each, n in calls), MAX_NODES + 1)
     if sum(count * sizes.get(key, 1) for key, count in called.items()) > MAX_NODES:
         raise _too_many_nodes(label)
+    _write_defaults(model, label)
     light = light_copy(model)
     weights = [*model.graph.initializer]
     content = inlined(light.SerializeToString(), label)

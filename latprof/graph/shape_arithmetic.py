@@ -28,7 +28,8 @@ MAX_VALUES = 1024
 #: Largest dimension-wise product that one evaluation may run over.
 _MAX_WORK = MAX_VALUES**2
 _EVALUATED = frozenset({
-    "Abs", "Add", "And", "ArgMax", "ArgMin", "Cast", "CastLike", "Ceil", "Clip", "Compress",
+    "Abs", "Add", "And", "ArgMax", "ArgMin", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr",
+    "BitwiseXor", "Cast", "CastLike", "Ceil", "Clip", "Compress",
     "Concat", "Constant", "CumSum", "Div", "Equal", "Exp", "Flatten", "Floor", "Gather",
     "GatherElements", "GatherND", "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual",
     "Log", "Max", "Min", "Mod", "Mul", "Neg", "NonZero", "Not", "Or", "Pow", "Reciprocal",

@@ -16,9 +16,17 @@ from latprof.errors import (
     shown,
 )
 from latprof.graph.guarded.inference import Allowance
-from latprof.graph.inferring.rounds import Inference, Inferred, Resolver, static_shape
-from latprof.graph.kept_shapes import kept_value_infos
+from latprof.graph.inferring.rounds import (
+    Inference,
+    Inferred,
+    Resolver,
+    check_sizes,
+    shapes_of,
+    static_shape,
+)
+from latprof.graph.kept_shapes import kept_value_infos, put_claims, take_claims
 from latprof.graph.model_file import MAX_ELEMENTS, bounded_product, graph_inputs, light_copy
+from latprof.graph.node_order import all_nodes, subgraphs
 from latprof.graph.shape_arithmetic import Effort
 
 if TYPE_CHECKING:
@@ -128,26 +136,41 @@ def infer_shapes(
 ) -> Inferred:
     """Infer the shape of every value of a model with static inputs.
 
-    ``held`` is what was known of values before; it is used, and added to ``model``, only for those
-    that inference does not resolve. With ``assume`` sizes that are decided as the model runs are
-    taken as the largest that they can be. Raises ModelFileError where a size is absurd, and
-    UnknownCostsError where nothing can be inferred.
+    What the file says of values, and ``held``, which was known of them before, are used only for
+    those that inference does not resolve; ``held`` is added to ``model``. With ``assume`` sizes
+    that are decided as the model runs are taken as the largest that they can be. Raises
+    ModelFileError where a size is absurd, and UnknownCostsError where nothing can be inferred.
     """
     light = light_copy(model)
-    for sparse in light.graph.sparse_initializer:  # onnx infers nothing from these
-        light.graph.initializer.add(
-            name=sparse.values.name, data_type=sparse.values.data_type, dims=sparse.dims
-        )
-    light.graph.ClearField("sparse_initializer")
+    _make_dense(light.graph)
+    check_sizes(shapes_of(light.graph), label)
+    claims = take_claims(light.graph)
     inference = Inference(light, label, allowance or Allowance(), Effort(), resolver)
     found = inference.resolve()
-    added = [v for v in held if v.name in found.shapes or static_shape(v) is not None]
-    added = [value for value in added if found.shapes.get(value.name) is None]
-    if added:
-        for each in (light, model):
-            each.graph.value_info.extend(added)
+    added, believed = (
+        [value for value in values if _adds(value, found)] for values in (held, claims)
+    )
+    if added or believed:
+        model.graph.value_info.extend(added)
+        put_claims(light.graph, (*added, *believed))
         found = inference.resolve()
     return inference.assuming(found) if assume else found
+
+
+def _make_dense(graph: onnx.GraphProto) -> None:
+    """Tell of sparse weights, those of bodies too, as of others: onnx infers nothing from them."""
+    inner = (each for node in all_nodes(graph.node) for each in subgraphs(node))
+    for each in (graph, *inner):
+        for sparse in each.sparse_initializer:
+            values = sparse.values
+            each.initializer.add(name=values.name, data_type=values.data_type, dims=sparse.dims)
+        each.ClearField("sparse_initializer")
+
+
+def _adds(value: onnx.ValueInfoProto, found: Inferred) -> bool:
+    """Whether a claim says what inference did not find."""
+    known = value.name in found.shapes or static_shape(value) is not None
+    return known and found.shapes.get(value.name) is None
 
 
 def _by_name(shapes: InputShapes, names: list[str], label: str) -> dict[str, tuple[int, ...]]:

@@ -33,7 +33,7 @@ from tests.fuzz import (
     stores,
     thermal_pages,
 )
-from tests.fuzz.models import attacks, odd_models, random_graphs
+from tests.fuzz.models import attacks, odd_models, random_graphs, true_shapes
 from tests.fuzz.outcomes import BAD
 
 
@@ -72,6 +72,7 @@ FUZZERS = {
     "tiny-models": Fuzzer(attacks.fuzz_tiny, 100, 10),
     "odd-models": Fuzzer(odd_models.fuzz_odd, 336, 56),
     "random-graphs": Fuzzer(random_graphs.fuzz_graphs, 20_000, 1000),
+    "true-shapes": Fuzzer(true_shapes.fuzz_shapes, 20_000, 1000),
     "external-data": Fuzzer(attacks.fuzz_external, 77, 77),
     "phone-faults": Fuzzer(phone_faults.faults, 1200, 24),
     "foreign-models": Fuzzer(foreign_models.measure, 120, 20),

@@ -68,6 +68,12 @@ def test_graphs_wired_at_random_are_read_or_refused(tmp_path):
     assert found["predicted"] > 10
 
 
+def test_shapes_and_work_are_those_that_onnx_runtime_makes(tmp_path):
+    found = outcomes("true-shapes", 440, tmp_path)
+    assert found["bad"] == 0
+    assert found["the same"] > 300
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_tiny_models_that_ask_for_much_are_refused(tmp_path):
     found = outcomes("tiny-models", 20, tmp_path)

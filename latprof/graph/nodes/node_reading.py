@@ -181,6 +181,11 @@ class GraphReading:
                 model, self.label, allowance=self.allowance, resolver=resolved, assume=True
             )
             operators = list(self.operators(inner, depth=depth + 1))
+            if _changes_sizes(view.node, body, inner):
+                why = f"sizes within {node_name(view.node)} may change: counted as in its first run"
+                operators = [
+                    dataclasses.replace(each, unknown=each.unknown or why) for each in operators
+                ]
         except LatprofError as error:
             why = f"a body of {node_name(view.node)} is not known: {error}"[:200]
             return [Operator(f"{prefix}body", "Body", (), (), unknown=why)]
@@ -247,6 +252,16 @@ class GraphReading:
                     f"{where} has a weight that does not fit its input",
                     got=f"input {data}, weight {weight}, {groups} groups",
                 )
+
+
+def _changes_sizes(node: onnx.NodeProto, body: onnx.GraphProto, inner: Inferred) -> bool:
+    """Whether what a Loop hands to its next run has other sizes than what the first one got."""
+    if node.op_type != "Loop":
+        return False
+    handed = zip(body.input[2:], body.output[1:], strict=False)
+    return any(
+        inner.shapes.get(first.name) != inner.shapes.get(last.name) for first, last in handed
+    )
 
 
 def _assumed_size(view: NodeView, assumed: Mapping[str, str]) -> str:

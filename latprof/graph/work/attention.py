@@ -6,7 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from latprof.graph.work.graph_node import GraphNode, MacCounter
+    from latprof.graph.operators import Shape
+    from latprof.graph.work.graph_node import GraphNode, MacCounter, ShapeRule
 
 
 def _standard(node: GraphNode) -> int:
@@ -57,6 +58,13 @@ def _multi_head(node: GraphNode, past: int = 6) -> int:
             value_hidden = heads * value[3] if len(value) == 4 else value[2]
     before = node.shape(past)[2] if node.has(past) else 0
     return batch * queries * (keys + before) * (hidden + value_hidden)
+
+
+def _multi_head_shapes(node: GraphNode) -> list[Shape]:
+    """As many rows as the query, as wide as the values of all heads."""
+    batch, queries = node.shape(0)[:2]
+    value = node.shape(2)
+    return [(batch, queries, value[1] * value[3] if len(value) == 4 else value[2])]
 
 
 def _masked_multi_head(node: GraphNode) -> int:
@@ -141,3 +149,5 @@ ATTENTION: dict[str, MacCounter] = {
     "LinearAttention": _linear,
     "ai.onnx.preview:FlexAttention": _standard,
 }
+#: Shapes of outputs, where none of ONNX's operators has the same.
+ATTENTION_SHAPES: dict[str, ShapeRule] = {"com.microsoft:MultiHeadAttention": _multi_head_shapes}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -61,6 +61,7 @@ class GraphNode(ShortRepr):
 
 
 MacCounter: TypeAlias = Callable[[GraphNode], int]
+ShapeRule: TypeAlias = "Callable[[GraphNode], Sequence[Shape]]"
 
 
 def _shape(values: tuple[Value | None, ...], position: int) -> Shape:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from latprof.common.own_code.calling import called
 from latprof.errors import InvalidValueError, shown, words_of
-from latprof.graph.work.attention import ATTENTION
+from latprof.graph.work.attention import ATTENTION, ATTENTION_SHAPES
 from latprof.graph.work.data_movement import MOVES_DATA
 from latprof.graph.work.machine_learning import LEARNED
 from latprof.graph.work.products import PRODUCTS
@@ -21,8 +21,7 @@ from latprof.registry import OPERATORS
 
 if TYPE_CHECKING:
     from latprof.graph.operators import Shape
-    from latprof.graph.work.graph_node import GraphNode, MacCounter
-    from latprof.graph.work.machine_learning import ShapeRule
+    from latprof.graph.work.graph_node import GraphNode, MacCounter, ShapeRule
 
 
 class OperatorHandler:
@@ -69,7 +68,10 @@ Handler = TypeVar("Handler", bound=type[OperatorHandler])
 
 _own: Mapping[str, OperatorHandler] = {
     **dict.fromkeys(MOVES_DATA, _Counted(lambda _: 0)),
-    **{name: _Counted(count) for name, count in {**PRODUCTS, **ATTENTION}.items()},
+    **{
+        name: _Counted(count, ATTENTION_SHAPES.get(name))
+        for name, count in {**PRODUCTS, **ATTENTION}.items()
+    },
     **{name: _Counted(*both) for name, both in LEARNED.items()},
 }
 _registered: dict[str, OperatorHandler] = {}

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from latprof.graph.operators import Shape
-    from latprof.graph.work.graph_node import GraphNode, MacCounter
-
-ShapeRule: TypeAlias = "Callable[[GraphNode], Sequence[Shape]]"
+    from latprof.graph.work.graph_node import GraphNode, MacCounter, ShapeRule
 
 _LABELS = ("classlabels_ints", "classlabels_int64s", "classlabels_strings")
 

@@ -1,7 +1,9 @@
 """ONNX operators whose outputs have the shapes of another domain's: what inference can follow.
 
 onnx infers no shapes for ONNX Runtime's own operators, and of nothing that reads their results.
-Where shapes are inferred, such an operator is replaced by one or a few that onnx knows.
+Where shapes are inferred, such an operator is replaced by one or a few that onnx knows. So are
+pools with ``ceil_mode``, of which onnx counts a window too many before opset 22: the one that
+begins behind the data.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ _IN_ONNX = {
     **dict.fromkeys(("ParametricSoftplus", "ScaledTanh"), math.inf),
     "LayerNormalization": 16,
 }
+_POOLS = frozenset({"AveragePool", "LpPool", "MaxPool"})
 #: The shape of the first input, of as many outputs as stand here.
 _LIKE_FIRST: Mapping[str, tuple[int, ...]] = {
     **dict.fromkeys(
@@ -78,7 +81,6 @@ _ALIKE: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "Range": ("Range", (0, 1, 2)),
     "TorchEmbedding": ("Gather", (0, 1)),
     "GatherND": ("GatherND", (0, 1)),
-    "ConvTransposeWithDynamicPads": ("ConvTranspose", (0, 1)),
     "DequantizeLinear": ("DequantizeLinear", (0, 1)),
     "QuantizeLinear": ("QuantizeLinear", (0, 1)),
 }
@@ -98,8 +100,10 @@ def with_stand_ins(model: onnx.ModelProto, weights: Mapping[str, Shape | None]) 
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
 
     def is_own(node: onnx.NodeProto) -> bool:
-        own = opset <= _IN_ONNX.get(node.op_type, 0) and node.domain in ("", "ai.onnx")
-        return own or node.domain in _DOMAINS
+        if node.domain in _DOMAINS:
+            return True
+        own = opset <= _IN_ONNX.get(node.op_type, 0) or node.op_type in _POOLS
+        return own and node.domain in ("", "ai.onnx")
 
     if not any(map(is_own, model.graph.node)):
         return model
@@ -118,6 +122,9 @@ def _stand_in(
     """Nodes in its place; none where nobody knows its shapes."""
     try:
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        if node.op_type in _POOLS and node.domain in ("", "ai.onnx"):
+            floored = _floored(attributes)
+            return [make_node(node.op_type, node.input, node.output, **floored)] if floored else []
         if node.op_type in _LIKE_FIRST:
             outputs = (p for p in _LIKE_FIRST[node.op_type] if p < len(node.output))
             return [
@@ -131,7 +138,7 @@ def _stand_in(
             return _channels_last(alike, weights) if last else [alike]
         special = _SPECIAL.get(node.op_type)
         return special(_Place(node, attributes, weights, graph)) if special else []
-    except (IndexError, KeyError, StopIteration, TypeError, ValueError):
+    except (IndexError, KeyError, OverflowError, StopIteration, TypeError, ValueError):
         return []  # it lacks what it needs
 
 
@@ -140,7 +147,42 @@ def _alike(node: onnx.NodeProto, attributes: Mapping[str, Any]) -> onnx.NodeProt
     kept = {name: v for name, v in attributes.items() if name not in _NOT_ONNX}
     if op_type == "MatMul":
         kept = {}
+    if op_type in _POOLS:
+        kept = _floored(kept) or kept
     return make_node(op_type, [node.input[p] for p in positions], [node.output[0]], **kept)
+
+
+def _floored(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """A pool's attributes with ``ceil_mode`` without it, at the same output; empty for others.
+
+    A side is ceil((data + pads - window) / stride) + 1, or where this would begin a window behind
+    data and first pad, ceil((data + first pad) / stride). Which of the two it is follows from the
+    window alone.
+    """
+    kernel = attributes.get("kernel_shape", ())
+    if not attributes.get("ceil_mode") or attributes.get("auto_pad") in (
+        b"SAME_UPPER",
+        b"SAME_LOWER",
+    ):
+        return {}
+    sides = len(kernel)
+    strides = attributes.get("strides") or [1] * sides
+    dilations = attributes.get("dilations") or [1] * sides
+    valid = attributes.get("auto_pad") == b"VALID"
+    pads = [0] * 2 * sides if valid else [*(attributes.get("pads") or [0] * 2 * sides)]
+    found = {"kernel_shape": [*kernel], "dilations": [*dilations]}
+    for side, (size, stride, dilation) in enumerate(zip(kernel, strides, dilations, strict=True)):
+        last = sides + side
+        if (size - 1) * dilation + 1 >= pads[last] + stride:
+            pads[last] += stride - 1
+        else:
+            found["kernel_shape"][side] = found["dilations"][side] = 1
+            pads[last] = 0
+    kept = {name: attributes[name] for name in ("storage_order", "p") if name in attributes}
+    plain = (
+        {} if all(each == 1 for each in found["dilations"]) else {"dilations": found["dilations"]}
+    )
+    return {"kernel_shape": found["kernel_shape"], "strides": strides, "pads": pads} | kept | plain
 
 
 def _channels_last(node: onnx.NodeProto, weights: Mapping[str, Shape | None]) -> Nodes:
@@ -217,11 +259,16 @@ def _projecting_attention(place: _Place) -> Nodes:
 
 
 def _multi_head_attention(place: _Place) -> Nodes:
-    """MultiHeadAttention with three inputs: as wide as the query, whose heads it has."""
+    """MultiHeadAttention with three inputs: as wide as the values.
+
+    Where these are apart by heads, onnx finds no shape, and the operator's handler is asked.
+    """
     node = place.node
     if len(node.input) > 1 and node.input[1]:
-        separate = len(node.input) > 2 and node.input[2]
-        return [make_node("Identity", [node.input[0]], [node.output[0]])] if separate else []
+        if len(node.input) < 3 or not node.input[2]:
+            return []
+        factors = [node.input[0], node.input[2]]
+        return [make_node("Einsum", factors, [node.output[0]], equation="bqh,bkv->bqv")]
     return _first_of(place, node.input[0], 3, 1)  # (batch, length, heads, 3, size)
 
 
