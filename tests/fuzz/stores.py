@@ -1,6 +1,7 @@
 """Stores that are damaged by other programs or by the disk, through export, train and report.
 
-Each must be refused with an error of latprof's, or give exactly what the whole store gives.
+Each must be refused with an error of latprof's, or give exactly what the whole store gives. Of what
+is refused ``doctor`` sees the damage, and what it saves is whole.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from computed_store import fill_store
 
 import latprof
 from latprof.errors import LatprofError, StoreError
+from latprof.measurement.store.salvage import inspect_store, save_whole_rows
 from latprof.measurement.store.schema import CHECKED, ledgers, meta
 from tests.fuzz.outcomes import BAD
 
@@ -44,7 +46,7 @@ VALUES: tuple[Any, ...] = (
     *(0, 1, 2, -1, 7, 1e300, -1e9, float("inf"), float("-inf"), 2**62, -(2**62), 1e18, 0.5),
 )
 TABLES = [table.name for table in (*CHECKED, ledgers, meta)]
-FILLED = [name for name in TABLES if name not in {"searches", "search_steps", ledgers.name}]
+FILLED = [name for name in TABLES if name not in {"searches", "search_steps"}]
 
 
 def judge(path: Path) -> dict[str, Any]:
@@ -219,17 +221,35 @@ def fuzz_stores(numbers: range, seed: int, folder: Path) -> Iterable[tuple[str, 
 
 
 def _outcome(path: Path, expected: dict[str, Any], what: str) -> tuple[str, str]:
+    unseen = _unseen(path)
     try:
         found = judge(path)
     except StoreError as error:
         long = len(str(error)) > 500
-        return (BAD, f"{what}: a message of {len(str(error))}") if long else ("refused", "")
+        if long or unseen:
+            return BAD, f"{what}: {unseen}; a message of {len(str(error))}: {error}"
+        return "refused", ""
     except LatprofError as error:
         return f"refused [{error.code}]", ""
     except Exception as error:
         return BAD, f"{what}: {type(error).__name__}: {str(error)[:200]}"
+    if unseen.startswith("what"):
+        return BAD, f"{what}: {unseen}"
     changed = [name for name in expected if found[name] != expected[name]]
     return (BAD, f"{what}: other {', '.join(changed)}") if changed else ("the same", "")
+
+
+def _unseen(path: Path) -> str:
+    """What ``doctor`` does not see, or leaves in what it saves; empty where it sees damage."""
+    saved = path.with_name("saved.db")
+    saved.unlink(missing_ok=True)
+    try:
+        if inspect_store(path).is_whole:
+            return "doctor sees nothing"
+        save_whole_rows(path, saved)
+        return "" if inspect_store(saved).is_whole else "what was saved is not whole"
+    except LatprofError:
+        return ""
 
 
 @contextlib.contextmanager
