@@ -112,12 +112,22 @@ class _Joined:
         self._new, self._fresh, self._location = {}, {}, store.location
         for table in schema.tables_of(store.version, sa.inspect(reading).get_table_names()):
             rows = store.checked_rows(reading, table)
+            if table is schema.kernel_profiles and store.version == 1:
+                rows = self._with_counts(rows, reading)
             if table is schema.constants:
                 self._add_constants(store, rows)
             elif table in (schema.kernels, schema.steps):
                 self._add_children(table, rows)
             else:
                 self._add(table, rows)
+
+    def _with_counts(self, rows: Iterable[Row], reading: sa.Connection) -> Iterator[Row]:
+        """Profiles with the numbers of their kernels, which version 1 does not state."""
+        profile = schema.kernels.c.profile_id
+        query = sa.select(profile, sa.func.count()).group_by(profile)
+        counts = dict(map(tuple, reading.execute(query)))
+        for row in rows:
+            yield row | {"kernel_count": counts.get(row["id"], 0)}
 
     def _add(self, table: sa.Table, rows: Iterable[Row]) -> None:
         """Add the rows that are not there; know the numbers of all."""

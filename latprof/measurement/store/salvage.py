@@ -211,7 +211,8 @@ class _Salvage:
                 state.whole += len(whole)
                 yield table, whole
             if state.missing:
-                state.add(f"{state.missing} of {state.stated} rows are missing")
+                missing = f"{state.missing} of {state.stated} rows are missing"
+                state.findings.insert(0, missing)  # not behind what only follows from it
             elif state.stated is not None and state.whole + state.damaged > state.stated:
                 state.add(f"more rows than the {state.stated} that were stored")
             if table is schema.constants and (state.missing or state.damaged):

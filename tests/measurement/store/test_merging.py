@@ -144,7 +144,8 @@ def test_a_store_of_the_first_version_without_searches_is_joined(tmp_path):
     old = Path(shutil.copy(VERSION_1, tmp_path))
     execute(old, "DROP TABLE search_steps", "DROP TABLE searches")
     counts = merge_stores([old], tmp_path / "c.db")
-    assert counts.added["measurements"] == 90
+    assert counts.added["measurements"] + counts.known["measurements"] == 90
+    assert counts.added["kernel_profiles"] == 24
     assert inspect_store(tmp_path / "c.db").is_whole
 
 
