@@ -29,7 +29,7 @@ def seconds_to_end() -> float:
 def run_to_its_end(work: Callable[[], _Result]) -> _Result:
     """Call ``work`` and return its result; an interrupt is raised once it has ended, not amid it.
 
-    For what goes on without us, such as a command on a phone: whoever puts right what it does must
+    For what continues elsewhere, such as a command on a phone: whoever puts right what it does must
     not begin before it has done it. Raises what ``work`` raises.
     """
     begun, ended = threading.Lock(), threading.Event()
