@@ -18,6 +18,7 @@ from latprof.errors import (
     UnsupportedModelError,
 )
 from latprof.farm import device_tasks
+from latprof.farm.device_state import REST_S
 from latprof.measurement.records import KernelProfile
 from latprof.measurement.visits import Failure, Visit
 from latprof.profilers.visits.sending import content_of, named
@@ -135,7 +136,11 @@ class RemoteMeasurer:
             else:
                 break
         if "aside" in answer:
-            raise DeviceOfflineError(answer["aside"])
+            raise DeviceOfflineError(
+                answer["aside"],
+                hint="mend it and restart its worker, or run the same command again later: it is "
+                f"tried again after {REST_S / 60:.0f} minutes",
+            )
         if "failure" in answer:
             raise Failure.from_dict(answer["failure"]).error()
         return answer
@@ -145,7 +150,11 @@ class RemoteMeasurer:
         if not self._farm.is_connected(holder):
             return holder
         if time.monotonic() >= give_up_at:
-            raise DeviceOfflineError(f"another collection has {self._device.name}")
+            raise DeviceOfflineError(
+                f"another collection has {self._device.name}",
+                hint="run the same command again when that has ended, or allow more with "
+                "`queue_timeout`",
+            )
         time.sleep(_AGAIN_S)
         return ""
 

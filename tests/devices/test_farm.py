@@ -409,6 +409,7 @@ def test_a_device_that_keeps_failing_is_set_aside_and_reported(folder, address, 
         done = collect(folder, address)
         assert done.returncode == 5, done.stderr
         assert "sim@bad is set aside after 6 failed visits in a row" in done.stderr
+        assert "it is tried again after 10 minutes" in done.stderr
         found = json.loads(latprof(folder, "farm", "status", address, "--json").stdout)
         states = {each["name"]: each["state"] for each in found["devices"]}
         assert states["sim@bad"] == "set aside"

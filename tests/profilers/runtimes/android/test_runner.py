@@ -412,6 +412,14 @@ def test_the_committed_programs_are_small_and_for_what_they_say():
     assert read_elf(runner_program("arm64-linux")).machine == android.machine == 183
 
 
+def test_a_cut_model_is_refused_in_a_sentence_that_ends(model, tmp_path):
+    cut = tmp_path / "cut.tflite"
+    cut.write_bytes(Path(model["tflite"]).read_bytes()[:2000])
+    with a_runner(litert()) as client, pytest.raises(UnsupportedModelError) as error:
+        client.load(0, str(cut))
+    assert not error.value.problem.endswith((":", " ")), error.value.problem
+
+
 def test_the_models_loaded_first_lie_in_memory_as_all_later_ones(tmp_path):
     """Else the references, which are, would be faster or slower than a network for that alone."""
     path = tmp_path / "model"

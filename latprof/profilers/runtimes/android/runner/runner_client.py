@@ -379,7 +379,7 @@ class RunnerClient:
 
     def _refusal(self, answer: RunnerAnswer) -> LatprofError:
         """The error that an answer names."""
-        code, text = answer.text("code"), answer.text("text")
+        code, text = answer.text("code"), answer.text("text").rstrip(": ")
         if code in _LAST_WORDS:
             self._lost = text
         kind = _ERRORS.get(code, DeviceError)
