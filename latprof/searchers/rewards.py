@@ -42,6 +42,9 @@ def mnas_reward(
 ) -> NDArray[np.float64]:
     """MnasNet's objective ``ACC * (LAT / T) ** w`` (Tan et al., CVPR 2019, equations 2 and 3).
 
+    An accuracy below 0, such as the negative of a loss, is divided by the power of the latency, not
+    multiplied: what is slower is never better.
+
     Parameters
     ----------
     accuracy, latency_ms : array of shape (n,)
@@ -71,7 +74,9 @@ def mnas_reward(
         raise InvalidValueError("latencies and their target are above 0 ms")
     below, above = exponents
     exponent = np.where(latency <= target_ms, below, above)
-    reward: NDArray[np.float64] = np.asarray(accuracy) * (latency / target_ms) ** exponent
+    accuracies = np.asarray(accuracy, dtype=np.float64)
+    factor = (latency / target_ms) ** exponent
+    reward: NDArray[np.float64] = np.where(accuracies < 0, accuracies / factor, accuracies * factor)
     return reward
 
 

@@ -1,5 +1,6 @@
 """The contract of searchers, and tables as sources: budget, trail, resuming, fronts."""
 
+import contextlib
 import math
 
 import numpy as np
@@ -20,6 +21,7 @@ from latprof.searchers import (
 )
 from latprof.searchers.base import EvaluatingSearcher
 from latprof.searchers.methods import get_searcher, searcher_names
+from latprof.searchers.rewards import SOFT
 from latprof.searchers.sampling import sample_within
 
 SPACE = get_space("nasbench-macro")
@@ -242,6 +244,8 @@ class Rising(NASBenchMacroSpace):
         ("nsga2", {"population": 8, "children": 4}),
         ("nsga2", {"population": 8, "children": 4, "model": False}),
         ("netadapt", {}),
+        ("mnas", {}),
+        ("mnas", {"exponents": SOFT}),
     ],
 )
 @pytest.mark.parametrize("limit_ms", [9.0, math.inf])
@@ -256,3 +260,48 @@ def test_no_method_asks_about_what_a_space_does_not_allow(method, options, limit
     assert len(found.trail) >= (10 if method != "netadapt" else 1)
     assert space.allowed(np.array(accuracy.asked, dtype=np.uint8)).all()
     assert found.best.latency_ms <= limit_ms
+
+
+class Few(NASBenchMacroSpace):
+    """One network, or two: every layer has one candidate, but perhaps the last."""
+
+    name = "few"
+
+    def __init__(self, networks):
+        super().__init__()
+        self.networks = networks
+
+    @property
+    def candidates(self):
+        first = super().candidates[0]
+        return (*[first[:1]] * 7, first[: self.networks])
+
+
+@pytest.mark.parametrize("networks", [1, 2])
+@pytest.mark.parametrize("limit_ms", [0.5, 5.0, math.inf])
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("random", {}),
+        ("evolution", {}),
+        ("evolution", {"model": False}),
+        ("nsga2", {}),
+        ("nsga2", {"model": False}),
+        ("netadapt", {}),
+        ("mnas", {}),
+    ],
+)
+def test_a_space_of_one_or_two_networks_is_searched(method, options, limit_ms, networks):
+    space = Few(networks)
+    rows = space.sample_choices(networks)
+    problem = SearchProblem(LatencyTable(space, rows, 1.0 + rows.sum(axis=1)), Counting(), limit_ms)
+    searcher = get_searcher(method, **options)
+    if limit_ms == 0.5:
+        with contextlib.suppress(UnreachableLimitError):
+            assert searcher.run(problem, 20).best is None
+        return
+
+    found = searcher.run(problem, 20)
+
+    assert found.best.accuracy == max(step.accuracy for step in found.trail)
+    assert len(found.trail) <= networks

@@ -33,6 +33,14 @@ def test_hard_constraint_ignores_latency_below_the_target_and_divides_above():
     assert reward == pytest.approx([0.7, 0.7, 0.35])
 
 
+@pytest.mark.parametrize("exponents", [HARD, SOFT])
+def test_a_negative_accuracy_is_no_better_for_being_slower(exponents):
+    reward = mnas_reward([-0.7, -0.7, -0.7], [75.0, 100.0, 150.0], 75.0, exponents)
+
+    assert reward[0] == pytest.approx(-0.7)
+    assert reward[0] > reward[1] > reward[2]
+
+
 def test_mobilenetv3s_exponent_for_the_small_model():
     """``w = -0.15``: at twice the target 0.9013 of the accuracy is left."""
     assert mnas_reward(0.675, 30.0, 15.0, (-0.15, -0.15)) == pytest.approx(

@@ -104,7 +104,11 @@ class MnasSearch(EvaluatingSearcher):
     def rewards(
         self, problem: SearchProblem, accuracy: NDArray[np.float64], bound_ms: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """The rewards of n networks, shape (n,)."""
+        """The rewards of n networks, shape (n,); of those not allowed the least, at most 0."""
         if np.isinf(problem.limit_ms):
             return accuracy
-        return mnas_reward(accuracy, bound_ms, problem.limit_ms, self.exponents)
+        allowed = np.isfinite(bound_ms)
+        kept = mnas_reward(accuracy[allowed], bound_ms[allowed], problem.limit_ms, self.exponents)
+        rewards = np.full(len(accuracy), min(0.0, float(kept.min(initial=0.0))))
+        rewards[allowed] = kept
+        return rewards

@@ -189,7 +189,9 @@ def _two_changes(
         for choice in range(size)
         if choice != network[decision]
     ]
-    pairs = np.array(list(itertools.combinations(range(len(changes)), 2)))
+    pairs = np.array(list(itertools.combinations(range(len(changes)), 2)), dtype=np.int64)
+    if not len(pairs):  # of a space with at most one change
+        return network[None][:0]
     if len(pairs) > _MOST_PAIRS:
         pairs = pairs[generator.permutation(len(pairs))[:_MOST_PAIRS]]
     rows = np.repeat(network[None], len(pairs), axis=0)
