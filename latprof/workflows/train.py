@@ -88,7 +88,8 @@ def train(
     UsageError
         For a store with several targets or several search spaces, or of another space than
         ``space`` (also where its source was changed since), for neither a store nor a
-        published column, or both, and for a column that no predictor can be fitted to.
+        published column, or both, for ``device_name`` without ``published``, and for a column that
+        no predictor can be fitted to.
     DataSetError
         For a published file that is missing or malformed.
     """
@@ -99,6 +100,7 @@ def train(
     from latprof.predictors.pack.saving import save_pack
     from latprof.predictors.training.stored_training import train_on_labels
 
+    _check_source(store, published, device_name, others_given=(target, space) != (None, None))
     predictor_class(predictor)
     own = space_of(space)
     if output is not None:
@@ -116,12 +118,9 @@ def train(
         from latprof.datasets.importers.columns import load_column
         from latprof.predictors.training.imported_training import train_on_column
 
-        if store is not None or target is not None or space is not None:
-            raise UsageError("`published` takes no store, no target and no space")
         pack = train_on_column(load_column(published), device_name=device_name, **options)
-    elif store is None:
-        raise UsageError("a store is needed, or `published` measurements")
     else:
+        assert store is not None
         with open_store(store) as opened:
             pack = train_on_labels(TargetLabels.of(opened, target), space=own, **options)
     if output is not None:
@@ -139,6 +138,17 @@ def train(
                 "fit has"
             )
     return pack
+
+
+def _check_source(
+    store: StoreLike | None, published: str | None, device_name: str, *, others_given: bool
+) -> None:
+    if published is None and store is None:
+        raise UsageError("a store is needed, or `published` measurements")
+    if published is None and device_name:
+        raise UsageError("`device_name` is for `published` measurements", field="device_name")
+    if published is not None and (store is not None or others_given):
+        raise UsageError("`published` takes no store, no target and no space")
 
 
 def train_values(pack: Pack, output: PathLike) -> dict[str, Any]:

@@ -35,6 +35,8 @@ _ACCELERATOR = re.compile(
 #: Cells of NAS-Bench-201 whose output is not connected take about no time: a row below this
 #: fraction of the median is one.
 DISCONNECTED = 0.02
+#: Milliseconds above which a number is no latency: some thirty years.
+_LARGEST_MS = 1e12
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -151,11 +153,11 @@ def split_device(name: str) -> tuple[str, int | None]:
 
 
 def usable_rows(source: str, latency_ms: Floats, *, least: float = 0.0) -> Mask:
-    """Mark the rows that are latencies: finite, above 0 and not below ``least`` of the median.
+    """Mark the rows that are latencies: above 0, at most 1e12, not below ``least`` of the median.
 
     Raises DataSetError where no row is.
     """
-    timed = np.isfinite(latency_ms) & (latency_ms > 0)
+    timed = (latency_ms > 0) & (latency_ms <= _LARGEST_MS)
     if not timed.any():
         raise DataSetError(f"{source} holds no latency", expected="numbers above 0")
     with np.errstate(invalid="ignore"):

@@ -179,6 +179,11 @@ def _close(
     count = fields.get("count")
     if count is not None and (count < 0 or count != int(count)):
         raise DataSetError(f"{path}: the count of {key[:200]!r} is no count", got=str(count))
+    wrong = next((name for name in ("var", "std") if fields.get(name, 0.0) < 0), None)
+    if wrong is not None:
+        raise DataSetError(
+            f"{path}: the {wrong} of {key[:200]!r} is below 0", got=str(fields[wrong])
+        )
     variance = fields["std"] ** 2 if "std" in fields else None
     entries[key] = TableEntry(
         fields["mean"], None if count is None else int(count), fields.get("var", variance)

@@ -14,7 +14,7 @@ from latprof.datasets.importers.twins import noise_of_twins
 from latprof.errors import UsageError
 from latprof.measurement.records import Target
 from latprof.predictors.pack.origin import NOT_STATED, PUBLISHED, Origin
-from latprof.predictors.training.split_training import train
+from latprof.predictors.training.split_training import MIN_ROWS, train
 
 if TYPE_CHECKING:
     from latprof.datasets.importers.base import ImportedLatencies
@@ -51,8 +51,8 @@ def train_on_column(
     Raises
     ------
     UsageError
-        For a column whose rows are no architectures of a search space, and for one that was summed
-        from a table and never measured.
+        For a column whose rows are no architectures of a search space, for one that was summed from
+        a table and never measured, and for one that holds a single value.
     UnknownNameError, NotEnoughDataError, InvalidValueError, CoverageError
         As ``train``.
     """
@@ -61,11 +61,19 @@ def train_on_column(
             f"the rows of {column.name} are not architectures of a search space",
             hint="predictors of a search space need rows of one, such as those of help and brp-nas",
         )
+    usable_ms = column.latency_ms[column.usable]
+    if len(usable_ms) >= MIN_ROWS and np.ptp(usable_ms) == 0:
+        raise UsageError(
+            f"all {len(usable_ms):,} rows of {column.name} have the same latency",
+            got=f"{usable_ms[0]:g} ms",
+            hint="nothing can be learned from it; take another column",
+        )
     if SYNTHETIC in column.flags:
         raise UsageError(
             f"{column.name} was summed from a table, not measured",
             hint="a pack of it would say how near a sum is to a sum; take a measured column",
         )
+    source = hashlib.sha256(Path(column.source).read_bytes()).hexdigest()
     stated = column.batch_size is not None
     target = Target(
         device=PUBLISHED,
@@ -78,7 +86,7 @@ def train_on_column(
     pack = train(
         column.space,
         column.choices[column.usable],
-        column.latency_ms[column.usable],
+        usable_ms,
         predictor=predictor,
         target=target,
         noise_floor=noise_of_twins(column),
@@ -96,6 +104,6 @@ def train_on_column(
         licence=column.licence,
         conditions="; ".join(words),
         traps=tuple(sorted(column.flags)),
-        sha256=hashlib.sha256(Path(column.source).read_bytes()).hexdigest(),
+        sha256=source,
     )
     return dataclasses.replace(pack, origin=origin)

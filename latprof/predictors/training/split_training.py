@@ -13,7 +13,8 @@ import numpy as np
 from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.published.splits import split_rows
 from latprof.errors import CoverageError, InvalidValueError, NotEnoughDataError
-from latprof.predictors.fitting.evaluation import Metrics, evaluate
+from latprof.predictors.fitting.evaluation import Indices, Metrics, evaluate
+from latprof.predictors.fitting.repeated import distinct_rows
 from latprof.predictors.models.by_name import predictor_names, seeded_predictor
 from latprof.predictors.models.transfer_predictor import TransferPredictor
 from latprof.predictors.pack.pack import HeldOut, Pack, Rows
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from latprof.graph.operators import Operator
     from latprof.measurement.records import Target
     from latprof.measurement.statistics import NoiseFloor
-    from latprof.predictors.base import Batch, Floats, Predictor
+    from latprof.predictors.base import Batch, Choices, Floats, Predictor
     from latprof.predictors.models.block_times import BlockTimes
 
 
@@ -68,6 +69,8 @@ def train(  # noqa: PLR0913 - what a pack carries is named here
 ) -> Pack:
     """Fit a predictor on a seeded split of n measured architectures and judge it on the rest.
 
+    Rows of the same network are all fitted, or all held out.
+
     Parameters
     ----------
     space : SearchSpace
@@ -100,14 +103,14 @@ def train(  # noqa: PLR0913 - what a pack carries is named here
     UnknownNameError
         For a predictor that does not exist.
     NotEnoughDataError
-        For fewer than 10 rows.
+        For fewer than 10 different architectures.
     InvalidValueError
         For latencies or architectures that ``fit`` refuses, or a fraction outside (0, 1).
     CoverageError
         Where the predictor does not know a candidate among the held-out rows.
     """
     choices, latency = _checked(space, architectures, latency_ms)
-    fitted, tested = split_rows(len(choices), test_fraction, seed)
+    fitted, tested = _split(space, choices, latency, test_fraction, seed)
     training, held_out = (choices[fitted], latency[fitted]), (choices[tested], latency[tested])
     options = {} if order is None else {"order": np.asarray(order)[fitted]}
     others = [name for name in predictor_names() if name != predictor] if compare else []
@@ -134,17 +137,34 @@ def train(  # noqa: PLR0913 - what a pack carries is named here
     )
 
 
+def _split(
+    space: SearchSpace, choices: Choices, latency_ms: Floats, test_fraction: float, seed: int
+) -> tuple[Indices, Indices]:
+    """Training and held-out rows; all rows of a network are on one side."""
+    networks = distinct_rows(space.canonical(choices), latency_ms)
+    if len(networks.choices) < MIN_ROWS:
+        raise _too_few(len(networks.choices))
+    fitted, tested = split_rows(len(networks.choices), test_fraction, seed)
+    sides = (np.isin(networks.numbers, side) for side in (fitted, tested))
+    training, held_out = map(np.flatnonzero, sides)
+    return training, held_out
+
+
+def _too_few(rows: int) -> NotEnoughDataError:
+    return NotEnoughDataError(
+        f"{rows} measured architectures are too few to train on",
+        expected=f"at least {MIN_ROWS}",
+        got=str(rows),
+        hint="measure more with latprof collect",
+    )
+
+
 def _checked(space: SearchSpace, architectures: Batch, latency_ms: ArrayLike) -> Rows:
     """The measured rows, which are enough and latencies."""
     choices = space.choices(architectures)
     latency = np.asarray(latency_ms, dtype=np.float64)
     if len(choices) < MIN_ROWS:
-        raise NotEnoughDataError(
-            f"{len(choices)} measured architectures are too few to train on",
-            expected=f"at least {MIN_ROWS}",
-            got=str(len(choices)),
-            hint="measure more with latprof collect",
-        )
+        raise _too_few(len(choices))
     if latency.shape != (len(choices),) or not np.all(np.isfinite(latency) & (latency > 0)):
         raise InvalidValueError(
             "latency_ms holds one finite value above 0 for each architecture",

@@ -55,6 +55,15 @@ def test_layers_that_are_not_there_have_no_choices(written):
             ]
 
 
+def test_what_is_no_latency_is_not_usable(tmp_path):
+    write_help(tmp_path)
+    latency = np.random.default_rng(2).uniform(5, 50, 600)
+    latency[:6] = [np.nan, np.inf, -1.0, 0.0, 1e300, 1e13]
+    write_latency(tmp_path, "fbnet", "phone", latency.tolist())
+    found = load_help(tmp_path, "fbnet", "phone")
+    assert np.flatnonzero(~found.usable).tolist() == [0, 1, 2, 3, 4, 5]
+
+
 def test_the_frame_is_like_that_of_a_data_set(written):
     frame = load_help(written[0], "fbnet", "v100_32").to_frame()
     assert {"architecture", "latency_ms", "usable"} <= set(frame.columns)

@@ -75,6 +75,8 @@ def test_yaml_of_either_style(tmp_path, style):
         "key:\n  mean: 1\nkey:\n  mean: 2\n",
         "key:\n  mean: 1\n  count: -1\n",
         "key:\n  mean: 1\n  count: 1.5\n",
+        "key:\n  mean: 1\n  var: -0.5\n",
+        "key:\n  mean: 1\n  std: -0.5\n",
         "key: 5\n",
         "key: {mean: 1\n",
         "key: {mean: 1\nkey: {mean: 2}\n",

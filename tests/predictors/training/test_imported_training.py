@@ -8,7 +8,7 @@ from synthetic_latency import SPACE, measured
 
 from latprof.datasets.importers.base import ImportedLatencies
 from latprof.datasets.importers.flags import DRIFT
-from latprof.errors import UsageError
+from latprof.errors import NotEnoughDataError, UsageError
 from latprof.predictors.pack.saving import load_pack, read_facts, save_pack
 from latprof.predictors.training.imported_training import train_on_column
 from latprof.predictors.training.split_training import FitProgress
@@ -69,6 +69,18 @@ def test_an_unknown_batch_size_is_said(column):
 def test_what_was_not_measured_or_is_no_architecture_is_refused(column, change, words):
     with pytest.raises(UsageError, match=words):
         train_on_column(dataclasses.replace(column, **change), predictor="linear")
+
+
+def test_a_column_of_one_value_is_refused(column):
+    same = np.where(column.usable, 7.0, 0.0)
+    with pytest.raises(UsageError, match="all 70 rows of help/here/device_64 have the same"):
+        train_on_column(dataclasses.replace(column, latency_ms=same), predictor="linear")
+
+
+def test_too_few_usable_rows_are_told_as_such(column):
+    few = dataclasses.replace(column, usable=np.arange(80) == 30)
+    with pytest.raises(NotEnoughDataError, match="1 measured architectures"):
+        train_on_column(few, predictor="linear")
 
 
 def test_each_fit_is_reported_before_it_begins(column):

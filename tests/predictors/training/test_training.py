@@ -55,6 +55,18 @@ def test_held_out_labels_do_not_reach_the_predictor():
     assert honest.interval_relative == other.interval_relative
 
 
+def test_a_network_that_was_measured_twice_is_on_one_side_of_the_split():
+    choices, latency = measured(40, noise=0.01)
+    twice, again = np.concatenate([choices, choices]), np.concatenate([latency, 1.02 * latency])
+    pack = train(SPACE, twice, again, predictor="linear", compare=False)
+    assert pack.training_rows == 64
+    held_out = [*pack.held_out.architectures]
+    assert len(held_out) == 16
+    assert sorted(held_out) == sorted([*{*held_out}] * 2)
+    with pytest.raises(NotEnoughDataError, match="9 measured"):
+        train(SPACE, np.repeat(choices[:9], 3, axis=0), np.repeat(latency[:9], 3))
+
+
 def test_ten_rows_are_enough_and_nine_are_not():
     choices, latency = measured(10, noise=0.01)
     pack = train(SPACE, choices, latency)

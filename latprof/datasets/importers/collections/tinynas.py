@@ -36,6 +36,7 @@ COLUMNS = (
     "stride",
     "fused_elementwise",
 )
+_LARGEST_MS = 1e12
 _LINE = re.compile(
     r"\{(Regular|Depthwise),((?:\d{1,9},){7}\d{1,9})\}[ \t]+"
     r"(-1(?:\.0*)?|\d[\d.]{0,30}(?:e[+-]?\d{1,3})?)"
@@ -115,7 +116,7 @@ def _time(path: str | os.PathLike[str], number: int, line: str, text: str) -> fl
         time = float(text)
     except ValueError:
         time = 0.0
-    if time == 0.0:
+    if time != -1 and not 0 < time <= _LARGEST_MS:
         raise DataSetError(
             f"{path}, line {number}: not a convolution and a time",
             expected="{Regular,batch,Cin,H,W,Cout,kernel,stride,fused} ms",
