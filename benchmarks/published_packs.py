@@ -103,6 +103,11 @@ def fitted(name: str, data: Path) -> Pack | KernelPack:
 def row(name: str, pack: Pack | KernelPack, path: Path) -> str:
     """One line of the table; the rows of a kernel pack are kernels."""
     error, order, noise = "-", "-", "-"
+    if isinstance(pack, KernelPack) and pack.kernel_metrics is not None:
+        error, order = (
+            f"{pack.kernel_metrics.mape_percent:.2f} (MAPE, kernels)",
+            f"{pack.kernel_metrics.spearman:.4f}",
+        )
     if pack.metrics is not None:
         error, order = f"{pack.metrics.rmse_percent:.2f}", f"{pack.metrics.spearman:.4f}"
     if pack.noise_floor is not None:

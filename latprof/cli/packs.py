@@ -35,7 +35,8 @@ def packs(
     """List the packs that come with latprof, and those in this folder.
 
     `latprof predict --pack NAME` takes each. The error is that on networks held out of the fit: the
-    RMSE over the mean latency, for packs of kernels the mean absolute percentage error. The packs
+    RMSE over the mean latency, for packs of kernels the mean absolute percentage error (of single
+    kernels, marked so, where no network was measured). The packs
     of measurements that others published say in `--json` whose they are, under which conditions
     and with which licence.
     """
@@ -65,6 +66,8 @@ def _row(facts: PackFacts) -> tuple[str, ...]:
         of_any = facts.space == ANY_SPACE
         percent = facts.metrics.mape_percent if of_any else facts.metrics.rmse_percent
         error = f"{percent:.2f} %"
+    elif facts.kernel_metrics is not None:
+        error = f"{facts.kernel_metrics.mape_percent:.2f} % a kernel"
     where = ("unknown", "-", "-", "-", "-")
     if target is not None:
         device, threads = short_device(target.device_name), str(target.threads or "-")

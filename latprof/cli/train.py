@@ -126,6 +126,12 @@ def _print_kernels(pack: KernelPack) -> None:
     if pack.noise_floor is not None:
         typer.echo(f"noise floor  {describe_noise_floor(pack.noise_floor)}")
     found = pack.metrics
+    if pack.kernel_metrics is not None:
+        errors = pack.kernel_metrics
+        typer.echo(
+            f"kernels      {errors.rows:,} left out of the fit: MAPE {errors.mape_percent:.2f} %, "
+            f"within 10 % {errors.within_10_percent:.0f} %"
+        )
     if found is None:
         note("no network was measured end to end: intervals are those of single kernels, widened")
         return

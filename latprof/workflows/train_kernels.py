@@ -82,6 +82,7 @@ def train_kernels_values(pack: KernelPack, output: PathLike) -> dict[str, Any]:
         "kernels": pack.kernel_rows,
         "networks": pack.network_rows,
         "families_left_out": None if pack.metrics is None else pack.metrics.to_dict(),
+        "kernels_left_out": None if pack.kernel_metrics is None else pack.kernel_metrics.to_dict(),
         "noise_floor_percent": None if floor is None else floor.percent,
         "agreement": None if pack.agreement is None else pack.agreement.to_dict(),
     }

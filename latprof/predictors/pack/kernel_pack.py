@@ -26,6 +26,7 @@ from latprof.predictors.pack.manifest import (
     check_files,
     constant_of,
     constant_to_manifest,
+    kernel_metrics_of,
     metrics_of,
     noise_floor_of,
     pack_from_files,
@@ -57,6 +58,8 @@ class KernelPack:
         Where its milliseconds hold.
     metrics : Metrics, optional
         Of networks whose family was left out of the kernels; None where none was measured.
+    kernel_metrics : Metrics, optional
+        Of kernels left out, where no network was measured.
     noise_floor : NoiseFloor, optional
         How well the measurements repeat.
     kernel_rows, network_rows : int
@@ -81,6 +84,7 @@ class KernelPack:
     model: NetworkKernelModel
     target: Target
     metrics: Metrics | None = None
+    kernel_metrics: Metrics | None = None
     noise_floor: NoiseFloor | None = None
     kernel_rows: int = 0
     network_rows: int = 0
@@ -106,6 +110,9 @@ class KernelPack:
             facts.append(("networks", f"{self.network_rows:,}"))
         if self.metrics is not None:
             facts.append(("error of families left out", f"{self.metrics.mape_percent:.1f} % MAPE"))
+        elif self.kernel_metrics is not None:
+            error = f"{self.kernel_metrics.mape_percent:.1f} % MAPE"
+            facts.append(("error of kernels left out", error))
         return facts
 
 
@@ -120,6 +127,7 @@ def save_kernel_pack(pack: KernelPack, path: str | os.PathLike[str]) -> None:
         "created_at": pack.created_at,
         "target": pack.target.to_dict(),
         "metrics": None if pack.metrics is None else pack.metrics.to_dict(),
+        "kernel_metrics": None if pack.kernel_metrics is None else pack.kernel_metrics.to_dict(),
         "noise_floor": None if pack.noise_floor is None else dataclasses.asdict(pack.noise_floor),
         "kernel_rows": pack.kernel_rows,
         "network_rows": pack.network_rows,
@@ -167,6 +175,7 @@ def _kernel_pack(name: str, manifest: Fields, files: Mapping[str, bytes]) -> Ker
         model=NetworkKernelModel.from_files(Fields.of_file(files, _MODEL), files[_TREES]),
         target=target,
         metrics=metrics_of(manifest.optional_fields("metrics")),
+        kernel_metrics=kernel_metrics_of(manifest),
         noise_floor=noise_floor_of(manifest.optional_fields("noise_floor")),
         kernel_rows=manifest.integer("kernel_rows"),
         network_rows=manifest.integer("network_rows"),

@@ -135,7 +135,8 @@ class PackFacts:
     """What a pack's manifest says of it; the predictor itself is not read.
 
     ``space`` is the search space's name, or ``"any"`` for a pack of kernels, and ``noise_percent``
-    the noise floor. ``created_at`` is UTC in ISO 8601. None where the pack does not say.
+    the noise floor. ``created_at`` is UTC in ISO 8601. ``kernel_metrics`` are of kernels left out,
+    for packs of kernels whose networks nobody measured. None where the pack does not say.
     """
 
     path: str
@@ -147,12 +148,16 @@ class PackFacts:
     training_rows: int
     created_at: str
     origin: Origin | None
+    kernel_metrics: Metrics | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return dataclasses.asdict(self) | {
             "target": None if self.target is None else self.target.to_dict(),
             "metrics": None if self.metrics is None else self.metrics.to_dict(),
+            "kernel_metrics": None
+            if self.kernel_metrics is None
+            else self.kernel_metrics.to_dict(),
         }
 
 
@@ -172,6 +177,7 @@ def facts_from_files(path: str, files: Mapping[str, bytes]) -> PackFacts:
             training_rows=manifest.integer("kernel_rows" if of_kernels else "training_rows"),
             created_at=manifest.text("created_at"),
             origin=_origin(manifest),
+            kernel_metrics=kernel_metrics_of(manifest),
         )
 
 
@@ -343,6 +349,12 @@ def _origin(manifest: Fields) -> Origin | None:
 def metrics_of(fields: Fields | None) -> Metrics | None:
     """Metrics, or None for none."""
     return None if fields is None else Metrics.from_dict(fields.values)
+
+
+def kernel_metrics_of(manifest: Fields) -> Metrics | None:
+    """Errors on kernels left out; None for packs that do not state them, as older ones."""
+    known = "kernel_metrics" in manifest.values
+    return metrics_of(manifest.optional_fields("kernel_metrics")) if known else None
 
 
 def noise_floor_of(fields: Fields | None) -> NoiseFloor | None:

@@ -37,6 +37,7 @@ from latprof.predictors.fitting.evaluation import evaluate
 from latprof.predictors.kernels.configurations import Configurations
 from latprof.predictors.kernels.graph_kernels import has_own_rules, kernels_of
 from latprof.predictors.kernels.learning.kernel_agreement import KernelAgreement
+from latprof.predictors.kernels.learning.kernel_fitting import kernels_left_out
 from latprof.predictors.kernels.learning.network_fitting import KernelTable, fit_networks
 from latprof.predictors.kernels.learning.published_kernels import mobile_ml_table, tinynas_table
 from latprof.predictors.pack.kernel_pack import KernelPack
@@ -60,16 +61,21 @@ def pack_of_table(
 ) -> KernelPack:
     """Fit a kernel pack; its errors are of networks whose family was left out of the kernels.
 
+    Where no network was measured they are of kernels left out.
+
     Raises NotEnoughDataError for too few kernels.
     """
     fitted = fit_networks(table, seed=seed)
-    metrics = None
+    metrics = kernel_metrics = None
     if len(fitted.measured_ms):
         metrics = evaluate(fitted.predicted_ms, fitted.measured_ms)
+    else:
+        kernel_metrics = kernels_left_out(table.kernels, table.latency_ms, seed=seed)
     return KernelPack(
         fitted.model,
         target,
         metrics=metrics,
+        kernel_metrics=kernel_metrics,
         kernel_rows=int(table.timed.sum()),
         network_rows=int(np.isfinite(table.network_ms).sum()),
         rules=table.rules,

@@ -20,7 +20,7 @@ from latprof.predictors.kernels.configurations import NUMBERS, Configurations, c
 from latprof.predictors.kernels.forests import Forest
 from latprof.predictors.kernels.graph_kernels import kernels_of
 from latprof.predictors.kernels.learning.kernel_agreement import KernelAgreement
-from latprof.predictors.kernels.learning.kernel_fitting import fit_kernel_model
+from latprof.predictors.kernels.learning.kernel_fitting import fit_kernel_model, kernels_left_out
 from latprof.predictors.kernels.learning.network_fitting import (
     KernelTable,
     correction_of,
@@ -29,6 +29,7 @@ from latprof.predictors.kernels.learning.network_fitting import (
 )
 from latprof.predictors.pack.kernel_answers import predict_from_kernels
 from latprof.predictors.pack.kernel_pack import KernelPack, load_any_pack, save_kernel_pack
+from latprof.predictors.pack.saving import read_facts
 
 TARGET = Target("cpu", "a made-up processor", "onnxruntime", "1.0")
 #: Milliseconds a multiply-accumulate, a value and a kernel of the made-up processor.
@@ -206,6 +207,30 @@ def test_a_pack_comes_back_as_it_was(pack: KernelPack, tmp_path: Path) -> None:
     assert (other.low_ms, other.high_ms) == pytest.approx((one.low_ms, one.high_ms), rel=1e-3)
     with pytest.raises(PackError, match="pack of kernels"):
         load_pack(path)
+
+
+def test_kernels_are_left_out_where_no_network_was_measured(
+    table: KernelTable, pack: KernelPack, tmp_path: Path
+) -> None:
+    errors = kernels_left_out(table.kernels, table.latency_ms, trees=40)
+    assert errors is not None
+    # A fifth of the different kernels, each as often as it was timed.
+    assert 0.1 * len(table.kernels) < errors.rows < 0.4 * len(table.kernels)
+    assert 0.5 < errors.mape_percent < 15  # those that it was fitted to would be off by less
+    fitted = fit_kernel_model(table.kernels, table.latency_ms, trees=40)
+    seen = fitted.predict(table.kernels).latency_ms / table.latency_ms
+    assert errors.mape_percent > 100 * np.mean(np.abs(seen - 1))
+    few = np.arange(len(table.kernels)) < 10
+    assert kernels_left_out(table.kernels.rows(few), table.latency_ms[few]) is None
+
+    path = tmp_path / "k.pack"
+    save_kernel_pack(dataclasses.replace(pack, kernel_metrics=errors), path)
+    again = load_any_pack(path)
+    assert isinstance(again, KernelPack)
+    assert again.kernel_metrics == read_facts(path).kernel_metrics == errors
+    assert "error of kernels left out" in repr(again)
+    save_kernel_pack(pack, path)
+    assert read_facts(path).kernel_metrics is None
 
 
 def test_a_pack_keeps_how_its_runtime_fuses(pack: KernelPack, tmp_path: Path) -> None:

@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from latprof.common.docstrings import keep_docstrings
 from latprof.common.extras import require
 from latprof.common.short_reprs import ShortRepr
+from latprof.datasets.published.splits import split_rows
 from latprof.errors import InvalidValueError, NotEnoughDataError
+from latprof.predictors.fitting.evaluation import evaluate
 from latprof.predictors.kernels.forests import Forest
 from latprof.predictors.kernels.kernel_features import Roofline, features
 from latprof.predictors.kernels.kernel_model import ANY, FamilyModel, KernelModel, window_of
 
 if TYPE_CHECKING:
+    from latprof.predictors.fitting.evaluation import Metrics
     from latprof.predictors.kernels.configurations import Configurations
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -114,6 +117,25 @@ def fit_kernel_model(
         left_over[index] = rows.target[index] - fitted
     seen = _left_over_of(rows, left_over)
     return KernelModel(roofline, families, Forest.joined(forests), trees, seen)
+
+
+def kernels_left_out(
+    kernels: Configurations, latency_ms: Floats, *, seed: int = 0, trees: int = TREES
+) -> Metrics | None:
+    """Errors on a fifth of the different kernels, of a model fitted to the others.
+
+    NaN is no time. None where fewer than 12 different ones would be left to fit to.
+    """
+    timed = np.isfinite(latency_ms)
+    kernels, latency = kernels.rows(timed), latency_ms[timed]
+    digests = np.array(kernels.digests())
+    different = np.unique(digests)
+    if 4 * len(different) // 5 < MIN_KERNELS:
+        return None
+    _, tested = split_rows(len(different), 0.2, seed)
+    held = np.isin(digests, different[tested])
+    fitted = fit_kernel_model(kernels.rows(~held), latency[~held], seed=seed, trees=trees)
+    return evaluate(fitted.predict(kernels.rows(held)).latency_ms, latency[held])
 
 
 def _left_over_of(rows: _Rows, left_over: Floats) -> dict[int, float]:
