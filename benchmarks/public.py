@@ -151,9 +151,10 @@ def rmse(errors: Floats) -> float:
     return float(np.sqrt(np.mean(errors**2)))
 
 
-def far(errors: Floats) -> NDArray[np.bool_]:
-    """Which errors are far outliers."""
-    found: NDArray[np.bool_] = np.abs(errors) > FAR * 1.4826 * np.median(np.abs(errors))
+def far(errors: Floats, step: float = 0.0) -> NDArray[np.bool_]:
+    """Which errors are far outliers, of latencies rounded to this step in ms."""
+    scale = max(1.4826 * float(np.median(np.abs(errors))), step / np.sqrt(12))
+    found: NDArray[np.bool_] = np.abs(errors) > FAR * scale
     return found
 
 
@@ -167,7 +168,8 @@ def noise_ms(column: Column) -> tuple[float, float] | None:
     if pairs is None:
         return None
     differences = (pairs[1] - pairs[0]) / np.sqrt(2)
-    near = ~far(differences)
+    # Where most pairs are the same millisecond the median says nothing.
+    near = ~far(differences, float(np.diff(np.unique(column.latency_ms[column.rows])).min()))
     level = (np.mean(pairs, axis=0)[near]) ** 2
     parts = nnls(np.column_stack([np.ones(len(level)), level]), differences[near] ** 2)[0]
     at_all_rows = parts @ [1.0, np.mean(column.latency_ms[column.rows] ** 2)]
