@@ -238,7 +238,11 @@ class _Salvage:
 
     def _check_table(self, table: sa.Table, state: TableState) -> None:
         """Check the counts of its rows, and what keeps a row from being there twice."""
-        with contextlib.suppress(exc.DBAPIError), self._database.engine.connect() as connection:
+        # What cannot be read of a table's definition is told by SQLite's own check.
+        with (
+            contextlib.suppress(exc.SQLAlchemyError),
+            self._database.engine.connect() as connection,
+        ):
             for rule in missing_rules(connection, table):
                 state.add(rule)
             if self.version > 1 and schema.ledgers.name not in self._missing:
