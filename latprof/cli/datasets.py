@@ -57,14 +57,13 @@ def datasets(
 
 def _print(found: Sequence[DatasetResult]) -> None:
     print_table(
-        ("data set", "device", "runtime", "networks", "mean ms", "noise"),
+        ("data set", "device", "runtime", "networks", "noise"),
         [
             (
                 each.name,
                 short_device(each.target.device_name),
                 each.target.runtime,
                 f"{each.networks:,}",
-                f"{each.mean_ms:.3f}",
                 f"{each.noise_floor_percent:.2f} %",
             )
             for each in found
