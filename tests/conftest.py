@@ -45,6 +45,7 @@ LONGEST = (
     "cli/test_profile_and_compare.py",
     "test_third_party.py",
     "workflows/test_own_spaces.py",
+    "workflows/test_verify.py",
     "profilers/runtimes/cpu/test_cpu_torch.py",
     "profilers/runtimes/tvm/test_tvm_tuning.py",
     "searchers/differentiable/test_differentiable.py",
