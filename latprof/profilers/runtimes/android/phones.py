@@ -204,7 +204,8 @@ def _chosen(
     raise UsageError(
         f"{len(usable)} phones are there: {', '.join(phone.serial for phone in usable)}",
         field="serial",
-        hint=f"say which one, for example adb:{usable[0].serial}",
+        hint=f"say which one, for example adb:{usable[0].serial}; as a target with the runtime: "
+        f"adb:{usable[0].serial}:litert",
     )
 
 
