@@ -138,7 +138,7 @@ class RemoteMeasurer:
         if "aside" in answer:
             raise DeviceOfflineError(
                 answer["aside"],
-                hint="mend it and restart its worker, or run the same command again later: it is "
+                hint="repair it and restart its worker, or run the same command again later: it is "
                 f"tried again after {REST_S / 60:.0f} minutes",
             )
         if "failure" in answer:
