@@ -220,7 +220,8 @@ def transposed_convolution(made):
     kernel, strides = made.sizes(sides, high=4), made.sizes(sides, high=4)
     shape = [made.number(1, 3), inputs, *made.sizes(sides, 4, 9)]
     found = window(made, sides, pads=2) | {"strides": strides}
-    if made.chance(0.3):
+    is_same = found.get("auto_pad", "").startswith("SAME")  # ONNX Runtime forgets the padding then
+    if not is_same and made.chance(0.3):
         found["output_padding"] = [min(1, each - 1) for each in strides]
     elif made.chance(0.3):
         found["output_shape"] = [a * b for a, b in zip(shape[2:], strides, strict=True)]
@@ -247,7 +248,8 @@ def pool(made):
     sides, kind = made.number(1, 4), made.one_of("MaxPool", "AveragePool")
     kernel = made.sizes(sides, high=4)
     found = window(made, sides, pads=min(kernel)) | {"ceil_mode": made.number(0, 2)}
-    if (kind == "MaxPool" or made.opset >= 19) and made.chance(0.3):
+    is_same = found.get("auto_pad", "").startswith("SAME")  # ONNX Runtime forgets dilations then
+    if not is_same and (kind == "MaxPool" or made.opset >= 19) and made.chance(0.3):
         found["dilations"] = made.sizes(sides, high=3)
     image = made.input([1, 3, *made.sizes(sides, 5, 12)])
     return made.add(kind, [image], kernel_shape=kernel, **found), None
