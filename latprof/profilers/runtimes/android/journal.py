@@ -70,7 +70,9 @@ class Journal:
         here: list[Change] = []
         with suppress(OSError):
             here = read_changes(self.path.read_bytes()[: _MOST_BYTES + 1])
-        ended = self._services.run(["cat", _ON_PHONE], most_bytes=_MOST_BYTES)
+        # A phone that went down while the journal was written has a part of the next one, too.
+        script = f"rm -f {_ON_PHONE}.new; cat {_ON_PHONE}"
+        ended = self._services.run(["sh", "-c", script], most_bytes=_MOST_BYTES)
         there = read_changes(ended.stdout.encode()) if ended.status == 0 else []
         return here + [change for change in there if change not in here]
 
