@@ -22,6 +22,8 @@ import onnxruntime
 from latprof.datasets.zoo import names, write_model
 from latprof.graph import onnxruntime_kernels, read_network
 from latprof.graph.runtime_kernels.fused_kernels import OptimizationLevel
+from latprof.predictors.kernels.graph_kernels import block_of
+from latprof.profilers.host.facts import processor_name
 from latprof.profilers.runtimes.onnxruntime_sessions import set_level
 
 _VIEWS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
@@ -47,9 +49,10 @@ def made_by_the_runtime(path: Path, level: OptimizationLevel = "all") -> Kernels
 
 
 def made_by_rules(path: Path, level: OptimizationLevel = "all") -> Kernels:
-    """Kernels of the same model without the runtime."""
+    """Kernels of the same model without the runtime, on this processor."""
     found: Kernels = Counter()
-    for kernel in onnxruntime_kernels(read_network(path), level=level):
+    block = block_of(processor_name())
+    for kernel in onnxruntime_kernels(read_network(path), block=block, level=level):
         applied = [each for each in kernel.activation.split("+") if each not in ("", "add")]
         name = applied[0].replace("relu6", "clip").split()[0] if applied else ""
         sums = "add" in kernel.activation.split("+")

@@ -81,6 +81,7 @@ def profiler(way: str, core: int, program: Path, folder: Path) -> Iterator[Profi
         return
     from local_phone import FACTS, LocalPhone
 
+    phone: Any = LocalPhone
     path = litert()
     digest, size = hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size
     library = RuntimeLibrary(
@@ -88,7 +89,7 @@ def profiler(way: str, core: int, program: Path, folder: Path) -> Iterator[Profi
     )
     settings: tuple[tuple[Any, str, Any], ...] = (
         (work_folder, "WORK_FOLDER", str(folder)),
-        (phone_session, "open_phone", lambda *_: LocalPhone(folder)),
+        (phone_session, "open_phone", lambda *_: phone(folder)),
         (phone_session, "prepare_again", lambda *_: None),
         (phone_session, "runner_program", lambda _abi: program),
         (AdbLiteRT, "facts", FACTS),
@@ -195,6 +196,7 @@ def print_layout(programs: Mapping[str, Path]) -> None:
     """Print how much of each load's memory lies in the heap, and in mappings of its own."""
     from local_phone import LocalPhone
 
+    phone: Any = LocalPhone
     from latprof.graph.convert.to_tflite import tflite_skeleton
     from latprof.profilers.runtimes.android.measuring.phone_lines import PhoneLines
 
@@ -203,7 +205,7 @@ def print_layout(programs: Mapping[str, Path]) -> None:
         path = Path(folder) / "model"
         path.write_bytes(tflite_skeleton(model))
         for name, program in programs.items():
-            stream = LocalPhone(Path(folder)).start([str(program)])
+            stream = phone(Path(folder)).start([str(program)])
             client = RunnerClient(PhoneLines(stream))
             client.open_library(str(litert()))
             print(f"{name}: MB of the heap, of other mappings")

@@ -62,7 +62,7 @@ class Ending:
         self._caller: FrameType | None = None
 
     def __enter__(self) -> Self:
-        self._caller = sys._getframe(1)  # noqa: SLF001 - what it is there for
+        self._caller = _this_frame().f_back
         if threading.current_thread() is not threading.main_thread():
             return self
         for number in _SIGNALS:
@@ -228,3 +228,14 @@ def say_when_left(text: str) -> None:
 
 
 _last_line = "latprof: interrupted"
+
+
+def _this_frame() -> FrameType:
+    """The frame of the caller; ``inspect``, which would tell it, is slow to import."""
+    try:
+        raise LookupError
+    except LookupError as error:
+        trace = error.__traceback__
+    assert trace is not None
+    assert trace.tb_frame.f_back is not None
+    return trace.tb_frame.f_back

@@ -99,12 +99,12 @@ def files_of_model(files: Sequence[FileInRevision], model: str) -> list[FileInRe
             expected=f"one of {shown}",
         )
     found: list[FileInRevision] = []
-    for each in files:
-        if each.name not in fitting:
+    for file in files:
+        if file.name not in fitting:
             continue
-        last = found[-1] if found else None
-        if last is None or (each.revision, each.key) != (last.revision, last.key):
-            found.append(each)
+        before = found[-1] if found else None
+        if before is None or (file.revision, file.key) != (before.revision, before.key):
+            found.append(file)
     return found
 
 

@@ -131,7 +131,8 @@ def _is_below(number: int, other: object) -> bool:
 def unused_numbers(connection: sa.Connection, table: sa.Table) -> int:
     """Row numbers that were given and are of no row, though no row is missing by the count."""
     this = sa.and_(ledgers.c.table_name == table.name, ledgers.c.parent == 0)
-    row = connection.execute(sa.select(ledgers.c.row_count, ledgers.c.last_id).where(this)).first()
+    row = connection.execute(sa.select(ledgers.c.last_id, ledgers.c.row_count).where(this)).first()
     if row is None or not all(isinstance(value, int) for value in row):
         return 0
-    return max(0, row.last_id - row.row_count)
+    last_id, row_count = map(int, row)
+    return max(0, last_id - row_count)

@@ -114,9 +114,12 @@ def missing_rules(connection: sa.Connection, table: sa.Table) -> Iterator[str]:
     inspector = sa.inspect(connection)
     found = {tuple(inspector.get_pk_constraint(table.name)["constrained_columns"])}
     found |= {tuple(c["column_names"]) for c in inspector.get_unique_constraints(table.name)}
-    found |= {tuple(i["column_names"]) for i in inspector.get_indexes(table.name) if i["unique"]}
-    unique = [c for c in table.constraints if isinstance(c, sa.UniqueConstraint)]
-    unique += [index for index in table.indexes if index.unique]
+    indexes = (i for i in inspector.get_indexes(table.name) if i["unique"])
+    found |= {tuple(filter(None, i["column_names"])) for i in indexes}
+    unique: list[sa.UniqueConstraint | sa.Index] = [
+        *(c for c in table.constraints if isinstance(c, sa.UniqueConstraint)),
+        *(index for index in table.indexes if index.unique),
+    ]
     wanted = [
         tuple(column.name for column in each.columns) for each in (table.primary_key, *unique)
     ]

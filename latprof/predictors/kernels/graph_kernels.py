@@ -72,7 +72,9 @@ def kernels_of(
 def _kernels_of(network: Network, target: Target | None, rules: FusionRules | None) -> GraphKernels:
     if has_own_rules(target):
         assert target is not None
-        operators = onnxruntime_kernels(network, block=_block_of(target), level=_level_of(target))
+        operators = onnxruntime_kernels(
+            network, block=block_of(target.device_name), level=_level_of(target)
+        )
     else:
         if rules is None and target is not None and target.device == "cpu":
             rules = bundled_rules(target.runtime)
@@ -113,19 +115,24 @@ def _level_of(target: Target) -> OptimizationLevel:
     return next((level for level in levels if f"opt-{level}" in words), "all")
 
 
-def _block_of(target: Target) -> int:
+def block_of(device_name: str) -> int:
     """Channels in a block of the blocked layout; none on ARM, which has kernels of its own for it.
 
-    Eight, unless the processor is known to be one with AVX-512.
+    By the vector instructions that a target's name has, else by the processor's model: eight,
+    unless it is known to be one with AVX-512.
     """
-    if _ARM.search(target.device_name):
+    if _ARM.search(device_name):
         return 0
-    return AVX512_BLOCK if _AVX512.search(target.device_name) else AVX2_BLOCK
+    told = {*_VECTORS.findall(device_name)}
+    has_wide = "avx512" in told or (not told and _AVX512.search(device_name))
+    return AVX512_BLOCK if has_wide else AVX2_BLOCK
 
 
 #: ARM's processors, whose names have no family but implementer and part of each kind of core.
 _ARM = re.compile(r"\b\dx 0x[0-9a-f]+/0x|\bneon\b")
-#: Processors with AVX-512, by their names.
+#: Vector instructions that a name tells of, the widest ones among them.
+_VECTORS = re.compile(r"\bavx(?:512|2)\b")
+#: Processors with AVX-512, by their models.
 _AVX512 = re.compile(r"Xeon.*(?:Platinum|Gold|Silver|W-[23])|EPYC (?:9\d\d\d|4\d\d4)")
 #: Families whose kernels write the layout of convolutions, and those that keep what they read.
 _BLOCKED = frozenset({"conv", "depthwise", "grouped"})
