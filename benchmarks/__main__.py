@@ -80,6 +80,7 @@ def benchmarks() -> list[Benchmark]:
         Benchmark("comparison"),
         Benchmark("farm"),
         Benchmark("phone", phone=True),
+        Benchmark("runner_ratios"),
         Benchmark("busy"),
         Benchmark("runtimes"),
         Benchmark("pruning", ("--column", "300")),

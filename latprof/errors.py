@@ -46,8 +46,8 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 
-#: Characters of a message, at most: its line has no more than 500 bytes.
-_LONGEST = 440
+#: Characters of a message, at most: room for two targets, whose names are long.
+_LONGEST = 900
 #: What databases' URLs begin with, also where the slashes are forgotten.
 _DATABASES = ("postgres", "mysql", "mariadb", "mssql", "oracle", "sqlite")
 _IN_A_QUERY = re.compile(

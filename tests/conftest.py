@@ -3,6 +3,7 @@
 import dataclasses
 import gc
 import getpass
+import hashlib
 import os
 import signal
 import tempfile
@@ -99,9 +100,11 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session", autouse=True)
 def _interruptible():
-    """Give Ctrl-C its meaning back, which a shell takes from what it runs in the background."""
+    """Give signals their meaning back, which a shell takes from its background, and nohup."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -130,13 +133,20 @@ def _busy_or_not(tmp_path_factory):
     from latprof.profilers.host import checks, host_report
     from latprof.profilers.host.facts import Host
 
-    folder = tmp_path_factory.mktemp("data")
+    data = tmp_path_factory.mktemp("data")
+
+    def folder_of_test(_kind):
+        test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
+        folder = data / hashlib.sha256(test.encode()).hexdigest()[:16]
+        folder.mkdir(exist_ok=True)
+        return folder
+
     with pytest.MonkeyPatch.context() as patch:
         for module in (comparing, profiling, sweeping):
             patch.setattr(module, "refuse_too_busy", lambda _half_width, _share: None)
         for module in (campaign, comparing, profiling, sweeping):
             patch.setattr(module, "needs_more", lambda *_visits: False)
-        patch.setattr(known_host, "data_folder", lambda _kind: folder)
+        patch.setattr(known_host, "data_folder", folder_of_test)
         patch.setattr(checks, "Host", partial(Host, window_s=SHORT_S))
         patch.setattr(host_report, "WINDOW_S", SHORT_S)
         yield

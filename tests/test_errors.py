@@ -82,10 +82,10 @@ def test_long_parts_leave_the_short_ones_whole(long):
     for position in long:
         parts[position] = "é" * 10 + "x" * 300_000 + "end"
     error = LatprofError(parts[0], field="option", expected=parts[1], got=parts[2], hint=parts[3])
-    assert len(str(error)) <= 480
+    assert len(str(error)) <= 960
     assert all(part in str(error) for part in parts if len(part) < 100)
     assert str(error).count("more characters") == len(long)
-    assert all(len(str(value)) < 500 for value in error.to_dict().values())
+    assert all(len(str(value)) < 1000 for value in error.to_dict().values())
 
 
 def test_an_unknown_name_suggests_the_closest_and_lists_all():

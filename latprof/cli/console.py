@@ -217,11 +217,11 @@ def remark_on_visits(visits: VisitCounts | None) -> None:
 
 
 #: Bytes of an error's line, without what stands before it.
-_MOST_BYTES = 490
+_MOST_BYTES = 990
 
 
 def print_error(error: LatprofError, text: str = "") -> None:
-    """Print an error, or ``text`` in its place, as one line of at most 500 bytes on stderr."""
+    """Print an error, or ``text`` in its place, as one line of at most 1,000 bytes on stderr."""
     from latprof.errors import shortened
 
     line = one_line(f"{text or error} [{error.code}]")

@@ -137,7 +137,10 @@ def test_what_interrupts_an_import_is_raised_when_it_is_over(tmp_path, number):
         while process.stdout.readline().strip() != "ready":
             pass
         process.send_signal(number)
-        _, errors = process.communicate("x", timeout=LONG_S)
+        try:
+            _, errors = process.communicate("x", timeout=LONG_S)
+        finally:
+            process.kill()
     assert process.returncode == 128 + number, errors
     assert "Traceback" not in errors
 

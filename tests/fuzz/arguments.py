@@ -51,7 +51,7 @@ WORDS = {
 #: Statuses that are documented, and that of a command which began its work.
 STATUSES = {0, 1, 2, 3, 4, 5, STARTED}
 #: Bytes of an error's line.
-_LONGEST = 500
+_LONGEST = 1000
 
 #: Annotations of what a path may be given for.
 _PATH = re.compile(

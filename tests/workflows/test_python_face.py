@@ -78,7 +78,8 @@ def test_one_bad_network_takes_no_good_answer_along(command, trained, store, tmp
     done = command("predict", *networks, "--pack", store.with_name("python.pack"), "--json")
     assert done.returncode == 5
     assert len(json.loads(done.stdout)) == 2
-    assert done.stderr.count("latprof: ") == 2
+    assert done.stderr.startswith("latprof: 2 networks have no answer: 1,2: ")
+    assert f"; {tmp_path / 'none.onnx'}: " in done.stderr
 
 
 def test_report_shows_itself_and_writes_what_is_asked_for(store, trained, tmp_path):
