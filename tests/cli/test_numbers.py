@@ -100,7 +100,7 @@ def test_each_number_is_taken_or_refused_in_one_line(latprof, folder, command, o
         may = {option.name, f"{command} {option.name}"} & SOMETIMES.get(value, set())
         done = run(latprof, folder, command, option, text.format(value) if value else "")
         took = done.returncode in {0, STARTED}
-        refused = done.returncode == 2 and done.stderr.count("\n") == 1 and len(done.stderr) <= 500
+        refused = done.returncode == 2 and done.stderr.count("\n") == 1 and len(done.stderr) <= 1000
         if not ((took and may) or (refused and not may)):
             wrong.append((value[:40], done.returncode, done.stderr[-300:]))
     assert not wrong

@@ -112,7 +112,7 @@ def outcome(function, positional, named):
     except Hanging:
         return "hangs"
     except LatprofError as error:
-        return "refused" if len(str(error)) < 500 else f"a message of {len(str(error))} letters"
+        return "refused" if len(str(error)) < 1000 else f"a message of {len(str(error))} letters"
     except Exception as error:
         return repr(error)[:200]
     finally:
