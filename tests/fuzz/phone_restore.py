@@ -39,15 +39,7 @@ KINDS = (
     "user's change, SIGKILL",
 )
 #: Ends after which a phone must be as it was without a next start.
-AT_ONCE = {
-    "end",
-    "exception",
-    "SIGINT",
-    "SIGINT amid a change",
-    "SIGTERM",
-    "SIGHUP",
-    "user's change, SIGTERM",
-}
+AT_ONCE = {kind for kind in KINDS if not any(w in kind for w in ("SIGKILL", "reboot", "cable cut"))}
 SETTING = "settings.global.stay_on_while_plugged_in"
 VALUES = (None, "0", "1", "3", "7")
 USERS_OWN = "5"

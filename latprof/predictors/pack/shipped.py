@@ -10,7 +10,8 @@ DEFAULT_PACK = "proxyless-cpu-ort1"
 #: What answers for models where no pack is named, on processors that have no kernels of their own.
 DEFAULT_KERNELS = "kernels-epyc-ort1"
 
-#: What answers on processors that have, as targets name them.
+#: What answers on processors that have, as targets name them; a test holds it to the packs, all of
+#: which would have to be read whole for each prediction.
 KERNELS_OF_PROCESSOR = {
     "AMD EPYC (family 25 model 17 stepping 1, 2600 MHz, L2 1024K, L3 32768K, "
     "avx512 avx512-vnni avx512-bf16)": "kernels-epyc-avx512-ort1",
