@@ -37,7 +37,7 @@ _PANELS: dict[str, dict[str, set[str]]] = {
         "Effort": {"visits", "half_width", "max_visits", "repeat_fraction", "time_limit"}
         | {"rounds", "burst_ms"},
         "A busy host": _HOST | {"known_constant"},
-        "Several hosts": {"shard", "host_label", "farm", "keys", "queue_timeout"} | {"pool"},
+        "Several hosts": {"shard", "host_label", "farm", "pool", "keys", "queue_timeout"},
         "Output": {"store", "tag"} | _OUTPUT,
     },
     "search": {
