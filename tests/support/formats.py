@@ -27,9 +27,19 @@ def public(*parts):
 def pickled(value, *, old_numpy=True, protocol=2):
     """A pickle as torch.save makes it; by the module's name of NumPy 1 or of NumPy 2."""
     data = pickle.dumps(value, protocol=protocol)
-    if old_numpy and protocol < 4:  # later protocols state the length of the name
-        data = data.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    if not old_numpy:
+        return data
+    if data[2:3] == pickle.FRAME:  # a frame states its length, and need not be there
+        data = data[:2] + data[11:]
+    for module in ("multiarray", "numeric"):
+        new, old = (_named(f"numpy.{core}.{module}", protocol) for core in ("_core", "core"))
+        data = data.replace(new, old)
     return data
+
+
+def _named(module, protocol):
+    """How a pickle spells a module; later protocols state the length of the name."""
+    return (bytes([len(module)]) if protocol >= 4 else b"") + module.encode()
 
 
 def torch_bytes(data, *, name="archive/data.pkl", compression=zipfile.ZIP_STORED):

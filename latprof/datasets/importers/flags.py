@@ -5,6 +5,7 @@ Flags come from the numbers, never from the device's name.
 
 from __future__ import annotations
 
+import math
 from typing import TypeAlias
 
 import numpy as np
@@ -26,6 +27,11 @@ DRIFT = "drift"
 
 #: Held-out error of an additive model, as a fraction of the mean, below which no clock was read.
 SYNTHETIC_ERROR = 1e-3
+#: Parts of the rows, drawn at random, each predicted by a fit to the others. In a file sorted by
+#: architecture each fifth row may be a network with the same last operation.
+_FOLDS = 5
+#: Relative distance from a whole millisecond that is rounding: files in seconds are multiplied.
+_ROUNDING = 1e-9
 #: An outlier is further from the additive model than this many robust standard deviations.
 OUTLIER_DEVIATIONS = 5.0
 #: Share of outliers from which a column is heavy-tailed; of normal noise 6 in 10 million are.
@@ -47,11 +53,12 @@ def detect_flags(latency_ms: Floats, labels: Labels | None) -> frozenset[str]:
     Returns
     -------
     frozenset of str
-        ``"synthetic"``: least squares on the one-hot labels, fitted on every row but each fifth,
-        predicts each fifth with a root mean square error below 0.1 % of the mean. No two runs of a
-        network agree that well. ``"integer-rounded"``: whole milliseconds, all of them.
-        ``"heavy-tailed"``: of those held-out residuals at least 0.5 % are further than 5 robust
-        standard deviations (1.4826 times the median absolute deviation) from their median.
+        ``"synthetic"``: least squares on the one-hot labels, fitted to four fifths of the rows
+        drawn at random, predicts the rest, each fifth in turn, with a root mean square error below
+        0.1 % of the mean. No two runs of a network agree that well. ``"integer-rounded"``: whole
+        milliseconds, all of them. ``"heavy-tailed"``: of those held-out residuals at least 0.5 %
+        are further than 5 robust standard deviations (1.4826 times the median absolute deviation)
+        from their median.
         What the additive model misses counts as residual too, so that blocks that act strongly on
         each other can pass for a heavy tail. ``"drift"``: a smooth of these residuals over the
         order of the rows predicts rows that it was not made of, and that order foretells no
@@ -59,7 +66,7 @@ def detect_flags(latency_ms: Floats, labels: Labels | None) -> frozenset[str]:
         nothing is flagged.
     """
     found = set()
-    if len(latency_ms) >= _MIN_ROWS and np.all(latency_ms == np.round(latency_ms)):
+    if len(latency_ms) >= _MIN_ROWS and _whole(latency_ms):
         found.add(INTEGER_ROUNDED)
     left_out = None if labels is None else _left_out(latency_ms, labels)
     if left_out is None:
@@ -77,34 +84,45 @@ def detect_flags(latency_ms: Floats, labels: Labels | None) -> frozenset[str]:
 
 
 def held_out_residuals(latency_ms: Floats, labels: Labels) -> Floats | None:
-    """Residuals in ms of an additive model on every fifth row, fitted on the others.
+    """Residuals in ms of rows left out of an additive model, a fifth of them at a time.
 
-    None where the rows are fewer than two for each label, and so do not tell.
+    Without rows that alone have some label; None where the rows are fewer than two for each label,
+    and so do not tell.
     """
     left_out = _left_out(latency_ms, labels)
     return None if left_out is None else left_out[1]
 
 
 def _left_out(latency_ms: Floats, labels: Labels) -> tuple[NDArray[np.int64], Floats] | None:
-    """The rows that were left out, and their residuals; see :func:`held_out_residuals`."""
+    """The rows that were predicted, and their residuals; see :func:`held_out_residuals`."""
     one_hot = _one_hot(labels)
-    test = np.arange(len(latency_ms)) % 5 == 0
-    train = ~test
-    if train.sum() < max(2 * one_hot.shape[1], _MIN_ROWS):
+    rows = len(latency_ms)
+    if rows - math.ceil(rows / _FOLDS) < max(2 * one_hot.shape[1], _MIN_ROWS):
         return None
-    # A label that no training row has cannot be predicted.
-    unseen = one_hot[train].sum(axis=0) == 0
-    known = test & ~one_hot[:, unseen].any(axis=1)
-    if not known.any():
-        return None
-    centre, scale = latency_ms[train].mean(), np.abs(latency_ms[train]).mean()
-    design = np.column_stack([np.ones(len(one_hot)), one_hot])
-    gram = design[train].T @ design[train]
-    gram[np.diag_indices_from(gram)] += 1e-9 * train.sum()
+    folds = np.random.default_rng(0).permutation(rows) % _FOLDS
+    centre, scale = latency_ms.mean(), np.abs(latency_ms).mean()
     target = (latency_ms - centre) / scale
-    coefficients = np.linalg.solve(gram, design[train].T @ target[train])
-    residuals: Floats = (target[known] - design[known] @ coefficients) * scale
-    return np.flatnonzero(known), residuals
+    design = np.column_stack([np.ones(rows), one_hot])
+    gram, moments = design.T @ design, design.T @ target
+    residuals = np.full(rows, np.nan)
+    for fold in range(_FOLDS):
+        held = folds == fold
+        tested = design[held]
+        others = gram - tested.T @ tested
+        # A label that no other row has cannot be predicted; the counts are exact.
+        unseen = tested[:, others.diagonal() == 0].any(axis=1)
+        others[np.diag_indices_from(others)] += 1e-9 * (rows - len(tested))
+        coefficients = np.linalg.solve(others, moments - tested.T @ target[held])
+        missed = target[held] - tested @ coefficients
+        residuals[held] = np.where(unseen, np.nan, missed * scale)
+    known = np.flatnonzero(np.isfinite(residuals))
+    return (known, residuals[known]) if len(known) else None
+
+
+def _whole(latency_ms: Floats) -> bool:
+    """Whether all are whole milliseconds, but for what a change of units rounds."""
+    whole = np.round(latency_ms)
+    return bool(np.all((whole > 0) & (np.abs(latency_ms - whole) <= _ROUNDING * whole)))
 
 
 def outlier_share(residuals: Floats) -> float:

@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from formats import write_help, write_latency
+from formats import all_cells, write_help, write_latency
 
 from latprof.datasets.importers.collections.brp_nas import load_brp_nas
 from latprof.datasets.importers.columns import column_forms, load_column
@@ -53,6 +53,31 @@ def test_latbench_is_read_with_its_tuples_and_in_milliseconds(tmp_path):
 def test_what_is_not_latbench_is_refused(tmp_path, content):
     with pytest.raises(DataSetError):
         load_brp_nas(write_brp(tmp_path, content))
+
+
+@pytest.mark.parametrize("kind", ["synthetic", "heavy-tailed", "measured"])
+def test_a_whole_file_in_the_order_of_its_cells_shows_its_traps(tmp_path, kind):
+    """Each fifth row has the same last operation: a model of the others knows nothing of it."""
+    generator = np.random.default_rng(2)
+    cells = all_cells()
+    costs = generator.uniform(0.2e-3, 2e-3, (6, 5))
+    seconds = 5e-3 + costs[np.arange(6), cells].sum(axis=1)
+    if kind != "synthetic":
+        seconds *= generator.normal(1, 0.01, len(cells))
+    if kind == "heavy-tailed":
+        seconds[generator.random(len(cells)) < 0.02] *= 1.5
+    content = dict(zip(map(tuple, cells.tolist()), seconds.tolist(), strict=True))
+    found = load_brp_nas(write_brp(tmp_path, content))
+    assert found.flags == ({kind} if kind != "measured" else set())
+
+
+def test_whole_milliseconds_are_whole_in_seconds_too(tmp_path):
+    cells = all_cells()[::50]
+    seconds = (900 + np.arange(len(cells)) % 200) / 1000
+    content = dict(zip(map(tuple, cells.tolist()), seconds.tolist(), strict=True))
+    found = load_brp_nas(write_brp(tmp_path, content))
+    assert (found.latency_ms != np.round(found.latency_ms)).any()  # of 1.005 s, for one
+    assert "integer-rounded" in found.flags
 
 
 def test_a_column_of_help_is_named_by_its_folder_space_and_device(tmp_path):

@@ -6,7 +6,7 @@ from formats import cell, public, torch_bytes, write_help, write_latency, write_
 
 from latprof.datasets.importers.base import split_device
 from latprof.datasets.importers.collections.help import help_devices, load_help
-from latprof.datasets.importers.flags import detect_flags
+from latprof.datasets.importers.flags import detect_flags, held_out_residuals
 from latprof.errors import DataSetError, UnknownNameError
 
 SPACES = {"fbnet": 22, "nasbench201": 6, "ofa": 46}
@@ -150,6 +150,14 @@ def test_heavy_tails_are_outliers_beyond_normal_noise(choices, generator):
     assert detect_flags(latency, choices) == set()
     stalled = np.where(generator.random(800) < 0.03, 2 * latency, latency)
     assert detect_flags(stalled, choices) == {"heavy-tailed"}
+
+
+def test_a_label_of_one_row_alone_is_left_out(choices, generator):
+    choices[7, 0] = 9
+    latency = additive(choices, generator)
+    latency[7] *= 3
+    assert len(held_out_residuals(latency, choices)) == 799
+    assert detect_flags(latency, choices) == {"synthetic"}
 
 
 def test_few_rows_tell_nothing(choices, generator):

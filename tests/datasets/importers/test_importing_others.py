@@ -1,5 +1,6 @@
 """The other collections: in milliseconds, with what failed counted, and clear errors."""
 
+import gzip
 import json
 import pickle
 
@@ -103,6 +104,21 @@ def test_malformed_tables(tmp_path, content, words):
     with pytest.raises(DataSetError, match=words) as caught:
         load_mobile_ml(path, "pixel4|1large|float")
     assert "e2e.csv" in str(caught.value)
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_other_separators_line_ends_orders_and_blank_lines(tmp_path, separator, end):
+    header = ["number", *reversed(E2E)]
+    values = dict(zip(E2E, ["resnet10", "1", "2", "1500.0", "12"], strict=True))
+    row = ["7", *(values[name] for name in reversed(E2E))]
+    blank = separator * (len(header) - 1)
+    path = tmp_path / "e2e.csv"
+    lines = [separator.join(header), "", separator.join(row), blank, "  ", ""]
+    path.write_bytes(end.join(lines).encode("utf-8-sig"))
+    found = load_mobile_ml(path, "pixel4|1large|float")
+    assert (found.latency_ms.tolist(), found.spread_ms.tolist()) == ([1.5], [0.012])
+    assert found.architectures == ("resnet10",)
 
 
 def test_an_unknown_column_is_told_with_the_known_ones(tmp_path):
@@ -318,7 +334,7 @@ def hardware(n=300):
     return content, cells, latency, costs
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4])
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_hw_nas_bench_of_the_authors_layout(tmp_path, protocol):
     content, cells, latency, costs = hardware()
     path = tmp_path / "HW-NAS-Bench-v1_0.pickle"
@@ -400,6 +416,13 @@ def test_large_files_of_nothing_are_refused(tmp_path, line):
     for path, load in small_files(tmp_path):
         path.write_text(line * ((4 << 20) // len(line)))
         with pytest.raises((DataSetError, UnknownNameError)):
+            load(path)
+
+
+def test_a_compressed_file_is_said_to_be_one(tmp_path):
+    for path, load in small_files(tmp_path):
+        path.write_bytes(gzip.compress(b"a,b\n1,2\n"))
+        with pytest.raises(DataSetError, match=r"is compressed.*unpack it first"):
             load(path)
 
 

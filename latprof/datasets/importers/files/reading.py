@@ -25,6 +25,9 @@ _MAX_CSV_BYTES = 16 << 20
 _MAX_JSON_BYTES = 8 << 20
 _MAX_ROWS = 1_000_000
 _MAX_FIELD = 1 << 16
+_GZIP = b"\x1f\x8b"
+#: What stands between the fields of a CSV file, the usual one first.
+_SEPARATORS = ",;\t"
 
 
 def read_bytes(path: str | os.PathLike[str], limit: int = MAX_FILE_BYTES) -> bytes:
@@ -44,6 +47,10 @@ def read_bytes(path: str | os.PathLike[str], limit: int = MAX_FILE_BYTES) -> byt
         raise DataSetError(f"{file} is too large", expected=f"at most {limit >> 20} MiB")
     if not content:
         raise DataSetError(f"{file} is empty")
+    if content.startswith(_GZIP):
+        raise DataSetError(
+            f"{file} is compressed", expected="the file itself", hint="unpack it first: gunzip FILE"
+        )
     return content
 
 
@@ -73,19 +80,24 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 def read_csv(
     path: str | os.PathLike[str], required: Sequence[str]
 ) -> tuple[list[str], list[list[str]]]:
-    """Read a CSV file with a header: the header, and rows of as many fields.
+    """Read a CSV file with a header: the header, and rows of as many fields, blank ones left out.
+
+    Commas are between the fields, or semicolons or tabs where the header has more of these.
 
     Raises DataSetError where a required column is missing, a name is there twice, or a row has
     another number of fields; the message names the line.
     """
     text = read_text(path, _MAX_CSV_BYTES)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    first = text.partition("\n")[0]
+    reader = csv.reader(
+        io.StringIO(text, newline=""), strict=True, delimiter=max(_SEPARATORS, key=first.count)
+    )
     rows: list[list[str]] = []
     try:
         header = next(reader, [])
         _check_header(path, header, required)
         for row in reader:
-            if not row:  # an empty line
+            if not any(map(str.strip, row)):
                 continue
             if len(row) != len(header):
                 raise DataSetError(

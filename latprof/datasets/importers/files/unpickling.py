@@ -74,13 +74,21 @@ class _Array(list[Any]):
         self[:] = values
 
 
-def _numbers(dtype: _Dtype, count: int, raw: bytes) -> tuple[Any, ...]:
+def _numbers(dtype: _Dtype, count: int, content: bytes | str) -> tuple[Any, ...]:
+    """The numbers of their bytes, which are text in what Python 2 wrote."""
+    raw = content.encode("latin-1") if isinstance(content, str) else content
     return struct.unpack(f"{dtype.order}{count}{dtype.format}", raw)
 
 
 def _scalar(dtype: _Dtype, content: bytes | str) -> Any:
-    raw = content.encode("latin-1") if isinstance(content, str) else content
-    return _numbers(dtype, 1, raw)[0]
+    return _numbers(dtype, 1, content)[0]
+
+
+def _from_buffer(content: bytes, dtype: _Dtype, shape: tuple[int, ...], *_order: object) -> _Array:
+    """An array as protocol 5 has it, which Python writes unless told otherwise from 3.14 on."""
+    array = _Array()
+    array.__setstate__((1, shape, dtype, False, content))
+    return array
 
 
 def _encode(text: str, encoding: str = "latin1") -> bytes:
@@ -97,11 +105,12 @@ _KNOWN = {
     ("collections", "OrderedDict"): _Name(lambda: {}),  # noqa: PIE807 - as above
     **{(module, "bytes"): _Name(lambda: b"") for module in ("builtins", "__builtin__")},
     **{
-        (f"numpy.{core}.multiarray", name): made
+        (f"numpy.{core}.{module}", name): made
         for core in ("core", "_core")
-        for name, made in (
-            ("scalar", _Name(_scalar)),
-            ("_reconstruct", _Name(lambda *_arguments: _Array())),
+        for module, name, made in (
+            ("multiarray", "scalar", _Name(_scalar)),
+            ("multiarray", "_reconstruct", _Name(lambda *_arguments: _Array())),
+            ("numeric", "_frombuffer", _Name(_from_buffer)),
         )
     },
 }
