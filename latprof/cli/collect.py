@@ -43,6 +43,7 @@ from latprof.cli.run_options import (
     parse_cores,
     parse_shard,
 )
+from latprof.common.short_reprs import first_names
 from latprof.errors import EXIT_PARTIAL, UsageError
 from latprof.workflows.formatting import interval, milliseconds
 
@@ -327,8 +328,7 @@ def _note_devices(result: FarmCollectResult) -> None:
         if each.result is not None:
             _print_notes(each.result)
     for why, names in devices.items():  # a store that fails does so for all at once
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        note(f"latprof: {', '.join(names[:3])}{more}: {why}")
+        note(f"latprof: {first_names(names, 3)}: {why}")
 
 
 def _print_devices(result: FarmCollectResult) -> None:

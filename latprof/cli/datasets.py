@@ -9,7 +9,7 @@ import typer
 
 from latprof.cli.console import Json, one_line, print_table
 from latprof.cli.formats import Form, Format, form_of, print_as
-from latprof.workflows.formatting import short_device
+from latprof.workflows.formatting import short_devices
 
 if TYPE_CHECKING:
     from latprof.workflows.datasets import DatasetResult
@@ -56,12 +56,13 @@ def datasets(
 
 
 def _print(found: Sequence[DatasetResult]) -> None:
+    short = short_devices(each.target.device_name for each in found)
     print_table(
         ("data set", "device", "runtime", "networks", "noise"),
         [
             (
                 each.name,
-                short_device(each.target.device_name),
+                short[each.target.device_name],
                 each.target.runtime,
                 f"{each.networks:,}",
                 f"{each.noise_floor_percent:.2f} %",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ import typer
 from latprof.cli.console import Json, note, print_table
 from latprof.cli.formats import Form, Format, form_of, print_as
 from latprof.errors import EXIT_PARTIAL
-from latprof.workflows.formatting import short_device
+from latprof.workflows.formatting import short_devices
 
 if TYPE_CHECKING:
     from latprof.predictors.pack.manifest import PackFacts
@@ -48,7 +49,7 @@ def packs(
     print_as(
         form,
         [each.to_dict() for each in found],
-        lambda: print_table(header, [_row(each) for each in found], left=4),
+        lambda: print_table(header, _rows(found), left=4),
     )
     for error in failed:
         note(f"latprof: {error} [{error.code}]")
@@ -56,7 +57,12 @@ def packs(
         raise typer.Exit(EXIT_PARTIAL if found else failed[0].exit_status)
 
 
-def _row(facts: PackFacts) -> tuple[str, ...]:
+def _rows(found: Sequence[PackFacts]) -> list[tuple[str, ...]]:
+    short = short_devices(each.target.device_name for each in found if each.target)
+    return [_row(each, short) for each in found]
+
+
+def _row(facts: PackFacts, short: Mapping[str, str]) -> tuple[str, ...]:
     from latprof.workflows.predict_on import ANY_SPACE
 
     target = facts.target
@@ -70,7 +76,7 @@ def _row(facts: PackFacts) -> tuple[str, ...]:
         error = f"{facts.kernel_metrics.mape_percent:.2f} % a kernel"
     where = ("unknown", "-", "-", "-", "-")
     if target is not None:
-        device, threads = short_device(target.device_name), str(target.threads or "-")
+        device, threads = short[target.device_name], str(target.threads or "-")
         runtime = " ".join(filter(None, (target.runtime, target.mode)))
         where = (device, runtime, target.precision, str(target.batch_size), threads)
     return (facts.path, *where, facts.space, error, facts.created_at[:10])

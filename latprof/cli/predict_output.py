@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import typer
 
 from latprof.cli.console import note, print_table, remark
-from latprof.common.short_reprs import whole_percent
-from latprof.workflows.formatting import milliseconds, short_device
+from latprof.common.short_reprs import first_names, whole_percent
+from latprof.workflows.formatting import milliseconds, short_devices
 
 if TYPE_CHECKING:
     from latprof.errors import LatprofError
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 #: Lines about what is not certain of one model.
 _MOST_UNCERTAIN = 3
-#: Lines of remarks, and names in one that stands for several.
-_MOST_LINES, _MOST_NAMES = 3, 5
+#: Lines of remarks.
+_MOST_LINES = 3
 #: Dtypes that a table does not name.
 _USUAL = ("float32", "as published")
 
@@ -30,12 +30,13 @@ def print_answers(answers: list[Answer], upper: float | None, packs: list[str]) 
     interval = f"{max(shares):.0%} interval" if shares else "interval"
     bound = () if upper is None else (f"p{100 * upper:g} upper bound",)
     where = ("device", "runtime", "pack") if packs else ()
+    short = short_devices(each.target.device_name for each in answers if each.target is not None)
     print_table(
         ("network", *where, "ms", interval, *bound, "coverage"),
         [
             (
                 answer.name,
-                *(_where(answer, packs[row]) if packs else ()),
+                *(_where(answer, short, packs[row]) if packs else ()),
                 *answer_cells(answer, bounded=bool(bound)),
                 whole_percent(answer.coverage),
             )
@@ -112,13 +113,11 @@ def _print_remarks(remarks: Sequence[_Remark], answered: int) -> None:
         names.setdefault(each.shared, []).append(each.name)
     parts = []
     for shared, found in names.items():
-        several = list(dict.fromkeys(found))
-        more = f" and {len(several) - _MOST_NAMES} more" if len(several) > _MOST_NAMES else ""
-        parts.append(f"{shared}: {', '.join(several[:_MOST_NAMES])}{more}")
+        parts.append(f"{shared}: {first_names([*dict.fromkeys(found)])}")
     note(f"{'; '.join(parts)} (--json has the reasons)")
 
 
-def _where(answer: Answer, pack: str) -> tuple[str, str, str]:
+def _where(answer: Answer, short: Mapping[str, str], pack: str) -> tuple[str, str, str]:
     target = answer.target
     if target is None:
         return "unknown", "-", pack
@@ -128,7 +127,7 @@ def _where(answer: Answer, pack: str) -> tuple[str, str, str]:
         *([f"{target.threads} threads"] if target.threads > 1 else []),
     ]
     mode = f" {target.mode}" if target.mode else ""
-    return short_device(target.device_name), ", ".join((f"{target.runtime}{mode}", *unusual)), pack
+    return short[target.device_name], ", ".join((f"{target.runtime}{mode}", *unusual)), pack
 
 
 def answer_cells(answer: Answer, *, bounded: bool) -> tuple[str, ...]:

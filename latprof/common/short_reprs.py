@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import reprlib
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -29,6 +30,12 @@ _SHORT = _Short()
 def short(value: object) -> str:
     """Represent a value in about a hundred characters; an array is ``array(4000, 21)``."""
     return _SHORT.repr(value)
+
+
+def first_names(names: Sequence[str], most: int = 5) -> str:
+    """The first of some names: ``"a, b and 3 more"``."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 def whole_percent(share: float) -> str:

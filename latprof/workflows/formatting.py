@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable, Mapping
 
 _FAMILY = re.compile(r"\(family (\d+) model (\d+)")
 _NO_NEWS = re.compile(
     r"\((?:R|TM)\)|\b(?:Intel|AMD|NVIDIA|Processor|CPU|GeForce|Tesla|with Radeon Graphics)\b|@.*"
 )
-_MOST = 22
+_MOST, _MOST_DETAIL = 22, 12
+#: Of several devices that are alike, some may share what others lack.
+_TURNS = 3
 #: What a spreadsheet takes for a formula at the begin of a cell, in East Asia wide signs too.
 _BEGINS_A_FORMULA = (*"=+-@", *"\uff1d\uff0b\uff0d\uff20", "\t", "\r", "\n")
 
@@ -25,11 +28,39 @@ def short_device(name: str) -> str:
 
     ``"Intel(R) Xeon(R) Processor (family 6 model 167 stepping 1, ...)"`` is ``"Xeon (6/167)"``.
     """
-    brand = " ".join(_NO_NEWS.sub(" ", name.partition(" (")[0]).split()) or name
     family = _FAMILY.search(name)
-    tail = f" ({family[1]}/{family[2]})" if family else ""
+    return _shortened(name, f"{family[1]}/{family[2]}" if family else "")
+
+
+def _shortened(name: str, detail: str) -> str:
+    brand = " ".join(_NO_NEWS.sub(" ", name.partition(" (")[0]).split()) or name
+    tail = f" ({detail})" if detail else ""
     most = _MOST - len(tail)
     return (brand if len(brand) <= most else f"{brand[: most - 3].rstrip()}...") + tail
+
+
+def short_devices(names: Iterable[str]) -> dict[str, str]:
+    """Short names of the devices of one table: those that would be alike say how they differ.
+
+    ``"EPYC (25/17)"`` twice becomes ``"EPYC (avx2)"`` and ``"EPYC (avx512)"``.
+    """
+    short = {name: short_device(name) for name in names}
+    words = {name: [word.strip("(),") for word in name.split()] for name in short}
+    for _ in range(_TURNS):
+        for alike in _alike(short):
+            common = set.intersection(*(set(words[name]) for name in alike))
+            for name in alike:
+                own = next((word for word in words[name] if word not in common), "")
+                short[name] = _shortened(name, own[:_MOST_DETAIL]) if own else short[name]
+    return short
+
+
+def _alike(short: Mapping[str, str]) -> list[list[str]]:
+    """The names that share a short one, a list each."""
+    groups: dict[str, list[str]] = {}
+    for name, each in short.items():
+        groups.setdefault(each, []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def interval(low: float, high: float) -> str:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from latprof.common.files import what_is_at
 from latprof.errors import PackError, UsageError, did_you_mean
 from latprof.workflows.arguments import PathLike, paths_of
-from latprof.workflows.formatting import short_device
+from latprof.workflows.formatting import short_device, short_devices
 
 if TYPE_CHECKING:
+    from latprof.measurement.records import Target
     from latprof.predictors.pack.manifest import PackFacts
 
 _MOST_FILES = 10_000
@@ -49,29 +50,27 @@ def packs(
     from latprof.predictors.pack.saving import read_facts
     from latprof.predictors.pack.shipped import pack_names, published_pack_names
 
-    found, failed, others = [], [], []
+    found, failed = [], []
     for name in (
         *pack_names(),
         *published_pack_names(),
         *_files([Path(), *paths_of(paths, "paths")]),
     ):
         try:
-            facts = read_facts(name)
+            found.append(read_facts(name))
         except PackError as error:
             failed.append(error)
-            continue
-        if on is None or _is_on(facts, on):
-            found.append(facts)
-        else:
-            others.append(facts)
-    if on is not None and not found and not failed:
-        raise no_pack(on, others)
-    return tuple(found), tuple(failed)
+    if on is None:
+        return tuple(found), tuple(failed)
+    chosen = _on(found, on)
+    if not chosen and not failed:
+        raise no_pack(on, found)
+    return chosen, tuple(failed)
 
 
 def no_pack(device: str | None, others: Iterable[PackFacts]) -> UsageError:
     """The error where there is no pack of a device, or of a target; it lists devices that have."""
-    names = sorted({short_device(each.target.device_name) for each in others if each.target})
+    names = sorted(set(_short(others).values()))
     guess = did_you_mean(device, names) if device else None
     named = "this target" if device is None else device or "a device without a name"
     return UsageError(
@@ -95,13 +94,20 @@ def _files(paths: Sequence[Path]) -> Iterator[str]:
                 yield os.fspath(name)
 
 
-def _is_on(facts: PackFacts, device: str) -> bool:
-    """Whether the device's name holds the one that is asked for, spelling aside."""
-    if facts.target is None:
-        return False
-    words = f"{facts.target.device_name} {facts.target.device}"
-    asked = _letters(device)
-    return bool(asked) and asked in _letters(words)
+def _short(packs: Iterable[PackFacts]) -> dict[str, str]:
+    return short_devices(each.target.device_name for each in packs if each.target)
+
+
+def _on(packs: Sequence[PackFacts], device: str) -> tuple[PackFacts, ...]:
+    """Those whose device's name holds the one that is asked for, as it is or as tables show it."""
+    asked, short = _letters(device), _short(packs)
+
+    def is_on(target: Target) -> bool:
+        name = target.device_name
+        names = (f"{name} {target.device}", short_device(name), short[name])
+        return any(asked in _letters(each) for each in names)
+
+    return tuple(each for each in packs if asked and each.target and is_on(each.target))
 
 
 def _letters(text: str) -> str:

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from latprof.common.short_reprs import ShortRepr
+from latprof.common.short_reprs import ShortRepr, first_names
 from latprof.datasets.importers.files.reading import (
     kind_of,
     lines_of,
@@ -73,10 +73,8 @@ class LookupTable(ShortRepr):
         asked = list(keys)
         missing = list(dict.fromkeys(key for key in asked if key not in self.entries))
         if missing:
-            shown = ", ".join(missing[:5])
-            more = f" and {len(missing) - 5} more" if missing[5:] else ""
             raise CoverageError(
-                f"the lookup table {self.name} has no entry for {shown}{more}",
+                f"the lookup table {self.name} has no entry for {first_names(missing)}",
                 missing,
                 hint="the table is of another space, width or resolution, or not whole",
             )

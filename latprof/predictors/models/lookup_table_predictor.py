@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from latprof.common.checked_json import Fields, to_json
+from latprof.common.short_reprs import first_names
 from latprof.errors import CoverageError, InvalidValueError
 from latprof.predictors.base import Choices, FitResult, Floats, PackFiles, Predictor, Terms
 from latprof.predictors.features.block_features import Blocks, SpaceTables, space_tables
@@ -111,9 +112,8 @@ class LookupTablePredictor(Predictor):
                 if np.isnan(self.table_[number, combination]):
                     blocks = tables.column_blocks[part.columns[combination]]
                     missing.append(f"{part.name} {_key(blocks)}")
-        shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if missing[5:] else "")
         raise CoverageError(
-            f"the lookup table has no entry for {shown}",
+            f"the lookup table has no entry for {first_names(missing)}",
             missing,
             hint="measure architectures that have it, or use the hybrid predictor",
         )
