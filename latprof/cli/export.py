@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from latprof.cli.console import Json, StoredTargetName, StoreFile, note
+from latprof.cli.console import Json, StoredTargetName, StoreFile, note, remark
 from latprof.cli.formats import Form, Format, form_of, print_as
 
 
@@ -65,6 +65,7 @@ def export(
         pyperf=pyperf,
         pytest_benchmark=pytest_benchmark,
         target=target,
+        on_note=remark,
     )
     for path in (*result.dataset, *result.runs):
         note(f"{path} written")

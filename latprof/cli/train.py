@@ -15,6 +15,7 @@ from latprof.cli.console import (
     complete_predictor,
     note,
     print_table,
+    remark,
 )
 from latprof.cli.formats import Form, Format, form_of, print_as
 from latprof.cli.progress import fit_display
@@ -90,7 +91,9 @@ def train(
         )
     of_kernels = store is not None and published is None and holds_kernels_only(store)
     if kernels or of_kernels:
-        fitted = train_kernels(store, output, kernels=kernels, target=target, seed=seed)
+        fitted = train_kernels(
+            store, output, kernels=kernels, target=target, seed=seed, on_note=remark
+        )
         print_as(form, train_kernels_values(fitted, output), lambda: _print_kernels(fitted))
         note(f"saved as {output}")
         return

@@ -12,7 +12,7 @@ from latprof.common.extras import needs
 from latprof.common.files import check_output, what_is_at, write_atomically
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import InputFileError, UsageError
-from latprof.workflows.arguments import PathLike, StoreLike, open_store
+from latprof.workflows.arguments import OnNote, PathLike, StoreLike, open_store
 from latprof.workflows.formatting import no_formula
 from latprof.workflows.import_runs import write_runs
 
@@ -66,6 +66,7 @@ def export(
     pyperf: PathLike | None = None,
     pytest_benchmark: PathLike | None = None,
     target: str | None = None,
+    on_note: OnNote | None = None,
 ) -> ExportResult:
     """Write a store's measurements as a table: one row a network, or one a visit.
 
@@ -92,6 +93,8 @@ def export(
         the label beside them.
     target : str, optional
         Which of the store's targets, where it holds several.
+    on_note : callable, optional
+        Called with remarks, such as which models are exported without their graphs.
 
     Raises
     ------
@@ -116,7 +119,7 @@ def export(
         measured = TargetLabels.of(opened, target)
         if dataset is not None:
             text = _text(Path(notes)) if notes else ""
-            published = publish(measured, dataset, licence=licence, notes=text)
+            published = publish(measured, dataset, licence=licence, notes=text, on_note=on_note)
         runs = tuple(write_runs(measured, pyperf, pytest_benchmark))
         if parquet is None and csv is None:
             return ExportResult(dataset=tuple(published), runs=runs)

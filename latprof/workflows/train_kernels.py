@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import needs, require
-from latprof.workflows.arguments import PathLike, StoreLike, open_store
+from latprof.workflows.arguments import OnNote, PathLike, StoreLike, open_store
 
 if TYPE_CHECKING:
     from latprof.predictors.pack.kernel_pack import KernelPack
@@ -22,6 +22,7 @@ def train_kernels(
     kernels: PathLike | Sequence[PathLike] | None = None,
     target: str | None = None,
     seed: int = 0,
+    on_note: OnNote | None = None,
 ) -> KernelPack:
     """Fit a kernel pack, which answers for any network.
 
@@ -39,6 +40,8 @@ def train_kernels(
     target : str, optional
         Which of the store's targets, or of the table's devices (``"mi8se|gpu"``).
     seed : int
+    on_note : callable, optional
+        Called with remarks, such as which networks are left out.
 
     Raises
     ------
@@ -63,11 +66,13 @@ def train_kernels(
     if len(paths) == 1 and is_sqlite(paths[0]):
         store, paths = paths[0], []
     if paths:
-        pack = train_on_published_kernels(*paths, device=target, seed=seed)
+        pack = train_on_published_kernels(*paths, device=target, seed=seed, on_note=on_note)
     else:
         assert store is not None
         with open_store(store) as opened:
-            pack = train_on_stored_kernels(TargetLabels.of(opened, target), seed=seed)
+            pack = train_on_stored_kernels(
+                TargetLabels.of(opened, target), seed=seed, on_note=on_note
+            )
     if output is not None:
         save_kernel_pack(pack, output)
     return pack

@@ -21,6 +21,7 @@ from latprof.datasets.zoo.built_models import (
 )
 from latprof.datasets.zoo.catalogue import facts, names
 from latprof.errors import InvalidValueError, UnknownNameError
+from latprof.graph.model_file import model_digest
 from latprof.graph.reader import read_network
 from latprof.measurement.labels import TargetLabels
 from latprof.measurement.store.store import Store
@@ -105,8 +106,13 @@ def test_models_that_were_files_teach_kernels_and_go_along_without_their_weights
         measured = TargetLabels.of(store)
         stored = stored_kernels(measured)
         publish(measured, tmp_path / "files.parquet")
-    for path in paths:
-        path.unlink()
+        notes = _notes_of_an_absent_model(measured, paths[0])
+    done = run_latprof("train", "--kernels", "f.db", "-o", "f.pack", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for said in (*notes, done.stderr):
+        assert paths[0].name in said
+        assert paths[1].name not in said
+    paths[1].unlink()
 
     graphs = load_graphs(tmp_path / "files.parquet")
     table, target = published_kernels(tmp_path / "files.parquet")
@@ -120,6 +126,20 @@ def test_models_that_were_files_teach_kernels_and_go_along_without_their_weights
     assert table.timed.sum() == stored.timed.sum() > 60
     twice, _ = published_kernels(tmp_path / "files.parquet", tmp_path / "files.parquet")
     assert twice.network_ms.tolist() == [*table.network_ms, *table.network_ms]
+
+
+def _notes_of_an_absent_model(measured, path):
+    """What is said of a model whose file is gone by what needs it."""
+    key = model_digest(path)
+    path.unlink()
+    notes = []
+    stored_kernels(measured, notes.append)
+    publish(measured, "less.parquet", on_note=notes.append)
+    published_kernels("less.parquet", on_note=notes.append)
+    *notes, of_dataset = notes  # which has no names of files
+    assert key in of_dataset
+    assert len(notes) == 2
+    return notes
 
 
 def test_networks_are_built_again_from_their_line():

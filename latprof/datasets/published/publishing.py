@@ -12,6 +12,7 @@ import numpy as np
 
 from latprof._version import __version__
 from latprof.common.files import write_atomically
+from latprof.common.short_reprs import first_names
 from latprof.datasets.published.datasheet import write_datasheet
 from latprof.datasets.published.loading import FORMAT_VERSION, METADATA
 from latprof.datasets.published.splits import split_rows
@@ -22,6 +23,7 @@ from latprof.measurement.tables.label_table import noise_floor
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
 
     import pandas as pd
 
@@ -63,6 +65,7 @@ def publish(
     test_fraction: float = 0.2,
     licence: str = "not stated",
     notes: str = "",
+    on_note: Callable[[str], None] | None = None,
 ) -> list[Path]:
     """Write a store's networks, as measured on one target, as a data set.
 
@@ -81,6 +84,8 @@ def publish(
         Under which the data may be used.
     notes : str
         What the datasheet says under "Known defects".
+    on_note : callable, optional
+        Called with the models whose files are gone, which are exported without their graphs.
 
     Returns
     -------
@@ -106,7 +111,7 @@ def publish(
     visits, labels = (table[table["kind"] == kind] for table in (measured.visits, measured.labels))
     usable = visits[visits["failure_code"].isna()]
     floor = noise_floor(labels, visits)
-    graphs = _graphs_table(labels) if kind == "model" else labels[:0]
+    graphs = _graphs_table(labels, on_note) if kind == "model" else labels[:0]
     kernels = _Kernels(measured, usable[~usable["disturbed"]], kind)
     for subject, profile in measured.kernel_profiles():
         kernels.add(subject, profile)
@@ -156,19 +161,26 @@ def publish(
     return written
 
 
-def _graphs_table(labels: pd.DataFrame) -> pd.DataFrame:
+def _graphs_table(labels: pd.DataFrame, on_note: Callable[[str], None] | None) -> pd.DataFrame:
     """One row a model whose file is where it was measured: its name, and it without its weights."""
     import pandas as pd
 
-    rows = [
-        (key, Path(name).stem, light_bytes(path))
-        for key, name in dict(zip(labels["subject"], labels["name"], strict=True)).items()
-        if (path := unchanged_file(name, key)) is not None
-    ]
+    rows, absent = [], []
+    for key, name in dict(zip(labels["subject"], labels["name"], strict=True)).items():
+        path = unchanged_file(name, key)
+        if path is None:
+            absent.append(name)
+        else:
+            rows.append((key, Path(name).stem, light_bytes(path)))
     if not rows:
         raise NotEnoughDataError(
             "none of the models' files is where it was measured",
             hint="run the command in the folder from which they were measured",
+        )
+    if absent and on_note is not None:
+        on_note(
+            f"{len(absent)} of {len(absent) + len(rows)} models are exported without their graphs, "
+            f"since their files are not there as they were measured: {first_names(absent)}"
         )
     return pd.DataFrame(rows, columns=["architecture", "name", "model"])
 

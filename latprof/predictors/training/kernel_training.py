@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latprof.common.files import what_is_at
-from latprof.common.short_reprs import ShortRepr
+from latprof.common.short_reprs import ShortRepr, first_names
 from latprof.datasets.published.loading import (
     kernel_dataset_names,
     load,
@@ -45,11 +45,13 @@ from latprof.predictors.training.kernel_matching import times_of_kernels
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from latprof.graph.operators import Network
     from latprof.measurement.labels import TargetLabels
     from latprof.measurement.records import Subject
+
+    OnNote = Callable[[str], None] | None
 
 #: Devices of mobile-ml-benchmark's operations, and what they are.
 _PHONES = {"pixel4|gpu": "Pixel 4 (Adreno 640)", "mi8se|gpu": "Xiaomi Mi 8 SE (Adreno 616)"}
@@ -86,7 +88,7 @@ def pack_of_table(
 
 
 def train_on_published_kernels(
-    path: Path, *others: Path, device: str | None = None, seed: int = 0
+    path: Path, *others: Path, device: str | None = None, seed: int = 0, on_note: OnNote = None
 ) -> KernelPack:
     """Fit a kernel pack to a table of another project, or to data sets of kernels.
 
@@ -102,6 +104,8 @@ def train_on_published_kernels(
     device : str, optional
         Which column of mobile-ml-benchmark: ``"pixel4|gpu"`` (the default) or ``"mi8se|gpu"``.
     seed : int
+    on_note : callable, optional
+        Called with remarks, such as which networks of a data set are left out.
 
     Raises
     ------
@@ -113,7 +117,7 @@ def train_on_published_kernels(
     if path.suffix == ".parquet" or str(path) in kernel_dataset_names():
         if device is not None:
             raise UnknownNameError("device", device, [])
-        table, target = published_kernels(path, *others)
+        table, target = published_kernels(path, *others, on_note=on_note)
         return _with_origin(pack_of_table(table, target, seed=seed), path)
     if others:
         raise InvalidValueError("only data sets of kernels are fitted together", field="kernels")
@@ -163,12 +167,16 @@ def _with_origin(pack: KernelPack, path: Path) -> KernelPack:
     )
 
 
-def train_on_stored_kernels(measured: TargetLabels, *, seed: int = 0) -> KernelPack:
+def train_on_stored_kernels(
+    measured: TargetLabels, *, seed: int = 0, on_note: OnNote = None
+) -> KernelPack:
     """Fit a kernel pack to the kernels that a store holds of one target.
+
+    ``on_note`` is called with the networks that are left out, and why.
 
     Raises NotEnoughDataError for too few timed kernels of networks that can be built again.
     """
-    pack = pack_of_table(stored_kernels(measured), measured.target, seed=seed)
+    pack = pack_of_table(stored_kernels(measured, on_note), measured.target, seed=seed)
     return dataclasses.replace(
         pack,
         noise_floor=measured.noise_floor,
@@ -178,7 +186,7 @@ def train_on_stored_kernels(measured: TargetLabels, *, seed: int = 0) -> KernelP
     )
 
 
-def stored_kernels(measured: TargetLabels) -> KernelTable:
+def stored_kernels(measured: TargetLabels, on_note: OnNote = None) -> KernelTable:
     """What a store holds of one target as a table.
 
     Families are the zoo's, and those that the names of models speak of; a random network, or an
@@ -200,21 +208,22 @@ def stored_kernels(measured: TargetLabels) -> KernelTable:
             )
             for subject, profile in measured.kernel_profiles()
         ),
+        on_note,
     )
 
 
 def published_kernels(
-    name: str | os.PathLike[str], *others: str | os.PathLike[str]
+    name: str | os.PathLike[str], *others: str | os.PathLike[str], on_note: OnNote = None
 ) -> tuple[KernelTable, Target]:
     """Data sets of kernels as one table, in the milliseconds of the first, and its target.
 
     Raises DataSetError for what is none, UnknownNameError for a name that is none, and
     TargetMismatchError for others of another processor or runtime.
     """
-    table, target = _published_table(name)
+    table, target = _published_table(name, on_note)
     own = load(name).attrs
     for other in others:
-        more, found = _published_table(other)
+        more, found = _published_table(other, on_note)
         if dataclasses.replace(found, **_of_run(target)) != target:
             raise _other_target(other, target, found)
         facts = load(other).attrs
@@ -224,7 +233,7 @@ def published_kernels(
     return table, target
 
 
-def _published_table(name: str | os.PathLike[str]) -> tuple[KernelTable, Target]:
+def _published_table(name: str | os.PathLike[str], on_note: OnNote) -> tuple[KernelTable, Target]:
     labels, kernels, graphs = load(name), load_kernels(name), load_graphs(name)
     network_ms = dict(zip(labels["architecture"], labels["latency_ms"].tolist(), strict=True))
     try:
@@ -239,6 +248,7 @@ def _published_table(name: str | os.PathLike[str]) -> tuple[KernelTable, Target]
                 )
                 for line, rows in kernels.groupby("architecture", sort=False)
             ),
+            on_note,
         )
     except (InvalidValueError, AttributeError, KeyError, ValueError) as error:
         raise DataSetError(
@@ -280,27 +290,36 @@ class _ProfiledNetwork(ShortRepr):
     latency_ms: float
 
 
-def _table_of(target: Target, networks: Iterable[_ProfiledNetwork]) -> KernelTable:
+def _table_of(target: Target, networks: Iterable[_ProfiledNetwork], on_note: OnNote) -> KernelTable:
     """Those networks whose timed kernels are found in their graphs, as a table.
 
     How the runtime fuses is learnt of them, unless its own optimiser is known.
     """
-    profiled = [(each, each.graph) for each in networks if each.graph is not None]
+    profiled, absent = [], []
+    for each in networks:
+        if each.graph is None:
+            absent.append(each.name)
+        else:
+            profiled.append((each, each.graph))
     rules = None
     if not has_own_rules(target):
         ran = [RanNetwork(graph, [k.operators for k in each.kernels]) for each, graph in profiled]
         rules = learned_rules(ran, target.to_dict())
-    found = [
-        (each, timed)
+    timed = [
+        (each, times_of_kernels(kernels_of(graph, target, rules), each.kernels))
         for each, graph in profiled
-        if (timed := times_of_kernels(kernels_of(graph, target, rules), each.kernels)) is not None
     ]
+    found = [(each, times) for each, times in timed if times is not None]
     if not found:
         raise NotEnoughDataError(
             "there are no timed kernels of networks that can be built again",
             hint="collect them: latprof collect --kernels; models that were measured as files must "
             "be where they were, as seen from the folder of this command",
         )
+    if on_note is not None:
+        unlike = [each.name for each, times in timed if times is None]
+        _note_left_out(on_note, absent, "their models are not there as they were measured")
+        _note_left_out(on_note, unlike, "the timed kernels are not those of their operators")
     kept, parts = [each for each, _ in found], [timed for _, timed in found]
     return KernelTable(
         Configurations(
@@ -315,6 +334,11 @@ def _table_of(target: Target, networks: Iterable[_ProfiledNetwork]) -> KernelTab
         rules,
         KernelAgreement.of_networks(each.agreement for each in parts),
     )
+
+
+def _note_left_out(on_note: Callable[[str], None], names: Sequence[str], why: str) -> None:
+    if names:
+        on_note(f"left out of the fit, since {why}: {first_names(names)}")
 
 
 def _family_of(subject: Subject) -> str:
