@@ -143,7 +143,10 @@ def defaults_for(command: str, given: Mapping[str, Any]) -> dict[str, str]:
 
 def _counts(name: str, command: str, given: Mapping[str, Any]) -> bool:
     """Whether a setting counts beside what is given."""
-    if isinstance(given.get(name), str) or any(map(given.get, SETTINGS[name].commands[command])):
+    beside = {each: given.get(each) for each in SETTINGS[name].commands[command]}
+    if ":" in str(beside.get("space")):  # one of the user's own, which its pack needs
+        del beside["space"]
+    if isinstance(given.get(name), str) or any(beside.values()):
         return False
     first = given.get("a")  # of compare: stores have targets of their own
     return not (

@@ -138,3 +138,13 @@ def test_a_wrong_variable_names_itself(monkeypatch):
 def test_what_is_no_file_is_not_waited_for(folder):
     os.mkfifo(folder / FILE)
     assert dumped()[1]["store"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("given", "counts"),
+    [({}, True), ({"space": "proxyless"}, False), ({"space": "mine:Space"}, True)],
+)
+def test_a_pack_is_searched_with_where_the_space_does_not_choose_one(monkeypatch, given, counts):
+    monkeypatch.setenv("LATPROF_PACK", "own.pack")
+    assert ("pack" in defaults_for("search", given)) is counts
+    assert "pack" not in defaults_for("search", {**given, "latency": "table.parquet"})
