@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from latprof.cli.console import one_line
+from latprof.cli.console import one_line, remark
+from latprof.cli.formats import Form
+from latprof.common.short_reprs import first_names
 from latprof.measurement.budgets import BudgetResult
 
 FailIf = Annotated[
@@ -24,6 +26,9 @@ AllowOpen = Annotated[
     ),
 ]
 
+#: More failures than this are one line.
+_MOST_LINES = 2
+
 
 def print_verdicts(result: BudgetResult) -> None:
     """Print one line a verdict."""
@@ -31,6 +36,19 @@ def print_verdicts(result: BudgetResult) -> None:
         typer.echo("")
     for verdict in result.verdicts:
         typer.echo(one_line(verdict.describe()))
+
+
+def say_failed(result: BudgetResult, form: Form) -> None:
+    """Say on stderr which budgets fail where stdout is for programs, in at most two lines."""
+    if form in {Form.TABLE, Form.MD}:
+        return
+    failed = result.failed
+    if len(failed) > _MOST_LINES:
+        names = first_names([*dict.fromkeys(verdict.name for verdict in failed)])
+        remark(f"{len(failed)} of {len(result.verdicts)} budgets are not kept: {names}")
+        return
+    for verdict in failed:
+        remark(verdict.describe())
 
 
 def finish_within(result: BudgetResult, otherwise: int) -> None:

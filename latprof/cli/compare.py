@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latprof.cli.budget_options import AllowOpen, print_verdicts
+from latprof.cli.budget_options import AllowOpen, print_verdicts, say_failed
 from latprof.cli.commands import finish
 from latprof.cli.console import (
     Inputs,
@@ -158,6 +158,7 @@ def compare(
     if form is Form.JUNIT:
         gone = NotEnoughDataError(f"no usable visits in {b or 'this revision'}")
         print_junit("compare", result.budgets, dict.fromkeys(result.missing, gone))
+    say_failed(result.budgets, form)
     for comparison in result.comparisons:
         remark_on_visits(comparison.visits)
     if result.missing:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latprof.cli.budget_options import AllowOpen, FailIf, finish_within, print_verdicts
+from latprof.cli.budget_options import AllowOpen, FailIf, finish_within, print_verdicts, say_failed
 from latprof.cli.commands import finish
 from latprof.cli.console import (
     Json,
@@ -204,6 +204,7 @@ def predict(
     print_as(form, document, for_people)
     if form is Form.JUNIT:
         print_junit("predict", kept, failed)
+    say_failed(kept, form)
     finish_within(kept, lost)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latprof.cli.budget_options import AllowOpen, FailIf, finish_within, print_verdicts
+from latprof.cli.budget_options import AllowOpen, FailIf, finish_within, print_verdicts, say_failed
 from latprof.cli.commands import finish
 from latprof.cli.console import (
     Inputs,
@@ -217,6 +217,7 @@ def profile(
     print_as(form, document, for_people, rows="kernels", common=network_of_kernels)
     if form is Form.JUNIT:
         print_junit("profile", kept)
+    say_failed(kept, form)
     remark_on_visits(found.visits)
     finish_within(kept, found.exit_status)
 

@@ -156,7 +156,8 @@ def search(
 ) -> None:
     """Find the most accurate network that keeps a latency limit.
 
-    Safe to interrupt: rerun the same command to resume.
+    Safe to interrupt: rerun the same command to resume. Progress is networks evaluated, or epochs,
+    and the best network so far: its accuracy or score, and its predicted latency.
 
     For example:
 

@@ -194,12 +194,18 @@ class BudgetResult(ShortRepr):
     allow_open: bool = False
 
     @property
+    def failed(self) -> tuple[BudgetVerdict, ...]:
+        """Those for which the status is not 0."""
+        passing = {"kept", "not shown"} if self.allow_open else {"kept"}
+        return tuple(verdict for verdict in self.verdicts if verdict.outcome not in passing)
+
+    @property
     def exit_status(self) -> int:
         """1 where a budget is broken or not shown, else 5 where one has no verdict."""
-        found = {verdict.outcome for verdict in self.verdicts}
-        if "broken" in found or ("not shown" in found and not self.allow_open):
+        found = {verdict.outcome for verdict in self.failed}
+        if found & {"broken", "not shown"}:
             return EXIT_FINDING
-        return EXIT_PARTIAL if "no verdict" in found else EXIT_OK
+        return EXIT_PARTIAL if found else EXIT_OK
 
     def shown(self, row: int = 0, rows: int = 1) -> dict[str, Any]:
         """What the JSON of the ``row``-th of ``rows`` networks says of its budgets, if any."""

@@ -90,6 +90,20 @@ def test_what_is_not_shown_fails_unless_it_is_allowed(allow_open, expected, caps
     assert suite[0].get("name") == "a<b>: at most 5 ms"
 
 
+@pytest.mark.parametrize("form", Form)
+def test_what_fails_is_seen_where_stdout_goes_into_a_file(form):
+    words = ("predict", "--format", form, "--fail-if", "> 900 ms", "--fail-if", "> 0.001 ms")
+    broken = "at most 0.001 ms: broken: "
+    done = run(*words, MEMBER)
+    assert done.exit_code == 1
+    for_people = form in {Form.TABLE, Form.MD}
+    assert (broken in done.stderr) is not for_people
+    assert broken in done.stdout + done.stderr
+    many = run(*words, *[MEMBER, OTHER] * 20).stderr
+    assert ("40 of 80 budgets are not kept: " in many) is not for_people
+    assert len(many.splitlines()) <= 3
+
+
 @pytest.mark.parametrize(
     ("words", "part"),
     [
