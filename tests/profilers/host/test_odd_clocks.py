@@ -21,13 +21,17 @@ from latprof.profilers.base import RunOptions
 from latprof.profilers.campaign.campaign import collect
 from latprof.profilers.campaign.plan import Plan
 from latprof.profilers.host.host_report import HostReport
+from latprof.profilers.runtimes import running
 from latprof.profilers.runtimes.running import timed_runs
 from latprof.profilers.visits.measurer import InProcessMeasurer
 from latprof.testing.fakes import FakeProfiler
 
 
 class Timed:
-    """A network whose runs a clock times that jumps by ``step_ns`` in the run ``at``."""
+    """A network whose runs a clock times that jumps by ``step_ns`` in the run ``at``.
+
+    What this process is really given is not what the pretended runs are given: it is not read.
+    """
 
     def __init__(self, monkeypatch, own_ns, step_ns, at):
         self._now, self._own_ns, self._step_ns, self._at = 0, own_ns, step_ns, at
@@ -40,6 +44,7 @@ class Timed:
     def run(self, times):
         with self._patch.context() as patch:
             patch.setattr(time, "perf_counter_ns", lambda: self._now)
+            patch.setattr(running, "has_usage", lambda: False)
             return timed_runs(self._run, times, "a runtime")
 
 
