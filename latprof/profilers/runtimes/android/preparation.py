@@ -17,7 +17,7 @@ from latprof.common.endings import needs_time_to_end, run_to_its_end
 from latprof.errors import DeviceError, DeviceOfflineError, LatprofError
 from latprof.profilers.runtimes.android.answers import ask_all
 from latprof.profilers.runtimes.android.journal import Change, Journal
-from latprof.profilers.runtimes.android.owner import WAIT_S, owned
+from latprof.profilers.runtimes.android.owner import WAIT_S, WORK_FOLDER, owned
 
 if TYPE_CHECKING:
     from latprof.profilers.runtimes.android.transport.services import PhoneServices
@@ -31,6 +31,9 @@ _STAY_ON_SETTING = "stay_on_while_plugged_in"
 _REFUSED = "refused"
 _TO_ALLOW = "on Xiaomi: Developer options, `USB debugging (Security settings)`"
 _FIXED = ["cmd", "power", "set-fixed-performance-mode-enabled"]
+#: Runs its arguments when no other is at it: a command continues when its cable is cut. The lock is
+#: on the shell's stderr, as some shells hand on no other descriptor.
+_IN_TURN = f'mkdir -p {WORK_FOLDER}; {{ flock 2; "$@" 2>&1; }} 2>{WORK_FOLDER}/changing'
 #: android.view.KeyEvent: KEYCODE_SLEEP and KEYCODE_WAKEUP, which do nothing where it is so already.
 _SLEEP, _WAKE_UP = "223", "224"
 
@@ -183,6 +186,7 @@ def restore(services: PhoneServices, journal: Journal, on_note: OnNote | None = 
 
 
 def _undo_all(services: PhoneServices, journal: Journal, on_note: OnNote | None) -> None:
+    _run(services, ["true"])  # a change that was under way when its connection broke is made by now
     now = _look(services)
     refused: DeviceError | None = None
     for change in reversed(list(journal.changes)):
@@ -290,7 +294,7 @@ def _told(services: PhoneServices, now: dict[str, str], name: str) -> str:
 
 
 def _run(services: PhoneServices, words: list[str]) -> None:
-    ended = services.run(words)
+    ended = services.run(["sh", "-c", _IN_TURN, "sh", *words])
     if ended.status != 0:
         raise DeviceError(
             f"{services.link.serial} refuses `{' '.join(words)}`: "

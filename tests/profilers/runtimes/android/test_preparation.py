@@ -27,6 +27,8 @@ class Phone:
 
     def run(self, words, **_more):
         text = " ".join(words)
+        if "flock" in text:  # one command at a time
+            words = words[4:]
         if "mWakefulness" in text:
             mark = re.search(r"echo ([0-9a-f]{16}) ", text)[1]
             told = {
