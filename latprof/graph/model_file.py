@@ -271,8 +271,6 @@ def _check_parts(model: onnx.ModelProto, label: str) -> None:
     nodes = list(islice(all_nodes(model.graph.node), MAX_NODES + 1))
     if len(nodes) > MAX_NODES:
         raise _too_many_nodes(label)
-    if not graph_inputs(model.graph):
-        raise ModelFileError(f"{label} has no inputs")
     for node in model.graph.node:
         if not node.op_type:
             raise ModelFileError(f"{label} has a node without an operator type")

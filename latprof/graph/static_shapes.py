@@ -176,6 +176,8 @@ def _adds(value: onnx.ValueInfoProto, found: Inferred) -> bool:
 def _by_name(shapes: InputShapes, names: list[str], label: str) -> dict[str, tuple[int, ...]]:
     """Resolve the key None and refuse names that are no inputs and impossible sizes."""
     result = {}
+    if shapes and not names:
+        raise InvalidValueError(f"{label} has no inputs, and so none of that shape", field="shape")
     for key, sizes in checked_shapes(shapes, label).items():
         name = key
         if name is None:

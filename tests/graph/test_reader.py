@@ -451,7 +451,7 @@ def _without(field):
 ABSURD = {
     "no graph": (onnx.ModelProto(ir_version=8), "not an ONNX model"),
     "no nodes": (_without("node"), "no operators"),
-    "no inputs": (_without("input"), "no inputs"),
+    "no inputs": (_without("input"), "which nothing produces"),
     "no opset": (_without("opset_import"), "opset_import"),
     "constant only": (_model([_node("Relu", "w", "y")], [CONV_WEIGHT]), "no operators that depend"),
     "negative size": (_negative(), "no size in dimension 2"),

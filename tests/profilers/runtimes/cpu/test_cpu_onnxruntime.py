@@ -4,8 +4,10 @@ import time
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
+from latprof.errors import InvalidValueError
 from latprof.graph.reader import read_network
 from latprof.profilers.base import RunOptions
 from latprof.profilers.runtimes.cpu.cpu_onnxruntime import CpuOnnxRuntime
@@ -58,3 +60,21 @@ def test_kernels_of_other_precisions_are_the_graphs_operators(precision):
 
     assert {k.name for k in found} == {n for n, k in kinds.items() if k.startswith(("conv", "dep"))}
     assert all(kinds[k.name] == k.kind.removesuffix(f" {precision}") for k in found)
+
+
+def test_a_model_that_makes_its_own_values_needs_no_inputs():
+    nodes = [
+        helper.make_node("RandomNormal", [], ["x"], "random", shape=[4, 8]),
+        helper.make_node("Relu", ["x"], ["y"], "rectified"),
+    ]
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [4, 8])
+    graph = helper.make_graph(nodes, "made", [], [out])
+    content = helper.make_model(
+        graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)]
+    ).SerializeToString()
+    assert [op.op_type for op in read_network(content).operators] == ["RandomNormal", "Relu"]
+    profiled = CpuOnnxRuntime(RunOptions()).load_profiled(content)
+    profiled.run(3)
+    assert {kernel.name for kernel in profiled.kernel_times([1, 2])} == {"random", "rectified"}
+    with pytest.raises(InvalidValueError, match="no inputs"):
+        read_network(content, shapes={None: (1, 3)})
