@@ -175,7 +175,7 @@ class _Run:
         self._resumed = len(self._complete)
         self._has_kernels = plan.ops
         self._kernels_left = 0
-        self._made_to_networks = 0
+        self._to_networks = schedule.counts()
         self._intervals = Intervals()
         self._taken: dict[tuple[Subject, int], list[float]] = defaultdict(list)
         if plan.protocol.half_width or not wanted <= stored.finished:
@@ -263,7 +263,7 @@ class _Run:
         ]
         left = [visit for visit in planned if visit.key not in self._stored.finished]
         self._total += len(left)
-        self._made_to_networks = self._schedule.made
+        self._to_networks = self._schedule.counts()
         return left
 
     def _without_kernels(self) -> list[NetworkSource]:
@@ -359,18 +359,18 @@ class _Run:
 
     def result(self) -> CampaignResult:
         """What the run did."""
-        counts = self._schedule.counts()
+        counts, every = self._to_networks, self._schedule.counts()
         return CampaignResult(
-            made=self._made_to_networks,
+            made=counts.made,
             resumed=self._resumed,
             failed=counts.failed,
             disturbed=counts.disturbed,
             repeated=counts.repeated,
             elapsed_s=self._schedule.elapsed_s,
-            failures=counts.failures,
-            left=self._left(counts.made + counts.failed),
+            failures=every.failures,
+            left=self._left(every.made + every.failed),
             kernels_left=self._kernels_left,
-            busy=counts.busy,
+            busy=every.busy,
             elsewhere=self._shared.elsewhere,
         )
 

@@ -1,5 +1,6 @@
 """A campaign visits everything the plan says, spreads it, resumes it, and survives failures."""
 
+import dataclasses
 import itertools
 import math
 from collections import Counter
@@ -21,6 +22,7 @@ from latprof.profilers.campaign.campaign import collect
 from latprof.profilers.campaign.plan import Plan
 from latprof.profilers.visits.measurer import InProcessMeasurer
 from latprof.profilers.visits.network_source import reference_network
+from latprof.profilers.visits.references import siblings
 from latprof.testing.fakes import FakeClock, FakeProfiler, stepping
 
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
@@ -464,3 +466,25 @@ def test_the_reference_of_a_space_of_tiny_or_huge_images_has_a_size_it_can_have(
     name, network = reference_network(wanted)
     assert name == f"proxyless-mobile-{gets}"
     assert f'"resolution": {gets}' in network.subject.space
+
+
+class OfAHost(FakeProfiler):
+    """A device whose reference has siblings."""
+
+    runs_on_host = True
+
+
+def test_counts_are_of_visits_to_networks_and_not_of_the_references_ties(store):
+    small = dataclasses.replace(NETWORKS[0], reference=next(iter(siblings())))
+
+    def make(reference_runs=None):
+        profiler = OfAHost(RunOptions(), stepping(0.5, every=7))
+        return InProcessMeasurer(profiler, REFERENCE, PROTOCOL, "here", reference_runs)
+
+    outcome = run(store, Plan([small], PROTOCOL, repeat_fraction=0.0), make)
+    made = [*store.measurements(TARGET)]
+    visits = TargetLabels.of(store).visits
+    assert len(made) > len(visits), "the siblings are tied"
+    assert (outcome.made, outcome.failed, outcome.left) == (PROTOCOL.visits, 0, 0)
+    assert outcome.made + outcome.repeated == len(visits)
+    assert outcome.repeated + outcome.disturbed == visits["disturbed"].sum() > 0
