@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from latprof.cli.console import note, print_table, remark_on_visits
+from latprof.cli.console import note, one_line, print_table, remark_on_visits
 from latprof.reports.rendering.wording import score
 from latprof.workflows.formatting import milliseconds
 
@@ -43,6 +43,9 @@ def print_result(result: SearchResult) -> None:
         typer.echo(f"limit       {milliseconds(request.limit_ms)} ms")
     if result.verification is not None:
         _print_verification(result.verification)
+    if result.unmeasured is not None:
+        failure = result.unmeasured
+        typer.echo(f"measured    no: {one_line(failure.message)} [{failure.code}]")
     if result.cross_target is not None:
         _print_cross_target(result.cross_target, noun)
     if request.latencies.target is not None:

@@ -10,7 +10,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import needs
-from latprof.errors import LatprofError, OwnCodeError, UsageError
+from latprof.errors import (
+    DeviceError,
+    LatprofError,
+    MeasurementTimeoutError,
+    OwnCodeError,
+    UsageError,
+)
+from latprof.measurement.visits import Failure
 from latprof.workflows.arguments import (
     OnNote,
     PackLike,
@@ -171,16 +178,22 @@ def search(
     _check_outputs(output, png, export, (pack, accuracy, latency, store))
     packs = _packs(request, packs_of(also), verify=verify, other_target=other_target)
     run = _run(request, store, on_progress)
-    best, verified, table = run.found.best, None, None
+    best = run.found.best
+    verified: Verification | None = None
+    table: CrossTarget | None = None
+    unmeasured: Failure | None = None
     say = on_note or (lambda _text: None)
     measuring = _Measuring(visits, other_target, wait_quiet_s, require_quiet, say)
-    if best is not None and verify:
-        say("measuring the network found")
-        verified = measuring.verify(packs[0], best.architecture, request.limit_ms)
-    if best is not None and len(packs) > 1:
-        say(f"searching for the own network of each of {len(packs)} targets")
-        table = _cross_target(request, packs, best, measuring if verify else None)
-    result = SearchResult(request, run, verified, table)
+    try:
+        if best is not None and verify:
+            say("measuring the network found")
+            verified = measuring.verify(packs[0], best.architecture, request.limit_ms)
+        if best is not None and len(packs) > 1:
+            say(f"searching for the own network of each of {len(packs)} targets")
+            table = _cross_target(request, packs, best, measuring if verify else None)
+    except (DeviceError, MeasurementTimeoutError) as error:  # what was found stays found
+        unmeasured = Failure.of(error)
+    result = SearchResult(request, run, verified, table, unmeasured=unmeasured)
     return _written(result, output, png, export)
 
 

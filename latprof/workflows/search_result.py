@@ -12,6 +12,7 @@ from latprof.errors import EXIT_FINDING, EXIT_OK, EXIT_PARTIAL
 from latprof.workflows.report import ReportResult
 
 if TYPE_CHECKING:
+    from latprof.measurement.visits import Failure
     from latprof.searchers.base import Evaluation
     from latprof.searchers.resuming import StoredRun
     from latprof.searchers.studies.cross_target import CrossTarget
@@ -56,6 +57,8 @@ class SearchResult(ShortRepr):
         Each target's own network on all targets.
     written : tuple of Path
         The model, the page and the pictures that were asked for.
+    unmeasured : Failure or None
+        Why what was found could not be measured: a busy host, for example.
     """
 
     request: SearchRequest
@@ -63,6 +66,7 @@ class SearchResult(ShortRepr):
     verification: Verification | None = None
     cross_target: CrossTarget | None = None
     written: tuple[Path, ...] = ()
+    unmeasured: Failure | None = None
 
     @property
     def best(self) -> Evaluation | None:
@@ -71,11 +75,16 @@ class SearchResult(ShortRepr):
 
     @property
     def exit_status(self) -> int:
-        """1 where nothing was found or the limit is broken; 5 where visits failed; else 0."""
+        """1 where nothing was found or the limit is broken; 5 where visits failed; else 0.
+
+        Where nothing could be measured, the status of what prevented it.
+        """
         verified = self.verification
         broken = verified is not None and verified.same_target and not verified.keeps_limit
         if self.best is None or broken:
             return EXIT_FINDING
+        if self.unmeasured is not None:
+            return self.unmeasured.error().exit_status
         lost = verified is not None and verified.visits is not None and verified.visits.failed
         return EXIT_PARTIAL if lost else EXIT_OK
 
@@ -97,6 +106,7 @@ class SearchResult(ShortRepr):
             "steps_resumed": self.run.resumed,
             "best": None if best is None else self._values(best),
             "verification": None if verified is None else verified.to_dict(),
+            "unmeasured": None if self.unmeasured is None else self.unmeasured.to_dict(),
             "cross_target": None if table is None else table.to_dict(),
         }
 

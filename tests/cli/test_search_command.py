@@ -14,6 +14,7 @@ import pytest
 
 from latprof.cli.main import main
 from latprof.datasets import ProxylessSpace, load
+from latprof.errors import HostBusyError
 from latprof.measurement import Failure, VisitCounts
 from latprof.measurement.store.store import Store
 from latprof.measurement.store.trails import Trails
@@ -260,6 +261,25 @@ def test_visits_that_a_measured_network_lost_are_said(latprof, place, pack, monk
     assert done.returncode == 5, done.stderr
     lost = "1 of 16 visits failed and are missing from the result: told to [timeout]"
     assert done.stderr.count(lost) == 1 + 4, "the winner, and two networks on two targets"
+
+
+def test_what_was_found_is_a_result_on_a_host_that_is_too_busy_to_measure_it(
+    latprof, place, fake_pack, monkeypatch
+):
+    def measure(*_given, **_options):
+        raise HostBusyError("the host is busy: told to")
+
+    monkeypatch.setattr(workflow, "measure", measure)
+    words = ("--pack", fake_pack, "--accuracy", "own:accuracy", "--upper", "0", "--budget", "4")
+    words += ("--limit-ms", "1000", "--verify", "--require-quiet")
+    done = search(latprof, place, *words, "--export", "busy.onnx")
+    assert done.returncode == 4, done.stderr
+    assert "\nfound  " in done.stdout
+    assert "measured    no: the host is busy: told to [host-busy]" in done.stdout
+    assert (place / "busy.onnx").exists()
+    found = json.loads(search(latprof, place, *words, "--json").stdout)
+    assert found["best"]["latency_ms"] > 0
+    assert (found["verification"], found["unmeasured"]["code"]) == (None, "host-busy")
 
 
 def test_a_broken_limit_is_a_finding(latprof, place, fake_pack):
