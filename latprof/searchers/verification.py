@@ -21,7 +21,7 @@ class Verification:
     architecture : str
         Its spelling.
     measured_ms, low_ms, high_ms : float
-        With its 90 % interval, from the spread between processes.
+        With its 90 % interval, from the spread between processes; wider on a busy host.
     predicted_ms, bound_ms : float
         The prediction, and what measurements stay below 95 times in 100 (the prediction where the
         pack has no such bound).

@@ -56,8 +56,9 @@ def verify(
 ) -> Verification:
     """Measure an architecture as the pack's measurements were made, with the paired protocol.
 
-    Its ratio to the reference network is multiplied with the pack's own constant, so that both
-    numbers are in the same milliseconds whatever the clock does now.
+    Its ratio to the reference network is multiplied with the pack's own constant, and the tie of a
+    smaller or larger reference, so that both numbers are in the same milliseconds whatever the
+    clock does now.
 
     Parameters
     ----------
@@ -117,11 +118,12 @@ def verify(
     quiet = quiet_of(wait_quiet_s, require_quiet=require_quiet)
     watch = watch_of(quiet, on_progress, on_note)
     measured = _measured(pack, architecture, (visits, half_width), timeout_s, watch)
-    same_reference = pack.reference_ms is not None and pack.reference == measured.reference
-    own_unit = here == pack.target and same_reference
-    constant = pack.reference_ms if own_unit and pack.reference_ms else measured.reference_ms
-    latency = constant * measured.ratio
-    low, high = interval_around(latency, measured.relative_half_width)
+    half = measured.host.widened(measured.relative_half_width)
+    reference_ms = _of_pack(pack, measured.reference) if here == pack.target else None
+    if reference_ms is None:
+        reference_ms, half = measured.reference_ms, measured.constant.widened(half)
+    latency = reference_ms * measured.ratio
+    low, high = interval_around(latency, half)
     return Verification(
         architecture=str(architecture),
         measured_ms=latency,
@@ -135,6 +137,14 @@ def verify(
         visits=measured.visits,
         host=measured.host,
     )
+
+
+def _of_pack(pack: Pack, reference: str) -> float | None:
+    """What a reference takes in a pack's milliseconds; None where the pack does not know it."""
+    if pack.reference_ms is None or reference == pack.reference:
+        return pack.reference_ms
+    ties = {} if pack.constant is None else pack.constant.ties
+    return pack.reference_ms * ties[reference].ratio if reference in ties else None
 
 
 def check_visits(visits: int) -> None:

@@ -10,6 +10,7 @@ import pytest
 from latprof import Verification, load_pack, verify
 from latprof.errors import InvalidValueError, TargetMismatchError
 from latprof.measurement import VisitCounts
+from latprof.measurement.quiet.target_constant import Constant, Tie
 from latprof.workflows.search_result import SearchResult
 
 
@@ -105,6 +106,18 @@ def test_measured_milliseconds_are_those_of_the_pack(loaded, architecture):
     assert 200.0 < found.measured_ms / found.predicted_ms < 5000.0
     assert found.high_ms / found.measured_ms == pytest.approx(found.measured_ms / found.low_ms)
     assert 0 < found.low_ms <= found.measured_ms
+
+
+def test_a_reference_of_another_size_is_tied_to_the_packs_milliseconds(loaded, architecture):
+    """The pack's own reference is another one, of a thousandth of this one's time."""
+    ties = {loaded.reference: Tie(1000.0, 0.001, 12)}
+    known = Constant(loaded.reference_ms, doubt=0.01, ties=ties)
+    tied = replace(loaded, reference="another", constant=known)
+    found = verify(tied, architecture, visits=2, half_width=1)
+
+    assert 200.0 < found.measured_ms / found.predicted_ms < 5000.0
+    untied = verify(replace(tied, constant=None), architecture, visits=2, half_width=1)
+    assert untied.measured_ms < 200.0 * untied.predicted_ms, "this host's own milliseconds"
 
 
 @pytest.mark.parametrize("visits", [1, 0])
