@@ -52,14 +52,15 @@ from latprof.measurement.quiet.busy import (
 from latprof.measurement.quiet.preemption import preempted_share
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.statistics import (
+    burst_medians,
     combine_visits,
     counted_runs,
-    relative_half_width,
     visit_ratios,
 )
 from latprof.profilers.base import RunOptions
 from latprof.profilers.comparing import measure_in_turn
 from latprof.profilers.host.host_report import HostReport, VisitSeen
+from latprof.profilers.profiling import half_width_of, process_ratios
 from latprof.profilers.visits.measuring_process import ProcessMeasurer
 from latprof.profilers.visits.network_source import NetworkSource, reference_network
 from latprof.profilers.visits.references import chain
@@ -157,10 +158,7 @@ def _needs_more(planned: int, usual: int, visits: Sequence[MadeVisit]) -> bool:
 
 def _judged(visits: Sequence[MadeVisit]) -> tuple[float, list[Any]]:
     samples = [visit.samples for visit in visits]
-    ratios = visit_ratios(samples)
-    processes = np.unique([visit.process for visit in visits], return_inverse=True)[1]
-    means = np.bincount(processes, ratios) / np.bincount(processes)
-    return relative_half_width(means if len(means) > 1 else ratios), samples
+    return half_width_of(samples, [visit.process for visit in visits]), samples
 
 
 def _result(visits: Sequence[MadeVisit]) -> dict[str, Any]:
@@ -175,6 +173,8 @@ def _result(visits: Sequence[MadeVisit]) -> dict[str, Any]:
         "preempted": float(np.mean([*map(preempted_share, samples)])),
         "visits": len(visits),
         "reference": samples[0].reference_name,
+        "reference_ms": float(np.median([burst_medians(each)[1] for each in samples])),
+        "processes": process_ratios(samples, [visit.process for visit in visits]).tolist(),
         "latency_ms": float(np.median([m for s in samples for b in s.target for m in b[1:]])),
         "runs": min(counted_runs(each)[0] for each in samples),
         "memory": _median(each.quotient for each in seen),

@@ -175,6 +175,8 @@ def _print_all(result: CompareResult) -> None:
         typer.echo(f"costs of {one_line(name)} are not known: {one_line(reason)}")
     if result.kernels:
         _print_kernels(result.kernels)
+    if result.without_kernels:
+        typer.echo(f"kernels are not known: {one_line(result.without_kernels)}")
     if result.conditions:
         typer.echo("")
         print_table(
@@ -210,6 +212,10 @@ def _print_measured(result: CompareResult) -> None:
     """What was measured on what, and how quiet the host was."""
     for word, target in zip(("target", "target of B"), dict.fromkeys(result.targets), strict=False):
         typer.echo(f"{word:13}{target.describe()}")
+    if result.constant is not None:
+        reference_ms = milliseconds(result.constant.reference_ms)
+        described = result.constant.describe()
+        typer.echo(f"reference    {result.reference}, {reference_ms} ms, {described}")
     if result.host is not None:
         typer.echo(f"host         {result.host.describe()}")
     for each in result.comparisons:

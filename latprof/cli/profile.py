@@ -280,6 +280,8 @@ def _print_figures(found: Profile) -> None:
         f"latency    {milliseconds(found.latency_ms)} ms, 90% interval "
         f"{interval(*found.interval_ms)}"
     )
+    reference_ms = milliseconds(found.reference_ms)
+    typer.echo(f"reference  {found.reference}, {reference_ms} ms, {found.constant.describe()}")
     typer.echo(f"host       {found.host.describe()}")
     typer.echo(f"raw runs   {found.raw_percentiles.describe()} (ms, as felt here, not paired)")
     loading, memory = found.load.describe()

@@ -148,12 +148,12 @@ class TargetLabels:
         """The constant in ms; raises as :attr:`constant`."""
         return self.constant.reference_ms
 
-    def tie(self, reference: str) -> float:
+    def tie(self, reference: str) -> Tie:
         """A reference's latency as a multiple of the target's own, whose name is empty."""
         if not reference:
-            return 1.0
+            return Tie(1.0, 0.0, 0)
         known = self.constant.ties if reference in self.constant.ties else self.found_constant.ties
-        return known[reference].ratio
+        return known[reference]
 
     @cached_property
     def specimens(self) -> dict[str, float]:
@@ -198,7 +198,7 @@ class TargetLabels:
             )
         siblings = set(visits["reference"]) - {""}
         if siblings:
-            of = {name: self.tie(name) for name in siblings} | {"": 1.0}
+            of = {name: self.tie(name).ratio for name in siblings} | {"": 1.0}
             visits["ratio"] *= visits["reference"].map(of)
         return visits
 
@@ -228,8 +228,11 @@ class TargetLabels:
         Columns: kind, space, subject, label, name, visits (that count), ratio (process effects
         divided out), latency_ms (ratio times :attr:`reference_ms`), low_ms, high_ms (a 90 %
         interval from the spread of the visits, NaN for a single visit, wider by the doubt of a
-        constant that is not a quiet host's), raw_median_ms, and preempted (share of the runs, NaN
-        where unknown), stopped_by, which says what ended the visits: ``"half-width"``,
+        constant that is not a quiet host's and what others put in doubt), raw_median_ms, preempted
+        (share of the runs) and taken (the same, or the share of their time that they waited for a
+        core, whichever is larger; both NaN where unknown), doubt (by what the interval is wider
+        than the visits show, on logarithms), reference (of the family, as in ``visits``),
+        stopped_by, which says what ended the visits: ``"half-width"``,
         ``"visits"``, ``"time"``, ``"failures"``, ``"interrupted"``, or nothing where no campaign is
         known (:func:`latprof.measurement.tables.label_table.stopped_by`).
 
@@ -240,9 +243,12 @@ class TargetLabels:
             endings = {campaign["id"]: campaign_ending(campaign) for campaign in self.campaigns}
         last = self.store.last_campaigns(self.target)
         table["stopped_by"] = stopped_by(table, self.visits, endings, last)
-        if widening := self.constant.widening:
-            half = np.hypot(np.log(table["high_ms"] / table["low_ms"]) / 2, widening)
-            table["low_ms"], table["high_ms"] = interval_around(table["latency_ms"], half)
+        of_ties = table["reference"].map(lambda name: self.tie(name).widening)
+        table["doubt"] = np.hypot(np.hypot(table["doubt"], of_ties), self.constant.widening)
+        half = np.hypot(np.log(table["high_ms"] / table["low_ms"]) / 2, table["doubt"])
+        low_ms, high_ms = interval_around(table["latency_ms"], half)
+        table["low_ms"] = table["low_ms"].where(table["doubt"] == 0, low_ms)
+        table["high_ms"] = table["high_ms"].where(table["doubt"] == 0, high_ms)
         return table
 
     @cached_property
@@ -285,7 +291,7 @@ class TargetLabels:
         Read afresh: the profiles of thousands of networks are held by nobody.
         """
         for subject, profile in self.store.kernel_profiles(self.target):
-            tie = self.tie(profile.samples.reference_name)
+            tie = self.tie(profile.samples.reference_name).ratio
             kernels = quiet_kernels(profile, self.reference_ms * tie)
             yield subject, dataclasses.replace(profile, kernels=kernels)
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.common.short_reprs import ShortRepr
-from latprof.measurement.quiet.target_constant import QUIET_DOUBT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,11 +75,10 @@ class Summary(ShortRepr):
     def lines(self, batch: str = "") -> list[str]:
         """The figures for people, one a line; ``batch`` in place of the target's own."""
         failed = f", {self.failed} failed" if self.failed else ""
-        in_doubt = self.constant.doubt > QUIET_DOUBT
-        doubt = f" (in doubt by {self.constant.doubt:.0%}: it was busy)" if in_doubt else ""
+        constant = self.constant.describe()
         return [
             f"target          {self.target.describe(batch)}",
-            f"reference       {self.reference}, {self.reference_ms:.3f} ms on a quiet host{doubt}",
+            f"reference       {self.reference}, {self.reference_ms:.3f} ms, {constant}",
             f"networks        {self.networks} measured{failed}, mean {self.mean_ms:.3f} ms",
             f"noise floor     {describe_noise_floor(self.noise_floor)}",
             (

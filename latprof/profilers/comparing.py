@@ -78,6 +78,12 @@ class RatiosInTurn:
     constant: Constant
     reference: str = ""
 
+    @property
+    def relative_half_width(self) -> float:
+        """Half of the 90 % interval around B's latency over A's, on logarithms."""
+        quotients = (self.b / self.a).prod(axis=1) ** (1 / self.a.shape[1])
+        return float(relative_half_width(quotients))
+
 
 def measure_in_turn(
     a: NetworkSource,
@@ -111,7 +117,7 @@ def measure_in_turn(
         made += schedule.measure(_in_turn((a, b), range(started, started + more), visits), more)
         started += more
         found = _whole(made, visits, schedule)
-        half = relative_half_width((found.b / found.a).prod(axis=1) ** (1 / visits))
+        half = found.relative_half_width
         share = busy_share([visit.samples for visit in found.made if visit.samples is not None])
         is_wide = half > half_width if half_width else needs_more(started, processes, half, share)
         if not is_wide or started >= most:

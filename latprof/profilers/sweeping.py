@@ -159,13 +159,16 @@ def sweep_network(
     each = {number: dataclasses.replace(options, threads=number) for number in threads}
     campaign = _Campaign(sources, each, target, protocol, timeout_s, watch)
     campaign.run()
-    points = tuple(campaign.point(number, batch) for number in threads for batch in sources)
+    visits = [each.visit for made in campaign.made.values() for each in made]
+    counts = campaign.counts()
+    host = watch.after(profiler, checks, visits, counts)
+    points = tuple(
+        campaign.point(number, batch, host.quiet_memory) for number in threads for batch in sources
+    )
     failures = [point.failure for point in points if point.failure is not None]
     if len(failures) == len(points):
         raise failures[0].error()
-    visits = [each.visit for made in campaign.made.values() for each in made]
-    counts = campaign.counts()
-    return Sweep(name, points, counts, watch.after(profiler, checks, visits, counts), cores)
+    return Sweep(name, points, counts, host, cores)
 
 
 def _judged(visits: Sequence[MadeVisit]) -> tuple[float, float]:
@@ -200,6 +203,7 @@ class _Campaign:
             for batch, source in sources.items()
         }
         self._watch = watch
+        self._said: set[str] = set()
         self._failures: dict[tuple[int, Subject], Failure] = {}
         self.made: dict[int, list[MadeVisit]] = {number: [] for number in options}
         self._reference_name, reference = reference_network()
@@ -302,6 +306,12 @@ class _Campaign:
         if self._watch.on_visit is not None:
             self._watch.on_visit(VisitProgress(max(total, made + failed), made, failed, elapsed_s))
 
+    def _note(self, text: str) -> None:
+        """Say something once, whichever points it holds for."""
+        if text not in self._said:
+            self._said.add(text)
+            self._watch.on_note(text)
+
     def counts(self) -> VisitCounts:
         """Of all schedules together."""
         every = [schedule.counts() for schedule in self._schedules.values()]
@@ -315,8 +325,11 @@ class _Campaign:
             failures=tuple(failure for counts in every for failure in counts.failures),
         )
 
-    def point(self, number: int, batch: int) -> SweepPoint:
-        """What was measured at one number of threads and one batch size."""
+    def point(self, number: int, batch: int, quiet_memory: float) -> SweepPoint:
+        """What was measured at one number of threads and one batch size.
+
+        ``quiet_memory`` is that of :class:`HostReport`.
+        """
         source, empty = self._sources[batch], self._empty[number, batch]
         visits = self._visits(number, source)
         if not visits:
@@ -327,15 +340,14 @@ class _Campaign:
         except HostBusyError as error:
             return dataclasses.replace(empty, visits=len(visits), failure=Failure.of(error))
         samples = [visit.samples for visit in visits]
-        host = HostReport.of((), [visit.visit for visit in visits], VisitCounts())
+        host = HostReport.of((), [each.visit for each in visits], VisitCounts(), quiet_memory)
         moments = [
             Moment.of(visit.samples, visit.conditions)
             for visit in self.made[number]
             if visit.samples.reference_name == samples[0].reference_name
         ]
         name = samples[0].reference_name or self._reference_name
-        found, note = find_constant(moments), self._watch.on_note
-        constant = settled(self._profilers[number], name, found, note)
+        constant = settled(self._profilers[number], name, find_constant(moments), self._note)
         latency_ms = combine_visits(visit_ratios(samples)) * constant.reference_ms
         low, high = interval_around(latency_ms, constant.widened(host.widened(half)))
         return dataclasses.replace(

@@ -323,7 +323,8 @@ def _host(
     visits = known.visits
     made = visits.tail(tries)
     made = made[made["failure_code"].isna()]
-    columns = ["memory_quotient", "others_memory_gb_s", "preempted", "other_load", "withheld"]
+    columns = ["memory_quotient", "others_memory_gb_s", "preempted"]
+    columns += ["waited", "other_load", "withheld"]
     seen = [VisitSeen(*row) for row in made[columns].itertuples(index=False, name=None)]
     disturbed = int(made["disturbed"].sum())
     return HostReport.of_seen(checks, seen, disturbed, len(made), quiet_memory(seen, profiler))

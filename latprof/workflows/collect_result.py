@@ -132,20 +132,21 @@ def labels_of(
     found = [
         (network.subject.name, rows.get(network.subject.key)) for network in collection.networks
     ]
-    widening = known.constant.widening
-    return tuple(label_of(name, row, widening, host) for name, row in found if row is not None)
+    return tuple(label_of(name, row, host) for name, row in found if row is not None)
 
 
-def label_of(
-    name: str, row: Mapping[Any, Any], widening: float, host: HostReport | None = None
-) -> Label:
-    """A row of the table of labels, unless the host was too busy for it."""
+def label_of(name: str, row: Mapping[Any, Any], host: HostReport | None = None) -> Label:
+    """A row of the table of labels, unless the host was too busy for it.
+
+    A memory hog that only copying in memory tells of is in no table.
+    """
     low_ms, high_ms = float(row["low_ms"]), float(row["high_ms"])
-    whole = math.log(high_ms / low_ms) / 2  # with the constant's doubt in it, which is no visit's
-    half = math.sqrt(max(whole**2 - widening**2, 0.0))
-    wider = 1.0 if host is None else math.exp(host.widened(whole) - whole)
+    whole = math.log(high_ms / low_ms) / 2
+    half = math.sqrt(max(whole**2 - row["doubt"] ** 2, 0.0))
+    unseen = 0.0 if host is None or host.others_gb_s >= 0 else host.memory_doubt
+    wider = math.exp(math.hypot(whole, unseen) - whole)
     visits = int(row["visits"])
-    too_busy = visits >= FEWEST_JUDGED and is_too_busy(half, float(row["preempted"]))
+    too_busy = visits >= FEWEST_JUDGED and is_too_busy(half, float(row["taken"]))
     return Label(
         name,
         math.nan if too_busy else float(row["latency_ms"]),

@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from latprof.common.extras import needs
-from latprof.errors import TargetMismatchError, UsageError
+from latprof.errors import (
+    DeviceError,
+    MeasurementTimeoutError,
+    TargetMismatchError,
+    UsageError,
+)
 from latprof.measurement.budgets import BudgetResult, read_budgets
 from latprof.workflows.arguments import (
     Inputs,
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
     from latprof.measurement.across.differing_conditions import DifferingCondition
     from latprof.measurement.comparison import Comparison
+    from latprof.measurement.quiet.target_constant import Constant
     from latprof.measurement.records import Target
     from latprof.profilers.base import RunOptions
     from latprof.profilers.host.host_report import HostReport
@@ -154,6 +160,8 @@ def compare(
     unknown: dict[str, str] = {}
     conditions: tuple[DifferingCondition, ...] = ()
     host: HostReport | None = None
+    reference = ""
+    constant: Constant | None = None
     if against:
         from latprof.workflows.history import compare_revisions
 
@@ -180,19 +188,37 @@ def compare(
         }
         measured = _Measured(networks, target, options, timeout_s, watch)
         targets = measured.targets()  # a device that is not there, or goes later, loses no verdict
-        comparison, host = measured.compare(effort, alpha)
+        comparison, host, reference, constant = measured.compare(effort, alpha)
         found = (comparison,)
     verdicts = comparison_verdicts(found, budgets, alpha)
     broken = {verdict.name for verdict in verdicts if verdict.outcome == "broken"}
     failed = tuple(each for each in found if each.name in broken)
     kept = BudgetResult(tuple(verdicts), allow_open)
     kernels: tuple[KernelPair, ...] = ()
+    without_kernels = ""
     if operators:
         from latprof.workflows.kernel_pairs import profiled_pairs
 
         files: dict[str, Any] = {"shapes": shapes, "inputs": inputs, "timeout_s": timeout_s}
-        kernels = profiled_pairs((a, b), target or DEFAULT_TARGET, **files, **run)  # type: ignore[arg-type]
-    return CompareResult(found, failed, missing, unknown, conditions, targets, host, kept, kernels)
+        files["on_progress"] = on_progress
+        try:
+            kernels = profiled_pairs((a, b), target or DEFAULT_TARGET, **files, **run)  # type: ignore[arg-type]
+        except (DeviceError, MeasurementTimeoutError) as error:  # the verdict stays
+            without_kernels = str(error)
+    return CompareResult(
+        found,
+        failed,
+        missing,
+        unknown,
+        conditions,
+        targets,
+        host,
+        kept,
+        kernels,
+        reference,
+        constant,
+        without_kernels,
+    )
 
 
 def _is_store(given: object) -> bool:
@@ -304,7 +330,9 @@ class _Measured:
             found.append(identity)
         return tuple(found)
 
-    def compare(self, effort: dict[str, Any], alpha: float) -> tuple[Comparison, HostReport]:
+    def compare(
+        self, effort: dict[str, Any], alpha: float
+    ) -> tuple[Comparison, HostReport, str, Constant]:
         from latprof.measurement.records import PairedProtocol
         from latprof.profilers.comparing import compare_in_turn, measure_in_turn
         from latprof.profilers.targets import profiler_class
@@ -326,8 +354,15 @@ class _Measured:
             on_wait=watch.on_wait,
         ) as make_measurer:
             found = measure_in_turn(a, b, make_measurer, **effort, on_visit=watch.on_visit)
+        wanted, reached = effort["half_width"], found.relative_half_width
+        if wanted and reached > wanted:
+            watch.on_note(
+                f"the effect's interval reaches {reached:.2%} to either side, not {wanted:.2%}: "
+                "--max-processes allows more"
+            )
         host = watch.after(this, checks, found.made, found.visits)
-        constant = settled(this, found.reference or name, found.constant, watch.on_note)
+        name = found.reference or name
+        constant = settled(this, name, found.constant, watch.on_note)
         found = replace(found, constant=constant)
         names = a.subject.name, b.subject.name
-        return compare_in_turn(names, found, alpha, host), host
+        return compare_in_turn(names, found, alpha, host), host, name, constant

@@ -14,6 +14,7 @@ from latprof.measurement.budgets import BudgetResult
 if TYPE_CHECKING:
     from latprof.measurement.across.differing_conditions import DifferingCondition
     from latprof.measurement.comparison import Comparison
+    from latprof.measurement.quiet.target_constant import Constant
     from latprof.measurement.records import Target
     from latprof.profilers.host.host_report import HostReport
     from latprof.workflows.kernel_pairs import KernelPair
@@ -44,6 +45,12 @@ class CompareResult(ShortRepr, Framed):
         The verdicts on ``fail_if``, for each network in turn.
     kernels : tuple of KernelPair
         Of two networks: their kernels side by side, where they were asked for.
+    reference : str
+        For two networks: what they were measured against.
+    constant : Constant or None
+        What that takes on a quiet host.
+    without_kernels : str
+        Why their kernels could not be timed.
     """
 
     drawn: ClassVar = ("name", "effect", "low", "high")
@@ -58,14 +65,17 @@ class CompareResult(ShortRepr, Framed):
     host: HostReport | None = None
     budgets: BudgetResult = field(default_factory=BudgetResult)
     kernels: tuple[KernelPair, ...] = ()
+    reference: str = ""
+    constant: Constant | None = None
+    without_kernels: str = ""
 
     @property
     def exit_status(self) -> int:
-        """1 or 5 for budgets that are not kept, else 5 where networks or visits are missing."""
+        """1 or 5 for budgets that are not kept, else 5 where something is missing."""
         if self.budgets.exit_status:
             return self.budgets.exit_status
         lost = any(each.visits is not None and each.visits.failed for each in self.comparisons)
-        return EXIT_PARTIAL if self.missing or lost else EXIT_OK
+        return EXIT_PARTIAL if self.missing or lost or self.without_kernels else EXIT_OK
 
     def _repr_html_(self) -> str:
         from latprof.measurement.comparison import comparisons_html
@@ -98,12 +108,18 @@ class CompareResult(ShortRepr, Framed):
                 common["target_b"] = self.targets[1].to_dict()
         if self.host is not None:
             common["host"] = self.host.to_dict()
+        if self.constant is not None:
+            common["reference"] = self.reference
+            common["reference_ms"] = self.constant.reference_ms
+            common["constant"] = self.constant.to_dict()
         if self.costs_unknown:
             common["costs_unknown"] = dict(self.costs_unknown)
         if self.conditions:
             common["conditions"] = [condition.to_dict() for condition in self.conditions]
         if self.kernels:
             common["kernels"] = [pair.to_dict() for pair in self.kernels]
+        if self.without_kernels:
+            common["without_kernels"] = self.without_kernels
         found = self.comparisons
         return [
             comparison.to_dict() | common | self.budgets.shown(row, len(found))

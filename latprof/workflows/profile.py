@@ -140,6 +140,11 @@ def profile(
         timeout_s=timeout_s,
         watch=watch_of(quiet, on_progress, on_note),
     )
+    if half_width and measured.relative_half_width > half_width and on_note is not None:
+        on_note(
+            f"the visits' interval reaches {measured.relative_half_width:.2%} to either side, not "
+            f"{half_width:.2%}: --max-visits allows more"
+        )
     if trace is not None:
         from latprof.reports.trace import write_trace
 

@@ -90,6 +90,17 @@ def test_profile_of_a_network_that_always_fails_has_the_status_of_its_failure(
     assert "told to [timeout]" in done.stderr
 
 
+def test_an_interval_that_stays_wider_than_asked_for_is_remarked_on(latprof, models, failing):
+    wanted = ("--half-width", "0.01%", "--max-visits", "8")
+    done = latprof("profile", models[0], *wanted)
+    assert done.returncode == 0, done.stderr
+    assert "to either side, not 0.01%: --max-visits allows more" in done.stderr
+    wanted = ("--half-width", "0.01%", "--processes", "2", "--max-processes", "2")
+    done = latprof("compare", *models, *wanted)
+    assert done.returncode == 0, done.stderr
+    assert "to either side, not 0.01%: --max-processes allows more" in done.stderr
+
+
 def test_compare_says_which_visits_are_missing(latprof, models, failing):
     effort = ("--processes", "4", "--visits", "2")
     failing += [None, None, "runtime-failed", "runtime-failed", "runtime-failed"]
@@ -112,7 +123,7 @@ def test_compare_says_which_visits_are_missing(latprof, models, failing):
 def test_profile_lists_by_run_time_or_kind(latprof, models, order):
     done = latprof("profile", models[0], "--by", order, "--visits", "1")
     assert done.returncode == 0, done.stderr
-    for word in ("latency", "kernels  ", "profiling", "conv1x1", "depthwise3x3"):
+    for word in ("latency", "reference", "kernels  ", "profiling", "conv1x1", "depthwise3x3"):
         assert word in done.stdout
 
 
@@ -165,6 +176,8 @@ def test_compare_gives_a_verdict_and_the_condition_sets_the_status(latprof, mode
     assert found["a"]["low_ms"] < found["a"]["latency_ms"] < found["a"]["high_ms"]
     assert found["target"]["runtime"] == "onnxruntime"
     assert {"quiet", "warnings", "preempted_runs"} <= found["host"].keys()
+    assert found["constant"]["reference_ms"] == found["reference_ms"] > 0
+    assert found["reference"].startswith("proxyless-mobile")
     (verdict,) = found["budgets"]
     assert (verdict["outcome"], verdict["unit"]) == ("broken", "fraction")
     assert verdict["low"] == found["low"] > 0.03

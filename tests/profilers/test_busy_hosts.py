@@ -10,6 +10,7 @@ from kept_networks import networks_of
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import HostBusyError
+from latprof.measurement.labels import TargetLabels
 from latprof.measurement.quiet import busy
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.store.store import Store
@@ -42,12 +43,22 @@ def _as_users_have_it(monkeypatch):
         monkeypatch.setattr(module, "refuse_too_busy", busy.refuse_too_busy)
 
 
-def bench(one_of, load_noise):
+class Neighboured(CrowdedProfiler):
+    """Sees another program go through so much memory a second."""
+
+    others_gb_s = 0.0
+
+    def conditions(self):
+        return {"others_memory_gb_s": self.others_gb_s}
+
+
+def bench(one_of, load_noise, others_gb_s=0.0):
     seeds = itertools.count()
 
     def make(reference_runs=None):
         seed = next(seeds)
-        profiler = CrowdedProfiler(RunOptions(), one_of, load_noise=load_noise, seed=seed)
+        profiler = Neighboured(RunOptions(), one_of, load_noise=load_noise, seed=seed)
+        profiler.others_gb_s = others_gb_s
         return InProcessMeasurer(profiler, NETWORKS[0], PROTOCOL, f"host/{seed}", reference_runs)
 
     return make
@@ -148,16 +159,18 @@ def test_a_campaign_visits_again_what_is_not_narrow_and_sooner_on_a_busy_host(
 
 
 def test_a_named_model_for_which_the_host_was_too_busy_has_no_number(tmp_path):
-    row = {"latency_ms": 2.0, "visits": 8, "stopped_by": "visits", "preempted": 0.4}
+    row = {"latency_ms": 2.0, "visits": 8, "stopped_by": "visits", "taken": 0.4, "doubt": 0.0}
     wide, narrow = ({**row, "low_ms": 2 / f, "high_ms": 2 * f} for f in (1.2, 1.01))
-    refused = label_of("net", wide, 0.0)
+    refused = label_of("net", wide)
     assert refused.too_busy
     assert math.isnan(refused.latency_ms)
-    assert label_of("net", narrow, 0.0) == Label("net", 2.0, 2 / 1.01, 2.02, 8, "visits")
-    assert not label_of("net", {**wide, "preempted": math.nan}, 0.0).too_busy
-    doubted = label_of("net", narrow, 0.0, HostReport(others_gb_s=20.0))
-    assert math.log(doubted.high_ms / 2.0) >= 0.05, "beside a memory hog"
-    assert not label_of("net", wide, math.log(1.195)).too_busy, "the constant's doubt is no visit's"
+    assert label_of("net", narrow) == Label("net", 2.0, 2 / 1.01, 2.02, 8, "visits")
+    assert not label_of("net", {**wide, "taken": math.nan}).too_busy
+    by_copying = HostReport(memory=2.0, quiet_memory=1.0)
+    assert math.log(label_of("net", narrow, by_copying).high_ms / 2.0) >= 0.05
+    assert label_of("net", narrow, HostReport(others_gb_s=20.0)).high_ms == 2.02, "in the table"
+    doubted = {**wide, "doubt": math.log(1.195)}
+    assert not label_of("net", doubted).too_busy, "what is in doubt is no visit's"
 
     with Store.open(tmp_path / "lat.db", create=True) as store:
         outcome = campaign.collect(
@@ -165,3 +178,25 @@ def test_a_named_model_for_which_the_host_was_too_busy_has_no_number(tmp_path):
         )
     assert CollectResult(TARGET, outcome, None, labels=(refused,)).exit_status == 5
     assert CollectResult(TARGET, outcome, None).exit_status == 0
+
+
+def test_what_others_put_in_doubt_is_in_the_interval_that_every_command_prints(tmp_path):
+    def labels(name, one_of, others_gb_s):
+        with Store.open(tmp_path / name, create=True) as store:
+            make = bench(one_of, 0.001, others_gb_s)
+            plan = Plan(NETWORKS[:1], PROTOCOL, repeat_fraction=0)
+            campaign.collect(plan, store, TARGET, "r", make)
+            known = TargetLabels.of(store)
+            row = known.labels.iloc[0]
+            half = math.log(row["high_ms"] / row["low_ms"]) / 2
+            of_visits = math.sqrt(half**2 - row["doubt"] ** 2)
+            return row, of_visits, known.constant.widening
+
+    row, of_visits, widening = labels("quiet.db", QUIET, 0.0)
+    assert (row["doubt"], row["taken"]) == (widening, 0.0)
+    row, of_visits, widening = labels("busy.db", BUSY, 0.0)
+    assert row["taken"] > busy.BUSY_SHARE
+    assert row["doubt"] == pytest.approx(math.hypot(widening, busy.PREEMPTED_DOUBT))
+    assert 0 < of_visits < busy.PREEMPTED_DOUBT
+    row, of_visits, widening = labels("hog.db", QUIET, 12.0)
+    assert row["doubt"] == pytest.approx(math.hypot(widening, busy.HOG_DOUBT))

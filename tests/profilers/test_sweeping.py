@@ -9,8 +9,10 @@ from local_phone import FACTS
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.errors import InvalidValueError, UnsupportedModelError
+from latprof.measurement.quiet.target_constant import Constant
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.visits import Failure, Visit
+from latprof.profilers import sweeping
 from latprof.profilers.base import RunOptions
 from latprof.profilers.runtimes.android.measuring.adb_litert import AdbLiteRT
 from latprof.profilers.sweeping import sweep_network
@@ -131,3 +133,16 @@ def test_visits_are_added_until_the_intervals_are_narrow_enough(processes, sourc
     wide = PairedProtocol(visits=4, half_width=0.9, max_visits=60)
     found = sweep_network("net", sources, (1,), TARGET, RunOptions(), protocol=wide)
     assert {p.visits for p in found.points} == {4}
+
+
+def test_what_holds_for_several_settings_is_said_once(processes, sources, monkeypatch):
+    known = Constant(1.0, doubt=0.01)
+
+    def settle(_profiler, reference, _found, on_note):
+        on_note(f"{reference} is known")
+        return known
+
+    monkeypatch.setattr(sweeping, "settled", settle)
+    notes = []
+    sweep_network("net", sources, (1, 2), TARGET, RunOptions(), watch=Watch(on_note=notes.append))
+    assert len(notes) == len(set(notes)) == 1

@@ -7,9 +7,10 @@ import pytest
 
 import latprof
 from latprof.datasets.spaces.proxyless import ProxylessSpace
-from latprof.errors import UsageError
+from latprof.errors import HostBusyError, UsageError
 from latprof.measurement.records import KernelTime
 from latprof.reports.annotated_model import write_annotated
+from latprof.workflows import kernel_pairs
 from latprof.workflows.kernel_pairs import align_kernels
 
 SMALL = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
@@ -106,6 +107,18 @@ def test_compare_prints_the_kernels_of_both(latprof_command, models):
     assert done.returncode in {0, 5}, done.stderr
     assert "kernel of A" in done.stdout
     assert "kernels of B take" in done.stdout
+
+
+def test_a_verdict_stays_where_the_kernels_cannot_be_timed(latprof_command, models, monkeypatch):
+    def busy(*_given, **_options):
+        raise HostBusyError("host too busy: told to")
+
+    monkeypatch.setattr(kernel_pairs, "profile", busy)
+    words = ("compare", *models, "--operators", "--processes", "2", "--visits", "1", "-q")
+    done = latprof_command(*words)
+    assert done.returncode == 5, done.stderr
+    assert "kernels are not known: host too busy: told to" in done.stdout
+    assert "effect" in done.stdout
 
 
 def test_top_lists_the_slowest_and_sums_the_rest(latprof_command, models):

@@ -241,7 +241,7 @@ class _Kernels:
         if subject.key in self._visited.index:
             ratio, target_runs, reference_runs = self._visited.loc[subject.key].to_numpy(float)
             cut = cut_bursts(profile.samples, int(target_runs), int(reference_runs))
-            tied = visit_ratio(cut) * self._measured.tie(cut.reference_name)
+            tied = visit_ratio(cut) * self._measured.tie(cut.reference_name).ratio
             self._overheads.append(tied / float(ratio) - 1)
         if subject.kind == self._kind:
             self._rows += [

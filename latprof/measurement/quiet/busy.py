@@ -20,6 +20,11 @@ BUSY_HALF_WIDTH, WIDE_HALF_WIDTH, MOST_TIMES = 0.015, 0.03, 3
 #: By which a ratio is in doubt on a busy host, on logarithms, beyond what its visits show: networks
 #: lose more or less by cold caches than their reference does.
 PREEMPTED_DOUBT = 0.02
+#: A program that goes through so many gigabytes a second (more than caches hold in the 10 ms that
+#: are looked at) uses the memory's bandwidth, and puts a ratio so far in doubt: networks use memory
+#: more or less than their reference. Streams through memory were seen with 8.7 to 10.5, busy loops
+#: with none.
+HOG_GB_S, HOG_DOUBT = 5.0, 0.05
 #: Of fewer visits that were asked for, the interval says so little that a campaign neither adds
 #: visits to them nor gives no number.
 FEWEST_JUDGED = 4

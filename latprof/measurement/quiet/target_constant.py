@@ -31,6 +31,11 @@ class Tie:
     doubt: float
     visits: int
 
+    @property
+    def widening(self) -> float:
+        """As :attr:`Constant.widening`, of what was measured against this reference."""
+        return 0.0 if self.doubt <= QUIET_DOUBT else math.log1p(self.doubt)
+
 
 @dataclass(frozen=True)
 class Constant:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from latprof.errors import NotEnoughDataError
+from latprof.measurement.quiet.busy import BUSY_SHARE, HOG_DOUBT, HOG_GB_S, PREEMPTED_DOUBT
 from latprof.measurement.quiet.target_constant import Tie
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.statistics import (
@@ -62,6 +63,9 @@ def label_table(visits: pd.DataFrame, reference_ms: float) -> pd.DataFrame:
     low, high = interval_around(ratio * reference_ms, half)
     table["low_ms"], table["high_ms"] = low, high
     table["preempted"] = _mean_of(counted["preempted"].to_numpy(), starts)
+    table["taken"] = _mean_of(counted[["preempted", "waited"]].max(axis=1).to_numpy(), starts)
+    table["doubt"] = _doubts(table["taken"].to_numpy(), counted["others_memory_gb_s"], starts)
+    table["reference"] = counted["reference"].to_numpy()[starts]
     table["raw_median_ms"] = [float(np.median(values)) for values in raw_ms]
     return table
 
@@ -71,6 +75,17 @@ def _mean_of(values: NDArray[np.float64], starts: NDArray[np.intp]) -> NDArray[n
     sizes = np.diff([*starts.tolist(), len(values)])
     means: NDArray[np.float64] = np.add.reduceat(values.astype(np.float64), starts) / sizes
     return means
+
+
+def _doubts(
+    taken: NDArray[np.float64], others_gb_s: pd.Series[float], starts: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """By what others put each label in doubt beyond what its visits show, on logarithms."""
+    seen = (each[~np.isnan(each)] for each in np.split(others_gb_s.to_numpy(float), starts[1:]))
+    hogs = [bool(len(each)) and float(np.median(each)) > HOG_GB_S for each in seen]
+    of_preemption = np.where(taken > BUSY_SHARE, PREEMPTED_DOUBT, 0.0)
+    doubts: NDArray[np.float64] = np.hypot(of_preemption, np.where(hogs, HOG_DOUBT, 0.0))
+    return doubts
 
 
 def references_ratios(visits: pd.DataFrame) -> dict[str, Tie]:

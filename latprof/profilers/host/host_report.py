@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import HostBusyError
-from latprof.measurement.quiet.busy import BUSY_SHARE, PREEMPTED_DOUBT
+from latprof.measurement.quiet.busy import BUSY_SHARE, HOG_DOUBT, HOG_GB_S, PREEMPTED_DOUBT
 from latprof.measurement.quiet.conditions import other_load, withheld_fraction
-from latprof.measurement.quiet.preemption import preempted_share
+from latprof.measurement.quiet.preemption import preempted_share, waiting_share
 from latprof.profilers.host.checks import Check, run_checks
 from latprof.profilers.host.facts import Host
-from latprof.profilers.host.memory_probe import HOG_DOUBT, HOG_FACTOR, HOG_GB_S
+from latprof.profilers.host.memory_probe import HOG_FACTOR
 
 if TYPE_CHECKING:
     from latprof.measurement.visits import Visit, VisitCounts
@@ -140,6 +140,7 @@ class VisitSeen(NamedTuple):
     quotient: float
     others_gb_s: float
     preempted: float
+    waited: float
     other_load: float
     withheld: float
 
@@ -151,6 +152,7 @@ class VisitSeen(NamedTuple):
             _number(after.get("memory_quotient")),
             _number(after.get("others_memory_gb_s")),
             math.nan if visit.samples is None else preempted_share(visit.samples),
+            math.nan if visit.samples is None else waiting_share(visit.samples),
             other_load(before, after),
             withheld_fraction(before, after),
         )
@@ -176,6 +178,9 @@ class HostReport(ShortRepr):
     preempted : float
         Share of the counted runs that were preempted or waited for a core; NaN where the kernel
         does not say.
+    waited : float
+        Share of these runs' time in which they waited for a core: short runs are seldom preempted,
+        and wait long then. NaN as above.
     other_load : float
         Median over the visits: the share of the spare cores that other processes took. NaN where it
         is not visible.
@@ -197,6 +202,7 @@ class HostReport(ShortRepr):
 
     checks: tuple[Check, ...] = ()
     preempted: float = math.nan
+    waited: float = math.nan
     other_load: float = math.nan
     withheld: float = math.nan
     disturbed: int = 0
@@ -227,10 +233,10 @@ class HostReport(ShortRepr):
         quiet_memory: float = math.nan,
     ) -> HostReport:
         """From the look before, and what each visit saw."""
-        preempted = _known(each.preempted for each in seen)
         return cls(
             checks,
-            sum(preempted) / len(preempted) if preempted else math.nan,
+            _mean(each.preempted for each in seen),
+            _mean(each.waited for each in seen),
             _middle(each.other_load for each in seen),
             _middle(each.withheld for each in seen),
             disturbed,
@@ -262,7 +268,8 @@ class HostReport(ShortRepr):
 
     def widened(self, half_width: float) -> float:
         """A half-width on logarithms with what preemptions and a memory hog put in doubt."""
-        preempted = PREEMPTED_DOUBT if self.preempted > BUSY_SHARE else 0.0
+        is_busy = self.preempted > BUSY_SHARE or self.waited > BUSY_SHARE
+        preempted = PREEMPTED_DOUBT if is_busy else 0.0
         return math.hypot(half_width, preempted, self.memory_doubt)
 
     @property
@@ -271,6 +278,8 @@ class HostReport(ShortRepr):
         found = [f"{text} (just before)" for text in reasons(self.checks)]
         if self.preempted > _MOST_PREEMPTED:
             found.append(f"{self.preempted:.0%} of runs preempted")
+        if self.waited > BUSY_SHARE:
+            found.append(f"runs waited for a core for {self.waited:.0%} of their time")
         if self.other_load > _MOST_LOAD:
             found.append(f"other processes took {self.other_load:.0%} of the spare cores")
         if self.withheld > _MOST_WITHHELD:
@@ -308,6 +317,7 @@ class HostReport(ShortRepr):
         """Return the report as plain JSON values, None for what is not known."""
         numbers = {
             "preempted_runs": self.preempted,
+            "waited": self.waited,
             "other_load": self.other_load,
             "withheld": self.withheld,
             "memory_slowdown": self.memory_slowdown,
@@ -330,6 +340,11 @@ def _number(value: Any) -> float:
 def _middle(values: Iterable[float]) -> float:
     known = _known(values)
     return median(known) if known else math.nan
+
+
+def _mean(values: Iterable[float]) -> float:
+    known = _known(values)
+    return sum(known) / len(known) if known else math.nan
 
 
 def _known(values: Iterable[float]) -> list[float]:

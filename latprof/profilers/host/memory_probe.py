@@ -36,10 +36,6 @@ _LARGE_BYTES, _SMALL_BYTES = 32 << 20, 64 << 10
 _TRIES = 2
 #: With so many times the quiet host's quotient something else fills the memory's bandwidth.
 HOG_FACTOR = 1.35
-#: And where another program goes through so many gigabytes a second.
-HOG_GB_S = 10.0
-#: By which ratios are in doubt then: networks use memory more or less than their reference.
-HOG_DOUBT = 0.05
 #: Programs with less memory stay in the caches; those with more would take too long to look at.
 _LEAST_BYTES, _MOST_BYTES = 64 << 20, 4 << 30
 #: For so long, in seconds, is watched what they reference.

@@ -8,6 +8,7 @@ import pytest
 
 from latprof.errors import InvalidValueError
 from latprof.measurement.labels import TargetLabels, freeze_reference
+from latprof.measurement.quiet.busy import PREEMPTED_DOUBT
 from latprof.measurement.quiet.finding import FEWEST_BURSTS, Moment, find_constant
 from latprof.measurement.quiet.target_constant import QUIET_DOUBT, Constant, Tie, is_better
 from latprof.measurement.records import PairedSamples, Subject, Target
@@ -147,6 +148,11 @@ def test_networks_measured_against_a_sibling_have_the_targets_milliseconds(store
     unpaired = TargetLabels.of(store)
     assert unpaired.constant.ties["small"].visits == 0
     assert unpaired.labels["latency_ms"].tolist() == pytest.approx([7.0, 0.2])
+    in_doubt = math.log1p(unpaired.constant.ties["small"].doubt)
+    assert in_doubt > 0.05
+    assert unpaired.labels["doubt"].tolist() == pytest.approx([0.0, in_doubt])
+    short = unpaired.labels.iloc[1]
+    assert math.log(short["high_ms"] / short["low_ms"]) / 2 >= in_doubt
 
     tie = [dataclasses.replace(samples(3.5, ratio=0.25 / 3.5))] * 6
     add(store, "small", tie, 0, kind="reference")
@@ -154,6 +160,7 @@ def test_networks_measured_against_a_sibling_have_the_targets_milliseconds(store
     assert known.constant.ties["small"].visits == 6
     assert known.labels["name"].tolist() == ["a", "short"]
     assert known.labels["latency_ms"].tolist() == pytest.approx([7.0, 0.2])
+    assert known.labels["doubt"].tolist() == [0.0, 0.0]
     freeze_reference(store, TARGET)
     assert TargetLabels.of(store).labels["latency_ms"].tolist() == pytest.approx([7.0, 0.2])
 
@@ -174,7 +181,8 @@ def test_before_a_quiet_campaign_every_interval_holds_what_is_in_doubt(store):
     assert after.constant.widening == 0.0
     label = after.labels.iloc[0]
     assert label["low_ms"] < 7.0 < label["high_ms"]
-    assert label["high_ms"] / label["low_ms"] - 1 < 0.01
+    assert label["doubt"] == PREEMPTED_DOUBT, "its visits were preempted all the same"
+    assert label["high_ms"] / label["low_ms"] - 1 < 2.5 * PREEMPTED_DOUBT
     assert after.constant.found["found_at"] > 0
 
 

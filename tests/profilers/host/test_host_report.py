@@ -152,8 +152,17 @@ def test_what_others_go_through_names_a_hog_whatever_the_quiet_host_did(others, 
         assert ("it goes through 12 GB/s" in report.describe()) == hog
 
 
+def test_the_streams_through_memory_that_were_seen_are_hogs():
+    assert HostReport(others_gb_s=8.7).has_memory_hog
+    assert not HostReport(others_gb_s=0.1).has_memory_hog
+
+
 def test_on_a_busy_host_intervals_are_wider_than_the_visits_show():
     assert HostReport(preempted=0.4).widened(0.01) > 0.02
+    waiting = HostReport(preempted=0.01, waited=0.4)
+    assert waiting.widened(0.01) > 0.02, "short runs are seldom preempted"
+    assert waiting.describe() == "BUSY: runs waited for a core for 40% of their time"
+    assert waiting.to_dict()["waited"] == 0.4
     assert HostReport(preempted=0.05).widened(0.01) == 0.01
     assert HostReport().widened(0.01) == 0.01
 

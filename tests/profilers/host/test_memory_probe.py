@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from latprof.profilers.host.memory_probe import HOG_GB_S, memory_quotient, others_memory_gb_s
+from latprof.measurement.quiet.busy import HOG_GB_S
+from latprof.profilers.host.memory_probe import memory_quotient, others_memory_gb_s
 
 HOLDS = "x = bytearray(200 << 20)\nfor i in range(0, len(x), 4096): x[i] = 1\nprint(flush=True)\n"
 ONLY_COMPUTES = HOLDS + "while True: pass"
