@@ -31,6 +31,13 @@ def test_a_drift_is_found_whatever_its_form(drift):
     assert found.mean() == pytest.approx(0, abs=1e-9)
 
 
+def test_a_disturbance_of_a_few_rows_is_found():
+    """As on phones: what else runs there lasts for some networks, and comes back."""
+    there = 3.0 * (np.arange(ROWS) // 6 % 3 == 0)
+    found = drift_of_order(np.arange(ROWS, dtype=float), there + noise(), chance())
+    assert np.corrcoef(found, there)[0, 1] > 0.7
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_rows_in_random_order_have_none(seed):
     heavy = noise(seed) * np.where(np.random.default_rng(seed).random(ROWS) < 0.01, 30, 1)

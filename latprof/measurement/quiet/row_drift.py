@@ -16,8 +16,9 @@ Floats: TypeAlias = NDArray[np.float64]
 
 #: Rows below which nothing is told.
 FEWEST_ROWS = 200
-#: Widths that are tried, in shares of the rows: standard deviations of a normal kernel.
-_WIDTHS = (0.005, 0.02, 0.08)
+#: Widths that are tried, in rows and in shares of them: standard deviations of a normal kernel.
+#: What disturbs a phone lasts for a few rows, what heats it for many.
+_ROWS, _SHARES = (2.0, 4.0, 16.0), (0.005, 0.02, 0.08)
 #: Residuals count as at most so many robust standard deviations.
 _LARGEST = 3.0
 #: How many standard errors the smooth has to lower the squared error by.
@@ -55,8 +56,8 @@ def _best_smooth(values: Floats) -> Floats | None:
     clipped = np.clip(values - centre, -_LARGEST * scale, _LARGEST * scale)
     clipped = clipped - clipped.mean()
     best: tuple[float, Floats] | None = None
-    for width in _WIDTHS:
-        smooth = _of_neighbours(clipped, max(width * rows, 2.0))
+    for width in (*_ROWS, *(share * rows for share in _SHARES)):
+        smooth = _of_neighbours(clipped, width)
         gain = clipped**2 - (clipped - smooth) ** 2
         clear = gain.mean() > _DEVIATIONS * gain.std(ddof=1) / np.sqrt(rows)
         if clear and (best is None or gain.mean() > best[0]):
