@@ -39,8 +39,9 @@ _LABEL: Final = [*NETWORK, "label"]
 def label_table(visits: pd.DataFrame, reference_ms: float) -> pd.DataFrame:
     """One row a network and label, from the visits that count.
 
-    Disturbed visits count only where a network has no others, unusable ones never. The columns
-    are those of :attr:`latprof.measurement.labels.TargetLabels.labels`, without ``stopped_by``.
+    Disturbed visits count only where a network has no others, or one, which alone has no interval
+    (of each visit the last try then); unusable ones never. The columns are those of
+    :attr:`latprof.measurement.labels.TargetLabels.labels`, without ``stopped_by``.
     Raises NotEnoughDataError when no visit has samples that may be used.
     """
     usable = visits[visits["failure_code"].isna() & ~visits["unusable"]]
@@ -48,7 +49,9 @@ def label_table(visits: pd.DataFrame, reference_ms: float) -> pd.DataFrame:
         raise NotEnoughDataError("every measurement failed; there is nothing to learn from")
     number = usable.groupby(_LABEL, sort=False).ngroup().to_numpy()
     clean = ~usable["disturbed"].to_numpy(bool)
-    counts = clean | (np.bincount(number, clean)[number] == 0)
+    undisturbed = np.bincount(number, clean)[number]
+    last = ~usable.duplicated([*_LABEL, "visit"], keep="last").to_numpy()
+    counts = clean | (undisturbed == 0) | ((undisturbed == 1) & last)
     order = np.flatnonzero(counts)[np.argsort(number[counts], kind="stable")]
     starts = np.flatnonzero(np.diff(number[order], prepend=-1))
     counted = usable.iloc[order]

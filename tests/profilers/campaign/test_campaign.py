@@ -6,6 +6,7 @@ import math
 from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pytest
 from kept_networks import networks_of
 
@@ -466,6 +467,20 @@ def test_the_reference_of_a_space_of_tiny_or_huge_images_has_a_size_it_can_have(
     name, network = reference_network(wanted)
     assert name == f"proxyless-mobile-{gets}"
     assert f'"resolution": {gets}' in network.subject.space
+
+
+def test_one_undisturbed_visit_among_several_does_not_stand_alone(store):
+    run(store, Plan(NETWORKS[:2], PROTOCOL, repeat_fraction=0.0), bench(load_noise=0.01))
+    visits = TargetLabels.of(store).visits
+    first = visits["subject"] == NETWORKS[0].subject.key
+    for clean, counted in ((3, 3), (2, 2), (1, 3), (0, 3)):
+        marked = visits.assign(disturbed=first & (visits["visit"] >= clean))
+        # An earlier try of the last visit, which was disturbed.
+        again = marked[first & (marked["visit"] == 2)].assign(disturbed=True)
+        table = label_table(pd.concat([again, marked], ignore_index=True), 1.0)
+        label = table[table["subject"] == NETWORKS[0].subject.key].iloc[0]
+        assert label["visits"] == counted + (not clean)
+        assert label["low_ms"] < label["latency_ms"] < label["high_ms"]
 
 
 class OfAHost(FakeProfiler):
