@@ -342,7 +342,7 @@ FIGURES: tuple[Figure, ...] = (
         "kills",
         "{kills} kills over {visits} visits: lost, twice, wrong device, late (60 s), tracebacks",
         "0, 0, 0, 0, 0",
-        "{lost}, {twice}, {wrong}, {late}, {tracebacks} (longest wait {longest_s:.0f} s)",
+        "{lost}, {twice}, {wrong}, {late}, {tracebacks} (longest wait of one {longest_s:.0f} s)",
         lambda v: not v["lost"] + v["twice"] + v["wrong"] + v["late"] + v["tracebacks"],
     ),
     (

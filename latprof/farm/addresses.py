@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -48,13 +49,24 @@ def use_settings() -> None:
     import dask
 
     # Tracebacks of closed connections are no news; DASK_LOGGING__DISTRIBUTED=info asks for all.
-    if not dask.config.get("logging", None):
+    is_quiet = not dask.config.get("logging", None)
+    if is_quiet:
         dask.config.set(logging=dict.fromkeys(_TALKING, "critical"))
     from distributed.versions import VersionMismatchWarning  # its settings are read with it
+
+    for handler in logging.getLogger("distributed").handlers if is_quiet else ():
+        handler.addFilter(_is_news)
 
     dask.config.set(SETTINGS)
     # A table of lines for hosts with another NumPy; latprof's own version is checked.
     warnings.simplefilter("ignore", VersionMismatchWarning)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a record of dask or its event loop says more than that a connection is closed."""
+    from distributed.comm import CommClosedError
+
+    return not (record.exc_info and isinstance(record.exc_info[1], CommClosedError))
 
 
 def is_loopback(host: str) -> bool:

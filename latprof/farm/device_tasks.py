@@ -344,13 +344,16 @@ def _not_here(name: str) -> dict[str, Any]:
 def _is_wanted() -> bool:
     """Whether whoever submitted the task of this thread still waits for it.
 
-    dask calls off what waits for a worker, but not what waits for its turn within one.
+    dask calls off what waits for a worker, but not what waits for its turn within one; and a worker
+    that has lost its scheduler joins the next one only when none of its tasks runs any more.
     """
     if (distributed := sys.modules.get("distributed")) is None:
         return True
     try:
         worker = distributed.get_worker()
-        return bool(worker.state.tasks[worker.get_current_task()].state != "cancelled")
+        is_running = worker.status.name == "running"
+        tasks = worker.state.tasks
+        return bool(is_running and tasks[worker.get_current_task()].state != "cancelled")
     except (ValueError, KeyError):  # no task, or one that is not known any more
         return True
 

@@ -38,8 +38,8 @@ _LOOKS_A_SECOND = 100
 _FRESH_S = 1.0
 #: A connection that can be made is made in so many seconds.
 _FEWEST_S = 4.0
-#: What a call raises whose connection is lost; the last one where another thread has closed it.
-_LOST = (CancelledError, OSError, RuntimeError, UnboundLocalError)
+#: What a call raises while its connection is being lost; afterwards it may raise anything.
+_LOST = (CancelledError, OSError)
 
 
 class Task:
@@ -121,7 +121,10 @@ class FarmClient:
         with self._lock:
             at, found = self._known
             if time.monotonic() - at >= _FRESH_S:
-                identity = self._ask(lambda client: client.scheduler_info(n_workers=-1))
+                identity = self._ask(
+                    # scheduler_info() would tell what it knew last where it gets no answer.
+                    lambda client: client.sync(client.scheduler.identity, n_workers=-1)
+                )
                 found = announced(identity)
                 self._known = time.monotonic(), found
                 self._names = frozenset(each.device.name for each in found)
@@ -217,12 +220,20 @@ class FarmClient:
         with self._lock:
             while True:
                 try:
+                    if self._is_over(self._number):
+                        raise ConnectionError("the connection is lost")
                     return do(self._client)
-                except _LOST as error:
+                except Exception as error:
+                    if not (isinstance(error, _LOST) or self._is_over(self._number)):
+                        raise
                     if time.monotonic() >= give_up_at:
                         raise no_farm(self.address, error) from None
                     give_up_at = min(give_up_at, time.monotonic() + self.queue_timeout_s)
                 self._renew(self._number)
+
+    def _is_over(self, number: int) -> bool:
+        """Whether the connection of this number is lost, or another has taken its place."""
+        return number != self._number or self._client.status != "running"
 
     def _renew(self, number: int) -> None:
         """Connect anew, unless another thread has since the connection ``number``."""
@@ -255,9 +266,10 @@ class FarmClient:
                 if task.future.status == "error":  # its own, or dask's KilledWorker
                     why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
                     raise RuntimeFailedError(f"a visit failed with its worker: {why}") from None
-                if isinstance(error, TimeoutError):
+                is_over = self._is_over(task.connection)
+                if isinstance(error, TimeoutError) and not is_over:
                     gone_since = self._gone_since(task, gone_since)
-                elif isinstance(error, _LOST):
+                elif isinstance(error, _LOST) or is_over:
                     self._renew(task.connection)
                     self._send(task)
                 else:
@@ -276,7 +288,7 @@ class FarmClient:
     def cancel(self, task: Task) -> None:
         """Do not wait for a task any more; one that runs ends by itself."""
         if task.future is not None:
-            with contextlib.suppress(*_LOST):
+            with contextlib.suppress(Exception):  # its connection may be lost
                 task.future.cancel()
 
     def call(self, device: FarmDevice, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -56,10 +56,19 @@ def connected(
     asynchronous: bool = False,
     timeout_s: float = CONNECT_S,
 ) -> Client:
-    """A connection to the scheduler at an address; raises OSError where none is let in."""
+    """A connection to the scheduler at an address; raises OSError where none is let in.
+
+    One that is lost stays lost. dask's own would come back under its old name, and be forgotten
+    when the scheduler notices that the old one is gone.
+    """
     from distributed import Client
 
-    return Client(
+    class Connection(Client):  # type: ignore[misc]
+        async def _reconnect(self) -> None:
+            for state in self.futures.values():
+                state.cancel()
+
+    return Connection(
         address,
         security=security_of(keys),
         timeout=timeout_s,

@@ -1,6 +1,8 @@
 """A farm of real processes: scheduler, workers, client; killed, cut off, and never let in."""
 
 import contextlib
+import http.client
+import itertools
 import json
 import signal
 import subprocess
@@ -165,6 +167,10 @@ def test_without_keys_nothing_but_loopback_is_listened_on(folder, alive):
         found = listening(program.pid, one.pid, client.pid)
         assert len(found) >= 2
         assert {place for place, _ in found} <= LOOPBACK
+        pages = {port for _, port in listening(program.pid)} - {int(address.rpartition(":")[2])}
+        assert pages
+        for port, page in itertools.product(pages, ("", "status", "json/counts.json", "metrics")):
+            assert answer(port, page) == 404
     for words in (("start", "--host", "0.0.0.0"), ("join", "tcp://192.0.2.1:8786")):
         done = latprof(folder, "farm", *words)
         assert done.returncode == 2, done.stderr
@@ -209,6 +215,13 @@ def test_with_keys_whoever_has_none_is_refused(folder):
             one.kill(signal.SIGTERM)
             program.kill(signal.SIGTERM)
             assert not [*folder.glob("latprof-*"), *folder.glob("dask-*")]  # of TMPDIR
+
+
+def answer(port, page):
+    """The status of a page of this computer."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, 60)) as connection:
+        connection.request("GET", f"/{page}")
+        return connection.getresponse().status
 
 
 def answers_without_certificate(port):
@@ -260,36 +273,85 @@ def database():
 
 
 def test_whatever_is_killed_nothing_is_lost_and_nothing_made_twice(folder, database):
-    """A worker, the collection, the database, the scheduler, one after the other."""
-    store = database.url
+    """A worker of three, the collection, the database, the scheduler, one after the other."""
+    store, clients = database.url, []
     database.empty()
     with scheduler(folder) as (first, address), contextlib.ExitStack() as stack:
         port = int(address.rpartition(":")[2])
-        stack.enter_context(worker(folder, address, "b", seconds=0.2))
-        with begin(folder, address, store=store) as client:
-            with worker(folder, address, "a", seconds=0.2) as one:
-                wait_for_visits(store, 2, client)
-                one.kill()
-            stack.enter_context(worker(folder, address, "a", seconds=0.2))
-            wait_for_visits(store, 10, client)
-            client.kill()
+        for label in "bc":
+            stack.enter_context(worker(folder, address, label, seconds=0.5))
+
+        def begun():
+            clients.append(stack.enter_context(begin(folder, address, store=store)))
+            return clients[-1]
+
+        client = begun()
+        with worker(folder, address, "a", seconds=0.5) as one:
+            wait_for_visits(store, 3, client)
+            one.kill()
+        stack.enter_context(worker(folder, address, "a", seconds=0.5))
+        wait_for_visits(store, 15, client)
+        client.kill()
         made = sum(map(len, visits(store).values()))
-        with begin(folder, address, store=store) as client:
-            wait_for_visits(store, made + 4, client)  # it measures by then
-            database.stop()
-            assert client.ended() == 3, client.lines
-            said = [line for line in client.lines if line.startswith("latprof: sim@")]
-            assert said, client.lines
-            assert all("run the same command again" in line for line in said), said
-            assert not any("hush" in line or "Traceback" in line for line in client.lines)
-            database.start()
+        client = begun()
+        wait_for_visits(store, made + 6, client)  # it measures by then
+        database.stop()
+        assert client.ended() == 3, client.lines
+        said = [line for line in client.lines if "[store]" in line]
+        assert said, client.lines
+        assert all("run the same command again" in line for line in said), said
+        database.start()
         made = sum(map(len, visits(store).values()))
-        with begin(folder, address, store=store) as client:
-            wait_for_visits(store, made + 4, client)
+        client = begun()
+        wait_for_visits(store, made + 6, client)
+        first.kill()
+        with scheduler(folder, port=port):
+            assert client.ended() == 0, client.lines
+    for each in clients:
+        assert not any("hush" in line or "Traceback" in line for line in each.lines), each.lines
+    check_whole(store, "a", "b", "c")
+
+
+def test_a_scheduler_that_dies_while_a_device_is_waited_for_is_waited_for_as_well(folder):
+    with scheduler(folder) as (first, address), begin(folder, address) as client:
+        client.wait_for("waiting for a device")
+        first.kill()
+        port = int(address.rpartition(":")[2])
+        with scheduler(folder, port=port), worker(folder, address, "a"):
+            assert client.ended() == 0, client.lines
+    check_whole(folder / "lab.db", "a")
+
+
+def test_collections_write_into_one_database_together(folder, address, database):
+    database.empty()
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for label in "ab":
+            stack.enter_context(worker(folder, address, label, seconds=0.05))
+            words = ("--target", f"fake:clock@{label}")
+            clients.append(begin(folder, address, *words, store=database.url))
+            stack.enter_context(clients[-1])
+        for client in clients:
+            assert client.ended() == 0, client.lines
+            assert not any("hush" in line for line in client.lines)
+    check_whole(database.url, "a", "b")
+
+
+def test_a_device_that_another_collection_has_is_waited_for_and_not_for_ever(folder, address):
+    many = ("--visits", "400")
+    with (
+        worker(folder, address, "a", seconds=0.2),
+        begin(folder, address, *many, store=folder / "first.db") as first,
+    ):
+        wait_for_visits(folder / "first.db", 1, first)
+        done = collect(folder, address, "--queue-timeout", "1s")
+        assert done.returncode == 4, done.stderr
+        assert "another collection has sim@a" in done.stderr
+        with begin(folder, address) as second:
+            wait_for_visits(folder / "first.db", 3, first)
             first.kill()
-            with scheduler(folder, port=port):
-                assert client.ended() == 0, client.lines
-    check_whole(store, "a", "b")
+            assert second.ended() == 0, second.lines
+    check_whole(folder / "lab.db", "a")
 
 
 def test_a_cut_network_loses_nothing(folder, address):
@@ -305,6 +367,21 @@ def test_a_cut_network_loses_nothing(folder, address):
         cable.mend()
         assert client.ended() == 0, client.lines
     check_whole(folder / "lab.db", "a", "b")
+
+
+def test_a_collection_that_comes_back_before_its_loss_is_noticed_is_another_one(folder):
+    with scheduler(folder) as (program, address), contextlib.ExitStack() as stack:
+        cable = stack.enter_context(Cable(int(address.rpartition(":")[2])))
+        stack.enter_context(worker(folder, address, "a", seconds=0.2))
+        client = stack.enter_context(begin(folder, cable.address))
+        wait_for_visits(folder / "lab.db", 4, client)
+        cable.cut_near()
+        wait_for_visits(folder / "lab.db", 10, client)
+        cable.tell()
+        assert client.ended() == 0, client.lines
+        assert latprof(folder, "farm", "status", address).returncode == 0
+        assert not any("Traceback" in line for line in [*program.lines, *client.lines])
+    check_whole(folder / "lab.db", "a")
 
 
 def test_a_full_disk_ends_the_collection_and_loses_nothing(folder, address, tmp_path):
@@ -397,6 +474,22 @@ def test_a_specimen_that_is_away_is_named_and_the_others_make_its_visits(folder,
     assert done.returncode == 0, done.stderr
     assert "not there: sim@b; the others made the visits" in done.stderr
     assert json.loads(done.stdout)["absent"] == ["sim@b"]
+    check_whole(folder / "lab.db", "")
+
+
+def test_the_visits_of_a_pooled_device_that_dies_are_made_by_the_others(folder, address):
+    words = ("--pool", "--half-width", "99%", "--queue-timeout", "2s")
+    with (
+        worker(folder, address, "b", seconds=0.4),
+        worker(folder, address, "a", seconds=0.4) as first,
+        begin(folder, address, *words) as client,
+    ):
+        while "sim@a" not in specimens(folder / "lab.db"):
+            assert client.process.poll() is None, client.lines
+            time.sleep(0.05)
+        first.kill()
+        assert client.ended() == 5, client.lines
+        assert any("sim@a has been away" in line for line in client.lines)
     check_whole(folder / "lab.db", "")
 
 

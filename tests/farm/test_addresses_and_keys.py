@@ -4,6 +4,8 @@ import datetime as dt
 import gc
 import socket
 import stat
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -159,3 +161,25 @@ def test_which_addresses_are_connected_to(keys, text, with_keys, expected):
             check_address(text, folder)
     else:
         assert check_address(text, folder) == expected
+
+
+_LOGGING = """
+import logging
+from latprof.farm.addresses import use_settings
+use_settings()
+from distributed.comm import CommClosedError
+for name in ("distributed.scheduler", "tornado.application"):
+    for error in (CommClosedError("closed"), KeyError("a fault")):
+        try:
+            raise error
+        except Exception:
+            logging.getLogger(name).critical("said", exc_info=True)
+"""
+
+
+def test_a_connection_that_closes_prints_no_traceback_and_a_fault_does():
+    done = subprocess.run(
+        [sys.executable, "-c", _LOGGING], capture_output=True, text=True, check=True
+    )
+    assert "closed" not in done.stderr
+    assert done.stderr.count("KeyError: 'a fault'") == 2

@@ -3,8 +3,10 @@
 import contextlib
 import errno
 import shutil
+import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -166,6 +168,24 @@ def test_devices_are_used_in_turn_and_what_nobody_wants_any_more_is_not_made(des
     assert busy == {"answers": [{"busy": "c"}] * 3, "took_s": 0.0}
     desk.close()
     assert desk.visits("sim@a", session(), asks)["answers"] == []
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "made"),
+    [("running", "executing", 2), ("running", "cancelled", 0), ("closing", "executing", 0)],
+)
+def test_visits_that_are_called_off_or_of_a_worker_that_closes_are_not_made(
+    opened, monkeypatch, status, state, made
+):
+    worker = SimpleNamespace(
+        status=SimpleNamespace(name=status),
+        state=SimpleNamespace(tasks={"task": SimpleNamespace(state=state)}),
+        get_current_task=lambda: "task",
+    )
+    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(get_worker=lambda: worker))
+    with serving((DEVICE,)):
+        found = device_tasks.visits("sim@a", session(), [ask(), ask(NETWORKS[1])])
+    assert len(found["answers"]) == made
 
 
 def test_a_device_that_cannot_be_opened_is_a_failure(desk):

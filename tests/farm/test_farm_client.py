@@ -59,7 +59,10 @@ class Losing(FarmClient):
     def _connect(self):
         self.connections += 1
         return SimpleNamespace(
-            run_on_scheduler=self.answer, submit=self.submitted, close=lambda timeout: None
+            status="running",
+            run_on_scheduler=self.answer,
+            submit=self.submitted,
+            close=lambda timeout: None,
         )
 
     def answer(self, _function):
@@ -69,6 +72,23 @@ class Losing(FarmClient):
 
     def submitted(self, *_arguments, **_rest):
         return SimpleNamespace(status="finished", result=lambda timeout: "made")
+
+    def lose(self, error):
+        """What is asked over the present connection gets an error, as dask has it."""
+        fail = failing(error)
+        vars(self._client).update(status="connecting", run_on_scheduler=fail, submit=fail)
+
+
+def failing(error):
+    def fail(*_arguments, **_rest):
+        raise error
+
+    return fail
+
+
+def pending(error):
+    """What is waited for, over a connection that is lost."""
+    return SimpleNamespace(status="pending", result=failing(error), cancel=failing(error))
 
 
 @pytest.fixture
@@ -102,6 +122,25 @@ def test_what_a_task_itself_raises_is_not_asked_again_and_what_is_lost_is(withou
         task.future, error = lost, ConnectionError("cut")
         assert client.result(task) == "made"
         assert client.connections == 2
+
+
+@pytest.mark.parametrize(
+    "error", [AttributeError("scheduler"), KeyError("workers"), TimeoutError()]
+)
+def test_whatever_a_lost_connection_raises_another_is_made(without_dask, error):
+    with Losing([], 600.0) as client:
+        client.lose(error)
+        assert client.is_connected("c")
+        assert client.connections == 2
+        task = Task(DEVICE, print, (), 0, 1)
+        task.future, task.connection = pending(error), 1
+        client.lose(error)
+        client.cancel(task)
+        assert client.result(task) == "made"
+        assert client.connections == 3
+        task.future, task.connection = pending(error), 1  # another thread has made the third
+        assert client.result(task) == "made"
+        assert client.connections == 3
 
 
 def test_what_is_of_this_computer_is_refused_for_a_farm():

@@ -165,7 +165,9 @@ class Cable:
     """Carries bytes to a port of this computer, until it is cut; a context manager."""
 
     def __init__(self, port: int) -> None:
-        self._port, self._open, self._lock = port, set(), threading.Lock()
+        self._port, self._lock = port, threading.Lock()
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._unaware: set[socket.socket] = set()
         self._is_cut = False
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.address = f"tcp://127.0.0.1:{self._listening.getsockname()[1]}"
@@ -175,12 +177,29 @@ class Cable:
         """End all connections, and let nobody through."""
         with self._lock:
             self._is_cut = True
-            for end in self._open:
-                with contextlib.suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
+            for pair in self._pairs:
+                self._end(*pair)
 
     def mend(self) -> None:
         self._is_cut = False
+
+    def cut_near(self) -> None:
+        """End all connections at this end; at the port nobody notices until they are told."""
+        with self._lock:
+            for here, there in self._pairs:
+                self._unaware.add(there)
+                self._end(here)
+
+    def tell(self) -> None:
+        """Have the port notice what was cut near."""
+        with self._lock:
+            told, self._unaware = self._unaware, set()
+        self._end(*told)
+
+    def _end(self, *ends: socket.socket) -> None:
+        for end in {*ends} - self._unaware:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
 
     def _accept(self) -> None:
         while True:
@@ -197,7 +216,7 @@ class Cable:
                 except OSError:  # nobody listens there now
                     here.close()
                     continue
-                self._open |= {here, there}
+                self._pairs.append((here, there))
             for ends in ((here, there), (there, here)):
                 threading.Thread(target=self._carry, args=ends, daemon=True).start()
 
@@ -205,9 +224,7 @@ class Cable:
         with contextlib.suppress(OSError):
             while piece := source.recv(1 << 16):
                 to.sendall(piece)
-        for end in (source, to):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+        self._end(source, to)
 
     def __enter__(self):
         return self
@@ -215,8 +232,9 @@ class Cable:
     def __exit__(self, *exception: object) -> None:
         self.cut()
         self._listening.close()
-        for end in self._open:
-            end.close()
+        for pair in self._pairs:
+            for end in pair:
+                end.close()
 
 
 def true_ratio(key: str) -> float:

@@ -82,12 +82,14 @@ class Farm:
             "done": False,
         }
         self._acknowledged: set[str] = set()
+        self._kills: list[tuple[float, str]] = []
         with contextlib.suppress(FileNotFoundError):
             kept = json.loads((self._folder / "kills.json").read_text())
             self._acknowledged = set(kept.pop("acknowledged"))
             self.seen = kept
         self.killed = Counter[str](self.seen["killed"])
-        self._count, self._last_s = -1, time.monotonic()
+        #: Of each host how many visits are in the store, and since when.
+        self._counts: dict[str, tuple[int, float]] = {}
 
     def __enter__(self):
         port = free_port()
@@ -103,6 +105,8 @@ class Farm:
         return self
 
     def __exit__(self, *exception):
+        for alive in self._alive.values():
+            self._check_last_words(alive)
         self._nursery.__exit__()
         self._cable.__exit__()
         self.seen["killed"] = dict(self.killed)
@@ -126,6 +130,9 @@ class Farm:
                 for _ in range(min(left, chance.choice((1, 1, 2, 3)))):
                     self._kill(chance.choice(names))
                     time.sleep(chance.choice((0.0, 0.3)))
+        for count, since in () if self.seen["done"] else self._counts.values():
+            if count < self.networks * VISITS:  # cut off while it waits
+                self._note_wait(since)
         self._compare()
 
     def _start(self):
@@ -143,7 +150,7 @@ class Farm:
         return done
 
     def _check_last_words(self, ended):
-        """Whoever ended by itself has said why, in a line."""
+        """Whoever ended by itself has said why, in a line; nobody has printed a traceback."""
         for line in ended.lines:
             if "Traceback" in line or "hush" in line:
                 print("\n".join(ended.lines), file=sys.stderr)
@@ -152,6 +159,7 @@ class Farm:
 
     def _kill(self, name):
         """Kill one of them; the database is back at once."""
+        self._kills.append((time.monotonic(), name))
         if name == "network":
             self._cable.cut()
         elif name == "database":
@@ -163,18 +171,26 @@ class Farm:
         self.killed["worker" if name in HOSTS else name] += 1
 
     def _look(self):
-        """How many visits the store has; how long the last one was waited for is noted."""
+        """How many visits the store has; how long each host's next one was waited for is noted."""
         with contextlib.suppress(StoreError):  # its tables are not all there yet
             with Store.open(self.store) as store:
-                count = sum(stored.measurements for stored in store.targets())
-            waited_s = time.monotonic() - self._last_s
-            if count > self._count:
-                self._last_s = time.monotonic()
-                if self._count >= 0:  # not what it took to start
-                    self.seen["longest_s"] = max(self.seen["longest_s"], waited_s)
-                    self.seen["late"] += waited_s > DEADLINE_S
-                self._count = count
-        return max(self._count, 0)
+                found = {stored.target.host: stored.measurements for stored in store.targets()}
+            for host, count in found.items():
+                before, since = self._counts.get(host, (count, math.nan))
+                if count > before:
+                    self._note_wait(since)
+                if count > before or math.isnan(since):  # that is what it took to start
+                    self._counts[host] = count, time.monotonic()
+        return sum(count for count, _ in self._counts.values())
+
+    def _note_wait(self, since):
+        """How long the store had no visit more of a host."""
+        waited_s = time.monotonic() - since
+        self.seen["longest_s"] = max(self.seen["longest_s"], waited_s)
+        if waited_s > DEADLINE_S:
+            self.seen["late"] += 1
+            killed = [name for at, name in self._kills if at >= since]
+            print(f"{waited_s:.0f} s without a visit: {killed}", file=sys.stderr)
 
     def _compare(self):
         """See that what was in the store still is."""
