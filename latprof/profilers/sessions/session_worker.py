@@ -18,6 +18,7 @@ from latprof.errors import LatprofError
 from latprof.measurement.visits import Failure
 from latprof.profilers.base import RunOptions
 from latprof.profilers.host.memory import ProcessMemory
+from latprof.profilers.host.priority import take_precedence
 from latprof.profilers.targets import profiler_class
 from latprof.profilers.visits.network_source import NetworkSource
 
@@ -33,6 +34,8 @@ def main() -> None:
     try:
         configuration = json.loads(sys.stdin.buffer.readline())
         content = sys.stdin.buffer.read(configuration["network"]["bytes"])
+        if profiler_class(configuration["target"]).runs_on_host:
+            take_precedence()  # as the measuring processes do, whose numbers stand beside these
         model, figures = loaded(configuration, content)
         _answer(answers, figures)
         gc.collect()

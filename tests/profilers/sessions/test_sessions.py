@@ -1,6 +1,9 @@
 """One session in a process of its own, and several side by side; real ones of ONNX Runtime."""
 
+import json
 import math
+import subprocess
+import sys
 
 import pytest
 
@@ -41,6 +44,21 @@ def test_what_cannot_be_loaded_has_no_figures_and_says_why_to_who_asks(tmp_path)
         pytest.raises(UnsupportedModelError),
     ):
         session.load()
+
+
+def test_a_session_goes_before_other_programs_as_measuring_processes_do():
+    told, content = NETWORK.handed_over(1)
+    asked = {"target": TARGET, "options": RunOptions().to_dict(), "network": told}
+    code = (
+        "import sys\n"
+        "from latprof.profilers.sessions import session_worker as worker\n"
+        "worker.take_precedence = lambda: print('goes first', file=sys.stderr)\n"
+        "worker.main()\n"
+    )
+    line = json.dumps(asked).encode() + b"\n" + content
+    done = subprocess.run([sys.executable, "-c", code], input=line, capture_output=True, check=True)
+    assert b"goes first" in done.stderr
+    assert json.loads(done.stdout)["load_s"] > 0
 
 
 def test_answers_that_are_no_numbers_are_no_figures():
