@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -20,11 +21,14 @@ from latprof.graph.model_file import bounded_product
 
 if TYPE_CHECKING:
     import onnx
+    from onnx.reference import ReferenceEvaluator
 
     from latprof.graph.operators import Shape
 
 #: Values with more elements than this are no shapes.
 MAX_VALUES = 1024
+#: Nodes of at most so many bytes are kept as onnx's reference implementation runs them.
+_LARGEST_KEPT = 4096
 #: Largest dimension-wise product that one evaluation may run over.
 _MAX_WORK = MAX_VALUES**2
 _EVALUATED = frozenset({
@@ -180,25 +184,44 @@ def _run(node: onnx.NodeProto, inputs: Mapping[str, Array | None], opset: int) -
         given = [inputs.get(name) for name in node.input]
         known = [array for array in given if array is not None]
         return _directly(node, direct, known) if len(known) == len(given) else []
-    from onnx import helper
-    from onnx.reference import ReferenceEvaluator
+    import onnx
 
-    graph = helper.make_graph(
-        [node],
-        "constant",
-        [helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in inputs],
-        [helper.make_tensor_value_info(n, TensorProto.UNDEFINED, None) for n in node.output if n],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    alike = onnx.NodeProto.FromString(node.SerializeToString())
+    alike.ClearField("name")
+    alike.ClearField("doc_string")
+    for kind, names in (("in", alike.input), ("out", alike.output)):
+        names[:] = [name and f"{kind}{position}" for position, name in enumerate(names)]
+    given = zip(alike.input, node.input, strict=True)
+    content = alike.SerializeToString()
+    make = _evaluator if len(content) <= _LARGEST_KEPT else _evaluator.__wrapped__
     try:
         with np.errstate(all="ignore"):
-            results = map(np.asarray, ReferenceEvaluator(model).run(None, dict(inputs)))
-            arrays: dict[str, Array] = dict(zip(filter(None, node.output), results, strict=True))
+            found = make(content, opset).run(None, {name: inputs[n] for name, n in given if n})
+            outputs = filter(None, node.output)
+            arrays: dict[str, Array] = dict(zip(outputs, map(np.asarray, found), strict=True))
     except Exception:  # noqa: BLE001 - whatever a malformed node sets off, it has no value
         return []
     if any(array.dtype.kind not in "biuf" for array in arrays.values()):
         return []
     return [arrays.get(name, np.empty(0)) for name in node.output]
+
+
+@lru_cache(maxsize=128)
+def _evaluator(content: bytes, opset: int) -> ReferenceEvaluator:
+    """onnx's reference implementation of one node; to make it takes longer than to run it."""
+    import onnx
+    from onnx import helper
+    from onnx.reference import ReferenceEvaluator
+
+    node = onnx.NodeProto.FromString(content)
+    inputs, outputs = (
+        [helper.make_tensor_value_info(n, TensorProto.UNDEFINED, None) for n in names if n]
+        for names in (node.input, node.output)
+    )
+    graph = helper.make_graph([node], "constant", inputs, outputs)
+    return ReferenceEvaluator(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    )
 
 
 def _directly(
