@@ -271,6 +271,10 @@ def _check_parts(model: onnx.ModelProto, label: str) -> None:
     nodes = list(islice(all_nodes(model.graph.node), MAX_NODES + 1))
     if len(nodes) > MAX_NODES:
         raise _too_many_nodes(label)
+    if len(model.graph.input) + len(model.graph.output) > MAX_NODES:
+        raise ModelFileError(
+            f"{label} has too many inputs and outputs", expected=f"at most {MAX_NODES}"
+        )
     for node in model.graph.node:
         if not node.op_type:
             raise ModelFileError(f"{label} has a node without an operator type")

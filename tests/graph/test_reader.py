@@ -442,6 +442,12 @@ def _negative():
     return model
 
 
+def _with_empty_outputs(number):
+    model = _model([_node("Relu", "x", "y")])
+    model.graph.MergeFromString(b"\x62\x00" * number)
+    return model
+
+
 def _without(field):
     model = _model([CONV], [CONV_WEIGHT])
     model.graph.ClearField(field) if field != "opset_import" else model.ClearField(field)
@@ -451,6 +457,7 @@ def _without(field):
 ABSURD = {
     "no graph": (onnx.ModelProto(ir_version=8), "not an ONNX model"),
     "no nodes": (_without("node"), "no operators"),
+    "endless outputs": (_with_empty_outputs(200_000), "too many inputs and outputs"),
     "no inputs": (_without("input"), "which nothing produces"),
     "no opset": (_without("opset_import"), "opset_import"),
     "constant only": (_model([_node("Relu", "w", "y")], [CONV_WEIGHT]), "no operators that depend"),
