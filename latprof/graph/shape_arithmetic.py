@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import TensorProto, numpy_helper
+from onnx import NodeProto, TensorProto, numpy_helper
 
 from latprof.graph.model_file import bounded_product
 
@@ -184,19 +184,17 @@ def _run(node: onnx.NodeProto, inputs: Mapping[str, Array | None], opset: int) -
         given = [inputs.get(name) for name in node.input]
         known = [array for array in given if array is not None]
         return _directly(node, direct, known) if len(known) == len(given) else []
-    import onnx
-
-    alike = onnx.NodeProto.FromString(node.SerializeToString())
+    alike = NodeProto.FromString(node.SerializeToString())
     alike.ClearField("name")
     alike.ClearField("doc_string")
     for kind, names in (("in", alike.input), ("out", alike.output)):
         names[:] = [name and f"{kind}{position}" for position, name in enumerate(names)]
-    given = zip(alike.input, node.input, strict=True)
     content = alike.SerializeToString()
     make = _evaluator if len(content) <= _LARGEST_KEPT else _evaluator.__wrapped__
     try:
         with np.errstate(all="ignore"):
-            found = make(content, opset).run(None, {name: inputs[n] for name, n in given if n})
+            feeds = {a: inputs[n] for a, n in zip(alike.input, node.input, strict=True) if n}
+            found: Any = make(content, opset).run(None, feeds)
             outputs = filter(None, node.output)
             arrays: dict[str, Array] = dict(zip(outputs, map(np.asarray, found), strict=True))
     except Exception:  # noqa: BLE001 - whatever a malformed node sets off, it has no value
@@ -208,12 +206,11 @@ def _run(node: onnx.NodeProto, inputs: Mapping[str, Array | None], opset: int) -
 
 @lru_cache(maxsize=128)
 def _evaluator(content: bytes, opset: int) -> ReferenceEvaluator:
-    """onnx's reference implementation of one node; to make it takes longer than to run it."""
-    import onnx
+    """One node as onnx's reference implementation; to make it takes longer than to run it."""
     from onnx import helper
     from onnx.reference import ReferenceEvaluator
 
-    node = onnx.NodeProto.FromString(content)
+    node = NodeProto.FromString(content)
     inputs, outputs = (
         [helper.make_tensor_value_info(n, TensorProto.UNDEFINED, None) for n in names if n]
         for names in (node.input, node.output)
