@@ -23,9 +23,10 @@ SETTINGS: dict[str, Any] = {
     "distributed.worker.http.routes": [],
     "distributed.scheduler.work-stealing": False,
     "distributed.scheduler.active-memory-manager.start": False,
-    # A host whose cable is cut is known to be gone after so long.
-    "distributed.scheduler.worker-ttl": "30s",
+    # A worker that is stuck is known to be after so long; one of a busy host only seems to be.
+    "distributed.scheduler.worker-ttl": "120s",
     "distributed.comm.timeouts.connect": "10s",
+    # A host whose cable is cut is known to be gone after so long.
     "distributed.comm.timeouts.tcp": "30s",
     "distributed.worker.profile.enabled": False,
     "distributed.worker.memory.target": False,

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 #: Between two attempts to find a scheduler that is gone, in seconds.
 AGAIN_EVERY_S = 5.0
 #: A scheduler whose worker was cut off knows it after so long: its devices are ours still.
-_NOTICED_S = 90.0
+_NOTICED_S = 180.0
 #: What a phone may need to be put back when the worker ends.
 _TIME_TO_END_S = 15.0
 
