@@ -89,10 +89,10 @@ class Store(StoreReader):
             database = open_database(location, create=create)
             try:
                 version = prepare(database, create=create)
-                if create and version < schema.SCHEMA_VERSION:
-                    upgrade(database)
-                    version = prepare(database, create=False)
-                return cls(database, version)
+                if version == schema.SCHEMA_VERSION or not create:
+                    return cls(database, version)
+                upgrade(database)
+                database.close()  # what it is now is opened anew
             except BaseException as error:
                 database.close()
                 # Another process may upgrade it at this moment: then the file is another.
