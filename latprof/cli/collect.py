@@ -44,7 +44,6 @@ from latprof.cli.run_options import (
     parse_shard,
 )
 from latprof.common.short_reprs import first_names
-from latprof.errors import EXIT_PARTIAL, UsageError
 from latprof.workflows.formatting import interval, milliseconds
 
 if TYPE_CHECKING:
@@ -237,6 +236,7 @@ def collect(
     """
     from latprof.cli.progress import progress_display
     from latprof.workflows.collect import collect as run
+    from latprof.workflows.collect_kernels import KernelCollectResult
     from latprof.workflows.collect_result import CollectResult
 
     form = form_of(form, as_json=as_json)
@@ -248,33 +248,12 @@ def collect(
         "mode": mode,
         "tune_trials": tune_trials,
     }
-    limit_s = parse_duration(time_limit, "time_limit") if time_limit else None
-    if kernels:
-        _check_alone(models, space, plan, shard + host_label + (farm or ""))
-        n, visits = n or 3000, visits or 2
-        with progress_display(quiet=quiet) as show, resumable():
-            from latprof.workflows.collect_kernels import collect_kernels
-
-            found = collect_kernels(
-                store,
-                target=target,
-                n=n,
-                zoo=zoo is not False,
-                visits=visits,
-                seed=seed,
-                time_limit_s=limit_s,
-                timeout_s=timeout_s,
-                on_progress=show,
-                on_note=remark,
-                **how,
-            )
-        _print_kernels(found, n, form)
-        return
     with progress_display(quiet=quiet) as show, resumable():
         result = run(
             models or (),
             space=space,
-            zoo=bool(zoo),
+            zoo=zoo,
+            kernels=kernels,
             store=store,
             target=target,
             n=n,
@@ -286,12 +265,12 @@ def collect(
             seed=seed,
             ops=ops,
             repeat_fraction=repeat_fraction,
-            visits=8 if visits is None else visits,
+            visits=visits,
             half_width=parse_share(half_width, "half_width") if half_width else None,
             max_visits=max_visits,
             rounds=rounds,
             burst_ms=burst_ms,
-            time_limit_s=limit_s,
+            time_limit_s=parse_duration(time_limit, "time_limit") if time_limit else None,
             shard=parse_shard(shard),
             host_label=host_label,
             farm=farm,
@@ -311,6 +290,9 @@ def collect(
         _print_notes(result)
         shown = result.summary is not None
         for_people = partial(_print, result)
+    elif isinstance(result, KernelCollectResult):
+        _note_kernels(result)
+        shown, for_people = True, partial(_print_kernels, result)
     else:
         _note_devices(result)
         shown, for_people = True, partial(_print_devices, result)
@@ -339,30 +321,22 @@ def _print_devices(result: FarmCollectResult) -> None:
             typer.echo()
 
 
-def _check_alone(models: list[Path] | None, space: str | None, plan: str, host: str) -> None:
-    if models or space is not None or plan != "random" or host:
-        raise UsageError(
-            "`kernels` measures the zoo's networks and random ones",
-            field="kernels",
-            expected="neither models, nor `space`, `plan`, `shard`, `host_label` and `farm`",
-        )
-
-
-def _print_kernels(found: KernelCollectResult, wanted: int, form: Form) -> None:
-    for name, why in found.failures[:10]:
+def _note_kernels(result: KernelCollectResult) -> None:
+    for name, why in result.failures[:10]:
         note(f"latprof: failed: {name}: {why}")
-
-    def for_people() -> None:
-        typer.echo(f"target          {found.target.describe()}")
-        typer.echo(
-            f"kernels         {found.kernels:,} different ones, {found.timed:,} timed, in "
-            f"{found.networks:,} networks"
+    if not result.complete:
+        note(
+            f"latprof: {result.kernels:,} of {result.wanted:,} kernels; rerun the same command to "
+            "resume"
         )
 
-    print_as(form, found.to_dict(), for_people)
-    if not found.complete:
-        note(f"latprof: {found.kernels:,} of {wanted:,} kernels; rerun the same command to resume")
-        raise typer.Exit(EXIT_PARTIAL)
+
+def _print_kernels(result: KernelCollectResult) -> None:
+    typer.echo(f"target          {result.target.describe()}")
+    typer.echo(
+        f"kernels         {result.kernels:,} different ones, {result.timed:,} timed, in "
+        f"{result.networks:,} networks"
+    )
 
 
 def _print_notes(result: CollectResult) -> None:

@@ -19,12 +19,6 @@ from latprof.cli.console import (
 )
 from latprof.cli.formats import Form, Format, form_of, print_as
 from latprof.cli.progress import fit_display
-from latprof.errors import UsageError
-from latprof.workflows.train_kernels import (
-    holds_kernels_only,
-    train_kernels,
-    train_kernels_values,
-)
 
 if TYPE_CHECKING:
     from latprof.predictors.pack.kernel_pack import KernelPack
@@ -85,18 +79,7 @@ def train(
     pack that answers for any network, with the error on networks whose family was left out.
     """
     form = form_of(form, as_json=as_json)
-    if kernels and (store is not None or published is not None):
-        raise UsageError(
-            "several things to fit to", expected="one of a store, `published` and `kernels`"
-        )
-    of_kernels = store is not None and published is None and holds_kernels_only(store)
-    if kernels or of_kernels:
-        fitted = train_kernels(
-            store, output, kernels=kernels, target=target, seed=seed, on_note=remark
-        )
-        print_as(form, train_kernels_values(fitted, output), lambda: _print_kernels(fitted))
-        note(f"saved as {output}")
-        return
+    from latprof.predictors.pack.kernel_pack import KernelPack
     from latprof.workflows.train import train as run
     from latprof.workflows.train import train_values
 
@@ -106,6 +89,7 @@ def train(
             output,
             space=space,
             published=published,
+            kernels=kernels,
             device_name=device_name,
             predictor=predictor,
             target=target,
@@ -113,9 +97,16 @@ def train(
             seed=seed,
             compare=compare,
             on_progress=show,
-            on_note=note,
+            on_note=remark,
         )
-    print_as(form, train_values(pack, output), lambda: _print(pack), rows="comparison")
+
+    def for_people() -> None:
+        if isinstance(pack, KernelPack):
+            _print_kernels(pack)
+        else:
+            _print(pack)
+
+    print_as(form, train_values(pack, output), for_people, rows="comparison")
     note(f"saved as {output}")
 
 

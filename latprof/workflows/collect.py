@@ -26,6 +26,7 @@ from latprof.workflows.arguments import (
     source_packs,
     space_of,
 )
+from latprof.workflows.collect_kernels import KERNELS, VISITS_WITH_KERNELS, collect_kernels
 from latprof.workflows.collect_result import CollectResult, costs_of, labels_of
 
 if TYPE_CHECKING:
@@ -40,9 +41,12 @@ if TYPE_CHECKING:
     from latprof.profilers.host.checks import Check
     from latprof.profilers.host.host_report import HostReport
     from latprof.workflows.collect_farm import FarmCollectResult
+    from latprof.workflows.collect_kernels import KernelCollectResult
 
 #: Architectures that are measured where nobody says how many, by plan.
 NUMBERS = {"random": 5000, "transfer": 10}
+#: Fresh loads of each network.
+VISITS = 8
 #: Share of architectures that is measured twice; models named by hand are not.
 REPEAT_FRACTION = 0.05
 #: Lines about files that cannot be used; more are one.
@@ -56,7 +60,8 @@ def collect(
     models: PathLike | Sequence[PathLike] = (),
     *,
     space: SpaceLike | None = None,
-    zoo: bool = False,
+    zoo: bool | None = None,
+    kernels: bool = False,
     store: StoreLike = "latprof.db",
     target: str = "cpu:onnxruntime",
     n: int | None = None,
@@ -68,7 +73,7 @@ def collect(
     seed: int = 0,
     ops: bool = False,
     repeat_fraction: float | None = None,
-    visits: int = 8,
+    visits: int | None = None,
     half_width: float | None = None,
     max_visits: int | None = None,
     rounds: int = 2,
@@ -88,7 +93,7 @@ def collect(
     on_progress: Callable[[Progress], None] | None = None,
     on_note: OnNote | None = None,
     **run: Unpack[RunArguments],
-) -> CollectResult | FarmCollectResult:
+) -> CollectResult | FarmCollectResult | KernelCollectResult:
     """Measure networks and keep every measurement as it is made.
 
     Safe to interrupt: the same call resumes. Several processes that make the same call with one
@@ -101,15 +106,20 @@ def collect(
     space : SearchSpace or str, optional
         Search space to sample from; ``"module:Class"`` is one of your own. With
         ``plan="transfer"``, that of the packs where it is one of your own.
-    zoo : bool
+    zoo : bool, optional
         Measure networks of :mod:`latprof.datasets.zoo`: those that ``models`` names, such as
         ``"resnet-18"`` or ``"resnet-18@160x0.5"`` (resolution and width), or all.
+        False with ``kernels`` leaves out the zoo, which packs need for their intervals.
+    kernels : bool
+        Time kernels inside networks of the zoo and random ones, for a pack that answers for any
+        network: :func:`~latprof.workflows.collect_kernels.collect_kernels`.
     store : path, URL or Store
         Where the measurements go; made where there is none.
     target : str
         What to measure on; :func:`latprof.devices` lists the spellings.
     n : int, optional
-        Architectures: 5000, or 10 with ``plan="transfer"``.
+        Architectures: 5000, or 10 with ``plan="transfer"``. With ``kernels``: different kernels,
+        3000.
     plan : str
         ``"random"``, or ``"transfer"``: the architectures that most reduce the predictive variance
         of the rest on a new device, given packs of other devices.
@@ -128,8 +138,8 @@ def collect(
     repeat_fraction : float, optional
         Share of the networks that is measured twice, for the noise floor: 0.05 of architectures,
         none of models that are named, where not given.
-    visits : int
-        Fresh loads of each network.
+    visits : int, optional
+        Fresh loads of each network: 8, or 2 with ``kernels``.
     half_width : float, optional
         Confidence half-width as a share of the latency: visit each network until half of its 90 %
         interval is this narrow.
@@ -181,7 +191,7 @@ def collect(
     Returns
     -------
     CollectResult
-        On a farm FarmCollectResult, with one for each device.
+        On a farm FarmCollectResult, with one for each device; with ``kernels`` KernelCollectResult.
 
     Raises
     ------
@@ -202,19 +212,40 @@ def collect(
     from latprof.profilers.targets import profiler_class
     from latprof.profilers.watching import Watch, remembered
 
+    if kernels:
+        _check_alone([models, space, plan != "random", shard != (1, 1), host_label, farm])
+        return collect_kernels(
+            store,
+            target=target,
+            n=KERNELS if n is None else n,
+            visits=VISITS_WITH_KERNELS if visits is None else visits,
+            zoo=zoo is not False,
+            seed=seed,
+            time_limit_s=time_limit_s,
+            timeout_s=timeout_s,
+            on_progress=on_progress,
+            on_note=on_note,
+            **run,
+        )
     paths, packs = paths_of(models), packs_of(sources)
-    _check_subject(paths, space, plan, packs, resolution, zoo=zoo)
+    _check_subject(paths, space, plan, packs, resolution, zoo=bool(zoo))
+    visits = VISITS if visits is None else visits
     protocol = protocol_of(visits, half_width, max_visits, rounds=rounds, burst_ms=burst_ms)
     quiet = quiet_of(wait_quiet_s, require_quiet=require_quiet)
     spelling = target if farm is None else target.partition("@")[0]
     how = run_options(spelling, run, on_note, here=farm is None)
-    rest: dict[str, Any] = {"target": spelling, "options": how, "protocol": protocol}
-    rest["host_label"] = host_label
+    rest: dict[str, Any] = {
+        "target": spelling,
+        "options": how,
+        "protocol": protocol,
+        "host_label": host_label,
+    }
     number, unusable = NUMBERS[plan] if n is None else n, dict[str, str]()
+    own = space_of(space, **({} if resolution is None else {"resolution": resolution}))
     if plan == "transfer":
-        collection = _most_informative(packs, space_of(space), number, seed, rest)
-    elif space is not None:
-        collection = _sampled(space, resolution, number, seed, rest)
+        collection = _most_informative(packs, own, number, seed, rest)
+    elif own is not None:
+        collection = Collection.of_space(own, number, seed=seed, **rest)
     elif zoo:
         collection = Collection.of_zoo([*map(str, paths)], resolution=resolution, **rest)
     else:
@@ -222,13 +253,16 @@ def collect(
         collection, unusable = _of_models(
             paths, files | rest, on_note, all_of_them=farm is not None
         )
-    asked_here = [host_label, wait_quiet_s, require_quiet, known_constant, isinstance(store, Store)]
-    _check_farm(farm, asked_here, {"pool": pool, "keys": keys})
-    if repeat_fraction is None:
-        repeat_fraction = 0.0 if paths else REPEAT_FRACTION
+    _check_farm(
+        farm,
+        [host_label, wait_quiet_s, require_quiet, known_constant, isinstance(store, Store)],
+        {"pool": pool, "keys": keys},
+    )
     # All that can be refused is refused before a store is made.
     planned: dict[str, Any] = {
-        "repeat_fraction": repeat_fraction,
+        "repeat_fraction": (0.0 if paths else REPEAT_FRACTION)
+        if repeat_fraction is None
+        else repeat_fraction,
         "seed": seed,
         "ops": ops,
         "time_limit_s": time_limit_s,
@@ -330,6 +364,16 @@ def _host(
     return HostReport.of_seen(checks, seen, disturbed, len(made), quiet_memory(seen, profiler))
 
 
+def _check_alone(others: Sequence[object]) -> None:
+    """Raise UsageError for what a collection of kernels does not take."""
+    if any(others):
+        raise UsageError(
+            "`kernels` measures the zoo's networks and random ones",
+            field="kernels",
+            expected="neither models, nor `space`, `plan`, `shard`, `host_label` and `farm`",
+        )
+
+
 def _check_farm(
     farm: str | None, asked_here: Sequence[object], asked_there: Mapping[str, object]
 ) -> None:
@@ -369,16 +413,6 @@ def _check_subject(
         raise UsageError("`sources` is for `plan` transfer", field="sources")
     if resolution is not None and not isinstance(space, str) and not zoo:
         raise UsageError("`resolution` is for the name of a `space` and `zoo`", field="resolution")
-
-
-def _sampled(
-    space: SpaceLike, resolution: int | None, n: int, seed: int, rest: dict[str, Any]
-) -> Collection:
-    from latprof.profilers.campaign.collection import Collection
-
-    found = space_of(space, **({} if resolution is None else {"resolution": resolution}))
-    assert found is not None
-    return Collection.of_space(found, n, seed=seed, **rest)
 
 
 def _most_informative(

@@ -16,7 +16,7 @@ import numpy as np
 from latprof.common.extras import needs
 from latprof.common.limits import whole
 from latprof.common.short_reprs import ShortRepr
-from latprof.errors import InvalidValueError, NotEnoughDataError
+from latprof.errors import EXIT_OK, EXIT_PARTIAL, InvalidValueError, NotEnoughDataError
 from latprof.workflows.arguments import OnNote, RunArguments, StoreLike, open_store, run_options
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from latprof.profilers.campaign.collection import Collection
 
 _NUMBER = whole(1, 100_000)
+#: Different kernels, and fresh loads of each network, where nobody says how many.
+KERNELS, VISITS_WITH_KERNELS = 3000, 2
 #: Networks of one round, and candidates that those of the next are chosen from.
 _ROUND, _CANDIDATES = 24, 72
 #: Factors of the resolution and the width of the zoo's networks, and most work of one, in
@@ -48,16 +50,27 @@ _PATIENCE = 3
 class KernelCollectResult(ShortRepr):
     """What a collection of kernels did, and what the store holds of the target after it.
 
-    ``kernels`` counts different configurations, ``timed`` all that were timed, ``networks`` those
-    that they stand in; ``failures`` are names of networks and why they failed.
+    ``kernels`` counts different configurations, of which ``wanted`` were asked for; ``timed`` all
+    that were timed, ``networks`` those that they stand in; ``failures`` are names of networks and
+    why they failed.
     """
 
     target: Target
     kernels: int
     timed: int
     networks: int
+    wanted: int
     failures: tuple[tuple[str, str], ...] = ()
-    complete: bool = True
+
+    @property
+    def complete(self) -> bool:
+        """Whether the store holds as many kernels as were wanted."""
+        return self.kernels >= self.wanted
+
+    @property
+    def exit_status(self) -> int:
+        """5 where kernels are left, else 0."""
+        return EXIT_OK if self.complete else EXIT_PARTIAL
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON values."""
@@ -76,9 +89,9 @@ def collect_kernels(
     store: StoreLike = "kernels.db",
     *,
     target: str = "cpu:onnxruntime",
-    n: int = 3000,
+    n: int = KERNELS,
     zoo: bool = True,
-    visits: int = 2,
+    visits: int = VISITS_WITH_KERNELS,
     seed: int = 0,
     time_limit_s: float | None = None,
     timeout_s: float = 300.0,
@@ -128,16 +141,18 @@ def collect_kernels(
     UnsupportedModelError
         Where the target cannot be measured here.
     """
+    from latprof.profilers.campaign.collection import Collection
+
     _NUMBER.check("n", n)
     options = run_options(target, run, on_note)
     deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
     failures: list[tuple[str, str]] = []
-    known, idle, found_target = -1, 0, None
+    known, idle = -1, 0
     table: KernelTable | None = None
-    identity = _target(target, options)
+    identity = Collection((), None, {}, target=target, options=options).identity()
     with open_store(store, create=True) as opened:
-        for keys in _rounds(opened, target, options, zoo=zoo):
-            table = _table(opened, target, options)
+        for keys in _rounds(opened, identity, zoo=zoo):
+            table = _table(opened, identity)
             before, known = known, _distinct(table)
             idle = idle + 1 if known == before else 0
             left_s = None if deadline is None else deadline - time.monotonic()
@@ -146,7 +161,7 @@ def collect_kernels(
             size = min(_ROUND, math.ceil((n - max(known, 0)) / _KERNELS_EACH))
             chosen = keys[:size] if table is None else _worth_most(table, keys, size, identity)
             collection = _collection(chosen, target, options, visits)
-            found_target, outcome = collection.run(
+            _, outcome = collection.run(
                 opened,
                 on_progress=on_progress,
                 timeout_s=timeout_s,
@@ -156,27 +171,20 @@ def collect_kernels(
                 time_limit_s=left_s,
             )
             failures += [(name, failure.message) for name, failure in outcome.failures]
-        table = _table(opened, target, options)
-        target_found = found_target or _target(target, options)
+        table = _table(opened, identity)
     count = 0 if table is None else int(table.timed.sum())
-    distinct = _distinct(table)
     networks = 0 if table is None else len(table.names)
-    return KernelCollectResult(
-        target_found, distinct, count, networks, tuple(failures), complete=distinct >= n
-    )
+    return KernelCollectResult(identity, _distinct(table), count, networks, n, tuple(failures))
 
 
-def _rounds(
-    store: Store, target: str, options: RunOptions, *, zoo: bool
-) -> Iterator[Sequence[str]]:
+def _rounds(store: Store, target: Target, *, zoo: bool) -> Iterator[Sequence[str]]:
     """Networks that the store does not hold, a round at a time; random ones without end."""
     from latprof.datasets.zoo.built_models import random_keys, zoo_key
     from latprof.datasets.zoo.catalogue import facts, names
 
-    identity = _target(target, options)
-    stored = {s.key for s in store.subjects_with_kernels(identity)}
-    batch = options.batch_size
-    as_run = _quantized if _runs_quantized(identity) else str
+    stored = {s.key for s in store.subjects_with_kernels(target)}
+    batch = target.batch_size
+    as_run = _quantized if _runs_quantized(target) else str
     first, *others = families_in_turn({name: facts(name) for name in names()}) if zoo else [[]]
     firsts, later = (
         [key for name in part if (key := as_run(zoo_key(name, batch_size=batch))) not in stored]
@@ -189,7 +197,7 @@ def _rounds(
         candidates: list[str] = []
         while len(candidates) < _CANDIDATES:
             drawn = random_keys(seed, batch_size=batch)
-            if as_run is not str or identity.runtime != "onnxruntime":  # who else runs all of them?
+            if as_run is not str or target.runtime != "onnxruntime":  # who else runs all of them?
                 drawn = [key for key in drawn if not key.startswith("modules:")]
             drawn += _other_size(seed, batch) if zoo else []
             seed += 1
@@ -254,22 +262,15 @@ def _other_size(seed: int, batch_size: int) -> list[str]:
     return [key] if macs <= _MOST_MACS else []
 
 
-def _target(target: str, options: RunOptions) -> Target:
-    from latprof.profilers.campaign.collection import Collection
-
-    return Collection((), None, {}, target=target, options=options).identity()
-
-
-def _table(store: Store, target: str, options: RunOptions) -> KernelTable | None:
+def _table(store: Store, target: Target) -> KernelTable | None:
     """The kernels that the store holds; None for too few to learn from."""
     from latprof.measurement.labels import TargetLabels
     from latprof.predictors.training.kernel_training import stored_kernels
 
-    identity = _target(target, options)
-    if not any(stored.target == identity for stored in store.targets()):
+    if not any(stored.target == target for stored in store.targets()):
         return None
     try:
-        return stored_kernels(TargetLabels.of(store, identity))
+        return stored_kernels(TargetLabels.of(store, target))
     except NotEnoughDataError:
         return None
 

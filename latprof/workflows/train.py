@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import needs
@@ -13,10 +14,15 @@ from latprof.workflows.arguments import (
     SpaceLike,
     StoreLike,
     open_store,
+    paths_of,
     space_of,
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from latprof.measurement.store.store import Store
+    from latprof.predictors.pack.kernel_pack import KernelPack
     from latprof.predictors.pack.pack import Pack
     from latprof.predictors.training.split_training import OnFit
 
@@ -32,6 +38,7 @@ def train(
     *,
     space: SpaceLike | None = None,
     published: str | None = None,
+    kernels: PathLike | Sequence[PathLike] | None = None,
     device_name: str = "",
     predictor: str = "hybrid",
     target: str | None = None,
@@ -40,17 +47,18 @@ def train(
     compare: bool = True,
     on_progress: OnFit | None = None,
     on_note: OnNote | None = None,
-) -> Pack:
+) -> Pack | KernelPack:
     """Fit a predictor to a store's measurements of one target, or to published ones.
 
     The pack says how large the error is on networks held out of the fit (``metrics``, and
     ``comparison`` for the other predictors), beside the noise floor, the error that a perfect
-    predictor would still show.
+    predictor would still show. A store of kernels makes a pack of kernels, which answers for any
+    network.
 
     Parameters
     ----------
     store : path, URL or Store
-        Left out with ``published``.
+        Left out with ``published`` and ``kernels``.
     output : path, optional
         Where the pack is saved too.
     space : SearchSpace or str, optional
@@ -59,13 +67,19 @@ def train(
         A column of a public collection in place of a store, for example
         ``"help:FOLDER/nasbench201/pixel3"``; the forms are those of
         :func:`latprof.datasets.column_forms`.
+    kernels : path or sequence of path, optional
+        Fit a pack of kernels to these: a table of mobile-ml-benchmark (``tflite_cnn_ops_gpu.csv``)
+        or of TinyNAS (``conv_fp32.out``), or a data set of ``latprof collect --kernels``, by its
+        name or file; a store is one, too. Of several data sets the first is what the pack is of;
+        the others, of the same processor and runtime, add kernels in other number formats and
+        batches.
     device_name : str
         What the pack calls the device of a published column, where the file's own name says little.
     predictor : str
         One of :func:`latprof.predictors.predictor_names`.
     target : str, optional
         Which of the store's targets, where it holds several: its spelling, or a part of its
-        description.
+        description. Of a table of kernels one of its devices (``"mi8se|gpu"``).
     test_fraction : float
         Share of the networks that is held out of the fit.
     seed : int
@@ -87,24 +101,28 @@ def train(
         For a store that is none, or that holds too little.
     UsageError
         For a store with several targets or several search spaces, or of another space than
-        ``space`` (also where its source was changed since), for neither a store nor a
-        published column, or both, for ``device_name`` without ``published``, and for a column that
-        no predictor can be fitted to.
+        ``space`` (also where its source was changed since), for none of a store, a published
+        column and kernels, or several, for ``device_name`` without ``published``, and for a column
+        that no predictor can be fitted to.
     DataSetError
-        For a published file that is missing or malformed.
+        For a published file or a table that is missing or malformed.
     """
     from latprof.common.files import check_output
     from latprof.datasets.spaces.own.function_space import FunctionSpace
     from latprof.measurement.labels import TargetLabels
-    from latprof.predictors.models.by_name import predictor_class, predictor_names
+    from latprof.predictors.models.by_name import predictor_class
+    from latprof.predictors.pack.kernel_pack import KernelPack, save_kernel_pack
     from latprof.predictors.pack.saving import save_pack
+    from latprof.predictors.training.kernel_training import train_on_stored_kernels
     from latprof.predictors.training.stored_training import train_on_labels
 
-    _check_source(store, published, device_name, others_given=(target, space) != (None, None))
+    files = [] if kernels is None else paths_of(kernels, "kernels")
+    others_given = (target, space) != (None, None)
+    _check_source(store, published, files, device_name, others_given=others_given)
     predictor_class(predictor)
     own = space_of(space)
     if output is not None:
-        check_output(output)
+        check_output(output, others=files)
     if on_note is not None and isinstance(own, FunctionSpace) and not own.is_compared:
         on_note(f"building networks of {own.name} to find its parts, this once")
     options: dict[str, Any] = {
@@ -114,7 +132,10 @@ def train(
         "compare": compare,
         "on_progress": on_progress,
     }
-    if published is not None:
+    pack: Pack | KernelPack
+    if files:
+        pack = _train_on_kernels(files, target, seed, on_note)
+    elif published is not None:
         from latprof.datasets.importers.columns import load_column
         from latprof.predictors.training.imported_training import train_on_column
 
@@ -122,28 +143,80 @@ def train(
     else:
         assert store is not None
         with open_store(store) as opened:
-            pack = train_on_labels(TargetLabels.of(opened, target), space=own, **options)
+            measured = TargetLabels.of(opened, target)
+            if _holds_kernels_only(opened):
+                pack = train_on_stored_kernels(measured, seed=seed, on_note=on_note)
+            else:
+                pack = train_on_labels(measured, space=own, **options)
+    if isinstance(pack, KernelPack):
+        if output is not None:
+            save_kernel_pack(pack, output)
+        return pack
     if output is not None:
         save_pack(pack, output)
+    if on_note is not None:
+        _note(pack, on_note, compare=compare)
+    return pack
+
+
+def _train_on_kernels(
+    files: Sequence[Path], target: str | None, seed: int, on_note: OnNote | None
+) -> KernelPack:
+    from latprof.common.files import is_sqlite
+    from latprof.measurement.labels import TargetLabels
+    from latprof.predictors.training.kernel_training import (
+        train_on_published_kernels,
+        train_on_stored_kernels,
+    )
+
+    if len(files) > 1 or not is_sqlite(files[0]):
+        return train_on_published_kernels(*files, device=target, seed=seed, on_note=on_note)
+    with open_store(files[0]) as opened:
+        measured = TargetLabels.of(opened, target)
+        return train_on_stored_kernels(measured, seed=seed, on_note=on_note)
+
+
+def _holds_kernels_only(store: Store) -> bool:
+    """Whether a store has timed kernels, and no architecture of a search space."""
+    kinds = {
+        subject.kind
+        for stored in store.targets()
+        for subject in store.subjects_with_kernels(stored.target)
+    }
+    return "built" in kinds and "architecture" not in kinds
+
+
+def _note(pack: Pack, on_note: OnNote, *, compare: bool) -> None:
+    """Say what lessens the worth of a pack's errors."""
+    from latprof.predictors.models.by_name import predictor_names
+
     held_out = 0 if pack.metrics is None else pack.metrics.rows
-    if on_note is not None and held_out < FEW_HELD_OUT:
+    if held_out < FEW_HELD_OUT:
         on_note(
             f"only {held_out} networks are held out: errors and rank correlations of so few say "
             "little; collect more"
         )
-    if compare and on_note is not None:
+    if compare:
         for name in sorted(set(predictor_names()) - set(pack.comparison)):
             on_note(
                 f"{name} cannot be compared: held-out networks have blocks that no network of the "
                 "fit has"
             )
-    return pack
 
 
 def _check_source(
-    store: StoreLike | None, published: str | None, device_name: str, *, others_given: bool
+    store: StoreLike | None,
+    published: str | None,
+    kernels: Sequence[object],
+    device_name: str,
+    *,
+    others_given: bool,
 ) -> None:
-    if published is None and store is None:
+    if kernels and (store is not None or published is not None):
+        raise UsageError(
+            "several things to fit to", expected="one of a store, `published` and `kernels`"
+        )
+    if published is None and store is None and not kernels:
         raise UsageError("a store is needed, or `published` measurements")
     if published is None and device_name:
         raise UsageError("`device_name` is for `published` measurements", field="device_name")
@@ -151,9 +224,23 @@ def _check_source(
         raise UsageError("`published` takes no store, no target and no space")
 
 
-def train_values(pack: Pack, output: PathLike) -> dict[str, Any]:
+def train_values(pack: Pack | KernelPack, output: PathLike) -> dict[str, Any]:
     """A trained pack's errors beside the noise floor as plain JSON values."""
+    from latprof.predictors.pack.kernel_pack import KernelPack
+
     floor = pack.noise_floor
+    if isinstance(pack, KernelPack):
+        agreement, left_out = pack.agreement, pack.kernel_metrics
+        return {
+            "pack": os.fspath(output),
+            "target": pack.target.to_dict(),
+            "kernels": pack.kernel_rows,
+            "networks": pack.network_rows,
+            "families_left_out": None if pack.metrics is None else pack.metrics.to_dict(),
+            "kernels_left_out": None if left_out is None else left_out.to_dict(),
+            "noise_floor_percent": None if floor is None else floor.percent,
+            "agreement": None if agreement is None else agreement.to_dict(),
+        }
     return {
         "pack": os.fspath(output),
         "predictor": pack.predictor.name,

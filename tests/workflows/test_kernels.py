@@ -8,6 +8,7 @@ import onnx
 import pytest
 from command_line import run_latprof
 
+import latprof
 from latprof.datasets.published.loading import load_graphs
 from latprof.datasets.published.publishing import publish
 from latprof.datasets.zoo import write_model
@@ -20,12 +21,13 @@ from latprof.datasets.zoo.built_models import (
     zoo_key,
 )
 from latprof.datasets.zoo.catalogue import facts, names
-from latprof.errors import InvalidValueError, UnknownNameError
+from latprof.errors import InvalidValueError, UnknownNameError, UsageError
 from latprof.graph.model_file import model_digest
 from latprof.graph.reader import read_network
 from latprof.measurement.labels import TargetLabels
 from latprof.measurement.store.store import Store
 from latprof.predictors.pack.kernel_answers import predict_from_kernels
+from latprof.predictors.pack.kernel_pack import load_any_pack
 from latprof.predictors.pack.saving import read_facts
 from latprof.predictors.pack.shipped import DEFAULT_KERNELS, KERNELS_OF_PROCESSOR
 from latprof.predictors.training.kernel_training import published_kernels, stored_kernels
@@ -75,6 +77,30 @@ def test_the_same_command_resumes_and_finds_nothing_left(folder):
     found = json.loads(done.stdout)
     assert found["networks"] == 1
     assert found["complete"]
+
+
+def test_python_collects_kernels_and_nothing_beside_them(folder):
+    how = {"kernels": True, "zoo": False, "visits": 1, "store": folder / "k.db"}
+    found = latprof.collect(n=15, **how)
+    assert found.kernels >= found.wanted == 15
+    assert found.exit_status == 0
+    stopped = latprof.collect(n=10_000, time_limit_s=1e-9, **how)
+    assert (stopped.kernels, stopped.exit_status) == (found.kernels, 5)
+    for more in (
+        {"models": "m.onnx"},
+        {"space": "proxyless"},
+        {"host_label": "a"},
+        {"shard": (1, 2)},
+    ):
+        with pytest.raises(UsageError, match="`kernels` measures"):
+            latprof.collect(**how, **more)
+
+
+def test_python_fits_a_pack_of_kernels_to_the_file_of_a_store(folder):
+    found = latprof.train(kernels=folder / "k.db")
+    assert found.kernel_rows == load_any_pack(folder / "k.pack").kernel_rows
+    with pytest.raises(UsageError, match="several things to fit to"):
+        latprof.train(folder / "k.db", kernels=folder / "k.db")
 
 
 def test_a_pack_of_kernels_is_listed_and_refused_where_a_space_is_needed(folder):
