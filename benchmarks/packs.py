@@ -19,10 +19,10 @@ import numpy as np
 
 from latprof.datasets.published.loading import dataset_names, load, load_kernels
 from latprof.errors import DataSetError
-from latprof.predictors.kernels.timed_operators import timed_operators
 from latprof.predictors.pack.saving import load_pack, save_pack
 from latprof.predictors.pack.shipped import resolve
 from latprof.predictors.training.split_training import train
+from latprof.predictors.training.stored_training import timed_operators
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import Architecture

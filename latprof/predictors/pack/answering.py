@@ -183,9 +183,7 @@ def predict_architectures(
             how="architecture",
             architecture=str(architecture),
             upper_ms=bounds[row],
-            distance=None
-            if predicted.distance is None
-            else round(float(predicted.distance[row]), 9),
+            distance=_rounded(predicted.distance, row),
             interval_coverage=predicted.coverage,
         )
         for row, architecture in enumerate(architectures)

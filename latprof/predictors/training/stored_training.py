@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.spaces.named import space_from_description
 from latprof.errors import UsageError
-from latprof.predictors.kernels.timed_operators import timed_operators
 from latprof.predictors.models.block_times import BlockTimes
 from latprof.predictors.models.by_name import predictor_class
 from latprof.predictors.training.split_training import train
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from latprof.datasets.spaces.base import Architecture, SearchSpace
+    from latprof.graph.operators import Operator
     from latprof.measurement.labels import TargetLabels
     from latprof.predictors.pack.pack import Pack
     from latprof.predictors.training.split_training import OnFit
@@ -83,6 +83,29 @@ def _kernel_profiles(measured: TargetLabels, space: SearchSpace) -> list[_Kernel
     }
     with measured.store.reading("an architecture"):
         return [(space.parse(key), times) for key, times in kernels.items()]
+
+
+def timed_operators(
+    space: SearchSpace,
+    batch_size: int,
+    profiles: Iterable[tuple[Architecture, Iterable[tuple[str, float]]]],
+) -> Iterator[tuple[Operator, float]]:
+    """Every operator whose kernels were timed, and their milliseconds.
+
+    ``profiles`` are networks with the names and milliseconds of their kernels. A kernel is of the
+    operator whose name its own begins with, component by component (``stem.relu6`` of ``stem``);
+    kernels of none, such as changes of memory layout, are left out.
+    """
+    for architecture, kernels in profiles:
+        named = {operator.name: operator for operator in space.operators(architecture, batch_size)}
+        sums: dict[str, float] = {}
+        for kernel, latency_ms in kernels:
+            name = kernel
+            while name and name not in named:
+                name = name.rpartition(".")[0]
+            if name:
+                sums[name] = sums.get(name, 0.0) + latency_ms
+        yield from ((named[name], latency_ms) for name, latency_ms in sums.items())
 
 
 def train_on_labels(
