@@ -93,7 +93,7 @@ def profiler(way: str, core: int, program: Path, folder: Path) -> Iterator[Profi
         (phone_session, "prepare_again", lambda *_: None),
         (phone_session, "runner_program", lambda _abi: program),
         (AdbLiteRT, "facts", FACTS),
-        (AdbLiteRT, "_library", library),
+        (AdbLiteRT, "runtime_library", library),
     )
     for owner, name, value in settings:  # for the life of this process
         setattr(owner, name, value)

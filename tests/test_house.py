@@ -36,10 +36,14 @@ def trees():
     return {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
 
 
+@functools.cache
+def graph():
+    """Who imports whom, in functions and for types too; a room's __init__ is a module too."""
+    return grimp.build_graph("latprof", cache_dir=None)
+
+
 def test_no_module_imports_itself_round_a_circle():
-    """Imports inside functions and for types count; a room's __init__ is a module too."""
-    graph = grimp.build_graph("latprof", cache_dir=None)
-    imports = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+    imports = {name: graph().find_modules_directly_imported_by(name) for name in graph().modules}
     assert len(imports) > 200
     try:
         TopologicalSorter(imports).prepare()
@@ -49,8 +53,7 @@ def test_no_module_imports_itself_round_a_circle():
 
 def test_nobody_imports_the_face_of_the_package():
     """What ``latprof`` hands on lies above everything; a version is in ``latprof._version``."""
-    graph = grimp.build_graph("latprof", cache_dir=None)
-    assert graph.find_modules_that_directly_import("latprof") <= {"latprof.__main__"}
+    assert graph().find_modules_that_directly_import("latprof") <= {"latprof.__main__"}
 
 
 def private(name):
@@ -198,3 +201,22 @@ def test_no_module_imports_through_a_face():
         if f"{node.module}.{alias.name}" not in ROOMS
     ]
     assert wrong == []
+
+
+#: A private name of a module or class that a test puts another value in the place of.
+REPLACED = re.compile(r"""setattr\(\s*(?:[\w.]+,\s*["']|["']latprof[\w.]*\.)(_(?!_)\w*)["']""")
+#: Names of other libraries, which have no other.
+OF_LIBRARIES = {"_candidate_tempdir_list", "_is_mkldnn_fp16_supported"}
+
+
+def test_tests_and_benchmarks_replace_no_private_names():
+    """That they read none is checked by ruff (SLF001)."""
+    root = Path(__file__).resolve().parent.parent
+    wrong = {
+        f"{path.relative_to(root)}: {name}"
+        for folder in ("tests", "benchmarks", "examples")
+        for path in sorted((root / folder).rglob("*.py"))
+        for name in REPLACED.findall(path.read_text(encoding="utf-8"))
+        if name not in OF_LIBRARIES
+    }
+    assert wrong == set()

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from latprof.workflows.search_result import SearchProgress
 
 #: Between two lines where nobody watches, in seconds.
-_LINE_EVERY_S = 15.0
+LINE_EVERY_S = 15.0
 #: After which a fit is worth a line.
-_FIRST_LINE_S = 3.0
+FIRST_LINE_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,9 @@ def fit_display() -> Iterator[Callable[[FitProgress], None]]:
 
     def say() -> None:
         begun = time.monotonic()
-        wait_s = _FIRST_LINE_S
+        wait_s = FIRST_LINE_S
         while not ended.wait(wait_s):
-            wait_s = _LINE_EVERY_S
+            wait_s = LINE_EVERY_S
             for each in fitting:
                 note(
                     f"fitting {each.predictor} to {each.rows:,} rows, predictor {each.number} of "
@@ -146,7 +146,7 @@ def _lines() -> Iterator[Callable[[Line], None]]:
     def show(line: Line) -> None:
         nonlocal last, shown
         shown = line
-        if line.at_once or time.monotonic() - last >= _LINE_EVERY_S:
+        if line.at_once or time.monotonic() - last >= LINE_EVERY_S:
             last, shown = time.monotonic(), None
             note(line.words)
 

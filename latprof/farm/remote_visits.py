@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from latprof.profilers.visits.network_source import NetworkSource
 
 #: Between two attempts to get a device that another collection has, in seconds.
-_AGAIN_S = 1.0
+AGAIN_S = 1.0
 #: Clocks that differ by more than this are known to: the visits get the client's time, in seconds.
 _CLOCK_S = 5.0
 #: Visits that are asked together take so long, in seconds, and are so many at most.
@@ -155,7 +155,7 @@ class RemoteMeasurer:
                 hint="run the same command again when that has ended, or allow more with "
                 "`queue_timeout`",
             )
-        time.sleep(_AGAIN_S)
+        time.sleep(AGAIN_S)
         return ""
 
     # Asking ------------------------------------------------------------------------------------

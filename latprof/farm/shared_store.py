@@ -64,7 +64,9 @@ class SharedStore(Store):
         super().__init__(*arguments)
         self._turn = threading.RLock()
         self._count = threading.Lock()
-        self._coming = self._reading = 0
+        #: Threads that wait for their turn.
+        self.coming = 0
+        self._reading = 0
         self._together: _Together | None = None
 
     @contextlib.contextmanager
@@ -91,16 +93,16 @@ class SharedStore(Store):
     def _is_last(self, together: _Together) -> bool:
         """Whether nobody comes who would keep what was done, or nobody should."""
         is_full = together.number >= _MOST_TOGETHER or together.error is not None
-        return is_full or self._reading > 0 or not self._coming
+        return is_full or self._reading > 0 or not self.coming
 
     @contextlib.contextmanager
     def _my_turn(self) -> Iterator[None]:
         """Whoever has the turn sees how many come after it."""
         with self._count:
-            self._coming += 1
+            self.coming += 1
         with self._turn:
             with self._count:
-                self._coming -= 1
+                self.coming -= 1
             yield
 
     def _begin(self) -> _Together:

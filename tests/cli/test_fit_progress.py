@@ -15,12 +15,12 @@ def test_a_long_fit_is_named_with_its_rows_and_a_short_one_is_not(monkeypatch):
         heard.set()
 
     monkeypatch.setattr(progress, "note", note)
-    monkeypatch.setattr(progress, "_FIRST_LINE_S", 3600.0)
+    monkeypatch.setattr(progress, "FIRST_LINE_S", 3600.0)
     with fit_display() as show:
         show(FitProgress("hybrid", 1, 4, 4000))
     assert not said
-    monkeypatch.setattr(progress, "_FIRST_LINE_S", 0.01)
-    monkeypatch.setattr(progress, "_LINE_EVERY_S", 0.01)
+    monkeypatch.setattr(progress, "FIRST_LINE_S", 0.01)
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.01)
     with fit_display() as show:
         show(FitProgress("hybrid", 1, 4, 4000))
         assert heard.wait(60)

@@ -63,9 +63,10 @@ threading.Thread(target=time.sleep, args=(1000,)).start()
 time.sleep(1000)""",
     "has children and temporary files": f"""
 import subprocess, tempfile, time
+import psutil
 from latprof.common.children.child import Child
 child = Child({os.fspath(__file__)!r})
-print(child.pid, child._process.pid, flush=True)
+print(child.pid, *(each.pid for each in psutil.Process().children(recursive=True)), flush=True)
 tempfile.mkstemp(), tempfile.mkdtemp()
 {BUSY}
 time.sleep(1000)""",

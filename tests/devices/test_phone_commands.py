@@ -214,7 +214,7 @@ def test_a_silent_phone_or_server_holds_no_list_up(well, server, monkeypatch):
     from latprof.profilers.runtimes.android import listing
 
     connected(well)
-    monkeypatch.setattr(listing, "_FACTS_S", 1.0)
+    monkeypatch.setattr(listing, "FACTS_S", 1.0)
     well.link.carried, well.link.silent_after = 0, 0
     (found,) = [d for d in latprof.devices() if d.phone is not None]
     assert found.phone.state == "silent"
@@ -222,7 +222,7 @@ def test_a_silent_phone_or_server_holds_no_list_up(well, server, monkeypatch):
 
 
 def test_a_server_that_hangs_is_said_and_left_alone(server, monkeypatch):
-    monkeypatch.setattr(phones, "_SERVER_S", 0.5)
+    monkeypatch.setattr(phones, "SERVER_S", 0.5)
     port = os.environ["ANDROID_ADB_SERVER_PORT"]
     (hanging,) = [
         process

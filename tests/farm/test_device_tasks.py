@@ -231,7 +231,7 @@ def test_no_exception_travels(desk, monkeypatch, raised, code):
     def placed(*_arguments):
         raise raised
 
-    monkeypatch.setattr(desk, "_placed", placed)
+    monkeypatch.setattr(device_tasks, "place", placed)
     assert desk.visit("sim@a", session(), ask())["failure"]["code"] == code
 
 
@@ -289,11 +289,12 @@ def test_which_targets_a_phone_has(wanted, found):
 
 def test_only_what_this_host_has_is_found_whatever_else_could_be_reached(monkeypatch):
     from latprof.farm import announcing
+    from latprof.profilers.runtimes.android import listing
 
     ready = Availability("ready", "")
     patterns = ("cpu:onnxruntime", "ssh:HOST:litert", "tvm-rpc:HOST:PORT/KEY", "adb:SERIAL:litert")
     monkeypatch.setattr(announcing, "availabilities", lambda: dict.fromkeys(patterns, ready))
-    monkeypatch.setattr(announcing, "_phones", list)
+    monkeypatch.setattr(listing, "describe_phones", tuple)
     assert [device.targets for device in devices_here("h")] == [("cpu:onnxruntime",)]
 
 

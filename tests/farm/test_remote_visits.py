@@ -177,7 +177,7 @@ def test_visits_that_end_their_worker_fail_and_those_asked_with_them_do_not(devi
 
 
 def test_what_was_asked_ahead_of_a_busy_device_is_asked_anew(device, clock, monkeypatch):
-    monkeypatch.setattr(remote_visits, "_AGAIN_S", 0.0)
+    monkeypatch.setattr(remote_visits, "AGAIN_S", 0.0)
     farm = Farm()
     held = {"do": "visit", "network": NETWORKS[0].to_dict(), "token": "t", "reference_runs": {}}
     device_tasks.visits("sim@a", SESSION | {"owner": "other"}, [held | {"client": "other"}])

@@ -23,10 +23,16 @@ def store(tmp_path):
         yield opened
 
 
-def commits(store):
-    """Counts how often something is committed."""
+def commits(monkeypatch):
+    """Collects the connections that keep something, each time that one does."""
     found = []
-    sa.event.listen(store._engine, "commit", found.append)  # noqa: SLF001 - seen from below
+    commit = sa.Connection.commit
+
+    def counted(connection):
+        found.append(connection)
+        commit(connection)
+
+    monkeypatch.setattr(sa.Connection, "commit", counted)
     return found
 
 
@@ -44,20 +50,20 @@ def in_threads(do, store=None):
             found[number] = error
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(THREADS)]
-    with contextlib.nullcontext() if store is None else store._turn:  # noqa: SLF001
+    with contextlib.nullcontext() if store is None else store.snapshot():
         for thread in threads:
             thread.start()
-        while store is not None and store._coming < THREADS:  # noqa: SLF001
+        while store is not None and store.coming < THREADS:
             time.sleep(0.001)
     for thread in threads:
         thread.join()
     return found
 
 
-def test_threads_that_wait_share_the_way_to_the_disk(store):
+def test_threads_that_wait_share_the_way_to_the_disk(store, monkeypatch):
     for number in range(THREADS):  # networks are known
         store.add(measurement(f"n{number}"))
-    made = commits(store)
+    made = commits(monkeypatch)
     assert all(in_threads(lambda number: store.add(measurement(f"n{number}", visit=1)), store))
     assert len(made) == 1
     found = in_threads(lambda _number: store.add(measurement("n0", visit=2)), store)

@@ -264,7 +264,7 @@ def timeouts(requests, reconnect_s):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(phone_session, "REQUESTS", requests)
         patch.setattr(phone_session, "RECONNECT_S", reconnect_s)
-        patch.setattr(runner_client, "_TRANSFER_S", 2.0)
+        patch.setattr(runner_client, "TRANSFER_S", 2.0)
         seconds = requests.ask_s
         times = Timeouts(connect_s=seconds, run_s=seconds, push_s=seconds, pull_s=seconds)
         patch.setattr(phone_session, "TIMES", times)

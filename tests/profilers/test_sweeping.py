@@ -120,7 +120,7 @@ def test_more_threads_than_cores_are_refused_before_anything_is_measured(
 ):
     monkeypatch.setattr(AdbLiteRT, "facts", FACTS)  # of clusters with one core each
     library = SimpleNamespace(api="litert", sha256="0" * 64)
-    monkeypatch.setattr(AdbLiteRT, "_library", library)
+    monkeypatch.setattr(AdbLiteRT, "runtime_library", library)
     with pytest.raises(InvalidValueError, match="fewer cores than threads"):
         sweep_network("net", sources, (1, 2), "adb:X:litert", RunOptions())
     assert processes.started == []

@@ -36,7 +36,7 @@ _MOST_SAMPLES, _MOST_IMAGES = 10**8, 1 << 20
 _MOST_IDLE = 2000
 #: Combinations of a constrained space that are counted, at most; that are drawn to see what is
 #: allowed; and draws without a new network after which a sample ends.
-_MOST_COUNTED, _DRAWN, _PATIENCE = 1 << 18, 4096, 200
+_MOST_COUNTED, _DRAWN, PATIENCE = 1 << 18, 4096, 200
 
 Choices: TypeAlias = NDArray[np.uint8]
 Floats: TypeAlias = NDArray[np.float64]
@@ -357,7 +357,7 @@ class SearchSpace(ABC):
             drawn = self.canonical((uniform * self.num_choices).astype(np.uint8))
             return drawn[self.allowed(drawn)]
 
-        drawn = distinct(n, draw, _PATIENCE if self.is_constrained else _MOST_IDLE)
+        drawn = distinct(n, draw, PATIENCE if self.is_constrained else _MOST_IDLE)
         if len(drawn) >= n:
             return drawn[:n]
         if self.is_constrained:

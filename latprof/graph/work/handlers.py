@@ -74,7 +74,7 @@ _own: Mapping[str, OperatorHandler] = {
     },
     **{name: _Counted(*both) for name, both in LEARNED.items()},
 }
-_registered: dict[str, OperatorHandler] = {}
+registered: dict[str, OperatorHandler] = {}
 _foreign: dict[str, OperatorHandler | None] = {}
 
 
@@ -91,7 +91,7 @@ def register_operator(handler: Handler) -> Handler:
             expected='a subclass of OperatorHandler whose `name` is "domain:Type"',
             got=repr(handler)[:100],
         )
-    _registered[handler.name] = handler()
+    registered[handler.name] = handler()
     return handler
 
 
@@ -101,7 +101,7 @@ def handler_of(op_type: str, domain: str) -> OperatorHandler | None:
     Raises EntryPointError for another package's that cannot be loaded.
     """
     name = full_name(op_type, domain)
-    found = _registered.get(name) or _own.get(name)
+    found = registered.get(name) or _own.get(name)
     if found is None:
         if name not in _foreign:
             known = name in OPERATORS

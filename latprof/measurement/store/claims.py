@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 #: A process that gives no sign of life for so long is dead.
 LEASE_S = 60.0
 #: A process that measures does not wake up to give one more often than this.
-_BEAT_S = LEASE_S / 4
+BEAT_S = LEASE_S / 4
 
 _tables = sa.MetaData()
 #: ``place`` says where the process runs, ``beat`` counts up, ``beat_at`` is its own Unix time.
@@ -238,11 +238,11 @@ class _Claimant:
         self._beat_at = time.monotonic()
 
     def _live(self) -> None:
-        while not self._left.wait(max(self._beat_at + _BEAT_S - time.monotonic(), 0.0)):
+        while not self._left.wait(max(self._beat_at + BEAT_S - time.monotonic(), 0.0)):
             store = self._store()
             if store is None:
                 return
-            if time.monotonic() - self._beat_at >= _BEAT_S:
+            if time.monotonic() - self._beat_at >= BEAT_S:
                 self._beat_at = time.monotonic()  # also where it fails: not again at once
                 with contextlib.suppress(LatprofError), store.writing() as connection:
                     self.beat(connection)

@@ -36,7 +36,7 @@ from latprof.measurement.store.store_reader import StoreReader
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-_WAIT_S = 30.0  # for other processes that have the file open
+WAIT_S = 30.0  # for other processes that have the file open
 _ROWS_AT_ONCE = 500
 _SUFFIX = ".upgrade"
 
@@ -88,7 +88,7 @@ def _upgrade_file(path: Path, location: str) -> None:
 @contextlib.contextmanager
 def _alone(path: Path, location: str) -> Iterator[sqlite3.Connection]:
     """A connection that no other process can have beside it; raises StoreError after a while."""
-    end = time.monotonic() + _WAIT_S
+    end = time.monotonic() + WAIT_S
     while True:
         connection = sqlite3.connect(path, isolation_level=None, timeout=0.0)
         try:

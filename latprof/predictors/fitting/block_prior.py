@@ -57,7 +57,7 @@ _FREE_COLUMNS = 1000
 MOST_OPERATORS = 4000
 #: Coefficients of a prior and rows from which the prior is chosen on so many rows.
 _MANY_COEFFICIENTS = 500
-_TELLING_ROWS = 1000
+TELLING_ROWS = 1000
 #: What is left of a covariance when its low-rank root is long enough.
 _ROOT_TOLERANCE = 1e-6
 _ROOT_COLUMNS = 400
@@ -143,9 +143,9 @@ def fit_block_costs(tables: SpaceTables, columns: Integers, latency_ms: Floats) 
 def telling_rows(tables: SpaceTables, rows: int) -> Integers:
     """The rows that a prior is chosen on: all, or a draw where priors are large and rows many."""
     largest = max(prior.root.shape[1] for prior in operator_priors(tables))
-    if largest < _MANY_COEFFICIENTS or rows <= _TELLING_ROWS:
+    if largest < _MANY_COEFFICIENTS or rows <= TELLING_ROWS:
         return np.arange(rows)
-    return np.sort(np.random.default_rng(0).permutation(rows)[:_TELLING_ROWS])
+    return np.sort(np.random.default_rng(0).permutation(rows)[:TELLING_ROWS])
 
 
 def choose_prior(tables: SpaceTables, columns: Integers, latency_ms: Floats) -> BlockCosts:

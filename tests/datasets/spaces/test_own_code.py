@@ -82,7 +82,7 @@ def test_what_it_says_of_itself_is_looked_at(own, member, value):
 
 
 def test_whatever_is_asked_of_it_later(own, monkeypatch):
-    monkeypatch.setattr("latprof.datasets.spaces.base._PATIENCE", 20)
+    monkeypatch.setattr("latprof.datasets.spaces.base.PATIENCE", 20)
     space = own("def blocks(self, architecture): yield from [5]")
     with pytest.raises(OwnCodeError, match=r"Odd.blocks returned .*expected a tuple of blocks"):
         space.macs(space.sample(1)[0])

@@ -504,7 +504,7 @@ def test_an_operator_without_a_handler_is_named():
 
 @pytest.fixture
 def registered(monkeypatch):
-    monkeypatch.setattr(handlers, "_registered", {})
+    monkeypatch.setattr(handlers, "registered", {})
 
 
 @pytest.mark.usefixtures("registered")

@@ -154,7 +154,7 @@ def test_a_killed_process_of_this_host_holds_nothing(store, path):
 
 
 def test_a_process_that_measures_long_counts_itself_up(store, monkeypatch):
-    monkeypatch.setattr(module, "_BEAT_S", 0.02)
+    monkeypatch.setattr(module, "BEAT_S", 0.02)
 
     def beats():
         with store.transaction() as connection:

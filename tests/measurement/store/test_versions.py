@@ -108,7 +108,7 @@ def test_a_store_opened_for_writing_is_upgraded_and_the_old_file_kept(old, numbe
 
 
 def test_an_upgrade_waits_for_others_and_gives_up(old, monkeypatch):
-    monkeypatch.setattr(upgrade, "_WAIT_S", 0.3)
+    monkeypatch.setattr(upgrade, "WAIT_S", 0.3)
     with Store.open(old) as reading:
         assert reading.targets()
         with pytest.raises(StoreError, match="another process has it open"):

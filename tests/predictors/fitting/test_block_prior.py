@@ -63,7 +63,7 @@ def test_entries_and_features_are_of_one_model(once_for_all):
 
 def test_a_draw_of_many_rows_chooses_the_prior_and_all_rows_are_fitted(once_for_all, monkeypatch):
     tables, columns, latency, train = once_for_all
-    monkeypatch.setattr(block_prior, "_TELLING_ROWS", 200)
+    monkeypatch.setattr(block_prior, "TELLING_ROWS", 200)
     some = block_prior.telling_rows(tables, 800)
     assert len(some) == 200
     costs = fit_block_costs(tables, columns[train], latency[train])

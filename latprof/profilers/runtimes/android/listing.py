@@ -13,7 +13,7 @@ from latprof.profilers.runtimes.android.phones import list_phones, open_phone, r
 from latprof.profilers.runtimes.android.transport.base import ListedPhone, Timeouts
 
 #: Most seconds for the list, and for what all phones say of themselves, side by side.
-_LIST_S, _FACTS_S = 10.0, 10.0
+_LIST_S, FACTS_S = 10.0, 10.0
 #: Phones that are asked; a server lists no more by far.
 _MOST_PHONES = 64
 
@@ -62,7 +62,7 @@ def describe_phones() -> tuple[PhoneListing, ...]:
 
     def ask(number: int, phone: ListedPhone) -> None:
         try:
-            services = open_phone(phone.serial, Timeouts(connect_s=_FACTS_S, run_s=_FACTS_S))
+            services = open_phone(phone.serial, Timeouts(connect_s=FACTS_S, run_s=FACTS_S))
             with services.link:
                 found[number] = read_phone_facts(services)
         except LatprofError as error:
@@ -76,7 +76,7 @@ def describe_phones() -> tuple[PhoneListing, ...]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(2 * _FACTS_S)
+        thread.join(2 * FACTS_S)
     return _merged([_listing(phone, found.get(number)) for number, phone in enumerate(listed)])
 
 
@@ -86,7 +86,7 @@ def _listing(phone: ListedPhone, found: PhoneFacts | LatprofError | None) -> Pho
         return PhoneListing(serials, phone.state, remedy(phone))
     if not isinstance(found, PhoneFacts):
         state = "unauthorized" if isinstance(found, DeviceUnauthorizedError) else "silent"
-        why = found.problem if found is not None else f"no answer within {2 * _FACTS_S:g} s"
+        why = found.problem if found is not None else f"no answer within {2 * FACTS_S:g} s"
         hint = (found.hint if found is not None else None) or "unplug it and plug it in again"
         return PhoneListing(serials, state, f"{why}: {hint}")
     libraries = {each.runtime for each in remembered_libraries() if each.abi in found.abis[:1]}

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 #: Most seconds for an adb server to answer, or to start where an adb program is there.
-_SERVER_S, _START_S = 5.0, 15.0
+SERVER_S, _START_S = 5.0, 15.0
 #: How long a phone that is between two states is looked at again, and how often.
 _BETWEEN_S, _LOOK_AGAIN_S = 10.0, 0.25
 #: How adb's interface is known on a USB bus: class, subclass, protocol.
@@ -60,7 +60,7 @@ def list_phones(timeout_s: float = 10.0) -> tuple[ListedPhone, ...]:
     An adb program is started only where no server answers and a phone seems to be on a cable.
     """
     deadline = Deadline(timeout_s, "the list of phones")
-    server = _server(deadline, start=_phone_on_a_cable())
+    server = server_here(deadline, start=_phone_on_a_cable())
     if server is not None:
         return tuple(server.phones(deadline.left_s()))
     return tuple(usb_phones())
@@ -88,7 +88,7 @@ def open_phone(serial: str = "", timeouts: Timeouts | None = None) -> PhoneServi
     times = timeouts or Timeouts()
     serial = serial or os.environ.get("ANDROID_SERIAL", "")
     deadline = Deadline(times.connect_s, f"the connection to {serial or 'the phone'}")
-    server = _server(deadline, start=True)
+    server = server_here(deadline, start=True)
     if server is None and not is_installed("adb_shell"):
         raise MissingDependencyError("adb-shell", "android", "a phone without an adb program")
     if serial:
@@ -102,7 +102,7 @@ def open_phone(serial: str = "", timeouts: Timeouts | None = None) -> PhoneServi
         if link := _link_where_it_was(server, serial, listed, deadline):
             return PhoneServices(link, times)
         raise
-    return PhoneServices(_link(server, chosen, deadline), times)
+    return PhoneServices(link_to(server, chosen, deadline), times)
 
 
 def _listed(server: AdbServer | None, serial: str, deadline: Deadline) -> tuple[ListedPhone, ...]:
@@ -134,7 +134,7 @@ def remember_address(serial: str, address: str) -> None:
 
 def pair_phone(address: str, code: str, timeout_s: float = 30.0) -> None:
     """Pair with a phone over Wi-Fi, through an adb server; raises DeviceError."""
-    server = _server(Deadline(timeout_s, f"pairing with {address}"), start=True)
+    server = server_here(Deadline(timeout_s, f"pairing with {address}"), start=True)
     if server is None:
         raise DeviceError(
             "no adb server is there, through which phones are paired",
@@ -182,7 +182,7 @@ def _chosen(
             return serial
         # Over the other way: cable and Wi-Fi are one phone.
         n = len(usable)
-        whose = [(phone.serial, _identity(server, phone.serial, deadline, n)) for phone in usable]
+        whose = [(phone.serial, identity_of(server, phone.serial, deadline, n)) for phone in usable]
         found = [(reached, boot) for reached, (own, boot) in whose if own == serial]
         if len({boot for _, boot in found}) > 1:
             ways = ", ".join(reached for reached, _ in found)
@@ -198,7 +198,7 @@ def _chosen(
         return usable[0].serial
     if not usable:
         raise _unusable(listed[0]) if len(listed) == 1 else _absent("", listed)
-    owns = {_identity(server, phone.serial, deadline, len(usable)) for phone in usable}
+    owns = {identity_of(server, phone.serial, deadline, len(usable)) for phone in usable}
     if len(owns) == 1 and ("", "") not in owns:  # one phone, over cable and Wi-Fi: the cable
         return min(usable, key=lambda phone: _is_wireless(phone.serial)).serial
     raise UsageError(
@@ -239,7 +239,7 @@ def _absent(serial: str, listed: Sequence[ListedPhone]) -> DeviceOfflineError:
     )
 
 
-def _identity(
+def identity_of(
     server: AdbServer | None, serial: str, deadline: Deadline, among: int = 1
 ) -> tuple[str, str]:
     """The phone's own serial and its boot's id; empty where it does not answer.
@@ -252,7 +252,7 @@ def _identity(
     )
     try:
         each = Deadline(deadline.left_s() / among, f"asking {serial} who it is")
-        with _link(server, serial, each) as link:
+        with link_to(server, serial, each) as link:
             run = PhoneServices(link).run(["sh", "-c", script], timeout_s=each.left_s())
     except LatprofError:
         deadline.left_s()
@@ -261,7 +261,8 @@ def _identity(
     return own.strip(), boot.strip()
 
 
-def _link(server: AdbServer | None, serial: str, deadline: Deadline) -> PhoneLink:
+def link_to(server: AdbServer | None, serial: str, deadline: Deadline) -> PhoneLink:
+    """A link to a phone that is there: through the server where one is, else latprof's own."""
     if server is not None:
         return server.link(serial, deadline.left_s())
     return adb_direct.connect(serial, deadline.left_s())
@@ -307,7 +308,7 @@ def _link_where_it_was(
         return None
     with suppress(LatprofError):
         link = _link_to_address(server, address, deadline)
-        if _identity(server, address, deadline)[0] == serial:
+        if identity_of(server, address, deadline)[0] == serial:
             return link
         link.close()
     return None
@@ -326,11 +327,11 @@ def _is_address(serial: str) -> bool:
 # The server ----------------------------------------------------------------------------------
 
 
-def _server(deadline: Deadline, *, start: bool) -> AdbServer | None:
+def server_here(deadline: Deadline, *, start: bool) -> AdbServer | None:
     """The server that answers, started where it may be; None where there is none."""
     server = AdbServer()
     try:
-        if server.answers(min(_SERVER_S, deadline.left_s())):
+        if server.answers(min(SERVER_S, deadline.left_s())):
             return server
     except MeasurementTimeoutError:
         host, port = server.address
@@ -353,7 +354,7 @@ def _server(deadline: Deadline, *, start: bool) -> AdbServer | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return server if server.answers(min(_SERVER_S, deadline.left_s())) else None
+    return server if server.answers(min(SERVER_S, deadline.left_s())) else None
 
 
 def _phone_on_a_cable() -> bool:

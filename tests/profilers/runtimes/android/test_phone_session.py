@@ -178,9 +178,9 @@ def phone(tmp_path, monkeypatch):
 
     monkeypatch.setattr(phone_session, "open_phone", connect)
     monkeypatch.setattr(phone_session, "prepare_again", lambda *_: None)
-    monkeypatch.setattr(phone_session, "_LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(phone_session, "LOOK_EVERY_S", 0.01)
     monkeypatch.setattr(AdbLiteRT, "facts", FACTS)
-    monkeypatch.setattr(AdbLiteRT, "_library", library)
+    monkeypatch.setattr(AdbLiteRT, "runtime_library", library)
     yield made
     for process in made.started:
         process.kill()
@@ -312,7 +312,7 @@ def test_the_battery_is_asked_now_and_then_and_heat_after_each_visit(
         profiler.run_bursts([(loaded, 1)] * 3)
         assert profiler.conditions()["phone_battery_percent"] == 80
     assert asked == [{"thermals", "battery"}, {"thermals"}, {"thermals"}]
-    monkeypatch.setattr(adb_profiler, "_BATTERY_S", 0.0)
+    monkeypatch.setattr(adb_profiler, "BATTERY_S", 0.0)
     profiler.run_bursts([(loaded, 1)] * 3)
     profiler.conditions()
     assert asked[-1] == {"thermals", "battery"}

@@ -97,7 +97,7 @@ def cables(monkeypatch, tmp_path):
     listed = []
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.delenv("ANDROID_SERIAL", raising=False)
-    monkeypatch.setattr(phones, "_server", lambda *_, **__: None)
+    monkeypatch.setattr(phones, "server_here", lambda *_, **__: None)
     monkeypatch.setattr(phones, "is_installed", lambda _name: True)
     monkeypatch.setattr(phones, "usb_phones", lambda: listed)
     monkeypatch.setattr(adb_direct, "connect", Link)
@@ -167,7 +167,7 @@ def test_each_refusal_of_a_server_has_its_kind_and_the_next_thing_to_do(said, ki
 
 def test_of_two_phones_the_environment_names_one_as_for_adb(cables, monkeypatch):
     cables += [ListedPhone("A1", "device"), ListedPhone("B2", "device")]
-    monkeypatch.setattr(phones, "_identity", lambda _server, serial, *_: (serial, "boot"))
+    monkeypatch.setattr(phones, "identity_of", lambda _server, serial, *_: (serial, "boot"))
     with pytest.raises(UsageError, match="2 phones are there"):
         open_phone()
     monkeypatch.setenv("ANDROID_SERIAL", "B2")
@@ -182,7 +182,7 @@ def test_a_silent_phone_leaves_the_others_their_share_of_the_time(cables, monkey
         shares_s.append(deadline.left_s())
         raise deadline.passed()
 
-    monkeypatch.setattr(phones, "_link", silent)
+    monkeypatch.setattr(phones, "link_to", silent)
     cables += [ListedPhone("A1", "device"), ListedPhone("B2", "device")]
     with pytest.raises(UsageError, match="2 phones are there"):
         open_phone("", Timeouts(connect_s=2000.0))
@@ -192,7 +192,7 @@ def test_a_silent_phone_leaves_the_others_their_share_of_the_time(cables, monkey
 
 def test_a_phone_is_sought_where_it_was_last_over_wifi(cables, monkeypatch):
     there = {"192.168.1.5:5555": ("OWN", "boot")}
-    monkeypatch.setattr(phones, "_identity", lambda _s, serial, *_: there.get(serial, ("", "")))
+    monkeypatch.setattr(phones, "identity_of", lambda _s, serial, *_: there.get(serial, ("", "")))
     remember_address("OWN", "OWN")  # on a cable
     with pytest.raises(DeviceOfflineError, match="no phone OWN is there"):
         open_phone("OWN")
@@ -211,7 +211,7 @@ def test_a_phone_is_sought_where_it_was_last_over_wifi(cables, monkeypatch):
 
 @pytest.mark.parametrize("wireless", ["192.168.1.5:5555", "adb-OWN-x._adb-tls-connect._tcp."])
 def test_of_a_cable_and_wifi_to_one_phone_the_cable_is_taken(cables, monkeypatch, wireless):
-    monkeypatch.setattr(phones, "_identity", lambda *_: ("OWN", "boot"))
+    monkeypatch.setattr(phones, "identity_of", lambda *_: ("OWN", "boot"))
     cables += [ListedPhone(wireless, "device"), ListedPhone("OWN", "device")]
     assert open_phone().link.serial == "OWN"
 

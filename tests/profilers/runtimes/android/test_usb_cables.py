@@ -92,7 +92,7 @@ def cables(monkeypatch):
     there = SimpleNamespace(find_all_adb_devices=lambda: iter(found))
     module = SimpleNamespace(UsbTransport=there)
     monkeypatch.setitem(sys.modules, "adb_shell.transport.usb_transport", module)
-    monkeypatch.setattr(adb_direct, "_LOOK_S", 0.02)
+    monkeypatch.setattr(adb_direct, "LOOK_S", 0.02)
     return found
 
 

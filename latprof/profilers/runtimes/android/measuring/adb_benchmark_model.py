@@ -133,7 +133,7 @@ class AdbBenchmarkModel(AdbProfiler):
 
     def target(self, input_shape: tuple[int, ...] | None) -> Target:
         found = super().target(input_shape)
-        library = self._library
+        library = self.runtime_library
         if self.accelerator and self.accelerator == _LACKING[library.api]:
             raise InvalidValueError(
                 f"{library.source} is {library.api.partition('-')[0]}'s program, which has no "
@@ -211,7 +211,7 @@ class AdbBenchmarkModel(AdbProfiler):
     def _start(self, model: AveragedModel, runs: int) -> AveragedRuns:
         path = self._push(model)
         with self.session.connected() as services:
-            program = self.session.folder.program("program", self._library.path)
+            program = self.session.folder.program("program", self.runtime_library.path)
             mask = sum(1 << core for core in self.cores)
             words = ["timeout", "-s", "KILL", str(PROGRAM_S), "taskset", f"{mask:x}"]
             if self.accelerator == "npu":
@@ -241,7 +241,7 @@ class AdbBenchmarkModel(AdbProfiler):
 
     def _flags(self, path: str, runs: int) -> list[str]:
         """The program's options; see the tools' ``--help``."""
-        is_litert = self._library.api == "litert-benchmark"
+        is_litert = self.runtime_library.api == "litert-benchmark"
         words: dict[str, object] = {
             "graph": path,
             "num_threads": self.options.threads,

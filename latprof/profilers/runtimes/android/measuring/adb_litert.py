@@ -43,9 +43,9 @@ class AdbLiteRT(AdbProfiler):
         return whole_tflite(model)
 
     def load_profiled(self, model: ModelSource) -> ProfiledLiteRTModel:
-        if self._library.api != "litert":
+        if self.runtime_library.api != "litert":
             raise DeviceError(
-                f"{self._library.name} does not report per-kernel times",
+                f"{self.runtime_library.name} does not report per-kernel times",
                 hint="give libLiteRt.so to `latprof android setup`",
             )
         return ProfiledLiteRTModel(self, model)

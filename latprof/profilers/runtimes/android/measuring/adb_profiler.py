@@ -67,7 +67,7 @@ _CALIBRATION = (1, 1)
 #: Where files of spaces' networks are kept on this computer.
 _SKELETONS = "skeletons"
 #: What a phone told of its heat, clocks and memory holds so long, and of its battery, in seconds.
-_FRESH_S, _BATTERY_S = 1.0, 10.0
+_FRESH_S, BATTERY_S = 1.0, 10.0
 
 
 class AdbProfiler(Profiler):
@@ -132,7 +132,8 @@ class AdbProfiler(Profiler):
         return found[-1]
 
     @cached_property
-    def _library(self) -> RuntimeLibrary:
+    def runtime_library(self) -> RuntimeLibrary:
+        """The library of the runtime that goes to the phone."""
         return remembered_library(self.runtime, self.abi[:1], self.facts.sdk)
 
     @property
@@ -158,7 +159,7 @@ class AdbProfiler(Profiler):
         return cores_for(word, options.threads, clusters)
 
     def target(self, input_shape: tuple[int, ...] | None) -> Target:
-        facts, library = self.facts, self._library
+        facts, library = self.facts, self.runtime_library
         found = self.identity(
             f"adb:{facts.serial}",
             f"{facts} build {_build(facts.build)}",
@@ -202,7 +203,7 @@ class AdbProfiler(Profiler):
                 self.facts.serial,
                 self.facts.build,
                 self.abi[0],
-                self._library.path,
+                self.runtime_library.path,
                 self.cores,
                 self.options.threads,
                 self._preparation,
@@ -331,7 +332,7 @@ class AdbProfiler(Profiler):
         Each question starts a program on the phone, so its battery is not asked at every visit.
         """
         known = self._battery
-        if known is not None and time.monotonic() - known[0] < _BATTERY_S:
+        if known is not None and time.monotonic() - known[0] < BATTERY_S:
             questions = {name: VISIT_QUESTIONS[name] for name in VISIT_QUESTIONS if name != BATTERY}
             return self.session.ask(questions) | {BATTERY: known[1]}
         found = self.session.ask(VISIT_QUESTIONS)

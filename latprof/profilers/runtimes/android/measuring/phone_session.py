@@ -52,7 +52,7 @@ REQUESTS = RunnerTimeouts()
 ATTEMPTS = 3
 #: Of what is asked besides the runner.
 TIMES = Timeouts(run_s=30.0)
-_LOOK_EVERY_S = 1.0
+LOOK_EVERY_S = 1.0
 _Result = TypeVar("_Result")
 _MOST_MODELS = 64
 
@@ -350,6 +350,6 @@ def await_phone(
                     hint="plug it in again, and run the same command to resume",
                 ) from None
             report(f"waiting for the phone to come back: {error.problem}")
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(LOOK_EVERY_S)
         else:
             return services

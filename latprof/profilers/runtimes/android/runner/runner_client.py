@@ -45,7 +45,7 @@ _PROGRAMS = Path(__file__).with_name("programs")
 #: The programs by what they run on.
 ABIS = ("x86_64-linux", "arm64-linux", "arm64-android")
 #: What an answer may take to arrive beyond the runner's own deadline, which has 2 s of grace.
-_TRANSFER_S = 10.0
+TRANSFER_S = 10.0
 _AGAIN = "run the same command again"
 _REMEDIES = {
     "unsupported": "check that the file is whole; another runtime (adb:onnxruntime, adb:litert) or "
@@ -310,7 +310,7 @@ class RunnerClient:
         except OSError:
             raise self._ended() from None
         answers = [
-            self._answer(number, timeout_s + _TRANSFER_S)
+            self._answer(number, timeout_s + TRANSFER_S)
             for number, (_, timeout_s, _) in enumerate(requests, first)
         ]
         checked = answers[:-1] if last_may_fail else answers

@@ -46,7 +46,7 @@ _TOKEN, _SIGNATURE, _PUBLIC_KEY = 1, 2, 3
 _OF_STREAMS = frozenset({b"OPEN", b"OKAY", b"WRTE", b"CLSE"})
 _BANNER = b"host::features=shell_v2,cmd,stat_v2\0"
 #: How long one look for a packet takes, in which a deadline may pass, and its end at most.
-_LOOK_S, _END_S = 1.0, 10.0
+LOOK_S, _END_S = 1.0, 10.0
 #: Packets that wait to be read, more than adb's protocol has of a stream.
 _MOST_WAITING = 16
 #: How long a packet without data may take that no call waits for.
@@ -238,7 +238,7 @@ class DirectLink(PhoneLink):
     def _look_s(self) -> float:
         if self._closed:
             raise ConnectionLostError("closed")
-        return _LOOK_S
+        return LOOK_S
 
     # The greeting ----------------------------------------------------------------------------
 
