@@ -5,6 +5,7 @@ where the command is. That is not enough: a library may be importing and make it
 callback without a caller loses it, and a computation in C does not look. So
 
 - while the command itself is imported there is nothing to clean up: the process leaves at once;
+- while its folder of temporary files is made nothing is raised;
 - nothing is raised within a later import: modules of C code that import others do not all look for
   errors, and crash (SIGSEGV). It is raised when the import is over;
 - an interrupt that a callback lost is raised again;
@@ -58,7 +59,8 @@ class Ending:
         self._folder: Any = None  # an OwnedFolder
         self._before_folder: str | None = None
         self._is_lost = False  # and now comes a second time
-        self._is_put_off = False  # until an import is over
+        self._is_put_off = False  # until an import is over, or the folder is there
+        self._is_making_folder = False
         self._caller: FrameType | None = None
 
     def __enter__(self) -> Self:
@@ -94,6 +96,8 @@ class Ending:
 
         from latprof.common.children.owned_folders import OwnedFolder
 
+        # Whether files can be made is tried with one, which is there for a moment.
+        self._is_making_folder, self._can_leave_at_once = True, False
         try:
             self._folder = OwnedFolder()
             self._folder.make()
@@ -101,7 +105,7 @@ class Ending:
             self._folder = None
         else:
             self._before_folder, tempfile.tempdir = tempfile.tempdir, self._folder.path
-        self._can_leave_at_once = False
+        self._is_making_folder = False
 
     def __exit__(
         self,
@@ -148,7 +152,7 @@ class Ending:
             return
         else:
             self._leave()
-        if self._is_importing(frame):
+        if self._is_making_folder or self._is_importing(frame):
             self._is_put_off = True
             return
         raise KeyboardInterrupt

@@ -182,6 +182,41 @@ def seconds_of_help():
 _ONE_BY_ONE = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
+AMID_THE_FOLDER = """
+import os, signal, time
+from latprof.cli.signals import Ending
+from latprof.common.children import owned_folders
+
+make = owned_folders.OwnedFolder.make
+
+def interrupted(folder):
+    os.kill(os.getpid(), signal.SIGTERM)
+    for _ in range(1000):
+        pass
+    make(folder)
+    print("made", flush=True)
+
+owned_folders.OwnedFolder.make = interrupted
+with Ending(is_program=True) as ending:
+    ending.expect_files()
+    time.sleep(60)
+"""
+
+
+def test_nothing_is_left_of_a_folder_amid_whose_making_a_signal_came(tmp_path):
+    """What tries whether files can be made there is a file that has to go again."""
+    done = subprocess.run(
+        [sys.executable, "-c", AMID_THE_FOLDER],
+        capture_output=True,
+        text=True,
+        timeout=LONG_S,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (128 + signal.SIGTERM, "made\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("share", "number"),
     [*zip([0.0, 0.2, 0.5, 0.8, 0.1, 0.6], _ONE_BY_ONE * 2, strict=True)],
