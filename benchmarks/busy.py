@@ -43,11 +43,10 @@ from latprof.datasets.spaces.proxyless import MOBILE_CHOICES, MOBILE_WIDTHS, Pro
 from latprof.errors import HostBusyError
 from latprof.measurement.comparison import compare_pairs
 from latprof.measurement.quiet.busy import (
-    BUSY_SHARE,
-    PREEMPTED_DOUBT,
     busy_share,
     is_too_busy,
     needs_more,
+    others_doubt,
 )
 from latprof.measurement.quiet.preemption import preempted_share
 from latprof.measurement.records import PairedProtocol
@@ -232,9 +231,8 @@ def _host(one: dict[str, Any], base_memory: float) -> HostReport:
 
 def _holds(one: dict[str, Any], label: dict[str, Any], base_memory: float) -> bool:
     """Whether the interval, as it is printed, holds the quiet label, which has one of its own."""
-    hog = _host(one, base_memory).memory_doubt
-    preempted = PREEMPTED_DOUBT if one["taken"] > BUSY_SHARE else 0.0
-    half = math.hypot(one["half_width"], label["half_width"], hog, preempted)
+    others = others_doubt(one["taken"], has_hog=_host(one, base_memory).has_memory_hog)
+    half = math.hypot(one["half_width"], label["half_width"], others)
     return abs(math.log(one["ratio"] / label["ratio"])) <= half
 
 

@@ -49,6 +49,15 @@ def taken_share(visit: PairedSamples) -> float:
     return preempted if math.isnan(waited) else max(preempted, waited)
 
 
+def others_doubt(taken: float, *, has_hog: bool) -> float:
+    """By how much others put a ratio in doubt beyond what its visits show, on logarithms.
+
+    ``taken`` is the share of the runs, or of their time, that they took; NaN where unknown.
+    """
+    preempted = PREEMPTED_DOUBT if taken > BUSY_SHARE else 0.0
+    return math.hypot(preempted, HOG_DOUBT if has_hog else 0.0)
+
+
 def needs_more(planned: int, usual: int, half_width: float, share: float) -> bool:
     """Whether the interval is too wide after so many visits.
 

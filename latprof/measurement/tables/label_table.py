@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from latprof.errors import NotEnoughDataError
-from latprof.measurement.quiet.busy import BUSY_SHARE, HOG_DOUBT, HOG_GB_S, PREEMPTED_DOUBT
+from latprof.measurement.quiet.busy import HOG_GB_S, others_doubt
 from latprof.measurement.quiet.target_constant import Tie
 from latprof.measurement.records import PairedProtocol
 from latprof.measurement.statistics import (
@@ -86,9 +86,9 @@ def _doubts(
     """By what others put each label in doubt beyond what its visits show, on logarithms."""
     seen = (each[~np.isnan(each)] for each in np.split(others_gb_s.to_numpy(float), starts[1:]))
     hogs = [bool(len(each)) and float(np.median(each)) > HOG_GB_S for each in seen]
-    of_preemption = np.where(taken > BUSY_SHARE, PREEMPTED_DOUBT, 0.0)
-    doubts: NDArray[np.float64] = np.hypot(of_preemption, np.where(hogs, HOG_DOUBT, 0.0))
-    return doubts
+    return np.array(
+        [others_doubt(share, has_hog=hog) for share, hog in zip(taken, hogs, strict=True)]
+    )
 
 
 def references_ratios(visits: pd.DataFrame) -> dict[str, Tie]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import HostBusyError
-from latprof.measurement.quiet.busy import BUSY_SHARE, HOG_DOUBT, HOG_GB_S, PREEMPTED_DOUBT
+from latprof.measurement.quiet.busy import BUSY_SHARE, HOG_GB_S, others_doubt
 from latprof.measurement.quiet.conditions import other_load, withheld_fraction
 from latprof.measurement.quiet.preemption import preempted_share, waiting_share
 from latprof.profilers.host.checks import Check, run_checks
@@ -264,13 +264,12 @@ class HostReport(ShortRepr):
     @property
     def memory_doubt(self) -> float:
         """By how much a hog puts a ratio in doubt, on logarithms; 0 where there is none."""
-        return HOG_DOUBT if self.has_memory_hog else 0.0
+        return others_doubt(0.0, has_hog=self.has_memory_hog)
 
     def widened(self, half_width: float) -> float:
         """A half-width on logarithms with what preemptions and a memory hog put in doubt."""
-        is_busy = self.preempted > BUSY_SHARE or self.waited > BUSY_SHARE
-        preempted = PREEMPTED_DOUBT if is_busy else 0.0
-        return math.hypot(half_width, preempted, self.memory_doubt)
+        taken = max(_known((self.preempted, self.waited)), default=math.nan)
+        return math.hypot(half_width, others_doubt(taken, has_hog=self.has_memory_hog))
 
     @property
     def warnings(self) -> tuple[str, ...]:
