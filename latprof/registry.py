@@ -20,8 +20,10 @@ import inspect
 import numbers
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latprof.errors import (
@@ -311,22 +313,40 @@ def registered_roots() -> set[str]:
     return {re.split("[.:]", entry.place)[0] for entry in entries}
 
 
-def _entry_points() -> Iterator[tuple[str, list[EntryPoint]]]:
-    """Each installed distribution with its entry points; one that cannot be read has none."""
+def _entry_points() -> Sequence[tuple[str, Sequence[EntryPoint]]]:
+    """Each installed distribution that adds to a group, with its entry points.
+
+    One that cannot be read has none. They are read again when a folder of the path changes: to do
+    so for every name takes longer than a visit of a small network.
+    """
+    return _read_entry_points(tuple((place, _changed_at(place)) for place in sys.path))
+
+
+def _changed_at(place: str) -> int:
+    try:
+        return Path(place).stat().st_mtime_ns
+    except (OSError, ValueError):
+        return 0
+
+
+@lru_cache(maxsize=1)
+def _read_entry_points(
+    _path: tuple[tuple[str, int], ...],
+) -> Sequence[tuple[str, Sequence[EntryPoint]]]:
     from importlib import metadata
 
-    seen = set()
+    read: dict[str, tuple[str, Sequence[EntryPoint]]] = {}
     for found in metadata.distributions():
         try:
-            name = found.metadata["Name"]
-            points = list(found.entry_points)
+            if "[latprof." not in (found.read_text("entry_points.txt") or ""):
+                continue
+            name = str(found.metadata["Name"])
+            key = re.sub(r"[-_.]+", "-", name).lower()
+            if key not in read:  # the first on the path is the one that is imported
+                read[key] = name, tuple(metadata.distribution(name).entry_points)
         except Exception:  # noqa: BLE001, S112 - another package's malformed files
             continue
-        key = re.sub(r"[-_.]+", "-", str(name)).lower()
-        if name and key not in seen:  # the first on the path is the one that is imported
-            seen.add(key)
-            if points:
-                yield name, points
+    return tuple(read.values())
 
 
 # Options -----------------------------------------------------------------------------------

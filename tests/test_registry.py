@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import metadata
 from typing import Any
 
 import pytest
@@ -157,6 +158,19 @@ def test_a_package_whose_files_cannot_be_read_is_passed_over(latprof_distributio
 
     assert "own" in space_names()
     assert get_space("own").name == "own"
+
+
+def test_packages_are_read_once_for_many_names(latprof_distribution, monkeypatch):
+    latprof_distribution("own-spaces", {"own": OWN}, {"latprof.spaces": {"own": "own:OwnSpace"}})
+    reads = []
+    found = metadata.distributions
+    monkeypatch.setattr(metadata, "distributions", lambda: reads.append(1) or found())
+
+    for _ in range(3):
+        assert get_space("own").name == "own"
+    assert len(reads) <= 1
+    latprof_distribution("more-spaces", {}, {"latprof.spaces": {"more": "nowhere:Space"}})
+    assert "more" in space_names()
 
 
 def test_a_broken_profiler_is_listed_with_what_is_wrong(latprof_distribution):
