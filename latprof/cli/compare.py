@@ -204,8 +204,16 @@ def _print_kernels(pairs: Sequence[KernelPair]) -> None:
         ],
         left=3,
     )
-    total = sum(pair.difference_ms for pair in pairs)
-    typer.echo(f"kernels of B take {total:+.4f} ms, beside what is between them")
+    a, b = (
+        sum(0.0 if side is None else side.latency_ms for side in sides)
+        for sides in (
+            [pair.a for pair in pairs],
+            [pair.b for pair in pairs],
+        )
+    )
+    typer.echo(
+        f"all kernels: A {milliseconds(a, 4)} ms, B {milliseconds(b, 4)} ms ({b - a:+.4f} ms)"
+    )
 
 
 def _print_measured(result: CompareResult) -> None:

@@ -213,7 +213,24 @@ def collect(
     from latprof.profilers.watching import Watch, remembered
 
     if kernels:
-        _check_alone([models, space, plan != "random", shard != (1, 1), host_label, farm])
+        _check_alone(
+            models=models,
+            space=space,
+            plan=plan != "random",
+            sources=sources,
+            resolution=resolution,
+            shapes=shapes,
+            inputs=inputs,
+            repeat_fraction=repeat_fraction is not None,
+            half_width=half_width is not None,
+            max_visits=max_visits,
+            shard=shard != (1, 1),
+            host_label=host_label,
+            farm=farm,
+            pool=pool,
+            keys=keys,
+            known_constant=known_constant,
+        )
         return collect_kernels(
             store,
             target=target,
@@ -221,8 +238,13 @@ def collect(
             visits=VISITS_WITH_KERNELS if visits is None else visits,
             zoo=zoo is not False,
             seed=seed,
+            rounds=rounds,
+            burst_ms=burst_ms,
             time_limit_s=time_limit_s,
+            tag=tag,
             timeout_s=timeout_s,
+            wait_quiet_s=wait_quiet_s,
+            require_quiet=require_quiet,
             on_progress=on_progress,
             on_note=on_note,
             **run,
@@ -364,13 +386,13 @@ def _host(
     return HostReport.of_seen(checks, seen, disturbed, len(made), quiet_memory(seen, profiler))
 
 
-def _check_alone(others: Sequence[object]) -> None:
+def _check_alone(**others: object) -> None:
     """Raise UsageError for what a collection of kernels does not take."""
-    if any(others):
+    given = [f"`{name}`" for name, value in others.items() if value]
+    if given:
         raise UsageError(
-            "`kernels` measures the zoo's networks and random ones",
+            f"`kernels` measures the zoo's networks and random ones, without {', '.join(given)}",
             field="kernels",
-            expected="neither models, nor `space`, `plan`, `shard`, `host_label` and `farm`",
         )
 
 

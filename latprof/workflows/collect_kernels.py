@@ -17,11 +17,20 @@ from latprof.common.extras import needs
 from latprof.common.limits import whole
 from latprof.common.short_reprs import ShortRepr
 from latprof.errors import EXIT_OK, EXIT_PARTIAL, InvalidValueError, NotEnoughDataError
-from latprof.workflows.arguments import OnNote, RunArguments, StoreLike, open_store, run_options
+from latprof.workflows.arguments import (
+    OnNote,
+    RunArguments,
+    StoreLike,
+    open_store,
+    protocol_of,
+    quiet_of,
+    run_options,
+    watch_of,
+)
 
 if TYPE_CHECKING:
     from latprof.datasets.zoo.entries import ZooNetwork
-    from latprof.measurement.records import Target
+    from latprof.measurement.records import PairedProtocol, Target
     from latprof.measurement.store.store import Store
     from latprof.predictors.kernels.learning.network_fitting import KernelTable
     from latprof.profilers.base import RunOptions
@@ -93,8 +102,13 @@ def collect_kernels(
     zoo: bool = True,
     visits: int = VISITS_WITH_KERNELS,
     seed: int = 0,
+    rounds: int = 2,
+    burst_ms: float = 16.0,
     time_limit_s: float | None = None,
+    tag: str = "",
     timeout_s: float = 300.0,
+    wait_quiet_s: float | None = None,
+    require_quiet: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     on_note: OnNote | None = None,
     **run: Unpack[RunArguments],
@@ -123,10 +137,12 @@ def collect_kernels(
         Fresh loads of each network, for its latency end to end.
     seed : int
         Of the order of visits.
+    rounds, burst_ms : int and float
+        Bursts of the network in each visit, and the time of one in milliseconds.
     time_limit_s : float, optional
         No visit starts later than this after the beginning, in seconds.
-    timeout_s : float
-        Longest time for one visit, in seconds.
+    tag, timeout_s, wait_quiet_s, require_quiet
+        As of :func:`latprof.collect`.
     on_progress : callable, optional
         Called after every visit, with how far its round is.
     on_note : callable, optional
@@ -140,17 +156,25 @@ def collect_kernels(
         For arguments out of range.
     UnsupportedModelError
         Where the target cannot be measured here.
+    HostBusyError
+        Where a quiet host is required and this one is busy.
     """
     from latprof.profilers.campaign.collection import Collection
+    from latprof.profilers.host.git_revision import revision_here
+    from latprof.profilers.targets import profiler_class
 
     _NUMBER.check("n", n)
     options = run_options(target, run, on_note)
+    protocol = protocol_of(visits, None, None, rounds=rounds, burst_ms=burst_ms)
+    watch = watch_of(quiet_of(wait_quiet_s, require_quiet=require_quiet), None, on_note)
     deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
     failures: list[tuple[str, str]] = []
     known, idle = -1, 0
     table: KernelTable | None = None
     identity = Collection((), None, {}, target=target, options=options).identity()
+    revision = revision_here(tag)
     with open_store(store, create=True) as opened:
+        watch.before(profiler_class(target)(options))
         for keys in _rounds(opened, identity, zoo=zoo):
             table = _table(opened, identity)
             before, known = known, _distinct(table)
@@ -160,16 +184,11 @@ def collect_kernels(
                 break
             size = min(_ROUND, math.ceil((n - max(known, 0)) / _KERNELS_EACH))
             chosen = keys[:size] if table is None else _worth_most(table, keys, size, identity)
-            collection = _collection(chosen, target, options, visits)
-            _, outcome = collection.run(
-                opened,
-                on_progress=on_progress,
-                timeout_s=timeout_s,
-                repeat_fraction=0.0,
-                seed=seed,
-                ops=True,
-                time_limit_s=left_s,
+            collection = _collection(chosen, target, options, protocol)
+            prepared = collection.prepare(
+                timeout_s=timeout_s, repeat_fraction=0.0, seed=seed, ops=True, time_limit_s=left_s
             )
+            _, outcome = prepared.run(opened, revision=revision, on_progress=on_progress)
             failures += [(name, failure.message) for name, failure in outcome.failures]
         table = _table(opened, identity)
     count = 0 if table is None else int(table.timed.sum())
@@ -309,9 +328,10 @@ def _worth_most(
     return [keys[index] for index in sorted(best.tolist())]
 
 
-def _collection(keys: Sequence[str], target: str, options: RunOptions, visits: int) -> Collection:
+def _collection(
+    keys: Sequence[str], target: str, options: RunOptions, protocol: PairedProtocol
+) -> Collection:
     """Networks that latprof builds, to be visited, and their kernels timed."""
-    from latprof.measurement.records import PairedProtocol
     from latprof.profilers.campaign.collection import Collection
     from latprof.profilers.visits.network_source import NetworkSource
 
@@ -321,5 +341,5 @@ def _collection(keys: Sequence[str], target: str, options: RunOptions, visits: i
         {"kernels": True, "networks": len(keys)},
         target=target,
         options=options,
-        protocol=PairedProtocol(visits=visits),
+        protocol=protocol,
     )

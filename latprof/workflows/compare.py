@@ -199,10 +199,11 @@ def compare(
     if operators:
         from latprof.workflows.kernel_pairs import profiled_pairs
 
-        files: dict[str, Any] = {"shapes": shapes, "inputs": inputs, "timeout_s": timeout_s}
-        files["on_progress"] = on_progress
+        how: dict[str, Any] = {"space": space, "shapes": shapes, "inputs": inputs, **run}
+        how |= {"timeout_s": timeout_s, "on_progress": on_progress}
+        sides = [side.latency_ms for side in (found[0].a, found[0].b) if side is not None]
         try:
-            kernels = profiled_pairs((a, b), target or DEFAULT_TARGET, **files, **run)  # type: ignore[arg-type]
+            kernels = profiled_pairs((a, b), sides, target or DEFAULT_TARGET, **how)  # type: ignore[arg-type]
         except (DeviceError, MeasurementTimeoutError) as error:  # the verdict stays
             without_kernels = str(error)
     return CompareResult(

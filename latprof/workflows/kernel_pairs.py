@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
@@ -83,11 +83,17 @@ def _blocks(a: Sequence[Any], b: Sequence[Any]) -> Iterator[tuple[str, slice, sl
 
 
 def profiled_pairs(
-    networks: Sequence[NetworkLike], target: str, **options: Any
+    networks: Sequence[NetworkLike], latencies_ms: Sequence[float], target: str, **options: Any
 ) -> tuple[KernelPair, ...]:
     """Profile two networks, one after the other, and align their kernels.
 
+    ``latencies_ms`` are the networks' own, measured in turn: each profile's milliseconds are by a
+    constant of its own moment, so its kernels are scaled until both latencies are the same.
     ``options`` are those of :func:`latprof.profile`, which raises what this raises.
     """
-    first, second = (profile(network, target, visits=_VISITS, **options) for network in networks)
-    return tuple(align_kernels(first.kernels, second.kernels))
+    found = []
+    for network, latency_ms in zip(networks, latencies_ms, strict=True):
+        profiled = profile(network, target, visits=_VISITS, **options)
+        scale = latency_ms / profiled.latency_ms
+        found.append([replace(k, latency_ms=k.latency_ms * scale) for k in profiled.kernels])
+    return tuple(align_kernels(*found))

@@ -1,5 +1,6 @@
 """Two networks' kernels side by side, and an ONNX copy that says what each node took."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import onnx
@@ -11,7 +12,7 @@ from latprof.errors import HostBusyError, UsageError
 from latprof.measurement.records import KernelTime
 from latprof.reports.annotated_model import write_annotated
 from latprof.workflows import kernel_pairs
-from latprof.workflows.kernel_pairs import align_kernels
+from latprof.workflows.kernel_pairs import align_kernels, profiled_pairs
 
 SMALL = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
 
@@ -106,7 +107,34 @@ def test_compare_prints_the_kernels_of_both(latprof_command, models):
     done = latprof_command(*words)
     assert done.returncode in {0, 5}, done.stderr
     assert "kernel of A" in done.stdout
-    assert "kernels of B take" in done.stdout
+    assert "all kernels: A " in done.stdout
+
+
+def test_kernels_have_the_milliseconds_of_the_comparison(monkeypatch):
+    def measured(network, _target, **_options):
+        # each profile has a constant of its own: B's is twice the one that the comparison had
+        scale = {"a": 1.0, "b": 2.0}[network]
+        found = [replace(each, latency_ms=each.latency_ms * scale) for each in kernels("c8", "d8")]
+        return SimpleNamespace(kernels=found, latency_ms=4.0 * scale)
+
+    monkeypatch.setattr(kernel_pairs, "profile", measured)
+    pairs = profiled_pairs(("a", "b"), (4.0, 4.4), "cpu:onnxruntime")
+    assert sum(pair.a.latency_ms for pair in pairs) == pytest.approx(3.0)
+    assert sum(pair.b.latency_ms for pair in pairs) == pytest.approx(3.3)
+
+
+def test_kernels_of_architectures_of_a_space_that_is_given_are_compared(monkeypatch):
+    asked = []
+
+    def measured(network, _target, **options):
+        asked.append((network, options["space"]))
+        return SimpleNamespace(kernels=kernels("c8"), latency_ms=1.0)
+
+    monkeypatch.setattr(kernel_pairs, "profile", measured)
+    networks = [",".join(map(str, each.choices)) for each in SMALL.sample(2)]
+    how = {"space": SMALL, "operators": True, "processes": 2, "visits": 1}
+    assert latprof.compare(*networks, **how).kernels
+    assert asked == [(network, SMALL) for network in networks]
 
 
 def test_a_verdict_stays_where_the_kernels_cannot_be_timed(latprof_command, models, monkeypatch):

@@ -21,9 +21,10 @@ from latprof.datasets.zoo.built_models import (
     zoo_key,
 )
 from latprof.datasets.zoo.catalogue import facts, names
-from latprof.errors import InvalidValueError, UnknownNameError, UsageError
+from latprof.errors import HostBusyError, InvalidValueError, UnknownNameError, UsageError
 from latprof.graph.model_file import model_digest
 from latprof.graph.reader import read_network
+from latprof.measurement.across.revisions import SOURCE
 from latprof.measurement.labels import TargetLabels
 from latprof.measurement.store.store import Store
 from latprof.predictors.pack.kernel_answers import predict_from_kernels
@@ -31,6 +32,7 @@ from latprof.predictors.pack.kernel_pack import load_any_pack
 from latprof.predictors.pack.saving import read_facts
 from latprof.predictors.pack.shipped import DEFAULT_KERNELS, KERNELS_OF_PROCESSOR
 from latprof.predictors.training.kernel_training import published_kernels, stored_kernels
+from latprof.profilers import watching
 from latprof.workflows import predict_answers
 from latprof.workflows.collect_kernels import families_in_turn
 from latprof.workflows.predict_answers import AskedTarget, packs_for
@@ -91,9 +93,38 @@ def test_python_collects_kernels_and_nothing_beside_them(folder):
         {"space": "proxyless"},
         {"host_label": "a"},
         {"shard": (1, 2)},
+        {"half_width": 0.01},
+        {"max_visits": 9},
+        {"repeat_fraction": 0.0},
+        {"resolution": 64},
+        {"shapes": {"x": (1, 2)}},
+        {"inputs": {"x": "x.npy"}},
+        {"known_constant": True},
+        {"sources": "a.pack"},
+        {"pool": True},
     ):
-        with pytest.raises(UsageError, match="`kernels` measures"):
+        with pytest.raises(UsageError, match=f"`kernels` measures .*`{next(iter(more))}`"):
             latprof.collect(**how, **more)
+
+
+def test_kernels_are_collected_with_the_tag_the_bursts_and_the_quiet_that_are_asked_for(
+    folder, tmp_path, monkeypatch
+):
+    def looked(asked, _on_note, **_options):
+        raise HostBusyError(f"{asked}")
+
+    how = {"kernels": True, "zoo": False, "visits": 1, "store": tmp_path / "k.db"}
+    with monkeypatch.context() as patched:
+        patched.setattr(watching, "await_quiet", looked)
+        with pytest.raises(HostBusyError, match=r"wait_s=5, required=True"):
+            latprof.collect(n=15, wait_quiet_s=5, require_quiet=True, **how)
+    with pytest.raises(InvalidValueError, match="burst_ms"):
+        latprof.collect(n=15, burst_ms=-1, **how)
+    found = latprof.collect(n=15, tag="nightly", rounds=1, burst_ms=1.0, **how)
+    with Store.open(tmp_path / "k.db") as store:
+        (campaign,) = store.campaigns(found.target)
+        assert campaign["host"][SOURCE]["tag"] == "nightly"
+        assert (campaign["protocol"]["rounds"], campaign["protocol"]["burst_ms"]) == (1, 1.0)
 
 
 def test_python_fits_a_pack_of_kernels_to_the_file_of_a_store(folder):
