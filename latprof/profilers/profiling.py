@@ -44,7 +44,7 @@ from latprof.profilers.host.host_report import HostReport
 from latprof.profilers.sessions.load_figures import LoadFigures
 from latprof.profilers.sessions.percentiles import RawPercentiles
 from latprof.profilers.sessions.session_process import load_figures
-from latprof.profilers.targets import profiler_class
+from latprof.profilers.targets import check_formats, profiler_class
 from latprof.profilers.visits.measurers import measurers
 from latprof.profilers.visits.measuring_process import DEFAULT_TIMEOUT_S
 from latprof.profilers.visits.model_files.models import Costs
@@ -52,7 +52,6 @@ from latprof.profilers.visits.network_source import (
     NetworkSource,
     PathLike,
     check_batch_size_of_models,
-    check_formats,
     reference_network,
 )
 from latprof.profilers.visits.schedule import PlannedVisit, Schedule
@@ -320,7 +319,7 @@ def profile(  # noqa: PLR0913 - what a measurement needs is named here
         reference_name, reference = reference_network()
         assert source.costs is not None
         costs = source.costs
-    check_formats([source], profiler_class(target))
+    check_formats(target, [source.path])
     profiler = profiler_class(target)(options)
     identity = profiler.target(costs.input_shape)
     if costs.batch_size is not None:

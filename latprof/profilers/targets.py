@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Iterable
+from pathlib import Path
 
 from latprof.common.own_code.calling import called
 from latprof.errors import (
@@ -67,6 +69,22 @@ def check_ready(spelling: str) -> None:
         raise UnsupportedModelError(
             f"{spelling} cannot be measured here: {found.detail}", hint=found.remedy
         )
+
+
+def check_formats(spelling: str, paths: Iterable[Path | None]) -> None:
+    """Raise UnsupportedModelError for the first file that a target's runtime does not read.
+
+    None stands for a network that is in no file.
+    """
+    profiler = profiler_class(spelling)
+    for path in paths:
+        suffix = "" if path is None else path.suffix.lower()
+        if path is not None and suffix == ".tflite" and suffix not in profiler.own_formats:
+            raise UnsupportedModelError(
+                f"{profiler.spelling} runs no TFLite files: {path.name}",
+                hint="give the ONNX file, or measure it with --target cpu:litert or "
+                "adb:SERIAL:litert",
+            )
 
 
 def availabilities() -> dict[str, Availability]:

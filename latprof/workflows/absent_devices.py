@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection as Container
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from latprof.common.short_reprs import ShortRepr
+from latprof.errors import DeviceOfflineError, LatprofError
 from latprof.profilers.base import RunOptions
 
 if TYPE_CHECKING:
     from latprof.measurement.records import Target
     from latprof.measurement.store.store import Store
-    from latprof.measurement.visits import VisitKey
+    from latprof.measurement.visits import Measurement
     from latprof.profilers.campaign.plan import Plan
 
 
@@ -59,13 +59,42 @@ def unfinished_devices(
     if not of_device:
         return []
     keys = {visit.key for planned in plan.passes() for visit in planned}
+    asked = dict(plan.source).items()
     found = []
     for name, targets in sorted(of_device.items()):
         # One target a version of the runtime: what was made with any of them has been made.
-        settled = max(len(_settled(store, target, keys)) for target in targets)
-        if settled < len(keys) and (settled or any(_began(store, t, plan) for t in targets)):
+        settled = max(
+            len(keys & {made.key for made in store.measurements(target) if _is_settled(made)})
+            for target in targets
+        )
+        begun = (dict(c["plan"]).items() for target in targets for c in store.campaigns(target))
+        if settled < len(keys) and (settled or any(asked <= each for each in begun)):
             found.append(KnownDevice(name, settled, len(keys)))
     return found
+
+
+def with_begun(
+    error: DeviceOfflineError, location: str, plan: Plan, wanted: str, options: RunOptions
+) -> DeviceOfflineError:
+    """The error for a target that no device has, with :func:`unfinished_devices` of a store."""
+    from latprof.measurement.store.store import Store
+
+    try:
+        with Store.open(location) as store:
+            known = unfinished_devices(store, plan, wanted, options)
+    except LatprofError:  # there is none yet, or it says so when it is written
+        return error
+    if not known:
+        return DeviceOfflineError(error.problem, hint=error.hint)
+    begun = ", ".join(f"{d.wanted} ({d.settled} of {d.total} visits)" for d in known)
+    return DeviceOfflineError(f"{error.problem}; begun before: {begun}", hint=error.hint)
+
+
+def _is_settled(made: Measurement) -> bool:
+    """Whether a visit needs no more work: it was made, or failed with its network."""
+    from latprof.farm.device_state import OF_DEVICE
+
+    return made.failure is None or made.failure.code not in OF_DEVICE
 
 
 def _device_name(target: Target) -> str:
@@ -88,20 +117,3 @@ def _runs_as(target: Target, options: RunOptions) -> bool:
     own = RunOptions.of_target(target)
     cores = options.cores or (own.cores if _is_phone(target) else ())
     return own == dataclasses.replace(options, cores=cores, cluster="")
-
-
-def _settled(store: Store, target: Target, keys: Container[VisitKey]) -> set[VisitKey]:
-    """Of these visits those that need no more work, and those that failed with their network."""
-    from latprof.farm.device_state import OF_DEVICE
-
-    return {
-        made.key
-        for made in store.measurements(target)
-        if made.key in keys and (made.failure is None or made.failure.code not in OF_DEVICE)
-    }
-
-
-def _began(store: Store, target: Target, plan: Plan) -> bool:
-    """Whether the same networks were asked of a target before."""
-    asked = dict(plan.source).items()
-    return any(asked <= dict(campaign["plan"]).items() for campaign in store.campaigns(target))

@@ -247,7 +247,8 @@ def open_store(
 def space_of(space: SpaceLike | None, **options: Any) -> SearchSpace | None:
     """The search space that is given, or made by its name; raises as :func:`latprof.get_space`."""
     from latprof.datasets.spaces.base import SearchSpace
-    from latprof.datasets.spaces.named import checked_space, get_space
+    from latprof.datasets.spaces.named import get_space
+    from latprof.datasets.spaces.own.checked_space import checked_space
 
     if isinstance(space, str):
         return get_space(space, **options)

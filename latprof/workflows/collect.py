@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 from latprof.common.extras import needs
-from latprof.errors import LatprofError, UnknownNameError, UsageError
+from latprof.errors import UnknownNameError, UsageError
 from latprof.workflows.arguments import (
     Inputs,
     OnNote,
@@ -16,28 +16,23 @@ from latprof.workflows.arguments import (
     Shapes,
     SpaceLike,
     StoreLike,
-    name_of,
     open_store,
     packs_of,
     paths_of,
     protocol_of,
     quiet_of,
     run_options,
-    source_packs,
     space_of,
 )
 from latprof.workflows.collect_kernels import KERNELS, VISITS_WITH_KERNELS, collect_kernels
+from latprof.workflows.collect_networks import most_informative, usable_models
 from latprof.workflows.collect_result import CollectResult, costs_of, labels_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from latprof.datasets.spaces.base import SearchSpace
     from latprof.measurement.labels import TargetLabels
     from latprof.measurement.quiet.target_constant import Constant
     from latprof.profilers.base import Profiler
     from latprof.profilers.campaign.campaign import Progress
-    from latprof.profilers.campaign.collection import Collection
     from latprof.profilers.host.checks import Check
     from latprof.profilers.host.host_report import HostReport
     from latprof.workflows.collect_farm import FarmCollectResult
@@ -49,8 +44,6 @@ NUMBERS = {"random": 5000, "transfer": 10}
 VISITS = 8
 #: Share of architectures that is measured twice; models named by hand are not.
 REPEAT_FRACTION = 0.05
-#: Lines about files that cannot be used; more are one.
-_MOST_LINES = 2
 #: How long a farm's device that is not there is waited for, in seconds.
 QUEUE_TIMEOUT_S = 300.0
 
@@ -265,14 +258,14 @@ def collect(
     number, unusable = NUMBERS[plan] if n is None else n, dict[str, str]()
     own = space_of(space, **({} if resolution is None else {"resolution": resolution}))
     if plan == "transfer":
-        collection = _most_informative(packs, own, number, seed, rest)
+        collection = most_informative(packs, own, number, seed, rest)
     elif own is not None:
         collection = Collection.of_space(own, number, seed=seed, **rest)
     elif zoo:
         collection = Collection.of_zoo([*map(str, paths)], resolution=resolution, **rest)
     else:
         files: dict[str, Any] = {"shapes": shapes or None, "inputs": inputs or None}
-        collection, unusable = _of_models(
+        collection, unusable = usable_models(
             paths, files | rest, on_note, all_of_them=farm is not None
         )
     _check_farm(
@@ -335,30 +328,6 @@ def collect(
             table=known.labels,
             unusable=unusable,
         )
-
-
-def _of_models(
-    paths: Sequence[Path], rest: dict[str, Any], on_note: OnNote | None, *, all_of_them: bool
-) -> tuple[Collection, dict[str, str]]:
-    """The networks in files; of several those that can be used, and why the others cannot."""
-    from latprof.profilers.campaign.collection import Collection
-
-    failed: list[tuple[Path, LatprofError]] = []
-
-    def on_error(path: Path, error: LatprofError) -> None:
-        failed.append((path, error))
-        if all_of_them or len(failed) == len(paths):
-            raise failed[0][1]
-
-    found = Collection.of_models(paths, on_error=on_error, **rest)
-    said = {str(path): f"{error} [{error.code}]" for path, error in failed}
-    lines = [f"{path}: {why}" for path, why in said.items()]
-    if len(lines) > _MOST_LINES:
-        lines = [f"{len(lines)} models cannot be used: {'; '.join(lines)}"]
-    if on_note is not None:
-        for line in lines:
-            on_note(line)
-    return found, said
 
 
 def _offer(own: Constant, better: Constant) -> str:
@@ -435,17 +404,3 @@ def _check_subject(
         raise UsageError("`sources` is for `plan` transfer", field="sources")
     if resolution is not None and not isinstance(space, str) and not zoo:
         raise UsageError("`resolution` is for the name of a `space` and `zoo`", field="resolution")
-
-
-def _most_informative(
-    packs: Sequence[PackLike], own: SearchSpace | None, n: int, seed: int, rest: dict[str, Any]
-) -> Collection:
-    """The architectures that say most about a new device, given packs of others."""
-    from latprof.predictors.models.transfer_predictor import choose_for_transfer
-    from latprof.profilers.campaign.collection import Collection
-
-    loaded = source_packs(packs, own)
-    space = loaded[0].space
-    chosen = choose_for_transfer(space, [pack.predictor for pack in loaded], n, seed=seed)
-    source = {"n": n, "seed": seed, "plan": "transfer", "from": [name_of(p) for p in packs]}
-    return Collection.of_architectures(space, space.architectures(chosen), source, **rest)

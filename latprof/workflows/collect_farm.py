@@ -17,10 +17,9 @@ from latprof.errors import (
     EXIT_OK,
     EXIT_PARTIAL,
     DeviceOfflineError,
-    LatprofError,
     TargetMismatchError,
 )
-from latprof.workflows.absent_devices import unfinished_devices
+from latprof.workflows.absent_devices import unfinished_devices, with_begun
 from latprof.workflows.farm_device_runs import AwaitedRun, DeviceRun, FarmDeviceResult, Together
 
 if TYPE_CHECKING:
@@ -109,7 +108,7 @@ def collect_on_farm(
         try:
             found = client.await_devices(target, functools.cache(say))
         except DeviceOfflineError as error:
-            raise _with_known(error, os.fspath(store), plan, target, collection) from None
+            raise with_begun(error, os.fspath(store), plan, target, collection.options) from None
         with SharedStore.open(os.fspath(store), create=True) as opened:
             opened.on_wait = say
             collection.check_store(opened)
@@ -122,14 +121,12 @@ def collect_on_farm(
                 "show": show,
                 "pool": pool,
             }
+            known = () if pool else unfinished_devices(opened, plan, target, collection.options)
             runs = [DeviceRun(client, d.device, d.device.spelling(target), **rest) for d in found]
             say(f"measuring on {', '.join(each.device.name for each in found)}")
-            awaited: list[AwaitedRun] = []
+            awaited = [AwaitedRun(d, client, **rest) for d in _absent(known, found, say)]
             if pool:
                 _check_alike(runs)
-            else:
-                known = unfinished_devices(opened, plan, target, collection.options)
-                awaited = [AwaitedRun(d, client, **rest) for d in _absent(known, found, say)]
             runs += awaited
             _run_all(runs, client)
             results = tuple(run.device_result(opened) for run in runs)
@@ -137,22 +134,6 @@ def collect_on_farm(
             if pool:
                 absent = _absent_specimens(results, found, say)
             return FarmCollectResult(results, tuple(absent))
-
-
-def _with_known(
-    error: DeviceOfflineError, store: str, plan: Plan, target: str, collection: Collection
-) -> DeviceOfflineError:
-    """The error for a target that no device has, with those that a store knows."""
-    from latprof.measurement.store.store import Store
-
-    try:
-        with Store.open(store) as opened:
-            known = unfinished_devices(opened, plan, target, collection.options)
-    except LatprofError:  # there is none yet, or it says so when it is written
-        return error
-    begun = ", ".join(f"{d.wanted} ({d.settled} of {d.total} visits)" for d in known)
-    text = f"{error.problem}; begun before: {begun}" if known else error.problem
-    return DeviceOfflineError(text, hint=error.hint)
 
 
 def _absent(

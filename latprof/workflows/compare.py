@@ -336,15 +336,15 @@ class _Measured:
     ) -> tuple[Comparison, HostReport, str, Constant]:
         from latprof.measurement.records import PairedProtocol
         from latprof.profilers.comparing import compare_in_turn, measure_in_turn
-        from latprof.profilers.targets import profiler_class
+        from latprof.profilers.targets import check_formats, profiler_class
         from latprof.profilers.visits.measurers import measurers
-        from latprof.profilers.visits.network_source import check_formats, reference_network
+        from latprof.profilers.visits.network_source import reference_network
         from latprof.profilers.watching import settled
 
         name, reference = reference_network()
-        watch, (a, b), profiler = self.watch, self.networks, profiler_class(self.target)
-        check_formats(self.networks, profiler)
-        this = profiler(self.options)
+        watch, (a, b) = self.watch, self.networks
+        check_formats(self.target, [a.path, b.path])
+        this = profiler_class(self.target)(self.options)
         checks = watch.before(this)
         with measurers(
             self.target,

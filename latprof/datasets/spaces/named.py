@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from latprof.common.own_code.calling import called, checked_answer, in_use
-from latprof.common.own_code.space_answers import ANSWERS, FIRST
+from latprof.common.own_code.calling import called
 from latprof.common.own_code.users_code import load_named
 from latprof.datasets.spaces.base import SearchSpace
-from latprof.errors import InvalidValueError, UnknownNameError, UsageError, shown
+from latprof.datasets.spaces.own.checked_space import checked_space
+from latprof.errors import InvalidValueError, UnknownNameError, UsageError
 from latprof.registry import SPACES, make
 
 
@@ -45,33 +45,6 @@ def get_space(name: str, **options: Any) -> SearchSpace:
     with called(f"space {name}"):
         space: SearchSpace = make(f"space {name}", found, options)
     return checked_space(space)
-
-
-def checked_space(space: SearchSpace) -> SearchSpace:
-    """Return a space; raises OwnCodeError for what it says of itself that cannot be.
-
-    Spaces of latprof are not looked at.
-    """
-    cls = type(space)
-    if str(cls.__module__).partition(".")[0] == "latprof":
-        return space
-    with called(f"{cls.__qualname__}.name"):
-        name: object = space.name
-    if not isinstance(name, str) or not name.isprintable() or not name.strip():
-        raise InvalidValueError(
-            f"{cls.__name__} has no name",
-            field="space",
-            expected="an attribute `name`, text of its own",
-            got=shown(name),
-        )
-    for member in FIRST:
-        what = f"{cls.__qualname__}.{member}"
-        with called(what):
-            check, answer = ANSWERS[member], getattr(space, member)
-            expected = check(answer, ()) if check is not None else ""
-        checked_answer(what, answer, expected)
-    in_use.add(cls.__qualname__)
-    return space
 
 
 def _own_space(text: str, options: dict[str, Any]) -> SearchSpace:

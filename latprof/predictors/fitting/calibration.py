@@ -193,10 +193,10 @@ class Calibration(ShortRepr):
             fields.wrong("scores", "sorted errors")
         difficulty = fields.fields("difficulty")
         table = difficulty.optional_fields("table")
-        totals = tables.totals.shape[1]
-        whitening = _bounded(fields, "whitening", (totals, None), _LARGEST_WEIGHT)
-        if whitening.shape[1] > totals:
-            fields.wrong("whitening", f"at most {totals} columns")
+        centre = _bounded(fields, "centre", (tables.totals.shape[1],), _LARGEST_TOTAL)
+        whitening = _bounded(fields, "whitening", (len(centre), None), _LARGEST_WEIGHT)
+        if whitening.shape[1] > len(centre):
+            fields.wrong("whitening", f"at most {len(centre)} columns")
         return cls(
             tables,
             rows,
@@ -208,7 +208,7 @@ class Calibration(ShortRepr):
             ),
             # The first packs of format 2 do not state it.
             fields.number("least_ms", 0, 1e12) if "least_ms" in fields.values else 0.0,
-            _bounded(fields, "centre", (totals,), _LARGEST_TOTAL),
+            centre,
             whitening,
         )
 

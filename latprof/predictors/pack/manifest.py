@@ -276,7 +276,8 @@ def _predictor(
         raise PackError(f"{path}: {error.problem}", hint=hint) from None
     predictor = kind.from_files(space, files)
     if FILE in files:
-        predictor.calibration_ = Calibration.from_files(files, space_tables(space))
+        tables = space_tables(space)
+        predictor.calibration_ = Calibration.from_files(files, tables)
     if _parameters(predictor) != dict(stated.fields("parameters").values):
         raise PackAlteredError(f"{path}: the manifest states other parameters than the predictor")
     return predictor

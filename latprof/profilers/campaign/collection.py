@@ -30,7 +30,7 @@ from latprof.profilers.campaign.plan import Plan
 from latprof.profilers.host.checks import run_checks
 from latprof.profilers.host.facts import host_facts
 from latprof.profilers.host.git_revision import top_folder
-from latprof.profilers.targets import check_ready, profiler_class
+from latprof.profilers.targets import check_formats, check_ready, profiler_class
 from latprof.profilers.visits.measurers import measurers
 from latprof.profilers.visits.measuring_process import (
     DEFAULT_TIMEOUT_S,
@@ -40,7 +40,6 @@ from latprof.profilers.visits.network_source import (
     NetworkSource,
     PathLike,
     check_batch_size_of_models,
-    check_formats,
     reference_network,
     with_distinct_names,
 )
@@ -205,7 +204,7 @@ class Collection(ShortRepr):
 
         And OwnCodeError where a user's space cannot build the first network.
         """
-        check_formats(self.networks, profiler_class(self.target))
+        check_formats(self.target, [network.path for network in self.networks])
         for network in self.networks[:1]:
             try:
                 network.handed_over(self.options.batch_size)

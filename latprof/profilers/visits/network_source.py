@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
@@ -26,7 +26,6 @@ from latprof.errors import (
     InvalidValueError,
     LatprofError,
     ModelFileError,
-    UnsupportedModelError,
     UsageError,
 )
 from latprof.graph.input_values.input_rules import InputRule, Rules, input_rules
@@ -34,7 +33,6 @@ from latprof.measurement.records import Subject
 from latprof.profilers.visits.model_files.finished_models import finished_model
 
 if TYPE_CHECKING:
-    from latprof.profilers.base import Profiler
     from latprof.profilers.visits.model_files.models import Costs, ModelReading
 
 #: Paths are text or path objects.
@@ -49,19 +47,6 @@ def check_batch_size_of_models(batch_size: int) -> None:
             field="batch_size",
             hint="leave --batch-size out, or give --shape with the batch you want",
         )
-
-
-def check_formats(networks: Iterable[NetworkSource], profiler: type[Profiler]) -> None:
-    """Raise UnsupportedModelError for the first file that a target's runtime does not read."""
-    for network in networks:
-        if network.path is None or not _is_tflite_name(network.path):
-            continue
-        if network.path.suffix.lower() not in profiler.own_formats:
-            raise UnsupportedModelError(
-                f"{profiler.spelling} runs no TFLite files: {network.path.name}",
-                hint="give the ONNX file, or measure it with --target cpu:litert or "
-                "adb:SERIAL:litert",
-            )
 
 
 def _is_tflite_name(path: PathLike) -> bool:
@@ -165,7 +150,7 @@ class NetworkSource:
         inputs: Mapping[str, PathLike] | None = None,
         on_error: Callable[[Path, LatprofError], None] | None = None,
     ) -> list[NetworkSource]:
-        """The networks in ONNX files, and in TFLite files for LiteRT (:func:`check_formats`).
+        """The networks in ONNX files, and in TFLite files for LiteRT.
 
         Parameters
         ----------
