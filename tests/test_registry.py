@@ -21,6 +21,7 @@ from latprof.registry import (
     entry_point_problems,
     make,
     option_names,
+    registered_roots,
 )
 from latprof.searchers.base import Searcher
 from latprof.workflows.doctor import doctor
@@ -132,6 +133,15 @@ def test_names_of_latprof_stay_its_own_and_the_clash_is_told(latprof_distributio
     (check,) = [check for check in doctor().checks if check.name == "other packages"]
     assert check.status == "WARN"
     assert "greedy" in check.finding
+
+
+def test_a_class_of_latprof_with_another_name_is_no_code_of_somebody_elses(latprof_distribution):
+    points = {"latprof.profilers": {"fake:own": "latprof.testing.fakes:FakeProfiler"}}
+    latprof_distribution("fakes", {}, points)
+    latprof_distribution("own-spaces", {"own": OWN}, {"latprof.spaces": {"own": "own:OwnSpace"}})
+
+    assert "latprof" not in registered_roots()
+    assert "own" in registered_roots()
 
 
 def test_a_name_of_two_packages_is_nobodys(latprof_distribution):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from latprof.common.short_reprs import ShortRepr
+from latprof.common.short_reprs import first_names
 from latprof.errors import DeviceOfflineError, LatprofError
 from latprof.profilers.base import RunOptions
 
@@ -86,7 +87,7 @@ def with_begun(
         return error
     if not known:
         return DeviceOfflineError(error.problem, hint=error.hint)
-    begun = ", ".join(f"{d.wanted} ({d.settled} of {d.total} visits)" for d in known)
+    begun = first_names([f"{d.wanted} ({d.settled} of {d.total} visits)" for d in known], 20)
     return DeviceOfflineError(f"{error.problem}; begun before: {begun}", hint=error.hint)
 
 
