@@ -262,7 +262,9 @@ class FarmClient:
                 self.cancel(task)
                 raise DeviceOfflineError("the collection was stopped")
             try:
-                return task.future.result(timeout=look_every_s)
+                # result(timeout) would end all threads' transfers with its own: they share one.
+                task.future.exception(timeout=look_every_s)
+                return task.future.result()
             except Exception as error:
                 if task.future.status == "error":  # its own, or dask's KilledWorker
                     why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
@@ -303,4 +305,4 @@ class FarmClient:
                 return
             task = self.submit(device, device_tasks.release, owner)
             assert task.future is not None
-            task.future.result(timeout=_LOOK_EVERY_S * 5)
+            task.future.exception(timeout=_LOOK_EVERY_S * 5)

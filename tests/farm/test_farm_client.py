@@ -71,7 +71,9 @@ class Losing(FarmClient):
         return ["c"]
 
     def submitted(self, *_arguments, **_rest):
-        return SimpleNamespace(status="finished", result=lambda timeout: "made")
+        return SimpleNamespace(
+            status="finished", exception=lambda timeout: None, result=lambda: "made"
+        )
 
     def lose(self, error):
         """What is asked over the present connection gets an error, as dask has it."""
@@ -88,7 +90,7 @@ def failing(error):
 
 def pending(error):
     """What is waited for, over a connection that is lost."""
-    return SimpleNamespace(status="pending", result=failing(error), cancel=failing(error))
+    return SimpleNamespace(status="pending", exception=failing(error), cancel=failing(error))
 
 
 @pytest.fixture
@@ -109,16 +111,16 @@ def test_a_connection_that_is_lost_again_and_again_is_made_anew_until_it_is_too_
 
 @pytest.mark.parametrize("error", [TimeoutError("told to"), OSError("told to"), KeyError("told")])
 def test_what_a_task_itself_raises_is_not_asked_again_and_what_is_lost_is(without_dask, error):
-    def fail(timeout):
+    def fail():
         raise error
 
     with Losing([], 600.0) as client:
         task = Task(DEVICE, print, (), 0, 1)
-        task.future = SimpleNamespace(status="error", result=fail)
+        task.future = SimpleNamespace(status="error", exception=lambda timeout: error, result=fail)
         with pytest.raises(RuntimeFailedError, match=f"{type(error).__name__}: .*told"):
             client.result(task)
         assert client.connections == 1
-        lost = SimpleNamespace(status="cancelled", result=fail)
+        lost = SimpleNamespace(status="cancelled", exception=lambda timeout: error, result=fail)
         task.future, error = lost, ConnectionError("cut")
         assert client.result(task) == "made"
         assert client.connections == 2
