@@ -58,7 +58,8 @@ def _tiles(data: SearchReportData) -> tuple[Tile, ...]:
     noun = "Epochs" if data.epochs else "Networks evaluated"
     tiles = [Tile(noun, f"{len(trail):,}", detail=f"{inside:,} within the limit")]
     if best is None:
-        return (*tiles, Tile("Found", "nothing", detail="no network within the limit"))
+        why = "the last network is above" if data.epochs else "no network within"
+        return (*tiles, Tile("Found", "nothing", detail=f"{why} the limit"))
     tiles.append(Tile(data.noun.capitalize(), score(best.accuracy), detail=data.accuracy))
     detail = "what the limit holds for"
     if problem.upper is not None:

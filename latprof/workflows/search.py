@@ -281,15 +281,16 @@ def _run(
     store: StoreLike,
     on_progress: Callable[[SearchProgress], None] | None,
 ) -> StoredRun:
+    from latprof.searchers.base import best_of
+
     problem, steps = request.problem, request.steps
     unit = "epoch" if request.gradient else "network"
     best: Evaluation | None = None
 
     def on_step(number: int, step: Evaluation) -> None:
         nonlocal best
-        inside = step.bound_ms <= problem.limit_ms
-        if inside and (best is None or request.gradient or step.accuracy > best.accuracy):
-            best = step
+        known = [] if best is None or request.gradient else [best]
+        best = best_of([*known, step], problem.limit_ms) or best
         if on_progress is not None:
             on_progress(SearchProgress(number, steps, unit, best))
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from latprof.measurement.store.store import Store
     from latprof.measurement.store.trails import StoredSearch, Trails
     from latprof.reports.rendering.content import Report, Section
-    from latprof.searchers.base import Found
+    from latprof.searchers.base import Evaluation
 
 
 def searches_report(store: Store, own: SearchSpace | None = None) -> Report:
@@ -54,7 +54,7 @@ def _data(trails: Trails, search: StoredSearch, own: SearchSpace | None) -> Any:
     from latprof.datasets.spaces.named import space_from_description
     from latprof.registry import SEARCHERS
     from latprof.reports.search_data import SearchReportData
-    from latprof.searchers.base import SearchProblem
+    from latprof.searchers.base import Found, SearchProblem, best_of
 
     plan, sources = search.plan, search.plan["sources"]
     limit, upper = plan["limit_ms"], plan["upper"]
@@ -62,15 +62,18 @@ def _data(trails: Trails, search: StoredSearch, own: SearchSpace | None) -> Any:
     problem = SearchProblem(
         _NotAsked(space), _not_asked, math.inf if limit is None else float(limit), upper
     )
-    found = _found(trails, search, space, problem.limit_ms)
+    epochs = plan["method"] in SEARCHERS.special
+    steps = _steps(trails, search, space)
+    # As the search itself answers: by gradient the network derived last.
+    best = best_of(steps[-1:] if epochs else steps, problem.limit_ms)
     return SearchReportData(
         str(plan["method"]),
         problem,
-        found,
+        Found(best, steps),
         int(plan["seed"]),
         _first_word(sources, "latency"),
         _first_word(sources, "accuracy") or str(sources.get("data", "")),
-        epochs=plan["method"] in SEARCHERS.special,
+        epochs=epochs,
     )
 
 
@@ -79,15 +82,13 @@ def _first_word(sources: Mapping[str, str], name: str) -> str:
     return sources.get(name, "").partition(" ")[0]
 
 
-def _found(trails: Trails, search: StoredSearch, space: SearchSpace, limit_ms: float) -> Found:
-    from latprof.searchers.base import Evaluation, Found
+def _steps(trails: Trails, search: StoredSearch, space: SearchSpace) -> tuple[Evaluation, ...]:
+    from latprof.searchers.base import Evaluation
 
-    steps = tuple(
+    return tuple(
         Evaluation(space.parse(step.architecture), step.accuracy, step.latency_ms, step.bound_ms)
         for step in trails.steps(search.number)
     )
-    kept = [step for step in steps if step.bound_ms <= limit_ms]
-    return Found(max(kept, key=lambda step: step.accuracy, default=None), steps)
 
 
 class _NotAsked:

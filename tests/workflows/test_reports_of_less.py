@@ -23,13 +23,13 @@ def searched(tmp_path):
     return keep_searches(tmp_path / "searches.db", SPACE, SPACE)
 
 
-def keep_searches(path, *spaces):
+def keep_searches(path, *spaces, method="evolution", accuracies=(60, 61, 62, 63, 64, 65)):
     """A store with a search in each of the spaces, in turn."""
     with Store.open(path, create=True) as store:
         trails = Trails(store)
         for seed, space in enumerate(spaces):
             plan = {
-                "method": "evolution",
+                "method": method,
                 "space": space.description,
                 "limit_ms": 5.0,
                 "upper": 0.95,
@@ -38,8 +38,9 @@ def keep_searches(path, *spaces):
                 "options": {},
             }
             number = trails.begin(plan)
-            for row, architecture in enumerate(space.sample(6, seed)):
-                step = TrailStep(str(architecture), 60.0 + row, 3.0 + row / 2, 3.2 + row / 2)
+            for row, architecture in enumerate(space.sample(len(accuracies), seed)):
+                score = float(accuracies[row])
+                step = TrailStep(str(architecture), score, 3.0 + row / 2, 3.2 + row / 2)
                 trails.add(number, row, step)
             trails.end(number)
     return path
@@ -54,6 +55,21 @@ def test_a_store_of_searches_shows_the_last_one_and_lists_all(searched, tmp_path
     tables = [table for section in found.content.sections for table in section.tables]
     assert [row[0] for row in tables[-1].rows] == ["1", "2"]
     assert run_latprof("report", searched, "-o", tmp_path / "s.html").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "accuracies", "shown_ms"),
+    [
+        ("evolution", (60, 62, 62, 61, 70, 70), "3.500"),  # the faster one of two that are as good
+        ("evolution", (63, 62, 62, 61, 70, 70), "3.000"),
+        ("proxyless-g", (63, 62, 62, 61), "4.500"),  # what was derived last
+        ("proxyless-g", (60, 60, 60, 60, 60, 60), None),  # the last one is above the limit
+    ],
+)
+def test_a_report_names_the_network_that_the_search_named(tmp_path, method, accuracies, shown_ms):
+    path = keep_searches(tmp_path / "s.db", SPACE, method=method, accuracies=accuracies)
+    tiles = {tile.label: tile.value for tile in latprof.report(path).content.tiles}
+    assert tiles.get("Predicted latency") == shown_ms
 
 
 def test_a_search_in_a_space_of_ones_own_is_shown_where_the_space_is_told(tmp_path):

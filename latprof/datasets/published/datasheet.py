@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latprof.datasets.published.loading import dataset_names, kernel_dataset_names
 from latprof.measurement.records import Target
 from latprof.measurement.statistics import combine_visits, noise_floor_of_repeats, reconcile
 
@@ -336,12 +337,15 @@ def _overhead(metadata: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _use(metadata: Mapping[str, Any]) -> list[str]:
+    name = str(metadata["name"])
+    if name not in {*dataset_names(), *kernel_dataset_names()}:  # a file of somebody's
+        name += ".parquet"
     if metadata["space"] is None:
         return [
             "## How to use it",
             "",
             "```",
-            f"latprof train --kernels {metadata['name']} --output kernels.pack",
+            f"latprof train --kernels {name} --output kernels.pack",
             "```",
             "",
             "The latencies hold for the target above, and for no other processor, runtime version,",
@@ -353,8 +357,8 @@ def _use(metadata: Mapping[str, Any]) -> list[str]:
         "```python",
         "from latprof.datasets import load",
         "",
-        f'train = load("{metadata["name"]}", split="train")',
-        f'test = load("{metadata["name"]}", split="test")',
+        f'train = load("{name}", split="train")',
+        f'test = load("{name}", split="test")',
         "```",
         "",
         "The latencies hold for the target above, and for no other processor, runtime version,",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import numpy as np
 import pandas as pd
@@ -100,12 +101,16 @@ def test_visits_and_kernels_are_beside_it_and_name_no_host(made):
         assert b"secret-host" not in file.read_bytes()
 
 
-def test_the_datasheet_says_how_on_what_and_how_good(made):
+def test_the_datasheet_says_how_on_what_and_how_good(made, monkeypatch):
     text = datasets.datasheet(made[1])
     floor = datasets.load(made[1]).attrs["noise_floor"]["percent"]
     for words in ("a made-up one", "turbo: on", f"{floor:.2f} %", "CC0-1.0", "It is made up."):
         assert words in text
     assert "nan" not in text
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(made[1].parent)
+    exec(code, found := {})
+    assert len(found["train"]) + len(found["test"]) == len(datasets.load(made[1]))
 
 
 def test_a_store_without_repeats_or_kernels_makes_a_data_set_too(tmp_path):
