@@ -63,7 +63,8 @@ def columns(folder: Path) -> Iterator[tuple[ImportedLatencies, np.ndarray | None
             found = load_help(folder / "help", space, device)
             assert found.choices is not None
             labels = additive_labels(space, found.choices)
-            yield found, held_out_residuals(found.latency_ms[found.usable], labels[found.usable])
+            told = held_out_residuals(found.latency_ms[found.usable], labels[found.usable])
+            yield found, None if told is None else told[1]
     end_to_end = folder / "mobile-ml-benchmark" / "tflite_cnn_e2e.csv"
     if end_to_end.exists():
         for name in mobile_ml_columns(end_to_end)[:1]:

@@ -129,11 +129,11 @@ class Fields:
             self.wrong(name, f"a number from {low:g} to {high:g}")
         return float(value)
 
-    def optional_number(self, name: str, low: float = -1e300, high: float = 1e300) -> float | None:
-        """A finite number within limits, or None for null."""
+    def optional_number(self, name: str, low: float) -> float | None:
+        """A finite number of at least ``low``, or None for null."""
         if name in self.values and self.values[name] is None:
             return None
-        return self.number(name, low, high)
+        return self.number(name, low)
 
     def fields(self, name: str) -> Fields:
         """An object."""

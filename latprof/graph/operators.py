@@ -206,14 +206,6 @@ class Operator:
         """Bytes that one run writes."""
         return self._bytes(self.output_shapes, self.output_dtypes)
 
-    @property
-    def weight_bytes(self) -> int:
-        """Bytes of constants that one run reads: of a table only the rows that are looked up."""
-        if not self.weight_shapes:
-            return self._bytes(((self.parameters,),), ())
-        stored = self._bytes(self.weight_shapes, self.weight_dtypes)
-        return min(stored, self.write_bytes) if self.op_type in _LOOKS_UP else stored
-
     def _bytes(self, shapes: tuple[Shape, ...], dtypes: tuple[str, ...]) -> int:
         types = dtypes or (self.precision,) * len(shapes)
         sizes = (_ITEM_BYTES.get(each, 4.0) for each in types)

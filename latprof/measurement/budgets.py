@@ -247,10 +247,8 @@ def read_budgets(
     return budgets
 
 
-def percentile_interval(
-    visits_ms: Sequence[ArrayLike], percentile: float, coverage: float = 0.9
-) -> tuple[float, float]:
-    """A confidence interval of a percentile of runs that come in visits, in milliseconds.
+def percentile_interval(visits_ms: Sequence[ArrayLike], percentile: float) -> tuple[float, float]:
+    """A 90 % confidence interval of a percentile of runs that come in visits, in milliseconds.
 
     Woodruff's interval (Journal of the American Statistical Association 47, 1952): the share of the
     runs below the sample's percentile has an error that is known from the spread between the
@@ -263,7 +261,6 @@ def percentile_interval(
         Durations of the runs of each visit.
     percentile : float
         Above 0 and below 100.
-    coverage : float
 
     Returns
     -------
@@ -292,6 +289,6 @@ def percentile_interval(
     count = len(visits)
     between = math.sqrt(count / (count - 1) * float(np.sum(residuals**2))) / len(runs)
     error = max(between, math.sqrt(share * (1 - share) / len(runs)))
-    half = float(special.stdtrit(count - 1, (1 + coverage) / 2)) * error
+    half = float(special.stdtrit(count - 1, 0.95)) * error
     low, high = max(share - half, 0.0), share + half
     return float(np.quantile(runs, low)), (float(np.quantile(runs, high)) if high < 1 else math.inf)

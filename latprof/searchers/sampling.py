@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 #: Times that random architectures are drawn again because a constraint excludes them.
 _REDRAWS = 50
+#: Random architectures that are looked at for some that keep a limit.
+_DRAWS = 50_000
 #: Ways down to a limit that no random architecture keeps.
 _DESCENTS = 20
 
 
-def sample_within(
-    problem: SearchProblem, n: int, generator: np.random.Generator, *, draws: int = 50_000
-) -> Choices:
+def sample_within(problem: SearchProblem, n: int, generator: np.random.Generator) -> Choices:
     """Draw architectures that keep the limit, shape (1 to ``n``, decisions), repeats included.
 
-    Each decision is drawn uniformly and what exceeds the limit is drawn again, at most ``draws``
+    Each decision is drawn uniformly and what exceeds the limit is drawn again, at most 50,000
     times in all. Where none of these keeps it, single changes lead from some of them to faster
     ones. Raises UnreachableLimitError, with the least bound seen, where that does not help either.
     """
     kept: list[Choices] = []
     found, drawn = 0, 0
-    while found < n and drawn < draws:
+    while found < n and drawn < _DRAWS:
         size = max(256, 2 * (n - found))
         choices = random_choices(problem.space, size, generator)
         inside = problem.keeps_limit(choices)

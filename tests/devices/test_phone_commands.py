@@ -31,11 +31,12 @@ from latprof.errors import (
 )
 from latprof.profilers.base import RunOptions
 from latprof.profilers.runtimes.android import phones
+from latprof.profilers.runtimes.android.answers import ask_all
 from latprof.profilers.runtimes.android.measuring.adb_litert import AdbLiteRT
 from latprof.profilers.runtimes.android.owner import owned, owner_of
 from latprof.profilers.runtimes.android.phones import open_phone
 from latprof.profilers.runtimes.android.preparation import Preparation, prepared_phone
-from latprof.profilers.runtimes.android.state import read_state
+from latprof.profilers.runtimes.android.state import STATE_QUESTIONS, parse_state
 from latprof.profilers.runtimes.android.transport.adb_server import AdbServer
 from latprof.profilers.runtimes.android.transport.base import ListedPhone, Timeouts
 
@@ -255,7 +256,7 @@ def test_a_checkup_changes_nothing_and_records_what_is_played_back(well, tmp_pat
     with Phone(RecordedProfile(path), tmp_path / "again") as again:
         services = open_phone(again.serial, LONG)
         with services.link:
-            state = read_state(services)
+            state = parse_state(ask_all(services, STATE_QUESTIONS))
         assert state.thermals.skin_c == 33.4
         assert [core.largest_khz for core in state.cores][-1] == 2802000
         rows = {c.name: c.status for c in latprof.doctor(f"adb:{again.serial}").checks}

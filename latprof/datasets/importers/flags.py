@@ -68,7 +68,7 @@ def detect_flags(latency_ms: Floats, labels: Labels | None) -> frozenset[str]:
     found = set()
     if len(latency_ms) >= _MIN_ROWS and _whole(latency_ms):
         found.add(INTEGER_ROUNDED)
-    left_out = None if labels is None else _left_out(latency_ms, labels)
+    left_out = None if labels is None else held_out_residuals(latency_ms, labels)
     if left_out is None:
         return frozenset(found)
     rows, residuals = left_out
@@ -83,18 +83,14 @@ def detect_flags(latency_ms: Floats, labels: Labels | None) -> frozenset[str]:
     return frozenset(found)
 
 
-def held_out_residuals(latency_ms: Floats, labels: Labels) -> Floats | None:
-    """Residuals in ms of rows left out of an additive model, a fifth of them at a time.
+def held_out_residuals(
+    latency_ms: Floats, labels: Labels
+) -> tuple[NDArray[np.int64], Floats] | None:
+    """Rows left out of an additive model, a fifth of them at a time, and their residuals in ms.
 
     Without rows that alone have some label; None where the rows are fewer than two for each label,
     and so do not tell.
     """
-    left_out = _left_out(latency_ms, labels)
-    return None if left_out is None else left_out[1]
-
-
-def _left_out(latency_ms: Floats, labels: Labels) -> tuple[NDArray[np.int64], Floats] | None:
-    """The rows that were predicted, and their residuals; see :func:`held_out_residuals`."""
     one_hot = _one_hot(labels)
     rows = len(latency_ms)
     if rows - math.ceil(rows / _FOLDS) < max(2 * one_hot.shape[1], _MIN_ROWS):

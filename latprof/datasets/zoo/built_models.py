@@ -63,12 +63,12 @@ def is_quantized(key: str) -> bool:
     return _QUANTIZED in key
 
 
-def built_bytes(key: str, seed: int = 0) -> bytes:
+def built_bytes(key: str) -> bytes:
     """The model of a line; raises InvalidValueError for a line that is none."""
     if is_quantized(key):
         from latprof.graph.convert.quantized.forms import with_values
 
-        content: bytes = with_values(built_model(key), seed).SerializeToString()
+        content: bytes = with_values(built_model(key)).SerializeToString()
         return content
     if match := _ZOO.fullmatch(key):
         name, resolution, width, batch_size = match.groups()
@@ -77,10 +77,9 @@ def built_bytes(key: str, seed: int = 0) -> bytes:
             resolution=int(resolution),
             width=float(width),
             batch_size=int(batch_size),
-            seed=seed,
         )
     if match := _RANDOM.fullmatch(key):
-        return b"".join(_drawn(match).pieces(seed=seed))
+        return b"".join(_drawn(match).pieces())
     raise InvalidValueError("not a network that latprof builds", got=key[:100])
 
 

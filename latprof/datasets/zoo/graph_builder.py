@@ -152,12 +152,10 @@ class GraphBuilder:
         self.parameters += math.prod(shape)
         return self._stored(name, np.ones(shape, np.float32))
 
-    def learnt_table(
-        self, name: str, shape: Shape, entries: int, deviation: float = 0.1
-    ) -> NetworkValue:
+    def learnt_table(self, name: str, shape: Shape, entries: int) -> NetworkValue:
         """A tensor gathered from a table of so many learnt entries, as exporters fold it."""
         self.parameters += entries
-        return self._stored(name, RandomTensor(shape, deviation))
+        return self._stored(name, RandomTensor(shape, 0.1))
 
     def untrained(self, name: str, shape: Shape, value: float) -> NetworkValue:
         """A tensor of one value that training does not learn."""

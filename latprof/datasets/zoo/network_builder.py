@@ -132,20 +132,18 @@ class NetworkBuilder(OperatorBuilder):
         """A convolution of each channel by itself; ``rest`` as of :meth:`conv`."""
         return self.conv(x, x.channels, kernel, stride, groups=x.channels, name=name, **rest)  # type: ignore[arg-type]
 
-    def deconv(
-        self, x: NetworkValue, out: int, kernel: int, stride: int, *, name: str = "up"
-    ) -> NetworkValue:
+    def deconv(self, x: NetworkValue, out: int, kernel: int, stride: int) -> NetworkValue:
         """A transposed convolution with a bias that multiplies the size by its stride."""
         deviation = math.sqrt(1.0 / x.channels)
-        weight = self.weight(f"{name}.weight", (x.channels, out, kernel, kernel), deviation)
-        bias = self.weight(f"{name}.bias", (out,))
+        weight = self.weight("up.weight", (x.channels, out, kernel, kernel), deviation)
+        bias = self.weight("up.bias", (out,))
         pads = [(kernel - stride) // 2] * 4
         size = tuple(side * stride for side in x.size)
         return self.node(
             "ConvTranspose",
             [x, weight, bias],
             (x.shape[0], out, *size),
-            name,
+            "up",
             kernel_shape=[kernel] * 2,
             strides=[stride] * 2,
             pads=pads,
@@ -202,15 +200,12 @@ class NetworkBuilder(OperatorBuilder):
         *,
         act: str = "relu",
         gate: str = "sigmoid",
-        norm: bool = False,
-        bias: bool | None = None,
-        name: str = "se",
     ) -> NetworkValue:
         """Each channel times a gate computed from all means (Hu et al. 2018)."""
-        with self.scope(name):
+        with self.scope("se"):
             mean = self.global_pool(x)
-            mean = self.conv(mean, reduced, act=act, norm=norm, bias=bias, name="squeeze")
-            mean = self.conv(mean, x.channels, act=gate, norm=False, bias=bias, name="excite")
+            mean = self.conv(mean, reduced, act=act, norm=False, name="squeeze")
+            mean = self.conv(mean, x.channels, act=gate, norm=False, name="excite")
             return self.mul(x, mean, "scale")
 
     # Pools and sizes -----------------------------------------------------------------------
@@ -245,11 +240,11 @@ class NetworkBuilder(OperatorBuilder):
         """Means over the whole feature map: its size becomes 1."""
         return self.node("GlobalAveragePool", [x], (*x.shape[:2], 1, 1), name)
 
-    def adaptive_pool(self, x: NetworkValue, side: int, name: str = "pool") -> NetworkValue:
+    def adaptive_pool(self, x: NetworkValue, side: int) -> NetworkValue:
         """Means over windows so that about ``side`` x ``side`` are left."""
         stride = tuple(max(s // side, 1) for s in x.size)
         kernel = tuple(max(s - (side - 1) * t, 1) for s, t in zip(x.size, stride, strict=True))
-        return self.pool(x, "avg", kernel, stride, padding=0, name=name)  # type: ignore[arg-type]
+        return self.pool(x, "avg", kernel, stride, padding=0)  # type: ignore[arg-type]
 
     def resize(
         self,
@@ -304,27 +299,21 @@ class NetworkBuilder(OperatorBuilder):
         v: NetworkValue,
         *,
         bias: NetworkValue | None = None,
-        scale: float | None = None,
     ) -> NetworkValue:
         """Attention of queries, keys and values, (batch, heads, tokens, features) each."""
-        scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
+        scale = 1.0 / math.sqrt(q.shape[-1])
         keys = self.transpose(k, (0, 1, 3, 2), "keys")
-        scores = self.matmul(self.mul(q, self.constant(float(scale)), "scale"), keys, "scores")
+        scores = self.matmul(self.mul(q, self.constant(scale), "scale"), keys, "scores")
         if bias is not None:
             scores = self.add(scores, bias, "bias")
         return self.matmul(self.softmax(scores), v, "mix")
 
     def self_attention(
-        self,
-        x: NetworkValue,
-        heads: int,
-        *,
-        bias: NetworkValue | None = None,
-        qkv_bias: bool = True,
+        self, x: NetworkValue, heads: int, *, bias: NetworkValue | None = None
     ) -> NetworkValue:
         """Multi-head self-attention of tokens, one product for queries, keys and values."""
         batch, tokens, features = x.shape
-        qkv = self.linear(x, 3 * features, bias=qkv_bias, name="qkv")
+        qkv = self.linear(x, 3 * features, name="qkv")
         qkv = self.reshape(qkv, (batch, tokens, 3, heads, features // heads), "qkv.split")
         qkv = self.transpose(qkv, (2, 0, 3, 1, 4), "qkv.transpose")
         one = (batch, heads, tokens, features // heads)

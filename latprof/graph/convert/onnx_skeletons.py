@@ -6,16 +6,16 @@ import math
 
 from onnx import TensorProto
 
-from latprof.graph.convert.skeletons import LEAST_FILLED, SEEDS_APART, fill_for, skeleton_bytes
+from latprof.graph.convert.skeletons import LEAST_FILLED, fill_for, skeleton_bytes
 from latprof.graph.model_file import read_model
 
 
-def onnx_skeleton(content: bytes, seed: int = 0) -> bytes:
+def onnx_skeleton(content: bytes) -> bytes:
     """Return a serialised model without its weights, for the runner to fill.
 
     :func:`latprof.graph.convert.skeletons.filled` makes a model of it again, whose weights are
-    random with the scale of the model's own; ``seed`` chooses which. Weights of other types, and
-    constants of few values, are kept as they are. Raises ModelFileError for what is no ONNX model.
+    random with the scale of the model's own. Weights of other types, and constants of few values,
+    are kept as they are. Raises ModelFileError for what is no ONNX model.
     """
     fills, searched = [], 0
     for index, tensor in enumerate(read_model(content).graph.initializer):
@@ -28,6 +28,6 @@ def onnx_skeleton(content: bytes, seed: int = 0) -> bytes:
         start = content.find(values, searched)  # a file holds them in this order
         if start < 0:
             continue
-        fills.append(fill_for(content, start, count, (seed * SEEDS_APART + index) % 2**32))
+        fills.append(fill_for(content, start, count, index))
         searched = start + len(values)
     return skeleton_bytes(content, fills)

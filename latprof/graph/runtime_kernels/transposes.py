@@ -115,9 +115,9 @@ def transposes_past_splits(graph: KernelGraph) -> None:
                 _transpose_output(graph, split, name, node, perm)
 
 
-def _leads_to_transpose(graph: KernelGraph, name: str, steps: int = 48) -> bool:
+def _leads_to_transpose(graph: KernelGraph, name: str) -> bool:
     """Whether a transposition reads a value, or what views and operators on elements make of it."""
-    names, seen = [name], {name}
+    names, seen, steps = [name], {name}, 48
     while names and steps:
         steps -= 1
         for reader in graph.readers(names.pop(0)):

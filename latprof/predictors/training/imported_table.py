@@ -61,11 +61,11 @@ def predictor_from_table(table: LookupTable, space: SearchSpace) -> LookupTableP
     return LookupTablePredictor.of_entries(keyed, entries, counts, fixed)
 
 
-def tabulated(predictor: Predictor, n: int = 4000, seed: int = 0) -> LookupTablePredictor:
+def tabulated(predictor: Predictor, n: int) -> LookupTablePredictor:
     """Fit a lookup table to a fitted predictor's output on ``n`` sampled architectures.
 
     Where the predictor is a sum of block costs the table says the same; what it knows of how blocks
     act on each other is lost. Its counts are of sampled architectures, not of measured ones.
     """
-    choices = predictor.space.sample_choices(n, seed)
+    choices = predictor.space.sample_choices(n)
     return LookupTablePredictor(predictor.space).fit(choices, predictor.predict(choices))

@@ -71,9 +71,9 @@ def _printed(
     return output, messages
 
 
-def why_unknown(folder: Path | None = None) -> str:
+def why_unknown() -> str:
     """Why commits of the working folder may be unknown, in words; empty where git knows all."""
-    shallow, messages = _printed(("rev-parse", "--is-shallow-repository"), folder)
+    shallow, messages = _printed(("rev-parse", "--is-shallow-repository"), None)
     if shallow == ["true"]:
         return "this clone is shallow: fetch the other commits with git fetch --unshallow --tags"
     return messages[0][:300] if messages and not shallow else ""
@@ -94,9 +94,9 @@ def revision_here(tag: str = "", folder: Path | None = None) -> Revision:
     return Revision(commit, branch[:200], tag)
 
 
-def top_folder(folder: Path | None = None) -> Path | None:
-    """The root of the working tree of the working folder, or of another; None outside of one."""
-    lines = git("rev-parse", "--show-toplevel", folder=folder)
+def top_folder() -> Path | None:
+    """The root of the working folder's working tree; None outside of one."""
+    lines = git("rev-parse", "--show-toplevel")
     return Path(lines[0]).resolve() if lines and lines[0] else None
 
 
@@ -108,15 +108,13 @@ def commit_of(name: str, folder: Path | None = None) -> str:
     return lines[0] if lines and _COMMIT.fullmatch(lines[0]) else ""
 
 
-def commits_between(
-    good: str, bad: str, folder: Path | None = None, *, most: int = 10_000
-) -> list[str]:
+def commits_between(good: str, bad: str, folder: Path | None = None) -> list[str]:
     """The commits after ``good`` up to ``bad``, oldest first, by their first parents.
 
-    Empty where ``good`` is not among the first ``most`` ancestors.
+    Empty where ``good`` is not among the first 10,000 ancestors.
     """
     found = [bad]
-    for start in range(1, most, 200):
+    for start in range(1, 10_000, 200):
         names = [f"{bad}~{number}" for number in range(start, start + 200)]
         for line in git("rev-parse", *names, folder=folder):
             if line == good:

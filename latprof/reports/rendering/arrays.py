@@ -33,11 +33,11 @@ def thin(n: int, limit: int = MAX_POINTS, keep: ArrayLike = ()) -> NDArray[np.in
     return np.union1d(spread, kept)
 
 
-def histogram(values: ArrayLike, name: str, color: str, *, most_bins: int = 40) -> Series:
+def histogram(values: ArrayLike, name: str, color: str) -> Series:
     """A histogram of finite values as bars around their bins' centres."""
     array = floats(values)
     array = array[np.isfinite(array)]
-    counts, edges = np.histogram(array, bins=_bins(array, most_bins))
+    counts, edges = np.histogram(array, bins=_bins(array))
     return Series(
         name=name,
         kind="bars",
@@ -49,22 +49,22 @@ def histogram(values: ArrayLike, name: str, color: str, *, most_bins: int = 40) 
     )
 
 
-def _bins(array: Floats, most: int) -> int:
-    """Freedman and Diaconis' number of bins, within 8 and ``most``; 1 for equal values."""
+def _bins(array: Floats) -> int:
+    """Freedman and Diaconis' number of bins, within 8 and 40; 1 for equal values."""
     spread = float(np.ptp(array))
     if spread <= 1e-12 * float(np.abs(array).max(initial=1e-300)):
         return 1
     quartiles = float(np.subtract(*np.percentile(array, [75, 25])))
     width = 2 * quartiles / len(array) ** (1 / 3)
-    return int(np.clip(np.ceil(spread / width) if width > 0 else most, 8, most))
+    return int(np.clip(np.ceil(spread / width) if width > 0 else 40, 8, 40))
 
 
-def cumulative(values: ArrayLike, name: str, color: str, *, limit: int = 400) -> Series:
-    """The cumulative share, in percent, of finite values: a curve of at most ``limit`` steps."""
+def cumulative(values: ArrayLike, name: str, color: str) -> Series:
+    """The cumulative share, in percent, of finite values: a curve of at most 400 steps."""
     array = np.sort(floats(values))
     array = array[np.isfinite(array)]
     share = 100 * np.arange(1, len(array) + 1) / max(len(array), 1)
-    chosen = thin(len(array), limit)
+    chosen = thin(len(array), 400)
     return Series(name, "steps", array[chosen].tolist(), share[chosen].tolist(), color)
 
 

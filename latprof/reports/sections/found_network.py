@@ -50,9 +50,7 @@ def network_section(data: SearchReportData) -> tuple[Section, ...]:
     )
 
 
-def draw_network(
-    space: SearchSpace, architecture: Architecture, slug: str = "architecture"
-) -> Drawing:
+def draw_network(space: SearchSpace, architecture: Architecture) -> Drawing:
     """Draw a network: colours are kernel sizes, heights are expansions.
 
     Where no block has an expansion, heights are multiply-accumulates.
@@ -68,7 +66,7 @@ def draw_network(
         legend.append(("other block", _OTHER))
     height = "the expansion" if expanded else "multiply-accumulates"
     return Drawing(
-        slug,
+        "architecture",
         f"Block after block; the height is {height}, below is the output's shape",
         f"Drawing of {architecture}: " + ", ".join(box.label or "skip" for box in boxes[:60]),
         boxes,

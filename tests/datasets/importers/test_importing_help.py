@@ -156,7 +156,11 @@ def test_a_label_of_one_row_alone_is_left_out(choices, generator):
     choices[7, 0] = 9
     latency = additive(choices, generator)
     latency[7] *= 3
-    assert len(held_out_residuals(latency, choices)) == 799
+    told = held_out_residuals(latency, choices)
+    assert told is not None
+    rows, residuals = told
+    assert rows.tolist() == [row for row in range(800) if row != 7]
+    assert len(residuals) == 799
     assert detect_flags(latency, choices) == {"synthetic"}
 
 

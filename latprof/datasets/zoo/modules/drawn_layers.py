@@ -67,13 +67,11 @@ def mean_of_all(net: NetworkBuilder, *values: NetworkValue) -> None:
     net.output(net.concat(parts, 1))
 
 
-def elementwise(
-    net: NetworkBuilder, kind: str, x: NetworkValue, y: NetworkValue, name: str = ""
-) -> NetworkValue:
+def elementwise(net: NetworkBuilder, kind: str, x: NetworkValue, y: NetworkValue) -> NetworkValue:
     """An operator of two values that are broadcast."""
     length = max(len(x.shape), len(y.shape))
     sides = ((1,) * (length - len(each.shape)) + each.shape for each in (x, y))
-    return net.node(kind, [x, y], tuple(max(a, b) for a, b in zip(*sides, strict=True)), name)
+    return net.node(kind, [x, y], tuple(max(a, b) for a, b in zip(*sides, strict=True)))
 
 
 def unary(net: NetworkBuilder, kind: str, x: NetworkValue) -> NetworkValue:

@@ -22,7 +22,6 @@ def ask_all(
     questions: Mapping[str, str],
     *,
     timeout_s: float | None = None,
-    most_bytes: int = _MOST_BYTES,
 ) -> dict[str, str]:
     """What each shell command prints, by the question's name.
 
@@ -30,7 +29,7 @@ def ask_all(
     mark, which no answer can guess, separates the answers. Raises as :meth:`PhoneServices.run`.
     """
     mark, script = _script(questions)
-    ended = services.run(["sh", "-c", script], timeout_s=timeout_s, most_bytes=most_bytes)
+    ended = services.run(["sh", "-c", script], timeout_s=timeout_s, most_bytes=_MOST_BYTES)
     return _answers(ended.stdout, mark, questions, services.link.serial)
 
 

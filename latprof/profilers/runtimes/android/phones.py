@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 #: Most seconds for an adb server to answer, or to start where an adb program is there.
 SERVER_S, _START_S = 5.0, 15.0
+#: Most seconds for a phone to be paired.
+_PAIRING_S = 30.0
 #: How long a phone that is between two states is looked at again, and how often.
 _BETWEEN_S, _LOOK_AGAIN_S = 10.0, 0.25
 #: How adb's interface is known on a USB bus: class, subclass, protocol.
@@ -132,16 +134,16 @@ def remember_address(serial: str, address: str) -> None:
             write_atomically(_address_file(serial), address.encode())
 
 
-def pair_phone(address: str, code: str, timeout_s: float = 30.0) -> None:
+def pair_phone(address: str, code: str) -> None:
     """Pair with a phone over Wi-Fi, through an adb server; raises DeviceError."""
-    server = server_here(Deadline(timeout_s, f"pairing with {address}"), start=True)
+    server = server_here(Deadline(_PAIRING_S, f"pairing with {address}"), start=True)
     if server is None:
         raise DeviceError(
             "no adb server is there, through which phones are paired",
             field="server",
             hint="install Android's platform tools, or use a cable",
         )
-    server.pair(address, code, timeout_s)
+    server.pair(address, code, _PAIRING_S)
 
 
 def remedy(phone: ListedPhone) -> str:

@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from latprof.profilers.runtimes.android.answers import ask_all
 from latprof.profilers.runtimes.android.thermals import (
     Battery,
     Thermals,
@@ -17,7 +16,6 @@ from latprof.profilers.runtimes.android.thermals import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from latprof.profilers.runtimes.android.transport.services import PhoneServices
 
 _MOST_CORES = 64
 _CORE = re.compile(r"(\d{1,3})((?: +\S{1,64}){4})", re.ASCII)
@@ -85,11 +83,6 @@ class PhoneState:
         """The battery's temperature by its own service, else by the thermal service."""
         own = self.battery.celsius
         return own if own is not None else self.thermals.battery_c
-
-
-def read_state(services: PhoneServices, *, timeout_s: float | None = None) -> PhoneState:
-    """Ask a phone for its state in one round trip; raises as :meth:`PhoneServices.run`."""
-    return parse_state(ask_all(services, STATE_QUESTIONS, timeout_s=timeout_s))
 
 
 def parse_state(answers: Mapping[str, str]) -> PhoneState:

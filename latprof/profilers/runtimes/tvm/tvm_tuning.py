@@ -44,7 +44,7 @@ _SEED = 1
 _LOGGER = "tvm.s_tir.meta_schedule"
 
 
-def tuned_database(kernels: Kernels, trials: int, threads: int, folder: Path | None = None) -> Any:
+def tuned_database(kernels: Kernels, trials: int, threads: int) -> Any:
     """The best schedules of a network's kernels, found now or earlier, as TVM's database.
 
     Parameters
@@ -54,8 +54,6 @@ def tuned_database(kernels: Kernels, trials: int, threads: int, folder: Path | N
         Schedules that are measured of each kernel.
     threads : int
         Threads that a kernel may run on.
-    folder : Path, optional
-        Where found schedules are kept; :func:`latprof.common.files.cache_folder` unless given.
 
     Raises
     ------
@@ -69,7 +67,7 @@ def tuned_database(kernels: Kernels, trials: int, threads: int, folder: Path | N
 
         tasks = meta_schedule.relax_integration.extract_tasks(kernels.module, kernels.target)
         database = meta_schedule.database.MemoryDatabase()
-        kept = KeptSchedules(folder or cache_folder("tvm"), kernels.target, trials, threads)
+        kept = KeptSchedules(cache_folder("tvm"), kernels.target, trials, threads)
         missing = [task for task in tasks if not kept.restore(task, database)]
         if missing:
             with kept.locked():  # another process may have found them, and would disturb ours

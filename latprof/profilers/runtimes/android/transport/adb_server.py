@@ -13,7 +13,6 @@ import select
 import shutil
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from latprof.errors import (
     ConnectionLostError,
@@ -31,9 +30,6 @@ from latprof.profilers.runtimes.android.transport.base import (
 )
 from latprof.profilers.runtimes.android.transport.usb_cables import USB_HINTS
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 _PORT = 5037
 _LONGEST_REASON, _LONGEST_LINE = 4096, 1024
 #: A line of the list. A serial may hold blanks: ``adb-X (2)._adb-tls-connect._tcp`` of Wi-Fi, or
@@ -46,12 +42,11 @@ _LISTED = re.compile(
 _UNKNOWN = "unknown host service"
 
 
-def server_address(environment: Mapping[str, str] | None = None) -> tuple[str, int]:
+def server_address() -> tuple[str, int]:
     """Where the server listens, by adb's own variables; raises UsageError for a wrong one."""
-    environment = os.environ if environment is None else environment
-    port = environment.get("ANDROID_ADB_SERVER_PORT", str(_PORT))
-    host = environment.get("ANDROID_ADB_SERVER_ADDRESS", "127.0.0.1")
-    if found := re.fullmatch(r"tcp:(?:(.+):)?(\d+)", environment.get("ADB_SERVER_SOCKET", "")):
+    port = os.environ.get("ANDROID_ADB_SERVER_PORT", str(_PORT))
+    host = os.environ.get("ANDROID_ADB_SERVER_ADDRESS", "127.0.0.1")
+    if found := re.fullmatch(r"tcp:(?:(.+):)?(\d+)", os.environ.get("ADB_SERVER_SOCKET", "")):
         host, port = found[1] or host, found[2]
     if not (port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):
         raise UsageError(
