@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
 import onnx
@@ -120,13 +121,19 @@ class Inference:
         """Note sizes for the first values that lack them; what makes these is returned."""
         graph, names = self.model.graph, []
         constants = {t.name: t for t in graph.initializer}
+
+        @cache
+        def small_values(name: str) -> list[float] | None:
+            array = small_array(constants[name]) if name in constants else None
+            return None if array is None else array.ravel().tolist()
+
         for node in _open_ends(graph, found):
             if any(name and found.shapes.get(name) is None for name in node.input):
                 continue
             values = {
-                position: array.ravel().tolist()
+                position: known
                 for position, name in enumerate(node.input)
-                if name in constants and (array := small_array(constants[name])) is not None
+                if (known := small_values(name)) is not None
             }
             partial = [self.partial.get(name) for name in node.output]
             shapes = assumed_shapes(node, found.shapes, partial, values)
