@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from latprof.measurement.quiet.target_constant import Constant
     from latprof.profilers.base import Profiler
     from latprof.profilers.campaign.campaign import Progress
+    from latprof.profilers.campaign.collection import Collection, PreparedCollection
     from latprof.profilers.host.checks import Check
     from latprof.profilers.host.host_report import HostReport
+    from latprof.profilers.watching import Watch
     from latprof.workflows.collect_farm import FarmCollectResult
     from latprof.workflows.collect_kernels import KernelCollectResult
 
@@ -197,13 +199,10 @@ def collect(
     HostBusyError
         Where a quiet host is required and this one is busy.
     """
-    from latprof.measurement.labels import TargetLabels
     from latprof.measurement.store.store import Store
-    from latprof.measurement.summary import summarize
     from latprof.profilers.campaign.collection import Collection
     from latprof.profilers.host.git_revision import revision_here
-    from latprof.profilers.targets import profiler_class
-    from latprof.profilers.watching import Watch, remembered
+    from latprof.profilers.watching import Watch
 
     if kernels:
         _check_alone(
@@ -301,11 +300,41 @@ def collect(
             on_progress=on_progress,
             on_note=on_note,
         )
-    prepared = collection.prepare(timeout_s=timeout_s, **planned)
-    watch = Watch(quiet, on_note=on_note or (lambda _text: None))
+    return _collect_here(
+        collection,
+        collection.prepare(timeout_s=timeout_s, **planned),
+        store,
+        Watch(quiet, on_note=on_note or (lambda _text: None)),
+        tag=tag,
+        known_constant=known_constant,
+        named=bool(paths),
+        unusable=unusable,
+        on_progress=on_progress,
+    )
+
+
+def _collect_here(
+    collection: Collection,
+    prepared: PreparedCollection,
+    store: StoreLike,
+    watch: Watch,
+    *,
+    tag: str,
+    known_constant: bool,
+    named: bool,
+    unusable: Mapping[str, str],
+    on_progress: Callable[[Progress], None] | None,
+) -> CollectResult:
+    """Make the visits on this computer, and say what the store knows of the target then."""
+    from latprof.measurement.labels import TargetLabels
+    from latprof.measurement.summary import summarize
+    from latprof.profilers.host.git_revision import revision_here
+    from latprof.profilers.targets import profiler_class
+    from latprof.profilers.watching import remembered
+
     with open_store(store, create=True, on_wait=watch.on_note) as opened:
         collection.check_store(opened)
-        profiler = profiler_class(target)(how)
+        profiler = profiler_class(collection.target)(collection.options)
         checks = watch.before(profiler)
         found, outcome = prepared.run(opened, revision=revision_here(tag), on_progress=on_progress)
         costs = costs_of(collection)
@@ -318,13 +347,14 @@ def collect(
             known = TargetLabels.of(opened, found)
         elif better is not None:
             watch.on_note(_offer(known.constant, better))
+        host = _host(profiler, known, checks, outcome.made + outcome.repeated)
         return CollectResult(
             found,
             outcome,
             summarize(known),
             costs,
-            host=(host := _host(profiler, known, checks, outcome.made + outcome.repeated)),
-            labels=labels_of(known, collection, host) if paths else (),
+            host=host,
+            labels=labels_of(known, collection, host) if named else (),
             table=known.labels,
             unusable=unusable,
         )

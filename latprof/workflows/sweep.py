@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from latprof.common.cores import allowed_cores
 from latprof.common.extras import needs
 from latprof.common.limits import whole
 from latprof.common.short_reprs import ShortRepr
@@ -157,7 +157,7 @@ def sweep(
     options = run_options(target, {**run, "batch_size": 1, "threads": threads[0]}, on_note)
     if streams and not profiler_class(target).runs_here:
         raise UsageError("`streams` are for targets of this computer", field="streams", got=target)
-    cores = len(options.cores) or _cores()
+    cores = len(options.cores) or len(allowed_cores())
     with _sources(network, space_of(space), batch_sizes, shapes, inputs) as (name, sources):
         found = sweep_network(
             name,
@@ -185,10 +185,6 @@ def _numbers(name: str, given: Sequence[int]) -> tuple[int, ...]:
     for number in given:
         whole(1, _MOST).check(name, number)
     return tuple(sorted(set(given)))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

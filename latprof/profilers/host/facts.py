@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from latprof.common.cores import allowed_cores
 from latprof.measurement.quiet.conditions import cgroup_cpu_folders, read_text
 
 _CPU = "sys/devices/system/cpu"
@@ -43,12 +44,6 @@ _VECTOR_FEATURES = {
 _IMPLIED = {"avx": "avx2", "avx2": "avx512", "fma": "avx512", "sve": "sve2"}
 
 
-def _allowed_cores() -> frozenset[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return frozenset(os.sched_getaffinity(0))
-    return frozenset(range(os.cpu_count() or 1))
-
-
 @dataclass(frozen=True)
 class Host:
     """Where the facts of a host are read, and how a test replaces them.
@@ -69,7 +64,7 @@ class Host:
 
     root: Path = Path("/")
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
-    allowed_cores: frozenset[int] = field(default_factory=_allowed_cores)
+    allowed_cores: frozenset[int] = field(default_factory=allowed_cores)
     window_s: float = 0.5
     sleep: Callable[[float], None] = time.sleep
 

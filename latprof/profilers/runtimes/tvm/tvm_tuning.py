@@ -15,7 +15,6 @@ import importlib
 import importlib.metadata
 import json
 import logging
-import os
 import sys
 import tempfile
 import types
@@ -24,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latprof.common.cores import allowed_cores
 from latprof.common.extras import require
 from latprof.common.files import cache_folder, output_error, write_atomically
 from latprof.errors import DeviceError, RuntimeFailedError
@@ -214,7 +214,7 @@ def _best_record(task: Any, trials: int, tools: dict[str, Any]) -> Any:
         ),
         task_name=task.task_name,
         rand_state=_SEED,
-        num_threads=_search_threads(),
+        num_threads=len(allowed_cores()),  # no trial runs meanwhile
         logger=logging.getLogger(_LOGGER),
     )
     with tempfile.TemporaryDirectory(prefix="latprof-") as directory:
@@ -231,11 +231,6 @@ def _best_record(task: Any, trials: int, tools: dict[str, Any]) -> Any:
     records = [json.loads(line)[1] for line in lines.splitlines()]
     ran = [record for record in records if record[1] and max(record[1]) < _FAILED_S]
     return min(ran, key=lambda record: sum(record[1]) / len(record[1]), default=None)
-
-
-def _search_threads() -> int:
-    """The search may use every core of this process; no trial runs meanwhile."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
 def _builder() -> Any:
