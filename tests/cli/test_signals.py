@@ -9,9 +9,8 @@ import time
 
 import psutil
 import pytest
-from command_line import COMMAND
+from command_line import COMMAND, LONGEST_S
 
-LONG_S = 120.0
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 #: A command whose work is a given text, started as a console script starts one.
@@ -101,7 +100,7 @@ def test_work_of_any_kind_ends(tmp_path, work, number):
             if said[-1] == "ready":
                 break
         process.send_signal(number)
-        _, errors = process.communicate(timeout=LONG_S)
+        _, errors = process.communicate(timeout=LONGEST_S)
     assert process.returncode == 128 + number, errors
     assert "Traceback" not in errors
     assert "Exception ignored" not in errors
@@ -139,7 +138,7 @@ def test_what_interrupts_an_import_is_raised_when_it_is_over(tmp_path, number):
             pass
         process.send_signal(number)
         try:
-            _, errors = process.communicate("x", timeout=LONG_S)
+            _, errors = process.communicate("x", timeout=LONGEST_S)
         finally:
             process.kill()
     assert process.returncode == 128 + number, errors
@@ -167,7 +166,7 @@ def test_modules_that_are_half_imported_have_nothing_to_clean_up():
     ) as process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=LONG_S)
+        _, errors = process.communicate(timeout=LONGEST_S)
     assert (process.returncode, errors) == (143, "latprof: interrupted\n")
 
 
@@ -209,7 +208,7 @@ def test_nothing_is_left_of_a_folder_amid_whose_making_a_signal_came(tmp_path):
         [sys.executable, "-c", AMID_THE_FOLDER],
         capture_output=True,
         text=True,
-        timeout=LONG_S,
+        timeout=LONGEST_S,
         env=os.environ | {"TMPDIR": str(tmp_path)},
         check=False,
     )
@@ -239,7 +238,7 @@ def test_from_the_first_line_on(tmp_path, seconds_of_help, number, share):
         assert process.stdout.readline() == "main\n"
         time.sleep(0.002 + share * seconds_of_help)
         process.send_signal(number)
-        _, errors = process.communicate(timeout=LONG_S)
+        _, errors = process.communicate(timeout=LONGEST_S)
     assert process.returncode in {128 + number, 0}  # 0: it was done
     assert errors.replace("latprof: interrupted\n", "") == ""
     assert list(tmp_path.iterdir()) == []
@@ -254,7 +253,7 @@ def test_what_is_ignored_stays_ignored(tmp_path):
         while process.stdout.readline().strip() != "ready":
             pass
         process.send_signal(signal.SIGHUP)
-        out, _ = process.communicate(timeout=LONG_S)
+        out, _ = process.communicate(timeout=LONGEST_S)
     assert (process.returncode, out) == (0, "done\n")
 
 

@@ -11,9 +11,10 @@ import time
 import numpy as np
 import onnx
 import pytest
+from command_line import LONGEST_S
 from farm_processes import Program
 from onnx import TensorProto, helper
-from phone_station import LONG_S, Station, onnxruntime_library
+from phone_station import Station, onnxruntime_library
 
 import latprof
 from latprof.graph.convert.to_tflite import tflite_bytes
@@ -73,7 +74,7 @@ def small_model(path, operator="Relu"):
 
 def await_no_runner(station):
     """It ends by itself after its host has gone."""
-    end = time.monotonic() + LONG_S
+    end = time.monotonic() + LONGEST_S
     while station.phone.processes("runner-"):
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -193,7 +194,7 @@ def test_a_phone_that_throttles_is_waited_for_and_its_visits_are_not_used(statio
     )
     words = ("--target", "adb:litert", "-n", "3", "--store", store)
     process = station.start("collect", *SMALL, *words)
-    end = time.monotonic() + LONG_S
+    end = time.monotonic() + LONGEST_S
     while not (store.exists() and len(visits_of(store)) > 1):
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -202,7 +203,7 @@ def test_a_phone_that_throttles_is_waited_for_and_its_visits_are_not_used(statio
     time.sleep(8)  # a look and more
     assert len(visits_of(store)) <= seen + 1  # the one that was being made
     station.phone.answer("dumpsys.thermalservice", station.phone.profile.thermals)
-    _, error = process.communicate(timeout=LONG_S)
+    _, error = process.communicate(timeout=LONGEST_S)
     assert "the phone cools down (thermal status 1)" in error or len(visits_of(store)) == seen
     for _, code, disturbed, text in visits_of(store):
         found = json.loads(text)
@@ -218,13 +219,13 @@ def test_a_phone_is_put_back_however_a_collection_ends(station, tmp_path, how):
     store = tmp_path / "cut.db"
     words = ("--target", "adb:litert", "-n", "300", "--mode", "fixed-performance", "--store", store)
     process = station.start("collect", *SMALL, *words)
-    end = time.monotonic() + LONG_S
+    end = time.monotonic() + LONGEST_S
     while not (store.exists() and len(visits_of(store)) > 1):
         assert time.monotonic() < end
         time.sleep(0.02)
     assert station.phone.asked("fixed-performance-mode") == "true\n"
     os.kill(process.pid, how)
-    process.communicate(timeout=LONG_S)
+    process.communicate(timeout=LONGEST_S)
     ends = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
     assert process.returncode == ends[how]
     if how == signal.SIGKILL:  # the next start puts it back
@@ -242,13 +243,13 @@ def test_a_runner_that_hangs_costs_one_visit_and_its_time_out(station, tmp_path)
     store = tmp_path / "hang.db"
     words = ("--target", "adb:litert", "-n", "2", "--timeout", "20", "--store", store)
     process = station.start("collect", *SMALL, *words)
-    end = time.monotonic() + LONG_S
+    end = time.monotonic() + LONGEST_S
     while not (store.exists() and visits_of(store)):
         assert time.monotonic() < end
         time.sleep(0.02)
     for number in station.phone.processes("runner-"):
         os.kill(number, signal.SIGSTOP)
-    _, error = process.communicate(timeout=4 * LONG_S)
+    _, error = process.communicate(timeout=4 * LONGEST_S)
     assert "Traceback" not in error
     found = visits_of(store)
     assert [row[1] for row in found if row[1] is not None] in ([], ["timeout"])
@@ -260,7 +261,7 @@ def test_a_second_latprof_says_who_has_the_phone(station, tmp_path):
     process = station.start(
         "collect", *SMALL, "--target", "adb:litert", "-n", "300", "--store", store
     )
-    end = time.monotonic() + LONG_S
+    end = time.monotonic() + LONGEST_S
     while not (store.exists() and visits_of(store)):
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -269,7 +270,7 @@ def test_a_second_latprof_says_who_has_the_phone(station, tmp_path):
     )
     assert f"process {process.pid}" in done.stderr
     process.terminate()
-    process.communicate(timeout=LONG_S)
+    process.communicate(timeout=LONGEST_S)
 
 
 # Bad input ---------------------------------------------------------------------------------------

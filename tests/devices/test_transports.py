@@ -12,6 +12,7 @@ from functools import partial
 
 import pytest
 from adb_phone import Phone
+from command_line import LONGEST_S
 from free_port import free_port
 from newer_adb import newer_adb
 from phone_profiles import PROFILES
@@ -29,9 +30,6 @@ from latprof.profilers.runtimes.android.transport import adb_direct
 from latprof.profilers.runtimes.android.transport.adb_server import AdbServer
 from latprof.profilers.runtimes.android.transport.base import Deadline
 from latprof.profilers.runtimes.android.transport.services import PhoneServices
-
-#: Long enough for any machine: what a test waits for comes, or the connection ends.
-LONG_S = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -76,19 +74,19 @@ def newer_server(home, tmp_path_factory):
 
 
 def linked_by_server(server, phone):
-    server.ask(f"host:connect:{phone.serial}", Deadline(LONG_S, "connect"))
-    end = time.monotonic() + LONG_S
+    server.ask(f"host:connect:{phone.serial}", Deadline(LONGEST_S, "connect"))
+    end = time.monotonic() + LONGEST_S
     while {p.serial: p.state for p in server.phones()}.get(phone.serial) != "device":
         assert time.monotonic() < end
         time.sleep(0.05)
-    return server.link(phone.serial, LONG_S)
+    return server.link(phone.serial, LONGEST_S)
 
 
 @pytest.fixture(params=["server", "newer_server", "direct"])
 def services(request, phone):
     phone.link.heal()
     if request.param == "direct":
-        link = adb_direct.connect(phone.serial, LONG_S)
+        link = adb_direct.connect(phone.serial, LONGEST_S)
     else:
         link = linked_by_server(request.getfixturevalue(request.param), phone)
     with link:
@@ -140,16 +138,16 @@ def test_a_time_limit_holds_over_a_call_whose_output_trickles(services):
 
 def test_output_without_end_is_refused(services):
     with pytest.raises(DeviceError, match="wrote more than"):
-        services.run(["yes"], most_bytes=100_000, timeout_s=LONG_S)
+        services.run(["yes"], most_bytes=100_000, timeout_s=LONGEST_S)
 
 
 def test_a_program_is_talked_to_and_ends_with_its_stream(services, phone):
-    deadline = Deadline(LONG_S, "cat")
+    deadline = Deadline(LONGEST_S, "cat")
     with services.start(["cat"]) as stream:
         stream.write(b"hello\n", deadline)
         assert stream.exactly(6, deadline) == b"hello\n"
         assert phone.processes("cat")
-    end = time.monotonic() + LONG_S
+    end = time.monotonic() + LONGEST_S
     while phone.processes("cat"):
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -158,17 +156,17 @@ def test_a_program_is_talked_to_and_ends_with_its_stream(services, phone):
 @pytest.mark.parametrize("way", ["push", "pull"])
 def test_a_cable_that_is_cut_in_a_file_is_a_lost_connection(services, phone, way):
     place = "/data/local/tmp/file"
-    carry = partial(services.push, bytes(50 << 20), place, timeout_s=LONG_S)
+    carry = partial(services.push, bytes(50 << 20), place, timeout_s=LONGEST_S)
     if way == "pull":
         carry()
-        carry = partial(services.pull, place, timeout_s=LONG_S)
+        carry = partial(services.pull, place, timeout_s=LONGEST_S)
     phone.link.carried, phone.link.cut_after = 0, 1_000_000
     with pytest.raises((ConnectionLostError, DeviceOfflineError)):
         carry()
 
 
 def test_a_cable_that_is_cut_in_a_command_is_a_lost_connection(services, phone):
-    deadline = Deadline(LONG_S, "cat")
+    deadline = Deadline(LONGEST_S, "cat")
     with services.start(["cat"]) as stream:
         stream.write(b"hello\n", deadline)
         assert stream.exactly(6, deadline) == b"hello\n"
@@ -187,7 +185,7 @@ def test_noise_is_refused(phone, home):
     phone.link.garbage_after = phone.link.carried
     try:
         with pytest.raises(ConnectionLostError, match="not adb's protocol"):
-            adb_direct.connect(phone.serial, LONG_S)
+            adb_direct.connect(phone.serial, LONGEST_S)
     finally:
         phone.link.heal()
 
@@ -196,7 +194,7 @@ def test_a_phone_that_is_not_there(server):
     with pytest.raises(DeviceOfflineError, match="no such phone"):
         server.link("nobody")
     with pytest.raises(DeviceOfflineError):
-        adb_direct.connect("127.0.0.1:9", LONG_S)
+        adb_direct.connect("127.0.0.1:9", LONGEST_S)
 
 
 def test_a_phone_says_what_it_is_over_each_way(services):
@@ -216,10 +214,10 @@ def connected_within(serial, *limits_s):
 def test_a_phone_that_asks_for_a_key_is_unauthorized_until_it_lists_it(tmp_path, home):
     with Phone(PROFILES["pixel-8"], tmp_path, with_keys=True) as locked:
         with pytest.raises(DeviceUnauthorizedError, match="Allow USB debugging"):
-            connected_within(locked.serial, 2.0, 10.0, LONG_S)
+            connected_within(locked.serial, 2.0, 10.0, LONGEST_S)
         private = home / ".android" / "adbkey"
         assert private.stat().st_mode & 0o777 == 0o600
         locked.allow(private.with_name("adbkey.pub"))
         locked.reboot()
-        with adb_direct.connect(locked.serial, LONG_S) as link:
+        with adb_direct.connect(locked.serial, LONGEST_S) as link:
             assert PhoneServices(link).run(["getprop", "ro.product.model"]).stdout == "Pixel 8\n"

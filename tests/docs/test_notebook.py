@@ -4,6 +4,7 @@ import json
 import runpy
 
 import pytest
+from command_line import LONGEST_S
 from documents import ROOT
 
 
@@ -22,7 +23,9 @@ def test_every_cell_runs(tmp_path, monkeypatch):
     text = (ROOT / "docs" / "notebook.ipynb").read_text(encoding="utf-8")
     notebook = nbformat.reads(text, as_version=4)
     resources = {"metadata": {"path": str(tmp_path)}}
-    nbclient.NotebookClient(notebook, timeout=600, resources=resources).execute()
+    nbclient.NotebookClient(
+        notebook, timeout=LONGEST_S, startup_timeout=LONGEST_S, resources=resources
+    ).execute()
     outputs = [cell.get("outputs", []) for cell in notebook.cells]
     shown = json.dumps(outputs)
     assert "latency_ms" in shown

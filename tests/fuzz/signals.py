@@ -8,6 +8,7 @@ import sys
 import time
 
 import psutil
+from command_line import LONGEST_S
 from computed_store import fill_store
 
 from tests.fuzz.outcomes import BAD
@@ -33,8 +34,6 @@ START = "from latprof.cli.main import main; print('started', flush=True); main()
 WITHIN_S = 2.0
 #: Latest signal, in seconds: of a command that takes longer most is measuring.
 LATEST_S = 4.0
-#: A guard against hangs in seconds, far above what a busy machine takes.
-LONGEST_S = 120.0
 MARK = "LATPROF_FUZZ_SIGNALS"
 
 

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from adb_phone import Phone
+from command_line import LONGEST_S
 from free_port import free_port
 from phone_profiles import PROFILES
 
@@ -21,7 +22,6 @@ from latprof.profilers.runtimes.android.transport.base import Deadline
 from latprof.profilers.runtimes.android.transport.services import PhoneServices
 
 ROOT = Path(__file__).parents[2]
-LONG_S = 120.0
 
 
 def library(package, pattern):
@@ -101,7 +101,7 @@ class Station:
     def _public_key(self):
         """The server's own key, which it has made when it started."""
         private = self.home / ".android" / "adbkey"
-        end = time.monotonic() + LONG_S
+        end = time.monotonic() + LONGEST_S
         while not private.with_name("adbkey.pub").exists():
             self.start_server()
             assert time.monotonic() < end
@@ -111,10 +111,10 @@ class Station:
     def connect(self, serial=None, state="device"):
         """Have the server, started where it is not there, know the phone in this state."""
         serial = serial or self.phone.serial
-        end = time.monotonic() + LONG_S
+        end = time.monotonic() + LONGEST_S
         while True:
             with contextlib.suppress(LatprofError):
-                self.server.ask(f"host:connect:{serial}", Deadline(LONG_S, "connect"))
+                self.server.ask(f"host:connect:{serial}", Deadline(LONGEST_S, "connect"))
             with contextlib.suppress(LatprofError):
                 if {p.serial: p.state for p in self.server.phones()}.get(serial) == state:
                     return
@@ -125,12 +125,12 @@ class Station:
 
     def disconnect(self, serial):
         """Have the server forget a phone."""
-        self.server.ask(f"host:disconnect:{serial}", Deadline(LONG_S, "disconnect"))
+        self.server.ask(f"host:disconnect:{serial}", Deadline(LONGEST_S, "disconnect"))
 
     def shell(self, words):
         """Run a command on the phone."""
-        with self.server.link(self.phone.serial, LONG_S) as link:
-            return PhoneServices(link).run(words, timeout_s=LONG_S)
+        with self.server.link(self.phone.serial, LONGEST_S) as link:
+            return PhoneServices(link).run(words, timeout_s=LONGEST_S)
 
     @contextlib.contextmanager
     def in_this_process(self):

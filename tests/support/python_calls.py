@@ -4,14 +4,14 @@ import functools
 import math
 import signal
 
+from command_line import LONGEST_S
+
 import latprof
 from latprof.errors import LatprofError
 
 NETWORK = "1,0,6,6,2,0,1,1,5,1,1,1,4,1,1,1,5,5,2,2,5"
 PACK = "proxyless-cpu-ort1"
 SHAPES = {"x": (1, 3, 8, 8)}
-#: A guard against hangs, far above what a busy machine takes.
-LONGEST_S = 120
 
 
 @functools.cache

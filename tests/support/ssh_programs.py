@@ -10,11 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from command_line import LONGEST_S
 
 import latprof
 
-#: A guard against hangs in seconds, far above what a busy machine takes.
-LONGEST_S = 120
 FAKE = """#!/bin/sh
 echo "$*" >> {log}
 while [ "$1" != "--" ]; do shift; done

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import LONGEST_S
 from elf import read_elf
 from onnx import TensorProto, helper
 from runners import a_process, a_runner, litert, onnxruntime, random_input
@@ -33,7 +34,6 @@ from latprof.profilers.visits.network_source import reference_network
 pytestmark = pytest.mark.skipif(
     os.uname().machine != "x86_64" or os.uname().sysname != "Linux", reason="x86-64 Linux only"
 )
-LONG_S = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -327,13 +327,13 @@ GARBAGE = [
 
 def test_garbage_is_refused_in_a_line_and_the_next_request_answered():
     with a_process() as child:
-        assert read_answer(child.read_line(LONG_S, 1 << 16)).kind == "hello"
+        assert read_answer(child.read_line(LONGEST_S, 1 << 16)).kind == "hello"
         for number, garbage in enumerate(GARBAGE, start=1):
-            child.write(garbage + b"\n", LONG_S)
-            answer = read_answer(child.read_line(LONG_S, 1 << 16))
+            child.write(garbage + b"\n", LONGEST_S)
+            answer = read_answer(child.read_line(LONGEST_S, 1 << 16))
             assert (answer.number, answer.kind, answer.text("code")) == (0, "err", "garbled")
-            child.write(request_line(number, "conditions", {}), LONG_S)
-            answer = read_answer(child.read_line(LONG_S, 1 << 16))
+            child.write(request_line(number, "conditions", {}), LONGEST_S)
+            answer = read_answer(child.read_line(LONGEST_S, 1 << 16))
             assert (answer.number, answer.kind) == (number, "ok")
 
 
@@ -344,32 +344,32 @@ def test_random_requests_are_each_answered_in_one_line(seed):
     names = ["path", "model", "bursts", "runs", "index", "bytes", "cores", "deadline_ms", "threads"]
     values = ["0", "1", "99999999999999999999", "-1", "", "%", "a b", "0x1", "0x1,", "é" * 50, "/"]
     with a_process() as child:
-        child.read_line(LONG_S, 1 << 16)
+        child.read_line(LONGEST_S, 1 << 16)
         for number in range(1, 101):
             fields = {str(generator.choice(names)): str(generator.choice(values)) for _ in range(4)}
             verb = str(generator.choice(verbs))
-            child.write(request_line(number, verb, fields), LONG_S)
-            answer = read_answer(child.read_line(LONG_S, 1 << 16))
+            child.write(request_line(number, verb, fields), LONGEST_S)
+            answer = read_answer(child.read_line(LONGEST_S, 1 << 16))
             assert answer.number == number
             assert answer.kind == "err" or (verb == "affinity" and answer.raw("cores"))
 
 
 def test_requests_may_come_in_pieces_and_several_at_once():
     with a_process() as child:
-        child.read_line(LONG_S, 1 << 16)
+        child.read_line(LONGEST_S, 1 << 16)
         lines = b"".join(request_line(number, "conditions", {}) for number in range(1, 4))
         for start in range(0, 20, 7):
-            child.write(lines[start : start + 7], LONG_S)
-        child.write(lines[21:], LONG_S)
-        answers = [read_answer(child.read_line(LONG_S, 1 << 16)) for _ in range(3)]
+            child.write(lines[start : start + 7], LONGEST_S)
+        child.write(lines[21:], LONGEST_S)
+        answers = [read_answer(child.read_line(LONGEST_S, 1 << 16)) for _ in range(3)]
         child.end_input()
         assert [answer.number for answer in answers] == [1, 2, 3]
-        assert child.wait(LONG_S) == ENDED_WELL
+        assert child.wait(LONGEST_S) == ENDED_WELL
 
 
 def test_it_ends_when_its_host_goes_also_in_a_plan(model):
     with a_process() as child:
-        child.read_line(LONG_S, 1 << 16)
+        child.read_line(LONGEST_S, 1 << 16)
         for number, (verb, fields) in enumerate(
             [
                 ("open", {"path": onnxruntime()}),
@@ -378,12 +378,12 @@ def test_it_ends_when_its_host_goes_also_in_a_plan(model):
             ],
             start=1,
         ):
-            child.write(request_line(number, verb, fields), LONG_S)
+            child.write(request_line(number, verb, fields), LONGEST_S)
             if verb != "plan":
-                assert read_answer(child.read_line(LONG_S, 1 << 16)).kind == "ok"
+                assert read_answer(child.read_line(LONGEST_S, 1 << 16)).kind == "ok"
         child.end_input()
-        assert child.wait(LONG_S) == ENDED_WELL
-        assert child.read_all(LONG_S, 1 << 16) == b""  # it did not finish the plan
+        assert child.wait(LONGEST_S) == ENDED_WELL
+        assert child.read_all(LONGEST_S, 1 << 16) == b""  # it did not finish the plan
 
 
 def test_a_runner_that_is_killed_is_gone_in_a_line(model):
@@ -399,7 +399,7 @@ def test_a_runner_that_is_killed_is_gone_in_a_line(model):
 
 def test_a_runner_that_hears_nothing_for_long_ends():
     with a_process(runner_program("x86_64-linux"), "50") as child:
-        assert child.wait(LONG_S) == "ended with status 4"
+        assert child.wait(LONGEST_S) == "ended with status 4"
 
 
 def test_the_committed_programs_are_small_and_for_what_they_say():

@@ -3,15 +3,15 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import onnx
 import psutil
 import pytest
+from command_line import LONGEST_S
 from onnx import TensorProto, helper, numpy_helper
-from ssh_programs import LONGEST_S, install_fake, python_there
+from ssh_programs import install_fake, python_there
 
 import latprof
 from latprof.datasets.spaces.proxyless import ProxylessSpace
@@ -33,6 +33,8 @@ from latprof.profilers.visits.network_source import NetworkSource
 from latprof.profilers.visits.sending import sent
 
 SPACE = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
+#: Of a visit that takes hours on any machine.
+LONG = PairedProtocol(rounds=10_000, min_runs=1 << 14, max_runs=1 << 14, reference_loads=1)
 
 
 @pytest.fixture
@@ -196,7 +198,7 @@ def test_everything_there_ends_with_the_connection_in_the_middle_of_a_visit():
         "target": "cpu:onnxruntime",
         "options": RunOptions().to_dict(),
         "reference": reference.to_dict(),
-        "protocol": PairedProtocol(rounds=3000, burst_ms=50.0, reference_loads=1).to_dict(),
+        "protocol": LONG.to_dict(),
         "host": "here",
         "reference_runs": {},
     }
@@ -214,9 +216,6 @@ def test_everything_there_ends_with_the_connection_in_the_middle_of_a_visit():
         request = {"do": "visit", "following": [], "network": told}
         process.stdin.write(json.dumps(request).encode() + b"\n" + content)
         process.stdin.close()
-        start = time.monotonic()
-        process.wait(LONGEST_S)
+        process.wait(LONGEST_S)  # the visit alone would take far longer
         psutil.wait_procs(started, LONGEST_S)
-        # The visit alone would take five minutes.
-        assert time.monotonic() - start < LONGEST_S
         assert not any(child.is_running() for child in started)
