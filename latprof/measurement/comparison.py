@@ -74,6 +74,8 @@ class Comparison:
 
         ``alpha`` is the rate that the comparison was made with.
         """
+        if comparisons == 1:
+            return self.low, self.high
         centre = math.log1p(self.effect)
         half = (math.log1p(self.high) - math.log1p(self.low)) / 2
         plain, wide = (stats.t.ppf(1 - alpha / 2 / n, self.freedom) for n in (1, comparisons))

@@ -37,16 +37,11 @@ from latprof.workflows.compare_result import CompareResult
 
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
-    from latprof.measurement.across.differing_conditions import DifferingCondition
-    from latprof.measurement.comparison import Comparison
-    from latprof.measurement.quiet.target_constant import Constant
     from latprof.measurement.records import Target
     from latprof.profilers.base import RunOptions
-    from latprof.profilers.host.host_report import HostReport
     from latprof.profilers.visits.network_source import NetworkSource
     from latprof.profilers.visits.schedule import OnVisit
     from latprof.profilers.watching import Watch
-    from latprof.workflows.kernel_pairs import KernelPair
 
 #: What networks are measured on where nobody says.
 DEFAULT_TARGET = "cpu:onnxruntime"
@@ -156,70 +151,46 @@ def compare(
         )
     if operators and any(stores):
         raise UsageError("`operators` is for two networks", field="operators")
-    missing: tuple[str, ...] = ()
-    unknown: dict[str, str] = {}
-    conditions: tuple[DifferingCondition, ...] = ()
-    host: HostReport | None = None
-    reference = ""
-    constant: Constant | None = None
     if against:
         from latprof.workflows.history import compare_revisions
 
-        found, missing, targets = compare_revisions(a, target, against, alpha)  # type: ignore[arg-type]
+        comparisons, missing, targets = compare_revisions(a, target, against, alpha)  # type: ignore[arg-type]
+        found = CompareResult(comparisons, missing=missing, targets=targets)
     elif all(stores):
-        found, missing, conditions, targets = _compare_stores(a, b, target, alpha, ignore, on_note)  # type: ignore[arg-type]
+        found = _compare_stores(a, b, target, alpha, ignore, on_note)  # type: ignore[arg-type]
     else:
         target = target or DEFAULT_TARGET
         options = run_options(target, run, on_note)
-        half_width = _checked_half_width(half_width)
         effort = {
             "processes": processes,
             "visits": visits,
-            "half_width": half_width,
+            "half_width": _checked_half_width(half_width),
             "max_processes": max_processes,
         }
         quiet = quiet_of(wait_quiet_s, require_quiet=require_quiet)
         watch = watch_of(quiet, on_progress, on_note)
         networks = _networks((a, b), space_of(space), options, shapes, inputs)  # type: ignore[arg-type]
-        unknown = {
-            each.subject.name: each.costs.unknown
-            for each in networks
-            if each.costs is not None and each.costs.unknown
-        }
-        measured = _Measured(networks, target, options, timeout_s, watch)
-        targets = measured.targets()  # a device that is not there, or goes later, loses no verdict
-        comparison, host, reference, constant = measured.compare(effort, alpha)
-        found = (comparison,)
-    verdicts = comparison_verdicts(found, budgets, alpha)
+        found = _Measured(networks, target, options, timeout_s, watch).compare(effort, alpha)
+    verdicts = comparison_verdicts(found.comparisons, budgets, alpha)
     broken = {verdict.name for verdict in verdicts if verdict.outcome == "broken"}
-    failed = tuple(each for each in found if each.name in broken)
-    kept = BudgetResult(tuple(verdicts), allow_open)
-    kernels: tuple[KernelPair, ...] = ()
-    without_kernels = ""
-    if operators:
-        from latprof.workflows.kernel_pairs import profiled_pairs
-
-        how: dict[str, Any] = {"space": space, "shapes": shapes, "inputs": inputs, **run}
-        how |= {"timeout_s": timeout_s, "on_progress": on_progress}
-        sides = [side.latency_ms for side in (found[0].a, found[0].b) if side is not None]
-        try:
-            kernels = profiled_pairs((a, b), sides, target or DEFAULT_TARGET, **how)  # type: ignore[arg-type]
-        except (DeviceError, MeasurementTimeoutError) as error:  # the verdict stays
-            without_kernels = str(error)
-    return CompareResult(
+    found = replace(
         found,
-        failed,
-        missing,
-        unknown,
-        conditions,
-        targets,
-        host,
-        kept,
-        kernels,
-        reference,
-        constant,
-        without_kernels,
+        failed=tuple(each for each in found.comparisons if each.name in broken),
+        budgets=BudgetResult(tuple(verdicts), allow_open),
     )
+    if not operators:
+        return found
+    from latprof.workflows.kernel_pairs import profiled_pairs
+
+    how: dict[str, Any] = {"space": space, "shapes": shapes, "inputs": inputs, **run}
+    how |= {"timeout_s": timeout_s, "on_progress": on_progress}
+    (pair,) = found.comparisons
+    sides = [side.latency_ms for side in (pair.a, pair.b) if side is not None]
+    try:
+        kernels = profiled_pairs((a, b), sides, target or DEFAULT_TARGET, **how)  # type: ignore[arg-type]
+    except (DeviceError, MeasurementTimeoutError) as error:  # the verdict stays
+        return replace(found, without_kernels=str(error))
+    return replace(found, kernels=kernels)
 
 
 def _is_store(given: object) -> bool:
@@ -244,12 +215,7 @@ def _compare_stores(
     alpha: float,
     ignore: Sequence[str],
     on_note: OnNote | None,
-) -> tuple[
-    tuple[Comparison, ...],
-    tuple[str, ...],
-    tuple[DifferingCondition, ...],
-    tuple[Target, ...],
-]:
+) -> CompareResult:
     from latprof.measurement.across.differing_conditions import differing_conditions
     from latprof.measurement.labels import TargetLabels
     from latprof.profilers.comparing import compare_stores
@@ -270,7 +236,12 @@ def _compare_stores(
             "the targets differ, so milliseconds are compared; the error of each store's reference "
             "constant is not in the intervals"
         )
-    return found.comparisons, found.missing, conditions, tuple(side.target for side in measured)
+    return CompareResult(
+        found.comparisons,
+        missing=found.missing,
+        conditions=conditions,
+        targets=tuple(side.target for side in measured),
+    )
 
 
 def _networks(
@@ -331,9 +302,8 @@ class _Measured:
             found.append(identity)
         return tuple(found)
 
-    def compare(
-        self, effort: dict[str, Any], alpha: float
-    ) -> tuple[Comparison, HostReport, str, Constant]:
+    def compare(self, effort: dict[str, Any], alpha: float) -> CompareResult:
+        """Measure them, and say which is faster."""
         from latprof.measurement.records import PairedProtocol
         from latprof.profilers.comparing import compare_in_turn, measure_in_turn
         from latprof.profilers.targets import check_formats, profiler_class
@@ -341,6 +311,7 @@ class _Measured:
         from latprof.profilers.visits.network_source import reference_network
         from latprof.profilers.watching import settled
 
+        targets = self.targets()  # a device that is not there, or goes later, loses no verdict
         name, reference = reference_network()
         watch, (a, b) = self.watch, self.networks
         check_formats(self.target, [a.path, b.path])
@@ -366,4 +337,15 @@ class _Measured:
         constant = settled(this, name, found.constant, watch.on_note)
         found = replace(found, constant=constant)
         names = a.subject.name, b.subject.name
-        return compare_in_turn(names, found, alpha, host), host, name, constant
+        return CompareResult(
+            (compare_in_turn(names, found, alpha, host),),
+            costs_unknown={
+                each.subject.name: each.costs.unknown
+                for each in (a, b)
+                if each.costs is not None and each.costs.unknown
+            },
+            targets=targets,
+            host=host,
+            reference=name,
+            constant=constant,
+        )
