@@ -7,6 +7,7 @@ take turns and numbers have no gaps: what fails gives its number back.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -16,6 +17,21 @@ from latprof.measurement.store.schema import CHECKED, PARENTS, ledgers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+
+# Built once: to build a statement takes longer than to run it.
+_THIS = sa.and_(
+    ledgers.c.table_name == sa.bindparam("of_table"), ledgers.c.parent == sa.bindparam("of_parent")
+)
+_COUNT_UP = (
+    sa.update(ledgers)
+    .where(_THIS)
+    .values(
+        {column: column + sa.bindparam("by") for column in (ledgers.c.row_count, ledgers.c.last_id)}
+    )
+)
+_LAST_ID = sa.select(ledgers.c.last_id).where(_THIS)
+_insert = functools.cache(sa.insert)
 
 
 class MissingLedgerError(Exception):
@@ -37,9 +53,8 @@ def lock_table(connection: sa.Connection, table: sa.Table) -> None:
 
 def count_up(connection: sa.Connection, table: sa.Table, by: int, parent: int = 0) -> int:
     """Count rows that are about to be added; returns the last id of the table before them."""
-    this = sa.and_(ledgers.c.table_name == table.name, ledgers.c.parent == parent)
-    values = {"row_count": ledgers.c.row_count + by, "last_id": ledgers.c.last_id + by}
-    found = connection.execute(sa.update(ledgers).where(this).values(values)).rowcount
+    this = {"of_table": table.name, "of_parent": parent}
+    found = connection.execute(_COUNT_UP, this | {"by": by}).rowcount
     if not found and not parent:
         raise MissingLedgerError(table.name)
     if not found:
@@ -48,8 +63,7 @@ def count_up(connection: sa.Connection, table: sa.Table, by: int, parent: int = 
         return 0
     if parent:
         return 0
-    last = connection.execute(sa.select(ledgers.c.last_id).where(this)).scalar_one()
-    return int(last) - by
+    return int(connection.execute(_LAST_ID, this).scalar_one()) - by
 
 
 def count_all(connection: sa.Connection, table: sa.Table) -> None:
@@ -77,7 +91,7 @@ def insert_rows(
         count_up(connection, table, len(rows), rows[0][parent])
     checked = checked_table(table)
     sealed = [checked.sealed({**row, "id": first + index}) for index, row in enumerate(rows)]
-    connection.execute(sa.insert(table), sealed)
+    connection.execute(_insert(table), sealed)
     return first
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +61,7 @@ class Store(StoreReader):
         super().__init__(database.engine, database.location, version)
         self._database = database
         self._ids: dict[tuple[str, ...], int] = {}
+        self._adding = threading.Lock()
 
     @classmethod
     def open(cls, location: str | Path, *, create: bool = False) -> Self:
@@ -274,16 +276,19 @@ class Store(StoreReader):
     def _subject_id(self, subject: Subject) -> int:
         """Return the number of a network's row, which is added where it is new."""
         identity = {"kind": subject.kind, "space": subject.space, "key": subject.key}
-        cached = self._ids.get((*identity.values(),))
-        if cached is None:
-            with self.writing() as connection:
-                lock_table(connection, schema.subjects)
-                checked = self.checked(schema.subjects)
-                query = sa.select(*checked.columns).filter_by(**identity)
-                found = [*self.checked_stream(connection, checked, query)]
-                row = {**identity, "name": subject.name}
-                cached = (
-                    found[0]["id"] if found else insert_rows(connection, schema.subjects, [row])
-                )
-            self._ids[*identity.values(),] = cached
-        return cached
+        known = (*identity.values(),)
+        if known in self._ids:
+            return self._ids[known]
+        with self._adding:  # many devices come to a new network at once
+            if known not in self._ids:
+                with self.writing() as connection:
+                    lock_table(connection, schema.subjects)
+                    checked = self.checked(schema.subjects)
+                    query = sa.select(*checked.columns).filter_by(**identity)
+                    found = [*self.checked_stream(connection, checked, query)]
+                    row = {**identity, "name": subject.name}
+                    number = (
+                        found[0]["id"] if found else insert_rows(connection, schema.subjects, [row])
+                    )
+                self._ids[known] = number
+            return self._ids[known]
