@@ -145,6 +145,7 @@ class InProcessMeasurer:
     def visit(self, network: NetworkSource) -> Visit:
         started_at, start = time.time(), time.perf_counter()
         load_s = 0.0
+        came_of_it: dict[str, Any]
         try:
             self._profiler.settle(self._report, self._prefetch_one)
             started_at, start = time.time(), time.perf_counter()
@@ -153,51 +154,56 @@ class InProcessMeasurer:
             model = load()
             # A model on a phone may have run once already, in the round trip of its load.
             load_s = time.perf_counter() - start - getattr(model, "ran_s", 0.0)
-            # What others take of a single run must not settle the runs of all later visits.
-            tries = FIRST_TRIES if self._profiler.runs_on_host and not network.runs else 1
-            latency_ms = calibrate(model, runs=tries, run_bursts=self._profiler.run_bursts)
-            name, reference, runs = self._reference_for(network, latency_ms)
-            before = self._profiler.conditions()
-            samples = measure_paired(
-                model,
-                reference,
-                self._protocol,
-                target_runs=min(
-                    network.runs or runs_per_burst(latency_ms, self._protocol),
-                    self._protocol.max_runs,
-                ),
-                reference_runs=runs,
-                run_bursts=self._profiler.run_bursts,
-            )
-            samples = dataclasses.replace(samples, reference_name=name)
-            after = self._profiler.conditions()
-            if self._profiler.runs_on_host:
-                after |= self._memory(before, after)
-            conditions: dict[str, Any] = {
-                "before": before,
-                "after": after,
-                **self._profiler.cycle_details(),
-            }
-            if found := self._profiler.disturbances(before, after):
-                conditions["disturbances"] = list(found)
+            samples, conditions = self._cycle(network, model)
+            came_of_it = {"samples": samples, "conditions": conditions}
         except LatprofError as error:
-            wall_s = time.perf_counter() - start
-            return Visit(
-                started_at=started_at,
-                wall_s=wall_s,
-                load_s=load_s,
-                process=self._process,
-                failure=Failure.of(error),
-            )
-        wall_s = time.perf_counter() - start
+            came_of_it = {"failure": Failure.of(error)}
         return Visit(
             started_at=started_at,
-            wall_s=wall_s,
+            wall_s=time.perf_counter() - start,
             load_s=load_s,
             process=self._process,
-            samples=samples,
-            conditions=conditions,
+            **came_of_it,
         )
+
+    def _cycle(
+        self, network: NetworkSource, model: LoadedModel
+    ) -> tuple[PairedSamples, dict[str, Any]]:
+        """The paired cycle of a loaded model, and what the device was like meanwhile."""
+        # What others take of a single run must not settle the runs of all later visits.
+        tries = FIRST_TRIES if self._profiler.runs_on_host and not network.runs else 1
+        latency_ms = calibrate(model, runs=tries, run_bursts=self._profiler.run_bursts)
+        reference = self._reference_for(network, latency_ms)
+        before = self._profiler.conditions()
+        wanted = network.runs or runs_per_burst(latency_ms, self._protocol)
+        runs = min(wanted, self._protocol.max_runs)
+        samples = self._paired(model, reference, self._protocol, runs)
+        after = self._profiler.conditions()
+        if self._profiler.runs_on_host:
+            after |= self._memory(before, after)
+        conditions = {"before": before, "after": after, **self._profiler.cycle_details()}
+        if found := self._profiler.disturbances(before, after):
+            conditions["disturbances"] = list(found)
+        return samples, conditions
+
+    def _paired(
+        self,
+        model: LoadedModel,
+        against: tuple[str, LoadedModel, int],
+        protocol: PairedProtocol,
+        runs: int,
+    ) -> PairedSamples:
+        """Measure a model, ``runs`` a burst, against what :meth:`_reference_for` chose."""
+        name, reference, reference_runs = against
+        samples = measure_paired(
+            model,
+            reference,
+            protocol,
+            target_runs=runs,
+            reference_runs=reference_runs,
+            run_bursts=self._profiler.run_bursts,
+        )
+        return dataclasses.replace(samples, reference_name=name)
 
     def _memory(self, before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
         """How busy the memory is: once in a process, and where others are busy."""
@@ -227,16 +233,8 @@ class InProcessMeasurer:
             self._profiler.settle(self._report, self._prefetch_one)
             model = self._profiler.load_profiled(self._model(network))
             latency_ms = calibrate(model, run_bursts=self._profiler.run_bursts)
-            name, reference, runs = self._reference_for(network, latency_ms)
-            samples = measure_paired(
-                model,
-                reference,
-                protocol,
-                target_runs=KERNEL_RUNS,
-                reference_runs=runs,
-                run_bursts=self._profiler.run_bursts,
-            )
-            samples = dataclasses.replace(samples, reference_name=name)
+            reference = self._reference_for(network, latency_ms)
+            samples = self._paired(model, reference, protocol, KERNEL_RUNS)
             kernels = tuple(model.kernel_times(_counted_runs(samples)))
         except LatprofError as error:
             return Failure.of(error)
