@@ -155,13 +155,20 @@ def save_whole_rows(location: str | Path, to: str | Path) -> StoreState:
 def _insert(
     connection: sa.Connection, table: sa.Table, rows: Sequence[dict[str, Any]], salvage: _Salvage
 ) -> None:
+    if not rows:
+        return
     checked = checked_table(table)
-    for row in rows:
-        try:
-            with connection.begin_nested():
-                connection.execute(sa.insert(table), checked.sealed(row))
-        except exc.IntegrityError:
-            salvage.lose(table, row, "another row is the same")
+    sealed = [checked.sealed(row) for row in rows]
+    try:
+        with connection.begin_nested():
+            connection.execute(sa.insert(table), sealed)
+    except exc.IntegrityError:  # which of them is another's is found one by one
+        for row, values in zip(rows, sealed, strict=True):
+            try:
+                with connection.begin_nested():
+                    connection.execute(sa.insert(table), values)
+            except exc.IntegrityError:
+                salvage.lose(table, row, "another row is the same")
 
 
 class _Salvage:

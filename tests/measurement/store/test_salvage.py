@@ -188,6 +188,25 @@ def test_the_first_version_may_be_without_searches_and_not_without_what_visits_b
     )
 
 
+def test_a_visit_that_is_there_twice_is_saved_once_and_told(tmp_path):
+    """Of a version without checksums, where each of the two could be the one."""
+    old = Path(shutil.copy(Path(__file__).parent / "versions" / "version_1.db", tmp_path))
+    execute(old, "DROP INDEX IF EXISTS one_visit")
+    columns = "subject_id, target_id, label, visit, started_at, wall_s, load_s, process, disturbed"
+    columns += ", conditions, samples"
+    execute(
+        old,
+        f"INSERT INTO measurements (id, {columns}) "
+        f"SELECT 1000, {columns} FROM measurements WHERE id = 5",
+    )
+    new = tmp_path / "new.db"
+    state = table(save_whole_rows(old, new), "measurements")
+    assert (state.whole, state.damaged) == (90, 1)
+    assert state.findings[0] == "row 1000: another row is the same"
+    assert inspect_store(new).is_whole
+    assert len(measured(new)) == 90
+
+
 def test_what_belongs_to_a_lost_row_is_lost_and_the_rest_is_saved(store, tmp_path):
     execute(store, "UPDATE subjects SET key = key || '1' WHERE id = 1")
     execute(store, "UPDATE kernels SET latency_ms = 2 * latency_ms WHERE id = 200")
