@@ -23,8 +23,8 @@ class Verification:
     measured_ms, low_ms, high_ms : float
         With its 90 % interval, from the spread between processes; wider on a busy host.
     predicted_ms, bound_ms : float
-        The prediction, and what measurements stay below 95 times in 100 (the prediction where the
-        pack has no such bound).
+        The prediction, and what the share ``upper`` of measurements stays below (the prediction
+        where the pack has no such bound).
     limit_ms : float
         Infinity where none was given.
     target, measured_on : Target
@@ -33,6 +33,8 @@ class Verification:
         What became of the visits that were planned.
     host : HostReport, optional
         What spoke against the number.
+    upper : float, optional
+        The share of ``bound_ms``; None where that is the prediction.
     """
 
     architecture: str
@@ -46,6 +48,7 @@ class Verification:
     measured_on: Target
     visits: VisitCounts | None = None
     host: HostReport | None = None
+    upper: float | None = None
 
     @property
     def gap(self) -> float:

@@ -183,7 +183,8 @@ def search(
     table: CrossTarget | None = None
     unmeasured: Failure | None = None
     say = on_note or (lambda _text: None)
-    measuring = _Measuring(visits, other_target, wait_quiet_s, require_quiet, say)
+    bound = request.problem.upper
+    measuring = _Measuring(visits, other_target, wait_quiet_s, require_quiet, say, bound)
     try:
         if best is not None and verify:
             say("measuring the network found")
@@ -219,12 +220,14 @@ class _Measuring:
     wait_quiet_s: float | None
     require_quiet: bool
     say: OnNote
+    upper: float | None
 
     def verify(self, pack: Pack, found: Architecture, limit_ms: float = math.inf) -> Verification:
         return measure(
             pack,
             found,
             limit_ms=limit_ms,
+            upper=self.upper,
             visits=self.visits,
             other_target=self.other_target,
             wait_quiet_s=self.wait_quiet_s,

@@ -36,6 +36,7 @@ _MOST_VISITS = 10_000
 HALF_WIDTH = 0.01
 #: The share whose bound must keep the limit.
 UPPER = 0.95
+_UPPER = Limit(0.5, 1, open_high=True, optional=True)
 
 
 @needs("collect", "scipy")
@@ -45,6 +46,7 @@ def verify(
     *,
     space: SpaceLike | None = None,
     limit_ms: float = math.inf,
+    upper: float | None = UPPER,
     visits: int = VISITS,
     half_width: float = HALF_WIDTH,
     other_target: bool = False,
@@ -70,6 +72,8 @@ def verify(
         The pack's search space, where it is one of your own.
     limit_ms : float
         In milliseconds.
+    upper : float, optional
+        Share of the measurements that stay below the bound beside the prediction; None for none.
     visits : int
         Fresh loads of the network, in up to four processes; at least 2.
     half_width : float
@@ -103,6 +107,7 @@ def verify(
 
     check_visits(visits)
     ABOVE_0.check("limit_ms", limit_ms)
+    _UPPER.check("upper", upper)
     Limit(0, 1, open_low=True).check("half_width", half_width)
     pack = open_pack(pack, space_of(space))
     if isinstance(architecture, str):
@@ -110,11 +115,12 @@ def verify(
     here = target_here(pack, other_target=other_target)
     assert pack.target is not None
     choices = pack.space.choices([architecture])
-    predicted = float(pack.predictor.predict(choices)[0])
+    predicted = bound = float(pack.predictor.predict(choices)[0])
     try:
-        bound = float(pack.predictor.predict(choices, upper=UPPER)[0])
+        if upper is not None:
+            bound = float(pack.predictor.predict(choices, upper=upper)[0])
     except NotEnoughDataError:  # no calibration, or too few rows for this share
-        bound = predicted
+        upper = None
     quiet = quiet_of(wait_quiet_s, require_quiet=require_quiet)
     watch = watch_of(quiet, on_progress, on_note)
     measured = _measured(pack, architecture, (visits, half_width), timeout_s, watch)
@@ -136,6 +142,7 @@ def verify(
         measured_on=here,
         visits=measured.visits,
         host=measured.host,
+        upper=upper,
     )
 
 

@@ -66,6 +66,15 @@ def verification(measured_ms, measured_on=TARGET):
     )
 
 
+def test_the_bound_beside_a_measurement_is_the_search_s_and_left_out_where_there_is_none():
+    for upper, names in ((0.9, ["p90 upper bound"]), (None, [])):
+        found = replace(verification(3.0), upper=upper)
+        shown = section(build_search_report(data(verification=found)), "verification")
+        rows = dict(shown.tables[0].rows)
+        assert [name for name in rows if "bound" in name] == names
+        assert list(shown.figures[0].y.categories) == ["Measured", "Predicted", *names]
+
+
 def section(report, slug):
     (found,) = [s for s in report.sections if s.slug == slug]
     return found

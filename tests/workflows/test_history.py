@@ -92,10 +92,16 @@ def test_a_model_is_found_by_the_end_of_its_name(store, name):
 
 
 def test_models_of_one_file_name_are_told_apart_by_their_folders(tmp_path):
-    names = ["build/fast/m.onnx", "build/slow/m.onnx", "/", "other/m"]
+    names = ["build/fast/m.onnx", "build/slow/m.onnx", "/", "other/m", "tests/t.py::test_speed"]
     for number, name in enumerate(names):
         fill(tmp_path / "lat.db", [(1, "main", STEADY + number / 10)], name)
-    for asked, name in (("slow/m.onnx", names[1]), ("fast/m", names[0]), ("other/m", names[3])):
+    for asked, name in (
+        ("slow/m.onnx", names[1]),
+        ("fast/m", names[0]),
+        ("other/m", names[3]),
+        ("test_speed", names[4]),
+        ("t.py::test_speed", names[4]),
+    ):
         assert latprof.history(tmp_path / "lat.db", asked).model == name
     for asked in ("m.onnx", "build/m.onnx", ".", "ow/m.onnx"):
         with pytest.raises(UsageError, match=r"m\.onnx"):

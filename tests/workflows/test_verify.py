@@ -39,8 +39,17 @@ def test_a_network_is_measured_beside_its_prediction(loaded, architecture, verif
     assert verified.low_ms <= verified.measured_ms
     assert verified.predicted_ms == pytest.approx(loaded.predictor.predict(choices)[0])
     # 14 networks are too few for a bound that holds 95 times in 100.
-    assert verified.bound_ms == verified.predicted_ms
+    assert (verified.bound_ms, verified.upper) == (verified.predicted_ms, None)
     assert verified.gap == pytest.approx(verified.measured_ms / verified.predicted_ms - 1)
+
+
+def test_the_bound_is_that_of_the_share_that_is_asked_for(loaded, architecture):
+    choices = loaded.space.choices([architecture])
+    found = verify(loaded, architecture, upper=0.8, visits=2, half_width=1)
+    assert found.upper == found.to_dict()["upper"] == 0.8
+    assert found.bound_ms == pytest.approx(loaded.predictor.predict(choices, upper=0.8)[0])
+    with pytest.raises(InvalidValueError, match="upper"):
+        verify(loaded, architecture, upper=2)
 
 
 def test_both_numbers_are_of_this_computer(loaded, verified):

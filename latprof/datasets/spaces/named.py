@@ -41,7 +41,12 @@ def get_space(name: str, **options: Any) -> SearchSpace:
     """
     if isinstance(name, str) and ":" in name:
         return _own_space(name, options)
-    found = SPACES.load(name, SearchSpace)
+    try:
+        found = SPACES.load(name, SearchSpace)
+    except UnknownNameError as unknown:
+        if "." in str(name) or "/" in str(name):  # a file or a module without what is in it
+            unknown.hint = f"one of your own is given with its name, {name}:NAME"
+        raise
     with called(f"space {name}"):
         space: SearchSpace = make(f"space {name}", found, options)
     return checked_space(space)

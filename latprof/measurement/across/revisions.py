@@ -77,7 +77,8 @@ def files_of_model(files: Sequence[FileInRevision], model: str) -> list[FileInRe
     """The states of one model, each once in a row.
 
     ``model`` is the name that it was measured under, the end of it (``"m.onnx"``, ``"m"``,
-    ``"fast/m.onnx"``), or the path of a file of that name.
+    ``"fast/m.onnx"``, ``"test_speed"`` of ``"test_m.py::test_speed"``), or the path of a file of
+    that name.
     Raises NotEnoughDataError where there is none, UsageError where it may be several.
     """
     names = {each.name for each in files}
@@ -87,7 +88,7 @@ def files_of_model(files: Sequence[FileInRevision], model: str) -> list[FileInRe
             hint="collect model files with this version of latprof, in a git repository or with "
             "--tag",
         )
-    fitting = {model} & names or {name for name in names if _ends_with(PurePath(name), model)}
+    fitting = {model} & names or {name for name in names if _ends_with(name, model)}
     last = PurePath(model).name
     fitting = fitting or {n for n in names if last and PurePath(n).name == last}
     if len(fitting) != 1:
@@ -108,9 +109,12 @@ def files_of_model(files: Sequence[FileInRevision], model: str) -> list[FileInRe
     return found
 
 
-def _ends_with(name: PurePath, model: str) -> bool:
-    """Whether a name ends with the last parts of a path, the ending of the file left out or not."""
-    last = PurePath(model).parts
+def _ends_with(called: str, model: str) -> bool:
+    """Whether a name ends with the last parts of a path, the ending of the file left out or not.
+
+    A test's name, ``test_m.py::test_speed``, has its parts as a path has.
+    """
+    name, last = PurePath(called.replace("::", "/")), PurePath(model.replace("::", "/")).parts
     spellings = (name.parts, (*name.parts[:-1], name.stem))
     return bool(last) and last in (parts[-len(last) :] for parts in spellings)
 

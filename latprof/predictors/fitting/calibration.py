@@ -113,7 +113,7 @@ class Calibration(ShortRepr):
                 f"{self.rows} training rows are too few for a bound at {level:g}",
                 expected=f"at least {math.ceil(level / (1 - level))}",
                 got=str(self.rows),
-                hint="measure more, or ask for a lower share",
+                hint="measure more, or ask for a lower `upper`",
             )
         # Between two kept ranks the larger error holds.
         return float(self.scores[np.searchsorted(self.ranks, rank)])

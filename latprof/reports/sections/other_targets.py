@@ -60,8 +60,8 @@ def verification_section(data: SearchReportData) -> tuple[Section, ...]:
 
 
 def _verification_figure(found: Verification) -> Figure:
-    names = ("Measured", "Predicted", "p95 upper bound")
-    values = [found.measured_ms, found.predicted_ms, found.bound_ms]
+    named = {"Measured": found.measured_ms, "Predicted": found.predicted_ms} | _bound(found)
+    names, values = (*named,), [*named.values()]
     rules: tuple[Rule, ...] = ()
     highest = max(values)
     if math.isfinite(found.limit_ms):
@@ -91,12 +91,17 @@ def _verification_figure(found: Verification) -> Figure:
     )
 
 
+def _bound(found: Verification) -> dict[str, float]:
+    """The bound beside the prediction, by its name; nothing where the pack has none."""
+    return {} if found.upper is None else {f"p{100 * found.upper:g} upper bound": found.bound_ms}
+
+
 def _verification_table(found: Verification) -> Table:
     rows = [
         ("Measured", ms(found.measured_ms)),
         ("90 % interval", f"{ms(found.low_ms)} to {ms(found.high_ms)}"),
         ("Predicted", ms(found.predicted_ms)),
-        ("p95 upper bound", ms(found.bound_ms)),
+        *((name, ms(value)) for name, value in _bound(found).items()),
     ]
     if math.isfinite(found.limit_ms):
         rows.append(("Limit", ms(found.limit_ms)))

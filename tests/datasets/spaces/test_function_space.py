@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import latprof
-from latprof.errors import InvalidValueError, OwnCodeError
+from latprof.errors import InvalidValueError, OwnCodeError, UnknownNameError
 from latprof.graph.fusion import fuse
 from latprof.graph.reader import read_network
 from latprof.predictors.features.block_features import space_tables
@@ -289,7 +289,8 @@ def test_a_model_of_another_input_is_refused():
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        (lambda _: None, "neither a torch module nor an ONNX model"),
+        (lambda _: None, "neither a torch module nor an ONNX model.*lacks a return"),
+        (lambda _: {}, "neither a torch module nor an ONNX model.*got dict.$"),
         (lambda values: values[7], "raised IndexError"),
     ],
 )
@@ -297,6 +298,13 @@ def test_a_function_that_builds_nothing_is_told(build, words):
     space = latprof.space_from_function(build, [(1, 2)], (3, 8, 8), name="mine")
     with pytest.raises((InvalidValueError, OwnCodeError), match=words):
         space.onnx_bytes(space.sample(1)[0])
+
+
+def test_a_function_without_a_name_and_a_file_without_one_are_told_how_to_give_it():
+    with pytest.raises(InvalidValueError, match=r"lambda.*given as name="):
+        latprof.space_from_function(lambda _: _Net(), [(1, 2)], (3, 8, 8))
+    with pytest.raises(UnknownNameError, match=r"lab/mine\.py:NAME"):
+        latprof.get_space("lab/mine.py")
 
 
 @pytest.mark.parametrize(

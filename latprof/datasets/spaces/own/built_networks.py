@@ -80,6 +80,7 @@ def onnx_of(made: Any, inputs: Mapping[str | None, tuple[Shape, str]]) -> bytes:
             field="build",
             expected="torch.nn.Module, onnx.ModelProto, its bytes, or the path of its file",
             got=type(made).__name__,
+            hint="the function lacks a return" if made is None else None,
         )
     with called("reading what build returned"):
         model = read_model(made)

@@ -144,8 +144,9 @@ class FunctionSpace(SearchSpace):
             raise InvalidValueError(
                 "the space needs a name of its own",
                 field="name",
-                expected="letters, digits, - and _",
+                expected="letters, digits, - and _, and no space that comes with latprof",
                 got=shown(self.name),
+                hint="it has that of the function where no other is given as name=",
             )
         self._values = checked_candidates(candidates)
         self._shapes = checked_shapes(input_shape)
