@@ -64,6 +64,16 @@ _claims = sa.Table(
 )
 
 
+# Built once: to build a statement takes longer than to run it.
+_HELD = sa.and_(
+    _claims.c.target == sa.bindparam("of_target"),
+    _claims.c.visit == sa.bindparam("of_visit"),
+    _claims.c.holder == sa.bindparam("by"),
+)
+_INSERT, _DELETE = sa.insert(_claims), sa.delete(_claims).where(_HELD)
+_SETTLE = sa.update(_claims).where(_HELD).values(settled=True)
+
+
 @dataclass(frozen=True)
 class Taken:
     """What became of visits that were to be claimed: ours, others', and settled by others."""
@@ -141,24 +151,21 @@ class Claims:
     def _claim(self, connection: sa.Connection, names: Iterable[str], known: Iterable[str]) -> None:
         known = set(known)
         holder = {"claimant": self._claimant.name, "holder": self._holder}
+        new = []
         for name in names:
             key = {"target": self._target, "visit": name}
             if name in known:
                 this = sa.and_(*(_claims.c[column] == value for column, value in key.items()))
                 connection.execute(sa.update(_claims).where(this).values(holder))
             else:
-                connection.execute(sa.insert(_claims).values(key | holder | {"settled": False}))
+                new.append(key | holder | {"settled": False})
+        if new:
+            connection.execute(_INSERT, new)
 
     def settle(self, connection: sa.Connection, visit: VisitKey, *, counts: bool) -> None:
         """In a transaction: a visit was made or given up. One that ``counts`` is in the store."""
-        this = sa.and_(
-            *(_claims.c.target == self._target, _claims.c.visit == _digest_of(visit)),
-            _claims.c.holder == self._holder,
-        )
-        if counts:
-            connection.execute(sa.delete(_claims).where(this))
-        else:
-            connection.execute(sa.update(_claims).where(this).values(settled=True))
+        this = {"of_target": self._target, "of_visit": _digest_of(visit), "by": self._holder}
+        connection.execute(_DELETE if counts else _SETTLE, this)
 
     def _look(self, connection: sa.Connection) -> set[str]:
         """The names of the claimants that are alive, this one among them."""
