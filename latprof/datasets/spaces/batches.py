@@ -83,15 +83,15 @@ def distinct(n: int, draw: Callable[[int], NDArray[np.uint8]], patience: int) ->
     ``draw`` is called with a number of rows, and gives as many or fewer. There are fewer than ``n``
     where so many draws in a row had nothing new.
     """
-    drawn, idle = _first_ones(draw(max(_ROWS, n))), 0
+    drawn, idle = first_ones(draw(max(_ROWS, n))), 0
     while len(drawn) < n and idle < patience:
         before = len(drawn)
-        drawn = _first_ones(np.concatenate([drawn, draw(max(_ROWS, n - before))]))
+        drawn = first_ones(np.concatenate([drawn, draw(max(_ROWS, n - before))]))
         idle = 0 if len(drawn) > before else idle + 1
     return drawn
 
 
-def _first_ones(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def first_ones(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Each row where it comes first."""
     _, first = np.unique(rows, axis=0, return_index=True)
     return rows[np.sort(first)]

@@ -79,8 +79,7 @@ def make_tables(connection: sa.Connection) -> None:
 
 
 def _version(connection: sa.Connection, names: set[str], location: str) -> int:
-    query = sa.select(schema.meta.c.value).where(schema.meta.c.name == "schema_version")
-    stated = connection.execute(query).scalar()
+    stated = _stated_version(connection)
     version = next((v for v in range(1, schema.SCHEMA_VERSION + 1) if stated == str(v)), None)
     if version is None:
         raise StoreVersionError(
@@ -104,9 +103,12 @@ def version_of_tables(connection: sa.Connection, names: Collection[str]) -> int:
         return 1
     if schema.constants.name in names:
         return 3
+    return 3 if schema.meta.name in names and _stated_version(connection) == "3" else 2
+
+
+def _stated_version(connection: sa.Connection) -> str | None:
     query = sa.select(schema.meta.c.value).where(schema.meta.c.name == "schema_version")
-    stated = connection.execute(query).scalar() if schema.meta.name in names else None
-    return 3 if stated == "3" else 2
+    return connection.execute(query).scalar()
 
 
 def missing_rules(connection: sa.Connection, table: sa.Table) -> Iterator[str]:

@@ -7,7 +7,7 @@ so that one model learns from any of them and answers for any of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, TypeAlias
@@ -159,11 +159,12 @@ class Configurations(ShortRepr):
             for family, row in zip(self.families.tolist(), rows, strict=True)
         ]
 
-    def joined(self, other: Configurations) -> Configurations:
-        """These, and others behind them."""
-        return Configurations(
-            np.concatenate([self.families, other.families]),
-            np.concatenate([self.numbers, other.numbers]),
+    @classmethod
+    def joined(cls, parts: Sequence[Configurations]) -> Configurations:
+        """Those of one or more parts, one behind the other."""
+        return cls(
+            np.concatenate([part.families for part in parts]),
+            np.concatenate([part.numbers for part in parts]),
         )
 
 

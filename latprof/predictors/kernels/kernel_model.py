@@ -154,7 +154,7 @@ class KernelModel(ShortRepr):
 
     def _predict(self, kernels: Configurations) -> KernelTimes:
         halved, which = _halves(kernels)
-        both, covered, error = self._logarithms(kernels.joined(halved))
+        both, covered, error = self._logarithms(Configurations.joined([kernels, halved]))
         count = len(kernels)
         digests = kernels.digests()
         families = kernels.families.tolist()

@@ -322,10 +322,7 @@ def _table_of(target: Target, networks: Iterable[_ProfiledNetwork], on_note: OnN
         _note_left_out(on_note, unlike, "the timed kernels are not those of their operators")
     kept, parts = [each for each, _ in found], [timed for _, timed in found]
     return KernelTable(
-        Configurations(
-            np.concatenate([each.kernels.families for each in parts]),
-            np.concatenate([each.kernels.numbers for each in parts]),
-        ),
+        Configurations.joined([each.kernels for each in parts]),
         np.concatenate([each.latency_ms for each in parts]),
         np.repeat(np.arange(len(parts)), [len(each.latency_ms) for each in parts]),
         tuple(each.name for each in kept),

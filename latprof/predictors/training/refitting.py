@@ -48,10 +48,7 @@ def refit(
             parts += [timed] if timed is not None else []
     if not parts:
         return pack
-    known = Configurations(
-        np.concatenate([each.kernels.families for each in parts]),
-        np.concatenate([each.kernels.numbers for each in parts]),
-    )
+    known = Configurations.joined([each.kernels for each in parts])
     latency = scale * np.concatenate([each.latency_ms for each in parts])
     ran = np.isfinite(latency)
     known, latency = known.rows(ran), latency[ran]

@@ -12,6 +12,8 @@ from latprof.reports.rendering.wording import count, ms, ms_column, score, short
 from latprof.searchers.base import pareto_front
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from latprof.reports.search_data import SearchReportData
     from latprof.searchers.base import Evaluation
 
@@ -119,7 +121,22 @@ def trajectory_section(data: SearchReportData) -> Section:
     kept = [step.accuracy if step.bound_ms <= limit else -math.inf for step in steps]
     best = np.maximum.accumulate(kept) if kept else np.array([])
     known = np.isfinite(best)
-    accuracy = Figure(
+    figures = _accuracy_by_step(data, places, best), _latency_by_step(data, places)
+    lead = "No network within the limit was evaluated."
+    if known.any():
+        first = int(np.argmax(best == best[-1])) + 1
+        lead = f"The best network within the limit came with {data.step} {first:,}."
+        if data.epochs:
+            lead += " The answer is the network that the last epoch's probabilities lead to."
+    return Section("trajectory", "Search history", lead, figures=figures)
+
+
+def _accuracy_by_step(
+    data: SearchReportData, places: list[float], best: NDArray[np.float64]
+) -> Figure:
+    """The accuracy of each step, and the best within the limit so far, -inf where there is none."""
+    steps, known = data.found.trail, np.isfinite(best)
+    return Figure(
         slug="search-trajectory",
         title=f"{data.noun.capitalize()} by {data.step}",
         alt=f"Accuracies of {len(steps)} steps, and the best within the limit so far.",
@@ -140,10 +157,14 @@ def trajectory_section(data: SearchReportData) -> Section:
         wide=True,
         height_px=320,
     )
+
+
+def _latency_by_step(data: SearchReportData, places: list[float]) -> Figure:
+    steps, limit = data.found.trail, data.problem.limit_ms
     rules = (
         () if math.isinf(limit) else (Rule("horizontal", f"Limit {ms(limit)} ms", limit, "floor"),)
     )
-    latency = Figure(
+    return Figure(
         slug="latency-trajectory",
         title=f"Predicted latency by {data.step}",
         alt=f"Predicted latencies of {len(steps)} steps.",
@@ -162,10 +183,3 @@ def trajectory_section(data: SearchReportData) -> Section:
         wide=True,
         height_px=320,
     )
-    lead = "No network within the limit was evaluated."
-    if known.any():
-        first = int(np.argmax(best == best[-1])) + 1
-        lead = f"The best network within the limit came with {data.step} {first:,}."
-        if data.epochs:
-            lead += " The answer is the network that the last epoch's probabilities lead to."
-    return Section("trajectory", "Search history", lead, figures=(accuracy, latency))

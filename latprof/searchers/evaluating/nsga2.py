@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from latprof.common.extras import require
 from latprof.common.limits import NOT_NEGATIVE, whole
+from latprof.datasets.spaces.batches import first_ones
 from latprof.searchers.base import (
     EvaluatingSearcher,
     Proposals,
@@ -82,7 +83,7 @@ class NSGA2Search(EvaluatingSearcher):
 
     def propose(self, problem: SearchProblem, generator: np.random.Generator) -> Proposals:
         drawn = sample_within(problem, 4 * self.population, generator)
-        first = _distinct(drawn)[: self.population]
+        first = first_ones(drawn)[: self.population]
         if self.model:
             return self._with_model(problem, first, generator)
         return self._alone(problem, first, generator)
@@ -107,7 +108,7 @@ class NSGA2Search(EvaluatingSearcher):
             fittest = known.choices[np.argsort(-known.accuracy)[:_MODEL_POPULATION]]
             front = known.choices[pareto_front(known.accuracy, known.latency_ms)]
             fresh = sample_within(problem, _MODEL_POPULATION, generator)
-            start = _distinct(np.concatenate([front, fittest, fresh]))
+            start = first_ones(np.concatenate([front, fittest, fresh]))
             start = start[problem.keeps_limit(start)][:_MODEL_POPULATION]
             promising = _fronts_of_model(problem, model, self.doubt, start, generator)
             told = yield self._chosen(problem, promising, known.choices, fresh)
@@ -127,12 +128,6 @@ class NSGA2Search(EvaluatingSearcher):
             if left > 0 and len(new):
                 chosen.append(_spread(new, problem.latency_ms(new), left))
         return np.concatenate(chosen) if chosen else fresh[: self.children]
-
-
-def _distinct(choices: Choices) -> Choices:
-    """Each row once, where it came first."""
-    _, first = np.unique(choices, axis=0, return_index=True)
-    return choices[np.sort(first)]
 
 
 def _unseen(choices: Choices, seen: Choices) -> Choices:
@@ -188,7 +183,7 @@ def _fronts_of_model(
             mutation_probability=1 / len(problem.space.num_choices),
             crossover_share=_CROSSED,
         )
-        children = _unseen(_distinct(children), population)
+        children = _unseen(first_ones(children), population)
         children = children[problem.keeps_limit(children)]
         if not len(children):
             continue

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.common.short_reprs import ShortRepr
+from latprof.predictors.kernels.configurations import Configurations
 from latprof.predictors.kernels.kernel_features import Roofline
 from latprof.predictors.kernels.learning.kernel_fitting import MIN_KERNELS, TREES, fit_kernel_model
 from latprof.predictors.kernels.network_kernels import NetworkKernelModel, SummedKernels
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from latprof.graph.fusion_rules import FusionRules
-    from latprof.predictors.kernels.configurations import Configurations
     from latprof.predictors.kernels.learning.kernel_agreement import KernelAgreement
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -118,7 +118,7 @@ class KernelTable(ShortRepr):
         unknown = np.full(len(other.names), np.nan)
         return dataclasses.replace(
             self,
-            kernels=self.kernels.joined(other.kernels),
+            kernels=Configurations.joined([self.kernels, other.kernels]),
             latency_ms=np.concatenate([self.latency_ms, factor * other.latency_ms]),
             network=np.concatenate([self.network, other.network + len(self.names)]),
             names=self.names + other.names,
