@@ -106,7 +106,7 @@ def await_quiet(
         raise HostBusyError(
             f"the host is busy: {'; '.join(busy)}",
             expected="a quiet host",
-            hint="stop other work, wait with --wait-quiet 5m, or measure without --require-quiet",
+            hint="stop other work, wait with `wait_quiet`, or measure without `require_quiet`",
         )
     return checks
 
