@@ -71,7 +71,7 @@ def test_a_host_that_stays_busy_is_waited_for_no_longer_than_asked():
     with pytest.raises(HostBusyError, match="no core is free") as caught:
         await_quiet(Quiet(5.0, required=True), look_now=looks(BUSY), clock=clock)
     assert caught.value.exit_status == 4
-    assert "--wait-quiet" in caught.value.hint
+    assert "`wait_quiet`" in caught.value.hint
 
 
 def test_a_quiet_host_is_waited_for_not_at_all():
