@@ -4,6 +4,7 @@ import os
 
 import psutil
 import pytest
+from command_line import LONGEST_S
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.measurement.records import PairedProtocol
@@ -115,7 +116,7 @@ def wicked(tmp_path, monkeypatch):
     return tmp_path
 
 
-def bench(target="cpu:onnxruntime", timeout_s=60.0, **options):
+def bench(target="cpu:onnxruntime", timeout_s=LONGEST_S, **options):
     return ProcessMeasurer(target, RunOptions(**options), REFERENCE, PROTOCOL, timeout_s=timeout_s)
 
 
@@ -201,7 +202,8 @@ def test_what_a_hung_runtime_had_started_ends_at_the_time_out(wicked, monkeypatc
     monkeypatch.setenv("PIDS", str(wicked / "pids"))
     (wicked / "pids").touch()
     pids = []
-    for timeout_s in (2.0, 8.0, 32.0, 128.0):  # a busy machine starts nothing within the first
+    # A busy machine starts nothing within the first.
+    for timeout_s in (2.0, 8.0, 32.0, 128.0, LONGEST_S):
         with bench("fake:forking", timeout_s=timeout_s) as remote:
             assert remote.visit(NETWORK).failure.code == "timeout"
             pids = [int(line) for line in (wicked / "pids").read_text().split()]
