@@ -20,8 +20,6 @@ _MOST_BYTES = 8 << 20
 def ask_all(
     services: PhoneServices,
     questions: Mapping[str, str],
-    *,
-    timeout_s: float | None = None,
 ) -> dict[str, str]:
     """What each shell command prints, by the question's name.
 
@@ -29,7 +27,7 @@ def ask_all(
     mark, which no answer can guess, separates the answers. Raises as :meth:`PhoneServices.run`.
     """
     mark, script = _script(questions)
-    ended = services.run(["sh", "-c", script], timeout_s=timeout_s, most_bytes=_MOST_BYTES)
+    ended = services.run(["sh", "-c", script], most_bytes=_MOST_BYTES)
     return _answers(ended.stdout, mark, questions, services.link.serial)
 
 

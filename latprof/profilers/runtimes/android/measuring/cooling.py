@@ -32,7 +32,6 @@ def wait_until_cool(
     report: Callable[[str], None],
     idle: Callable[[], bool],
     *,
-    limit_s: float = LIMIT_S,
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], float] = time.monotonic,
 ) -> Thermals:
@@ -46,23 +45,22 @@ def wait_until_cool(
         Takes a line at each look.
     idle : callable
         Does a part of what is useful meanwhile; whether there was any.
-    limit_s : float
     sleep, now : callable
         Of a clock.
 
     Raises
     ------
     DeviceError
-        Where it throttles after ``limit_s`` still.
+        Where it throttles after :data:`LIMIT_S` still.
     """
     thermals = read()
     start = now()
     why = throttling(thermals)
     while why:
         passed = now() - start
-        if passed >= limit_s:
+        if passed >= LIMIT_S:
             raise DeviceError(
-                f"the phone has not cooled down within {limit_s / 60:g} minutes: {why}",
+                f"the phone has not cooled down within {LIMIT_S / 60:g} minutes: {why}",
                 hint="take it out of its case and the sun, and put it on a cold surface",
             )
         report(f"the phone cools down ({why}), for {passed:.0f} s so far")
