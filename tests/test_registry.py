@@ -174,7 +174,12 @@ def test_packages_are_read_once_for_many_names(latprof_distribution, monkeypatch
     latprof_distribution("own-spaces", {"own": OWN}, {"latprof.spaces": {"own": "own:OwnSpace"}})
     reads = []
     found = metadata.distributions
-    monkeypatch.setattr(metadata, "distributions", lambda: reads.append(1) or found())
+
+    def distributions():
+        reads.append(1)
+        return found()
+
+    monkeypatch.setattr(metadata, "distributions", distributions)
 
     for _ in range(3):
         assert get_space("own").name == "own"

@@ -1,5 +1,6 @@
 """Two networks' kernels side by side, and an ONNX copy that says what each node took."""
 
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -119,8 +120,8 @@ def test_kernels_have_the_milliseconds_of_the_comparison(monkeypatch):
 
     monkeypatch.setattr(kernel_pairs, "profile", measured)
     pairs = profiled_pairs(("a", "b"), (4.0, 4.4), "cpu:onnxruntime")
-    assert sum(pair.a.latency_ms for pair in pairs) == pytest.approx(3.0)
-    assert sum(pair.b.latency_ms for pair in pairs) == pytest.approx(3.3)
+    assert math.fsum(pair.a.latency_ms for pair in pairs) == pytest.approx(3.0)
+    assert math.fsum(pair.b.latency_ms for pair in pairs) == pytest.approx(3.3)
 
 
 def test_kernels_of_architectures_of_a_space_that_is_given_are_compared(monkeypatch):
