@@ -6,6 +6,7 @@ import getpass
 import hashlib
 import os
 import signal
+import sys
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -83,11 +84,17 @@ def pytest_make_collect_report():
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection():
-    """What is imported and collected stays: the garbage collector looks through the rest alone."""
+    """What is imported and collected stays: the garbage collector looks through the rest alone.
+
+    Tests whose assertions pytest has rewritten are kept, also where PYTHONDONTWRITEBYTECODE is set:
+    to do so again in each process of each run takes a quarter of the collection.
+    """
     gc.disable()
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, False
     try:
         return (yield)
     finally:
+        sys.dont_write_bytecode = before
         gc.freeze()
         gc.enable()
 
