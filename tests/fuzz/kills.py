@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import psutil
+from command_line import LONGEST_S
 
 from latprof.datasets.spaces.proxyless import ProxylessSpace
 from latprof.measurement.records import PairedProtocol
@@ -36,8 +37,6 @@ PLAN = Plan(NETWORKS, PROTOCOL)
 OPTIONS = RunOptions()
 #: Whose death is tried, and what it collects from.
 VICTIMS = ("collector alone", "parent", "worker", "both")
-#: A guard against hangs in seconds, far above what a busy machine takes.
-LONGEST_S = 300.0
 
 
 def target_of(victim):

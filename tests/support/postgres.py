@@ -9,10 +9,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from command_line import LONGEST_S
 from free_port import free_port
-
-#: A guard against hangs in seconds, far above what a busy machine takes.
-LONGEST_S = 300
 
 
 def programs():

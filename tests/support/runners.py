@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import LONGEST_S
 
 from latprof.common.children.child import Child
 from latprof.graph.convert.skeletons import Fill, fill_values
@@ -15,7 +16,7 @@ from latprof.profilers.runtimes.android.runner.runner_client import (
     runner_program,
 )
 
-PATIENT = RunnerTimeouts(start_s=120, open_s=120, load_s=240, ask_s=120)
+PATIENT = RunnerTimeouts(start_s=LONGEST_S, open_s=LONGEST_S, load_s=LONGEST_S, ask_s=LONGEST_S)
 
 
 def library(package, pattern):
