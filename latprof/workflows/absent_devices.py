@@ -6,8 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from latprof.common.short_reprs import ShortRepr
-from latprof.common.short_reprs import first_names
+from latprof.common.short_reprs import ShortRepr, first_names
 from latprof.errors import DeviceOfflineError, LatprofError
 from latprof.profilers.base import RunOptions
 

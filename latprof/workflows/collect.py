@@ -31,9 +31,10 @@ from latprof.workflows.collect_result import CollectResult, costs_of, labels_of
 if TYPE_CHECKING:
     from latprof.measurement.labels import TargetLabels
     from latprof.measurement.quiet.target_constant import Constant
+    from latprof.measurement.records import Target
+    from latprof.measurement.store.store import Store
     from latprof.profilers.base import Profiler
     from latprof.profilers.campaign.campaign import Progress
-    from latprof.profilers.campaign.collection import Collection, PreparedCollection
     from latprof.profilers.host.checks import Check
     from latprof.profilers.host.host_report import HostReport
     from latprof.profilers.watching import Watch
@@ -200,28 +201,32 @@ def collect(
         Where a quiet host is required and this one is busy.
     """
     from latprof.measurement.store.store import Store
+    from latprof.measurement.summary import summarize
     from latprof.profilers.campaign.collection import Collection
     from latprof.profilers.host.git_revision import revision_here
+    from latprof.profilers.targets import profiler_class
     from latprof.profilers.watching import Watch
 
     if kernels:
         _check_alone(
-            models=models,
-            space=space,
-            plan=plan != "random",
-            sources=sources,
-            resolution=resolution,
-            shapes=shapes,
-            inputs=inputs,
-            repeat_fraction=repeat_fraction is not None,
-            half_width=half_width is not None,
-            max_visits=max_visits,
-            shard=shard != (1, 1),
-            host_label=host_label,
-            farm=farm,
-            pool=pool,
-            keys=keys,
-            known_constant=known_constant,
+            {
+                "models": models,
+                "space": space,
+                "plan": plan != "random",
+                "sources": sources,
+                "resolution": resolution,
+                "shapes": shapes,
+                "inputs": inputs,
+                "repeat_fraction": repeat_fraction is not None,
+                "half_width": half_width is not None,
+                "max_visits": max_visits,
+                "shard": shard != (1, 1),
+                "host_label": host_label,
+                "farm": farm,
+                "pool": pool,
+                "keys": keys,
+                "known_constant": known_constant,
+            }
         )
         return collect_kernels(
             store,
@@ -300,53 +305,17 @@ def collect(
             on_progress=on_progress,
             on_note=on_note,
         )
-    return _collect_here(
-        collection,
-        collection.prepare(timeout_s=timeout_s, **planned),
-        store,
-        Watch(quiet, on_note=on_note or (lambda _text: None)),
-        tag=tag,
-        known_constant=known_constant,
-        named=bool(paths),
-        unusable=unusable,
-        on_progress=on_progress,
-    )
-
-
-def _collect_here(
-    collection: Collection,
-    prepared: PreparedCollection,
-    store: StoreLike,
-    watch: Watch,
-    *,
-    tag: str,
-    known_constant: bool,
-    named: bool,
-    unusable: Mapping[str, str],
-    on_progress: Callable[[Progress], None] | None,
-) -> CollectResult:
-    """Make the visits on this computer, and say what the store knows of the target then."""
-    from latprof.measurement.labels import TargetLabels
-    from latprof.measurement.summary import summarize
-    from latprof.profilers.host.git_revision import revision_here
-    from latprof.profilers.targets import profiler_class
-    from latprof.profilers.watching import remembered
-
+    prepared = collection.prepare(timeout_s=timeout_s, **planned)
+    watch = Watch(quiet, on_note=on_note or (lambda _text: None))
     with open_store(store, create=True, on_wait=watch.on_note) as opened:
         collection.check_store(opened)
-        profiler = profiler_class(collection.target)(collection.options)
+        profiler = profiler_class(target)(how)
         checks = watch.before(profiler)
         found, outcome = prepared.run(opened, revision=revision_here(tag), on_progress=on_progress)
         costs = costs_of(collection)
         if not outcome.made + outcome.resumed + outcome.elsewhere:
             return CollectResult(found, outcome, None, costs, unusable=unusable)
-        known = TargetLabels.of(opened, found)
-        better = remembered(profiler, known)
-        if better is not None and known_constant:
-            opened.freeze_constant(found, better, after=known.constant.number)
-            known = TargetLabels.of(opened, found)
-        elif better is not None:
-            watch.on_note(_offer(known.constant, better))
+        known = _known(opened, found, profiler, watch, known_constant=known_constant)
         host = _host(profiler, known, checks, outcome.made + outcome.repeated)
         return CollectResult(
             found,
@@ -354,10 +323,27 @@ def _collect_here(
             summarize(known),
             costs,
             host=host,
-            labels=labels_of(known, collection, host) if named else (),
+            labels=labels_of(known, collection, host) if paths else (),
             table=known.labels,
             unusable=unusable,
         )
+
+
+def _known(
+    store: Store, target: Target, profiler: Profiler, watch: Watch, *, known_constant: bool
+) -> TargetLabels:
+    """What a store knows of a target, by a constant that an earlier quiet hour left, if asked."""
+    from latprof.measurement.labels import TargetLabels
+    from latprof.profilers.watching import remembered
+
+    known = TargetLabels.of(store, target)
+    better = remembered(profiler, known)
+    if better is not None and known_constant:
+        store.freeze_constant(target, better, after=known.constant.number)
+        return TargetLabels.of(store, target)
+    if better is not None:
+        watch.on_note(_offer(known.constant, better))
+    return known
 
 
 def _offer(own: Constant, better: Constant) -> str:
@@ -385,7 +371,7 @@ def _host(
     return HostReport.of_seen(checks, seen, disturbed, len(made), quiet_memory(seen, profiler))
 
 
-def _check_alone(**others: object) -> None:
+def _check_alone(others: Mapping[str, object]) -> None:
     """Raise UsageError for what a collection of kernels does not take."""
     given = [f"`{name}`" for name, value in others.items() if value]
     if given:
