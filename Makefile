@@ -74,8 +74,10 @@ types: $(VENV)/.developer
 	$(BIN)/mypy
 
 wheel: $(VENV)/.developer
-	$(BIN)/python tests/check_wheel.py
-	$(BIN)/python tests/check_foreign.py
+	rm -rf build/wheel
+	$(BIN)/python -P -m build --wheel --outdir build/wheel
+	$(BIN)/python tests/check_wheel.py build/wheel/*.whl
+	$(BIN)/python tests/check_foreign.py build/wheel/*.whl
 
 built-runner: $(VENV)/.zig
 	$(BIN)/python tests/build_runner.py --check
