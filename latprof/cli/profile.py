@@ -345,7 +345,8 @@ def _print_kernels(found: Profile, by: Order, top: int | None) -> None:
     if left:
         rest_ms = sum(kernel.latency_ms for kernel in left)
         share = _share(rest_ms, found)
-        typer.echo(f"and {len(left)} more kernels: {milliseconds(rest_ms, 4)} ms, {share}")
+        more = f"{len(left)} more kernel{'s' * (len(left) > 1)}"
+        typer.echo(f"and {more}: {milliseconds(rest_ms, 4)} ms, {share}")
 
 
 def _kinds(found: Profile) -> list[tuple[str, list[KernelTime], float]]:

@@ -212,7 +212,8 @@ class Profile(ShortRepr, Framed):
         rows += [(f"kernel {each.name}", f"{each.latency_ms:.3f} ms") for each in kernels[:10]]
         if len(kernels) > 10:
             rest = sum(each.latency_ms for each in kernels[10:])
-            rows.append((f"{len(kernels) - 10} more kernels", f"{rest:.3f} ms"))
+            more = f"{len(kernels) - 10} more kernel{'s' * (len(kernels) > 11)}"
+            rows.append((more, f"{rest:.3f} ms"))
         return html_table(self.name, rows)
 
     def frame_rows(self) -> list[dict[str, Any]]:

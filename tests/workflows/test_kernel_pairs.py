@@ -157,7 +157,11 @@ def test_top_lists_the_slowest_and_sums_the_rest(latprof_command, models):
     start = next(row for row, line in enumerate(lines) if line.startswith("kernel  "))
     times = [float(line.split()[-2]) for line in lines[start + 1 : start + 4]]
     assert times == sorted(times, reverse=True)
-    assert lines[start + 4].startswith("and ")
+    number = int(lines[start + 4].split()[1])
+    assert lines[start + 4].startswith(f"and {number} more kernels: ")
+    words = ("--top", str(3 + number - 1), "--visits", "2", "-q")
+    done = latprof_command("profile", models[0], *words)
+    assert "and 1 more kernel: " in done.stdout, done.stderr
 
 
 def test_what_has_no_kernels_is_refused(collected, tmp_path):
