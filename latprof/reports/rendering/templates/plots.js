@@ -42,7 +42,9 @@
   function fitted(layout, plot) {
     if (isNarrow(plot)) {
       layout.font.size = 11;
-      layout.margin = { l: 44, r: 8, t: 12, b: 40 };
+      // Only on a narrow page does the plot begin below its caption.
+      var top = window.innerWidth > 560 ? layout.margin.t : 12;
+      layout.margin = { l: 44, r: 8, t: top, b: 40 };
     }
     if ("square" in plot.dataset) {
       layout.height = Math.min(layout.height, plot.clientWidth + 50);
