@@ -111,10 +111,14 @@ def test_the_whole_journey(station, tmp_path):
     (station.folder / "own.py").write_text("def accuracy(found):\n    return [1.0] * len(found)\n")
     words = ("--pack", pack, "--accuracy", "own:accuracy", "--method", "random", "--budget", "2")
     words += ("--upper", "0", "--verify", "--visits", "2", "--store", tmp_path / "s.db")
-    verified = station.json("search", *words, status=STATUS)["verification"]
-    assert verified["same_target"]
-    assert verified["measured_on"] == predicted["target"]
-    assert verified["low_ms"] <= verified["measured_ms"] <= verified["high_ms"]
+    found = station.json("search", *words, status=STATUS)
+    verified = found["verification"]
+    if verified is None:  # this computer was too busy each time
+        assert found["unmeasured"]["code"] == "host-busy", found["unmeasured"]
+    else:
+        assert verified["same_target"]
+        assert verified["measured_on"] == predicted["target"]
+        assert verified["low_ms"] <= verified["measured_ms"] <= verified["high_ms"]
     after = station.files_outside()
     assert after == before
     await_no_runner(station)
