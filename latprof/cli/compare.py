@@ -204,13 +204,8 @@ def _print_kernels(pairs: Sequence[KernelPair]) -> None:
         ],
         left=3,
     )
-    a, b = (
-        sum(0.0 if side is None else side.latency_ms for side in sides)
-        for sides in (
-            [pair.a for pair in pairs],
-            [pair.b for pair in pairs],
-        )
-    )
+    a = sum(pair.a.latency_ms for pair in pairs if pair.a is not None)
+    b = sum(pair.b.latency_ms for pair in pairs if pair.b is not None)
     typer.echo(
         f"all kernels: A {milliseconds(a, 4)} ms, B {milliseconds(b, 4)} ms ({b - a:+.4f} ms)"
     )

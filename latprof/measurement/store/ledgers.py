@@ -34,6 +34,11 @@ _LAST_ID = sa.select(ledgers.c.last_id).where(_THIS)
 _insert = functools.cache(sa.insert)
 
 
+def _this(table: sa.Table, parent: int = 0) -> dict[str, Any]:
+    """The values of one ledger's ``_THIS``."""
+    return {"of_table": table.name, "of_parent": parent}
+
+
 class MissingLedgerError(Exception):
     """A table's ledger is not there: the store is damaged."""
 
@@ -53,7 +58,7 @@ def lock_table(connection: sa.Connection, table: sa.Table) -> None:
 
 def count_up(connection: sa.Connection, table: sa.Table, by: int, parent: int = 0) -> int:
     """Count rows that are about to be added; returns the last id of the table before them."""
-    this = {"of_table": table.name, "of_parent": parent}
+    this = _this(table, parent)
     found = connection.execute(_COUNT_UP, this | {"by": by}).rowcount
     if not found and not parent:
         raise MissingLedgerError(table.name)
@@ -70,9 +75,8 @@ def count_all(connection: sa.Connection, table: sa.Table) -> None:
     """Write down what a table holds, which has been counted by nobody yet."""
     count, last = sa.func.count(), sa.func.coalesce(sa.func.max(table.c.id), 0)
     total, last_id = connection.execute(sa.select(count, last).select_from(table)).one()
-    this = sa.and_(ledgers.c.table_name == table.name, ledgers.c.parent == 0)
     values = {"row_count": total, "last_id": last_id}
-    connection.execute(sa.update(ledgers).where(this).values(values))
+    connection.execute(sa.update(ledgers).where(_THIS).values(values), _this(table))
     name = PARENTS.get(table.name)
     if name is not None:
         of_parent = sa.select(table.c[name], count, last).group_by(table.c[name])
@@ -105,10 +109,8 @@ def update_row(
 
 def stated_count(connection: sa.Connection, table: sa.Table, parent: int = 0) -> int:
     """How many rows there should be; raises ValueError for a damaged ledger."""
-    query = sa.select(ledgers.c.row_count).where(
-        ledgers.c.table_name == table.name, ledgers.c.parent == parent
-    )
-    count = connection.execute(query).scalar()
+    query = sa.select(ledgers.c.row_count).where(_THIS)
+    count = connection.execute(query, _this(table, parent)).scalar()
     if count is None and parent:
         return 0
     if not isinstance(count, int) or count < 0:
@@ -144,8 +146,8 @@ def _is_below(number: int, other: object) -> bool:
 
 def unused_numbers(connection: sa.Connection, table: sa.Table) -> int:
     """Row numbers that were given and are of no row, though no row is missing by the count."""
-    this = sa.and_(ledgers.c.table_name == table.name, ledgers.c.parent == 0)
-    row = connection.execute(sa.select(ledgers.c.last_id, ledgers.c.row_count).where(this)).first()
+    query = sa.select(ledgers.c.last_id, ledgers.c.row_count).where(_THIS)
+    row = connection.execute(query, _this(table)).first()
     if row is None or not all(isinstance(value, int) for value in row):
         return 0
     last_id, row_count = map(int, row)
