@@ -32,6 +32,10 @@ def short(value: object) -> str:
     return _SHORT.repr(value)
 
 
+#: Devices of a farm that one line names.
+MOST_DEVICES = 20
+
+
 def first_names(names: Sequence[str], most: int = 5) -> str:
     """The first of some names: ``"a, b and 3 more"``."""
     more = f" and {len(names) - most} more" if len(names) > most else ""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from latprof._version import __version__
-from latprof.common.short_reprs import first_names
+from latprof.common.short_reprs import MOST_DEVICES, first_names
 from latprof.errors import DeviceOfflineError, RuntimeFailedError, UsageError
 from latprof.farm import device_tasks
 from latprof.farm.addresses import use_settings
@@ -175,7 +175,7 @@ class FarmClient:
                 for target in each.device.targets
             }
         )
-        there = first_names(targets, 20) or "no device at all"
+        there = first_names(targets, MOST_DEVICES) or "no device at all"
         return DeviceOfflineError(problem, hint=f"there are: {there}")
 
     # Tasks -------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Any
 from latprof._version import __version__
 from latprof.common.extras import require
 from latprof.common.html_parts import html_table
-from latprof.common.short_reprs import ShortRepr, first_names
+from latprof.common.short_reprs import MOST_DEVICES, ShortRepr, first_names
 from latprof.errors import DeviceOfflineError
 from latprof.farm.addresses import use_settings
 from latprof.farm.announcing import device_of
@@ -106,7 +106,7 @@ class FarmStatus(ShortRepr):
     def summary(self) -> str:
         """One line for people."""
         count = len(self.devices)
-        waiting = f"; visits wait for {first_names(self.away, 20)}" if self.away else ""
+        waiting = f"; visits wait for {first_names(self.away, MOST_DEVICES)}" if self.away else ""
         work = f"{self.queue} visit{'' if self.queue == 1 else 's'} in work"
         return f"{count} device{'' if count == 1 else 's'}, {work}{waiting}"
 

@@ -15,7 +15,7 @@ from latprof._version import __version__
 from latprof.common.children.owned_folders import OwnedFolder
 from latprof.common.endings import needs_time_to_end
 from latprof.common.extras import require
-from latprof.common.short_reprs import first_names
+from latprof.common.short_reprs import MOST_DEVICES, first_names
 from latprof.errors import DeviceError
 from latprof.farm import device_tasks
 from latprof.farm.addresses import FOLDERS, LOOPBACK, PORT, cannot_listen, use_settings
@@ -110,7 +110,7 @@ async def _stay(
                 offered = _left(devices, taken, on_note)
                 with device_tasks.serving(offered, place) as desk:
                     worker = await make_worker(desk)
-                    names = first_names([device.name for device in offered], 20)
+                    names = first_names([device.name for device in offered], MOST_DEVICES)
                     on_note(f"joined {address} with {names}")
                     await _until_it_ends(worker, desk)
                 lost_at = time.monotonic()
@@ -155,7 +155,7 @@ def _left(
     if not left:
         raise DeviceError(
             "every device of this host is in the farm already",
-            got=first_names([device.name for device in devices], 20),
+            got=first_names([device.name for device in devices], MOST_DEVICES),
             hint="end the other worker, or name hosts of one name apart with --host-label",
         )
     return left

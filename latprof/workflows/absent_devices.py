@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from latprof.common.short_reprs import ShortRepr, first_names
+from latprof.common.short_reprs import MOST_DEVICES, ShortRepr, first_names
 from latprof.errors import DeviceOfflineError, LatprofError
 from latprof.profilers.base import RunOptions
 
@@ -86,7 +86,9 @@ def with_begun(
         return error
     if not known:
         return DeviceOfflineError(error.problem, hint=error.hint)
-    begun = first_names([f"{d.wanted} ({d.settled} of {d.total} visits)" for d in known], 20)
+    begun = first_names(
+        [f"{d.wanted} ({d.settled} of {d.total} visits)" for d in known], MOST_DEVICES
+    )
     return DeviceOfflineError(f"{error.problem}; begun before: {begun}", hint=error.hint)
 
 

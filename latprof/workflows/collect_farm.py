@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from latprof.common.extras import require
 from latprof.common.limits import TIMEOUT
-from latprof.common.short_reprs import ShortRepr, first_names
+from latprof.common.short_reprs import MOST_DEVICES, ShortRepr, first_names
 from latprof.errors import (
     EXIT_DEVICE,
     EXIT_OK,
@@ -123,7 +123,7 @@ def collect_on_farm(
             }
             known = () if pool else unfinished_devices(opened, plan, target, collection.options)
             runs = [DeviceRun(client, d.device, d.device.spelling(target), **rest) for d in found]
-            say(f"measuring on {first_names([each.device.name for each in found], 20)}")
+            say(f"measuring on {first_names([each.device.name for each in found], MOST_DEVICES)}")
             awaited = [AwaitedRun(d, client, **rest) for d in _absent(known, found, say)]
             if pool:
                 _check_alike(runs)
@@ -157,7 +157,7 @@ def _absent_specimens(
     summaries = [each.result.summary for each in results if each.result is not None]
     known = {name for summary in summaries if summary is not None for name in summary.specimens}
     if absent := sorted(known - there):
-        say(f"not there: {first_names(absent, 20)}; the others made the visits")
+        say(f"not there: {first_names(absent, MOST_DEVICES)}; the others made the visits")
     return absent
 
 
