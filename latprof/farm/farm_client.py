@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from latprof._version import __version__
 from latprof.common.short_reprs import MOST_DEVICES, first_names
-from latprof.errors import DeviceOfflineError, RuntimeFailedError, UsageError
+from latprof.errors import DeviceOfflineError, LatprofError, RuntimeFailedError, UsageError
 from latprof.farm import device_tasks
 from latprof.farm.addresses import use_settings
 from latprof.farm.farm_connection import (
@@ -84,6 +84,8 @@ class FarmClient:
         self._names: frozenset[str] = frozenset()
         #: Set to end every wait of every thread.
         self.stopped = threading.Event()
+        #: The error that ended them, where one did.
+        self.stopped_by: LatprofError | None = None
 
     def __enter__(self) -> Self:
         use_settings()
@@ -101,9 +103,20 @@ class FarmClient:
             try:
                 return connected(self.address, self._keys, timeout_s=timeout_s)
             except OSError as error:
-                if time.monotonic() >= deadline:
+                if time.monotonic() >= deadline or self.stopped.is_set():
                     raise no_farm(self.address, error) from None
                 time.sleep(_FRESH_S)
+
+    def stop(self, error: LatprofError) -> None:
+        """End every wait of every thread, because of an error that is not one device's alone."""
+        if not self.stopped.is_set():
+            self.stopped_by = error
+            self.stopped.set()
+
+    def check_stopped(self) -> None:
+        """Raise DeviceOfflineError where the collection was stopped."""
+        if self.stopped.is_set():
+            raise DeviceOfflineError("the collection was stopped")
 
     @property
     def client_id(self) -> str:
@@ -260,7 +273,7 @@ class FarmClient:
             assert task.future is not None
             if self.stopped.is_set():
                 self.cancel(task)
-                raise DeviceOfflineError("the collection was stopped")
+            self.check_stopped()
             try:
                 # result(timeout) would end all threads' transfers with its own: they share one.
                 task.future.exception(timeout=look_every_s)

@@ -58,6 +58,8 @@ class SharedStore(Store):
     handed on by chance. Those of threads that wait for their turn are kept together, since what a
     transaction costs is its way to the disk; each thread continues when its own is there. A
     transaction that fails leaves the others as they are, unless the database itself failed.
+
+    ``has_failed`` says whether the database itself has failed in any thread.
     """
 
     def __init__(self, *arguments: Any) -> None:
@@ -67,7 +69,20 @@ class SharedStore(Store):
         #: Threads that wait for their turn.
         self.coming = 0
         self._reading = 0
+        self.has_failed = False
         self._together: _Together | None = None
+
+    @contextlib.contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn the database's errors into ours, and remember that there was one."""
+        with super().errors():
+            try:
+                yield
+            except exc.IntegrityError:  # a row that is there already
+                raise
+            except exc.DBAPIError:
+                self.has_failed = True
+                raise
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
@@ -112,6 +127,7 @@ class SharedStore(Store):
             # First the lock that is the first of all in other processes' transactions, too.
             lock_table(connection, targets)
         except BaseException:
+            self.has_failed = True
             connection.close()
             raise
         return _Together(connection)

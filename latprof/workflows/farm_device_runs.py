@@ -22,9 +22,9 @@ from latprof.workflows.collect_result import CollectResult, costs_of, labels_of
 if TYPE_CHECKING:
     from latprof.farm.announcing import FarmDevice
     from latprof.farm.farm_client import FarmClient
+    from latprof.farm.shared_store import SharedStore
     from latprof.measurement.across.revisions import Revision
     from latprof.measurement.records import Target
-    from latprof.measurement.store.store import Store
     from latprof.profilers.campaign.campaign import CampaignResult
     from latprof.profilers.campaign.collection import Collection
     from latprof.profilers.campaign.plan import Plan
@@ -91,7 +91,7 @@ class DeviceRun:
         collection: Collection,
         plan: Plan,
         *,
-        store: Store,
+        store: SharedStore,
         timeout_s: float,
         revision: Revision,
         show: Together,
@@ -102,22 +102,28 @@ class DeviceRun:
         self._client, self._device, self._spelling = client, device, spelling
         self._collection, self._plan, self._store = collection, plan, store
         self._timeout_s = timeout_s
-        self._show = partial(show.note, device.name)
+        self._show_together = partial(show.note, device.name)
         self._done: tuple[Target, CampaignResult] | None = None
         self._error: LatprofError | None = None
         #: What is no error of latprof's.
         self.fault: BaseException | None = None
 
     def run(self) -> None:
-        """Make the visits; an error ends those of this device alone."""
+        """Make the visits; an error ends those of this device alone, unless it is the store's."""
         owner = uuid.uuid4().hex
         try:
             self._done = self._collect(owner)
         except LatprofError as error:
-            self._error = error
+            if self._store.has_failed:
+                self._client.stop(error)
+            self._error = self._client.stopped_by or error
         except BaseException as fault:  # noqa: BLE001 - raised again when the others are done
             self.fault = fault
         self._client.release(self._device, owner)
+
+    def _show(self, progress: Progress) -> None:
+        self._client.check_stopped()  # also where no visit is waited for, but other processes
+        self._show_together(progress)
 
     def identify(self) -> tuple[Target, Mapping[str, Any]]:
         """The device's target, and what else its worker says of it; asked once."""
@@ -176,7 +182,7 @@ class DeviceRun:
         )
         return target, outcome
 
-    def device_result(self, store: Store) -> FarmDeviceResult:
+    def device_result(self, store: SharedStore) -> FarmDeviceResult:
         """What came of it."""
         from latprof.measurement.labels import TargetLabels
         from latprof.measurement.summary import summarize

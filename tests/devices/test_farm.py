@@ -312,6 +312,22 @@ def test_whatever_is_killed_nothing_is_lost_and_nothing_made_twice(folder, datab
     check_whole(store, "a", "b", "c")
 
 
+def test_a_database_that_restarts_ends_the_collection_on_all_devices(folder, address, database):
+    """Also on one that measures meanwhile, and would find the database where it was."""
+    store = database.url
+    database.empty()
+    with worker(folder, address, "a", seconds=0.5), worker(folder, address, "b", seconds=5.0):
+        with begin(folder, address, store=store) as client:
+            wait_for_visits(store, 4, client)
+            database.stop()
+            database.start()
+            assert client.ended() == 3, client.lines
+        (said,) = [line for line in client.lines if line.startswith("latprof: sim@")]
+        assert said.startswith("latprof: sim@a, sim@b: "), said
+        assert said.endswith("[store]")
+        assert len(visits(store)["b"]) < VISITS
+
+
 def test_a_scheduler_that_dies_while_a_device_is_waited_for_is_waited_for_as_well(folder):
     with scheduler(folder) as (first, address), begin(folder, address) as client:
         client.wait_for("waiting for a device")

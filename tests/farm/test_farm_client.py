@@ -7,7 +7,7 @@ import pytest
 
 from latprof import __version__, collect
 from latprof.cli.farm import FarmAction, farm
-from latprof.errors import DeviceOfflineError, RuntimeFailedError, UsageError
+from latprof.errors import DeviceOfflineError, RuntimeFailedError, StoreError, UsageError
 from latprof.farm import farm_client
 from latprof.farm.announcing import FarmDevice
 from latprof.farm.farm_client import FarmClient, Task
@@ -143,6 +143,22 @@ def test_whatever_a_lost_connection_raises_another_is_made(without_dask, error):
         task.future, task.connection = pending(error), 1  # another thread has made the third
         assert client.result(task) == "made"
         assert client.connections == 3
+
+
+def test_whoever_waits_is_stopped_by_the_first_error_that_concerns_all(without_dask, monkeypatch):
+    with Losing([], 600.0) as client:
+        monkeypatch.setattr(client, "devices", list)
+        task = client.submit(DEVICE, print)
+        assert client.result(task) == "made"
+        client.check_stopped()
+        first = StoreError("the store is gone")
+        client.stop(first)
+        client.stop(StoreError("still gone"))
+        assert client.stopped_by is first
+        with pytest.raises(DeviceOfflineError, match="the collection was stopped"):
+            client.result(client.submit(DEVICE, print))
+        with pytest.raises(DeviceOfflineError):
+            client.await_devices("cpu:onnxruntime", print)
 
 
 def test_what_is_of_this_computer_is_refused_for_a_farm():

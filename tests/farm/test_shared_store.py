@@ -99,10 +99,13 @@ def test_a_database_that_fails_fails_all_that_were_to_be_kept_together(store, mo
     def refuse(_connection):
         raise sa.exc.OperationalError("COMMIT", {}, Exception("database or disk is full"))
 
+    assert not store.add(measurement("n0"))
+    assert not store.has_failed, "the same visit twice is no failure"
     with monkeypatch.context() as patch:
         patch.setattr(sa.Connection, "commit", refuse)
         found = in_threads(lambda number: store.add(measurement(f"n{number}", visit=1)), store)
     assert all("is full" in str(error) for error in found)
+    assert store.has_failed
     assert store.targets()[0].measurements == THREADS
     assert all(in_threads(lambda number: store.add(measurement(f"n{number}", visit=1))))
     assert store.targets()[0].measurements == 2 * THREADS
