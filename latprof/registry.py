@@ -332,7 +332,7 @@ def _changed_at(place: str) -> int:
         return 0
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=8)  # the path is longer while code of one's own runs
 def _read_entry_points(
     _path: tuple[tuple[str, int], ...],
 ) -> Sequence[tuple[str, Sequence[EntryPoint]]]:

@@ -170,7 +170,10 @@ def test_a_package_whose_files_cannot_be_read_is_passed_over(latprof_distributio
     assert get_space("own").name == "own"
 
 
-def test_packages_are_read_once_for_many_names(latprof_distribution, monkeypatch):
+def test_packages_are_read_once_for_many_names(latprof_distribution, monkeypatch, tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text(OWN)
+    get_space(f"{mine}:OwnSpace")  # from now on its folder is on the path while own code runs
     folder = latprof_distribution(
         "own-spaces", {"own": OWN}, {"latprof.spaces": {"own": "own:OwnSpace"}}
     )
