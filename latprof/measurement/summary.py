@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latprof.common.short_reprs import ShortRepr
+from latprof.measurement.process_effects import FEWEST_VISITS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,9 +92,18 @@ class Summary(ShortRepr):
     def _specimen_lines(self) -> list[str]:
         if not self.specimens:
             return []
-        spread = max(self.specimens.values()) / min(self.specimens.values()) - 1
-        each = ", ".join(f"{name} {factor - 1:+.2%}" for name, factor in self.specimens.items())
-        return [f"specimens       {spread:.2%} between {len(self.specimens)}: {each}"]
+        known = {name: factor for name, factor in self.specimens.items() if factor != 1.0}
+        parts = []
+        if known:
+            spread = max(known.values()) / min(known.values()) - 1
+            each = ", ".join(f"{name} {factor - 1:+.2%}" for name, factor in known.items())
+            parts.append(f"{spread:.2%} between {len(known)}: {each}")
+        if unknown := ", ".join(name for name in self.specimens if name not in known):
+            parts.append(
+                f"unknown for {unknown}: fewer than {FEWEST_VISITS} undisturbed visits to networks "
+                "that others visited"
+            )
+        return [f"specimens       {'; '.join(parts)}"]
 
 
 def describe_noise_floor(floor: NoiseFloor | None) -> str:

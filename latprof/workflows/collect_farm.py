@@ -103,7 +103,7 @@ def collect_on_farm(
     check_timeout(timeout_s)
     TIMEOUT.check("queue_timeout", queue_timeout_s)
     say = on_note or (lambda _text: None)
-    show = Together(on_progress or (lambda _progress: None))
+    show = Together(on_progress or (lambda _progress: None), pool=pool)
     with FarmClient(farm, None if keys is None else os.fspath(keys), queue_timeout_s) as client:
         try:
             found = client.await_devices(target, functools.cache(say))

@@ -52,10 +52,17 @@ class FarmDeviceResult(ShortRepr):
 
 
 class Together:
-    """Says where the visits of all devices together stand."""
+    """Says where the visits of all devices together stand.
 
-    def __init__(self, on_progress: Callable[[Progress], None]) -> None:
-        self._on_progress = on_progress
+    Parameters
+    ----------
+    on_progress : callable
+    pool : bool
+        The devices share the visits: each counts those of all.
+    """
+
+    def __init__(self, on_progress: Callable[[Progress], None], *, pool: bool = False) -> None:
+        self._on_progress, self._pool = on_progress, pool
         self._last: dict[str, Progress] = {}
         self._sums = Counter[str]()
         self._lock = threading.Lock()
@@ -69,12 +76,20 @@ class Together:
             self._last[device] = progress
             every = self._last.values()
             waiting = f"{device}: {progress.waiting}" if progress.waiting else ""
+            counts: dict[str, Any] = dict(self._sums)
+            left_s = max(map(attrgetter("left_s"), every))
+            if self._pool:
+                # Each hears of what others made a little later: who knows of most is nearest to it.
+                latest = max(every, key=attrgetter("done"))
+                counts |= {name: getattr(latest, name) for name in _SUMMED if name != "failed"}
+                rate = sum(1.0 / each.left_s for each in every if each.left_s > 0.0)
+                left_s = 1.0 / rate if rate else latest.left_s
             self._on_progress(
                 dataclasses.replace(
                     progress,
-                    **self._sums,
+                    **counts,
                     waiting=waiting,
-                    left_s=max(map(attrgetter("left_s"), every)),
+                    left_s=left_s,
                     drift=max(map(attrgetter("drift"), every)),
                 )
             )

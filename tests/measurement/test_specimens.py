@@ -58,6 +58,23 @@ def test_two_specimens_give_labels_as_exact_as_one(tmp_path):
     assert summary.to_dict()["specimens"] == specimens
 
 
+def test_a_specimen_with_too_few_visits_is_not_said_to_be_like_the_others(tmp_path):
+    with Store.open(tmp_path / "few.db", create=True) as store:
+        store.add_target(TARGET, "r")
+        for visit, name in enumerate("abc"):
+            for number in range(4 if name == "c" else 12):
+                made = measurement(f"n{number}", visit=visit, process=f"{name}/{visit}")
+                ratio = 1.1 if name == "b" else 1.0
+                conditions = {"specimen": name}
+                store.add(dataclasses.replace(made, samples=samples(ratio), conditions=conditions))
+        (line,) = [
+            line for line in summarize(TargetLabels.of(store)).lines() if "specimens" in line
+        ]
+    assert line.split(maxsplit=1)[1].startswith(
+        "10.00% between 2: a -4.65%, b +4.88%; unknown for c"
+    )
+
+
 def test_a_millisecond_is_that_of_all_specimens_alike(tmp_path):
     _, _, summary = labels_of(tmp_path / "two.db", {"a": 1.0, "b": 1.0}, slower=1.21)
     assert summary.reference_ms == pytest.approx(5.0 * 1.1, rel=0.001)

@@ -9,6 +9,7 @@ from latprof.errors import TargetMismatchError
 from latprof.farm.announcing import FarmDevice
 from latprof.measurement.records import Target
 from latprof.profilers.base import RunOptions
+from latprof.profilers.campaign.campaign import Progress
 from latprof.workflows import collect_farm
 from latprof.workflows.farm_device_runs import DeviceRun, Together
 
@@ -47,6 +48,24 @@ def test_specimens_of_one_kind_have_one_target_and_otherwise_each_its_own():
         assert (target.device, target.host) == (kind, "")
         apart = {run(*device, pool=False).identify()[0] for device in devices}
         assert len(apart) == 2
+
+
+def test_progress_of_devices_that_share_the_visits_counts_each_once():
+    here = Progress(total=100, done=40, failed=1, left=60, left_s=60.0, drift=0.1, elapsed_s=9.0)
+    there = dataclasses.replace(here, done=38, failed=2, left=62, left_s=30.0, drift=0.2)
+    for pool, counts, left_s in (
+        (True, (100, 40, 3, 60), 20.0),
+        (False, (200, 78, 3, 122), 60.0),
+    ):
+        told = []
+        show = Together(told.append, pool=pool)
+        show.note("a", here)
+        show.note("b", dataclasses.replace(there, waiting="the phone cools down"))
+        first, last = told
+        assert first == here
+        assert (last.total, last.done, last.failed, last.left) == counts
+        assert last.left_s == pytest.approx(left_s)
+        assert (last.drift, last.waiting) == (0.2, "b: the phone cools down")
 
 
 @pytest.mark.parametrize(

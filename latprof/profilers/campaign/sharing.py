@@ -131,7 +131,9 @@ class SharedWork:
             if self.claim(waiting):
                 return waiting
             if self._theirs:
-                self._on_wait(f"waiting for {len(self._theirs)} visits of another process")
+                count = len(self._theirs)
+                plural = "" if count == 1 else "s"
+                self._on_wait(f"waiting for {count} visit{plural} of another process")
                 time.sleep(LOOK_EVERY_S)
         return ()
 
