@@ -110,11 +110,9 @@ def describe_noise_floor(floor: NoiseFloor | None) -> str:
     """A noise floor in words."""
     if floor is None:
         return "unknown: nothing was measured twice"
-    how = (
-        f"{floor.pairs} networks measured again"
-        if floor.method == "repeats"
-        else f"the spread of the visits of {floor.pairs} networks"
-    )
+    networks = f"{floor.pairs} network{'s' * (floor.pairs != 1)}"
+    repeated = floor.method == "repeats"
+    how = f"{networks} measured again" if repeated else f"the spread of the visits of {networks}"
     return f"{floor.percent:.2f} % ({floor.rmse_ms:.3f} ms), from {how}"
 
 

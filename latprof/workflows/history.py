@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,12 +140,21 @@ class HistoryResult(ShortRepr, Framed):
             rings["label"] = "significant change"
             ax.scatter(marked, [values[place] for place in marked], 160, **rings)
             ax.legend()
-        names = [p.revision.tag or p.revision.commit[:7] or p.date for p in self.points]
+        names = _names(self.points)
         shown = places[:: math.ceil(len(names) / _MOST_NAMES)]
         ax.set_xticks([*shown], [drawn_text(names[place]) for place in shown], rotation=90)
         ax.set_ylabel("latency, ms, with 90 % interval")
         ax.set_title(drawn_text(self.model))
         return ax
+
+
+def _names(points: Sequence[HistoryPoint]) -> list[str]:
+    """A name of each state: its tag where no other has it, else the commit, else the day."""
+    tags = Counter(point.revision.tag for point in points)
+    return [
+        (p.revision.tag if tags[p.revision.tag] == 1 else "") or p.revision.commit[:7] or p.date
+        for p in points
+    ]
 
 
 @needs("collect", "pandas", "scipy", "sqlalchemy")

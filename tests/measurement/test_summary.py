@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from latprof.measurement.summary import campaign_cost
+from latprof.measurement.statistics import NoiseFloor
+from latprof.measurement.summary import campaign_cost, describe_noise_floor
 
 
 def visits(starts, wall_s=2.0, timed_s=1.0):
@@ -45,3 +46,15 @@ def test_writers_at_the_same_time_have_a_time_each():
 def test_a_clock_that_steps_back_gives_a_share_all_the_same():
     _, untimed = campaign_cost(visits([100.0, 102.0, 50.0, 52.0], timed_s=1.5))
     assert 0 <= untimed < 1
+
+
+@pytest.mark.parametrize(
+    ("pairs", "method", "words"),
+    [
+        (1, "visits", "from the spread of the visits of 1 network"),
+        (2, "visits", "from the spread of the visits of 2 networks"),
+        (1, "repeats", "from 1 network measured again"),
+    ],
+)
+def test_a_noise_floor_counts_its_networks(pairs, method, words):
+    assert describe_noise_floor(NoiseFloor(0.01, 0.1, pairs, method)).endswith(words)

@@ -76,6 +76,19 @@ def test_a_significant_change_is_marked_and_an_unchanged_file_is_not_measured_ag
     assert frame["latency_ms"].tolist() == [point.latency_ms for point in found.points]
 
 
+def test_states_with_one_tag_are_named_by_their_commits(store):
+    found = latprof.history(store, "model.onnx")
+    tags = ("nightly", "nightly", "v1.0", "")
+    points = tuple(
+        dataclasses.replace(point, revision=dataclasses.replace(point.revision, tag=tag))
+        for point, tag in zip(found.points, tags, strict=True)
+    )
+    axes = dataclasses.replace(found, points=points).plot()
+    names = [label.get_text() for label in axes.get_xticklabels()]
+    commits = [commit_number(number)[:7] for number in (1, 2, 4)]
+    assert names == [commits[0], commits[1], "v1.0", commits[2]]
+
+
 def test_a_name_is_drawn_as_it_is(tmp_path):
     name = "$\\frac{\x01\U0001f600$x_^.onnx"  # no formula of TeX, no letter, none of the font
     store = fill(tmp_path / "odd.db", [(1, "main", STEADY), (2, "main", SLOWER)], name)

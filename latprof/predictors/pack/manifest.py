@@ -308,7 +308,7 @@ def _space(path: str, manifest: Fields, given: SearchSpace | None) -> SearchSpac
         raise PackError(
             f"{path} is for a search space that is not known here",
             got=error.problem,
-            hint=_remedy(manifest, "space") or "give the space itself as `space`, MODULE:CLASS",
+            hint=_remedy(manifest, "space") or "give the space itself as `space`, MODULE:NAME",
         ) from None
     if space.description != description:
         raise PackAlteredError(f"{path}: the description of its space is not canonical")
