@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from latprof.common.short_reprs import ShortRepr
@@ -132,7 +133,7 @@ class Operator:
     parts: tuple[str, ...] = field(default=(), compare=False)
     prepared: tuple[str, ...] = field(default=(), compare=False)
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """The kind of kernel: ``"conv1x1"``, ``"depthwise5x5"``, ``"linear"``, ``"add"``...
 
@@ -161,7 +162,7 @@ class Operator:
         dimensions = len(self.input_shapes[0]) - 2 if self.input_shapes else 2
         return (self.kernel,) * dimensions if self.kernel else ()
 
-    @property
+    @cached_property
     def macs(self) -> int:
         """Multiply-accumulates of one run (the whole batch); 0 for what multiplies nothing."""
         if self.counted_macs is not None:
@@ -187,7 +188,7 @@ class Operator:
             return self.weight_shape[1]  # the weight is the left factor
         return data[-1]
 
-    @property
+    @cached_property
     def activation_elements(self) -> int:
         """Values read from and written to other operators in one run."""
         return sum(math.prod(s) for s in (*self.input_shapes, *self.output_shapes))

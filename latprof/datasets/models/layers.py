@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from latprof.common.short_reprs import ShortRepr
 from latprof.datasets.models.steps import Activation, Gate, Layer, Shuffle, SqueezeExcite, Step
@@ -100,7 +101,20 @@ class Block(ShortRepr):
         )
 
     def operators(self, batch_size: int = 1) -> tuple[Operator, ...]:
-        """The block's operators as a runtime fuses them, the additions of its inputs first."""
+        """The block's operators as a runtime fuses them, the additions of its inputs first.
+
+        The same ones each time: the networks of a space share most of their blocks.
+        """
+        if batch_size not in self._operators:
+            self._operators[batch_size] = self._make_operators(batch_size)
+        return self._operators[batch_size]
+
+    @cached_property
+    def _operators(self) -> dict[int, tuple[Operator, ...]]:
+        """The operators by batch size, as far as they were asked for."""
+        return {}
+
+    def _make_operators(self, batch_size: int) -> tuple[Operator, ...]:
         entering = (batch_size, self.in_channels, self.in_size, self.in_size)
         operators = [
             Operator(f"{self.name}.sum{index}", "Add", (entering, entering), (entering,))

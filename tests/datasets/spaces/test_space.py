@@ -35,6 +35,15 @@ def test_sampling_repeats_with_its_seed():
     assert SPACE.sample(20, seed=1) != SPACE.sample(20, seed=2)
 
 
+def test_networks_share_the_operators_of_blocks_that_they_share():
+    """Of 500 networks that a pack's costs are fitted to, each operator is made once."""
+    first, second = SPACE.sample(2)
+    ours, theirs, batch = (SPACE.operators(*each) for each in ((first,), (second,), (first, 4)))
+    assert ours[0] is theirs[0], "the stem"
+    assert ours[-3] is theirs[-3], "the last convolution"
+    assert [op.macs for op in batch] == [4 * op.macs for op in ours]
+
+
 def test_a_small_sample_is_the_start_of_a_large_one():
     many = SPACE.sample(5000, seed=4)
 
