@@ -93,5 +93,7 @@ def distinct(n: int, draw: Callable[[int], NDArray[np.uint8]], patience: int) ->
 
 def first_ones(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Each row where it comes first."""
-    _, first = np.unique(rows, axis=0, return_index=True)
-    return rows[np.sort(first)]
+    places: dict[bytes, int] = {}  # to sort whole rows takes four times as long
+    for place, row in enumerate(rows):
+        places.setdefault(row.tobytes(), place)
+    return rows[list(places.values())]
