@@ -197,18 +197,22 @@ def images(folder):
             Image.fromarray(pixels.astype(np.uint8)).save(folder / f"class{label}/{number}.png")
 
 
-@pytest.fixture
-def fake_pack(place, latprof_distribution):
-    """A pack of a device whose times are computed: 0.1 ms an operator, however busy this host."""
-    points = {"latprof.profilers": {"fake:clock": "latprof.testing.fakes:FakeProfiler"}}
-    latprof_distribution("fake-latprof", {}, points)
+@pytest.fixture(scope="module")
+def fitted():
+    """A predictor of a device whose times are computed: 0.1 ms an operator; read only."""
     space = ProxylessSpace(widths=(8,) * 9, resolution=32, num_classes=10)
     rows = space.sample(150)
     latency = [0.1 * len(space.build_onnx(row).graph.node) for row in rows]
-    fitted = LinearPredictor(space).fit(rows, latency)
-    target = FakeProfiler(RunOptions()).target((1, 3, 32, 32))
+    return LinearPredictor(space).fit(rows, latency)
+
+
+@pytest.fixture
+def fake_pack(place, latprof_distribution, fitted):
+    """The pack of that device, however busy this host."""
+    points = {"latprof.profilers": {"fake:clock": "latprof.testing.fakes:FakeProfiler"}}
+    latprof_distribution("fake-latprof", {}, points)
     path = place / "fake.pack"
-    save_pack(fitted, path, target=target)
+    save_pack(fitted, path, target=FakeProfiler(RunOptions()).target((1, 3, 32, 32)))
     return path
 
 
