@@ -138,7 +138,8 @@ def _add(
 
 def _key(runs: BenchmarkRuns, found: BenchmarkFile, file: str) -> str:
     """Names the state of a benchmark: that of its commit, or else that of the file."""
-    return hashlib.sha256(f"{runs.name}\n{found.commit or file}".encode()).hexdigest()
+    state = file if found.modified else found.commit or file
+    return hashlib.sha256(f"{runs.name}\n{state}".encode()).hexdigest()
 
 
 def _visits(runs: BenchmarkRuns, target: Target, key: str, file: str, first: int) -> Any:

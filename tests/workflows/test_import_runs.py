@@ -88,6 +88,28 @@ def test_what_pytest_benchmark_writes_is_read(tmp_path):
         latprof.import_runs(written(tmp_path / "c.json", document), tmp_path / "s.db")
 
 
+@pytest.mark.parametrize(
+    ("commit", "states", "known"),
+    [
+        # As pytest-benchmark writes it outside of a repository, where git fails, amid changes that
+        # are not committed, and of a commit without a branch.
+        ({"id": "unversioned", "dirty": False, "branch": "(unknown)"}, 2, ("", "")),
+        ({"id": "unknown", "dirty": False, "branch": "(unknown)"}, 2, ("", "")),
+        ({"id": "7" * 40, "dirty": True, "branch": "main"}, 2, ("7" * 40, "main")),
+        ({"id": "7" * 40, "dirty": False, "branch": "(detached head)"}, 1, ("7" * 40, "")),
+    ],
+)
+def test_files_are_of_one_state_only_where_their_commit_is_known(tmp_path, commit, states, known):
+    for number in range(2):
+        benchmark = {"fullname": "t.py::test_it", "stats": {"data": [0.005 + number / 1000] * 3}}
+        document = {"machine_info": {"processor": "one"}, "commit_info": commit}
+        document |= {"benchmarks": [benchmark], "datetime": f"2026-11-0{number + 1}T10:00:00"}
+        latprof.import_runs(written(tmp_path / f"{number}.json", document), tmp_path / "s.db")
+    found = latprof.history(tmp_path / "s.db", "test_it").points
+    assert len({point.key for point in found}) == states
+    assert (found[0].revision.commit, found[0].revision.branch) == known
+
+
 @pytest.fixture(scope="module")
 def exported(collected, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")

@@ -73,6 +73,8 @@ class BenchmarkFile(ShortRepr):
     started_at : float
         Unix time in seconds; 0 where it is not known.
     benchmarks : tuple of BenchmarkRuns
+    modified : bool
+        The sources were not those of the commit.
     """
 
     program: str
@@ -82,6 +84,7 @@ class BenchmarkFile(ShortRepr):
     branch: str
     started_at: float
     benchmarks: tuple[BenchmarkRuns, ...]
+    modified: bool = False
 
 
 def read_benchmark_file(path: str | Path) -> BenchmarkFile:
@@ -169,10 +172,14 @@ def _text(value: object) -> str:
 
 # pytest-benchmark --------------------------------------------------------------------------------
 
+#: What it writes in the place of a commit or a branch where it knows none.
+_NO_COMMIT = ("unversioned", "unknown", "(unknown)", "(detached head)")
+
 
 def _of_pytest(fields: Fields) -> BenchmarkFile:
     machine = fields.fields("machine_info").values
     commit = _texts(fields.values.get("commit_info"))
+    commit = {key: value for key, value in commit.items() if value not in _NO_COMMIT}
     said = _texts(dict(fields.values))
     started_at = _unix(said.get("datetime", ""))
     found = []
@@ -196,6 +203,7 @@ def _of_pytest(fields: Fields) -> BenchmarkFile:
         commit.get("branch", "")[:200],
         started_at,
         tuple(found),
+        modified=commit.get("dirty") == "True",
     )
 
 
