@@ -67,14 +67,13 @@ def load_external_data(model: onnx.ModelProto, folder: Path | None, label: str) 
         tensor.ClearField("data_location")
 
 
-def check_external_data(path: str | os.PathLike[str]) -> None:
-    """Raise ModelFileError unless the external weights of a model's file may be read.
+def check_external_data(model: onnx.ModelProto, path: Path) -> None:
+    """Raise ModelFileError unless the external weights of the ``model`` at ``path`` may be read.
 
     For a file that a runtime opens by itself, which follows links.
     """
-    model = read_model(path, data=False)
     for tensor in external_tensors(model):
-        with _opened(tensor, Path(path).parent, os.fspath(path)):
+        with _opened(tensor, path.parent, os.fspath(path)):
             pass
 
 

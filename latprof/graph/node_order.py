@@ -64,8 +64,10 @@ def sort_nodes(graph: onnx.GraphProto, label: str) -> None:
 
 def read_names(node: onnx.NodeProto) -> list[str]:
     """Names a node reads, those its subgraphs take from outside included."""
-    inner = (each for graph in subgraphs(node) for each in all_nodes(graph.node))
-    return [name for each in (node, *inner) for name in each.input if name]
+    names = [name for name in node.input if name]
+    for graph in subgraphs(node):
+        names += (name for each in all_nodes(graph.node) for name in each.input if name)
+    return names
 
 
 def _topological_order(needs: list[set[int]]) -> list[int]:

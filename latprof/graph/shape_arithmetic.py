@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -51,21 +51,23 @@ Attributes: TypeAlias = Mapping[str, Any]
 class Effort:
     """What is left to all rounds about one model.
 
-    Evaluations, elements that they run over, and nodes whose shapes are inferred.
+    Evaluations, elements that they run over, and nodes whose shapes are inferred; ``in_vain`` are
+    outputs of nodes that were evaluated and have no value.
     """
 
     evaluations: int = 10_000
     elements: int = 100_000_000
     nodes: int = 800_000
+    in_vain: set[tuple[str, ...]] = field(default_factory=set)
 
 
 def fold_shape_arithmetic(
     model: onnx.ModelProto, shapes: Mapping[str, Shape | None], effort: Effort
-) -> bool:
+) -> set[str]:
     """Replace nodes that compute small constants by initialisers, in place.
 
-    ``shapes`` are those known so far; ``effort`` is used up. Returns whether
-    anything changed. What cannot be evaluated stays as it is; nothing is raised.
+    ``shapes`` are those known so far; ``effort`` is used up. Returns the names of the values that
+    are constants now. What cannot be evaluated stays as it is; nothing is raised.
     """
     graph = model.graph
     values = {
@@ -74,7 +76,7 @@ def fold_shape_arithmetic(
         if (array := small_array(tensor)) is not None
     }
     opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
-    worked_out = []
+    worked_out, constants = [], set()
     for index, node in enumerate(graph.node):
         results = _evaluate(node, values, shapes, opset, effort)
         few = all(result.size <= MAX_VALUES for result in results)
@@ -82,11 +84,12 @@ def fold_shape_arithmetic(
             worked_out.append(index)
             for name, result in zip(node.output, results, strict=True):
                 if name:
+                    constants.add(name)
                     values[name] = result
                     graph.initializer.append(numpy_helper.from_array(result, name))
     for index in reversed(worked_out):
         del graph.node[index]
-    return bool(worked_out)
+    return constants
 
 
 def small_array(tensor: TensorProto, most: int = MAX_VALUES) -> Array | None:
@@ -108,25 +111,29 @@ def _evaluate(
     effort: Effort,
 ) -> list[Array]:
     """Values of a node's outputs; none where they are not known."""
+    kind = node.op_type
     if node.domain not in ("", "ai.onnx") or not node.output:
         return []
-    if not all(map(is_plain, node.attribute)):
-        return []
-    if node.op_type in ("Shape", "Size"):
-        size = _shape_value(node, shapes)
+    if kind in ("Shape", "Size"):
+        size = _shape_value(node, shapes) if all(map(is_plain, node.attribute)) else None
         return [] if size is None else [size]
-    inputs = {name: values.get(name) for name in node.input if name}
-    work = _work(node, inputs)
-    if any(value is None for value in inputs.values()) or work > _MAX_WORK:
+    if kind not in _EVALUATED and kind not in _FILLING:
         return []
-    allowed = node.op_type in _EVALUATED or (
-        node.op_type in _FILLING and _fills_little(node, inputs)
-    )
-    if not allowed or not effort.evaluations or work > effort.elements:
+    names, outputs = [name for name in node.input if name], tuple(node.output)
+    if outputs in effort.in_vain or any(name not in values for name in names):
+        return []
+    inputs = {name: values[name] for name in names}
+    work = _work(node, inputs)
+    allowed = effort.evaluations > 0 and work <= min(_MAX_WORK, effort.elements)
+    little = kind not in _FILLING or _fills_little(node, inputs)
+    if not (allowed and little and all(map(is_plain, node.attribute))):
         return []
     effort.evaluations -= 1
     effort.elements -= work
-    return _run(node, inputs, opset)
+    found = _run(node, inputs, opset)
+    if not found:
+        effort.in_vain.add(outputs)
+    return found
 
 
 def is_plain(attribute: onnx.AttributeProto) -> bool:
@@ -155,13 +162,13 @@ def _shape_value(node: onnx.NodeProto, shapes: Mapping[str, Shape | None]) -> Ar
     return np.array(shape[ends.get("start", 0) : ends.get("end", len(shape))], dtype=np.int64)
 
 
-def _work(node: onnx.NodeProto, inputs: Mapping[str, Array | None]) -> int:
+def _work(node: onnx.NodeProto, inputs: Mapping[str, Array]) -> int:
     """Most elements that joining or broadcasting the inputs makes."""
     sizes = [value.size for name in node.input if (value := inputs.get(name)) is not None]
     return sum(sizes) if node.op_type == "Concat" else bounded_product(sizes, _MAX_WORK)
 
 
-def _fills_little(node: onnx.NodeProto, inputs: Mapping[str, Array | None]) -> bool:
+def _fills_little(node: onnx.NodeProto, inputs: Mapping[str, Array]) -> bool:
     """Whether an operator whose output's size is a value of its input makes a small one."""
     given = [inputs.get(name) for name in node.input]
     try:
@@ -177,7 +184,7 @@ def _fills_little(node: onnx.NodeProto, inputs: Mapping[str, Array | None]) -> b
         return False
 
 
-def _run(node: onnx.NodeProto, inputs: Mapping[str, Array | None], opset: int) -> list[Array]:
+def _run(node: onnx.NodeProto, inputs: Mapping[str, Array], opset: int) -> list[Array]:
     """Run NumPy, or onnx's reference implementation, on one node; nothing where that fails."""
     direct = _DIRECT.get(node.op_type)
     if direct is not None and len(node.output) == 1:

@@ -298,7 +298,7 @@ def external(tmp_path):
 
 def test_weights_of_the_models_folder_are_read(external):
     path = external("w.bin", offset="0", length="256")
-    check_external_data(path)
+    check_external_data(read_model(path), path)
     loaded = load_model(path, external_data=True)
     assert numpy_helper.to_array(loaded.graph.initializer[0]).tolist()[0][:3] == [0, 1, 2]
 
@@ -336,7 +336,10 @@ def test_no_other_place_is_read(external, place):
     path = external(location)
     if make:
         make(path.parent)
-    for read in (check_external_data, lambda path: load_model(path, external_data=True)):
+    def checked(path):
+        check_external_data(read_model(path), path)
+
+    for read in (checked, lambda path: load_model(path, external_data=True)):
         with pytest.raises(ModelFileError, match="external weights cannot be read"):
             read(path)
 

@@ -23,7 +23,7 @@ def _fold(node, **constants):
     changed = fold_shape_arithmetic(model, SHAPES, Effort())
 
     found = [numpy_helper.to_array(t) for t in model.graph.initializer if t.name == "y"]
-    assert changed == bool(found) == (not model.graph.node)
+    assert bool(changed) == bool(found) == (not model.graph.node)
     return found[0].tolist() if found else None
 
 

@@ -55,7 +55,8 @@ class Inference:
     """Rounds of inference about one model, which is changed in place as more of it is known.
 
     ``partial`` are the dimensions of values of which some are known; ``told`` are values whose
-    sizes were noted, which is tried once.
+    sizes were noted, which is tried once. ``news`` are values of which more is known than when
+    shapes were last inferred; None where the graph's nodes changed.
     """
 
     model: onnx.ModelProto
@@ -65,6 +66,7 @@ class Inference:
     resolver: Resolver | None
     partial: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
+    news: set[str] | None = field(default_factory=set)
 
     def resolve(self) -> Inferred:
         """Infer shapes, and work out what depends on them, as long as that resolves more."""
@@ -78,17 +80,18 @@ class Inference:
             open_ends = _open_ends(graph, found)
             if not (open_ends or asks):
                 break
-            changed = fold_shape_arithmetic(self.model, found.shapes, self.effort)
+            constants = fold_shape_arithmetic(self.model, found.shapes, self.effort)
             written_out = write_out_known_branches(graph)
-            changed |= self._ask_handlers(open_ends, found)
-            if not (changed or written_out):
+            told = self._ask_handlers(open_ends, found)
+            if not (constants or written_out or told):
                 break
+            self.news = None if written_out or self.news is None else self.news | constants
             found = self._again(found)
         return found
 
     def _again(self, found: Inferred) -> Inferred:
         """Infer what is not known yet, beginning with what is."""
-        part = _open_part(self.model, found)
+        part = _open_part(self.model, found, self.news)
         more = self._infer(part or self.model)
         if part is None:
             return more
@@ -107,8 +110,9 @@ class Inference:
         """Assume what is decided as the model runs, value by value, and infer what follows."""
         assumed: dict[str, str] = {}
         for _ in range(_MAX_ASSUMED):
-            unknown = {o for n in _open_ends(self.model.graph, found) for o in n.output if o}
-            names = self._assume(found) if unknown else []
+            open_ends = _open_ends(self.model.graph, found)
+            unknown = {o for n in open_ends for o in n.output if o}
+            names = self._assume(open_ends, found)
             if not names or self.effort.nodes <= 0:
                 break
             found = self._rounds(self._again(found))
@@ -117,17 +121,17 @@ class Inference:
             assumed |= dict.fromkeys(resolved, reason)
         return Inferred(found.graph, found.shapes, found.dtypes, assumed)
 
-    def _assume(self, found: Inferred) -> list[str]:
+    def _assume(self, open_ends: Sequence[onnx.NodeProto], found: Inferred) -> list[str]:
         """Note sizes for the first values that lack them; what makes these is returned."""
-        graph, names = self.model.graph, []
-        constants = {t.name: t for t in graph.initializer}
+        names = []
+        constants = {t.name: t for t in self.model.graph.initializer}
 
         @cache
         def small_values(name: str) -> list[float] | None:
             array = small_array(constants[name]) if name in constants else None
             return None if array is None else array.ravel().tolist()
 
-        for node in _open_ends(graph, found):
+        for node in open_ends:
             if any(name and found.shapes.get(name) is None for name in node.input):
                 continue
             values = {
@@ -148,6 +152,8 @@ class Inference:
         new = name not in self.told
         if new:
             self.told.add(name)
+            if self.news is not None:
+                self.news.add(name)
             info = onnx.helper.make_tensor_value_info(name, dtype, shape)
             self.model.graph.value_info.append(info)
         return new
@@ -169,6 +175,7 @@ class Inference:
         """Infer in the guarded child; sizes are checked before it, and what comes back."""
         graph, label = model.graph, self.label
         self.effort.nodes -= len(graph.node) + _ROUND
+        self.news = set()
         weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
         check_sizes(shapes_of(graph) | weights, label)
         sent = with_stand_ins(model, weights)
@@ -179,7 +186,7 @@ class Inference:
         except Exception:  # noqa: BLE001 - protobuf's own error
             raise ModelFileError(f"{label}: shapes cannot be inferred") from None
         check_sizes(shapes, label)
-        self.partial = {
+        self.partial |= {
             value.name: tuple(
                 dim.dim_value if dim.HasField("dim_value") else None
                 for dim in value.type.tensor_type.shape.dim
@@ -199,10 +206,13 @@ def _open_ends(graph: onnx.GraphProto, found: Inferred) -> list[onnx.NodeProto]:
     return [n for n in graph.node if any(o and found.shapes.get(o) is None for o in n.output)]
 
 
-def _open_part(model: onnx.ModelProto, found: Inferred) -> onnx.ModelProto | None:
+def _open_part(
+    model: onnx.ModelProto, found: Inferred, news: set[str] | None
+) -> onnx.ModelProto | None:
     """What is open of a model as a model of its own; None where it needs more than tensors.
 
-    Arithmetic on sizes comes along, since inference follows its values.
+    Only what depends on ``news``, where they are given: the rest would stay open. Arithmetic on
+    sizes comes along, since inference follows its values.
     """
     graph, shapes, dtypes = model.graph, found.shapes, found.dtypes
 
@@ -211,9 +221,19 @@ def _open_part(model: onnx.ModelProto, found: Inferred) -> onnx.ModelProto | Non
         few = shape is not None and bounded_product(shape, _MOST_SIZES) <= _MOST_SIZES
         return few and dtypes.get(name) in _WHOLE
 
-    nodes = [n for n in graph.node if any(shapes.get(o) is None or sizes(o) for o in n.output if o)]
-    made = {name for node in nodes for name in node.output}
-    read = {name for node in nodes for name in read_names(node)} - made
+    nodes: list[onnx.NodeProto] = []
+    made, read, reached = set[str](), set[str](), set(news or ())
+    for node in graph.node:
+        inputs, outputs = read_names(node), [name for name in node.output if name]
+        hears = news is None or not (reached.isdisjoint(inputs) and reached.isdisjoint(outputs))
+        is_open = hears and any(shapes.get(name) is None for name in outputs)
+        if is_open or any(map(sizes, outputs)):
+            nodes.append(node)
+            read.update(inputs)
+            made.update(outputs)
+        if is_open:
+            reached.update(outputs)
+    read -= made
     initial = [tensor for tensor in graph.initializer if tensor.name in read]
     given = read.intersection(shapes).difference(tensor.name for tensor in initial)
     if any(not dtypes.get(name) for name in given):
@@ -253,6 +273,6 @@ def static_shape(value: onnx.ValueInfoProto) -> Shape | None:
     tensor_type = value.type.tensor_type
     if not value.type.HasField("tensor_type") or not tensor_type.HasField("shape"):
         return None
-    if not all(dim.HasField("dim_value") for dim in tensor_type.shape.dim):
-        return None
-    return tuple(dim.dim_value for dim in tensor_type.shape.dim)
+    dims = tensor_type.shape.dim
+    sizes = tuple(dim.dim_value for dim in dims if dim.HasField("dim_value"))
+    return sizes if len(sizes) == len(dims) else None

@@ -12,7 +12,7 @@ import numpy as np
 from latprof.errors import ModelFileError, UnknownCostsError
 from latprof.graph.external_data import check_external_data
 from latprof.graph.input_values.input_rules import input_rules
-from latprof.graph.model_file import check_readable, graph_inputs, model_digest, read_model
+from latprof.graph.model_file import graph_inputs, model_digest, read_model
 from latprof.graph.reader import read_network
 from latprof.graph.static_shapes import checked_shapes, fix_inputs
 from latprof.measurement.records import Subject
@@ -90,8 +90,8 @@ class ModelReading:
         inputs: Mapping[str, str | os.PathLike[str]],
     ) -> None:
         self.path = path
-        check_external_data(check_readable(path).resolve())
         model = read_model(path)
+        check_external_data(model, path.resolve())
         values = graph_inputs(model.graph)
         self.names = [value.name for value in values]
         given: dict[str | None, tuple[int, ...]] = {
