@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from latprof.errors import LatprofError
+from latprof.predictors.pack.kernel_pack import KernelPack
 from latprof.workflows.arguments import name_of, open_any_pack, space_of
 from latprof.workflows.packs import no_pack, packs
 from latprof.workflows.predict import predict
@@ -17,7 +18,6 @@ ANY_SPACE = "any"
 if TYPE_CHECKING:
     from latprof.datasets.spaces.base import SearchSpace
     from latprof.predictors.pack.answering import Answer
-    from latprof.predictors.pack.kernel_pack import KernelPack
     from latprof.predictors.pack.manifest import PackFacts
     from latprof.predictors.pack.pack import Pack
     from latprof.workflows.arguments import OnNote, SpaceLike
@@ -76,12 +76,13 @@ def predict_on(
         raise no_pack(device, packs()[0])
     found: list[tuple[str, Answer]] = []
     for network in networks:
-        answers, failure = [], None
+        made, failure = [], None
         for name, pack in chosen:
             try:
-                answers.append((name, predict(network, pack, **options)))
+                made.append((name, pack, predict(network, pack, **options)))
             except LatprofError as error:
                 failure = failure or error
+        answers = _once(made)
         sure = [each for each in answers if not each[1].is_guess] or answers
         found += sure if every else sure[:1]
         if not answers and failure is not None:
@@ -89,6 +90,16 @@ def predict_on(
                 raise failure
             on_error(name_of(network), failure)
     return found
+
+
+def _once(made: Sequence[tuple[str, Pack | KernelPack, Answer]]) -> list[tuple[str, Answer]]:
+    """The answers without those that bundled kernels gave for a space's pack, too."""
+    kernels = {answer.target for _, pack, answer in made if isinstance(pack, KernelPack)}
+    return [
+        (name, answer)
+        for name, pack, answer in made
+        if isinstance(pack, KernelPack) or answer.how != "kernels" or answer.target not in kernels
+    ]
 
 
 def _opened(

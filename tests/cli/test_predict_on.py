@@ -43,6 +43,16 @@ def test_a_row_for_each_pack_that_knows_the_network():
     assert any(row["target"]["batch_size"] == 8 for row in rows)
 
 
+def test_the_same_kernels_answer_once(tmp_path):
+    latprof.zoo("mobilenet-v2", output=tmp_path / "m.onnx", resolution=96, width=0.35)
+    rows = json.loads(run("m.onnx", "--all", "--json").stdout)
+    answers = [(json.dumps(row["target"]), row["how"], row["latency_ms"]) for row in rows]
+    assert len(answers) == len(set(answers)) > 2
+    bundled = latprof.predict("m.onnx", "nasbench-macro-cpu-ort1-b4")
+    assert bundled.how == "kernels"  # of a row that another pack has
+    assert "nasbench-macro-cpu-ort1-b4" not in {row["pack"] for row in rows}
+
+
 def test_packs_of_one_device_are_told_apart_by_their_dtypes(capsys):
     answer = latprof.predict(MEMBER)
     assert answer.target is not None
