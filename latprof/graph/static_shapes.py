@@ -190,7 +190,7 @@ def _by_name(shapes: InputShapes, names: list[str], label: str) -> dict[str, tup
             name = names[0]
         if name not in names:
             raise InvalidValueError(
-                f"{label} has no input {name!r}",
+                f"{label} has no input {shown(name)}",
                 field="shape",
                 hint=f"inputs: {', '.join(names)}",
             )
@@ -203,7 +203,7 @@ def _set_shape(value: onnx.ValueInfoProto, sizes: Shape, label: str) -> bool:
     tensor_type = value.type.tensor_type
     if tensor_type.HasField("shape") and len(tensor_type.shape.dim) != len(sizes):
         raise InvalidValueError(
-            f"input {value.name!r} of {label} has another number of dimensions",
+            f"input {shown(value.name)} of {label} has another number of dimensions",
             field="shape",
             expected=str(len(tensor_type.shape.dim)),
             got=str(len(sizes)),
@@ -225,13 +225,13 @@ def _check_static(value: onnx.ValueInfoProto, label: str, *, given: bool) -> Non
     name = value.name
     if not tensor_type.HasField("shape"):
         raise DynamicShapeError(
-            f"{label}: input {name!r} has no shape",
+            f"{label}: input {shown(name)} has no shape",
             field=name,
             hint=f"pass --shape {name}={','.join(map(str, _USUAL_IMAGE))}",
         )
     dims = tensor_type.shape.dim
     unknown = [
-        f"{index} ({dim.dim_param!r})" if dim.dim_param else str(index)
+        f"{index} ({shown(dim.dim_param)})" if dim.dim_param else str(index)
         for index, dim in enumerate(dims)
         if not dim.HasField("dim_value") or dim.dim_value < (index == 0 and not given)
     ]
@@ -239,13 +239,15 @@ def _check_static(value: onnx.ValueInfoProto, label: str, *, given: bool) -> Non
         usual = _USUAL_IMAGE if len(dims) == 4 else (1,) * len(dims)
         example = (d.dim_value if d.dim_value > 0 else u for d, u in zip(dims, usual, strict=True))
         raise DynamicShapeError(
-            f"{label}: input {name!r} has no size in dimension {', '.join(unknown)}",
+            f"{label}: input {shown(name)} has no size in dimension {', '.join(unknown)}",
             field=name,
             hint=f"pass --shape {name}={','.join(map(str, example))} with the sizes to assume",
         )
     sizes = tuple(dim.dim_value for dim in dims)
     if bounded_product(sizes) > MAX_ELEMENTS:
-        raise ModelFileError(f"{label}: input {name!r} has an impossible shape", got=str(sizes))
+        raise ModelFileError(
+            f"{label}: input {shown(name)} has an impossible shape", got=str(sizes)
+        )
 
 
 def _forget_shapes(graph: onnx.GraphProto) -> None:

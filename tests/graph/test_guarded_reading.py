@@ -336,6 +336,7 @@ def test_no_other_place_is_read(external, place):
     path = external(location)
     if make:
         make(path.parent)
+
     def checked(path):
         check_external_data(read_model(path), path)
 
