@@ -43,10 +43,10 @@ def busy_share(visits: Sequence[PairedSamples]) -> float:
 
 
 def taken_share(visit: PairedSamples) -> float:
-    """The same of one visit."""
+    """The same of one visit; threads that wait at the same time take all of it at most."""
     waited = waiting_share(visit)
     preempted = preempted_share(visit)
-    return preempted if math.isnan(waited) else max(preempted, waited)
+    return preempted if math.isnan(waited) else min(max(preempted, waited), 1.0)
 
 
 def others_doubt(taken: float, *, has_hog: bool) -> float:

@@ -249,6 +249,13 @@ def test_short_runs_that_are_seldom_preempted_tell_a_busy_host_by_their_waiting(
     assert busy_share(visits) > 0.5
 
 
+def test_of_many_threads_that_wait_no_more_than_all_their_time_is_taken():
+    usage = (RunUsage(1001, 77_000, 0),) * 10  # 99 threads of 1 ms on two cores
+    samples = PairedSamples(((1.0,) * 10,), ((1.0,) * 10,) * 2, 0, (usage,), (usage,) * 2)
+    assert waiting_share(samples) == pytest.approx(77)
+    assert busy_share([samples]) == 1
+
+
 def test_a_host_that_is_too_busy_gives_no_number():
     refuse_too_busy(TOO_WIDE / 2, 0.9)
     refuse_too_busy(TOO_WIDE * 2, 0.0)
