@@ -95,6 +95,8 @@ def train(
     ------
     UnknownNameError, MissingDependencyError
         For the predictor, before the store is opened.
+    InvalidValueError
+        For a fraction outside (0, 1), or a seed that is none, before the store is opened.
     OutputPathError
         For an output that cannot be written, before anything is fitted.
     StoreError, NotEnoughDataError
@@ -108,6 +110,7 @@ def train(
         For a published file or a table that is missing or malformed.
     """
     from latprof.common.files import check_output
+    from latprof.common.limits import INNER_SHARE, check_seed
     from latprof.datasets.spaces.own.function_space import FunctionSpace
     from latprof.measurement.labels import TargetLabels
     from latprof.predictors.models.by_name import predictor_class
@@ -120,6 +123,8 @@ def train(
     others_given = (target, space) != (None, None)
     _check_source(store, published, files, device_name, others_given=others_given)
     predictor_class(predictor)
+    INNER_SHARE.check("test_fraction", test_fraction)
+    check_seed(seed)
     own = space_of(space)
     if output is not None:
         check_output(output, others=files)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from latprof.errors import UsageError
+from latprof.errors import InvalidValueError, UsageError
 from latprof.workflows.train import train
 
 
@@ -19,3 +19,11 @@ from latprof.workflows.train import train
 def test_arguments_that_do_not_go_together_are_refused(arguments, words):
     with pytest.raises(UsageError, match=words):
         train(**arguments)
+
+
+@pytest.mark.parametrize("wrong", [{"test_fraction": 1.0}, {"seed": -1}])
+def test_numbers_are_refused_before_the_store_is_opened(wrong):
+    (name,) = wrong
+    with pytest.raises(InvalidValueError) as caught:
+        train("no.db", **wrong)
+    assert caught.value.field == name
