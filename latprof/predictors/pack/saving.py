@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from functools import cache
 from typing import TYPE_CHECKING
 
 from latprof.common.files import path_text
@@ -91,6 +92,17 @@ def load_pack(path: str | os.PathLike[str], space: SearchSpace | None = None) ->
 
 
 def read_facts(path: str | os.PathLike[str]) -> PackFacts:
-    """Read what a pack states, but not its predictor; paths and errors as ``load_pack``."""
-    name = resolve(path_text(path, "pack"))
-    return facts_from_files(os.fspath(path), read_archive(name))
+    """Read what a pack states, but not its predictor; paths and errors as ``load_pack``.
+
+    Packs that come with latprof are read once: which of them answers asks them all.
+    """
+    given = path_text(path, "pack")
+    file = resolve(given)
+    return _facts(given, file) if file == given else _bundled_facts(given, file)
+
+
+def _facts(path: str, file: str) -> PackFacts:
+    return facts_from_files(path, read_archive(file))
+
+
+_bundled_facts = cache(_facts)
