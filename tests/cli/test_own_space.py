@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from command_line import run_latprof
 from documents import blocks
 
 import latprof
+from latprof.workflows import search as workflow
 
 PAGE = [block for block in blocks() if block.page == "docs/own-space.md"]
 FILES = ("my_space", "my_function", "my_accuracy")
@@ -34,6 +36,8 @@ def folder(tmp_path, monkeypatch):
         (tmp_path / f"{name}.py").write_text(file_of(name), encoding="utf-8")
     (tmp_path / "architectures.txt").write_text("0,0,0,0,0,0  # small\n3,3,3,3,3,3\n")
     monkeypatch.chdir(tmp_path)
+    # The winner is measured by the visits that are asked for, as many on a busy host as on any.
+    monkeypatch.setattr(workflow, "measure", partial(latprof.verify, half_width=1))
     monkeypatch.syspath_prepend(str(tmp_path))
     for name in FILES:
         sys.modules.pop(name, None)
