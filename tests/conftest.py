@@ -33,10 +33,13 @@ ALLOWED_TO_SKIP = ("GPU", "NVIDIA", "onnxruntime-gpu", "tensorrt", "public data"
 TESTS = Path(__file__).parent
 #: Files that take longest, the longest first: two processes that share the files then end together.
 LONGEST = (
-    "fuzz/test_fuzzers.py",
-    "cli/test_every_command.py",
     "docs/test_command_lines.py",
+    "fuzz/test_fuzzers.py",
     "docs/test_python_blocks.py",
+    "cli/test_own_space.py",
+    "cli/test_every_command.py",
+    "datasets/spaces/test_space_contract.py",
+    "predictors/test_predictor_contract.py",
     "test_examples.py",
     "docs/test_notebook.py",
     "docs/test_pipeline.py",
