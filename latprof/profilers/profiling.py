@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +139,7 @@ class Profile(ShortRepr, Framed):
         """Half of the 90 % interval around ``latency_ms`` on logarithms; NaN for one visit."""
         return half_width_of(self.samples, self.processes)
 
-    @property
+    @cached_property
     def kernels(self) -> tuple[KernelTime, ...]:
         """The kernels of one run in order, in quiet-state milliseconds; empty if not asked for."""
         found = self.kernel_profile
@@ -160,7 +161,7 @@ class Profile(ShortRepr, Framed):
             found = self.ratio * quiet_run_ms(samples) / float(np.median(plain))
         return max(found, self.ratio)
 
-    @property
+    @cached_property
     def kernel_sum_ms(self) -> float:
         """Sum of the kernels' times."""
         return sum(kernel.latency_ms for kernel in self.kernels)
