@@ -176,9 +176,11 @@ def profile(
     budgets = read_budgets(fail_if, OF_ONE, "a profile")
     several = any(len(numbers[name]) > 1 for name in ("batch_size", "threads"))
     if several or numbers["streams"] or output is not None or png is not None:
+        pages = [name for name, given in (("output", output), ("png", png)) if given is not None]
+        also = f", and `{pages[0]}` shows several" if pages else ""
         for name, given in (("trace", trace), ("annotated", annotated), ("fail_if", budgets)):
             if given:
-                raise UsageError(f"`{name}` is for one batch size and number of threads")
+                raise UsageError(f"`{name}` is for one batch size and number of threads{also}")
         _sweep(network, target, numbers, common, (output, png), quiet=quiet, form=form)
         return
     from latprof.workflows.profile import profile as run

@@ -161,6 +161,11 @@ def test_profile_of_several_settings_has_latency_and_throughput_of_each(latprof,
     done = latprof("profile", models[0], "--batch-size", "1,2", "--trace", tmp_path / "t.json")
     assert done.returncode == 2
     assert "--trace is for one batch size" in done.stderr
+    assert "shows several" not in done.stderr
+    page = ("-o", tmp_path / "again.html", "--fail-if", "> 5 ms")
+    done = latprof("profile", models[0], *page)
+    assert done.returncode == 2
+    assert "and --output shows several" in done.stderr
 
 
 def test_compare_gives_a_verdict_and_the_condition_sets_the_status(latprof, models):

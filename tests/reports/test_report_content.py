@@ -164,6 +164,7 @@ def test_models_alone_are_drawn_one_by_one_and_listed(data):
     assert section.figures[0].slug == "latency-by-network"
     assert len(set(section.figures[0].y.categories)) == 3
     assert section.tables[0].caption == "3 models, fastest first"
+    assert {row[0] for row in section.tables[0].rows} == {*section.figures[0].y.categories}
     assert "—" in {row[2] for row in section.tables[0].rows}
 
 

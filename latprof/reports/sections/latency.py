@@ -204,7 +204,7 @@ def _network_table(caption: str, rows: pd.DataFrame, *, folded: bool = False) ->
                 f"{int(visits)}",
             )
             for name, latency, low, high, ratio, raw, visits in zip(
-                rows["name"].astype(str),
+                distinct([*rows["name"].astype(str)]),
                 *(ms_column(rows[c]) for c in ("latency_ms", "low_ms", "high_ms")),
                 rows["ratio"],
                 ms_column(rows["raw_median_ms"]),
