@@ -130,9 +130,9 @@ class Farm:
                 for _ in range(min(left, chance.choice((1, 1, 2, 3)))):
                     self._kill(chance.choice(names))
                     time.sleep(chance.choice((0.0, 0.3)))
-        for count, since in () if self.seen["done"] else self._counts.values():
+        for host, (count, since) in () if self.seen["done"] else self._counts.items():
             if count < self.networks * VISITS:  # cut off while it waits
-                self._note_wait(since)
+                self._note_wait(host, since)
         self._compare()
 
     def _start(self):
@@ -178,19 +178,19 @@ class Farm:
             for host, count in found.items():
                 before, since = self._counts.get(host, (count, math.nan))
                 if count > before:
-                    self._note_wait(since)
+                    self._note_wait(host, since)
                 if count > before or math.isnan(since):  # that is what it took to start
                     self._counts[host] = count, time.monotonic()
         return sum(count for count, _ in self._counts.values())
 
-    def _note_wait(self, since):
+    def _note_wait(self, host, since):
         """How long the store had no visit more of a host."""
         waited_s = time.monotonic() - since
         self.seen["longest_s"] = max(self.seen["longest_s"], waited_s)
         if waited_s > DEADLINE_S:
             self.seen["late"] += 1
-            killed = [name for at, name in self._kills if at >= since]
-            print(f"{waited_s:.0f} s without a visit: {killed}", file=sys.stderr)
+            killed = [f"{name} at {at - since:.0f} s" for at, name in self._kills if at >= since]
+            print(f"{waited_s:.0f} s without a visit on {host}: {killed}", file=sys.stderr)
 
     def _compare(self):
         """See that what was in the store still is."""
