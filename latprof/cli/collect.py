@@ -399,6 +399,7 @@ def _print(result: CollectResult) -> None:
     elsewhere = f", {outcome.elsewhere} by other processes" if outcome.elsewhere else ""
     repeated = f"; tries repeated: {outcome.repeated}" if outcome.repeated else ""
     typer.echo(
-        f"this run        {outcome.made} visits made{disturbed}, {outcome.resumed} already "
+        f"this run        {outcome.made} visit{'s' * (outcome.made != 1)} made{disturbed}, "
+        f"{outcome.resumed} already "
         f"complete{elsewhere}, {outcome.failed} failed{repeated}"
     )

@@ -91,6 +91,7 @@ def test_a_dynamic_shape_names_the_dimension_and_the_option(refused, latprof, tm
         *("--repeat-fraction", "0"),
     )
     assert done.returncode == 0, done.stderr
+    assert "this run        1 visit made" in done.stdout
     refused(2, "shape", "collect", path, "--shape", "x=2,q", "--store", store)
 
 
