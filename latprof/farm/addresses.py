@@ -61,6 +61,8 @@ def use_settings() -> None:
     dask.config.set(SETTINGS)
     # A table of lines for hosts with another NumPy; latprof's own version is checked.
     warnings.simplefilter("ignore", VersionMismatchWarning)
+    # A host that is busy makes its folder slowly, and the setting that is named is not the user's.
+    warnings.filterwarnings("ignore", "Creating scratch directories")
 
 
 def _is_news(record: logging.LogRecord) -> bool:

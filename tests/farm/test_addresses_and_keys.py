@@ -163,6 +163,28 @@ def test_which_addresses_are_connected_to(keys, text, with_keys, expected):
         assert check_address(text, folder) == expected
 
 
+_SLOW_FOLDER = """
+from distributed import core, utils
+from latprof.farm.addresses import use_settings
+use_settings()
+clock = iter(range(0, 1000, 100))
+utils.time = lambda: next(clock)
+core.Server({}, local_directory=".")
+assert next(clock) == 200, "it was timed"
+"""
+
+
+def test_a_folder_that_is_made_slowly_is_no_warning(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", _SLOW_FOLDER],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 _LOGGING = """
 import logging
 from latprof.farm.addresses import use_settings
