@@ -42,7 +42,6 @@ An interruption by the user is Python's own ``KeyboardInterrupt`` (exit status 1
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 
@@ -123,6 +122,8 @@ def words_of(error: BaseException) -> str:
 
 def did_you_mean(got: object, known: Iterable[str]) -> str | None:
     """A hint with the known word that is spelled most like an unknown one; None for no such."""
+    import difflib  # a millisecond, which a pytest session without latprof's tests has no use for
+
     close = difflib.get_close_matches(str(got)[:100], list(known), n=1)
     return f"did you mean {close[0]!r}?" if close else None
 

@@ -106,6 +106,13 @@ def test_a_session_that_measures_nothing_imports_nothing_of_it(tmp_path):
     assert "heavy" in done.stdout.splitlines(), done.stdout
 
 
+def test_the_plugin_adds_no_modules_of_python_that_pytest_does_without():
+    code = "import pytest, sys; before = set(sys.modules); import latprof.testing.plugin; "
+    code += "print(*(name for name in set(sys.modules) - before if not name.startswith('latprof')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
 def latency(low, high):
     found = SimpleNamespace(latency_ms=(low + high) / 2)
     return Latency("m", found, "host quiet", lambda budget: budget.judge("m", low, high, "why"))
