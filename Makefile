@@ -3,10 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
-PIP := $(BIN)/pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
-# Of 25,000 installed modules a fifth is ever imported: those are compiled when they first are, also
-# where PYTHONDONTWRITEBYTECODE is set.
-unexport PYTHONDONTWRITEBYTECODE
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .PHONY: help demo test test-devices debian-packages runtimes docs check android-runner bench clean \
 	lint types wheel built-runner
@@ -46,11 +43,14 @@ demo: $(VENV)/.installed ## Measure 150 networks on this computer, learn from th
 	@echo "The report: $(CURDIR)/$(DEMO)/report.html"
 
 # With PYTEST_ARGS='--cov --cov-report=term' for what the tests cover, which takes a third longer.
+# What the tests start a thousand times is compiled once, also where PYTHONDONTWRITEBYTECODE is set.
 test: $(VENV)/.developer ## Run the test suite.
+	$(BIN)/python -m compileall -q -j 0 latprof tests/support
 	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 # Two files at a time, the longest first: each has ports, phones and servers of its own.
 test-devices: $(VENV)/.developer ## Run the tests that need Debian's packages: `make debian-packages` first.
+	$(BIN)/python -m compileall -q -j 0 latprof tests/support
 	$(BIN)/pytest tests/devices --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 debian-packages: ## Install the Debian packages that `make test-devices` needs (as root).
