@@ -39,8 +39,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--latency-busy",
         choices=("wait", "skip", "fail"),
         default="wait",
-        help="what becomes of a test that measures latency on a busy host: wait up to 5 minutes, "
-        "all tests together, then skip it (default); skip it; or fail",
+        help="what becomes of a test of latency to which a busy host gives no answer: wait up to "
+        "5 minutes, all tests together, then skip it (default); skip it; or fail",
     )
     parser.getgroup("latprof").addoption(
         "--latency-json",

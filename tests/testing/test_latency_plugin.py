@@ -7,6 +7,7 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from latprof.datasets.importers.files.benchmark_files import read_benchmark_file
@@ -114,8 +115,9 @@ def test_the_plugin_adds_no_modules_of_python_that_pytest_does_without():
 
 
 def latency(low, high):
-    found = SimpleNamespace(latency_ms=(low + high) / 2)
-    return Latency("m", found, "host quiet", lambda budget: budget.judge("m", low, high, "why"))
+    found = SimpleNamespace(name="m", latency_ms=(low + high) / 2)
+    judge = lambda budget: budget.judge("m", low, high, "why")  # noqa: E731
+    return Latency(SimpleNamespace(found=found, state="host quiet", judge=judge))
 
 
 def test_a_comparison_is_true_only_where_it_is_shown():
@@ -147,9 +149,74 @@ def test_waiting_is_limited_for_all_tests_together(monkeypatch):
     for _ in range(2):
         with pytest.raises(pytest.skip.Exception, match="the host is busy: load now"):
             latencies.measure("m.onnx")
-    assert waits == [300.0, 100.0, None, None]
+    assert waits == [300.0, 100.0, None]
     with pytest.raises(pytest.fail.Exception, match="load now; --latency-busy=wait"):
         dataclasses.replace(latencies, busy="fail").measure("m.onnx")
+
+
+def on_host(low, high, *, quiet):
+    """A profile whose interval and runs reach from ``low`` to ``high`` ms."""
+    samples = SimpleNamespace(counted_runs=np.linspace(low, high, 400))
+    return SimpleNamespace(
+        name="m",
+        latency_ms=(low + high) / 2,
+        interval_ms=(low, high),
+        samples=[samples, samples],
+        target=SimpleNamespace(tells_averages=False),
+        host=SimpleNamespace(quiet=quiet, describe=lambda: "quiet" if quiet else "BUSY: a hog"),
+    )
+
+
+@pytest.fixture
+def profiles(monkeypatch):
+    """Profiles to be made in turn; each takes 200 s."""
+    made, now = [], [0.0]
+
+    def profile(*_arguments, **_options):
+        now[0] += 200.0
+        return made.pop(0)
+
+    monkeypatch.setattr(workflow, "profile", profile)
+    return made, LatencyFixture("wait", clock=lambda: now[0])
+
+
+def test_a_verdict_that_holds_on_a_busy_host_counts(profiles):
+    made, latencies = profiles
+    made += [on_host(4.0, 4.5, quiet=False)]
+    found = latencies.measure("m.onnx")
+    assert found < ms(5)
+    assert found > ms(3)
+    assert found.p(95) < ms(5)
+    assert "host BUSY: a hog" in found.explain(ms(3))
+
+
+def test_a_network_is_measured_again_while_a_busy_host_shows_nothing(profiles):
+    made, latencies = profiles
+    made += [on_host(4.0, 5.5, quiet=False), on_host(4.0, 4.5, quiet=True)]
+    found = latencies.measure("m.onnx")
+    assert found < ms(5)
+    assert found.found.interval_ms == (4.0, 4.5)
+    assert [each.latency_ms for each in latencies.measured] == [4.25]
+    made += [on_host(4.0, 5.5, quiet=False)] * 2
+    with pytest.raises(pytest.skip.Exception, match=r"not shown: 4\.000 to 5\.500 ms.*BUSY: a hog"):
+        assert latencies.measure("m.onnx") < ms(5)
+
+
+def test_a_busy_host_breaks_no_budget_of_a_percentile(profiles):
+    made, latencies = profiles
+    made += [on_host(4.0, 9.0, quiet=False), on_host(4.0, 4.5, quiet=True)]
+    assert latencies.measure("m.onnx").p(95) < ms(5)
+    made += [on_host(4.0, 9.0, quiet=False)]
+    with pytest.raises(pytest.fail.Exception, match=r"broken.*=wait waits for quiet"):
+        dataclasses.replace(latencies, busy="fail").check("m.onnx", "p95 5 ms")
+
+
+def test_a_quiet_host_that_shows_nothing_fails_the_test(profiles):
+    made, latencies = profiles
+    made += [on_host(4.0, 5.5, quiet=True)]
+    found = latencies.measure("m.onnx")
+    assert not found < ms(5)
+    assert not made
 
 
 def test_workers_of_one_user_measure_one_at_a_time(monkeypatch, tmp_path):
@@ -161,7 +228,7 @@ def test_workers_of_one_user_measure_one_at_a_time(monkeypatch, tmp_path):
         code = "import fcntl, sys; fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)"
         other = subprocess.run([sys.executable, "-c", code, lock], capture_output=True, check=False)
         seen.append(b"BlockingIOError" in other.stderr)
-        return SimpleNamespace(name="m", latency_ms=1.0, host=SimpleNamespace(describe=lambda: ""))
+        return on_host(1.0, 1.0, quiet=True)
 
     monkeypatch.setattr(workflow, "profile", profiled)
     latencies = LatencyFixture("skip")
@@ -206,5 +273,6 @@ def test_a_percentile_is_judged_as_one():
         seen.append(budget)
         return budget.judge("m", 1, 2, "")
 
-    assert Latency("m", SimpleNamespace(latency_ms=1.0), "", judge).p(95) < ms(3)
+    of = SimpleNamespace(found=SimpleNamespace(name="m", latency_ms=1.0), state="", judge=judge)
+    assert Latency(of).p(95) < ms(3)
     assert seen == [Budget("percentile", 3.0, 95)]
