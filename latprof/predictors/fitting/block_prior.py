@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from latprof.common.short_reprs import ShortRepr
 from latprof.predictors.features.block_features import kind_group
 from latprof.predictors.fitting.grouped_ridge import (
+    REWEIGHTINGS,
     GroupedFit,
     fit_alike,
     fit_grouped,
@@ -172,10 +173,13 @@ def fit_alike_costs(
     return replace(costs, fit=fit_alike(costs.fit, *groups, latency_ms, row_weights))
 
 
-def fit_robust_costs(costs: BlockCosts, columns: Integers, latency_ms: Floats) -> BlockCosts:
+def fit_robust_costs(
+    costs: BlockCosts, columns: Integers, latency_ms: Floats, reweightings: int = REWEIGHTINGS
+) -> BlockCosts:
     """Fit the entries anew to the same rows, robust to outliers."""
     groups = costs.prior.groups(columns)
-    return replace(costs, fit=fit_robust_grouped(*groups, latency_ms, costs.fit))
+    fit = fit_robust_grouped(*groups, latency_ms, costs.fit, reweightings)
+    return replace(costs, fit=fit)
 
 
 @lru_cache(maxsize=2)  # they are large; a campaign asks about one space
@@ -256,7 +260,7 @@ def _root(covariance: Floats) -> Floats:
     scale = float(covariance.diagonal().max(initial=0.0))
     factor, pivots, rank, _ = dpstrf(covariance, lower=1, tol=RANK_TOLERANCE * scale)
     root = np.zeros((len(covariance), rank if scale > 0 else 0))
-    root[pivots - 1] = np.tril(factor)[:, : root.shape[1]]
+    root[pivots - 1] = np.tril(factor[:, : root.shape[1]])
     return root
 
 

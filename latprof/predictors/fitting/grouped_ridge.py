@@ -39,6 +39,8 @@ _COARSE: Floats = np.geomspace(1e-9, 1e3, 16)
 _FINE: Floats = np.geomspace(10**-0.6, 10**0.6, 7)
 #: Penalties that are tried beside that of a fit to some of the rows, as multiples of it.
 _NEARBY: Floats = np.array([1.0, 0.4, 2.5])
+#: Rows left out by which one of these is chosen; all rows are needed for the fit alone.
+_JUDGING_ROWS = 1000
 #: A share of all squared features that no penalty is below: rounding would decide.
 _LEAST_ALIKE = 1e-11
 #: Penalties of T, as fractions of the largest eigenvalue of T' P T, below which rounding decides.
@@ -47,7 +49,7 @@ _LEAST_PENALTY = 1e-9
 _LEAST_SHARE = 1e-12
 #: Degrees of freedom of the errors in a robust fit, and how often its weights are set.
 _FREEDOM = 3.0
-_REWEIGHTINGS = 4
+REWEIGHTINGS = 4
 #: Slopes of a robust fit's line that can be meant. Where the features say nothing, what is
 #: predicted without a row falls as the row rises (it is the mean of the others), and the line would
 #: turn it round.
@@ -191,32 +193,46 @@ def fit_alike(
     rows, weight = len(target), start.weight
     features = np.hstack([shared - means[0], weight * (others - means[1])]) * roots[:, None]
     centred, moments = (target - means[2]) * roots, features.T @ features
+    sums = features.T @ centred
+
+    def missed(root: Floats, here: slice) -> tuple[Floats, Floats, Floats]:
+        """Rows of ``hat``, what is left over of them, and what they are missed by left out."""
+        hat = solve_triangular(root, features[here].T, lower=True).T
+        residual = centred[here] - hat @ solve_triangular(root, sums, lower=True)
+        share = 1 - roots[here] ** 2 / rows - (hat**2).sum(axis=1)
+        return hat, residual, residual / np.maximum(share, _LEAST_SHARE)
+
     least, smallest = np.inf, _LEAST_ALIKE * float(moments.trace())
-    for penalty in np.maximum(start.ridge.penalty * _NEARBY, smallest).tolist():
-        root = np.linalg.cholesky(moments + penalty * np.eye(len(moments)))
-        hat = solve_triangular(root, features.T, lower=True).T
-        residual = centred - hat @ (hat.T @ centred)
-        missed = residual / np.maximum(1 - roots**2 / rows - (hat**2).sum(axis=1), _LEAST_SHARE)
-        if (error := float(np.mean(missed**2))) < least:
-            least, best = error, (penalty, root, hat, residual, missed)
-    penalty, root, hat, residual, missed = best
-    coefficients = solve_triangular(root, hat.T @ centred, lower=True, trans=1)
+    judging = slice(None, None, max(rows // _JUDGING_ROWS, 1))
+    for tried in np.maximum(start.ridge.penalty * _NEARBY, smallest).tolist():
+        factor = np.linalg.cholesky(moments + tried * np.eye(len(moments)))
+        if (error := float(np.mean(missed(factor, judging)[2] ** 2))) < least:
+            least, penalty, root = error, tried, factor
+    hat, residual, errors = missed(root, slice(None))
+    inner = solve_triangular(root, sums, lower=True)
+    coefficients = solve_triangular(root, inner, lower=True, trans=1)
     first, second = np.split(coefficients, [shared.shape[1]])
     intercept = means[2] - float(means[0] @ first + weight * (means[1] @ second))
-    ridge = RidgeFit(coefficients, intercept, penalty, target - missed / roots, least)
+    ridge = RidgeFit(
+        coefficients, intercept, penalty, target - errors / roots, float(np.mean(errors**2))
+    )
     whole = np.hstack([hat, roots[:, None] / np.sqrt(rows)])
     return GroupedFit(ridge, weight, target, residual, roots, whole)
 
 
 def fit_robust_grouped(
-    shared: Floats, others: Floats, target: Floats, start: GroupedFit
+    shared: Floats,
+    others: Floats,
+    target: Floats,
+    start: GroupedFit,
+    reweightings: int = REWEIGHTINGS,
 ) -> GroupedFit:
     """Fit a robust ridge with the weight of a plain one, then set its level and slope.
 
     Iteratively reweighted least squares; see :func:`robust_weights`.
     """
     fit = start
-    for _ in range(_REWEIGHTINGS):
+    for _ in range(reweightings):
         row_weights = robust_weights(target, fit.ridge.left_out)
         if row_weights is None:
             return fit

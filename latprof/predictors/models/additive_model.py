@@ -18,7 +18,11 @@ from latprof.predictors.fitting.block_prior import (
     telling_rows,
 )
 from latprof.predictors.fitting.evaluation import fold_numbers
-from latprof.predictors.fitting.grouped_ridge import robust_deviation, robust_weights
+from latprof.predictors.fitting.grouped_ridge import (
+    REWEIGHTINGS,
+    robust_deviation,
+    robust_weights,
+)
 from latprof.predictors.fitting.neighbours import TogetherCosts, fit_neighbours, fit_sequence
 
 if TYPE_CHECKING:
@@ -34,8 +38,8 @@ _FEW_ROWS = 200
 _NESTED_FOLDS = 20
 #: Rows from which a robust fit is tried.
 ROBUST_ROWS = 50
-#: How often the rows' weights are set anew where a draw of them gave the first ones.
-_REWEIGHTINGS = 2
+#: How often the rows' weights are set: so many times on a draw of them, the rest on all.
+_OF_A_DRAW = REWEIGHTINGS // 2
 #: It is not tried where the errors' median size is that of normal errors but for this share.
 _NORMAL = 0.95
 
@@ -101,15 +105,17 @@ def fit_additive(
     """
     some = telling_rows(tables, len(latency_ms))
     costs = choose_prior(tables, columns[some], latency_ms[some])
-    robust = _robust(costs, columns[some], latency_ms[some], folds[some])
-    if len(some) == len(latency_ms):
+    whole = len(some) == len(latency_ms)
+    reweightings = REWEIGHTINGS if whole else _OF_A_DRAW
+    robust = _robust(costs, columns[some], latency_ms[some], folds[some], reweightings)
+    if whole:
         found = robust or costs
     elif robust is None:
         found = fit_alike_costs(costs, columns, latency_ms)
     else:
         expected = robust.predict(columns)
         expected[some] = robust.ridge.left_out
-        for _ in range(_REWEIGHTINGS):
+        for _ in range(REWEIGHTINGS - _OF_A_DRAW):
             weights = robust_weights(latency_ms, expected)
             found = fit_alike_costs(robust, columns, latency_ms, weights)
             expected = found.ridge.left_out
@@ -145,12 +151,16 @@ def _beside(base: AdditiveModel, found: TogetherCosts, folds: Integers) -> Addit
 
 
 def _robust(
-    costs: BlockCosts, columns: Integers, latency_ms: Floats, folds: Integers
+    costs: BlockCosts,
+    columns: Integers,
+    latency_ms: Floats,
+    folds: Integers,
+    reweightings: int,
 ) -> BlockCosts | None:
     """A robust fit to the same rows, None where it is not better or not worth a try."""
     errors = latency_ms - costs.ridge.left_out
     if len(errors) < ROBUST_ROWS or robust_deviation(errors) > _NORMAL * errors.std():
         return None
-    robust = fit_robust_costs(costs, columns, latency_ms)
+    robust = fit_robust_costs(costs, columns, latency_ms, reweightings)
     squared = [np.mean((each.fit.held_out(folds) - latency_ms) ** 2) for each in (costs, robust)]
     return robust if squared[1] < squared[0] else None

@@ -1,5 +1,7 @@
 """Two groups of features: what fits of other weights, penalties and rows give, without them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -35,6 +37,15 @@ def test_it_is_the_ridge_of_these_weights_with_rows_and_without(rows, shared, ot
     chosen = fit_grouped(first, second, target, WEIGHTS, row_weights)
     for fit in (chosen, fit_alike(chosen, first, second, target, row_weights)):
         is_the_ridge(fit, first, second, target, row_weights)
+
+
+def test_some_of_many_rows_choose_the_penalty_and_all_are_fitted():
+    first, second, target = problem(2500, 2, 12)
+    best = fit_grouped(first, second, target, WEIGHTS)
+    ridge = dataclasses.replace(best.ridge, penalty=2e4)
+    fit = fit_alike(dataclasses.replace(best, ridge=ridge), first, second, target)
+    assert fit.ridge.penalty == pytest.approx(8e3)  # the nearest to the best that is tried
+    is_the_ridge(fit, first, second, target, np.ones(len(target)))
 
 
 def is_the_ridge(fit, first, second, target, row_weights):
