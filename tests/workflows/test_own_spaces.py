@@ -43,6 +43,17 @@ class Space(latprof.SearchSpace):
         return pool_and_classifier(8, 16, 10, batch_size)
 
 
+class Deep(Space):
+    name = "deep-of-mine"
+
+    def __init__(self, depth=3):
+        self.depth = depth
+
+    @property
+    def candidates(self):
+        return super().candidates[: self.depth]
+
+
 class Broken(Space):
     name = "broken-of-mine"
 
@@ -234,6 +245,15 @@ def test_a_changed_space_is_refused_with_the_reason(place):
     ):
         with pytest.raises(PackSpaceError, match=reason):
             use()
+
+
+def test_other_candidates_are_another_version_of_the_space(place):
+    shallow, deep = map(
+        sys.modules[latprof.get_space("mine_of_mine:Space").__module__].Deep, (2, 3)
+    )
+    latprof.collect(space=shallow, n=2, store="s.db", **QUICK)
+    with pytest.raises(UsageError, match="its options differ: depth; keep each version"):
+        latprof.collect(space=deep, n=2, store="s.db", **QUICK)
 
 
 def test_a_pack_of_the_space_answers_in_its_table(place):

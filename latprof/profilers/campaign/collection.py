@@ -214,14 +214,13 @@ class Collection(ShortRepr):
                 raise
 
     def check_store(self, store: Store) -> None:
-        """Raise UsageError for measurements of a user's space whose source was changed since."""
+        """Raise UsageError for measurements of a user's space that was changed since."""
         spaces = {id(n.space): n.space for n in self.networks if n.space is not None}
         for space in spaces.values():
-            own = json.loads(space.description)
-            for description in store.spaces():
+            for description in store.spaces() if space.source_digest else ():
                 with store.reading("a search space"):
-                    other = dict(json.loads(description))
-                if other | {"source": own.get("source")} == own and other != own:
+                    name = dict(json.loads(description)).get("name")
+                if name == space.name and space.difference_from(description):
                     raise UsageError(
                         f"{store.location} holds measurements of another {space.name}: "
                         f"{space.difference_from(description)}",
