@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 
 from latprof.errors import ModelFileError
 from latprof.graph.model_file import MAX_FILE_BYTES, bounded_product, read_model
-from latprof.graph.node_order import all_nodes
+from latprof.graph.plain_nodes import all_nodes
 
 #: In a location it tells ONNX Runtime that the values lie in memory, at the offset as an address.
 _IN_MEMORY = "_ORT_MEM_ADDR_"

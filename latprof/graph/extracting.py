@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import onnx
 
 from latprof.graph.model_file import graph_inputs, node_name
-from latprof.graph.node_order import all_nodes, subgraphs
 from latprof.graph.nodes.node_view import resolved
+from latprof.graph.plain_nodes import all_nodes, subgraphs
 from latprof.graph.static_shapes import infer_shapes
 
 if TYPE_CHECKING:

@@ -6,15 +6,16 @@ when the inputs are given other sizes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import onnx
 
-from latprof.graph.node_order import subgraphs
+from latprof.graph.plain_nodes import plain_nodes, subgraphs
 
 if TYPE_CHECKING:
     from latprof.graph.operators import Shape
+    from latprof.graph.plain_nodes import PlainNode
 
 
 def kept_value_infos(
@@ -76,19 +77,16 @@ def _with_sizes(value: onnx.ValueInfoProto, named: Mapping[str, int]) -> onnx.Va
     return copy
 
 
-def take_claims(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+def take_claims(graph: onnx.GraphProto, nodes: Sequence[PlainNode]) -> list[onnx.ValueInfoProto]:
     """Take what a graph says of its values' shapes out of it, in place; returned is what it was.
 
-    Within bodies of If, Loop and Scan what is said of the outputs of operators that onnx does not
-    know stays.
+    ``nodes`` are the graph's. Within bodies of If, Loop and Scan what is said of the outputs of
+    operators that onnx does not know stays.
     """
-    given = {each.name for each in (*graph.input, *graph.initializer)}
+    given = _given(graph)
     said = [each for each in (*graph.value_info, *graph.output) if each.name not in given]
     claims = [_copied(value) for value in said if value.type.HasField("tensor_type")]
-    _clear(graph, given, keeps_foreign=False)
-    for node in graph.node:
-        for inner in subgraphs(node):
-            _take_inner(inner)
+    _clear(graph, nodes, given, keeps_foreign=False)
     return [value for value in claims if value.type.tensor_type.HasField("shape")]
 
 
@@ -101,20 +99,22 @@ def put_claims(graph: onnx.GraphProto, claims: Iterable[onnx.ValueInfoProto]) ->
     graph.value_info.extend(by_name.values())
 
 
-def _take_inner(graph: onnx.GraphProto) -> None:
-    for value in graph.input:
-        value.type.tensor_type.ClearField("shape")
-    _clear(graph, {each.name for each in (*graph.input, *graph.initializer)}, keeps_foreign=True)
-    for node in graph.node:
-        for inner in subgraphs(node):
-            _take_inner(inner)
+def _given(graph: onnx.GraphProto) -> set[str]:
+    return {each.name for each in (*graph.input[:], *graph.initializer[:])}
 
 
-def _clear(graph: onnx.GraphProto, given: Collection[str], *, keeps_foreign: bool) -> None:
-    """Remove types of values; of operators that onnx does not know, only the shapes, or nothing."""
-    foreign = {
-        name for node in graph.node if node.domain not in ("", "ai.onnx") for name in node.output
-    }
+def _clear(
+    graph: onnx.GraphProto,
+    nodes: Sequence[PlainNode],
+    given: Collection[str],
+    *,
+    keeps_foreign: bool,
+) -> None:
+    """Remove types of values; of operators that onnx does not know, only the shapes, or nothing.
+
+    Those of bodies too.
+    """
+    foreign = {name for node in nodes if node.domain not in ("", "ai.onnx") for name in node.output}
     for value in (*graph.value_info, *graph.output):
         if value.name in given or not value.type.HasField("tensor_type"):
             continue
@@ -125,6 +125,10 @@ def _clear(graph: onnx.GraphProto, given: Collection[str], *, keeps_foreign: boo
     infos = [_copied(value) for value in graph.value_info if value.HasField("type")]
     del graph.value_info[:]
     graph.value_info.extend(infos)
+    for body in (body for node in nodes for body in node.bodies):
+        for value in body.input:
+            value.type.tensor_type.ClearField("shape")
+        _clear(body, plain_nodes(body.node), _given(body), keeps_foreign=True)
 
 
 def _copied(value: onnx.ValueInfoProto) -> onnx.ValueInfoProto:

@@ -11,36 +11,37 @@ from collections.abc import Iterator, Mapping
 import onnx
 from onnx import TensorProto, helper
 
-from latprof.graph.node_order import subgraphs
+from latprof.graph.plain_nodes import PlainNode, plain_nodes, subgraphs
 from latprof.graph.shape_arithmetic import small_array
 
 
-def write_out_known_branches(graph: onnx.GraphProto) -> bool:
+def write_out_known_branches(graph: onnx.GraphProto, nodes: list[PlainNode]) -> bool:
     """Replace each If with a constant condition by the branch taken, in place.
 
-    Returns whether anything changed. Names of the branch's own values get the If's first output
-    before them.
+    ``nodes`` are the graph's, and are kept so. Returns whether anything changed. Names of the
+    branch's own values get the If's first output before them.
     """
-    if not any(node.op_type == "If" for node in graph.node):
+    if not any(node.op_type == "If" for node in nodes):
         return False
     conditions = {
         tensor.name: answer
         for tensor in graph.initializer
         if (answer := _truth(tensor)) is not None
     }
-    nodes: list[onnx.NodeProto] = []
+    written: list[onnx.NodeProto] = []
     changed = False
-    for node in graph.node:
+    for node in nodes:
         branch = _branch(node, conditions)
         if branch is None:
-            nodes.append(node)
+            written.append(node.message)
         else:
             changed = True
-            nodes += _written_out(node, branch, graph)
+            written += _written_out(node, branch, graph)
     if changed:
-        copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+        copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in written]
         del graph.node[:]
         graph.node.extend(copies)
+        nodes[:] = plain_nodes(graph.node)
     return changed
 
 
@@ -51,7 +52,7 @@ def _truth(tensor: TensorProto) -> bool | None:
     return None if array is None else bool(array.reshape(-1)[0])
 
 
-def _branch(node: onnx.NodeProto, conditions: Mapping[str, bool]) -> onnx.GraphProto | None:
+def _branch(node: PlainNode, conditions: Mapping[str, bool]) -> onnx.GraphProto | None:
     if node.op_type != "If" or not node.input or node.input[0] not in conditions:
         return None
     wanted = "then_branch" if conditions[node.input[0]] else "else_branch"
@@ -61,7 +62,7 @@ def _branch(node: onnx.NodeProto, conditions: Mapping[str, bool]) -> onnx.GraphP
 
 
 def _written_out(
-    node: onnx.NodeProto, branch: onnx.GraphProto, graph: onnx.GraphProto
+    node: PlainNode, branch: onnx.GraphProto, graph: onnx.GraphProto
 ) -> Iterator[onnx.NodeProto]:
     prefix = f"{node.output[0]}/"
     own = {tensor.name for tensor in branch.initializer}

@@ -12,7 +12,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from graphlib import CycleError, TopologicalSorter
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,7 +22,8 @@ from latprof.common.files import path_text
 from latprof.errors import ModelFileError, UnknownCostsError
 from latprof.graph.guarded.inference import inlined
 from latprof.graph.guarded.wire import MAX_OUTLINE_BYTES, Malformed, TooLarge, outline
-from latprof.graph.node_order import all_nodes, sort_nodes, subgraphs
+from latprof.graph.node_order import sort_nodes
+from latprof.graph.plain_nodes import PlainNode, all_nodes, plain_nodes, with_inner
 from latprof.graph.work.handlers import handler_of
 
 #: A serialised model, or where its file is: what is no bytes is a path.
@@ -104,6 +105,16 @@ def check_readable(source: str | os.PathLike[str]) -> Path:
 def read_model(source: ModelSource | onnx.ModelProto, *, data: bool = True) -> onnx.ModelProto:
     """Parse a model and check that it is one; the result is the caller's own.
 
+    As :func:`read_nodes`, which returns the graph's nodes as plain values beside it.
+    """
+    return read_nodes(source, data=data)[0]
+
+
+def read_nodes(
+    source: ModelSource | onnx.ModelProto, *, data: bool = True
+) -> tuple[onnx.ModelProto, list[PlainNode]]:
+    """Parse a model and check that it is one; with it the nodes of its graph.
+
     Its nodes are sorted so that each follows what it reads, and local functions are written out.
     External weights are not loaded. Without ``data`` large weights are left out before anything is
     parsed, so that no more memory is needed than the file's size and a little; their names, types
@@ -120,12 +131,14 @@ def read_model(source: ModelSource | onnx.ModelProto, *, data: bool = True) -> o
     except (Malformed, Exception):  # noqa: BLE001 - protobuf's own errors, and those of bad text
         raise _not_onnx(label) from None
     del content, light
-    _check_parts(model, label)
+    nodes = _checked_nodes(model, label)
     _drop_unused_functions(model)
     if model.functions:
         model = _with_functions_inlined(model, label)
-    sort_nodes(model.graph, label)
-    return model
+        nodes = _checked_nodes(model, label)
+    if sort_nodes(model.graph, nodes, label):
+        nodes = plain_nodes(model.graph.node)
+    return model, nodes
 
 
 def check_versions(model: onnx.ModelProto, label: str) -> None:
@@ -261,47 +274,49 @@ def _too_much(label: str) -> ModelFileError:
     )
 
 
-def _check_parts(model: onnx.ModelProto, label: str) -> None:
+def _checked_nodes(model: onnx.ModelProto, label: str) -> list[PlainNode]:
+    """The graph's own nodes, after a check of all parts of the model."""
     if not model.HasField("graph") or not (model.graph.node or model.graph.output):
         raise _not_onnx(label)
     if not model.opset_import:
         raise ModelFileError(f"{label} names no operator set (opset_import); it may be truncated")
     if not model.graph.node:
         raise ModelFileError(f"{label} has no operators")
-    nodes = list(islice(all_nodes(model.graph.node), MAX_NODES + 1))
+    own = plain_nodes(model.graph.node[: MAX_NODES + 1])
+    nodes = list(islice(with_inner(own), MAX_NODES + 1))
     if len(nodes) > MAX_NODES:
         raise _too_many_nodes(label)
     if len(model.graph.input) + len(model.graph.output) > MAX_NODES:
         raise ModelFileError(
             f"{label} has too many inputs and outputs", expected=f"at most {MAX_NODES}"
         )
-    for node in model.graph.node:
-        if not node.op_type:
-            raise ModelFileError(f"{label} has a node without an operator type")
+    if not all(node.op_type for node in own):
+        raise ModelFileError(f"{label} has a node without an operator type")
     if max(map(len, _all_dimensions(model.graph, nodes)), default=0) > MAX_DIMENSIONS:
         raise ModelFileError(
             f"{label} has a tensor of too many dimensions", expected=f"at most {MAX_DIMENSIONS}"
         )
-    if not all(isinstance(name, str) for name in _names(model, nodes)):  # protobuf gives bytes then
+    if not {str}.issuperset(map(type, _names(model, nodes))):  # protobuf gives bytes then
         raise ModelFileError(f"{label} holds names that are no text; it may be damaged")
+    return own
 
 
 def _all_dimensions(
-    graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]
+    graph: onnx.GraphProto, nodes: Iterable[PlainNode]
 ) -> Iterator[Sequence[object]]:
     """Dimensions of every tensor that a model holds or tells of, those of subgraphs included."""
     for node in nodes:
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 yield attribute.t.dims
-            yield from (tensor.dims for tensor in attribute.tensors)
-    for each in (graph, *(inner for node in nodes for inner in subgraphs(node))):
+            yield from (tensor.dims for tensor in attribute.tensors[:])
+    for each in (graph, *(body for node in nodes for body in node.bodies)):
         yield from (tensor.dims for tensor in each.initializer)
         for value in (*each.input, *each.output, *each.value_info):
             yield value.type.tensor_type.shape.dim
 
 
-def _names(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> Iterator[object]:
+def _names(model: onnx.ModelProto, nodes: Iterable[PlainNode]) -> Iterator[object]:
     """Every name in a model that is read later."""
     graph = model.graph
     yield graph.name
@@ -310,7 +325,8 @@ def _names(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> Iterator[
     for value in (*graph.input, *graph.output, *graph.value_info):
         yield value.name
         yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
-    for node in (*nodes, *(n for f in model.functions for n in all_nodes(f.node))):
+    called = (node for f in model.functions for node in with_inner(plain_nodes(f.node)))
+    for node in chain(nodes, called):
         yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
         yield from (attribute.name for attribute in node.attribute)
 
@@ -380,7 +396,6 @@ def _with_functions_inlined(model: onnx.ModelProto, label: str) -> onnx.ModelPro
     written = onnx.ModelProto.FromString(content)
     del written.graph.initializer[:]
     written.graph.initializer.extend(weights)
-    _check_parts(written, label)
     return written
 
 
@@ -388,6 +403,6 @@ def _calls(nodes: Iterable[onnx.NodeProto]) -> list[tuple[str, str]]:
     return [(node.domain, node.op_type) for node in all_nodes(nodes)]
 
 
-def node_name(node: onnx.NodeProto) -> str:
+def node_name(node: onnx.NodeProto | PlainNode) -> str:
     """A node's name, or one made of its output's, or its type."""
     return str(node.name or next(filter(None, node.output), node.op_type))

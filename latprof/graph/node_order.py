@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import onnx
 
 from latprof.errors import ModelFileError
 
-
-def all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    """Nodes with those of their subgraphs, depth first."""
-    for node in nodes:
-        yield node
-        for graph in subgraphs(node):
-            yield from all_nodes(graph.node)
+if TYPE_CHECKING:
+    from latprof.graph.plain_nodes import PlainNode
 
 
-def subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
-    """Graphs that a node's attributes hold; not those inside them."""
-    found = []
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            found.append(attribute.g)
-        found += attribute.graphs
-    return found
-
-
-def sort_nodes(graph: onnx.GraphProto, label: str) -> None:
+def sort_nodes(graph: onnx.GraphProto, nodes: Sequence[PlainNode], label: str) -> bool:
     """Sort nodes in place so that each follows what it reads, changing as little as possible.
 
-    Raises ModelFileError for a cycle, a value that nothing produces or that two nodes write.
+    ``nodes`` are the graph's as they are before; returns whether that has changed. Raises
+    ModelFileError for a cycle, a value that nothing produces or that two nodes write.
     """
-    nodes = list(graph.node)
     producer: dict[str, int] = {}
     for index, node in enumerate(nodes):
         for name in filter(None, node.output):
@@ -49,25 +35,17 @@ def sort_nodes(graph: onnx.GraphProto, label: str) -> None:
                 raise ModelFileError(
                     f"{label}: {_label(node)} reads {name[:200]!r}, which nothing produces"
                 )
-        names = read_names(node)
-        needs.append({producer[n] for n in names if n not in given and n in producer})
+        needs.append({producer[n] for n in node.reads if n not in given and n in producer})
+    if all(max(need, default=-1) < index for index, need in enumerate(needs)):
+        return False
     order = _topological_order(needs)
     if len(order) < len(nodes):
         stuck = min(set(range(len(nodes))).difference(order))
         raise ModelFileError(f"{label}: the graph has a cycle through {_label(nodes[stuck])}")
-    if order != list(range(len(nodes))):
-        ordered = [nodes[index] for index in order]
-        copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in ordered]
-        del graph.node[:]
-        graph.node.extend(copies)
-
-
-def read_names(node: onnx.NodeProto) -> list[str]:
-    """Names a node reads, those its subgraphs take from outside included."""
-    names = [name for name in node.input if name]
-    for graph in subgraphs(node):
-        names += (name for each in all_nodes(graph.node) for name in each.input if name)
-    return names
+    contents = [nodes[index].message.SerializeToString() for index in order]
+    del graph.node[:]
+    graph.node.extend(map(onnx.NodeProto.FromString, contents))
+    return True
 
 
 def _topological_order(needs: list[set[int]]) -> list[int]:
@@ -89,5 +67,5 @@ def _topological_order(needs: list[set[int]]) -> list[int]:
     return order
 
 
-def _label(node: onnx.NodeProto) -> str:
+def _label(node: PlainNode) -> str:
     return f"{node.op_type} {node.name[:200]!r}" if node.name else node.op_type[:200]

@@ -20,6 +20,7 @@ from latprof.graph.model_file import (
     graph_inputs,
     model_digest,
     read_model,
+    read_nodes,
     without_data,
 )
 from latprof.graph.nodes.node_reading import GraphReading
@@ -67,12 +68,15 @@ def read_network(
         For ``shapes`` that name no input or do not fit it.
     """
     label = os.fspath(source) if isinstance(source, str | os.PathLike) else "the model"
-    model = read_model(source, data=False)
+    model, nodes = read_nodes(source, data=False)
     check_versions(model, label)
     without_data(model)
     held = fix_inputs(model, shapes, label)
+    inputs = [value.name for value in graph_inputs(model.graph)]
     allowance = Allowance()
-    found = infer_shapes(model, label, held, allowance=allowance, resolver=resolved, assume=True)
+    found = infer_shapes(
+        model, label, held, nodes=nodes, allowance=allowance, resolver=resolved, assume=True
+    )
     known, graph = found.shapes, model.graph
     operators = tuple(GraphReading(label, model.opset_import, allowance).operators(found))
     if not operators:
@@ -80,7 +84,7 @@ def read_network(
     return Network(
         name=graph.name,
         operators=operators,
-        inputs=tuple((value.name, known[value.name] or ()) for value in graph_inputs(graph)),
+        inputs=tuple((name, known[name] or ()) for name in inputs),
         outputs=tuple((value.name, known.get(value.name) or ()) for value in graph.output),
     )
 

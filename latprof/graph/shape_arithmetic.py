@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from onnx.reference import ReferenceEvaluator
 
     from latprof.graph.operators import Shape
+    from latprof.graph.plain_nodes import PlainNode
 
 #: Values with more elements than this are no shapes.
 MAX_VALUES = 1024
@@ -62,12 +63,16 @@ class Effort:
 
 
 def fold_shape_arithmetic(
-    model: onnx.ModelProto, shapes: Mapping[str, Shape | None], effort: Effort
+    model: onnx.ModelProto,
+    nodes: list[PlainNode],
+    shapes: Mapping[str, Shape | None],
+    effort: Effort,
 ) -> set[str]:
     """Replace nodes that compute small constants by initialisers, in place.
 
-    ``shapes`` are those known so far; ``effort`` is used up. Returns the names of the values that
-    are constants now. What cannot be evaluated stays as it is; nothing is raised.
+    ``nodes`` are those of the model's graph, and are kept so; ``shapes`` are those known so far;
+    ``effort`` is used up. Returns the names of the values that are constants now. What cannot be
+    evaluated stays as it is; nothing is raised.
     """
     graph = model.graph
     values = {
@@ -77,7 +82,7 @@ def fold_shape_arithmetic(
     }
     opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
     worked_out, constants = [], set()
-    for index, node in enumerate(graph.node):
+    for index, node in enumerate(nodes):
         results = _evaluate(node, values, shapes, opset, effort)
         few = all(result.size <= MAX_VALUES for result in results)
         if few and len(results) == len(node.output) > 0:
@@ -88,7 +93,7 @@ def fold_shape_arithmetic(
                     values[name] = result
                     graph.initializer.append(numpy_helper.from_array(result, name))
     for index in reversed(worked_out):
-        del graph.node[index]
+        del graph.node[index], nodes[index]
     return constants
 
 
@@ -104,7 +109,7 @@ def small_array(tensor: TensorProto, most: int = MAX_VALUES) -> Array | None:
 
 
 def _evaluate(
-    node: onnx.NodeProto,
+    node: PlainNode,
     values: Mapping[str, Array],
     shapes: Mapping[str, Shape | None],
     opset: int,
@@ -117,14 +122,15 @@ def _evaluate(
     if kind in ("Shape", "Size"):
         size = _shape_value(node, shapes) if all(map(is_plain, node.attribute)) else None
         return [] if size is None else [size]
-    if kind not in _EVALUATED and kind not in _FILLING:
+    known = kind in _EVALUATED or kind in _FILLING
+    if not known or effort.evaluations <= 0 or node.output in effort.in_vain:
         return []
-    names, outputs = [name for name in node.input if name], tuple(node.output)
-    if outputs in effort.in_vain or any(name not in values for name in names):
+    names = [name for name in node.input if name]
+    if any(name not in values for name in names):
         return []
     inputs = {name: values[name] for name in names}
     work = _work(node, inputs)
-    allowed = effort.evaluations > 0 and work <= min(_MAX_WORK, effort.elements)
+    allowed = work <= min(_MAX_WORK, effort.elements)
     little = kind not in _FILLING or _fills_little(node, inputs)
     if not (allowed and little and all(map(is_plain, node.attribute))):
         return []
@@ -132,7 +138,7 @@ def _evaluate(
     effort.elements -= work
     found = _run(node, inputs, opset)
     if not found:
-        effort.in_vain.add(outputs)
+        effort.in_vain.add(node.output)
     return found
 
 
@@ -151,7 +157,7 @@ def is_plain(attribute: onnx.AttributeProto) -> bool:
     )
 
 
-def _shape_value(node: onnx.NodeProto, shapes: Mapping[str, Shape | None]) -> Array | None:
+def _shape_value(node: PlainNode, shapes: Mapping[str, Shape | None]) -> Array | None:
     """Value of a Shape or Size operator, or None."""
     shape = shapes.get(node.input[0]) if node.input else None
     if shape is None:
@@ -162,13 +168,13 @@ def _shape_value(node: onnx.NodeProto, shapes: Mapping[str, Shape | None]) -> Ar
     return np.array(shape[ends.get("start", 0) : ends.get("end", len(shape))], dtype=np.int64)
 
 
-def _work(node: onnx.NodeProto, inputs: Mapping[str, Array]) -> int:
+def _work(node: PlainNode, inputs: Mapping[str, Array]) -> int:
     """Most elements that joining or broadcasting the inputs makes."""
     sizes = [value.size for name in node.input if (value := inputs.get(name)) is not None]
     return sum(sizes) if node.op_type == "Concat" else bounded_product(sizes, _MAX_WORK)
 
 
-def _fills_little(node: onnx.NodeProto, inputs: Mapping[str, Array]) -> bool:
+def _fills_little(node: PlainNode, inputs: Mapping[str, Array]) -> bool:
     """Whether an operator whose output's size is a value of its input makes a small one."""
     given = [inputs.get(name) for name in node.input]
     try:
@@ -184,23 +190,25 @@ def _fills_little(node: onnx.NodeProto, inputs: Mapping[str, Array]) -> bool:
         return False
 
 
-def _run(node: onnx.NodeProto, inputs: Mapping[str, Array], opset: int) -> list[Array]:
+def _run(node: PlainNode, inputs: Mapping[str, Array], opset: int) -> list[Array]:
     """Run NumPy, or onnx's reference implementation, on one node; nothing where that fails."""
     direct = _DIRECT.get(node.op_type)
     if direct is not None and len(node.output) == 1:
         given = [inputs.get(name) for name in node.input]
         known = [array for array in given if array is not None]
         return _directly(node, direct, known) if len(known) == len(given) else []
-    alike = NodeProto.FromString(node.SerializeToString())
-    alike.ClearField("name")
-    alike.ClearField("doc_string")
-    for kind, names in (("in", alike.input), ("out", alike.output)):
-        names[:] = [name and f"{kind}{position}" for position, name in enumerate(names)]
-    content = alike.SerializeToString()
+    names = [name and f"in{position}" for position, name in enumerate(node.input)]
+    content = NodeProto(
+        op_type=node.op_type,
+        domain=node.domain,
+        input=names,
+        output=[name and f"out{position}" for position, name in enumerate(node.output)],
+        attribute=node.attribute,
+    ).SerializeToString()
     make = _evaluator if len(content) <= _LARGEST_KEPT else _evaluator.__wrapped__
     try:
         with np.errstate(all="ignore"):
-            feeds = {a: inputs[n] for a, n in zip(alike.input, node.input, strict=True) if n}
+            feeds = {a: inputs[n] for a, n in zip(names, node.input, strict=True) if n}
             found: Any = make(content, opset).run(None, feeds)
             outputs = filter(None, node.output)
             arrays: dict[str, Array] = dict(zip(outputs, map(np.asarray, found), strict=True))
@@ -229,7 +237,7 @@ def _evaluator(content: bytes, opset: int) -> ReferenceEvaluator:
 
 
 def _directly(
-    node: onnx.NodeProto, rule: Callable[[list[Array], Attributes], Any], arrays: list[Array]
+    node: PlainNode, rule: Callable[[list[Array], Attributes], Any], arrays: list[Array]
 ) -> list[Array]:
     attributes = {a.name: list(a.ints) if a.ints else a.i for a in node.attribute}
     try:

@@ -26,7 +26,7 @@ from latprof.graph.inferring.rounds import (
 )
 from latprof.graph.kept_shapes import kept_value_infos, put_claims, take_claims
 from latprof.graph.model_file import MAX_ELEMENTS, bounded_product, graph_inputs, light_copy
-from latprof.graph.node_order import all_nodes, subgraphs
+from latprof.graph.plain_nodes import PlainNode, plain_nodes, with_inner
 from latprof.graph.shape_arithmetic import Effort
 
 if TYPE_CHECKING:
@@ -130,6 +130,7 @@ def infer_shapes(
     label: str,
     held: Sequence[onnx.ValueInfoProto] = (),
     *,
+    nodes: list[PlainNode] | None = None,
     allowance: Allowance | None = None,
     resolver: Resolver | None = None,
     assume: bool = False,
@@ -138,28 +139,33 @@ def infer_shapes(
 
     What the file says of values, and ``held``, which was known of them before, are used only for
     those that inference does not resolve; ``held`` is added to ``model``. With ``assume`` sizes
-    that are decided as the model runs are taken as the largest that they can be. Raises
+    that are decided as the model runs are taken as the largest that they can be. A copy of the
+    model is worked on, or where its ``nodes`` are given, itself: it is of no other use then. Raises
     ModelFileError where a size is absurd, and UnknownCostsError where nothing can be inferred.
     """
-    light = light_copy(model)
-    _make_dense(light.graph)
+    light = model
+    if nodes is None:
+        light = light_copy(model)
+        nodes = plain_nodes(light.graph.node)
+    _make_dense(light.graph, nodes)
     check_sizes(shapes_of(light.graph), label)
-    claims = take_claims(light.graph)
-    inference = Inference(light, label, allowance or Allowance(), Effort(), resolver)
+    claims = take_claims(light.graph, nodes)
+    inference = Inference(light, nodes, label, allowance or Allowance(), Effort(), resolver)
     found = inference.resolve()
     added, believed = (
         [value for value in values if _adds(value, found)] for values in (held, claims)
     )
     if added or believed:
-        model.graph.value_info.extend(added)
+        if light is not model:
+            model.graph.value_info.extend(added)
         put_claims(light.graph, (*added, *believed))
         found = inference.resolve()
     return inference.assuming(found) if assume else found
 
 
-def _make_dense(graph: onnx.GraphProto) -> None:
+def _make_dense(graph: onnx.GraphProto, nodes: Sequence[PlainNode]) -> None:
     """Tell of sparse weights, those of bodies too, as of others: onnx infers nothing from them."""
-    inner = (each for node in all_nodes(graph.node) for each in subgraphs(node))
+    inner = (body for node in with_inner(nodes) for body in node.bodies)
     for each in (graph, *inner):
         for sparse in each.sparse_initializer:
             values = sparse.values

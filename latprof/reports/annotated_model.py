@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from latprof.common.files import write_atomically
 from latprof.graph.external_data import external_tensors
 from latprof.graph.model_file import node_name, read_model
-from latprof.graph.node_order import all_nodes
+from latprof.graph.plain_nodes import all_nodes
 
 if TYPE_CHECKING:
     import onnx

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from latprof.graph.plain_nodes import plain_nodes
 from latprof.graph.shape_arithmetic import MAX_VALUES, Effort, fold_shape_arithmetic
 
 SHAPES = {"x": (2, 6, 8, 8), "unknown": None}
@@ -20,7 +21,7 @@ def _fold(node, **constants):
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
 
-    changed = fold_shape_arithmetic(model, SHAPES, Effort())
+    changed = fold_shape_arithmetic(model, plain_nodes(model.graph.node), SHAPES, Effort())
 
     found = [numpy_helper.to_array(t) for t in model.graph.initializer if t.name == "y"]
     assert bool(changed) == bool(found) == (not model.graph.node)

@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    import onnx
-
     from latprof.graph.operators import Shape
+    from latprof.graph.plain_nodes import PlainNode
 
 #: Dimensions of a value of which some are known.
 Partial: TypeAlias = "Sequence[int | None] | None"
@@ -21,8 +20,13 @@ Partial: TypeAlias = "Sequence[int | None] | None"
 Values: TypeAlias = Mapping[int, Sequence[float]]
 
 
+def is_assumed(node: PlainNode) -> bool:
+    """Whether all sizes of a node's outputs are assumed; of others only what is not known."""
+    return node.op_type in _RULES and node.domain in ("", "ai.onnx")
+
+
 def assumed_shapes(
-    node: onnx.NodeProto,
+    node: PlainNode,
     shapes: Mapping[str, Shape | None],
     partial: Sequence[Partial],
     values: Values,
@@ -32,7 +36,7 @@ def assumed_shapes(
     ``partial`` are the dimensions of each output that are known.
     """
     inputs = [shapes.get(name) if name else None for name in node.input]
-    rule = _RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    rule = _RULES[node.op_type] if is_assumed(node) else None
     attributes = {a.name: a.i for a in node.attribute}
     try:
         most = rule(inputs, attributes, values) if rule else None

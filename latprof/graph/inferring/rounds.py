@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from typing import TYPE_CHECKING, TypeAlias
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import onnx
 
 from latprof.errors import ModelFileError
 from latprof.graph.guarded.inference import Allowance, inferred
-from latprof.graph.inferring.assumed_sizes import assumed_shapes
+from latprof.graph.inferring.assumed_sizes import assumed_shapes, is_assumed
 from latprof.graph.known_branches import write_out_known_branches
 from latprof.graph.model_file import MAX_ELEMENTS, bounded_product, node_name
-from latprof.graph.node_order import read_names
 from latprof.graph.shape_arithmetic import Effort, fold_shape_arithmetic, small_array
 from latprof.graph.work.stand_ins import with_stand_ins
 
 if TYPE_CHECKING:
     from latprof.graph.operators import Shape
+    from latprof.graph.plain_nodes import PlainNode
 
 #: Rounds in which sizes are assumed that are decided as a model runs.
 _MAX_ASSUMED = 16
@@ -35,31 +35,39 @@ _FLOAT = onnx.TensorProto.FLOAT
 class Inferred:
     """A graph as it runs at these sizes, and what is known of its values.
 
-    In ``graph`` arithmetic on shapes is initialisers, and of an If with a constant condition there
-    is the branch taken. ``shapes`` has None where one stays unknown, ``dtypes`` ONNX's element
-    types. ``assumed`` says why, by the names of values whose sizes are decided as the model runs.
+    In ``graph``, whose nodes are ``nodes``, arithmetic on shapes is initialisers, and of an If with
+    a constant condition there is the branch taken. ``shapes`` has None where one stays unknown,
+    ``dtypes`` ONNX's element types. ``assumed`` says why, by the names of values whose sizes are
+    decided as the model runs.
     """
 
     graph: onnx.GraphProto
+    nodes: Sequence[PlainNode]
     shapes: dict[str, Shape | None]
     dtypes: dict[str, int]
     assumed: Mapping[str, str] = field(default_factory=dict)
 
+    @cached_property
+    def known(self) -> set[str]:
+        """Values of known shape; an output that is left out lacks none."""
+        return {"", *(name for name, shape in self.shapes.items() if shape is not None)}
+
 
 #: Shapes of a node's outputs from those of its inputs and weights, for what onnx does not know.
-Resolver: TypeAlias = Callable[[onnx.NodeProto, Mapping[str, "Shape | None"]], "list[Shape]"]
+Resolver: TypeAlias = Callable[["PlainNode", Mapping[str, "Shape | None"]], "list[Shape]"]
 
 
 @dataclass
 class Inference:
     """Rounds of inference about one model, which is changed in place as more of it is known.
 
-    ``partial`` are the dimensions of values of which some are known; ``told`` are values whose
-    sizes were noted, which is tried once. ``news`` are values of which more is known than when
-    shapes were last inferred; None where the graph's nodes changed.
+    ``nodes`` are those of its graph. ``partial`` are the dimensions of values of which some are
+    known; ``told`` are values whose sizes were noted, which is tried once. ``news`` are values of
+    which more is known than when shapes were last inferred; None where the graph's nodes changed.
     """
 
     model: onnx.ModelProto
+    nodes: list[PlainNode]
     label: str
     allowance: Allowance
     effort: Effort
@@ -70,18 +78,17 @@ class Inference:
 
     def resolve(self) -> Inferred:
         """Infer shapes, and work out what depends on them, as long as that resolves more."""
-        return self._rounds(self._infer(self.model))
+        return self._rounds(self._infer(self.model, self.nodes))
 
     def _rounds(self, found: Inferred) -> Inferred:
         """Each round resolves one more chain of reshapes, of which a deep model has many."""
         while self.effort.nodes > 0:
-            graph = self.model.graph
-            asks = {"If", "Loop"}.intersection(node.op_type for node in graph.node)
-            open_ends = _open_ends(graph, found)
+            asks = {"If", "Loop"}.intersection(node.op_type for node in self.nodes)
+            open_ends = _open_ends(self.nodes, found)
             if not (open_ends or asks):
                 break
-            constants = fold_shape_arithmetic(self.model, found.shapes, self.effort)
-            written_out = write_out_known_branches(graph)
+            constants = fold_shape_arithmetic(self.model, self.nodes, found.shapes, self.effort)
+            written_out = write_out_known_branches(self.model.graph, self.nodes)
             told = self._ask_handlers(open_ends, found)
             if not (constants or written_out or told):
                 break
@@ -91,17 +98,18 @@ class Inference:
 
     def _again(self, found: Inferred) -> Inferred:
         """Infer what is not known yet, beginning with what is."""
-        part = _open_part(self.model, found, self.news)
-        more = self._infer(part or self.model)
+        part = _open_part(self.model, self.nodes, found, self.news)
+        more = self._infer(*(part or (self.model, self.nodes)))
         if part is None:
             return more
         known = {name: shape for name, shape in more.shapes.items() if shape is not None}
         dtypes = {name: dtype for name, dtype in more.dtypes.items() if dtype}
         weights: dict[str, Shape | None] = {
-            tensor.name: tuple(tensor.dims) for tensor in self.model.graph.initializer
+            tensor.name: tuple(tensor.dims[:]) for tensor in self.model.graph.initializer[:]
         }
         return Inferred(
             self.model.graph,
+            self.nodes,
             more.shapes | found.shapes | known | weights,
             more.dtypes | found.dtypes | dtypes,
         )
@@ -110,18 +118,17 @@ class Inference:
         """Assume what is decided as the model runs, value by value, and infer what follows."""
         assumed: dict[str, str] = {}
         for _ in range(_MAX_ASSUMED):
-            open_ends = _open_ends(self.model.graph, found)
-            unknown = {o for n in open_ends for o in n.output if o}
+            open_ends = _open_ends(self.nodes, found)
             names = self._assume(open_ends, found)
             if not names or self.effort.nodes <= 0:
                 break
+            unknown = {o for n in open_ends for o in n.output if o}
             found = self._rounds(self._again(found))
             reason = f"sizes after {names[0]} are decided as the model runs: the largest are taken"
-            resolved = (name for name in unknown if found.shapes.get(name) is not None)
-            assumed |= dict.fromkeys(resolved, reason)
-        return Inferred(found.graph, found.shapes, found.dtypes, assumed)
+            assumed |= dict.fromkeys(unknown & found.known, reason)
+        return Inferred(found.graph, found.nodes, found.shapes, found.dtypes, assumed)
 
-    def _assume(self, open_ends: Sequence[onnx.NodeProto], found: Inferred) -> list[str]:
+    def _assume(self, open_ends: Sequence[PlainNode], found: Inferred) -> list[str]:
         """Note sizes for the first values that lack them; what makes these is returned."""
         names = []
         constants = {t.name: t for t in self.model.graph.initializer}
@@ -132,14 +139,15 @@ class Inference:
             return None if array is None else array.ravel().tolist()
 
         for node in open_ends:
-            if any(name and found.shapes.get(name) is None for name in node.input):
+            partial = [self.partial.get(name) for name in node.output]
+            told = is_assumed(node) or partial.count(None) < len(partial)
+            if not (told and found.known.issuperset(node.input)):
                 continue
             values = {
                 position: known
                 for position, name in enumerate(node.input)
                 if (known := small_values(name)) is not None
             }
-            partial = [self.partial.get(name) for name in node.output]
             shapes = assumed_shapes(node, found.shapes, partial, values)
             for name, shape in zip(node.output, shapes, strict=False):
                 dtype = found.dtypes.get(name, 0)
@@ -158,7 +166,7 @@ class Inference:
             self.model.graph.value_info.append(info)
         return new
 
-    def _ask_handlers(self, nodes: Sequence[onnx.NodeProto], found: Inferred) -> bool:
+    def _ask_handlers(self, nodes: Sequence[PlainNode], found: Inferred) -> bool:
         """Note the shapes that handlers know of outputs of operators that onnx does not know."""
         new = False
         for node in nodes if self.resolver else ():
@@ -171,44 +179,38 @@ class Inference:
                         new |= self._tell(name, found.dtypes.get(name) or _FLOAT, shape)
         return new
 
-    def _infer(self, model: onnx.ModelProto) -> Inferred:
+    def _infer(self, model: onnx.ModelProto, nodes: Sequence[PlainNode]) -> Inferred:
         """Infer in the guarded child; sizes are checked before it, and what comes back."""
         graph, label = model.graph, self.label
-        self.effort.nodes -= len(graph.node) + _ROUND
+        self.effort.nodes -= len(nodes) + _ROUND
         self.news = set()
-        weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+        weights = {tensor.name: tuple(tensor.dims[:]) for tensor in graph.initializer[:]}
         check_sizes(shapes_of(graph) | weights, label)
-        sent = with_stand_ins(model, weights)
+        sent = with_stand_ins(model, nodes, weights)
         answer = inferred(sent.SerializeToString(), label, self.allowance)
         try:
-            values = onnx.ModelProto.FromString(answer).graph
-            shapes = shapes_of(values) | weights
+            values = _values(onnx.ModelProto.FromString(answer).graph)
         except Exception:  # noqa: BLE001 - protobuf's own error
             raise ModelFileError(f"{label}: shapes cannot be inferred") from None
+        dims = {value.name: known_dims(value) for value in values}
+        shapes = {name: _static(each) for name, each in dims.items()} | weights
         check_sizes(shapes, label)
         self.partial |= {
-            value.name: tuple(
-                dim.dim_value if dim.HasField("dim_value") else None
-                for dim in value.type.tensor_type.shape.dim
-            )
-            for value in (*values.value_info, *values.output)
-            if shapes.get(value.name) is None and value.type.tensor_type.HasField("shape")
+            name: each for name, each in dims.items() if each is not None and shapes[name] is None
         }
-        dtypes = {
-            value.name: value.type.tensor_type.elem_type
-            for value in (*values.input, *values.value_info, *values.output)
-        } | {tensor.name: tensor.data_type for tensor in graph.initializer}
-        return Inferred(graph, shapes, dtypes)
+        dtypes = {value.name: value.type.tensor_type.elem_type for value in values}
+        dtypes |= {tensor.name: tensor.data_type for tensor in graph.initializer[:]}
+        return Inferred(graph, nodes, shapes, dtypes)
 
 
-def _open_ends(graph: onnx.GraphProto, found: Inferred) -> list[onnx.NodeProto]:
+def _open_ends(nodes: Sequence[PlainNode], found: Inferred) -> list[PlainNode]:
     """Nodes with an output of unknown shape."""
-    return [n for n in graph.node if any(o and found.shapes.get(o) is None for o in n.output)]
+    return [node for node in nodes if not found.known.issuperset(node.output)]
 
 
 def _open_part(
-    model: onnx.ModelProto, found: Inferred, news: set[str] | None
-) -> onnx.ModelProto | None:
+    model: onnx.ModelProto, all_nodes: Sequence[PlainNode], found: Inferred, news: set[str] | None
+) -> tuple[onnx.ModelProto, list[PlainNode]] | None:
     """What is open of a model as a model of its own; None where it needs more than tensors.
 
     Only what depends on ``news``, where they are given: the rest would stay open. Arithmetic on
@@ -218,15 +220,16 @@ def _open_part(
 
     def sizes(name: str) -> bool:
         shape = shapes.get(name)
-        few = shape is not None and bounded_product(shape, _MOST_SIZES) <= _MOST_SIZES
-        return few and dtypes.get(name) in _WHOLE
+        if shape is None or dtypes.get(name) not in _WHOLE:
+            return False
+        return bounded_product(shape, _MOST_SIZES) <= _MOST_SIZES
 
-    nodes: list[onnx.NodeProto] = []
+    nodes: list[PlainNode] = []
     made, read, reached = set[str](), set[str](), set(news or ())
-    for node in graph.node:
-        inputs, outputs = read_names(node), [name for name in node.output if name]
+    for node in all_nodes:
+        inputs, outputs = node.reads, [name for name in node.output if name]
         hears = news is None or not (reached.isdisjoint(inputs) and reached.isdisjoint(outputs))
-        is_open = hears and any(shapes.get(name) is None for name in outputs)
+        is_open = hears and not found.known.issuperset(outputs)
         if is_open or any(map(sizes, outputs)):
             nodes.append(node)
             read.update(inputs)
@@ -240,7 +243,7 @@ def _open_part(
         return None
     part = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
     part.graph.name = "part"
-    part.graph.node.extend(nodes)
+    part.graph.node.extend(node.message for node in nodes)
     part.graph.initializer.extend(initial)
     part.graph.input.extend(
         onnx.helper.make_tensor_value_info(name, dtypes[name], shapes[name])
@@ -248,13 +251,16 @@ def _open_part(
     )
     part.graph.value_info.extend(value for value in graph.value_info if value.name in made)
     part.graph.output.extend(value for value in graph.output if value.name in made)
-    return part
+    return part, nodes
 
 
 def shapes_of(graph: onnx.GraphProto) -> dict[str, Shape | None]:
     """Shapes of the values that a graph tells of; None for one that is not static."""
-    values = (*graph.input, *graph.value_info, *graph.output)
-    return {value.name: static_shape(value) for value in values}
+    return {value.name: static_shape(value) for value in _values(graph)}
+
+
+def _values(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    return [*graph.input[:], *graph.value_info[:], *graph.output[:]]
 
 
 def check_sizes(shapes: Mapping[str, Shape | None], label: str) -> None:
@@ -270,9 +276,17 @@ def check_sizes(shapes: Mapping[str, Shape | None], label: str) -> None:
 
 def static_shape(value: onnx.ValueInfoProto) -> Shape | None:
     """Return the shape of a tensor whose dimensions all have a size, else None."""
-    tensor_type = value.type.tensor_type
-    if not value.type.HasField("tensor_type") or not tensor_type.HasField("shape"):
+    return _static(known_dims(value))
+
+
+def _static(dims: tuple[int | None, ...] | None) -> Shape | None:
+    return None if dims is None or None in dims else cast("Shape", dims)
+
+
+def known_dims(value: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:
+    """Return a tensor's dimensions, None for one without a size; None for a value without any."""
+    kind = value.type
+    if not kind.HasField("tensor_type") or not kind.tensor_type.HasField("shape"):
         return None
-    dims = tensor_type.shape.dim
-    sizes = tuple(dim.dim_value for dim in dims if dim.HasField("dim_value"))
-    return sizes if len(sizes) == len(dims) else None
+    dims = kind.tensor_type.shape.dim[:]
+    return tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in dims)

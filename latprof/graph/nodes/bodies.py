@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from latprof.graph.model_file import node_name
-from latprof.graph.node_order import subgraphs
 from latprof.graph.nodes.value_facts import ValueFacts
+from latprof.graph.plain_nodes import plain_nodes
 
 if TYPE_CHECKING:
     from latprof.graph.inferring.rounds import Inferred
@@ -36,18 +36,18 @@ def trips_of(view: NodeView) -> tuple[int, str]:
 def _never_stops(view: NodeView) -> bool:
     """Whether a Loop's body keeps its condition true, so that it runs to the number it is given."""
     first = view.facts.values(view.inputs[1]) if len(view.inputs) > 1 and view.inputs[1] else (1,)
-    body = next(iter(subgraphs(view.node)), None)
+    body = next(iter(view.node.bodies), None)
     if not first or not first[0] or body is None or not body.output:
         return False
     name = body.output[0].name
-    same = {node.output[0]: node for node in body.node if node.output}
+    same = {node.output[0]: node for node in plain_nodes(body.node) if node.output}
     while name in same and same[name].op_type == "Identity" and same[name].input:
         name = same[name].input[0]
     if len(body.input) > 1 and name == body.input[1].name:
         return True
     true = ValueFacts(body, {})
     if name in same:
-        true.follow(same[name], list(same[name].input))
+        true.follow(same[name], same[name].input)
     return true.values(name) == (1.0,) or view.facts.values(name) == (1.0,)
 
 

@@ -13,18 +13,19 @@ import onnx
 from latprof.errors import LatprofError, UnknownCostsError
 from latprof.graph.fusion import ACTIVATIONS
 from latprof.graph.model_file import node_name
-from latprof.graph.node_order import all_nodes, subgraphs
 from latprof.graph.nodes.bodies import body_inputs, describe, trips_of
 from latprof.graph.nodes.node_view import NodeView, resolved, shaped
 from latprof.graph.nodes.value_facts import ValueFacts
 from latprof.graph.nodes.windows import windows_of
 from latprof.graph.operators import Operator, Shape
+from latprof.graph.plain_nodes import all_nodes
 from latprof.graph.static_shapes import infer_shapes
 from latprof.graph.work.handlers import work_of_node
 
 if TYPE_CHECKING:
     from latprof.graph.guarded.inference import Allowance
     from latprof.graph.inferring.rounds import Inferred
+    from latprof.graph.plain_nodes import PlainNode
 
 #: Operators that move no data at inference: their output is their first input.
 _NOTHING = frozenset({"Identity", "Dropout"})
@@ -69,7 +70,7 @@ class GraphReading:
         constant = {tensor.name for tensor in graph.initializer}
         facts = ValueFacts(graph, found.dtypes)
         same: dict[str, str] = dict(given or {})
-        for node in graph.node:
+        for node in found.nodes:
             inputs = [same.get(name, name) for name in node.input]
             if _is_constant(node, inputs, constant):
                 constant.update(filter(None, node.output))
@@ -149,7 +150,7 @@ class GraphReading:
         self, view: NodeView, found: Inferred, operator: Operator, depth: int
     ) -> Iterator[Operator]:
         """Of an If the branch with more work, of a loop the body as often as it runs."""
-        bodies = subgraphs(view.node)
+        bodies = view.node.bodies
         if not bodies:
             return
         trips, reason = trips_of(view)
@@ -254,7 +255,7 @@ class GraphReading:
                 )
 
 
-def _changes_sizes(node: onnx.NodeProto, body: onnx.GraphProto, inner: Inferred) -> bool:
+def _changes_sizes(node: PlainNode, body: onnx.GraphProto, inner: Inferred) -> bool:
     """Whether what a Loop hands to its next run has other sizes than what the first one got."""
     if node.op_type != "Loop":
         return False
@@ -276,7 +277,7 @@ def _assumed_size(view: NodeView, assumed: Mapping[str, str]) -> str:
     return f"{node_name(view.node)} has a size that is not known" if lost else ""
 
 
-def _is_constant(node: onnx.NodeProto, inputs: list[str], constant: set[str]) -> bool:
+def _is_constant(node: PlainNode, inputs: list[str], constant: set[str]) -> bool:
     """Whether a node's outputs are the same in every run: runtimes compute them once."""
     if node.op_type in _SHAPE_ONLY and node.domain in ("", "ai.onnx"):
         return True
@@ -285,7 +286,7 @@ def _is_constant(node: onnx.NodeProto, inputs: list[str], constant: set[str]) ->
         bool(given)
         and constant.issuperset(given)
         and node.op_type not in _RANDOM
-        and not subgraphs(node)
+        and not node.bodies
         # In its older form for training a runtime computes it in every run.
         and not (node.op_type == "BatchNormalization" and len(node.output) > _TRAINED_OUTPUTS)
     )

@@ -14,6 +14,7 @@ from latprof.graph.work.handlers import handler_of
 if TYPE_CHECKING:
     from latprof.graph.nodes.value_facts import ValueFacts
     from latprof.graph.operators import Shape
+    from latprof.graph.plain_nodes import PlainNode
 
 #: Positions of the inputs that are learnt, where constant.
 _LEARNT: Mapping[str, tuple[int, ...]] = {
@@ -50,7 +51,7 @@ class NodeView:
 
     def __init__(
         self,
-        node: onnx.NodeProto,
+        node: PlainNode,
         inputs: Sequence[str],
         shapes: Mapping[str, Shape | None],
         constant: set[str],
@@ -90,7 +91,7 @@ class NodeView:
 
 
 def _graph_node(
-    node: onnx.NodeProto,
+    node: PlainNode,
     inputs: Sequence[str],
     value: Callable[[str], Value | None],
     values: Mapping[int, tuple[float, ...]],
@@ -112,7 +113,7 @@ def _graph_node(
     )
 
 
-def resolved(node: onnx.NodeProto, shapes: Mapping[str, Shape | None]) -> list[Shape]:
+def resolved(node: PlainNode, shapes: Mapping[str, Shape | None]) -> list[Shape]:
     """Shapes of a node's outputs, from its handler; none where it does not say."""
     handler = handler_of(node.op_type, node.domain)
     if handler is None:
@@ -155,7 +156,7 @@ def _text(content: bytes) -> str:
     return content[:1000].decode(errors="replace")
 
 
-def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+def _attributes(node: PlainNode) -> dict[str, Any]:
     """Attributes as plain values, the first of long lists; no tensors, no graphs."""
     return {
         a.name: plain(a)
@@ -164,7 +165,7 @@ def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
     }
 
 
-def _lengths(node: onnx.NodeProto) -> dict[str, int]:
+def _lengths(node: PlainNode) -> dict[str, int]:
     """Lengths of attributes that are lists."""
     each = {a.name: len(a.ints) + len(a.floats) + len(a.strings) for a in node.attribute}
     return {name: length for name, length in each.items() if length}

@@ -12,6 +12,8 @@ from latprof.graph.shape_arithmetic import small_array
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from latprof.graph.plain_nodes import PlainNode
+
 #: Dtypes that operators compute in, by ONNX element type.
 _FLOATS = {
     TensorProto.FLOAT: "float32",
@@ -53,7 +55,7 @@ class ValueFacts:
         spelled: str = _SPELLED.get(self._types.get(name, 0), "")
         return spelled
 
-    def precision(self, node: onnx.NodeProto, inputs: Sequence[str]) -> str:
+    def precision(self, node: PlainNode, inputs: Sequence[str]) -> str:
         """The dtype that an operator computes in: that of its first floating input, or int8."""
         factors = [name for name in inputs[:2] if name]
         if node.op_type in _INTEGER or (
@@ -67,7 +69,7 @@ class ValueFacts:
         """The values of a small constant; None for what is none."""
         return self._values.get(name)
 
-    def activation(self, node: onnx.NodeProto, inputs: Sequence[str]) -> str:
+    def activation(self, node: PlainNode, inputs: Sequence[str]) -> str:
         """What a node that may be fused applies: ``"relu6"``, ``"clip -1 1"``, ``"sigmoid"``."""
         if node.op_type != "Clip":
             return str(node.op_type).lower()
@@ -81,7 +83,7 @@ class ValueFacts:
         low, high = bounds
         return _CLIPS.get((low, high), f"clip {low:g} {high:g}")
 
-    def follow(self, node: onnx.NodeProto, inputs: Sequence[str]) -> None:
+    def follow(self, node: PlainNode, inputs: Sequence[str]) -> None:
         """Take in what a node says of its outputs."""
         output = node.output[0] if node.output else ""
         if node.op_type == "Constant":
@@ -101,7 +103,7 @@ class ValueFacts:
             found = next((each for each in types if each in _FLOATS), 0)
             self._types.update(dict.fromkeys(missing, found))
 
-    def _follow_constant(self, node: onnx.NodeProto, output: str) -> None:
+    def _follow_constant(self, node: PlainNode, output: str) -> None:
         for attribute in node.attribute:
             if attribute.name == "value":
                 self._learn(output, attribute.t)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import onnx
-
     from latprof.graph.operators import Shape
+    from latprof.graph.plain_nodes import PlainNode
     from latprof.graph.work.graph_node import GraphNode
 
 
@@ -23,7 +22,7 @@ class Sides:
     groups: int = 1
 
 
-def windows_of(node: onnx.NodeProto, weight: Shape, seen: GraphNode) -> Sides:
+def windows_of(node: PlainNode, weight: Shape, seen: GraphNode) -> Sides:
     """The window of a convolution or pool; ``weight`` is a convolution's."""
     if not ("Conv" in node.op_type or node.op_type.endswith("Pool")):
         return Sides()

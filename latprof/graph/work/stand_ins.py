@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import onnx
 
     from latprof.graph.operators import Shape
+    from latprof.graph.plain_nodes import PlainNode
 
 _DOMAINS = ("com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc")
 #: Those in ONNX's own domain of which onnx infers nothing, most of them ONNX Runtime's; and up to
@@ -92,32 +93,35 @@ _SIDES = 4
 Nodes: TypeAlias = "list[onnx.NodeProto]"
 
 
-def with_stand_ins(model: onnx.ModelProto, weights: Mapping[str, Shape | None]) -> onnx.ModelProto:
+def with_stand_ins(
+    model: onnx.ModelProto, nodes: Sequence[PlainNode], weights: Mapping[str, Shape | None]
+) -> onnx.ModelProto:
     """A model whose nodes of ONNX Runtime's domains are replaced; itself where it has none.
 
-    ``weights`` are the shapes of its initialisers. The result shares no message with ``model``.
+    ``nodes`` say what those of its graph are, ``weights`` are the shapes of its initialisers. The
+    result shares no message with ``model``.
     """
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
 
-    def is_own(node: onnx.NodeProto) -> bool:
+    def is_own(node: PlainNode) -> bool:
         if node.domain in _DOMAINS:
             return True
         own = opset <= _IN_ONNX.get(node.op_type, 0) or node.op_type in _POOLS
         return own and node.domain in ("", "ai.onnx")
 
-    if not any(map(is_own, model.graph.node)):
+    if not any(map(is_own, nodes)):
         return model
     copy = type(model)()
     copy.CopyFrom(model)
     del copy.graph.node[:]
-    for node in model.graph.node:
+    for node in nodes:
         stand_in = _stand_in(node, weights, copy.graph) if is_own(node) else []
-        copy.graph.node.extend(stand_in or [node])
+        copy.graph.node.extend(stand_in or [node.message])
     return copy
 
 
 def _stand_in(
-    node: onnx.NodeProto, weights: Mapping[str, Shape | None], graph: onnx.GraphProto
+    node: PlainNode, weights: Mapping[str, Shape | None], graph: onnx.GraphProto
 ) -> Nodes:
     """Nodes in its place; none where nobody knows its shapes."""
     try:
@@ -142,7 +146,7 @@ def _stand_in(
         return []  # it lacks what it needs
 
 
-def _alike(node: onnx.NodeProto, attributes: Mapping[str, Any]) -> onnx.NodeProto:
+def _alike(node: PlainNode, attributes: Mapping[str, Any]) -> onnx.NodeProto:
     op_type, positions = _ALIKE[node.op_type]
     kept = {name: v for name, v in attributes.items() if name not in _NOT_ONNX}
     if op_type == "MatMul":
@@ -206,7 +210,7 @@ def _channels_last(node: onnx.NodeProto, weights: Mapping[str, Shape | None]) ->
 class _Place:
     """A node to be replaced, and what is around it."""
 
-    node: onnx.NodeProto
+    node: PlainNode
     attributes: Mapping[str, Any]
     weights: Mapping[str, Shape | None]
     graph: onnx.GraphProto

@@ -11,8 +11,8 @@ import numpy as np
 
 from latprof.errors import RuntimeFailedError
 from latprof.graph.model_file import node_name
-from latprof.graph.node_order import all_nodes
 from latprof.graph.operators import Operator, Shape
+from latprof.graph.plain_nodes import all_nodes
 from latprof.graph.reader import known_operators
 from latprof.measurement.records import KernelTime
 from latprof.profilers.runtimes.cpu.onnxruntime_events import runs_of
