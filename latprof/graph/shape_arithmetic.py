@@ -62,6 +62,24 @@ class Effort:
     in_vain: set[tuple[str, ...]] = field(default_factory=set)
 
 
+class SmallConstants:
+    """Values of a graph's small initialisers by name, each read when it is asked for."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self._tensors = {tensor.name: tensor for tensor in graph.initializer[:]}
+        self._known: dict[str, Array | None] = {}
+
+    def get(self, name: str) -> Array | None:
+        """The value; None for what is none, is large, in another file or malformed."""
+        if name not in self._known:
+            tensor = self._tensors.get(name)
+            self._known[name] = None if tensor is None else small_array(tensor)
+        return self._known[name]
+
+    def __setitem__(self, name: str, value: Array) -> None:
+        self._known[name] = value
+
+
 def fold_shape_arithmetic(
     model: onnx.ModelProto,
     nodes: list[PlainNode],
@@ -75,22 +93,18 @@ def fold_shape_arithmetic(
     evaluated stays as it is; nothing is raised.
     """
     graph = model.graph
-    values = {
-        tensor.name: array
-        for tensor in graph.initializer
-        if (array := small_array(tensor)) is not None
-    }
+    known = SmallConstants(graph)
     opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
     worked_out, constants = [], set()
     for index, node in enumerate(nodes):
-        results = _evaluate(node, values, shapes, opset, effort)
+        results = _evaluate(node, known, shapes, opset, effort)
         few = all(result.size <= MAX_VALUES for result in results)
         if few and len(results) == len(node.output) > 0:
             worked_out.append(index)
             for name, result in zip(node.output, results, strict=True):
                 if name:
                     constants.add(name)
-                    values[name] = result
+                    known[name] = result
                     graph.initializer.append(numpy_helper.from_array(result, name))
     for index in reversed(worked_out):
         del graph.node[index], nodes[index]
@@ -110,7 +124,7 @@ def small_array(tensor: TensorProto, most: int = MAX_VALUES) -> Array | None:
 
 def _evaluate(
     node: PlainNode,
-    values: Mapping[str, Array],
+    constants: SmallConstants,
     shapes: Mapping[str, Shape | None],
     opset: int,
     effort: Effort,
@@ -125,10 +139,12 @@ def _evaluate(
     known = kind in _EVALUATED or kind in _FILLING
     if not known or effort.evaluations <= 0 or node.output in effort.in_vain:
         return []
-    names = [name for name in node.input if name]
-    if any(name not in values for name in names):
-        return []
-    inputs = {name: values[name] for name in names}
+    inputs: dict[str, Array] = {}
+    for name in filter(None, node.input):
+        value = constants.get(name)
+        if value is None:
+            return []
+        inputs[name] = value
     work = _work(node, inputs)
     allowed = work <= min(_MAX_WORK, effort.elements)
     little = kind not in _FILLING or _fills_little(node, inputs)

@@ -7,6 +7,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from latprof import predict
 from latprof.graph import onnxruntime_kernels, read_network
+from latprof.graph.guarded.inference import Allowance
+from latprof.graph.inferring.rounds import Inference
 from latprof.graph.plain_nodes import plain_nodes
 from latprof.graph.shape_arithmetic import Effort, fold_shape_arithmetic
 
@@ -82,6 +84,21 @@ def test_an_operator_with_several_outputs_is_worked_out():
     assert fold_shape_arithmetic(model, plain_nodes(model.graph.node), {}, Effort())
     made = {t.name: numpy_helper.to_array(t).tolist() for t in model.graph.initializer}
     assert (made["a"], made["b"]) == ([3], [4, 5])
+
+
+@pytest.mark.parametrize("count", [0, 300])
+def test_sizes_that_nothing_of_unknown_shape_reads_are_inferred_once(count):
+    chain = [_node("Mul", f"n{i} n{i}", f"n{i + 1}") for i in range(count)]
+    nodes = [*chain, _node("NonZero", "x", "places"), _node("Neg", "places")]
+    model = _model(nodes, {"x": (FLOAT, (6, 5)), "n0": (INT64, (4,))})
+    effort = Effort()
+    inference = Inference(model, plain_nodes(model.graph.node), "m", Allowance(), effort, None)
+
+    found = inference.assuming(inference.resolve())
+
+    assert found.shapes["y"] == (2, 30)
+    assert found.shapes[f"n{count}"] == (4,)
+    assert (Effort().nodes - effort.nodes) % 1000 == count + 2 + 2  # all, and what is open
 
 
 # Sizes that are decided as a model runs ---------------------------------------------------------

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from latprof.graph.operators import Shape
     from latprof.graph.plain_nodes import PlainNode
+    from latprof.graph.shape_arithmetic import Array
 
 #: Dimensions of a value of which some are known.
 Partial: TypeAlias = "Sequence[int | None] | None"
-#: Values of a node's small constant inputs, by position.
-Values: TypeAlias = Mapping[int, Sequence[float]]
+#: Values of a node's small constant inputs as vectors, by position.
+Values: TypeAlias = "Mapping[int, Array]"
 
 
 def is_assumed(node: PlainNode) -> bool:
@@ -71,7 +72,7 @@ def _reshaped(known: Sequence[int | None], elements: int) -> Shape | None:
 def _boxes(inputs: Sequence[Shape | None], values: Values) -> Shape:
     """NonMaxSuppression: each class of each image keeps as many boxes as it may."""
     batch, classes, boxes = inputs[1] or ()
-    kept = int(values[2][0]) if values.get(2) else boxes
+    kept = int(values[2][0]) if 2 in values and values[2].size else boxes
     return batch * classes * min(max(kept, 0), boxes), 3
 
 

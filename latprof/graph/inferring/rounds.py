@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 import onnx
@@ -14,7 +14,7 @@ from latprof.graph.guarded.inference import Allowance, inferred
 from latprof.graph.inferring.assumed_sizes import assumed_shapes, is_assumed
 from latprof.graph.known_branches import write_out_known_branches
 from latprof.graph.model_file import MAX_ELEMENTS, bounded_product, node_name
-from latprof.graph.shape_arithmetic import Effort, fold_shape_arithmetic, small_array
+from latprof.graph.shape_arithmetic import Effort, SmallConstants, fold_shape_arithmetic
 from latprof.graph.work.stand_ins import with_stand_ins
 
 if TYPE_CHECKING:
@@ -131,22 +131,16 @@ class Inference:
     def _assume(self, open_ends: Sequence[PlainNode], found: Inferred) -> list[str]:
         """Note sizes for the first values that lack them; what makes these is returned."""
         names = []
-        constants = {t.name: t for t in self.model.graph.initializer}
-
-        @cache
-        def small_values(name: str) -> list[float] | None:
-            array = small_array(constants[name]) if name in constants else None
-            return None if array is None else array.ravel().tolist()
-
+        constants = SmallConstants(self.model.graph)
         for node in open_ends:
             partial = [self.partial.get(name) for name in node.output]
             told = is_assumed(node) or partial.count(None) < len(partial)
             if not (told and found.known.issuperset(node.input)):
                 continue
             values = {
-                position: known
+                position: known.ravel()
                 for position, name in enumerate(node.input)
-                if (known := small_values(name)) is not None
+                if (known := constants.get(name)) is not None
             }
             shapes = assumed_shapes(node, found.shapes, partial, values)
             for name, shape in zip(node.output, shapes, strict=False):
@@ -214,7 +208,7 @@ def _open_part(
     """What is open of a model as a model of its own; None where it needs more than tensors.
 
     Only what depends on ``news``, where they are given: the rest would stay open. Arithmetic on
-    sizes comes along, since inference follows its values.
+    sizes that is read there comes along, since inference follows its values.
     """
     graph, shapes, dtypes = model.graph, found.shapes, found.dtypes
 
@@ -224,18 +218,21 @@ def _open_part(
             return False
         return bounded_product(shape, _MOST_SIZES) <= _MOST_SIZES
 
-    nodes: list[PlainNode] = []
-    made, read, reached = set[str](), set[str](), set(news or ())
-    for node in all_nodes:
-        inputs, outputs = node.reads, [name for name in node.output if name]
-        hears = news is None or not (reached.isdisjoint(inputs) and reached.isdisjoint(outputs))
-        is_open = hears and not found.known.issuperset(outputs)
-        if is_open or any(map(sizes, outputs)):
-            nodes.append(node)
-            read.update(inputs)
-            made.update(outputs)
-        if is_open:
+    reached, opened = set(news or ()), set[str]()
+    for node in _open_ends(all_nodes, found):
+        outputs = [name for name in node.output if name]
+        if news is None or not (reached.isdisjoint(node.reads) and reached.isdisjoint(outputs)):
             reached.update(outputs)
+            opened.update(outputs)
+    nodes: list[PlainNode] = []
+    read = set[str]()
+    for node in reversed(all_nodes):
+        is_read = not read.isdisjoint(node.output) and any(map(sizes, node.output))
+        if is_read or not opened.isdisjoint(node.output):
+            nodes.append(node)
+            read.update(node.reads)
+    nodes.reverse()
+    made = {name for node in nodes for name in node.output if name}
     read -= made
     initial = [tensor for tensor in graph.initializer if tensor.name in read]
     given = read.intersection(shapes).difference(tensor.name for tensor in initial)
@@ -285,8 +282,8 @@ def _static(dims: tuple[int | None, ...] | None) -> Shape | None:
 
 def known_dims(value: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:
     """Return a tensor's dimensions, None for one without a size; None for a value without any."""
-    kind = value.type
-    if not kind.HasField("tensor_type") or not kind.tensor_type.HasField("shape"):
+    tensor_type = value.type.tensor_type
+    if not tensor_type.HasField("shape"):
         return None
-    dims = kind.tensor_type.shape.dim[:]
-    return tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in dims)
+    dims = tensor_type.shape.dim[:]
+    return tuple([dim.dim_value if dim.HasField("dim_value") else None for dim in dims])
