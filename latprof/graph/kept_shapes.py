@@ -100,7 +100,7 @@ def put_claims(graph: onnx.GraphProto, claims: Iterable[onnx.ValueInfoProto]) ->
 
 
 def _given(graph: onnx.GraphProto) -> set[str]:
-    return {each.name for each in (*graph.input[:], *graph.initializer[:])}
+    return {each.name for each in (*graph.input, *graph.initializer)}
 
 
 def _clear(

@@ -66,14 +66,15 @@ class SmallConstants:
     """Values of a graph's small initialisers by name, each read when it is asked for."""
 
     def __init__(self, graph: onnx.GraphProto) -> None:
-        self._tensors = {tensor.name: tensor for tensor in graph.initializer[:]}
+        self._initial = graph.initializer
+        self._places = {tensor.name: place for place, tensor in enumerate(graph.initializer)}
         self._known: dict[str, Array | None] = {}
 
     def get(self, name: str) -> Array | None:
         """The value; None for what is none, is large, in another file or malformed."""
         if name not in self._known:
-            tensor = self._tensors.get(name)
-            self._known[name] = None if tensor is None else small_array(tensor)
+            place = self._places.get(name)
+            self._known[name] = None if place is None else small_array(self._initial[place])
         return self._known[name]
 
     def __setitem__(self, name: str, value: Array) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 import onnx
@@ -105,7 +106,7 @@ class Inference:
         known = {name: shape for name, shape in more.shapes.items() if shape is not None}
         dtypes = {name: dtype for name, dtype in more.dtypes.items() if dtype}
         weights: dict[str, Shape | None] = {
-            tensor.name: tuple(tensor.dims[:]) for tensor in self.model.graph.initializer[:]
+            tensor.name: tuple(tensor.dims[:]) for tensor in self.model.graph.initializer
         }
         return Inferred(
             self.model.graph,
@@ -178,22 +179,23 @@ class Inference:
         graph, label = model.graph, self.label
         self.effort.nodes -= len(nodes) + _ROUND
         self.news = set()
-        weights = {tensor.name: tuple(tensor.dims[:]) for tensor in graph.initializer[:]}
+        weights = {tensor.name: tuple(tensor.dims[:]) for tensor in graph.initializer}
         check_sizes(shapes_of(graph) | weights, label)
         sent = with_stand_ins(model, nodes, weights)
         answer = inferred(sent.SerializeToString(), label, self.allowance)
         try:
-            values = _values(onnx.ModelProto.FromString(answer).graph)
+            inferred_graph = onnx.ModelProto.FromString(answer).graph
         except Exception:  # noqa: BLE001 - protobuf's own error
             raise ModelFileError(f"{label}: shapes cannot be inferred") from None
-        dims = {value.name: known_dims(value) for value in values}
+        dims = {value.name: known_dims(value) for value in _values(inferred_graph)}
         shapes = {name: _static(each) for name, each in dims.items()} | weights
         check_sizes(shapes, label)
         self.partial |= {
             name: each for name, each in dims.items() if each is not None and shapes[name] is None
         }
-        dtypes = {value.name: value.type.tensor_type.elem_type for value in values}
-        dtypes |= {tensor.name: tensor.data_type for tensor in graph.initializer[:]}
+        dtypes = {
+            value.name: value.type.tensor_type.elem_type for value in _values(inferred_graph)
+        } | {tensor.name: tensor.data_type for tensor in graph.initializer}
         return Inferred(graph, nodes, shapes, dtypes)
 
 
@@ -256,8 +258,8 @@ def shapes_of(graph: onnx.GraphProto) -> dict[str, Shape | None]:
     return {value.name: static_shape(value) for value in _values(graph)}
 
 
-def _values(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
-    return [*graph.input[:], *graph.value_info[:], *graph.output[:]]
+def _values(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto]:
+    return chain(graph.input, graph.value_info, graph.output)
 
 
 def check_sizes(shapes: Mapping[str, Shape | None], label: str) -> None:
