@@ -33,7 +33,7 @@ Integers: TypeAlias = NDArray[np.int64]
 #: Hypotheses, as variances over the pool of architectures, all sources together being 1. Only their
 #: ratios matter: the scale of the new device is fitted. How much of the sources' variance is that
 #: of a single one, the rest being shared by all;
-FOCUSES = (0.5, 0.9)
+FOCUSES = (0.9, 0.99)
 #: how much of the shapes' variance is that of a single one, where it is not the same for all, and
 #: the rows above which that is no longer asked: they say it, and the hypotheses cost time;
 SHAPE_FOCUS, MOST_FOCUSED_ROWS = 0.9, 100

@@ -96,6 +96,18 @@ def test_a_device_that_is_a_source_times_a_factor_needs_few_networks(sources):
     assert rho(twin.predict(EVERYTHING), sources[3].predict(EVERYTHING)) > 0.97
 
 
+def test_five_drawn_networks_of_such_a_device_say_which_source_it_is(sources):
+    errors = []
+    for source in sources:
+        expected = 2 * source.predict(EVERYTHING)
+        for begin in range(0, 20, 5):
+            rows = slice(begin, begin + 5)
+            twin = TransferPredictor(SPACE, sources).fit(EVERYTHING[rows], expected[rows])
+            missed = twin.predict(EVERYTHING) - expected
+            errors.append(np.sqrt(np.mean(missed**2)) / expected.std())
+    assert np.mean(errors) < 0.155
+
+
 def test_what_no_source_knows_is_learned_from_more_networks(sources):
     choices = EVERYTHING[:300]
     special = device_ms(99, choices) + 6.0 * (choices[:, 3] == 2)
