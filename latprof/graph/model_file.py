@@ -19,9 +19,15 @@ from typing import TypeAlias
 import onnx
 
 from latprof.common.files import path_text
-from latprof.errors import ModelFileError, UnknownCostsError
+from latprof.errors import LatprofError, ModelFileError, UnknownCostsError
 from latprof.graph.guarded.inference import inlined
-from latprof.graph.guarded.wire import MAX_OUTLINE_BYTES, Malformed, TooLarge, outline
+from latprof.graph.guarded.wire import (
+    MAX_OUTLINE_BYTES,
+    FileBytes,
+    Malformed,
+    TooLarge,
+    outline,
+)
 from latprof.graph.node_order import sort_nodes
 from latprof.graph.plain_nodes import PlainNode, all_nodes, plain_nodes, with_inner
 from latprof.graph.work.handlers import handler_of
@@ -117,20 +123,23 @@ def read_nodes(
 
     Its nodes are sorted so that each follows what it reads, and local functions are written out.
     External weights are not loaded. Without ``data`` large weights are left out before anything is
-    parsed, so that no more memory is needed than the file's size and a little; their names, types
-    and shapes stay. Raises ModelFileError for everything that is no usable model.
+    parsed, and are not read from a file; their names, types and shapes stay. Raises ModelFileError
+    for everything that is no usable model.
     """
     label = os.fspath(source) if isinstance(source, str | os.PathLike) else "the model"
-    content = _content(source, label, data=data)
     model = onnx.ModelProto()
     try:
-        light = outline(content)
-        model.ParseFromString(content if data else light)
+        content = _content(source, label) if data else _outlined(source, label)
+        if data:
+            outline(content)
+        model.ParseFromString(content)
     except TooLarge:
         raise _too_much(label) from None
+    except LatprofError:
+        raise
     except (Malformed, Exception):  # noqa: BLE001 - protobuf's own errors, and those of bad text
         raise _not_onnx(label) from None
-    del content, light
+    del content
     nodes = _checked_nodes(model, label)
     _drop_unused_functions(model)
     if model.functions:
@@ -238,10 +247,10 @@ def _is_large(tensor: onnx.TensorProto, keep_elements: int) -> bool:
     return external or bounded_product(tensor.dims, keep_elements) > keep_elements
 
 
-def _content(source: ModelSource | onnx.ModelProto, label: str, *, data: bool) -> bytes:
+def _content(source: ModelSource | onnx.ModelProto, label: str) -> bytes:
     if isinstance(source, onnx.ModelProto):
         try:
-            content: bytes = (source if data else light_copy(source)).SerializeToString()
+            content: bytes = source.SerializeToString()
         except Exception as error:  # noqa: BLE001 - protobuf's size limit has no public type
             raise ModelFileError(f"{label} cannot be serialized: {error}") from None
         return content
@@ -250,6 +259,21 @@ def _content(source: ModelSource | onnx.ModelProto, label: str, *, data: bool) -
     path = check_readable(source)
     try:
         return path.read_bytes()
+    except (OSError, MemoryError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _outlined(source: ModelSource | onnx.ModelProto, label: str) -> bytes:
+    """A model without large weights, which are not read of a file."""
+    if isinstance(source, onnx.ModelProto):
+        source = light_copy(source)
+    if isinstance(source, onnx.ModelProto | bytes):
+        return outline(_content(source, label))
+    path = check_readable(source)
+    try:
+        with path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            return outline(FileBytes(file.fileno(), size) if size > _CHUNK_BYTES else file.read())
     except (OSError, MemoryError) as error:
         raise _unreadable(path, error) from None
 

@@ -393,10 +393,10 @@ def test_an_unreadable_file_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "model.onnx"
     path.write_bytes(b"x")
 
-    def denied(self):
+    def denied(self, *args, **options):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(type(path), "read_bytes", denied)
+    monkeypatch.setattr(type(path), "open", denied)
 
     assert "Permission denied" in _refused(path)
 

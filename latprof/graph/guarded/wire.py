@@ -9,8 +9,10 @@ Encoding: https://protobuf.dev/programming-guides/encoding; the field numbers ar
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
+from typing import TypeAlias, overload
 
 #: What may stand between a model's weights: nodes, names, shapes, small constants.
 MAX_OUTLINE_BYTES = 64 << 20
@@ -45,6 +47,9 @@ _FIELDS: dict[str, dict[int, str]] = {
     "entry": {},
     "opset": {},
 }
+#: What is read of a file at once while its fields are looked at.
+_WINDOW_BYTES = 16 << 10
+_VARINT_BYTES = 10
 _VARINT = re.compile(rb"[\x80-\xff]{0,9}[\x00-\x7f]")
 
 
@@ -56,13 +61,49 @@ class TooLarge(ValueError):  # noqa: N818 - as above
     """The message is one, and would take too much."""
 
 
-def outline(data: bytes | memoryview) -> bytes:
+class FileBytes:
+    """Bytes of an open file by position and in slices; no others are read."""
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        self._descriptor, self._size = descriptor, size
+        self._begin, self._window = 0, b""
+
+    def __len__(self) -> int:
+        return self._size
+
+    @overload
+    def __getitem__(self, key: int) -> int: ...
+    @overload
+    def __getitem__(self, key: slice) -> bytes: ...
+    def __getitem__(self, key: int | slice) -> int | bytes:
+        if isinstance(key, slice):
+            return self._read(key.start, key.stop)
+        if not self._begin <= key < self._begin + len(self._window):
+            self._window = self._read(key, min(key + _WINDOW_BYTES, self._size))
+            self._begin = key
+        return self._window[key - self._begin]
+
+    def _read(self, begin: int, end: int) -> bytes:
+        found = b""
+        while len(found) < end - begin:
+            more = os.pread(self._descriptor, end - begin - len(found), begin + len(found))
+            if not more:  # it has become shorter
+                raise Malformed
+            found += more
+        return found
+
+
+#: What a message is read from.
+Content: TypeAlias = "bytes | memoryview | FileBytes"
+
+
+def outline(data: Content) -> bytes:
     """Serialise a model again without large data, documentation and training graphs.
 
     Tensors keep names, types, dims and where external data lies. Raises Malformed, and TooLarge
     where what is left is more than a model's structure needs.
     """
-    view = memoryview(data)
+    view = data if isinstance(data, FileBytes) else memoryview(data)
     left = _without_data(view, 0, len(view), "model", _DEPTH, [_MAX_FIELDS])
     if len(left) > MAX_OUTLINE_BYTES:
         raise TooLarge
@@ -89,9 +130,7 @@ def inferred_values(data: bytes) -> bytes:
     return b"".join((b"\x3a", _varint(sum(map(len, parts))), *parts))
 
 
-def fields(
-    data: bytes | memoryview, start: int, end: int
-) -> Iterator[tuple[int, int, int, int, int]]:
+def fields(data: Content, start: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
     """Number, wire type, start, start of the content and end of each field of a message."""
     position = start
     while position < end:
@@ -113,19 +152,19 @@ def fields(
         position = stop
 
 
-def _read(data: bytes | memoryview, position: int, end: int) -> tuple[int, int]:
+def _read(data: Content, position: int, end: int) -> tuple[int, int]:
     if position >= end:
         raise Malformed
     first = data[position]
     if first < 0x80:
         return first, position + 1
-    found = _VARINT.match(data, position, end)
+    found = _VARINT.match(data[position : min(position + _VARINT_BYTES, end)])
     if found is None:
         raise Malformed
     value = 0
     for byte in reversed(found[0]):
         value = value << 7 | (byte & 0x7F)
-    return value & (2**64 - 1), found.end()
+    return value & (2**64 - 1), position + found.end()
 
 
 def _varint(value: int) -> bytes:
@@ -137,7 +176,7 @@ def _varint(value: int) -> bytes:
 
 
 def _without_data(
-    view: memoryview, start: int, end: int, message: str, depth: int, left: list[int]
+    view: memoryview | FileBytes, start: int, end: int, message: str, depth: int, left: list[int]
 ) -> bytes:
     """The message in this range; ``left`` holds how many more fields may be looked at."""
     if not depth:
