@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -18,10 +19,15 @@ Floats: TypeAlias = NDArray[np.float64]
 def noise_of_twins(column: ImportedLatencies) -> NoiseFloor | None:
     """How far the latencies of one network under two names differ; None where there are none.
 
-    What the layout of the two changes counts as noise too.
+    What the layout of the two changes counts as noise too. In percent of these networks' mean, as
+    an RMSE is: networks of one column differ by many times, and a share of a small latency can be
+    huge.
     """
     pairs = latencies_of_twins(column)
-    return None if pairs is None else noise_floor_of_repeats(*pairs)
+    if pairs is None:
+        return None
+    floor = noise_floor_of_repeats(*pairs)
+    return dataclasses.replace(floor, relative=floor.rmse_ms / float(np.mean(pairs)))
 
 
 def latencies_of_twins(column: ImportedLatencies) -> tuple[Floats, Floats] | None:

@@ -8,7 +8,7 @@ from formats import all_cells, write_help, write_latency
 
 from latprof.datasets.importers.collections.brp_nas import load_brp_nas
 from latprof.datasets.importers.columns import column_forms, load_column
-from latprof.datasets.importers.twins import noise_of_twins
+from latprof.datasets.importers.twins import latencies_of_twins, noise_of_twins
 from latprof.datasets.spaces.named import get_space
 from latprof.datasets.spaces.nasbench201 import NASBench201Space
 from latprof.errors import DataSetError, UnknownNameError, UsageError
@@ -111,6 +111,20 @@ def test_the_noise_of_a_column_comes_from_networks_with_two_names(tmp_path):
     floor = noise_of_twins(load_column(f"help:{tmp_path}/nasbench201/here"))
     assert floor.relative == pytest.approx(0.01, rel=0.1)
     assert floor.method == "repeats"
+
+
+def test_the_noise_of_a_column_with_tiny_networks_is_in_percent_of_the_mean(tmp_path):
+    space = get_space("nasbench201")
+    choices = write_help(tmp_path, n=5**6)["nasbench201"].astype(np.uint8)
+    once = 1 + 0.2 * (space.isomorphs(choices) == 3).sum(axis=1) ** 3
+    noisy = once + 0.2 * np.random.default_rng(0).standard_normal(len(once)).clip(-3, 3)
+    write_latency(tmp_path, "nasbench201", "here", noisy.tolist())
+    column = load_column(f"help:{tmp_path}/nasbench201/here")
+    floor = noise_of_twins(column)
+    assert floor.rmse_ms == pytest.approx(0.2, rel=0.1)
+    # Most take 1 ms: of each network's own latency it would be 18 %.
+    assert floor.relative == pytest.approx(0.2 / np.mean(latencies_of_twins(column)), rel=0.1)
+    assert floor.relative < 0.12
 
 
 def test_isomorphs_are_one_network_and_only_they():
