@@ -252,7 +252,7 @@ def _check_static(value: onnx.ValueInfoProto, label: str, *, given: bool) -> Non
     sizes = tuple(dim.dim_value for dim in dims)
     if bounded_product(sizes) > MAX_ELEMENTS:
         raise ModelFileError(
-            f"{label}: input {shown(name)} has an impossible shape", got=str(sizes)
+            f"{label}: input {shown(name)} has an impossible shape", got=shown(sizes, 200)
         )
 
 

@@ -381,6 +381,20 @@ def test_bad_paths_are_refused(tmp_path):
     assert "cannot read" in _refused(tmp_path / "nul\0.onnx")
 
 
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: _model([CONV], [_weight("w", *(40 * [-(2**63)]))]),
+        lambda: _model([CONV], [CONV_WEIGHT], shape=60 * (2**62,)),
+    ],
+    ids=["weight", "input"],
+)
+def test_a_shape_of_many_large_sides_is_quoted_in_short(build):
+    with pytest.raises(LatprofError) as caught:
+        read_network(build())
+    assert len(str(caught.value)) <= 400
+
+
 def test_an_enormous_file_is_refused_unread(tmp_path):
     path = tmp_path / "sparse.onnx"
     with path.open("wb") as file:

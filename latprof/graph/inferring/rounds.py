@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 import onnx
 
-from latprof.errors import ModelFileError
+from latprof.errors import ModelFileError, shown
 from latprof.graph.guarded.inference import Allowance, inferred
 from latprof.graph.inferring.assumed_sizes import assumed_shapes, is_assumed
 from latprof.graph.known_branches import write_out_known_branches
@@ -269,7 +269,7 @@ def check_sizes(shapes: Mapping[str, Shape | None], label: str) -> None:
             raise ModelFileError(
                 f"{label}: the value {name[:200]!r} has an impossible shape",
                 expected=f"sizes from 0, and at most {MAX_ELEMENTS} elements",
-                got=str(known),
+                got=shown(known, 200),
             )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from latprof.errors import LatprofError, UnknownCostsError
+from latprof.errors import LatprofError, UnknownCostsError, shown
 from latprof.graph.fusion import ACTIVATIONS
 from latprof.graph.model_file import node_name
 from latprof.graph.nodes.bodies import body_inputs, describe, trips_of
@@ -232,7 +232,7 @@ class GraphReading:
             if math.prod(before) != math.prod(after):
                 raise UnknownCostsError(
                     f"{where} was made for another size of input",
-                    got=f"{before} to {after}",
+                    got=f"{shown(before, 100)} to {shown(after, 100)}",
                     hint="export the model with dynamic axes, or for the size in question",
                 )
         if operator.op_type not in _NEEDS_SHAPES or operator.domain not in ("", "ai.onnx"):
@@ -251,7 +251,7 @@ class GraphReading:
             if not fits or operator.kernel < 1 or operator.stride < 1:
                 raise UnknownCostsError(
                     f"{where} has a weight that does not fit its input",
-                    got=f"input {data}, weight {weight}, {groups} groups",
+                    got=f"input {shown(data)}, weight {shown(weight)}, {groups} groups",
                 )
 
 
