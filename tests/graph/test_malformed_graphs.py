@@ -235,3 +235,25 @@ def test_calls_of_functions_may_be_deeper_than_pythons_stack(ring):
     made = model([node("F0", ["x"], ["y"], domain="local")], functions=functions)
     with pytest.raises(ModelFileError, match="calls itself" if ring else "cannot be written out"):
         read_network(made)
+
+
+def test_the_name_of_a_branch_may_be_no_utf_8():
+    value = helper.make_tensor_value_info
+    branches = {
+        f"{which}_branch": helper.make_graph(
+            [helper.make_node(kind, ["x"], [which])],
+            f"a-{which}",
+            [],
+            [value(which, TensorProto.FLOAT, [4])],
+        )
+        for which, kind in (("then", "Relu"), ("else", "Sigmoid"))
+    }
+    graph = helper.make_graph(
+        [helper.make_node("If", ["c"], ["y"], **branches)],
+        "g",
+        [value("c", TensorProto.BOOL, []), value("x", TensorProto.FLOAT, [4])],
+        [value("y", TensorProto.FLOAT, [4])],
+    )
+    content = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    network = read_network(content.SerializeToString().replace(b"a-else", b"\xb3-else"))
+    assert [each.op_type for each in network.operators] == ["If", "Sigmoid"]
