@@ -257,6 +257,8 @@ def _keep_a_write_ahead_log(cursor: sqlite3.Cursor) -> None:
             if "locked" not in str(error) or time.monotonic() > end:
                 raise
             time.sleep(0.02)
+        except UnicodeDecodeError as error:  # of what SQLite says of a damaged schema
+            raise sqlite3.DatabaseError("malformed database schema") from error
         else:
             return
 

@@ -1,5 +1,7 @@
 """Structural mutations of ONNX models: still messages of ONNX, mostly, and seldom right."""
 
+from copy import deepcopy
+
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -188,7 +190,7 @@ def change_versions(random, model):
 
 
 def shuffle(random, model):
-    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in model.graph.node]
+    nodes = deepcopy(list(model.graph.node))  # parsed again it may be too deep
     del model.graph.node[:]
     model.graph.node.extend(nodes[i] for i in random.permutation(len(nodes)))
 

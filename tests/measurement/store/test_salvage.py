@@ -300,3 +300,16 @@ def test_a_value_as_large_as_memory_is_refused(store):
     execute(store, "UPDATE subjects SET name = hex(zeroblob(40000000)) WHERE id = 2")
     with pytest.raises(StoreError, match="too big"):
         measured(store)
+
+
+def test_a_schema_that_is_no_utf_8_is_damaged(store):
+    with contextlib.closing(sqlite3.connect(store)) as connection:
+        connection.execute("pragma journal_mode=delete")  # so that opening it reads the schema
+        connection.execute("pragma writable_schema=on")
+        connection.execute(
+            "update sqlite_master set name=cast(x'e9e9' as text), sql='nothing' where rootpage=2"
+        )
+        connection.commit()
+    for use in (inspect_store, Store.open, latprof.report):
+        with pytest.raises(StoreError, match="malformed database schema"):
+            use(store)
