@@ -340,15 +340,15 @@ def _all_dimensions(
             yield value.type.tensor_type.shape.dim
 
 
-def _names(model: onnx.ModelProto, nodes: Iterable[PlainNode]) -> Iterator[object]:
+def _names(model: onnx.ModelProto, nodes: Sequence[PlainNode]) -> Iterator[object]:
     """Every name in a model that is read later."""
-    graph = model.graph
-    yield graph.name
-    yield from (tensor.name for tensor in graph.initializer)
     yield from (opset.domain for opset in model.opset_import)
-    for value in (*graph.input, *graph.output, *graph.value_info):
-        yield value.name
-        yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
+    for graph in (model.graph, *(body for node in nodes for body in node.bodies)):
+        yield graph.name
+        yield from (tensor.name for tensor in graph.initializer)
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            yield value.name
+            yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
     called = (node for f in model.functions for node in with_inner(plain_nodes(f.node)))
     for node in chain(nodes, called):
         yield from (node.name, node.op_type, node.domain, *node.input, *node.output)

@@ -250,10 +250,8 @@ class _Measured:
         while True:
             verdict = profile_verdict(self.found, budget)
             # Others make a run longer, never shorter, and percentiles are of the runs as they were.
-            is_shown = verdict.outcome == "kept" or (
-                verdict.outcome == "broken" and budget.percentile is None
-            )
-            if is_shown or self.found.host.quiet:
+            open_ = {"not shown"} if budget.percentile is None else {"not shown", "broken"}
+            if verdict.outcome not in open_ or self.found.host.quiet:
                 return verdict
             self._latencies.end_or_wait(f"{verdict.describe()}; {self.state}")
             again = self._latencies.tried(self._profile)

@@ -211,6 +211,13 @@ def test_a_busy_host_breaks_no_budget_of_a_percentile(profiles):
         dataclasses.replace(latencies, busy="fail").check("m.onnx", "p95 5 ms")
 
 
+def test_one_visit_has_no_verdict_on_a_busy_host_either(profiles):
+    made, latencies = profiles
+    made += [on_host(float("nan"), float("nan"), quiet=False)]
+    assert not latencies.measure("m.onnx") < ms(5)
+    assert not made
+
+
 def test_a_quiet_host_that_shows_nothing_fails_the_test(profiles):
     made, latencies = profiles
     made += [on_host(4.0, 5.5, quiet=True)]

@@ -207,7 +207,7 @@ class GraphReading:
         """A body as a model of its own, and the names of values that it reads from outside."""
         model = onnx.ModelProto(ir_version=8, opset_import=self.opsets)
         model.graph.CopyFrom(body)
-        model.graph.name = "body"  # its own may be no UTF-8
+        model.graph.name = body.name or "body"
         outer: dict[str, str] = {}
         for value, name in zip(body.input, body_inputs(view), strict=False):
             describe(model.graph.input, value.name, name, found, view)
