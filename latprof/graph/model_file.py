@@ -12,7 +12,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from graphlib import CycleError, TopologicalSorter
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -342,15 +342,20 @@ def _all_dimensions(
 
 def _names(model: onnx.ModelProto, nodes: Sequence[PlainNode]) -> Iterator[object]:
     """Every name in a model that is read later."""
-    yield from (opset.domain for opset in model.opset_import)
-    for graph in (model.graph, *(body for node in nodes for body in node.bodies)):
+    called = (node for f in model.functions for node in with_inner(plain_nodes(f.node)))
+    every = [*nodes, *called]
+    for graph in (model.graph, *(body for node in every for body in node.bodies)):
         yield graph.name
         yield from (tensor.name for tensor in graph.initializer)
         for value in (*graph.input, *graph.output, *graph.value_info):
             yield value.name
             yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
-    called = (node for f in model.functions for node in with_inner(plain_nodes(f.node)))
-    for node in chain(nodes, called):
+    for function in model.functions:
+        yield from (function.name, function.domain, *function.input, *function.output)
+        yield from function.attribute
+    for told in (model, *model.functions):
+        yield from (opset.domain for opset in told.opset_import)
+    for node in every:
         yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
         yield from (attribute.name for attribute in node.attribute)
 

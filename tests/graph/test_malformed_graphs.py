@@ -255,3 +255,22 @@ def test_a_name_in_a_branch_that_is_no_text_is_refused(name):
     assert [each.op_type for each in read_network(content).operators] == ["If", "Add"]
     with pytest.raises(ModelFileError, match="names that are no text"):
         read_network(content.replace(name.encode(), b"\xb3" + name[1:].encode()))
+
+
+@pytest.mark.parametrize("name", ["a-function", "a.domain", "an-input"])
+def test_a_name_of_a_function_that_is_no_text_is_refused(name):
+    opset = helper.make_opsetid("", 17)
+    inner = [helper.make_node("Relu", ["an-input"], ["r"])]
+    function = helper.make_function("a.domain", "a-function", ["an-input"], ["r"], inner, [opset])
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])],
+        "g",
+        [value("x", TensorProto.FLOAT, [4])],
+        [value("y", TensorProto.FLOAT, [4])],
+    )
+    made = helper.make_model(graph, opset_imports=[opset], functions=[function], ir_version=8)
+    content = made.SerializeToString()
+    assert [each.op_type for each in read_network(content).operators] == ["Relu"]
+    with pytest.raises(ModelFileError, match="names that are no text"):
+        read_network(content.replace(name.encode(), b"\xb3" + name[1:].encode()))
