@@ -47,6 +47,8 @@ from collections.abc import Iterable, Sequence
 
 #: Characters of a message, at most: room for two targets, whose names are long.
 _LONGEST = 900
+#: Characters of one word of a message, at most: names in models can be as long as a file.
+_LONGEST_WORD = 200
 #: What databases' URLs begin with, also where the slashes are forgotten.
 _DATABASES = ("postgres", "mysql", "mariadb", "mssql", "oracle", "sqlite")
 _IN_A_QUERY = re.compile(
@@ -65,6 +67,11 @@ def shortened(text: str, longest: int = _LONGEST) -> str:
     cut = f"... ({len(text) - longest} more characters) ..."
     room = max(longest - len(cut), 2)
     return text[: room - room // 2] + cut + text[len(text) - room // 2 :]
+
+
+def _with_short_words(text: str) -> str:
+    """A text in one line, of whose longest words begin and end are left."""
+    return " ".join(shortened(word, _LONGEST_WORD) for word in text.split())
 
 
 def _fair_share(lengths: Iterable[int], total: int) -> int:
@@ -165,7 +172,7 @@ class LatprofError(Exception):
         )
 
     def __str__(self) -> str:
-        parts = [" ".join((part or "").split()) for part in self._parts]
+        parts = [_with_short_words(part or "") for part in self._parts]
         most = _fair_share(map(len, parts), _LONGEST)
         problem, expected, got, hint = (shortened(part, most) for part in parts)
         said = (f"expected {expected}", self.expected), (f"got {got}", self.got)

@@ -76,16 +76,24 @@ def test_an_error_reads_as_one_line_with_what_where_and_what_next():
     }
 
 
+@pytest.mark.parametrize("words", ["x" * 300_000, "x " * 150_000], ids=["a word", "words"])
 @pytest.mark.parametrize("long", [(0,), (2,), (0, 3), (0, 1, 2, 3)])
-def test_long_parts_leave_the_short_ones_whole(long):
+def test_long_parts_leave_the_short_ones_whole(long, words):
     parts = ["what happened", "this", "that", "do so"]
     for position in long:
-        parts[position] = "é" * 10 + "x" * 300_000 + "end"
+        parts[position] = "é" * 10 + words + "end"
     error = LatprofError(parts[0], field="option", expected=parts[1], got=parts[2], hint=parts[3])
     assert len(str(error)) <= 960
     assert all(part in str(error) for part in parts if len(part) < 100)
     assert str(error).count("more characters") == len(long)
     assert all(len(str(value)) < 1000 for value in error.to_dict().values())
+
+
+def test_a_name_as_long_as_a_file_is_quoted_in_short():
+    error = LatprofError(f"Conv {'x' * 100_000!r} has no shape", hint=f"pass --shape {'y' * 999}=1")
+    assert str(error).startswith("Conv 'xxx")
+    assert "xxx' has no shape; pass --shape yyy" in str(error)
+    assert len(str(error)) < 450
 
 
 def test_an_unknown_name_suggests_the_closest_and_lists_all():

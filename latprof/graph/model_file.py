@@ -39,6 +39,8 @@ ModelSource: TypeAlias = bytes | str | os.PathLike[str]
 MAX_FILE_BYTES = 2**31 - 1
 #: Largest number of nodes, with those of subgraphs and the model's own functions written out.
 MAX_NODES = 100_000
+#: Most names of values that the nodes read and write together.
+MAX_LINKS = 500_000
 #: Most dimensions of a tensor; NumPy has 64.
 MAX_DIMENSIONS = 64
 #: Largest number of elements of one tensor that is taken seriously.
@@ -310,6 +312,11 @@ def _checked_nodes(model: onnx.ModelProto, label: str) -> list[PlainNode]:
     nodes = list(islice(with_inner(own), MAX_NODES + 1))
     if len(nodes) > MAX_NODES:
         raise _too_many_nodes(label)
+    if sum(len(node.input) + len(node.output) for node in nodes) > MAX_LINKS:
+        raise ModelFileError(
+            f"{label} has operators of too many inputs and outputs",
+            expected=f"at most {MAX_LINKS} of all operators together",
+        )
     if len(model.graph.input) + len(model.graph.output) > MAX_NODES:
         raise ModelFileError(
             f"{label} has too many inputs and outputs", expected=f"at most {MAX_NODES}"

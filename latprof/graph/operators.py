@@ -50,8 +50,12 @@ _CONVOLUTIONS = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Operator:
+class _Calculated:
+    """A dictionary for what is calculated at the first access: fields alone have slots."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operator(_Calculated):
     """One operator with resolved shapes.
 
     Parameters

@@ -113,14 +113,14 @@ def fold_shape_arithmetic(
 
 
 def small_array(tensor: TensorProto, most: int = MAX_VALUES) -> Array | None:
-    """Values of a small tensor, None where it is large, in another file or malformed."""
+    """Values of a small tensor, None where it is large, complex, in another file or malformed."""
     if tensor.data_location == TensorProto.EXTERNAL or bounded_product(tensor.dims, most) > most:
         return None
     try:
         array: Array = numpy_helper.to_array(tensor)
     except Exception:  # noqa: BLE001 - malformed data of any kind is no constant
         return None
-    return array
+    return None if array.dtype.kind == "c" else array
 
 
 def _evaluate(

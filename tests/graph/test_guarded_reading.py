@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import pairwise
 
 import numpy as np
 import onnx
@@ -269,22 +270,55 @@ def test_an_outline_of_a_file_is_that_of_its_bytes(tmp_path):
             wire.outline(wire.FileBytes(file.fileno(), len(content)))
 
 
+#: Reads a model and prints the most memory that the process had, before and after, in bytes.
+MEMORY_OF_READING = """
+import sys
+from latprof.graph.reader import read_network
+
+def most():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
+
+before = most()
+network = read_network(sys.argv[1])
+print(before, most())
+"""
+
+
+def memory_of_reading(path):
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY_OF_READING, path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return map(int, done.stdout.split())
+
+
 def test_reading_a_large_file_takes_less_than_its_size(tmp_path):
     weight = numpy_helper.from_array(np.ones((1024, 32 * 1024), np.float32), "w")
     path = tmp_path / "m.onnx"
     node = helper.make_node("MatMul", ["x", "w"], ["y"])
     built = model([node], [("x", FLOAT, [1, 1024])], initializers=[weight])
     path.write_bytes(built.SerializeToString())
-    code = (
-        "import sys; from latprof.graph.reader import read_network; read_network(sys.argv[1]); "
-        "lines = open('/proc/self/status').read().splitlines(); "
-        "print(next(int(line.split()[1]) << 10 for line in lines if line.startswith('VmHWM')))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, path], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) < path.stat().st_size
+    _, most = memory_of_reading(path)
+    assert most < path.stat().st_size
+
+
+def test_an_operator_takes_at_most_two_and_a_half_thousand_bytes(tmp_path):
+    count = 20_000
+    names = ["x", *(f"v{i}" for i in range(count - 1)), "y"]
+    nodes = [helper.make_node("Relu", [a], [b]) for a, b in pairwise(names)]
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model(nodes).SerializeToString())
+    before, after = memory_of_reading(path)
+    assert after - before < 2_500 * count
+
+
+def test_names_that_operators_read_are_counted_before_they_take_memory():
+    wide = model([helper.make_node("Max", ["x"] * 500_000, ["y"])])
+    with pytest.raises(ModelFileError, match="too many inputs and outputs"):
+        read_network(wide)
+    del wide.graph.node[0].input[-1]
+    assert len(read_network(wide).operators[0].reads) == 499_999
 
 
 # Weights in other files -----------------------------------------------------------------------

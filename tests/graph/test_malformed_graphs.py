@@ -52,12 +52,15 @@ RELU = node("Relu", ["x"], ["y"])
 CONV = [("w", np.zeros((4, 4, 3, 3), np.float32))]
 NAN = [("c", np.array([np.nan], np.float32))]
 EMPTY = [("c", np.zeros(0, np.float32))]
+COMPLEX = [("c", np.array([1 + 2j, 8]))]
 MALFORMED = {
     "If without outputs": lambda: model(
         [node("If", ["f"], [], then_branch=branch([RELU]), else_branch=branch([])), RELU],
         [("f", np.array(True))],
     ),
     "no inputs": lambda: one("DequantizeLinear", ""),
+    "complex sizes": lambda: one("Tile", "x c", weights=COMPLEX),
+    "complex data": lambda: one("Add", "x c", weights=COMPLEX),
     "no inputs of a Transpose": lambda: model(
         [node("Transpose", [], ["t"], perm=[0, 1, 3, 2]), node("MatMul", ["x", "t"], ["y"])]
     ),

@@ -187,15 +187,19 @@ class Inference:
             inferred_graph = onnx.ModelProto.FromString(answer).graph
         except Exception:  # noqa: BLE001 - protobuf's own error
             raise ModelFileError(f"{label}: shapes cannot be inferred") from None
-        dims = {value.name: known_dims(value) for value in _values(inferred_graph)}
+        dims: dict[str, tuple[int | None, ...] | None] = {}
+        dtypes: dict[str, int] = {}
+        shared: dict[tuple[int | None, ...] | None, tuple[int | None, ...] | None] = {}
+        for value in _values(inferred_graph):
+            name, known = value.name, known_dims(value)
+            dims[name] = shared.setdefault(known, known)
+            dtypes[name] = value.type.tensor_type.elem_type
         shapes = {name: _static(each) for name, each in dims.items()} | weights
         check_sizes(shapes, label)
         self.partial |= {
             name: each for name, each in dims.items() if each is not None and shapes[name] is None
         }
-        dtypes = {
-            value.name: value.type.tensor_type.elem_type for value in _values(inferred_graph)
-        } | {tensor.name: tensor.data_type for tensor in graph.initializer}
+        dtypes |= {tensor.name: tensor.data_type for tensor in graph.initializer}
         return Inferred(graph, nodes, shapes, dtypes)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import onnx
 
@@ -49,7 +49,8 @@ class GraphReading:
     """Reads one model's graphs, bodies included.
 
     ``counted`` collects the learnt values that have been counted; ``dequantized`` names who makes a
-    constant of bytes; ``bodies`` counts the bodies.
+    constant of bytes; ``bodies`` counts the bodies. ``shared`` holds once what many operators have:
+    shapes, positions, dtypes, attributes.
     """
 
     label: str
@@ -58,6 +59,7 @@ class GraphReading:
     counted: set[str] = field(default_factory=set)
     dequantized: dict[str, str] = field(default_factory=dict)
     bodies: int = 0
+    shared: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
     def operators(
         self, found: Inferred, given: Mapping[str, str] | None = None, depth: int = 0
@@ -101,17 +103,18 @@ class GraphReading:
         made.sort(key=lambda each: each[1] is None)  # those whose shapes are known come first
         outputs = [value for _, value in made if value]
         fixed = [view.seen.inputs[position] for position, _ in constants]
+        once = self._once
         operator = Operator(
             name=node_name(node),
             op_type=node.op_type,
             domain=node.domain,
-            input_shapes=tuple(value.shape or () for value in inputs),
-            output_shapes=tuple(value.shape or () for value in outputs),
-            input_dtypes=tuple(value.dtype for value in inputs),
-            output_dtypes=tuple(value.dtype for value in outputs),
+            input_shapes=once(value.shape or () for value in inputs),
+            output_shapes=once(value.shape or () for value in outputs),
+            input_dtypes=once(value.dtype for value in inputs),
+            output_dtypes=once(value.dtype for value in outputs),
             weight_shape=weight,
-            weight_shapes=tuple(value.shape or () for value in fixed if value),
-            weight_dtypes=tuple(value.dtype for value in fixed if value),
+            weight_shapes=once(value.shape or () for value in fixed if value),
+            weight_dtypes=once(value.dtype for value in fixed if value),
             parameters=self._count(view, weights),
             kernel=max(window.kernel, default=0),
             stride=max(window.strides, default=1),
@@ -123,8 +126,8 @@ class GraphReading:
             pads=window.pads,
             reads=tuple(name for _, name in read),
             writes=tuple(name for name, _ in made),
-            positions=tuple(position for position, _ in read),
-            weight_positions=tuple(position for position, _ in constants),
+            positions=once(position for position, _ in read),
+            weight_positions=once(position for position, _ in constants),
             precision=view.facts.precision(node, view.inputs),
             activation=(
                 view.facts.activation(node, view.inputs) if node.op_type in ACTIVATIONS else ""
@@ -132,12 +135,20 @@ class GraphReading:
             counted_macs=work.macs,
             handled=work.kind,
             unknown=work.unknown or _assumed_size(view, assumed),
-            attributes=view.seen.attributes,
-            constants=view.seen.values,
+            attributes=self._once_named(view.seen.attributes),
+            constants=self._once_named(view.seen.values),
             prepared=tuple(self.dequantized[n] for _, n in constants if n in self.dequantized),
         )
         self._check(operator)
         return operator
+
+    def _once(self, values: Iterable[Any]) -> tuple[Any, ...]:
+        found = tuple(values)
+        return cast("tuple[Any, ...]", self.shared.setdefault(found, found))
+
+    def _once_named(self, values: Mapping[Any, Any]) -> Mapping[Any, Any]:
+        key = tuple((name, type(value), value) for name, value in values.items())
+        return cast("Mapping[Any, Any]", self.shared.setdefault((Mapping, *key), values))
 
     def _count(self, view: NodeView, weights: Sequence[tuple[str, Shape]]) -> int:
         """Learnt values that no operator before has."""
