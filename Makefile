@@ -48,10 +48,10 @@ test: $(VENV)/.developer ## Run the test suite.
 	$(BIN)/python -m compileall -q -j 0 latprof tests/support
 	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-# Two files at a time, the longest first: each has ports, phones and servers of its own.
+# Three files at a time, which wait as much as they work: each has ports, phones, servers of its own.
 test-devices: $(VENV)/.developer ## Run the tests that need Debian's packages: `make debian-packages` first.
 	$(BIN)/python -m compileall -q -j 0 latprof tests/support
-	$(BIN)/pytest tests/devices --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/pytest tests/devices --numprocesses 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 debian-packages: ## Install the Debian packages that `make test-devices` needs (as root).
 	apt-get update -qq

@@ -31,7 +31,7 @@ ALLOWED_TO_SKIP = ("GPU", "NVIDIA", "onnxruntime-gpu", "tensorrt", "public data"
 
 #: This folder.
 TESTS = Path(__file__).parent
-#: Files that take longest, the longest first: two processes that share the files then end together.
+#: Files that take longest, the longest first: processes that share the files then end together.
 LONGEST = (
     "docs/test_command_lines.py",
     "fuzz/test_fuzzers.py",
@@ -100,6 +100,11 @@ def pytest_collection():
         sys.dont_write_bytecode = before
         gc.freeze()
         gc.enable()
+
+
+def pytest_xdist_auto_num_workers():
+    """One process more than there are cores: tests wait for others' work for a fifth of the time."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items):
