@@ -103,7 +103,7 @@ def pytest_collection():
 
 
 def pytest_xdist_auto_num_workers():
-    """One process more than there are cores: tests wait for others' work for a fifth of the time."""
+    """One process more than there are cores: tests wait for others a fifth of the time."""
     return (os.cpu_count() or 1) + 1
 
 
