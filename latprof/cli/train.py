@@ -9,7 +9,6 @@ import typer
 
 from latprof.cli.console import (
     Json,
-    OwnSpace,
     Seed,
     StoredTargetName,
     complete_predictor,
@@ -34,7 +33,14 @@ def train(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="PACK", help="Where to save the predictor.")
     ],
-    space: OwnSpace = None,
+    space: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPACE",
+            help="Which of the store's search spaces, where it holds several; your own as "
+            "MODULE:NAME, which may be a file, as lab/mine.py:Space.",
+        ),
+    ] = None,
     published: Annotated[
         str | None,
         typer.Option(

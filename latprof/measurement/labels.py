@@ -261,27 +261,35 @@ class TargetLabels:
         """How well a label repeats; None where nothing was visited twice."""
         return noise_floor(self.labels, self.visits)
 
+    @property
+    def spaces(self) -> list[str]:
+        """The descriptions of the search spaces whose architectures were measured.
+
+        Raises NotEnoughDataError for none.
+        """
+        visits = self.visits
+        measured = visits[(visits["kind"] == "architecture") & visits["failure_code"].isna()]
+        if measured.empty:
+            raise NotEnoughDataError(
+                f"{self.store.location} holds no measured architectures of a search space",
+                hint="collect some with latprof collect",
+            )
+        return [str(space) for space in measured["space"].unique()]
+
     def one_space(self) -> str:
         """The description of the one search space whose architectures were measured.
 
         Raises NotEnoughDataError for none, UsageError for several.
         """
-        visits = self.visits
-        measured = visits[(visits["kind"] == "architecture") & visits["failure_code"].isna()]
-        spaces = measured["space"].unique()
-        if not len(spaces):
-            raise NotEnoughDataError(
-                f"{self.store.location} holds no measured architectures of a search space",
-                hint="collect some with latprof collect",
-            )
-        if len(spaces) > 1:
+        first, *others = self.spaces
+        if others:
             raise UsageError(
                 f"{self.store.location} holds architectures of several spaces",
                 expected="one space",
-                got=str(len(spaces)),
-                hint="keep each space in a store of its own",
+                got=str(1 + len(others)),
+                hint="say which (--space), or keep each space in a store of its own",
             )
-        return str(spaces[0])
+        return first
 
     # Kernels ------------------------------------------------------------------------------------
 

@@ -68,14 +68,22 @@ def report_data(
 def _block_costs(
     labels: pd.DataFrame, space: SearchSpace | None, pack: Pack | None
 ) -> pd.DataFrame:
-    """Where the time goes by block: the entries of a lookup table fitted to all labels."""
+    """Where the time goes by block: the entries of a lookup table fitted to a space's labels.
+
+    Of several spaces in a store it is the user's own or the pack's, else none.
+    """
     import pandas as pd
 
     rows = labels[(labels["label"] == 0) & (labels["kind"] == "architecture")]
     nothing = pd.DataFrame(columns=list(BLOCK_COST_COLUMNS))
-    if len(set(rows["space"])) != 1:
+    described = list(rows["space"].unique())
+    if len(described) > 1:
+        wanted = space or (None if pack is None else pack.space)
+        described = [d for d in described if wanted is not None and not wanted.difference_from(d)]
+        rows = rows[rows["space"].isin(described)]
+    if not described:
         return nothing
-    description = rows["space"].iloc[0]
+    description = described[0]
     if space is None and pack is not None and not pack.space.difference_from(description):
         space = pack.space
     space = space or space_from_description(description)

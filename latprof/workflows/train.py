@@ -62,7 +62,8 @@ def train(
     output : path, optional
         Where the pack is saved too.
     space : SearchSpace or str, optional
-        The store's search space, where it is one of your own: a store has its description only.
+        Which of the store's search spaces; of your own it is needed, since a store has its
+        description only.
     published : str, optional
         A column of a public collection in place of a store, for example
         ``"help:FOLDER/nasbench201/pixel3"``; the forms are those of
@@ -102,10 +103,10 @@ def train(
     StoreError, NotEnoughDataError
         For a store that is none, or that holds too little.
     UsageError
-        For a store with several targets or several search spaces, or of another space than
-        ``space`` (also where its source was changed since), for none of a store, a published
-        column and kernels, or several, for ``device_name`` without ``published``, and for a column
-        that no predictor can be fitted to.
+        For a store with several targets, for one with several search spaces where ``space`` does
+        not say which, for one without it (also where its source was changed since), for none of a
+        store, a published column and kernels, or several, for ``device_name`` without
+        ``published``, and for a column that no predictor can be fitted to.
     DataSetError
         For a published file or a table that is missing or malformed.
     """

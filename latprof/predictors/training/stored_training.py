@@ -41,25 +41,33 @@ class StoredRows(ShortRepr):
 
 
 def stored_rows(measured: TargetLabels, space: SearchSpace | None = None) -> StoredRows:
-    """The labels of a target's architectures.
+    """The labels of a target's architectures, of those of ``space`` where it is given.
 
-    Raises NotEnoughDataError for no architecture, UsageError for several spaces or another than
-    ``space``, where that is given.
+    Raises NotEnoughDataError for no architecture, UsageError for none of ``space``, or for several
+    spaces where it is not given.
     """
-    description = measured.one_space()
-    if space is not None and (difference := space.difference_from(description)):
-        raise UsageError(
-            f"{measured.store.location} holds architectures of another space: {difference}",
-            expected=space.description,
-            got=description[:500],
-        )
+    described = [measured.one_space()] if space is None else _described(measured, space)
     labels = measured.labels
-    rows = labels[(labels["label"] == 0) & (labels["kind"] == "architecture")]
-    rows = rows.sort_values("subject")
+    is_of_space = (labels["kind"] == "architecture") & labels["space"].isin(described)
+    rows = labels[(labels["label"] == 0) & is_of_space].sort_values("subject")
     with measured.store.reading("an architecture"):
-        space = space or space_from_description(description)
+        space = space or space_from_description(described[0])
         architectures = [space.parse(key) for key in rows["subject"]]
     return StoredRows(space, architectures, rows["latency_ms"].to_numpy())
+
+
+def _described(measured: TargetLabels, space: SearchSpace) -> list[str]:
+    """The space as the store describes it, by this version or an earlier one."""
+    differences = {each: space.difference_from(each) for each in measured.spaces}
+    same = [each for each, difference in differences.items() if not difference]
+    if not same:
+        raise UsageError(
+            f"{measured.store.location} holds architectures of another space: "
+            + "; ".join(differences.values()),
+            expected=space.description,
+            got=", ".join(differences)[:500],
+        )
+    return same
 
 
 def stored_block_times(measured: TargetLabels, space: SearchSpace) -> BlockTimes | None:
@@ -127,7 +135,7 @@ def train_on_labels(
     NotEnoughDataError
         For too few architectures.
     UsageError
-        When the store holds architectures of several spaces, or of another than ``space``.
+        When the store holds none of ``space``, or architectures of several where it is not given.
     """
     predictor_class(predictor)
     rows = stored_rows(measured, space)
