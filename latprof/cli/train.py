@@ -36,6 +36,7 @@ def train(
     space: Annotated[
         str | None,
         typer.Option(
+            "--space",
             metavar="SPACE",
             help="Which of the store's search spaces, where it holds several; your own as "
             "MODULE:NAME, which may be a file, as lab/mine.py:Space.",
