@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from latprof.errors import HostBusyError
+from latprof.errors import HostBusyError, LatprofError
 from latprof.measurement.budgets import Budget, BudgetVerdict
 
 if TYPE_CHECKING:
@@ -167,19 +167,27 @@ class LatencyFixture:
         is wider. The test is skipped, or fails, where the host was busy and either gives no number,
         or the number is compared with a limit and the interval shows nothing.
         """
+        __tracebackhide__ = True
         from latprof.workflows.profile import profile
 
         asked = partial(profile, model, target, **{"kernels": False, **options})
-        return Latency(_Measured(self, asked))
+        try:
+            return Latency(_Measured(self, asked))
+        except LatprofError as error:  # it says all: the test's own line is where it is shown
+            raise error.with_traceback(None) from None
 
     def predict(self, model: NetworkLike, pack: PackLike | None = None, **options: Any) -> Latency:
         """Predict a network's latency, without running it.
 
         Takes what :func:`latprof.predict` takes, and raises the same.
         """
+        __tracebackhide__ = True
         from latprof.workflows.predict import predict
 
-        return Latency(_Predicted(partial(predict, model, pack, **options)))
+        try:
+            return Latency(_Predicted(partial(predict, model, pack, **options)))
+        except LatprofError as error:
+            raise error.with_traceback(None) from None
 
     def check(self, model: NetworkLike, budget: str, **options: Any) -> None:
         """Fail the test unless a network keeps a budget: the marker ``latency_budget``.

@@ -49,6 +49,10 @@ def test_marked_without_a_budget():
 def test_marked_with_an_unknown_option():
     pass
 
+@pytest.mark.parametrize("way", ["predict", "measure"])
+def test_no_file(latency, way):
+    getattr(latency, way)("none.onnx")
+
 def test_busy(latency, monkeypatch):
     import latprof.workflows.profile as module
     def busy(*_arguments, **_keywords):
@@ -76,10 +80,11 @@ def test_a_suite_says_which_budgets_are_kept(tmp_path):
     (tmp_path / "model.onnx").write_bytes(space.onnx_bytes(space.sample(1)[0]))
     (tmp_path / "test_suite.py").write_text(SUITE)
     done = run_pytest(tmp_path, "--latency-busy", "skip")
-    assert "6 failed, 1 passed, 1 skipped" in done.stdout, done.stdout + done.stderr
+    assert "8 failed, 1 passed, 1 skipped" in done.stdout, done.stdout + done.stderr
     assert "never begun" not in done.stdout
     assert "none.onnx" in done.stdout
-    assert "latency_fixture.py" not in done.stdout  # an error of ours is a line, no traceback
+    for inside in ("latency_fixture.py", "model_file.py"):
+        assert inside not in done.stdout  # an error of ours is a line, no traceback
     assert "missing 1 required positional argument: 'budget'" in done.stdout
     assert "unexpected keyword argument 'uper'" in done.stdout
     assert done.stdout.count("at most 0.001 ms: broken: ") >= 3
