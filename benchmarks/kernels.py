@@ -241,7 +241,8 @@ def judge(
     low, high = np.empty(len(rows)), np.empty(len(rows))
     for family in np.unique(families).tolist():
         others = np.flatnonzero(families != family)
-        made = calibrate(measured[others], [answers[index] for index in others.tolist()])
+        judged = [answers[index] for index in others.tolist()]
+        made = calibrate(measured[others], judged, families[others].tolist())
         for index in np.flatnonzero(families == family).tolist():
             low[index], high[index] = interval(answers[index], *made)
     inside = (low <= measured) & (measured <= high)

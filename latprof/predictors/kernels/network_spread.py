@@ -96,11 +96,11 @@ class Spread:
         return cls(*values.tolist())
 
 
-def fit_spread(errors: Floats, networks: list[NetworkDifficulty]) -> Spread:
+def fit_spread(errors: Floats, networks: list[NetworkDifficulty], weights: Floats) -> Spread:
     """Learn it from errors of the logarithms of m networks, shape (m,), that were left out.
 
-    The likeliest, where errors have a Laplace distribution; with fewer than 40 networks the errors
-    of the kernels stand.
+    ``weights``, of the same shape, say how much each counts. The likeliest, where errors have a
+    Laplace distribution; with fewer than 40 networks the errors of the kernels stand.
     """
     from scipy.optimize import minimize
 
@@ -113,19 +113,20 @@ def fit_spread(errors: Floats, networks: list[NetworkDifficulty]) -> Spread:
         [[error, each.short] for (error, _), each in zip(parts, networks, strict=True)]
     )
     centre, scale = known.mean(axis=0), known.std(axis=0) + 1e-9
+    share = weights / weights.sum()
     standard = (known - centre) / scale
     size = np.abs(errors)
 
-    def loss(weights: Floats) -> float:
-        logarithm = weights[0] + standard @ weights[1:] + beyond
-        drawn = _RIDGE * float(np.sum(weights[1:] ** 2)) / len(size)
-        return float(np.mean(logarithm + size * np.exp(-logarithm))) + drawn
+    def loss(slopes: Floats) -> float:
+        logarithm = slopes[0] + standard @ slopes[1:] + beyond
+        drawn = _RIDGE * float(np.sum(slopes[1:] ** 2)) / len(size)
+        return float(share @ (logarithm + size * np.exp(-logarithm))) + drawn
 
     start = np.array([math.log(max(float(size.mean()), _BEST)), 0.0, 0.0])
     # No network is known better for larger errors of its kernels, or more short ones.
-    weights = minimize(loss, start, bounds=[(None, None), (0.0, None), (0.0, None)]).x
-    by_error, by_short = (weights[1:] / scale).tolist()
-    offset = float(weights[0] - centre @ (weights[1:] / scale))
+    slopes = minimize(loss, start, bounds=[(None, None), (0.0, None), (0.0, None)]).x
+    by_error, by_short = (slopes[1:] / scale).tolist()
+    offset = float(slopes[0] - centre @ (slopes[1:] / scale))
     return Spread(offset, by_error, by_short, usual)
 
 

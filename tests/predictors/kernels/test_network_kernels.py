@@ -23,10 +23,13 @@ from latprof.predictors.kernels.learning.kernel_agreement import KernelAgreement
 from latprof.predictors.kernels.learning.kernel_fitting import fit_kernel_model, kernels_left_out
 from latprof.predictors.kernels.learning.network_fitting import (
     KernelTable,
+    calibrate,
     correction_of,
     fit_networks,
     leave_families_out,
 )
+from latprof.predictors.kernels.network_kernels import SummedKernels, score_quantile
+from latprof.predictors.kernels.network_spread import NetworkDifficulty
 from latprof.predictors.pack.kernel_answers import predict_from_kernels
 from latprof.predictors.pack.kernel_pack import KernelPack, load_any_pack, save_kernel_pack
 from latprof.predictors.pack.saving import read_facts
@@ -168,6 +171,27 @@ def test_intervals_of_families_left_out_hold(table: KernelTable) -> None:
     bounds = np.array([fitted.model.upper_ms(each, 0.95) for each in judged])
     assert np.mean(fitted.measured_ms <= bounds) >= 0.9
     assert np.mean(np.abs(fitted.measured_ms / fitted.predicted_ms - 1)) < 0.15
+
+
+def of_one_ms(count: int) -> list[SummedKernels]:
+    """Predictions that are all alike."""
+    ones, difficulty = np.ones(1), NetworkDifficulty(0.05, 0.0)
+    return [SummedKernels(1.0, 0.9, 1.1, 1.0, ones, ones > 0, ones, 0.0, difficulty)] * count
+
+
+def test_a_family_of_many_networks_calibrates_as_one_of_a_single_network() -> None:
+    random = np.random.default_rng(0)
+    errors = np.r_[random.normal(0, 0.01, 90), random.normal(0, 0.1, 60)]
+    families = ["many"] * 90 + [f"single {number}" for number in range(60)]
+    spread, scores = calibrate(np.exp(errors), of_one_ms(150), families)
+    expected = spread.of(NetworkDifficulty(0.05, 0.0))
+    low, high = (expected * score_quantile(scores, share) for share in (0.05, 0.95))
+    assert 0.86 <= np.mean((low <= errors[90:]) & (errors[90:] <= high)) <= 0.95
+    assert np.all(np.diff(scores) >= 0)
+    # Families of the same size count as their networks do.
+    spread, scores = calibrate(np.exp(errors), of_one_ms(150), [str(n % 50) for n in range(150)])
+    expected = spread.of(NetworkDifficulty(0.05, 0.0))
+    np.testing.assert_allclose(scores, np.sort(errors) / expected)
 
 
 def test_the_interval_widens_with_what_is_not_covered(pack: KernelPack) -> None:

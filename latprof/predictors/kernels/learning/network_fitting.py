@@ -152,25 +152,37 @@ def fit_networks(table: KernelTable, *, seed: int = 0, trees: int = TREES) -> Fi
     """
     model = fit_kernels(table, seed=seed, trees=trees)
     found = leave_families_out(table, seed=seed, trees=trees)
-    measured = np.array(
-        [ms for ms, each in zip(table.network_ms.tolist(), found, strict=True) if each is not None]
-    )
-    judged = [each for each in found if each is not None]
-    spread, scores = calibrate(measured, judged)
+    rows = [index for index, each in enumerate(found) if each is not None]
+    measured, judged = table.network_ms[rows], [each for each in found if each is not None]
+    spread, scores = calibrate(measured, judged, [table.families[index] for index in rows])
     fitted = dataclasses.replace(model, scores=scores, spread=spread)
     return FittedNetworks(fitted, measured, np.array([each.latency_ms for each in judged]))
 
 
-def calibrate(measured_ms: Floats, judged: Sequence[SummedKernels]) -> tuple[Spread, Floats]:
+def calibrate(
+    measured_ms: Floats, judged: Sequence[SummedKernels], families: Sequence[str]
+) -> tuple[Spread, Floats]:
     """What left-out networks tell of intervals: the expected errors, and the errors in their units.
 
-    ``measured_ms`` of shape (m,); the errors are sorted.
+    ``measured_ms`` of shape (m,), as the errors, which are sorted. Each family counts the same,
+    whatever the number of its networks: the next one asked about is of a family of its own.
     """
     predicted = np.array([each.latency_ms for each in judged])
     errors = np.log(measured_ms / predicted)
-    spread = fit_spread(errors, [each.difficulty for each in judged])
+    _, family, sizes = np.unique(np.array(families), return_inverse=True, return_counts=True)
+    weights = 1 / sizes[family]
+    spread = fit_spread(errors, [each.difficulty for each in judged], weights)
     expected = np.array([spread.of(each.difficulty) for each in judged])
-    return spread, np.sort(errors / expected)
+    return spread, _evenly(errors / expected, weights)
+
+
+def _evenly(values: Floats, weights: Floats) -> Floats:
+    """As many values, sorted, that count the same and are distributed as the weighted ones."""
+    order = np.argsort(values)
+    below = np.cumsum(weights[order])
+    places = (np.arange(len(values)) + 0.5) / max(len(values), 1)
+    result: Floats = values[order][np.searchsorted(below, places * weights.sum())]
+    return result
 
 
 def fit_kernels(
