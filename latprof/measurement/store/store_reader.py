@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -130,22 +131,35 @@ class StoreReader:
         if parent:
             query = query.where(table.c[schema.PARENTS[table.name]] == parent)
         count = 0
-        for values in self.checked_stream(connection, checked, query):
+        for values in self.checked_stream(connection, checked, query, in_order=True):
             count += 1
             yield values
         self._check_count(connection, table, count, parent)
 
     def checked_stream(
-        self, connection: sa.Connection, checked: CheckedTable, query: sa.Select[Any]
+        self,
+        connection: sa.Connection,
+        checked: CheckedTable,
+        query: sa.Select[Any],
+        *,
+        in_order: bool = False,
     ) -> Iterator[dict[str, Any]]:
-        """The rows of a query for :attr:`CheckedTable.columns`."""
-        at = checked.names.index("id")
+        """The rows of a query for :attr:`CheckedTable.columns`.
+
+        Those of a query that asks for the order of their numbers are ``in_order``: SQLite does not
+        look whether they are, and gives rows of exchanged pages as they lie.
+        """
+        at, last = checked.names.index("id"), -math.inf
         for row in connection.execute(query, execution_options={"yield_per": _ROWS_AT_ONCE}):
             try:
-                yield checked.values(row)
+                values = checked.values(row)
+                if in_order and values["id"] <= last:
+                    raise ValueError("it is not in the order of the rows")
             except ValueError as error:
                 what = f"table {checked.table.name}, row {str(row[at])[:30]}: {error}"
                 raise damaged_store(self.location, what) from None
+            last = values["id"]
+            yield values
 
     def _check_count(
         self, connection: sa.Connection, table: sa.Table, count: int, parent: int
@@ -307,7 +321,7 @@ class StoreReader:
             known = self._target_row(connection, target)
             later = table.c.target_id == (known or {}).get("id"), table.c.id > number
             query = sa.select(*checked.columns).where(*later).order_by(table.c.id)
-            rows = [*self.checked_stream(connection, checked, query)]
+            rows = [*self.checked_stream(connection, checked, query, in_order=True)]
             numbers = sorted({row["subject_id"] for row in rows})
             query = sa.select(*of_networks.columns).where(schema.subjects.c.id.in_(numbers))
             found = self.checked_stream(connection, of_networks, query) if rows else ()

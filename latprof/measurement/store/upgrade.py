@@ -208,7 +208,8 @@ def _add_checksums(connection: sa.Connection, table: sa.Table, reader: StoreRead
     last = 0
     while True:
         query = sa.select(*old.columns).where(table.c.id > last).order_by(table.c.id)
-        rows = [*reader.checked_stream(connection, old, query.limit(_ROWS_AT_ONCE))]
+        limited = query.limit(_ROWS_AT_ONCE)
+        rows = [*reader.checked_stream(connection, old, limited, in_order=True)]
         if not rows:
             return
         last = rows[-1]["id"]

@@ -313,3 +313,29 @@ def test_a_schema_that_is_no_utf_8_is_damaged(store):
     for use in (inspect_store, Store.open, latprof.report):
         with pytest.raises(StoreError, match="malformed database schema"):
             use(store)
+
+
+def leaf_pages(content, root):
+    """Numbers of the pages below a table's first one, in the order of the rows."""
+    page = content[(root - 1) * 4096 : root * 4096]
+    assert page[0] == 5  # a page of pages
+    cells = [int.from_bytes(page[at : at + 2]) for at in range(12, 12 + 2 * page[4], 2)]
+    return [int.from_bytes(page[at : at + 4]) for at in (*cells, 8)]
+
+
+def test_rows_of_exchanged_pages_are_no_rows_in_order(store):
+    """SQLite gives them as they lie, whatever order is asked for."""
+    with contextlib.closing(sqlite3.connect(store)) as connection:
+        query = "SELECT rootpage FROM sqlite_master WHERE name = 'measurements'"
+        ((root,),) = connection.execute(query)
+    content = bytearray(store.read_bytes())
+    first, second = ((number - 1) * 4096 for number in leaf_pages(content, root)[:2])
+    pages = content[first : first + 4096], content[second : second + 4096]
+    content[second : second + 4096], content[first : first + 4096] = pages
+    store.write_bytes(content)
+    with Store.open(store) as opened:
+        target = opened.only_target().target
+        for read in (opened.measurements(target), opened.visits_after(target, 0)):
+            with pytest.raises(StoreError, match="not in the order of the rows"):
+                list(read)
+    assert not inspect_store(store).is_whole
