@@ -64,7 +64,7 @@ FUZZERS = {
     "paths": Fuzzer(arguments.fuzz_paths, 1500, 150),
     "stores": Fuzzer(stores.fuzz_stores, 3000, 100),
     "kills": Fuzzer(kills.kill, 1000, 50),
-    "signals": Fuzzer(signals.interrupt, 300, 20),
+    "signals": Fuzzer(signals.interrupt, 300, 60),
     "network": Fuzzer(network.count, 15, 5),
     "thermals": Fuzzer(thermal_pages.read, 50_000, 5000),
     "phone-restore": Fuzzer(phone_restore.put_back, 200, 26),

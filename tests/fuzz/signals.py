@@ -39,6 +39,8 @@ MARK = "LATPROF_FUZZ_SIGNALS"
 
 def interrupt(numbers, seed, folder):
     """Send signals to commands, so often; yields what became of each."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of what a shell has in background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     place = folder / "place"
     place.mkdir()
     fill_store(place / "lat.db")
