@@ -9,6 +9,7 @@ callback without a caller loses it, and a computation in C does not look. So
 - nothing is raised within a later import: modules of C code that import others do not all look for
   errors, and crash (SIGSEGV). It is raised when the import is over;
 - an interrupt that a callback lost is raised again;
+- nothing is logged any more: libraries log what an interrupt breaks off, with its traceback;
 - a thread looks, and after :data:`GRACE_S`, or at a second signal, the process leaves at once, its
   children killed and its temporary files removed; a store is valid at every moment. Work that has
   something to put back, such as a phone, gets the time that it asked for
@@ -62,6 +63,7 @@ class Ending:
         self._is_put_off = False  # until an import is over, or the folder is there
         self._is_making_folder = False
         self._caller: FrameType | None = None
+        self._logged_before: int | None = None  # the level up to which nothing was logged
 
     def __enter__(self) -> Self:
         self._caller = _this_frame().f_back
@@ -133,6 +135,8 @@ class Ending:
     def _restore(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self._logged_before is not None:
+            sys.modules["logging"].disable(self._logged_before)
         sys.unraisablehook = self._before_hook
         signal.set_wakeup_fd(self._before_wakeup)
         os.close(self._writing)
@@ -146,6 +150,7 @@ class Ending:
             return
         if not again:
             self._came_at = time.monotonic()
+            self._log_nothing()
         elif self._is_lost:
             self._is_lost = False
         elif time.monotonic() < self._came_at + _ONE_SIGNAL_S:
@@ -156,6 +161,11 @@ class Ending:
             self._is_put_off = True
             return
         raise KeyboardInterrupt
+
+    def _log_nothing(self) -> None:
+        if (logging := sys.modules.get("logging")) is not None:
+            self._logged_before = logging.root.manager.disable
+            logging.disable(logging.CRITICAL)
 
     def _is_importing(self, frame: FrameType | None) -> bool:
         """Whether an import has begun within the command and is not over; C code may be part."""

@@ -145,6 +145,36 @@ def test_what_interrupts_an_import_is_raised_when_it_is_over(tmp_path, number):
     assert "Traceback" not in errors
 
 
+#: As a pool of connections does that is interrupted while it closes one.
+LOGGED = """
+import logging, os, signal, time
+from latprof.cli.signals import Ending
+try:
+    with Ending(is_program=False) as ending:
+        ending.expect_files()
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        except KeyboardInterrupt:
+            logging.getLogger("a library").error("cannot close", exc_info=True)
+            raise
+except SystemExit as leaving:
+    assert leaving.code == 143
+logging.getLogger("another").error("logged again")
+"""
+
+
+def test_nothing_is_logged_of_what_an_interrupt_breaks_off():
+    done = subprocess.run(
+        [sys.executable, "-c", LOGGED],
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_S,
+        check=True,
+    )
+    assert done.stderr == "logged again\n"
+
+
 #: As they are while their import has only begun.
 HALF_IMPORTED = """
 import sys, types
