@@ -150,7 +150,6 @@ class Ending:
             return
         if not again:
             self._came_at = time.monotonic()
-            self._log_nothing()
         elif self._is_lost:
             self._is_lost = False
         elif time.monotonic() < self._came_at + _ONE_SIGNAL_S:
@@ -160,10 +159,13 @@ class Ending:
         if self._is_making_folder or self._is_importing(frame):
             self._is_put_off = True
             return
+        self._log_nothing()
         raise KeyboardInterrupt
 
     def _log_nothing(self) -> None:
-        if (logging := sys.modules.get("logging")) is not None:
+        """Where logging is imported, to its end."""
+        logging: Any = sys.modules.get("logging")
+        if self._logged_before is None and hasattr(logging, "disable"):
             self._logged_before = logging.root.manager.disable
             logging.disable(logging.CRITICAL)
 

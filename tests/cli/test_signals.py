@@ -175,6 +175,27 @@ def test_nothing_is_logged_of_what_an_interrupt_breaks_off():
     assert done.stderr == "logged again\n"
 
 
+HALF_LOGGING = """
+import os, signal, sys, time, types
+from latprof.cli.signals import Ending
+with Ending(is_program=True) as ending:
+    ending.expect_files()
+    sys.modules["logging"] = types.ModuleType("logging")
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+"""
+
+
+def test_logging_that_is_half_imported_is_left_alone():
+    done = subprocess.run(
+        [sys.executable, "-c", HALF_LOGGING], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (143, "interrupted\n", "")
+
+
 #: As they are while their import has only begun.
 HALF_IMPORTED = """
 import sys, types
