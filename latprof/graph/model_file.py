@@ -296,7 +296,8 @@ def _not_onnx(label: str) -> ModelFileError:
 def _too_much(label: str) -> ModelFileError:
     return ModelFileError(
         f"{label} holds too much besides its weights",
-        expected=f"at most {MAX_NODES} operators, and names and constants of some megabytes",
+        expected=f"at most {MAX_NODES} operators, fewer of many attributes, and names and constants"
+        " of some megabytes",
     )
 
 

@@ -1,4 +1,4 @@
-"""ONNX on the wire: a serialised model without its weights, and what parsing it would take.
+"""ONNX on the wire: a serialised model without its weights, and what reading it would take.
 
 A file of 15 MB can become 1 GB of messages, and one of 2 GiB holds little but weights, of which
 only the shapes are read. So both are settled before protobuf sees the bytes: large data is cut out,
@@ -16,15 +16,17 @@ from typing import TypeAlias, overload
 
 #: What may stand between a model's weights: nodes, names, shapes, small constants.
 MAX_OUTLINE_BYTES = 64 << 20
-#: What the messages of a model may take in memory, by :func:`parsed_bytes`.
-MAX_PARSED_BYTES = 160 << 20
+#: What reading a model may take in memory, by :func:`read_bytes`.
+MAX_READ_BYTES = 200_000_000
 _COUNTED_BYTES = 1 << 20
 #: Fields that are looked at while data is cut out; weights are one each.
 _MAX_FIELDS = 2_000_000
 #: 1,024 elements of 8 bytes are shape arithmetic; a longer field is data.
 _DATA_BYTES = 16 << 10
 _DESCENDED_BYTES = 4 << 10
-_MESSAGE_BYTES, _VALUE_BYTES, _NUMBER_BYTES = 160, 480, 8
+#: What is held of messages, as measured: most of a node's is the operator that is made of it, most
+#: of a value's and a tensor's what is found about it.
+_HELD_BYTES, _MESSAGE_BYTES, _NUMBER_BYTES = {"node": 1840, "tensor": 800, "value": 480}, 180, 8
 _DEPTH = 100
 
 _DATA, _DROPPED = "data", "dropped"
@@ -107,14 +109,14 @@ def outline(data: Content) -> bytes:
     left = _without_data(view, 0, len(view), "model", _DEPTH, [_MAX_FIELDS])
     if len(left) > MAX_OUTLINE_BYTES:
         raise TooLarge
-    if len(left) > _COUNTED_BYTES and parsed_bytes(left) > MAX_PARSED_BYTES:
+    if len(left) > _COUNTED_BYTES and read_bytes(left) > MAX_READ_BYTES:
         raise TooLarge
     return left
 
 
-def parsed_bytes(data: bytes) -> int:
-    """Bytes of memory that a model's messages take, roughly; counting stops beyond the limit."""
-    return _parsed(data, 0, len(data), "model", _DEPTH, 0)
+def read_bytes(data: bytes) -> int:
+    """Bytes of memory that reading a model takes, roughly; counting stops beyond the limit."""
+    return _counted(data, 0, len(data), "model", _DEPTH, 0)
 
 
 def inferred_values(data: bytes) -> bytes:
@@ -204,19 +206,20 @@ def _without_data(
     return b"".join(parts)
 
 
-def _parsed(data: bytes, start: int, end: int, message: str, depth: int, total: int) -> int:
+def _counted(data: bytes, start: int, end: int, message: str, depth: int, total: int) -> int:
     """``total`` with what a message takes, its own messages included."""
     if not depth:
         raise Malformed
     known = _FIELDS[message]
-    total += _VALUE_BYTES if message == "value" else _MESSAGE_BYTES
+    total += _HELD_BYTES.get(message, _MESSAGE_BYTES)
     for number, kind, _, first, stop in fields(data, start, end):
         what = known.get(number) if kind == 2 else None
         if what is not None and what not in {_DATA, _DROPPED}:
-            total = _parsed(data, first, stop, what, depth - 1, total)
+            total = _counted(data, first, stop, what, depth - 1, total)
         else:  # a number, a text, or packed numbers of one byte and more each
-            packed = message in {"attribute", "tensor"} and kind == 2
-            total += _NUMBER_BYTES * (max(stop - first, 2) if packed else 2)
-        if total > MAX_PARSED_BYTES:
+            packed = message in {"attribute", "tensor"}
+            length = (stop - first) * (kind == 2)
+            total += _NUMBER_BYTES * max(length, 2) if packed else 2 * (_NUMBER_BYTES + length)
+        if total > MAX_READ_BYTES:
             return total
     return total
