@@ -195,6 +195,18 @@ def _reduce(function: Callable[..., Any]) -> Translation:
     return translate
 
 
+def _l1(x: torch.Tensor, axes: list[int], keep: bool) -> torch.Tensor:
+    return torch.linalg.vector_norm(x, 1, axes, keep)
+
+
+def _l2(x: torch.Tensor, axes: list[int], keep: bool) -> torch.Tensor:
+    return torch.linalg.vector_norm(x, 2, axes, keep)
+
+
+def _sum_of_squares(x: torch.Tensor, axes: list[int], keep: bool) -> torch.Tensor:
+    return torch.sum(x * x, axes, keep)
+
+
 def _cast(op: OnnxOperator) -> Any:
     dtype = _DTYPES.get(op.attribute("to"))
     if dtype is None:
@@ -238,8 +250,10 @@ OPERATORS: dict[str, Translation] = {
     # Arithmetic
     "Abs": _elementwise(torch.abs),
     "Add": _elementwise(python.add),
+    "And": _elementwise(torch.logical_and),
     "Cast": _cast,
     "Ceil": _elementwise(torch.ceil),
+    "Cos": _elementwise(torch.cos),
     "Div": _elementwise(_divide),
     "Equal": _elementwise(python.eq),
     "Erf": _elementwise(torch.erf),
@@ -247,7 +261,9 @@ OPERATORS: dict[str, Translation] = {
     "Floor": _elementwise(torch.floor),
     "Gemm": _gemm,
     "Greater": _elementwise(python.gt),
+    "GreaterOrEqual": _elementwise(python.ge),
     "Less": _elementwise(python.lt),
+    "LessOrEqual": _elementwise(python.le),
     "Log": _elementwise(torch.log),
     "MatMul": _matmul,
     "Max": _fold(torch.maximum),
@@ -255,12 +271,20 @@ OPERATORS: dict[str, Translation] = {
     "Mul": _elementwise(python.mul),
     "Neg": _elementwise(torch.neg),
     "Not": _elementwise(torch.logical_not),
+    "Or": _elementwise(torch.logical_or),
     "Pow": _elementwise(python.pow),
     "Reciprocal": _elementwise(torch.reciprocal),
+    "ReduceL1": _reduce(_l1),
+    "ReduceL2": _reduce(_l2),
+    "ReduceLogSumExp": _reduce(torch.logsumexp),
     "ReduceMax": _reduce(torch.amax),
     "ReduceMean": _reduce(torch.mean),
     "ReduceMin": _reduce(torch.amin),
     "ReduceSum": _reduce(torch.sum),
+    "ReduceSumSquare": _reduce(_sum_of_squares),
+    "Round": _elementwise(torch.round),
+    "Sign": _elementwise(torch.sign),
+    "Sin": _elementwise(torch.sin),
     "Sqrt": _elementwise(torch.sqrt),
     "Sub": _elementwise(python.sub),
     "Sum": _fold(torch.add),

@@ -129,6 +129,10 @@ CASES = {
     "mean": one("ReduceMean", IMAGE, axes=[2, 3], keepdims=0),
     "mean of new": one("ReduceMean", IMAGE, whole(-1), opset=18),
     "mean of all": one("ReduceMean", IMAGE),
+    "norms": one("ReduceL2", IMAGE, axes=[1]),
+    "sizes": one("ReduceL1", IMAGE, axes=[1, 3], keepdims=0),
+    "squares": one("ReduceSumSquare", IMAGE, axes=[2]),
+    "soft maxima": one("ReduceLogSumExp", IMAGE, axes=[1]),
     "sum over": one("ReduceSum", IMAGE, whole(1, 2)),
     "most": one("ReduceMax", IMAGE, axes=[1]),
     "reshape": one("Reshape", IMAGE, whole(0, 2, -1, 11)),
@@ -164,7 +168,9 @@ CASES = {
     "depth to space": one("DepthToSpace", IMAGE, blocksize=2, mode="CRD"),
     "dropout": one("Dropout", IMAGE),
 }  # fmt: skip
-PLAIN = "Abs Ceil Erf Exp Floor HardSwish Identity Mish Neg Relu Sigmoid Softplus Tanh".split()
+PLAIN = (
+    "Abs Ceil Cos Erf Exp Floor HardSwish Identity Mish Neg Relu Round Sigmoid Sign Sin Softplus Tanh"
+).split()
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -229,6 +235,19 @@ def attention(width=8):
         helper.make_node("Reshape", ["mixed", "target"], ["y"], name="out"),
     ]
     return model(nodes, (2, 5, width), weights)
+
+
+def test_comparisons_and_what_joins_them():
+    weights = [("low", np.float32(-0.5)), ("high", np.float32(0.5))]
+    nodes = [
+        helper.make_node("GreaterOrEqual", ["x", "low"], ["above"]),
+        helper.make_node("LessOrEqual", ["x", "high"], ["below"]),
+        helper.make_node("And", ["above", "below"], ["inside"]),
+        helper.make_node("Less", ["x", "low"], ["under"]),
+        helper.make_node("Or", ["inside", "under"], ["kept"]),
+        helper.make_node("Where", ["kept", "x", "high"], ["y"]),
+    ]
+    assert_same(model(nodes, (3, 8), weights))
 
 
 def test_attention_with_computed_shapes():
