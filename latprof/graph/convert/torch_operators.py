@@ -195,16 +195,16 @@ def _reduce(function: Callable[..., Any]) -> Translation:
     return translate
 
 
-def _l1(x: torch.Tensor, axes: list[int], keep: bool) -> torch.Tensor:
-    return torch.linalg.vector_norm(x, 1, axes, keep)
+def _l1(x: torch.Tensor, *where: Any) -> torch.Tensor:
+    return torch.linalg.vector_norm(x, 1, *where)
 
 
-def _l2(x: torch.Tensor, axes: list[int], keep: bool) -> torch.Tensor:
-    return torch.linalg.vector_norm(x, 2, axes, keep)
+def _l2(x: torch.Tensor, *where: Any) -> torch.Tensor:
+    return torch.linalg.vector_norm(x, 2, *where)
 
 
-def _sum_of_squares(x: torch.Tensor, axes: list[int], keep: bool) -> torch.Tensor:
-    return torch.sum(x * x, axes, keep)
+def _sum_of_squares(x: torch.Tensor, *where: Any) -> torch.Tensor:
+    return torch.sum(x * x, *where)
 
 
 def _cast(op: OnnxOperator) -> Any:
