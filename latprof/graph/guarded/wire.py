@@ -79,6 +79,9 @@ class FileBytes:
     def __getitem__(self, key: slice) -> bytes: ...
     def __getitem__(self, key: int | slice) -> int | bytes:
         if isinstance(key, slice):
+            begin, end = key.start - self._begin, key.stop - self._begin
+            if begin >= 0 and end <= len(self._window):
+                return self._window[begin:end]
             return self._read(key.start, key.stop)
         if not self._begin <= key < self._begin + len(self._window):
             self._window = self._read(key, min(key + _WINDOW_BYTES, self._size))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -108,13 +108,13 @@ class GraphReading:
             name=node_name(node),
             op_type=node.op_type,
             domain=node.domain,
-            input_shapes=once(value.shape or () for value in inputs),
-            output_shapes=once(value.shape or () for value in outputs),
-            input_dtypes=once(value.dtype for value in inputs),
-            output_dtypes=once(value.dtype for value in outputs),
+            input_shapes=once([value.shape or () for value in inputs]),
+            output_shapes=once([value.shape or () for value in outputs]),
+            input_dtypes=once([value.dtype for value in inputs]),
+            output_dtypes=once([value.dtype for value in outputs]),
             weight_shape=weight,
-            weight_shapes=once(value.shape or () for value in fixed if value),
-            weight_dtypes=once(value.dtype for value in fixed if value),
+            weight_shapes=once([value.shape or () for value in fixed if value]),
+            weight_dtypes=once([value.dtype for value in fixed if value]),
             parameters=self._count(view, weights),
             kernel=max(window.kernel, default=0),
             stride=max(window.strides, default=1),
@@ -124,10 +124,10 @@ class GraphReading:
             strides=window.strides,
             dilations=window.dilations,
             pads=window.pads,
-            reads=tuple(name for _, name in read),
-            writes=tuple(name for name, _ in made),
-            positions=once(position for position, _ in read),
-            weight_positions=once(position for position, _ in constants),
+            reads=tuple([name for _, name in read]),
+            writes=tuple([name for name, _ in made]),
+            positions=once([position for position, _ in read]),
+            weight_positions=once([position for position, _ in constants]),
             precision=view.facts.precision(node, view.inputs),
             activation=(
                 view.facts.activation(node, view.inputs) if node.op_type in ACTIVATIONS else ""
@@ -142,7 +142,7 @@ class GraphReading:
         self._check(operator)
         return operator
 
-    def _once(self, values: Iterable[Any]) -> tuple[Any, ...]:
+    def _once(self, values: list[Any]) -> tuple[Any, ...]:
         found = tuple(values)
         return cast("tuple[Any, ...]", self.shared.setdefault(found, found))
 
