@@ -342,6 +342,27 @@ def test_reading_takes_the_memory_that_was_counted(node, told, tmp_path):
     assert after - before - path.stat().st_size < 1.1 * counted + 2_000_000
 
 
+@pytest.mark.parametrize("bodies", [1, 3])
+def test_bodies_take_the_memory_that_was_counted(bodies, tmp_path):
+    written = [f"v{i}" for i in range(6_000)]
+    nodes = [relu(*each) for each in pairwise(["x", *written])]
+    result = written[-1]
+    none = helper.make_graph(
+        [relu("x", "r")], "n", [], [helper.make_tensor_value_info("r", 1, None)]
+    )
+    for number in range(bodies):
+        made = [helper.make_tensor_value_info(result, FLOAT, None)]
+        body = helper.make_graph(nodes, f"b{number}", [], made)
+        result = f"if{number}"
+        chosen = {"then_branch": body, "else_branch": none}
+        nodes = [helper.make_node("If", ["c"], [result], **chosen)]
+    inputs = [("x", FLOAT, [1, 8]), ("c", TensorProto.BOOL, [])]
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model(nodes, inputs, [result]).SerializeToString())
+    before, after = memory_of_reading(path)
+    assert after - before < 1.15 * wire.read_bytes(path.read_bytes()) + 2_000_000
+
+
 def test_operators_of_more_memory_than_is_allowed_are_refused():
     built = model([convolution("x", "y")], initializers=[WEIGHT])
     node = convolution("y", "y").SerializeToString()

@@ -27,6 +27,8 @@ _DESCENDED_BYTES = 4 << 10
 #: What is held of messages, as measured: most of a node's is the operator that is made of it, most
 #: of a value's and a tensor's what is found about it.
 _HELD_BYTES, _MESSAGE_BYTES, _NUMBER_BYTES = {"node": 1840, "tensor": 800, "value": 480}, 180, 8
+#: A body of an If or a Loop is copied where it is read, and once more with each that is around it.
+_COPIED_BODIES = 4
 _DEPTH = 100
 
 _DATA, _DROPPED = "data", "dropped"
@@ -209,20 +211,24 @@ def _without_data(
     return b"".join(parts)
 
 
-def _counted(data: bytes, start: int, end: int, message: str, depth: int, total: int) -> int:
-    """``total`` with what a message takes, its own messages included."""
+def _counted(
+    data: bytes, start: int, end: int, message: str, depth: int, total: int, *, bodies: int = 0
+) -> int:
+    """``total`` with what a message takes, its own messages included, within so many bodies."""
     if not depth:
         raise Malformed
-    known = _FIELDS[message]
-    total += _HELD_BYTES.get(message, _MESSAGE_BYTES)
+    known, times = _FIELDS[message], 1 + min(bodies, _COPIED_BODIES) / 2
+    total += int(times * _HELD_BYTES.get(message, _MESSAGE_BYTES))
     for number, kind, _, first, stop in fields(data, start, end):
         what = known.get(number) if kind == 2 else None
         if what is not None and what not in {_DATA, _DROPPED}:
-            total = _counted(data, first, stop, what, depth - 1, total)
+            inside = bodies + (what == "graph" and message == "attribute")
+            total = _counted(data, first, stop, what, depth - 1, total, bodies=inside)
         else:  # a number, a text, or packed numbers of one byte and more each
             packed = message in {"attribute", "tensor"}
             length = (stop - first) * (kind == 2)
-            total += _NUMBER_BYTES * max(length, 2) if packed else 2 * (_NUMBER_BYTES + length)
+            taken = _NUMBER_BYTES * max(length, 2) if packed else 2 * (_NUMBER_BYTES + length)
+            total += int(times * taken)
         if total > MAX_READ_BYTES:
             return total
     return total
