@@ -11,15 +11,18 @@ from collections.abc import Iterator, Mapping
 import onnx
 from onnx import TensorProto, helper
 
-from latprof.graph.plain_nodes import PlainNode, plain_nodes, subgraphs
-from latprof.graph.shape_arithmetic import small_array
+from latprof.graph.plain_nodes import PlainNode, all_nodes, plain_nodes, subgraphs
+from latprof.graph.shape_arithmetic import Effort, small_array
 
 
-def write_out_known_branches(graph: onnx.GraphProto, nodes: list[PlainNode]) -> bool:
+def write_out_known_branches(
+    graph: onnx.GraphProto, nodes: list[PlainNode], effort: Effort
+) -> bool:
     """Replace each If with a constant condition by the branch taken, in place.
 
     ``nodes`` are the graph's, and are kept so. Returns whether anything changed. Names of the
-    branch's own values get the If's first output before them.
+    branch's own values get the If's first output before them; an If stays where these would take
+    more than is left of ``effort``.
     """
     if not any(node.op_type == "If" for node in nodes):
         return False
@@ -32,7 +35,7 @@ def write_out_known_branches(graph: onnx.GraphProto, nodes: list[PlainNode]) -> 
     changed = False
     for node in nodes:
         branch = _branch(node, conditions)
-        if branch is None:
+        if branch is None or not _afforded(node, branch, effort):
             written.append(node.message)
         else:
             changed = True
@@ -59,6 +62,16 @@ def _branch(node: PlainNode, conditions: Mapping[str, bool]) -> onnx.GraphProto 
     found = next((a.g for a in node.attribute if a.name == wanted), None)
     fits = found is not None and len(found.output) == len(node.output) > 0
     return found if fits else None
+
+
+def _afforded(node: PlainNode, branch: onnx.GraphProto, effort: Effort) -> bool:
+    """Whether new names of all that a branch writes and reads may be made; that is used up then."""
+    links = sum(len(each.input) + len(each.output) for each in all_nodes(branch.node))
+    characters = len(node.output[0]) * (links + len(branch.initializer))
+    enough = characters <= effort.characters
+    if enough:
+        effort.characters -= characters
+    return enough
 
 
 def _written_out(

@@ -52,13 +52,15 @@ Attributes: TypeAlias = Mapping[str, Any]
 class Effort:
     """What is left to all rounds about one model.
 
-    Evaluations, elements that they run over, and nodes whose shapes are inferred; ``in_vain`` are
-    outputs of nodes that were evaluated and have no value.
+    Evaluations, elements that they run over, nodes whose shapes are inferred, and characters that
+    names of branches get before them; ``in_vain`` are outputs of nodes that were evaluated and have
+    no value.
     """
 
     evaluations: int = 10_000
     elements: int = 100_000_000
     nodes: int = 800_000
+    characters: int = 4_000_000
     in_vain: set[tuple[str, ...]] = field(default_factory=set)
 
 

@@ -363,6 +363,24 @@ def test_bodies_take_the_memory_that_was_counted(bodies, tmp_path):
     assert after - before < 1.15 * wire.read_bytes(path.read_bytes()) + 2_000_000
 
 
+@pytest.mark.parametrize(("longer", "written_out"), [(1, True), (5_000, False)])
+def test_names_of_a_branch_take_little_however_long_that_of_its_if_is(longer, written_out):
+    names = ["x", *(f"v{i}" for i in range(1_500))]
+    made = [helper.make_tensor_value_info(names[-1], FLOAT, None)]
+    body = helper.make_graph([relu(*each) for each in pairwise(names)], "b", [], made)
+    chosen = [
+        helper.make_node("If", ["c"], [result], then_branch=body, else_branch=body)
+        for result in ("r" * longer + "1", "r" * longer + "2")
+    ]
+    always = numpy_helper.from_array(np.array(True), "c")
+    last = helper.make_node("Add", [node.output[0] for node in chosen], ["y"])
+    operators = read_network(model([*chosen, last], initializers=[always])).operators
+    assert ("If" not in [each.op_type for each in operators]) == written_out
+    written = [name for each in operators for name in each.writes]
+    assert len(written) == len(set(written)) >= 3_001
+    assert sum(map(len, written)) < 2_000_000
+
+
 def test_operators_of_more_memory_than_is_allowed_are_refused():
     built = model([convolution("x", "y")], initializers=[WEIGHT])
     node = convolution("y", "y").SerializeToString()

@@ -78,6 +78,9 @@ MALFORMED = {
     "num_groups is text": lambda: one(
         "GroupNormalization", "x c c", num_groups="all", weights=[("c", np.ones(4, np.float32))]
     ),
+    "weights of no bits": lambda: one(
+        "MatMulNBits", "x w w", domain="com.microsoft", bits=0, weights=CONV
+    ),
     "perm is a number": lambda: one("Transpose", perm=2),
     "perm of another length": lambda: model(
         [node("Transpose", ["x"], ["t"], perm=[9, 1]), node("Transpose", ["t"], ["y"], perm=[0])]

@@ -89,7 +89,7 @@ class Inference:
             if not (open_ends or asks):
                 break
             constants = fold_shape_arithmetic(self.model, self.nodes, found.shapes, self.effort)
-            written_out = write_out_known_branches(self.model.graph, self.nodes)
+            written_out = write_out_known_branches(self.model.graph, self.nodes, self.effort)
             told = self._ask_handlers(open_ends, found)
             if not (constants or written_out or told):
                 break

@@ -42,6 +42,8 @@ _TRAINED_OUTPUTS = 3
 _HAS_BODIES = frozenset({"If", "Loop", "Scan"})
 #: Most bodies of If, Loop and Scan that are read in one model, and the deepest.
 _MAX_BODIES, _MAX_DEPTH = 64, 4
+#: Most characters of an operator's name that come before its bodies' names.
+_MAX_PREFIX = 200
 
 
 @dataclass
@@ -155,7 +157,7 @@ class GraphReading:
         bits = view.seen.number("bits", 4) if view.node.op_type == "MatMulNBits" else 8
         new = [shape for name, shape in weights if name not in self.counted]
         self.counted.update(name for name, _ in weights)
-        return sum(map(math.prod, new)) * 8 // bits
+        return sum(map(math.prod, new)) * 8 // max(bits, 1)
 
     def _body_operators(
         self, view: NodeView, found: Inferred, operator: Operator, depth: int
@@ -165,9 +167,11 @@ class GraphReading:
         if not bodies:
             return
         trips, reason = trips_of(view)
+        own = operator.name
+        if len(own) > _MAX_PREFIX:  # it comes before every name of the bodies
+            own = f"{own[:_MAX_PREFIX]}/{self.bodies}"
         branches = [
-            self._body(body, view, found, depth, f"{operator.name}/{i}/")
-            for i, body in enumerate(bodies)
+            self._body(body, view, found, depth, f"{own}/{i}/") for i, body in enumerate(bodies)
         ]
         chosen = view.node.op_type == "If" and view.inputs
         taken = view.facts.values(view.inputs[0]) if chosen else None
