@@ -77,7 +77,7 @@ def checked_shapes(shapes: InputShapes, label: str) -> dict[str | None, Shape]:
         flat = is_list and getattr(shape, "ndim", 1) == 1
         known = flat and all(map(_SIZE.takes, shape))
         sizes = tuple(map(int, shape)) if known else ()
-        if not sizes or bounded_product(sizes) > MAX_ELEMENTS:
+        if not known or bounded_product(sizes) > MAX_ELEMENTS:
             raise InvalidValueError(
                 f"impossible shape for {what} of {label}",
                 field="shape",

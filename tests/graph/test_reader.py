@@ -302,7 +302,7 @@ def test_a_graph_made_for_another_size_is_refused():
         ({"image": (1, 3, 8, 8)}, "no input 'image'; inputs: x"),
         ({"x": (1, 3, 8)}, "expected 4, got 3"),
         ({"x": (1, 3, 8, -1)}, "at least 0"),
-        ({"x": ()}, "at least 0"),
+        ({"x": ()}, "expected 4, got 0"),
         ({"x": (2**40, 3, 8, 8)}, "impossible"),
     ],
 )

@@ -208,6 +208,27 @@ def test_a_file_gives_an_input_its_values_and_its_shape(tmp_path, scaled):
     assert network.subject.name == "m.onnx x=3x4 x=x.npy"
 
 
+@pytest.mark.parametrize(
+    ("told", "values", "gives"),
+    [
+        ((), np.float32(2), {}),
+        (None, np.float32(2), {"x": ()}),
+        ((0, 4), floats(0, 4), {"x": (0, 4)}),
+        ((0, 4), floats(3, 4), {"x": (3, 4)}),
+        ((-1, -1), floats(3, 4), {"x": (3, 4)}),
+    ],
+    ids=["a scalar", "a scalar of no shape", "none", "a batch that is told as 0", "told as -1"],
+)
+def test_a_file_gives_whatever_has_no_size_and_a_scalar(tmp_path, told, values, gives):
+    nodes = [helper.make_node("Relu", ["x"], ["y"])]
+    path = saved(tmp_path / "m.onnx", nodes, [("x", F, told)])
+
+    network, model = loaded(path, None, {"x": written(tmp_path / "x.npy", values)})
+
+    np.testing.assert_array_equal(model.inputs["x"], values)
+    assert network.shapes == gives
+
+
 def test_other_values_are_another_subject(tmp_path, scaled):
     keys = {
         NetworkSource.of_model(scaled, None, {"x": written(tmp_path / "x.npy", values)}).subject.key

@@ -37,10 +37,13 @@ class InputFile:
         if not value.type.HasField("tensor_type"):
             return None
         dims = value.type.tensor_type.shape.dim
-        if value.type.tensor_type.HasField("shape") and len(dims) != len(self.shape):
+        has_shape = value.type.tensor_type.HasField("shape")
+        if has_shape and len(dims) != len(self.shape):
             raise self._misfit(model, "another number of dimensions", str(len(dims)))
-        fixed = [dim.dim_value if dim.HasField("dim_value") else None for dim in dims]
-        if dims and None not in fixed:
+        # As where shapes are fixed: a size below 0 is none, nor is 0 that of the batch.
+        told = (dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims)
+        fixed = [None if size < (index == 0) else size for index, size in enumerate(told)]
+        if has_shape and None not in fixed:
             return None
         pairs = zip(fixed, self.shape, strict=False)
         if any(size not in (None, own) for size, own in pairs):
