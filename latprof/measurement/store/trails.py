@@ -60,14 +60,16 @@ class Trails:
         self._store = store
 
     def begin(self, plan: Mapping[str, Any]) -> int:
-        """Number of the search with this plan, which is made known where it is new."""
+        """Number of the search with this plan, which is made known where it is new.
+
+        All that are stored are read: one that a damaged store has lost is none that is new.
+        """
         text = to_json(plan)
-        checked = self._store.checked(searches)
         with self._store.writing() as connection:
             lock_table(connection, searches)
-            query = sa.select(*checked.columns).where(searches.c.plan == text)
-            if found := [*self._store.checked_stream(connection, checked, query)]:
-                return int(found[0]["id"])
+            numbers = {row["plan"]: int(row["id"]) for row in self._all(connection, searches)}
+            if text in numbers:
+                return numbers[text]
             return insert_rows(connection, searches, [{"plan": text, "started_at": time.time()}])
 
     def add(self, search: int, number: int, step: TrailStep) -> None:

@@ -91,3 +91,14 @@ def test_a_damaged_step_is_refused(tmp_path, damage):
         connection.execute(f"UPDATE search_steps SET {damage}")
     with Store.open(path) as store, pytest.raises(StoreError, match="damaged"):
         Trails(store).steps(number)
+
+
+def test_a_search_that_was_lost_is_not_begun_anew(tmp_path):
+    path = tmp_path / "s.db"
+    with Store.open(path, create=True) as store:
+        Trails(store).begin(PLAN)
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM searches")
+    connection.close()
+    with Store.open(path, create=True) as store, pytest.raises(StoreError, match="1 were stored"):
+        Trails(store).begin(PLAN)
