@@ -17,7 +17,7 @@ from latprof.datasets.spaces.chain import ChainSpace, places_of_stages
 from latprof.graph.fusion import fuse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from latprof.graph.operators import Network, Operator
 
@@ -137,9 +137,9 @@ class ProxylessSpace(ChainSpace):
     def recognize(self, network: Network) -> Architecture | None:
         """Return the architecture that ``network`` is, or None.
 
-        Operators, shapes, number format, dilations and activations are compared. Names, weights and
-        who exported it do not matter. Zero operations end up last among blocks that look alike: the
-        networks are the same.
+        Operators, what they read, shapes, number format, dilations and activations are compared.
+        Names, weights and who exported it do not matter. Zero operations end up last among blocks
+        that look alike: the networks are the same.
         """
         fused = fuse(network).operators
         found = _signatures(fused)
@@ -158,12 +158,25 @@ class ProxylessSpace(ChainSpace):
             else:
                 return None
         architecture = Architecture(self.name, tuple(choices))
-        kinds = [op.kind for op in fused]
         sizes = [shape[-1] for _, shape in network.outputs if shape]
-        same = kinds == [op.kind for op in self.operators(architecture)]
-        return (
-            architecture if found[start:] == last and same and sizes == [self.num_classes] else None
-        )
+        same = found[start:] == last and sizes == [self.num_classes]
+        return architecture if same and self._is_joined(network, fused, architecture) else None
+
+    def _is_joined(
+        self, network: Network, fused: Sequence[Operator], architecture: Architecture
+    ) -> bool:
+        """Whether operators read what those before them made, and sums what their block reads."""
+        kinds, wanted = [], []
+        made = network.inputs[0][0]
+        left = iter(fused)
+        parts = [block.operators() for block in self.blocks(architecture)]
+        for part in (*parts, self.head(architecture)):
+            begin = made
+            for own, operator in zip(part, left, strict=False):
+                kinds.append(own.kind)
+                wanted.append({begin, made} if own.kind == "add" else {made})
+                made = next(iter(operator.writes), "")
+        return kinds == [op.kind for op in fused] and wanted == [{*op.reads} for op in fused]
 
 
 def _signatures(operators: Iterable[Operator]) -> list[Signature]:

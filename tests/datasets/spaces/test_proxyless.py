@@ -183,3 +183,13 @@ def test_what_only_resembles_the_space_is_not_recognised():
     clip.op_type = "HardSwish"
     del clip.input[1:]
     assert space.recognize(read_network(model)) is None
+
+
+@pytest.mark.parametrize("reads", [(0, 0), (1, 1)], ids=["a block that nothing reads", "no skip"])
+def test_a_network_that_is_joined_in_another_way_is_not_recognised(reads):
+    """ONNX Runtime leaves out what nothing reads: the whole block is not run."""
+    space = ProxylessSpace(resolution=64)
+    model = space.build_onnx(space.sample(1)[0])
+    added = next(node for node in model.graph.node if node.op_type == "Add")
+    added.input[:] = [added.input[place] for place in reads]
+    assert space.recognize(read_network(model)) is None
