@@ -1,6 +1,6 @@
 """Networks from their kernels: ``python -m benchmarks.kernels --data FOLDER``.
 
-Or ``--part networks [--kernels NAME... | --store STORE [--target TARGET]]``.
+Or ``--part networks [--kernels NAME... | --store STORE [--target TARGET]] [--prior NAME...]``.
 
 ``public``: FOLDER holds ``mobile-ml-benchmark`` and ``tinynas-v100``. On the GPUs of a Pixel 4 and
 a Mi 8 SE the 79 networks are predicted in 5 folds (``RandomState(0)``), the kernels, the scale and
@@ -17,7 +17,8 @@ at the width and the resolution of their papers, ``all sizes`` the zoo's others 
 models that tools exported from others' code. With ``--store`` the kernels are those of a store, of
 any runtime that tells kernels: how it fuses is learnt of them, how far the kernels that are
 expected of the networks are those that ran is printed, and networks are drawn until they have 2,000
-different kernels. ``--each`` prints every network's error.
+different kernels. With ``--prior`` times are compared with those of other data sets, from which the
+same families are left out. ``--each`` prints every network's error.
 
 ``members``: random architectures of Once-for-All's space, which the bundled pack of kernels never
 saw, are measured on this computer (in 4 minutes where it is quiet; ``--store`` resumes) and
@@ -57,7 +58,11 @@ from latprof.predictors.kernels.network_kernels import score_quantile
 from latprof.predictors.pack.kernel_answers import predict_from_kernels
 from latprof.predictors.pack.kernel_pack import KernelPack, load_any_pack
 from latprof.predictors.pack.shipped import DEFAULT_KERNELS, resolve
-from latprof.predictors.training.kernel_training import published_kernels, stored_kernels
+from latprof.predictors.training.kernel_training import (
+    published_kernels,
+    stored_kernels,
+    with_prior,
+)
 from latprof.workflows.collect_kernels import families_in_turn
 
 if TYPE_CHECKING:
@@ -324,6 +329,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of the public collections")
     parser.add_argument("--part", default="public", choices=["public", "networks", "members"])
     parser.add_argument("--kernels", nargs="+", default=KERNEL_DATA, help="data sets of kernels")
+    parser.add_argument("--prior", nargs="+", default=[], help="data sets of another target")
     parser.add_argument("--store", type=Path, help="a store of kernels, in place of a data set")
     parser.add_argument("--target", help="which target of the store")
     parser.add_argument("--each", action="store_true", help="every network's error")
@@ -341,7 +347,9 @@ def main() -> None:
         found = (
             stored(arguments.store, arguments.target) if of_store else published(arguments.kernels)
         )
-        missed += networks(*found, each=arguments.each)
+        table, target, floor = found
+        table = with_prior(table, arguments.prior)
+        missed += networks(table, target, floor, each=arguments.each)
     if missed and arguments.check:
         sys.exit(f"missed: {'; '.join(missed)}")
 

@@ -64,6 +64,15 @@ def train(
             "Further data sets of the same processor add kernels in other formats and batches.",
         ),
     ] = None,
+    prior: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--prior",
+            metavar="FILE...",
+            help="For kernels: data sets of another target's kernels, by name or file, as "
+            "kernels-epyc-ort1. Times are compared with those: fewer kernels are enough.",
+        ),
+    ] = None,
     predictor: Annotated[
         str,
         typer.Option(help="What is fitted: {predictors}.", autocompletion=complete_predictor),
@@ -97,6 +106,7 @@ def train(
             space=space,
             published=published,
             kernels=kernels,
+            prior=prior,
             device_name=device_name,
             predictor=predictor,
             target=target,
@@ -121,7 +131,8 @@ def _print_kernels(pack: KernelPack) -> None:
     from latprof.measurement.summary import describe_noise_floor
 
     typer.echo(f"target       {pack.target.describe()}")
-    typer.echo(f"kernels      {pack.kernel_rows:,} timed")
+    compared = f", compared with {', '.join(pack.prior)}" if pack.prior else ""
+    typer.echo(f"kernels      {pack.kernel_rows:,} timed{compared}")
     if pack.agreement is not None:
         typer.echo(f"fusion       {pack.agreement.describe()}")
     if pack.noise_floor is not None:

@@ -39,6 +39,7 @@ def train(
     space: SpaceLike | None = None,
     published: str | None = None,
     kernels: PathLike | Sequence[PathLike] | None = None,
+    prior: PathLike | Sequence[PathLike] | None = None,
     device_name: str = "",
     predictor: str = "hybrid",
     target: str | None = None,
@@ -74,6 +75,10 @@ def train(
         name or file; a store is one, too. Of several data sets the first is what the pack is of;
         the others, of the same processor and runtime, add kernels in other number formats and
         batches.
+    prior : path or sequence of path, optional
+        For a pack of kernels: data sets of another target's kernels, by name or file, as
+        ``"kernels-epyc-ort1"``. Times are compared with those, so that far fewer kernels are
+        enough; it takes some minutes.
     device_name : str
         What the pack calls the device of a published column, where the file's own name says little.
     predictor : str
@@ -106,29 +111,30 @@ def train(
         For a store with several targets, for one with several search spaces where ``space`` does
         not say which, for one without it (also where its source was changed since), for none of a
         store, a published column and kernels, or several, for ``device_name`` without
-        ``published``, and for a column that no predictor can be fitted to.
+        ``published``, for ``prior`` without kernels, and for a column that no predictor can be
+        fitted to.
     DataSetError
         For a published file or a table that is missing or malformed.
     """
     from latprof.common.files import check_output
     from latprof.common.limits import INNER_SHARE, check_seed
     from latprof.datasets.spaces.own.function_space import FunctionSpace
-    from latprof.measurement.labels import TargetLabels
     from latprof.predictors.models.by_name import predictor_class
     from latprof.predictors.pack.kernel_pack import KernelPack, save_kernel_pack
     from latprof.predictors.pack.saving import save_pack
-    from latprof.predictors.training.kernel_training import train_on_stored_kernels
-    from latprof.predictors.training.stored_training import train_on_labels
 
     files = [] if kernels is None else paths_of(kernels, "kernels")
+    priors = [] if prior is None else paths_of(prior, "prior")
     others_given = (target, space) != (None, None)
     _check_source(store, published, files, device_name, others_given=others_given)
+    if published is not None and priors:
+        raise UsageError("`prior` is for kernels", field="prior")
     predictor_class(predictor)
     INNER_SHARE.check("test_fraction", test_fraction)
     check_seed(seed)
     own = space_of(space)
     if output is not None:
-        check_output(output, others=files)
+        check_output(output, others=[*files, *priors])
     if on_note is not None and isinstance(own, FunctionSpace) and not own.is_compared:
         on_note(f"building networks of {own.name} to find its parts, this once")
     options: dict[str, Any] = {
@@ -140,7 +146,7 @@ def train(
     }
     pack: Pack | KernelPack
     if files:
-        pack = _train_on_kernels(files, target, seed, on_note)
+        pack = _train_on_kernels(files, priors, target, seed, on_note)
     elif published is not None:
         from latprof.datasets.importers.columns import load_column
         from latprof.predictors.training.imported_training import train_on_column
@@ -148,12 +154,7 @@ def train(
         pack = train_on_column(load_column(published), device_name=device_name, **options)
     else:
         assert store is not None
-        with open_store(store) as opened:
-            measured = TargetLabels.of(opened, target)
-            if _holds_kernels_only(opened):
-                pack = train_on_stored_kernels(measured, seed=seed, on_note=on_note)
-            else:
-                pack = train_on_labels(measured, space=own, **options)
+        pack = _train_on_store(store, target, priors, on_note, space=own, **options)
     if isinstance(pack, KernelPack):
         if output is not None:
             save_kernel_pack(pack, output)
@@ -165,8 +166,33 @@ def train(
     return pack
 
 
+def _train_on_store(
+    store: StoreLike,
+    target: str | None,
+    prior: Sequence[Path],
+    on_note: OnNote | None,
+    **options: Any,
+) -> Pack | KernelPack:
+    from latprof.measurement.labels import TargetLabels
+    from latprof.predictors.training.kernel_training import train_on_stored_kernels
+    from latprof.predictors.training.stored_training import train_on_labels
+
+    with open_store(store) as opened:
+        measured = TargetLabels.of(opened, target)
+        if _holds_kernels_only(opened):
+            seed = options["seed"]
+            return train_on_stored_kernels(measured, prior=prior, seed=seed, on_note=on_note)
+        if prior:
+            raise UsageError("`prior` is for kernels", field="prior")
+        return train_on_labels(measured, **options)
+
+
 def _train_on_kernels(
-    files: Sequence[Path], target: str | None, seed: int, on_note: OnNote | None
+    files: Sequence[Path],
+    prior: Sequence[Path],
+    target: str | None,
+    seed: int,
+    on_note: OnNote | None,
 ) -> KernelPack:
     from latprof.common.files import is_sqlite
     from latprof.measurement.labels import TargetLabels
@@ -176,10 +202,12 @@ def _train_on_kernels(
     )
 
     if len(files) > 1 or not is_sqlite(files[0]):
-        return train_on_published_kernels(*files, device=target, seed=seed, on_note=on_note)
+        return train_on_published_kernels(
+            *files, device=target, prior=prior, seed=seed, on_note=on_note
+        )
     with open_store(files[0]) as opened:
         measured = TargetLabels.of(opened, target)
-        return train_on_stored_kernels(measured, seed=seed, on_note=on_note)
+        return train_on_stored_kernels(measured, prior=prior, seed=seed, on_note=on_note)
 
 
 def _holds_kernels_only(store: Store) -> bool:
@@ -242,6 +270,7 @@ def train_values(pack: Pack | KernelPack, output: PathLike) -> dict[str, Any]:
             "target": pack.target.to_dict(),
             "kernels": pack.kernel_rows,
             "networks": pack.network_rows,
+            "prior": [*pack.prior],
             "families_left_out": None if pack.metrics is None else pack.metrics.to_dict(),
             "kernels_left_out": None if left_out is None else left_out.to_dict(),
             "noise_floor_percent": None if floor is None else floor.percent,

@@ -134,6 +134,14 @@ def test_python_fits_a_pack_of_kernels_to_the_file_of_a_store(folder):
         latprof.train(folder / "k.db", kernels=folder / "k.db")
 
 
+def test_a_prior_is_for_kernels(folder, collected):
+    done = run_latprof("train", collected, "--prior", "k.parquet", "-o", "x.pack", cwd=folder)
+    assert done.returncode == 2
+    assert "--prior is for kernels" in done.stderr
+    with pytest.raises(UsageError, match="`prior` is for kernels"):
+        latprof.train(published="help:x/nasbench201/pixel3", prior="kernels-epyc-ort1")
+
+
 def test_a_pack_of_kernels_is_listed_and_refused_where_a_space_is_needed(folder):
     done = run_latprof("packs", cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -164,8 +172,14 @@ def test_models_that_were_files_teach_kernels_and_go_along_without_their_weights
         stored = stored_kernels(measured)
         publish(measured, tmp_path / "files.parquet")
         notes = _notes_of_an_absent_model(measured, paths[0])
-    done = run_latprof("train", "--kernels", "f.db", "-o", "f.pack", cwd=tmp_path)
+    compared = ("--prior", "files.parquet", "-o", "f.pack")
+    done = run_latprof("train", "--kernels", "f.db", *compared, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert "compared with files.parquet" in done.stdout
+    published = latprof.train(kernels="files.parquet", prior="files.parquet")
+    for pack in (load_any_pack("f.pack"), published):
+        assert pack.prior == ("files.parquet",)
+        assert pack.model.kernels.prior is not None
     for said in (*notes, done.stderr):
         assert paths[0].name in said
         assert paths[1].name not in said

@@ -1,5 +1,8 @@
 """Times of single kernels: one boosted model a family, in log(time / roofline).
 
+Where another target's kernels are known, the model of those stands in place of the roofline: what
+is learnt is how much faster or slower this target is, for which far fewer kernels are enough.
+
 Never faster than the best rate of multiply-accumulates or of values moved that was seen on the
 target, and never less than for half of the images, rows or channels of the same kernel.
 """
@@ -130,6 +133,8 @@ class KernelModel(ShortRepr):
         What to add to the logarithm for configurations that were timed, by their digest.
     measured : frozenset of int
         Of these, what was measured after training: covered, whatever the training range is.
+    prior : KernelModel, optional
+        Of another target: its times are what this one's are compared with. It has none itself.
     """
 
     roofline: Roofline
@@ -138,6 +143,7 @@ class KernelModel(ShortRepr):
     trees: int
     seen: Mapping[int, float] = dataclasses.field(default_factory=dict)
     measured: frozenset[int] = frozenset()
+    prior: KernelModel | None = None
 
     def predict(self, kernels: Configurations) -> KernelTimes:
         """Times of kernels in ms, none faster than the target was seen to be."""
@@ -180,7 +186,7 @@ class KernelModel(ShortRepr):
 
     def _logarithms(self, kernels: Configurations) -> tuple[Floats, Mask, Floats]:
         """The trees' logarithm of the time, whether it is within range, and its error."""
-        expected = self.roofline.expected_ms(kernels)
+        expected = expected_ms(self.roofline, self.prior, kernels)
         covered, error = np.zeros(len(kernels), dtype=bool), np.zeros(len(kernels))
         first, base = np.zeros(len(kernels), dtype=np.int64), np.zeros(len(kernels))
         for family in set(kernels.families.tolist()):  # np.unique imports masked arrays
@@ -197,6 +203,17 @@ class KernelModel(ShortRepr):
             error[which] = np.where(inside, other.error, 2 * max(other.error, least))
         grown = self.forest.sums(features(kernels, expected), first, self.trees)
         return np.log(expected) + base + grown, covered, error
+
+
+def expected_ms(roofline: Roofline, prior: KernelModel | None, kernels: Configurations) -> Floats:
+    """What times of n kernels are compared with, shape (n,).
+
+    The shortest kernels are all about as long on one target, whatever they take on another.
+    """
+    if prior is None:
+        return roofline.expected_ms(kernels)
+    result: Floats = prior.predict(kernels).latency_ms + roofline.per_kernel
+    return result
 
 
 def window_of(numbers: Floats) -> Floats:
@@ -220,18 +237,28 @@ def _halves(kernels: Configurations) -> tuple[Configurations, NDArray[np.int64]]
 
 
 def model_files(model: KernelModel) -> tuple[dict[str, Any], bytes]:
-    """The model as values for JSON, and its trees."""
-    values = {
-        "numbers": NUMBERS,
-        "features": FEATURES,
+    """The model as values for JSON, and its trees; those of its prior lie behind them."""
+    values = {"numbers": NUMBERS, "features": FEATURES, **_values_of(model)}
+    if model.prior is None:
+        return values, model.forest.to_bytes()
+    values["prior"] = _values_of(model.prior, before=len(model.forest))
+    return values, Forest.joined([model.forest, model.prior.forest]).to_bytes()
+
+
+def _values_of(model: KernelModel, before: int = 0) -> dict[str, Any]:
+    """A model without its prior, ``before`` trees of another lying before its own."""
+    values: dict[str, Any] = {
         "roofline": dataclasses.asdict(model.roofline),
         "trees": model.trees,
-        "families": {name: family.to_dict() for name, family in model.families.items()},
+        "families": {
+            name: dataclasses.replace(family, first=before + family.first).to_dict()
+            for name, family in model.families.items()
+        },
         "seen": [[format(d, "016x"), round(v, 4)] for d, v in model.seen.items()],
     }
     if model.measured:
         values["measured"] = [format(digest, "016x") for digest in sorted(model.measured)]
-    return values, model.forest.to_bytes()
+    return values
 
 
 def model_of_files(fields: Fields, trees: bytes) -> KernelModel:
@@ -239,6 +266,14 @@ def model_of_files(fields: Fields, trees: bytes) -> KernelModel:
     if fields.texts("numbers") != NUMBERS or fields.texts("features") != FEATURES:
         fields.wrong("features", "those of this version of latprof: train the pack again")
     forest = Forest.from_bytes(trees, len(FEATURES))
+    model = _model_of(fields, forest)
+    if "prior" not in fields.values:
+        return model
+    return dataclasses.replace(model, prior=_model_of(fields.fields("prior"), forest))
+
+
+def _model_of(fields: Fields, forest: Forest) -> KernelModel:
+    """A model whose trees are among those of a forest."""
     count = fields.integer("trees", 0, len(forest))
     listed = fields.fields("families")
     families = {

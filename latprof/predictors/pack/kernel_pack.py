@@ -1,7 +1,7 @@
 """Kernel packs: what answers for any network, from its kernels.
 
-The same container as other packs, of format 3: an older latprof refuses it as newer. Beside the
-manifest it holds ``kernels/model.json`` and ``kernels/trees.npy``.
+The same container as other packs, of format 3, or 4 with a prior: an older latprof refuses it as
+newer. Beside the manifest it holds ``kernels/model.json`` and ``kernels/trees.npy``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from latprof.predictors.kernels.network_kernels import NetworkKernelModel
 from latprof.predictors.pack.archive import MANIFEST, digest, read_archive, write_archive
 from latprof.predictors.pack.manifest import (
     KERNELS,
+    KERNELS_FORMAT_VERSION,
     check_files,
     constant_of,
     constant_to_manifest,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from latprof.predictors.fitting.evaluation import Metrics
     from latprof.predictors.pack.pack import Pack
 
-FORMAT_VERSION = 3
+_FORMAT_WITHOUT_PRIOR = 3
 _MODEL, _TREES = "kernels/model.json", "kernels/trees.npy"
 
 
@@ -76,6 +77,8 @@ class KernelPack:
         How well the kernels of the training's networks are those that ran.
     source, licence : str
         Whose measurements these are, where not latprof's own.
+    prior : tuple of str
+        The data sets of another target's kernels with whose times these were compared.
     created_at : str
         UTC, ISO 8601.
     latprof_version : str
@@ -95,6 +98,7 @@ class KernelPack:
     agreement: KernelAgreement | None = None
     source: str = ""
     licence: str = ""
+    prior: tuple[str, ...] = ()
     created_at: str = field(default_factory=now_as_text)
     latprof_version: str = __version__
 
@@ -108,6 +112,8 @@ class KernelPack:
         facts = [("target", self.target.describe()), ("kernels", f"{self.kernel_rows:,}")]
         if self.network_rows:
             facts.append(("networks", f"{self.network_rows:,}"))
+        if self.prior:
+            facts.append(("compared with", ", ".join(self.prior)))
         if self.metrics is not None:
             facts.append(("error of families left out", f"{self.metrics.mape_percent:.1f} % MAPE"))
         elif self.kernel_metrics is not None:
@@ -121,7 +127,9 @@ def save_kernel_pack(pack: KernelPack, path: str | os.PathLike[str]) -> None:
     values, trees = pack.model.to_files()
     files = {_MODEL: to_json(values), _TREES: trees}
     manifest = {
-        "format_version": FORMAT_VERSION,
+        "format_version": KERNELS_FORMAT_VERSION
+        if pack.model.kernels.prior is not None
+        else _FORMAT_WITHOUT_PRIOR,
         "content": KERNELS,
         "latprof_version": pack.latprof_version,
         "created_at": pack.created_at,
@@ -138,6 +146,7 @@ def save_kernel_pack(pack: KernelPack, path: str | os.PathLike[str]) -> None:
         "agreement": None if pack.agreement is None else pack.agreement.to_dict(),
         "source": pack.source,
         "licence": pack.licence,
+        "prior": [*pack.prior],
         "files": {
             name: {"sha256": digest(data), "size": len(data)} for name, data in files.items()
         },
@@ -154,7 +163,7 @@ def load_any_pack(
     manifest = Fields.of_json(f"the manifest of {name}", files[MANIFEST])
     if manifest.values.get("content") != KERNELS:
         return pack_from_files(name, files, space)
-    if manifest.integer("format_version", 1) > FORMAT_VERSION:
+    if manifest.integer("format_version", 1) > KERNELS_FORMAT_VERSION:
         return pack_from_files(name, files, None)  # which says that it is newer
     others = {each: data for each, data in files.items() if each != MANIFEST}
     check_files(name, manifest.fields("files"), others)
@@ -186,6 +195,7 @@ def _kernel_pack(name: str, manifest: Fields, files: Mapping[str, bytes]) -> Ker
         agreement=None if agreement is None else KernelAgreement.of_fields(agreement),
         source=manifest.text("source"),
         licence=manifest.text("licence"),
+        prior=manifest.texts("prior") if "prior" in manifest.values else (),
         created_at=manifest.text("created_at"),
         latprof_version=manifest.text("latprof_version"),
     )

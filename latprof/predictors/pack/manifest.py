@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from latprof.predictors.base import Predictor
 
 FORMAT_VERSION = 2
+#: The same of packs of kernels.
+KERNELS_FORMAT_VERSION = 4
 #: What a pack of kernels says that it holds; its format is one more than that of a search space's.
 KERNELS = "kernels"
 
@@ -198,7 +200,7 @@ def _checked(
             expected="a predictor of a search space",
             hint="latprof predict takes it; train a pack on a search space for this",
         )
-    if version > FORMAT_VERSION + of_kernels:
+    if version > (KERNELS_FORMAT_VERSION if of_kernels else FORMAT_VERSION):
         raise PackVersionError(
             f"{path} is of a newer format than this latprof reads",
             expected=f"version {FORMAT_VERSION}",

@@ -38,7 +38,11 @@ from latprof.predictors.kernels.configurations import Configurations
 from latprof.predictors.kernels.graph_kernels import has_own_rules, kernels_of
 from latprof.predictors.kernels.learning.kernel_agreement import KernelAgreement
 from latprof.predictors.kernels.learning.kernel_fitting import kernels_left_out
-from latprof.predictors.kernels.learning.network_fitting import KernelTable, fit_networks
+from latprof.predictors.kernels.learning.network_fitting import (
+    KernelTable,
+    PriorKernels,
+    fit_networks,
+)
 from latprof.predictors.kernels.learning.published_kernels import mobile_ml_table, tinynas_table
 from latprof.predictors.pack.kernel_pack import KernelPack
 from latprof.predictors.training.kernel_matching import times_of_kernels
@@ -88,7 +92,12 @@ def pack_of_table(
 
 
 def train_on_published_kernels(
-    path: Path, *others: Path, device: str | None = None, seed: int = 0, on_note: OnNote = None
+    path: Path,
+    *others: Path,
+    device: str | None = None,
+    prior: Sequence[Path] = (),
+    seed: int = 0,
+    on_note: OnNote = None,
 ) -> KernelPack:
     """Fit a kernel pack to a table of another project, or to data sets of kernels.
 
@@ -103,6 +112,8 @@ def train_on_published_kernels(
         another number format or batch size their networks say nothing of errors and intervals.
     device : str, optional
         Which column of mobile-ml-benchmark: ``"pixel4|gpu"`` (the default) or ``"mi8se|gpu"``.
+    prior : sequence of path
+        Data sets of kernels of another target, with whose times those of ``path`` are compared.
     seed : int
     on_note : callable, optional
         Called with remarks, such as which networks of a data set are left out.
@@ -118,8 +129,9 @@ def train_on_published_kernels(
         if device is not None:
             raise UnknownNameError("device", device, [])
         table, target = published_kernels(path, *others, on_note=on_note)
-        return _with_origin(pack_of_table(table, target, seed=seed), path)
-    if others:
+        pack = pack_of_table(with_prior(table, prior), target, seed=seed)
+        return dataclasses.replace(_with_origin(pack, path), prior=_names_of(prior))
+    if others or prior:
         raise InvalidValueError("only data sets of kernels are fitted together", field="kernels")
     if path.suffix == ".csv":
         device = device or next(iter(_PHONES))
@@ -167,22 +179,36 @@ def _with_origin(pack: KernelPack, path: Path) -> KernelPack:
     )
 
 
+def with_prior(table: KernelTable, names: Sequence[str | os.PathLike[str]]) -> KernelTable:
+    """The table with data sets of another target's kernels as its prior, if there are any."""
+    if not names:
+        return table
+    return dataclasses.replace(table, prior=PriorKernels(published_kernels(*names)[0]))
+
+
+def _names_of(paths: Sequence[Path]) -> tuple[str, ...]:
+    return tuple(path.name for path in paths)
+
+
 def train_on_stored_kernels(
-    measured: TargetLabels, *, seed: int = 0, on_note: OnNote = None
+    measured: TargetLabels, *, prior: Sequence[Path] = (), seed: int = 0, on_note: OnNote = None
 ) -> KernelPack:
     """Fit a kernel pack to the kernels that a store holds of one target.
 
+    ``prior`` are data sets of another target's kernels, with whose times these are compared;
     ``on_note`` is called with the networks that are left out, and why.
 
     Raises NotEnoughDataError for too few timed kernels of networks that can be built again.
     """
-    pack = pack_of_table(stored_kernels(measured, on_note), measured.target, seed=seed)
+    table = with_prior(stored_kernels(measured, on_note), prior)
+    pack = pack_of_table(table, measured.target, seed=seed)
     return dataclasses.replace(
         pack,
         noise_floor=measured.noise_floor,
         reference=measured.reference,
         reference_ms=measured.reference_ms,
         constant=measured.constant,
+        prior=_names_of(prior),
     )
 
 

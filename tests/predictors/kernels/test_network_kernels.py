@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,10 @@ from latprof.predictors.kernels.learning.kernel_agreement import KernelAgreement
 from latprof.predictors.kernels.learning.kernel_fitting import fit_kernel_model, kernels_left_out
 from latprof.predictors.kernels.learning.network_fitting import (
     KernelTable,
+    PriorKernels,
     calibrate,
     correction_of,
+    fit_kernels,
     fit_networks,
     leave_families_out,
 )
@@ -321,3 +324,92 @@ def test_kernels_of_another_data_set_teach_and_calibrate_nothing(table: KernelTa
     assert both.names[both.network[-1]] == NAMES[-1]
     without = fit_networks(own, trees=20).model.kernels
     assert len(fit_networks(both, trees=20).model.kernels.seen) > len(without.seen)
+
+
+def slower(table: KernelTable) -> KernelTable:
+    """The same networks on a processor that takes 3 times as long, 6 times for depthwise ones."""
+    return times_as_long(table, np.where(table.kernels.families == "depthwise", 6.0, 3.0))
+
+
+def dear_windows(table: KernelTable) -> KernelTable:
+    """The same where kernels of 5 x 5 take 4 times as long."""
+    return times_as_long(table, np.where(table.kernels.column("kernel_height") == 5, 4.0, 1.0))
+
+
+def times_as_long(table: KernelTable, factor: np.ndarray) -> KernelTable:
+    latency_ms = factor * table.latency_ms
+    whole = np.bincount(table.network, latency_ms)
+    return dataclasses.replace(table, latency_ms=latency_ms, network_ms=whole)
+
+
+@pytest.fixture(scope="module")
+def few(table: KernelTable) -> KernelTable:
+    """Two networks of the slower processor."""
+    return slower(table_of(("mobilenet-v2", "squeezenet-1.1"), (1.0,)))
+
+
+def test_kernels_of_another_target_tell_of_shapes_that_few_of_ones_own_lack(
+    table: KernelTable, few: KernelTable
+) -> None:
+    asked = dear_windows(slower(table_of(("mnasnet-b1",), (1.0,))))
+    asked = asked.rows(asked.kernels.column("kernel_height") == 5)
+    own = few
+    assert not np.any(own.kernels.column("kernel_height") == 5)
+    errors = [
+        np.mean(np.abs(model.kernels.predict(asked.kernels).latency_ms / asked.latency_ms - 1))
+        for model in (
+            fit_kernels(own, trees=40),
+            fit_kernels(
+                dataclasses.replace(own, prior=PriorKernels(dear_windows(table))), trees=40
+            ),
+        )
+    ]
+    assert errors[0] > 0.7
+    assert errors[1] < 0.4
+
+
+def test_a_family_that_is_left_out_is_left_out_of_the_prior_too(
+    table: KernelTable, few: KernelTable
+) -> None:
+    compared = dataclasses.replace(few, prior=PriorKernels(table))
+    prior = fit_kernels(compared, without={"resnet-18"}, trees=20).kernels.prior
+    whole = fit_kernels(compared, trees=20).kernels.prior
+    assert prior is not None
+    assert whole is not None
+    left_out = np.isin(np.array(table.families), ["resnet-18"])[table.network]
+    own = {*table.kernels.rows(left_out).digests()} - {*table.kernels.rows(~left_out).digests()}
+    assert own
+    assert own <= {*whole.seen}
+    assert not own & {*prior.seen}
+    # So are the errors that a pack is saved with.
+    known = fit_kernels(compared, trees=20).predict(table.of_network(8)).latency_ms
+    asked = slower(table_of(("resnet-18",), (0.75,)))
+    both = dataclasses.replace(asked.taught_by(few, scale=1.0), prior=PriorKernels(table))
+    (found, *_) = leave_families_out(both, trees=20)
+    assert found is not None
+    assert found.latency_ms != pytest.approx(known, rel=1e-6)
+
+
+def test_a_pack_with_a_prior_comes_back_as_it_was(
+    table: KernelTable, few: KernelTable, pack: KernelPack, tmp_path: Path
+) -> None:
+    path = tmp_path / "k.pack"
+    model = fit_networks(dataclasses.replace(few, prior=PriorKernels(table)), trees=20).model
+    save_kernel_pack(dataclasses.replace(pack, model=model), path)
+    again = load_any_pack(path)
+    assert isinstance(again, KernelPack)
+    assert again.model.kernels.prior is not None
+    before, after = (
+        each.kernels.predict(table.kernels).latency_ms for each in (model, again.model)
+    )
+    np.testing.assert_allclose(after, before, rtol=1e-3)
+    # A latprof that knows no priors would take the trees for those of milliseconds.
+    assert _format_of(path) == 4
+    save_kernel_pack(pack, path)
+    assert _format_of(path) == 3
+
+
+def _format_of(path: Path) -> int:
+    with zipfile.ZipFile(path) as archive:
+        version: int = json.loads(archive.read("manifest.json"))["format_version"]
+    return version

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -16,9 +17,17 @@ from latprof.errors import InvalidValueError, NotEnoughDataError
 from latprof.predictors.fitting.evaluation import evaluate
 from latprof.predictors.kernels.forests import Forest
 from latprof.predictors.kernels.kernel_features import Roofline, features
-from latprof.predictors.kernels.kernel_model import ANY, FamilyModel, KernelModel, window_of
+from latprof.predictors.kernels.kernel_model import (
+    ANY,
+    FamilyModel,
+    KernelModel,
+    expected_ms,
+    window_of,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from latprof.predictors.fitting.evaluation import Metrics
     from latprof.predictors.kernels.configurations import Configurations
 
@@ -59,8 +68,10 @@ def fit_kernel_model(
     *,
     roofline: Roofline | None = None,
     shares: Floats | None = None,
+    prior: KernelModel | None = None,
     seed: int = 0,
     trees: int = TREES,
+    errors: bool = True,
 ) -> KernelModel:
     """Fit times of n kernels, each in milliseconds.
 
@@ -73,9 +84,13 @@ def fit_kernel_model(
         That of the target; of these kernels unless given.
     shares : array of shape (n,), optional
         Of the time of the network that each was timed in: what takes more weighs more.
+    prior : KernelModel, optional
+        Of another target, without a prior of its own: what these times are compared with.
     seed : int
     trees : int
         Of each family.
+    errors : bool
+        Whether the families' errors are found, which takes two thirds of the time; 0 else.
 
     Raises
     ------
@@ -101,7 +116,8 @@ def fit_kernel_model(
         )
     roofline = roofline or Roofline.of(kernels, latency)
     shares = np.ones(len(latency)) if shares is None else shares
-    rows = _distinct(kernels, latency, roofline, shares)
+    expected = partial(expected_ms, roofline, prior)
+    rows = _distinct(kernels, latency, expected, shares)
     chosen = {ANY: np.arange(len(rows.target))}
     for family in np.unique(rows.kernels.families).tolist():
         of_family = np.flatnonzero(rows.kernels.families == family)
@@ -111,12 +127,14 @@ def fit_kernel_model(
     forests: list[Forest] = []
     left_over = rows.target.copy()
     for number, (family, index) in enumerate(chosen.items()):
-        model, forest, fitted = _fit_family(rows, index, number * trees, trees, seed, family)
+        model, forest, fitted = _fit_family(
+            rows, index, number * trees, trees, seed, family, errors=errors
+        )
         families[family] = model
         forests.append(forest)
         left_over[index] = rows.target[index] - fitted
     seen = _left_over_of(rows, left_over)
-    return KernelModel(roofline, families, Forest.joined(forests), trees, seen)
+    return KernelModel(roofline, families, Forest.joined(forests), trees, seen, prior=prior)
 
 
 def kernels_left_out(
@@ -148,7 +166,10 @@ def _left_over_of(rows: _Rows, left_over: Floats) -> dict[int, float]:
 
 
 def _distinct(
-    kernels: Configurations, latency: Floats, roofline: Roofline, shares: Floats
+    kernels: Configurations,
+    latency: Floats,
+    expected_ms: Callable[[Configurations], Floats],
+    shares: Floats,
 ) -> _Rows:
     """Timings of one configuration in one network as one row."""
     number: dict[int, int] = {}
@@ -158,7 +179,7 @@ def _distinct(
     first[of[::-1]] = np.arange(len(of))[::-1]
     count = np.bincount(of).astype(np.float64)
     once = kernels.rows(first)
-    expected = roofline.expected_ms(once)
+    expected = expected_ms(once)
     target = np.bincount(of, np.log(latency)) / count - np.log(expected)
     # Weights saturate: what stands in many networks should not crowd out what stands in one.
     mean_share = np.bincount(of, shares) / count
@@ -167,15 +188,16 @@ def _distinct(
 
 
 def _fit_family(
-    rows: _Rows, index: Integers, first: int, trees: int, seed: int, family: str
+    rows: _Rows, index: Integers, first: int, trees: int, seed: int, family: str, *, errors: bool
 ) -> tuple[FamilyModel, Forest, Floats]:
     """A family's model, its trees, and what they say of the rows that they were fitted to."""
     x, y, weight = rows.features[index], rows.target[index], rows.weight[index]
     base, forest, fitted = _grow(x, y, weight, trees, seed)
-    if family == ANY:
+    error = 0.0
+    if errors and family == ANY:
         # How wrong it is of a family that it was not fitted to: as far as families differ.
         error = max(float(np.std(rows.target)), 0.5)
-    else:
+    elif errors:
         out = _left_out(x, y, weight, trees, seed)
         error = float(np.sqrt(np.average((out - y) ** 2, weights=rows.count[index])))
     numbers = rows.kernels.numbers[index]

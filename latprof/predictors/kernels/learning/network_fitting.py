@@ -17,9 +17,10 @@ from latprof.predictors.kernels.network_kernels import NetworkKernelModel, Summe
 from latprof.predictors.kernels.network_spread import Spread, fit_spread
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from latprof.graph.fusion_rules import FusionRules
+    from latprof.predictors.kernels.kernel_model import KernelModel
     from latprof.predictors.kernels.learning.kernel_agreement import KernelAgreement
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -82,6 +83,8 @@ class KernelTable(ShortRepr):
         By which the networks' graphs became these kernels, where they were learnt.
     agreement : KernelAgreement, optional
         How well the kernels that ran are those.
+    prior : PriorKernels, optional
+        Of another target: what these times are compared with.
     """
 
     kernels: Configurations
@@ -92,6 +95,7 @@ class KernelTable(ShortRepr):
     network_ms: Floats = field(default_factory=lambda: np.empty(0))
     rules: FusionRules | None = None
     agreement: KernelAgreement | None = None
+    prior: PriorKernels | None = None
 
     @property
     def timed(self) -> Mask:
@@ -190,8 +194,10 @@ def fit_kernels(
     chosen: Mask | None = None,
     left_out: Mask | None = None,
     *,
+    without: Collection[str] = (),
     seed: int = 0,
     trees: int = TREES,
+    errors: bool = True,
 ) -> NetworkKernelModel:
     """Fit what kernels add to networks, without intervals.
 
@@ -205,7 +211,11 @@ def fit_kernels(
         Kernels to fit to; all unless given.
     left_out : mask of shape (m,), optional
         Networks whose latencies are not looked at.
+    without : collection of str
+        Families whose networks do not count in the table's prior.
     seed, trees : int
+    errors : bool
+        Whether the kernels' errors are found.
 
     Raises as :func:`~latprof.predictors.kernels.learning.kernel_fitting.fit_kernel_model`.
     """
@@ -217,10 +227,45 @@ def fit_kernels(
     own = np.where(kept.network >= 0, kept.network, len(table.names))
     sums = np.bincount(own, adds, minlength=len(table.names) + 1)
     shares = np.where(kept.network >= 0, adds / sums[own], 1.0)
+    prior = None
+    if table.prior is not None:
+        prior = table.prior.fitted(without, seed=seed, trees=trees)
     kernels = fit_kernel_model(
-        kept.kernels, adds, roofline=roofline, shares=shares, seed=seed, trees=trees
+        kept.kernels,
+        adds,
+        roofline=roofline,
+        shares=shares,
+        prior=prior,
+        seed=seed,
+        trees=trees,
+        errors=errors,
     )
     return NetworkKernelModel(kernels, correction.constant_ms, np.empty(0))
+
+
+class PriorKernels:
+    """Kernels of another target, fitted once for each set of families left out.
+
+    Parameters
+    ----------
+    table : KernelTable
+    """
+
+    def __init__(self, table: KernelTable) -> None:
+        self.table = table
+        self._fitted: dict[tuple[frozenset[str], int, int], KernelModel] = {}
+
+    def fitted(self, without: Collection[str], *, seed: int, trees: int) -> KernelModel:
+        """The model of the networks of all families but some, without errors."""
+        key = (frozenset(without), seed, trees)
+        if key not in self._fitted:
+            table = self.table
+            left_out = np.isin(np.array(table.families), [*without])
+            inside = (table.network < 0) | ~left_out[table.network]
+            self._fitted[key] = fit_kernels(
+                table, inside, left_out, seed=seed, trees=trees, errors=False
+            ).kernels
+        return self._fitted[key]
 
 
 def leave_families_out(
@@ -261,7 +306,8 @@ def _predict_without(
     inside = (table.network < 0) | ~left_out[table.network]
     if (inside & table.timed).sum() < MIN_KERNELS:
         return []
-    model = fit_kernels(table, inside, left_out, seed=seed, trees=trees)
+    families = {table.families[index] for index in np.flatnonzero(asked).tolist()}
+    model = fit_kernels(table, inside, left_out, without=families, seed=seed, trees=trees)
     return [
         (index, model.predict(table.of_network(index)))
         for index in np.flatnonzero(asked).tolist()
