@@ -27,6 +27,8 @@ Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
 Mask: TypeAlias = NDArray[np.bool_]
 
+#: Steps of a prior's leaves, and the logarithm by which its trees are off where that is kept.
+_LEAF_STEP, _LEAST_OFF = 2.0**-11, 0.05
 #: Families are left out in at most so many groups.
 _GROUPS = 8
 _FEWEST_NETWORKS = 6
@@ -262,10 +264,19 @@ class PriorKernels:
             table = self.table
             left_out = np.isin(np.array(table.families), [*without])
             inside = (table.network < 0) | ~left_out[table.network]
-            self._fitted[key] = fit_kernels(
-                table, inside, left_out, seed=seed, trees=trees, errors=False
-            ).kernels
+            model = fit_kernels(table, inside, left_out, seed=seed, trees=trees, errors=False)
+            self._fitted[key] = _small(model.kernels)
         return self._fitted[key]
+
+
+def _small(model: KernelModel) -> KernelModel:
+    """A model that takes less room in a file, and says the same to what is asked of a prior."""
+    leaves = np.round(model.forest.leaves.astype(np.float32) / _LEAF_STEP) * _LEAF_STEP
+    return dataclasses.replace(
+        model,
+        forest=dataclasses.replace(model.forest, leaves=leaves.astype(np.float16)),
+        seen={digest: off for digest, off in model.seen.items() if abs(off) >= _LEAST_OFF},
+    )
 
 
 def leave_families_out(
