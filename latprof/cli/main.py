@@ -1,5 +1,18 @@
 """Where the ``latprof`` command starts: with little to import, so that a signal ends it cleanly."""
 
+import os
+import signal
+
+_USUAL = signal.getsignal(signal.SIGINT)
+_LEAVES = False
+if _USUAL is signal.default_int_handler:
+    # Amid these imports there is nothing to clean up, and a traceback tells nobody anything.
+    try:
+        signal.signal(signal.SIGINT, lambda number, _: os._exit(128 + number))
+        _LEAVES = True
+    except ValueError:  # in another thread than the main one, where nothing is interrupted
+        pass
+
 import contextlib
 import gc
 import sys
@@ -7,6 +20,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from latprof.cli.signals import Ending
+
+if _LEAVES:
+    signal.signal(signal.SIGINT, _USUAL)
 
 #: Objects that are made before the garbage collector looks for the first time: a start's modules
 #: and a pack's tables, none of which is garbage.

@@ -38,7 +38,7 @@ ModelSource: TypeAlias = bytes | str | os.PathLike[str]
 #: Largest file that is read: what a protobuf message can hold.
 MAX_FILE_BYTES = 2**31 - 1
 #: Largest number of nodes, with those of subgraphs and the model's own functions written out.
-MAX_NODES = 100_000
+MAX_NODES = 50_000
 #: Most names of values that the nodes read and write together.
 MAX_LINKS = 500_000
 #: Most dimensions of a tensor; NumPy has 64.

@@ -295,6 +295,41 @@ def test_from_the_first_line_on(tmp_path, seconds_of_help, number, share):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_interrupt_amid_the_first_imports_is_no_traceback():
+    script = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "latprof.cli.signals":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from latprof.cli.main import main
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+@pytest.mark.parametrize(
+    "imported",
+    ["__import__(name)", "t = Thread(target=__import__, args=[name]); t.start(); t.join()"],
+)
+def test_whoever_imports_the_command_keeps_its_interrupts(imported):
+    script = f"""
+import signal, sys
+from threading import Thread
+usual, name = signal.getsignal(signal.SIGINT), 'latprof.cli.main'
+{imported}
+assert name in sys.modules
+assert signal.getsignal(signal.SIGINT) is usual
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_what_is_ignored_stays_ignored(tmp_path):
     def ignore():
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
